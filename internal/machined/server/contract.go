@@ -1,0 +1,225 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// Error classes an implementation of the interfaces below wraps, so that the
+// caller gets the gRPC status that fits. Anything else is INTERNAL, save
+// context errors, which keep their meaning.
+var (
+	// ErrNotFound: what the request names does not exist. NOT_FOUND.
+	ErrNotFound = errors.New("not found")
+	// ErrInvalid: the request cannot be right on any node. INVALID_ARGUMENT.
+	ErrInvalid = errors.New("invalid request")
+	// ErrPrecondition: the node is not one that can do this, now or ever,
+	// without someone acting first. FAILED_PRECONDITION.
+	ErrPrecondition = errors.New("precondition failed")
+	// ErrUnavailable: trying again later may do. UNAVAILABLE.
+	ErrUnavailable = errors.New("unavailable")
+)
+
+// Machine is the node as a whole. Implementations are safe for concurrent use.
+type Machine interface {
+	// Version describes the software of the node. It works in maintenance mode.
+	Version(ctx context.Context) (Version, error)
+	// Health returns the checks in the order in which the node brings its parts
+	// up. It works in maintenance mode, and then the check "config" carries the
+	// configuration's errors.
+	Health(ctx context.Context) ([]Check, error)
+	// Node returns the facts of the node; the server adds readiness (from
+	// Health) and the versions (from Version).
+	Node(ctx context.Context) (Node, error)
+	// Reboot begins an ordered restart and returns once it has begun, without
+	// waiting for it. ErrPrecondition when one is under way.
+	Reboot(ctx context.Context) error
+	// Shutdown is Reboot, to power-off.
+	Shutdown(ctx context.Context) error
+}
+
+// Version is what the node runs.
+type Version struct {
+	OS            string // release.json
+	KernelRelease string // uname(2)
+	RootHash      string // 64 hexadecimal digits, or empty
+	Slot          string // "a", "b" or empty
+	Components    []Component
+}
+
+// Component is one third-party program on the image, as release.json has it.
+type Component struct {
+	Name, Version, Source string
+}
+
+// Check is the health of one part of the node.
+type Check struct {
+	Name    string
+	Healthy bool
+	Reason  string    // what the part waits for; empty when healthy
+	Since   time.Time // last change of Healthy or Reason; zero when unknown
+}
+
+// Role is the part a node plays in its cluster.
+type Role int
+
+// The roles. RoleStandalone is a node without a Cluster document.
+const (
+	RoleStandalone Role = iota + 1
+	RoleControlPlane
+	RoleWorker
+)
+
+// Node is the facts of the node that are neither versions nor health.
+type Node struct {
+	Hostname    string
+	Addresses   []netip.Prefix // without loopback and link-local
+	Role        Role
+	ClusterName string // empty on a standalone node
+	BootID      string // /proc/sys/kernel/random/boot_id
+	BootedAt    time.Time
+}
+
+// StreamOptions says which part of a log is wanted.
+type StreamOptions struct {
+	Follow bool // go on with what is new until the context ends
+	Tail   int  // newest entries to begin with; negative: all that are kept
+}
+
+// Dmesg is the kernel's log. Package server/kmsg implements it on /dev/kmsg.
+type Dmesg interface {
+	// Stream calls send for each record, oldest first, from one goroutine, and
+	// returns send's first error as it is. A cancelled context ends a
+	// following stream with a nil error.
+	Stream(ctx context.Context, o StreamOptions, send func(Record) error) error
+}
+
+// Record is one record of the kernel's log.
+type Record struct {
+	Sequence  uint64
+	Level     uint8         // syslog(3): 0 emergency … 7 debug
+	Facility  uint8         // syslog(3)
+	SinceBoot time.Duration // monotonic clock of the kernel
+	Message   string        // valid UTF-8, without the final newline
+}
+
+// ServiceState is where a service is in its life.
+type ServiceState int
+
+// The states of a service.
+const (
+	ServiceStopped ServiceState = iota + 1
+	ServiceStarting
+	ServiceRunning
+	ServiceStopping
+	ServiceFailed // ended by itself; a restart is due
+)
+
+// Service is one long-running program of the node.
+type Service struct {
+	Name     string
+	State    ServiceState
+	PID      uint32 // 0 when it does not run
+	Restarts uint32
+	LastExit string // for a person; empty when it never ended
+	Since    time.Time
+}
+
+// Services lists the long-running programs of the node: init's children, the
+// system plane's containers and the workload plane's own programs, in the
+// order in which they are started. Safe for concurrent use.
+type Services interface {
+	Services(ctx context.Context) ([]Service, error)
+}
+
+// Logs reads what services wrote. Package server/ringlog implements it on the
+// ring files of /run/cyvive/log and /run/cyvive/plane/log.
+type Logs interface {
+	// Stream calls send for each line, without its newline, oldest first, from
+	// one goroutine; line is valid during the call only. An unknown service is
+	// ErrNotFound and the error names those there are. The end of the context
+	// and send's error are as in Dmesg.
+	Stream(ctx context.Context, service string, o StreamOptions, send func(line []byte) error) error
+}
+
+// ContainerState is where a container is in its life.
+type ContainerState int
+
+// The states of a container.
+const (
+	ContainerCreated ContainerState = iota + 1
+	ContainerRunning
+	ContainerStopped
+	ContainerPaused
+)
+
+// Container is one container of either plane.
+type Container struct {
+	Namespace    string // containerd's: system, kubelet or k8s.io
+	Name, ID     string
+	Image        string // empty for roots that are directories of the image
+	Pod          string // empty outside k8s.io
+	PodNamespace string // empty outside k8s.io
+	PID          uint32 // 0 when it does not run
+	State        ContainerState
+	StartedAt    time.Time // zero when it never started
+	ExitCode     uint32
+	Restarts     uint32
+}
+
+// Containers lists the containers of both planes, in any order: the server
+// sorts. A containerd that does not run contributes nothing and is no error.
+// Safe for concurrent use.
+type Containers interface {
+	Containers(ctx context.Context) ([]Container, error)
+}
+
+// BootEnd is how a boot ended.
+type BootEnd int
+
+// The ends of a boot.
+const (
+	BootRunning BootEnd = iota + 1
+	BootClean
+	BootUnclean
+)
+
+// Boot is one entry of the boot ledger.
+type Boot struct {
+	ID         string
+	StartedAt  time.Time
+	End        BootEnd
+	Uptime     time.Duration // to the last entry of that boot, or to now
+	Version    string
+	Slot       string // "a", "b" or empty
+	Milestones []Milestone
+	Reason     string // why it ended, for a person; may be empty
+}
+
+// Milestone is a point of a boot that was reached.
+type Milestone struct {
+	Name  string
+	Since time.Duration // since the kernel's start, CLOCK_BOOTTIME
+}
+
+// Boots reads the boot ledger. Safe for concurrent use.
+type Boots interface {
+	// Boots returns the entries newest first, beginning with the running boot.
+	Boots(ctx context.Context) ([]Boot, error)
+}
+
+// Kubeconfig is access to a cluster.
+type Kubeconfig struct {
+	YAML        []byte // holds a private key
+	ClusterName string
+	ExpiresAt   time.Time
+}
+
+// Kube hands out access to Kubernetes. Safe for concurrent use.
+type Kube interface {
+	// Kubeconfig makes a new administrator's certificate. ErrPrecondition on a
+	// node that has no cluster's authority.
+	Kubeconfig(ctx context.Context) (Kubeconfig, error)
+}

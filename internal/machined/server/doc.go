@@ -1,0 +1,29 @@
+// Package server is the node API: gRPC over TLS 1.3 with client certificates,
+// on TCP port 50000.
+//
+// # Trust
+//
+// The TLS handshake asks for a client certificate and proves that the peer
+// holds its key, but takes any certificate, or none: a refused handshake would
+// show as an opaque TLS alert. Who may call what is decided for each call, in
+// interceptors through which every method goes before its handler: the
+// certificate is verified against the authority and the clock of that moment,
+// its organisations are taken as roles, and the method's entry in the table of
+// authz.go is looked up. A method without an entry is refused, and a test
+// walks the registered methods. So each kind of wrong certificate gets its own
+// gRPC status, an expired certificate does not outlive itself on a long-lived
+// connection, and a peer that is not verified reaches no handler.
+//
+// # Maintenance
+//
+// A node without a valid configuration has no authority to verify clients by.
+// It serves with a self-signed certificate, and only the methods the table
+// marks for it. Identity is asked for with each handshake and each call, so
+// that a configuration ends maintenance mode without a new listener, and
+// connections made before are judged by the new rules from then on.
+//
+// # Contract
+//
+// contract.go holds what the server needs of the node, as interfaces it
+// consumes; status.go maps their error classes to gRPC codes.
+package server
