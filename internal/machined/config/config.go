@@ -1,0 +1,110 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+)
+
+// APIVersion is the version of the configuration documents that this package reads and writes.
+const APIVersion = "cyvive.dev/v1alpha1"
+
+// Config is the whole configuration of one node, validated and with defaults filled in. It is not changed after Parse.
+type Config struct {
+	Machine Machine
+	// Network always has at least one link: without a Network document it is the first physical link with DHCP.
+	Network Network
+	// Cluster is nil on a node that runs no Kubernetes.
+	Cluster *Cluster
+}
+
+// Machine is the identity of the node and the authority of its API.
+type Machine struct {
+	// Hostname is an RFC 1123 label or name in lower case.
+	Hostname string
+	// CA signs the API's server certificate and the client certificates that the API accepts.
+	CA KeyPair
+	// CertSANs are further names and addresses under which clients reach the API.
+	CertSANs []string
+}
+
+// Network is the configuration of the host's links.
+type Network struct {
+	Links []Link
+	// Nameservers, if not empty, replace those learnt by DHCP.
+	Nameservers []netip.Addr
+}
+
+// FirstLink, as the name of a link, means the first physical one in the order of the kernel's interface index.
+const FirstLink = "first"
+
+// Link configures one network interface.
+type Link struct {
+	// Name is FirstLink, an interface name or a MAC address in colon notation.
+	Name      string
+	DHCP      bool
+	Addresses []netip.Prefix
+	// Gateway is the next hop of the default route; the zero Addr means none.
+	Gateway netip.Addr
+}
+
+// Role says what a node does in its cluster.
+type Role string
+
+// RoleControlPlane runs etcd and the control plane beside kubelet. It is the only role so far.
+const RoleControlPlane Role = "controlplane"
+
+// Cluster is what the node needs to know of its Kubernetes cluster.
+type Cluster struct {
+	Name string
+	// Endpoint is the URL, with scheme https and a port, under which clients outside reach the Kubernetes API.
+	Endpoint    string
+	Role        Role
+	PodCIDR     netip.Prefix
+	ServiceCIDR netip.Prefix
+	DNSDomain   string
+	// CertSANs are further names and addresses in kube-apiserver's certificate.
+	CertSANs     []string
+	CA           KeyPair
+	FrontProxyCA KeyPair
+	EtcdCA       KeyPair
+	// ServiceAccountKey is the PEM private key that signs service account tokens.
+	ServiceAccountKey Secret
+	// EncryptionKey is the base64 form of the 32-byte key that encrypts secrets in etcd.
+	EncryptionKey Secret
+}
+
+// KeyPair is a certificate and its private key, both PEM.
+type KeyPair struct {
+	Certificate string
+	Key         Secret
+}
+
+// Secret is a text that formats, logs and encodes as "[redacted]". Only Reveal gives the text out.
+type Secret struct{ text string }
+
+const redacted = "[redacted]"
+
+// NewSecret wraps text.
+func NewSecret(text string) Secret { return Secret{text} }
+
+// Reveal returns the secret text, for the place that uses it.
+func (s Secret) Reveal() string { return s.text }
+
+// IsZero reports whether the secret is the empty text.
+func (s Secret) IsZero() bool { return s.text == "" }
+
+// Equal reports whether both hold the same text; go-cmp uses it. It is not constant in time.
+func (s Secret) Equal(o Secret) bool { return s.text == o.text }
+
+// String returns a fixed text in place of the secret.
+func (s Secret) String() string { return redacted }
+
+// Format writes a fixed text for every verb, so that %x and %#v give nothing away either.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue implements slog.LogValuer.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText keeps the secret out of JSON and other text encodings.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }

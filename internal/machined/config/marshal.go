@@ -1,0 +1,116 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// The documents as Marshal writes them. The required fields of Cluster come last, so that a cut-off file lacks one.
+type (
+	header struct {
+		APIVersion string `yaml:"apiVersion"`
+		Kind       string `yaml:"kind"`
+	}
+	machineDoc struct {
+		header   `yaml:",inline"`
+		Hostname string   `yaml:"hostname"`
+		CertSANs []string `yaml:"certSANs,omitempty"`
+		CA       pairDoc  `yaml:"ca"`
+	}
+	networkDoc struct {
+		header      `yaml:",inline"`
+		Nameservers []string  `yaml:"nameservers,omitempty"`
+		Links       []linkDoc `yaml:"links"`
+	}
+	linkDoc struct {
+		Name      string   `yaml:"name"`
+		DHCP      bool     `yaml:"dhcp"`
+		Addresses []string `yaml:"addresses,omitempty"`
+		Gateway   string   `yaml:"gateway,omitempty"`
+	}
+	clusterDoc struct {
+		header            `yaml:",inline"`
+		Name              string   `yaml:"name"`
+		Endpoint          string   `yaml:"endpoint"`
+		Role              string   `yaml:"role"`
+		PodCIDR           string   `yaml:"podCIDR,omitempty"`
+		ServiceCIDR       string   `yaml:"serviceCIDR,omitempty"`
+		DNSDomain         string   `yaml:"dnsDomain,omitempty"`
+		CertSANs          []string `yaml:"certSANs,omitempty"`
+		CA                pairDoc  `yaml:"ca"`
+		FrontProxyCA      pairDoc  `yaml:"frontProxyCA"`
+		EtcdCA            pairDoc  `yaml:"etcdCA"`
+		ServiceAccountKey string   `yaml:"serviceAccountKey"`
+		EncryptionKey     string   `yaml:"encryptionKey"`
+	}
+	pairDoc struct {
+		Certificate string `yaml:"certificate"`
+		Key         string `yaml:"key"`
+	}
+)
+
+// Marshal writes the documents of cfg, secrets included, and checks that Parse accepts them. Fields at their zero value that have a
+// default are left out; a Network without links is left out whole.
+func Marshal(cfg *Config) ([]byte, error) {
+	docs := []any{machineDoc{
+		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, CA: pair(cfg.Machine.CA),
+	}}
+	if len(cfg.Network.Links) > 0 {
+		docs = append(docs, network(cfg.Network))
+	}
+	if cfg.Cluster != nil {
+		docs = append(docs, cluster(cfg.Cluster))
+	}
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	for _, doc := range docs {
+		if err := enc.Encode(doc); err != nil {
+			return nil, fmt.Errorf("encode configuration: %w", err)
+		}
+	}
+	if err := enc.Close(); err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	if _, err := Parse("configuration", out.Bytes()); err != nil {
+		return nil, fmt.Errorf("check configuration: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+func pair(p KeyPair) pairDoc { return pairDoc{p.Certificate, p.Key.Reveal()} }
+
+func network(n Network) networkDoc {
+	doc := networkDoc{header: header{APIVersion, "Network"}}
+	for _, a := range n.Nameservers {
+		doc.Nameservers = append(doc.Nameservers, a.String())
+	}
+	for _, l := range n.Links {
+		link := linkDoc{Name: l.Name, DHCP: l.DHCP}
+		for _, p := range l.Addresses {
+			link.Addresses = append(link.Addresses, p.String())
+		}
+		if l.Gateway.IsValid() {
+			link.Gateway = l.Gateway.String()
+		}
+		doc.Links = append(doc.Links, link)
+	}
+	return doc
+}
+
+func cluster(c *Cluster) clusterDoc {
+	doc := clusterDoc{
+		header: header{APIVersion, "Cluster"}, Name: c.Name, Endpoint: c.Endpoint, Role: string(c.Role), DNSDomain: c.DNSDomain,
+		CertSANs: c.CertSANs, CA: pair(c.CA), FrontProxyCA: pair(c.FrontProxyCA), EtcdCA: pair(c.EtcdCA),
+		ServiceAccountKey: c.ServiceAccountKey.Reveal(), EncryptionKey: c.EncryptionKey.Reveal(),
+	}
+	if c.PodCIDR.IsValid() {
+		doc.PodCIDR = c.PodCIDR.String()
+	}
+	if c.ServiceCIDR.IsValid() {
+		doc.ServiceCIDR = c.ServiceCIDR.String()
+	}
+	return doc
+}
