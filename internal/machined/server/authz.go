@@ -1,0 +1,73 @@
+package server
+
+import (
+	"slices"
+	"strings"
+
+	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+)
+
+// ClientRole is a role of the node API, carried as an organisation in a client
+// certificate's subject.
+type ClientRole string
+
+// The roles. A certificate may carry several; what they allow adds up.
+const (
+	RoleAdmin    ClientRole = "node:admin"    // everything
+	RoleOperator ClientRole = "node:operator" // reads, and turns nodes off and on
+	RoleReader   ClientRole = "node:reader"   // reads what holds no secret
+	RoleBackup   ClientRole = "etcd:backup"   // takes snapshots of etcd
+)
+
+// roles returns every role there is.
+func roles() []ClientRole {
+	return []ClientRole{RoleAdmin, RoleOperator, RoleReader, RoleBackup}
+}
+
+// rule says who may call one method.
+type rule struct {
+	roles []ClientRole
+	// maintenance: in maintenance mode anyone may, without a certificate.
+	maintenance bool
+}
+
+// rules returns the authorisation table: full method name to rule. A method
+// that is not in it is refused to everyone.
+func rules() map[string]rule {
+	admins := []ClientRole{RoleAdmin}
+	operators := []ClientRole{RoleAdmin, RoleOperator}
+	readers := []ClientRole{RoleAdmin, RoleOperator, RoleReader}
+	return map[string]rule{
+		machinev1.MachineService_GetVersion_FullMethodName:  {roles: roles(), maintenance: true},
+		machinev1.MachineService_GetHealth_FullMethodName:   {roles: readers, maintenance: true},
+		machinev1.MachineService_GetNode_FullMethodName:     {roles: readers},
+		machinev1.MachineService_Reboot_FullMethodName:      {roles: operators},
+		machinev1.MachineService_Shutdown_FullMethodName:    {roles: operators},
+		machinev1.MachineService_StreamDmesg_FullMethodName: {roles: readers},
+		machinev1.MachineService_ListBoots_FullMethodName:   {roles: readers},
+
+		servicev1.ServiceService_ListServices_FullMethodName: {roles: readers},
+		servicev1.ServiceService_StreamLogs_FullMethodName:   {roles: readers},
+
+		containerv1.ContainerService_ListContainers_FullMethodName: {roles: readers},
+
+		kubev1.KubeService_GetKubeconfig_FullMethodName: {roles: admins},
+	}
+}
+
+// allows reports whether one of have is enough.
+func (r rule) allows(have []ClientRole) bool {
+	return slices.ContainsFunc(have, func(role ClientRole) bool { return slices.Contains(r.roles, role) })
+}
+
+// join lists roles for a message to a person.
+func join(rs []ClientRole) string {
+	names := make([]string, len(rs))
+	for i, r := range rs {
+		names[i] = string(r)
+	}
+	return strings.Join(names, ", ")
+}

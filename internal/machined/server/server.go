@@ -1,0 +1,124 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+)
+
+// Port is the TCP port of the node API.
+const Port = 50000
+
+// Limits of one connection. Requests are a few words each; a peer that is not
+// verified can make the server hold no more than this.
+const (
+	maxRequestBytes      = 64 << 10
+	maxHeaderBytes       = 16 << 10
+	maxConcurrentStreams = 64
+	handshakeTimeout     = 10 * time.Second
+	idleTimeout          = 10 * time.Minute
+	keepaliveInterval    = 30 * time.Second
+	keepaliveTimeout     = 20 * time.Second
+	minPingInterval      = 10 * time.Second
+	// stopTimeout is how long calls under way may take after Serve's context
+	// has ended.
+	stopTimeout = 2 * time.Second
+)
+
+// Config is what a Server is made of. Every interface must be set.
+type Config struct {
+	// Identity returns the server's certificate and its clients' authority. It
+	// is called for each handshake and each call, from many goroutines, must
+	// be quick, and its Certificate is never nil.
+	Identity func() Identity
+	// Logger gets one line per call. Nil discards.
+	Logger *slog.Logger
+	// Now is the node's clock; nil is time.Now.
+	Now func() time.Time
+
+	Machine    Machine
+	Dmesg      Dmesg
+	Services   Services
+	Logs       Logs
+	Containers Containers
+	Boots      Boots
+	Kube       Kube
+}
+
+// Server is the node API. Its methods are safe for concurrent use.
+type Server struct {
+	grpc *grpc.Server
+}
+
+// New returns a server that does not listen yet.
+func New(c Config) *Server {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), log: c.Logger}
+	s := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(tlsConfig(c.Identity))),
+		grpc.UnaryInterceptor(g.unary),
+		grpc.StreamInterceptor(g.stream),
+		// Methods that do not exist go through the gate too.
+		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
+			return status.Error(codes.Unimplemented, "no such method")
+		}),
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.MaxConcurrentStreams(maxConcurrentStreams),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: idleTimeout,
+			Time:              keepaliveInterval,
+			Timeout:           keepaliveTimeout,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime:             minPingInterval,
+			PermitWithoutStream: true,
+		}),
+	)
+	machinev1.RegisterMachineServiceServer(s, &machineService{config: c})
+	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs})
+	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
+	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
+	return &Server{grpc: s}
+}
+
+// Serve answers on the listener, which it closes, until the context ends; it
+// then gives calls under way two seconds and returns nil. It may be called for
+// several listeners at once, with one context: the first to end stops all.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	stopped := make(chan struct{})
+	unregister := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		kill := time.AfterFunc(stopTimeout, s.grpc.Stop)
+		defer kill.Stop()
+		s.grpc.GracefulStop()
+	})
+	err := s.grpc.Serve(l)
+	if !unregister() {
+		<-stopped
+	}
+	if err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
+		return fmt.Errorf("serve node API on %v: %w", l.Addr(), err)
+	}
+	return nil
+}
