@@ -28,12 +28,14 @@ type Report[Status any] struct {
 	Status Status
 	// Held says, in words for a person, what the domain waits for while it has no specification.
 	Held string
+	// Doing is the operation that is being carried out; empty between passes.
+	Doing string
 	// Problem is the text of the error that ended the pass, empty if none did. The loop tries again by itself.
 	Problem string
 }
 
-// Waits says in words what stands between the domain and its desired state: the reason it is held back or its last error. It is empty if
-// nothing does, or if only Status knows.
+// Waits says in words what stands between the domain and its desired state: the reason it is held back, its last error or what it is
+// doing. It is empty if nothing does, or if only Status knows.
 func (r Report[Status]) Waits() string {
 	switch {
 	case r.Held != "":
@@ -41,5 +43,5 @@ func (r Report[Status]) Waits() string {
 	case r.Problem != "":
 		return r.Problem
 	}
-	return ""
+	return r.Doing
 }

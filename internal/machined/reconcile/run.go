@@ -29,6 +29,10 @@ type Config[Spec, Status any] struct {
 	Resync time.Duration
 	// Backoff is the first delay after a failure, doubled with each further one up to BackoffMax; 0 means 500 ms and 30 s.
 	Backoff, BackoffMax time.Duration
+	// Settled, if set, tells from a Status whether the domain waits for nothing more. Until it does, passes follow each other after Poll
+	// (0 means 1 s): the things waited for, such as an answer of another program, send no event.
+	Settled func(Status) bool
+	Poll    time.Duration
 	// Timeout bounds one pass; 0 means 10 minutes.
 	Timeout time.Duration
 	// Publish receives each report, from the loop's goroutine. It must not block.
@@ -81,6 +85,7 @@ func withDefaults[Spec, Status any](cfg Config[Spec, Status]) Config[Spec, Statu
 	def(&cfg.Backoff, 500*time.Millisecond)
 	def(&cfg.BackoffMax, 30*time.Second)
 	def(&cfg.Timeout, 10*time.Minute)
+	def(&cfg.Poll, time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -98,7 +103,7 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	}
 	bounded, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
 	defer cancel()
-	err := l.converge(bounded, *desired.Spec)
+	err := l.converge(bounded, desired)
 	if ctx.Err() != nil {
 		return 0
 	}
@@ -110,14 +115,18 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	l.cfg.Publish(report)
 	if err == nil {
 		l.failures = 0
+		if l.cfg.Settled != nil && !l.cfg.Settled(l.status) {
+			return l.cfg.Poll
+		}
 		return l.cfg.Resync
 	}
 	l.failures++
 	return l.backoff()
 }
 
-// converge applies operations until an observation needs none.
-func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, spec Spec) error {
+// converge applies operations until an observation needs none. It publishes each operation before it starts.
+func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
+	spec := *desired.Spec
 	for range maxRounds {
 		obs, err := l.domain.Observe(ctx, spec)
 		if err != nil {
@@ -129,6 +138,7 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, spec Sp
 			return nil
 		}
 		for _, op := range ops {
+			l.cfg.Publish(Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
 			start := time.Now()
 			if err := l.domain.Apply(ctx, spec, op); err != nil {
 				return fmt.Errorf("%s: %w", op, err)

@@ -1,0 +1,71 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+)
+
+// Host is the kernel's side of the network. Methods that change something succeed if it already is as asked for.
+type Host interface {
+	// Links returns all links but loopback, by interface index.
+	Links(ctx context.Context) ([]LinkState, error)
+	// SetUp sets the administrative state to up.
+	SetUp(ctx context.Context, link string) error
+	AddAddress(ctx context.Context, link string, address netip.Prefix) error
+	DeleteAddress(ctx context.Context, link string, address netip.Prefix) error
+	// AddGateway adds a default route by way of gateway, marked as the domain's.
+	AddGateway(ctx context.Context, link string, gateway netip.Addr) error
+	DeleteGateway(ctx context.Context, link string, gateway netip.Addr) error
+	Hostname() (string, error)
+	SetHostname(name string) error
+	// Nameservers returns what the resolver's configuration names, and whether there is one.
+	Nameservers() ([]netip.Addr, bool, error)
+	// SetNameservers replaces the resolver's configuration.
+	SetNameservers(servers []netip.Addr) error
+}
+
+// DHCP runs a client for each link it is told to, until it is told to stop. It wakes the loop of the domain by itself when a lease is won,
+// renewed with changes, or lost.
+type DHCP interface {
+	Start(link string)
+	Stop(link string)
+	// Clients returns the links that have a client, each with its lease, or nil while there is none.
+	Clients() map[string]*Lease
+}
+
+// Observed is the network as found.
+type Observed struct {
+	Links       []LinkState
+	Clients     map[string]*Lease
+	Hostname    string
+	Nameservers []netip.Addr
+	// Resolver is false while there is no resolver configuration at all.
+	Resolver bool
+}
+
+// Reconciler is the network domain. It implements the Domain of package reconcile.
+type Reconciler struct {
+	host Host
+	dhcp DHCP
+}
+
+// New returns the domain on the given kernel and DHCP clients.
+func New(host Host, dhcp DHCP) *Reconciler { return &Reconciler{host: host, dhcp: dhcp} }
+
+// Observe reads links, leases, host name and resolver configuration.
+func (r *Reconciler) Observe(ctx context.Context, _ Spec) (Observed, error) {
+	var obs Observed
+	var err error
+	if obs.Links, err = r.host.Links(ctx); err != nil {
+		return obs, fmt.Errorf("list links: %w", err)
+	}
+	if obs.Hostname, err = r.host.Hostname(); err != nil {
+		return obs, fmt.Errorf("read host name: %w", err)
+	}
+	if obs.Nameservers, obs.Resolver, err = r.host.Nameservers(); err != nil {
+		return obs, fmt.Errorf("read resolver configuration: %w", err)
+	}
+	obs.Clients = r.dhcp.Clients()
+	return obs, nil
+}
