@@ -1,0 +1,142 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cyvive/cyvive/images/internal/cache"
+	"github.com/cyvive/cyvive/images/internal/lock"
+	"github.com/cyvive/cyvive/images/internal/mirror"
+	"github.com/cyvive/cyvive/images/internal/sandbox"
+	"github.com/cyvive/cyvive/images/internal/step"
+)
+
+// Options say what to build.
+type Options struct {
+	// Arch is the Debian and Go name of the image's architecture.
+	Arch string
+	// Out is the directory that gets <arch>/ with the image's files.
+	Out string
+	// Bin is the directory that gets programs for the build machine.
+	Bin string
+	// Images is the images directory of the repository; the agent's module
+	// is the directory above it.
+	Images string
+	// Until names the last step to run; empty means all of them.
+	Until string
+	// Replace maps a program's name to a file that stands in for it.
+	Replace map[string]string
+	// Progress gets one line for each step's start and end.
+	Progress io.Writer
+}
+
+type builder struct {
+	Options
+	pins    *lock.Pins
+	lock    *lock.Lock
+	cache   *cache.Cache
+	run     *step.Runner
+	version string
+	results results
+}
+
+// results are the steps' outputs, each set by its step and read by later ones.
+type results struct {
+	kernel   string       // directory: vmlinuz, modules/
+	tree     sandbox.Tree // the throw-away Debian tree
+	zfs      string       // directory: zfs.ko, spl.ko
+	programs map[string]string
+}
+
+// Run builds the image.
+func Run(ctx context.Context, o Options) error {
+	b, err := newBuilder(o)
+	if err != nil {
+		return err
+	}
+	for _, s := range b.steps() {
+		if err := s.run(ctx); err != nil {
+			return err
+		}
+		if s.name == o.Until {
+			return nil
+		}
+	}
+	return nil
+}
+
+type namedStep struct {
+	name string
+	run  func(context.Context) error
+}
+
+func (b *builder) steps() []namedStep {
+	return []namedStep{
+		{"fetch", b.fetch},
+		{"kernel", b.kernel},
+		{"tree", b.tree},
+	}
+}
+
+func newBuilder(o Options) (*builder, error) {
+	l, err := lock.Load(filepath.Join(o.Images, "lock.json"))
+	if err != nil {
+		return nil, err
+	}
+	pins := l.Architectures[o.Arch]
+	if pins == nil {
+		return nil, fmt.Errorf("build for %s: the lock file has no pins for it", o.Arch)
+	}
+	version, err := os.ReadFile(filepath.Join(o.Images, "VERSION"))
+	if err != nil {
+		return nil, fmt.Errorf("read version: %w", err)
+	}
+	c, err := cache.Open()
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{Options: o, lock: l, pins: pins, cache: c, version: strings.TrimSpace(string(version))}
+	b.results.programs = map[string]string{}
+	b.run = &step.Runner{Cache: c, Out: o.Progress, Now: time.Now, Repeat: b.repeat}
+	return b, os.MkdirAll(b.out(""), 0o755)
+}
+
+// repeat is the command that runs the build again up to a step; the steps
+// before it come from the cache.
+func (b *builder) repeat(name string) string {
+	out := b.Out
+	if abs, err := filepath.Abs(out); err == nil {
+		out = abs
+	}
+	return fmt.Sprintf("go -C %s run ./cmd/mkimage build --arch %s --out %s --until %s", b.Images, b.Arch, out, name)
+}
+
+// out is the path of a file among the image's files.
+func (b *builder) out(name string) string { return filepath.Join(b.Out, b.Arch, name) }
+
+// epoch is the time that all files of the image carry.
+func (b *builder) epoch() time.Time { return time.Unix(b.lock.Epoch, 0).UTC() }
+
+// deb is the file of a pinned package.
+func (b *builder) deb(name string) (string, error) {
+	p, err := b.pins.Find(name)
+	if err != nil {
+		return "", err
+	}
+	return b.cache.Deb(p.SHA256), nil
+}
+
+// client returns the machine's mirror.
+func client() (*mirror.Client, error) {
+	a, err := mirror.Find("/", os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	return &mirror.Client{Addresses: a, HTTP: http.DefaultClient}, nil
+}
