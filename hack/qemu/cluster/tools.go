@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Tools runs nodectl and kubectl as a user of the cluster would.
+type Tools struct {
+	binDir string
+	env    []string
+	// Contexts and Kubeconfig are the files that the two programs use.
+	Contexts, Kubeconfig string
+}
+
+func newTools(o Options) Tools {
+	t := Tools{binDir: o.BinDir, env: os.Environ()}
+	home := o.Home
+	if home != "" {
+		t.Contexts = filepath.Join(home, "nodectl.yaml")
+		t.Kubeconfig = filepath.Join(home, "kubeconfig")
+		t.env = append(t.env, "HOME="+home)
+	} else {
+		home, _ = os.UserHomeDir()
+		t.Contexts = firstOf(os.Getenv("NODECTL_CONFIG"), filepath.Join(home, ".config", "cyvive", "nodectl.yaml"))
+		first, _, _ := strings.Cut(os.Getenv("KUBECONFIG"), string(os.PathListSeparator))
+		t.Kubeconfig = firstOf(first, filepath.Join(home, ".kube", "config"))
+	}
+	t.env = append(t.env, "NODECTL_CONFIG="+t.Contexts, "KUBECONFIG="+t.Kubeconfig)
+	return t
+}
+
+func firstOf(value, fallback string) string {
+	if value != "" {
+		return value
+	}
+	return fallback
+}
+
+// Nodectl runs nodectl and returns its standard output. The error carries what
+// it wrote to standard error; errors.As finds the *exec.ExitError.
+func (t Tools) Nodectl(ctx context.Context, args ...string) (string, error) {
+	return t.run(ctx, nil, "nodectl", args...)
+}
+
+// Kubectl runs kubectl likewise.
+func (t Tools) Kubectl(ctx context.Context, args ...string) (string, error) {
+	return t.run(ctx, nil, "kubectl", args...)
+}
+
+// Apply hands a manifest to kubectl apply.
+func (t Tools) Apply(ctx context.Context, manifest []byte) error {
+	_, err := t.run(ctx, manifest, "kubectl", "apply", "--filename", "-")
+	return err
+}
+
+func (t Tools) run(ctx context.Context, stdin []byte, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(t.binDir, name), args...)
+	cmd.Env = t.env
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		words := strings.TrimSpace(stderr.String())
+		return stdout.String(), fmt.Errorf("run %s %s: %w: %s", name, strings.Join(args, " "), err, words)
+	}
+	return stdout.String(), nil
+}

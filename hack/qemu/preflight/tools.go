@@ -1,0 +1,30 @@
+package preflight
+
+// tool is a program of the host, and the Debian package that has it.
+type tool struct{ name, pkg string }
+
+// tools lists what the make targets call on the host.
+func tools(arch string) []tool {
+	system := tool{"qemu-system-x86_64", "qemu-system-x86"}
+	if arch == "arm64" {
+		system = tool{"qemu-system-aarch64", "qemu-system-arm"}
+	}
+	return []tool{
+		system,
+		{"qemu-img", "qemu-utils"},
+		{"unshare", "util-linux"},
+		{"mke2fs", "e2fsprogs"},
+		{"git", "git"},
+		// The race detector and runc's nsenter are compiled with it.
+		{"gcc", "gcc"},
+		{"gpgv", "gpgv"},
+	}
+}
+
+// firmwarePackage names the Debian package with UEFI firmware for guests.
+func firmwarePackage(arch string) string {
+	if arch == "arm64" {
+		return "qemu-efi-aarch64"
+	}
+	return "ovmf"
+}

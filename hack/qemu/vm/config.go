@@ -1,0 +1,164 @@
+package vm
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Files of a machine, inside its folder. QEMU is started in that folder and is
+// given these names as they are, since a unix socket's path may have 107 bytes
+// at most (unix(7)).
+const (
+	pidFile    = "qemu.pid"
+	qmpSocket  = "qmp.sock"
+	varsFile   = "efivars.fd"
+	outputFile = "qemu.log"
+	// ConsoleFile receives what the guest writes to its first serial port. It is
+	// appended to, so it holds all boots of the machine.
+	ConsoleFile = "console.log"
+)
+
+// Disk is one virtio block device.
+type Disk struct {
+	// Path of the image; absolute.
+	Path string
+	// Format is qemu-img's name of it: raw or qcow2.
+	Format string
+	// ReadOnly guards the image against the guest.
+	ReadOnly bool
+	// Snapshot keeps the guest's writes in a temporary file that QEMU drops.
+	Snapshot bool
+	// Serial is what the guest reads in /sys/block/*/serial, 20 bytes at most.
+	Serial string
+}
+
+// Port is one virtio-serial port, a byte pipe from the guest's
+// /dev/virtio-ports/Name into a file.
+type Port struct {
+	Name string
+	// Path of the file, which is truncated; absolute.
+	Path string
+}
+
+// Config describes a machine. It boots its first disk through UEFI unless
+// Kernel is set.
+type Config struct {
+	// Name tells machines apart in the process list.
+	Name string
+	// Dir holds the machine's files; it must exist. Absolute.
+	Dir string
+	// Arch is amd64 or arm64.
+	Arch  string
+	Accel Accel
+	CPUs  int
+	// MemoryBytes is rounded down to whole MiB.
+	MemoryBytes int64
+
+	// Kernel, Initrd and Append boot a kernel directly, without firmware.
+	Kernel, Initrd, Append string
+	// FirmwareCode and FirmwareVars are the UEFI images of the host; the
+	// variables are copied into Dir when the machine is started first.
+	FirmwareCode, FirmwareVars string
+
+	Disks []Disk
+	Ports []Port
+	// Network holds the -netdev and -device options.
+	Network []string
+	// NoReboot makes QEMU exit when the guest asks for a restart.
+	NoReboot bool
+	// Detached lets the machine outlive its starter. Otherwise the kernel kills
+	// QEMU when the starter ends, however that comes about.
+	Detached bool
+}
+
+// Arguments returns QEMU's command line, the program first. It is pure.
+func (c Config) Arguments() ([]string, error) {
+	args, err := c.machineArguments()
+	if err != nil {
+		return nil, err
+	}
+	args = append(args,
+		"-name", c.processName(),
+		"-smp", strconv.Itoa(c.CPUs),
+		"-m", strconv.FormatInt(c.MemoryBytes>>20, 10),
+		"-nodefaults", "-no-user-config", "-display", "none",
+		"-chardev", "file,id=console,append=on,path="+ConsoleFile,
+		"-serial", "chardev:console",
+		"-qmp", "unix:"+qmpSocket+",server=on,wait=off",
+		"-pidfile", pidFile,
+		"-device", "virtio-rng-pci",
+	)
+	if c.Kernel != "" {
+		args = append(args, "-kernel", c.Kernel, "-append", c.Append)
+		if c.Initrd != "" {
+			args = append(args, "-initrd", c.Initrd)
+		}
+	} else {
+		args = append(args,
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+escape(c.FirmwareCode),
+			"-drive", "if=pflash,format=raw,unit=1,file="+varsFile)
+	}
+	for i, disk := range c.Disks {
+		args = append(args, disk.arguments(i, c.Kernel == "")...)
+	}
+	if len(c.Ports) > 0 {
+		args = append(args, "-device", "virtio-serial-pci")
+	}
+	for i, port := range c.Ports {
+		id := fmt.Sprintf("port%d", i)
+		args = append(args,
+			"-chardev", "file,id="+id+",path="+escape(port.Path),
+			"-device", "virtserialport,chardev="+id+",name="+port.Name)
+	}
+	if c.NoReboot {
+		args = append(args, "-no-reboot")
+	}
+	return append(args, c.Network...), nil
+}
+
+func (c Config) machineArguments() ([]string, error) {
+	var args []string
+	switch c.Arch {
+	case "amd64":
+		args = []string{"qemu-system-x86_64", "-machine", "q35"}
+	case "arm64":
+		args = []string{"qemu-system-aarch64", "-machine", "virt"}
+	default:
+		return nil, fmt.Errorf("build command line: architecture %q is neither amd64 nor arm64", c.Arch)
+	}
+	return append(args, c.Accel.arguments()...), nil
+}
+
+// processName is what Attach looks for in the process's command line.
+func (c Config) processName() string { return "cyvive-" + c.Name }
+
+func (d Disk) arguments(index int, bootable bool) []string {
+	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,file=%s",
+		index, d.Format, escape(d.Path))
+	if d.ReadOnly {
+		drive += ",readonly=on"
+	}
+	if d.Snapshot {
+		drive += ",snapshot=on"
+	}
+	device := fmt.Sprintf("virtio-blk-pci,drive=disk%d", index)
+	if d.Serial != "" {
+		device += ",serial=" + d.Serial
+	}
+	if bootable {
+		device += fmt.Sprintf(",bootindex=%d", index)
+	}
+	return []string{"-drive", drive, "-device", device}
+}
+
+// escape doubles commas, as QEMU's option syntax asks for (qemu(1), -drive).
+func escape(path string) string {
+	out := make([]byte, 0, len(path))
+	for i := range len(path) {
+		if path[i] == ',' {
+			out = append(out, ',')
+		}
+		out = append(out, path[i])
+	}
+	return string(out)
+}

@@ -1,0 +1,47 @@
+package vm
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Firmware is a pair of UEFI images: the code, and a template of the variables.
+type Firmware struct{ Code, Vars string }
+
+// firmwares lists where Debian, Fedora and Arch put the builds without Secure
+// Boot, by architecture.
+func firmwares(arch string) []Firmware {
+	if arch == "arm64" {
+		return []Firmware{
+			{"/usr/share/AAVMF/AAVMF_CODE.no-secboot.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"},
+			{"/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"},
+		}
+	}
+	return []Firmware{
+		{"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
+		{"/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"},
+		{"/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"},
+	}
+}
+
+// FindFirmware returns the first pair that is installed on this machine.
+func FindFirmware(arch string) (Firmware, error) {
+	var tried []string
+	for _, f := range firmwares(arch) {
+		if readable(f.Code) && readable(f.Vars) {
+			return f, nil
+		}
+		tried = append(tried, f.Code)
+	}
+	return Firmware{}, fmt.Errorf("find UEFI firmware: none of %s is there", strings.Join(tried, ", "))
+}
+
+func readable(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	_ = file.Close()
+	return true
+}
