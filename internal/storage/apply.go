@@ -1,0 +1,37 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Apply carries out one operation.
+func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
+	switch op.Verb {
+	case Grow:
+		return r.disk.Grow(ctx, spec.Disk, op.Partition.Number)
+	case Record:
+		return r.disk.Record(op.Volume, op.Clean)
+	case Format:
+		return r.disk.Format(ctx, op.Partition.Device, op.Volume)
+	case FinishFormat:
+		return r.disk.FinishFormat(ctx, op.Partition.Device)
+	case Check:
+		return r.disk.Check(ctx, op.Partition.Device)
+	case MakeDirectory:
+		return r.mounts.MakeDirectory(op.Directory.Path, op.Directory.Mode)
+	}
+	i := slices.IndexFunc(spec.Volumes, func(v Volume) bool { return v.Name == op.Volume })
+	if i < 0 {
+		return fmt.Errorf("find volume %s: not in the specification", op.Volume)
+	}
+	v := spec.Volumes[i]
+	switch op.Verb {
+	case Mount:
+		return r.mounts.Mount(op.Partition.Device, v.Target, FileSystem, v.Options)
+	case Resize:
+		return r.mounts.Resize(v.Target, op.Partition.Device)
+	}
+	panic(fmt.Sprintf("storage: unknown operation %q", op.Verb))
+}

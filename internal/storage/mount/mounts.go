@@ -1,0 +1,88 @@
+package mount
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// Mounts implements storage.Mounts in the mount namespace of the process.
+type Mounts struct{}
+
+// Mounted returns what is mounted on each target; where several are stacked, the topmost.
+func (Mounts) Mounted(targets []string) (map[string]string, error) {
+	infos, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+		return !slices.Contains(targets, i.Mountpoint), false
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read mountinfo: %w", err)
+	}
+	out := map[string]string{}
+	for _, i := range infos {
+		out[i.Mountpoint] = fmt.Sprintf("%d:%d", i.Major, i.Minor)
+	}
+	return out, nil
+}
+
+// flags are the options that are flags of mount(2); the rest goes to the file system.
+var flags = map[string]uintptr{
+	"ro": unix.MS_RDONLY, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC, "noatime": unix.MS_NOATIME,
+}
+
+// Mount mounts the device on the target, which must exist.
+func (Mounts) Mount(device, target, fileSystem string, options []string) error {
+	var set uintptr
+	var data []string
+	for _, o := range options {
+		if f, ok := flags[o]; ok {
+			set |= f
+		} else {
+			data = append(data, o)
+		}
+	}
+	if err := unix.Mount(device, target, fileSystem, set, strings.Join(data, ",")); err != nil {
+		return fmt.Errorf("mount %s on %s: %w", device, target, err)
+	}
+	return nil
+}
+
+// Directory returns the permissions of a directory; a file of another kind is fs.ErrInvalid.
+func (Mounts) Directory(path string) (fs.FileMode, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return 0, err
+	}
+	if !info.IsDir() {
+		return 0, fmt.Errorf("read directory %s: %w: it is of another kind", path, fs.ErrInvalid)
+	}
+	return info.Mode().Perm(), nil
+}
+
+// MakeDirectory makes a directory, or sets the permissions of one that exists. The parent must exist.
+func (Mounts) MakeDirectory(path string, mode fs.FileMode) error {
+	if err := os.Mkdir(path, mode); err != nil && !os.IsExist(err) {
+		return err
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+func syncDirectory(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	return nil
+}

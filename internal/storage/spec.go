@@ -1,0 +1,56 @@
+package storage
+
+import "io/fs"
+
+// FileSystem is the type of file system that the domain makes and mounts.
+const FileSystem = "ext4"
+
+// The names of the node's volumes, which are the names of their partitions too.
+const (
+	State = "state"
+	Data  = "data"
+)
+
+// Spec is the whole desired state of the node's volumes.
+type Spec struct {
+	// Disk is the device of the system disk, such as /dev/vda.
+	Disk string
+	// Volumes are brought up in this order.
+	Volumes []Volume
+}
+
+// Volume is the desired state of one partition of the system disk.
+type Volume struct {
+	// Name is the partition's name in the partition table, and the label of its file system.
+	Name string
+	// Target is the directory on which it is mounted.
+	Target string
+	// Options are mount options of mount(8), such as nodev.
+	Options []string
+	// Grow says that the partition, which is the last one, is grown to the end of the disk, and its file system with it.
+	Grow bool
+	// Directories are made on the mounted volume, parents before children.
+	Directories []Directory
+}
+
+// Directory is a directory owned by root. The zero Mode leaves permissions of one that exists alone.
+type Directory struct {
+	// Path is absolute and lies in its volume's target, or is the target itself.
+	Path string
+	Mode fs.FileMode
+}
+
+// DefaultSpec is the layout of every node: what the API and the boot ledger keep in state, and what everything else writes in data.
+func DefaultSpec(disk string) Spec {
+	return Spec{Disk: disk, Volumes: []Volume{
+		{
+			Name: State, Target: "/state", Options: []string{"nosuid", "nodev", "noexec", "noatime"},
+			Directories: []Directory{{"/state", 0o700}},
+		},
+		{
+			// Not nosuid: root file systems of pods lie here, and images bring programs of that kind.
+			Name: Data, Target: "/var", Options: []string{"nodev", "noatime"}, Grow: true,
+			Directories: []Directory{{"/var/etcd", 0o700}, {"/var/plane", 0o755}, {"/var/log", 0o755}},
+		},
+	}}
+}
