@@ -1,6 +1,12 @@
 package kube
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/container"
+)
 
 // Status is what the domain found.
 type Status struct {
@@ -27,4 +33,78 @@ type Service struct {
 	// State is in words: running, exited, waiting, …
 	State    string
 	Restarts int
+}
+
+// Status sums up an observation. It is pure.
+func (r *Reconciler) Status(spec Spec, obs Observed) Status {
+	s := Status{APIServerReady: obs.API.Ready, PodsRunning: obs.API.PodsRunning}
+	if n := obs.API.Node; n != nil {
+		s.NodeReady = n.Ready
+		s.PodCIDR = n.PodCIDR
+	}
+	control := controlPlane(spec, r.layout)
+	all := []container.Spec{control[0], workloadPlane(spec, r.layout), control[1], control[2]}
+	for _, c := range all {
+		info, exists := obs.Containers[c.Name]
+		service := Service{Name: c.Name, State: "waiting", Restarts: info.Restarts}
+		if exists {
+			service.State = info.State.String()
+		}
+		s.Services = append(s.Services, service)
+	}
+	s.Reason = reason(all, obs)
+	s.Ready = s.Reason == ""
+	return s
+}
+
+// reason says what comes first of all that is awaited; empty if nothing is.
+func reason(all []container.Spec, obs Observed) string {
+	if obs.Unavailable {
+		return "the system container runtime to answer"
+	}
+	for _, c := range all {
+		if why := containerReason(c, obs); why != "" {
+			return why
+		}
+		if c.Name == apiServer && !obs.API.Ready {
+			return "kube-apiserver to be ready: " + obs.APIProblem
+		}
+	}
+	n := obs.API.Node
+	switch {
+	case !obs.PlaneUp:
+		return "the container runtime of the workload plane to answer"
+	case len(obs.ImagesMissing) > 0:
+		return "the images of the default bundle to be imported"
+	case n == nil && obs.APIProblem != "":
+		return "kube-apiserver to answer: " + obs.APIProblem
+	case n == nil:
+		return "kubelet to register the node"
+	case !n.PodCIDR.IsValid():
+		return "kube-controller-manager to give the node its pod range"
+	case !n.Ready && n.Message != "":
+		return "the node to be Ready: " + n.Message
+	case !n.Ready:
+		return "the node to be Ready"
+	}
+	return ""
+}
+
+func containerReason(c container.Spec, obs Observed) string {
+	info, exists := obs.Containers[c.Name]
+	switch {
+	case !exists:
+		return fmt.Sprintf("container %s to be started", c.Name)
+	case info.State == container.Exited:
+		why := fmt.Sprintf("container %s to be started again: it exited with %d", c.Name, info.ExitCode)
+		if wait := info.NextStart.Sub(obs.Now); wait > 0 {
+			why += fmt.Sprintf(", next start in %s", wait.Round(time.Second))
+		}
+		return why
+	case info.State != container.Running:
+		return fmt.Sprintf("container %s to run: it is %s", c.Name, info.State)
+	case info.Hash != c.Hash():
+		return fmt.Sprintf("container %s to be replaced", c.Name)
+	}
+	return ""
 }

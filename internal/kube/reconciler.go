@@ -1,0 +1,66 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/container"
+)
+
+// Images is the workload plane's own container runtime.
+type Images interface {
+	// List returns the pods' containers, or container.ErrUnavailable.
+	List(ctx context.Context) ([]container.Info, error)
+	// Import brings the images of an archive in, if they are not there.
+	Import(ctx context.Context, archive string) error
+}
+
+// APIServer is the API server, as the node's agent asks it.
+type APIServer interface {
+	// Observe asks for readiness, this node and its pods. The error says what
+	// is not ready; the API is then as far as it is known.
+	Observe(ctx context.Context, spec Spec) (API, error)
+	// MarkControlPlane sets the label by which kubectl shows the node's role.
+	MarkControlPlane(ctx context.Context, spec Spec) error
+}
+
+// Config is what a Reconciler is made of.
+type Config struct {
+	// System and Kubelet are the namespaces of those names of the system
+	// containerd; Images is namespace k8s.io of the plane's.
+	System, Kubelet container.Runtime
+	Images          Images
+	Layout          Layout
+	// API is nil for the real one, over HTTPS on loopback.
+	API APIServer
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Reconciler is the kube domain. Its methods are called from one goroutine.
+type Reconciler struct {
+	system, kubelet container.Runtime
+	images          Images
+	layout          Layout
+	api             APIServer
+	now             func() time.Time
+
+	// imported are the archives that the plane started at importedTo has got.
+	importedTo time.Time
+	imported   map[string]bool
+}
+
+// New returns the domain.
+func New(c Config) *Reconciler {
+	r := &Reconciler{system: c.System, kubelet: c.Kubelet, images: c.Images, layout: c.Layout, api: c.API, now: c.Now}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.api == nil {
+		r.api = newRESTClient(r.now)
+	}
+	return r
+}
+
+// secretSets are the containers that have a secrets directory.
+func secretSets() []string { return []string{apiServer, controllerManager, scheduler, plane} }
