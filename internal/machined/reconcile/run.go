@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/state"
 )
 
 // Desired is what a loop is to reach.
@@ -36,7 +38,7 @@ type Config[Spec, Status any] struct {
 	// Timeout bounds one pass; 0 means 10 minutes.
 	Timeout time.Duration
 	// Publish receives each report, from the loop's goroutine. It must not block.
-	Publish func(Report[Status])
+	Publish func(state.Report[Status])
 	// Log may be nil, which discards.
 	Log *slog.Logger
 }
@@ -98,7 +100,7 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	desired := l.cfg.Desired()
 	if desired.Spec == nil {
 		l.failures = 0
-		l.cfg.Publish(Report[Status]{Generation: desired.Generation, Status: l.status, Held: desired.Waits})
+		l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Held: desired.Waits})
 		return l.cfg.Resync
 	}
 	bounded, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
@@ -107,7 +109,7 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	if ctx.Err() != nil {
 		return 0
 	}
-	report := Report[Status]{Generation: desired.Generation, Satisfied: err == nil, Status: l.status}
+	report := state.Report[Status]{Generation: desired.Generation, Satisfied: err == nil, Status: l.status}
 	if err != nil {
 		report.Problem = err.Error()
 	}
@@ -138,7 +140,7 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 			return nil
 		}
 		for _, op := range ops {
-			l.cfg.Publish(Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
+			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
 			start := time.Now()
 			if err := l.domain.Apply(ctx, spec, op); err != nil {
 				return fmt.Errorf("%s: %w", op, err)

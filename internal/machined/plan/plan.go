@@ -1,0 +1,136 @@
+package plan
+
+import (
+	"net/netip"
+
+	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// The domains, as keys of Desired.Waits.
+const (
+	Network    = "network"
+	Storage    = "storage"
+	Etcd       = "etcd"
+	Kubernetes = "kubernetes"
+)
+
+// Input is what does not change once it is known.
+type Input struct {
+	// Disk is the device of the system disk.
+	Disk string
+	// Version is that of the operating system, and so of the default bundle.
+	Version string
+	// Searched is set when the search for a configuration came to a result: one was found, valid or not, or none for some time.
+	Searched bool
+	// Config is nil while there is no valid configuration; Trust belongs to it.
+	Config *config.Config
+	Trust  *Trust
+}
+
+// Facts are what other domains reached.
+type Facts struct {
+	Network network.Status
+	Storage storage.Status
+	Etcd    etcd.Status
+	// Identity is set when the machine ID and the boot's entry in the ledger are on the state volume.
+	Identity bool
+}
+
+// Desired is what every domain is to reach. A nil specification holds its domain back; Waits then has the reason.
+type Desired struct {
+	Network *network.Spec
+	Storage *storage.Spec
+	Etcd    *etcd.Spec
+	Kube    *kube.Spec
+	// Waits holds a reason for each domain that is held back, by the names above.
+	Waits map[string]string
+}
+
+// Build computes the desired state. It is pure.
+func Build(in Input, facts Facts) Desired {
+	d := Desired{Waits: map[string]string{}}
+	spec := storage.DefaultSpec(in.Disk)
+	d.Storage = &spec
+	if !in.Searched {
+		wait := "looking for the configuration"
+		d.Waits[Network], d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait, wait
+		return d
+	}
+	d.Network = networkSpec(in.Config)
+	if in.Config == nil || in.Config.Cluster == nil {
+		wait := "no Cluster document is configured"
+		if in.Config == nil {
+			wait = "waiting for a valid configuration"
+		}
+		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
+		return d
+	}
+	address, wait := ready(facts)
+	if wait != "" {
+		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
+		return d
+	}
+	d.Etcd = &etcd.Spec{Name: in.Config.Machine.Hostname, Address: address, CA: in.Trust.Etcd}
+	if !facts.Etcd.Healthy {
+		d.Waits[Kubernetes] = "waiting for etcd"
+		return d
+	}
+	d.Kube = KubeSpec(in, facts.Network.Addresses)
+	return d
+}
+
+// ready returns the address to advertise, or what etcd and all above it wait for.
+func ready(facts Facts) (netip.Addr, string) {
+	switch {
+	case !facts.Storage.Ready:
+		return netip.Addr{}, "waiting for storage: " + orUnknown(facts.Storage.Reason)
+	case !facts.Identity:
+		return netip.Addr{}, "waiting for the node's identity on the state volume"
+	}
+	for _, p := range facts.Network.Addresses {
+		if p.Addr().Is4() {
+			return p.Addr(), ""
+		}
+	}
+	return netip.Addr{}, "waiting for an IPv4 address: " + orUnknown(facts.Network.Reason)
+}
+
+func orUnknown(reason string) string {
+	if reason == "" {
+		return "not looked at yet"
+	}
+	return reason
+}
+
+func networkSpec(cfg *config.Config) *network.Spec {
+	source := config.DefaultNetwork()
+	spec := &network.Spec{}
+	if cfg != nil {
+		source = cfg.Network
+		spec.Hostname = cfg.Machine.Hostname
+	}
+	for _, l := range source.Links {
+		spec.Links = append(spec.Links, network.Link{Name: l.Name, DHCP: l.DHCP, Addresses: l.Addresses, Gateway: l.Gateway})
+	}
+	spec.Nameservers = source.Nameservers
+	return spec
+}
+
+// KubeSpec returns the specification of Kubernetes for a node with the given addresses; in must have a Cluster document.
+func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
+	c := in.Config.Cluster
+	spec := &kube.Spec{
+		ClusterName: c.Name, NodeName: in.Config.Machine.Hostname, Endpoint: c.Endpoint, CertSANs: c.CertSANs,
+		PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, DNSDomain: c.DNSDomain, Version: in.Version,
+		CA: in.Trust.Kubernetes, FrontProxyCA: in.Trust.FrontProxy, EtcdCA: in.Trust.Etcd,
+		ServiceAccountKey: in.Trust.ServiceAccountKey, EncryptionKey: in.Trust.EncryptionKey,
+	}
+	for _, p := range addresses {
+		spec.Addresses = append(spec.Addresses, p.Addr())
+	}
+	return spec
+}
