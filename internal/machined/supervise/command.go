@@ -17,7 +17,8 @@ type Command struct {
 	Env  []string // the whole environment: nothing is inherited
 	Dir  string   // "/" when empty
 	// Cgroup is the directory, below /sys/fs/cgroup, that the child is born
-	// in (clone3 with CLONE_INTO_CGROUP, Linux 5.7). Empty means inherited.
+	// in (clone3 with CLONE_INTO_CGROUP, Linux 5.7); made when it is not
+	// there. Empty means inherited.
 	Cgroup string
 	// OOMScoreAdj is written after the fork: children would otherwise inherit
 	// that of PID 1.
@@ -47,6 +48,9 @@ func (c Command) fork() (int, error) {
 		attr.Dir = "/"
 	}
 	if c.Cgroup != "" {
+		if err := os.MkdirAll(c.Cgroup, 0o755); err != nil {
+			return 0, fmt.Errorf("make cgroup: %w", err)
+		}
 		dir, err := os.Open(c.Cgroup)
 		if err != nil {
 			return 0, fmt.Errorf("open cgroup: %w", err)

@@ -73,12 +73,12 @@ func (l *Loader) Load(name string) error {
 	}
 	var errs []error
 	for _, m := range modules {
-		if err := l.load(m, nil); err == nil {
-			errs = nil
-			break
-		} else {
+		if err := l.load(m, nil); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if len(errs) < len(modules) {
+		return nil
 	}
 	return errors.Join(errs...)
 }
@@ -106,11 +106,15 @@ func (l *Loader) LoadAliases(aliases []string) ([]string, error) {
 		if l.loaded[m] || l.index.builtin[m] {
 			continue
 		}
-		if err := l.load(m, nil); err != nil {
+		err := l.load(m, nil)
+		switch {
+		case err == nil:
+			now = append(now, m)
+		case errors.Is(err, unix.ENODEV):
+			// The driver looked, and its device is not there after all.
+		default:
 			errs = append(errs, err)
-			continue
 		}
-		now = append(now, m)
 	}
 	return now, errors.Join(errs...)
 }

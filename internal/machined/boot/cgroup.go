@@ -1,0 +1,87 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// Memory that reclaim leaves to the groups (memory.min): init needs little;
+// the system plane gets a quarter of the machine's, at most this much.
+const (
+	initMinBytes      = 32 << 20
+	systemMinMaxBytes = 768 << 20
+)
+
+// growCgroups makes the tree below root (/sys/fs/cgroup):
+//
+//	/init       PID 1, alone
+//	/system     machined, containerd, and each container of the system plane
+//	/workload   the workload plane; its init makes the tree below
+//
+// PID 1 moves into its leaf first: a group with processes cannot hand
+// controllers to its children (cgroup-v2, "No Internal Process Constraint").
+func growCgroups(root string, pid int, memoryBytes uint64) error {
+	for _, name := range []string{"init", "system", "workload"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+			return fmt.Errorf("make cgroup: %w", err)
+		}
+	}
+	if err := writeCgroup(root, "init/cgroup.procs", strconv.Itoa(pid)); err != nil {
+		return err
+	}
+	if err := EnableControllers(root); err != nil {
+		return err
+	}
+	systemMin := min(memoryBytes/4, systemMinMaxBytes)
+	return errors.Join(
+		EnableControllers(filepath.Join(root, "system")),
+		writeCgroup(root, "init/memory.min", strconv.Itoa(initMinBytes)),
+		writeCgroup(root, "system/memory.min", strconv.FormatUint(systemMin, 10)),
+		// When processors are scarce, the control plane goes first.
+		writeCgroup(root, "init/cpu.weight", "1000"),
+		writeCgroup(root, "system/cpu.weight", "500"),
+	)
+}
+
+// EnableControllers hands all controllers that group has to its children. It
+// tries each on its own, so that one that refuses does not keep the others.
+func EnableControllers(group string) error {
+	raw, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+	if err != nil {
+		return fmt.Errorf("read cgroup controllers: %w", err)
+	}
+	var errs []error
+	for _, c := range strings.Fields(string(raw)) {
+		errs = append(errs, writeCgroup(group, "cgroup.subtree_control", "+"+c))
+	}
+	return errors.Join(errs...)
+}
+
+func writeCgroup(root, file, value string) error {
+	if err := os.WriteFile(filepath.Join(root, file), []byte(value), 0o644); err != nil {
+		return fmt.Errorf("set %s to %s: %w", file, value, err)
+	}
+	return nil
+}
+
+// totalMemory is MemTotal of a /proc/meminfo, in bytes; 0 when it has none.
+func totalMemory(meminfo string) uint64 {
+	for line := range strings.Lines(meminfo) {
+		rest, ok := strings.CutPrefix(line, "MemTotal:")
+		if !ok {
+			continue
+		}
+		kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 53)
+		if err != nil {
+			return 0
+		}
+		return kib << 10
+	}
+	return 0
+}
