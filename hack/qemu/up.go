@@ -57,7 +57,7 @@ func upCommand() *cobra.Command {
 			defer cancel()
 			c, err := up(ctx, f.options)
 			if err != nil && c != nil {
-				explain(c)
+				explain(cmd.Context(), c)
 			}
 			return err
 		},
@@ -91,11 +91,13 @@ func up(ctx context.Context, options cluster.Options) (*cluster.Cluster, error) 
 }
 
 // explain names what is left for a look at a failure.
-func explain(c *cluster.Cluster) {
+func explain(ctx context.Context, c *cluster.Cluster) {
+	logs := c.Collect(context.WithoutCancel(ctx))
 	fmt.Fprintln(os.Stderr, "The cluster is kept as it is. To look at:")
-	for _, node := range c.Nodes() {
+	for i, node := range c.Nodes() {
 		fmt.Fprintf(os.Stderr, "  console of %s  %s\n", node.Name, c.ConsolePath(node))
-		fmt.Fprintf(os.Stderr, "  QEMU's words   %s\n", filepath.Join(c.NodeDir(node), "qemu.log"))
+		fmt.Fprintf(os.Stderr, "  its logs          %s\n", logs[i])
+		fmt.Fprintf(os.Stderr, "  QEMU's words      %s\n", filepath.Join(c.NodeDir(node), "qemu.log"))
 	}
 	fmt.Fprintln(os.Stderr, "make cluster-down removes it.")
 }

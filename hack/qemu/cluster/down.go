@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
 
@@ -56,8 +57,8 @@ func (c *Cluster) removeContext(ctx context.Context) error {
 	if _, err := c.tools.Nodectl(ctx, "context", "remove", c.record.Name); err != nil {
 		return err
 	}
-	out, err := c.tools.Nodectl(ctx, "context", "list", "--output", "json")
-	if err != nil || !c.record.Nodectl.Created || strings.Contains(out, `"name"`) {
+	left, err := contexts.Load(path)
+	if err != nil || !c.record.Nodectl.Created || len(left.Contexts) > 0 {
 		return err
 	}
 	return os.Remove(path)

@@ -36,12 +36,18 @@ func (c *Cluster) AwaitHealthy(ctx context.Context) error {
 // Health asks a node for its health. It returns what the node waits for, in the
 // order of its parts; none when it is healthy.
 func (c *Cluster) Health(ctx context.Context, node Node) ([]string, error) {
-	out, err := c.tools.Nodectl(ctx, "--context", c.record.Name,
-		"--nodes", fmt.Sprintf("127.0.0.1:%d", node.APIPort), "health", "--output", "json")
+	out, err := c.tools.Nodectl(ctx, c.nodectlArgs(node, "health", "--output", "json")...)
 	if err != nil && out == "" {
 		return nil, err
 	}
 	return parseHealth([]byte(out))
+}
+
+// nodectlArgs puts the choice of one node before a command.
+func (c *Cluster) nodectlArgs(node Node, args ...string) []string {
+	return append([]string{
+		"--context", c.record.Name, "--nodes", fmt.Sprintf("127.0.0.1:%d", node.APIPort),
+	}, args...)
 }
 
 // parseHealth reads GetHealthResponse as protojson.

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
 )
 
 // Tools runs nodectl and kubectl as a user of the cluster would.
@@ -27,7 +29,8 @@ func newTools(o Options) Tools {
 		t.env = append(t.env, "HOME="+home)
 	} else {
 		home, _ = os.UserHomeDir()
-		t.Contexts = firstOf(os.Getenv("NODECTL_CONFIG"), filepath.Join(home, ".config", "cyvive", "nodectl.yaml"))
+		// An error leaves the path empty, which nodectl itself then explains.
+		t.Contexts, _ = contexts.Path(os.Getenv)
 		first, _, _ := strings.Cut(os.Getenv("KUBECONFIG"), string(os.PathListSeparator))
 		t.Kubeconfig = firstOf(first, filepath.Join(home, ".kube", "config"))
 	}
@@ -40,6 +43,12 @@ func firstOf(value, fallback string) string {
 		return value
 	}
 	return fallback
+}
+
+// With returns the tools with one more variable in their environment.
+func (t Tools) With(name, value string) Tools {
+	t.env = append(t.env[:len(t.env):len(t.env)], name+"="+value)
+	return t
 }
 
 // Nodectl runs nodectl and returns its standard output. The error carries what

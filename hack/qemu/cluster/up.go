@@ -144,7 +144,7 @@ func (c *Cluster) SetUserData(node Node, userData []byte) error {
 	return cidata.Write(filepath.Join(c.NodeDir(node), cidataFile), userData, metaData(node))
 }
 
-// Start starts the machines that do not run.
+// Start starts the machines that do not run. They take up the disks as they are.
 func (c *Cluster) Start(ctx context.Context) error {
 	for i, node := range c.record.Nodes {
 		if _, err := c.Machine(node); !errors.Is(err, vm.ErrNotRunning) {

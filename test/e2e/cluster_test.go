@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cyvive/cyvive/hack/qemu/cluster"
+)
+
+// bootTimeout is for one boot, from QEMU's start to a node in order. Without
+// KVM, on two busy processors, it takes about three minutes.
+const bootTimeout = 8 * time.Minute
+
+// suite is a running cluster, and what its parts share.
+type suite struct {
+	*cluster.Cluster
+	env  env
+	node cluster.Node
+}
+
+// TestCluster makes a cluster and runs the parts in order. A part that fails
+// does not keep the next from running, unless the cluster itself is gone.
+func TestCluster(t *testing.T) {
+	e := requireImage(t)
+	ctx := testContext(t, 30*time.Minute)
+	c := create(t, ctx, e.options(t))
+	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
+	bringUp(t, ctx, s)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, *suite)
+	}{
+		{"nodectl", testNodectl},
+		{"kubernetes", testKubernetes},
+		{"certificates", testCertificates},
+		{"isolation", testIsolation},
+		{"reboot", testReboot},
+		{"power-cut", testPowerCut},
+		{"shutdown", testShutdown},
+		{"power-key", testPowerKey},
+	} {
+		if !t.Run(part.name, func(t *testing.T) { part.run(t, s) }) {
+			if _, err := c.Machine(s.node); err != nil {
+				t.Fatalf("the parts behind %s are left out: %v", part.name, err)
+			}
+		}
+	}
+}
+
+// bringUp does what make cluster does.
+func bringUp(t *testing.T, ctx context.Context, s *suite) {
+	t.Helper()
+	demo, err := os.ReadFile(filepath.Join(s.env.root, "hack", "qemu", "demo.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	for _, step := range []func(context.Context) error{
+		s.Merge, s.Start, s.AwaitHealthy, s.MergeKubeconfig,
+		func(ctx context.Context) error { return s.RunPod(ctx, "demo", demo) },
+	} {
+		if err := step(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// nodectl runs nodectl and fails the test when that fails.
+func (s *suite) nodectl(t *testing.T, ctx context.Context, args ...string) string {
+	t.Helper()
+	out, err := s.Tools().Nodectl(ctx, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

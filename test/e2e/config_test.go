@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// TestBadConfiguration gives a node configurations that it cannot take. It must
+// come up so far that it can be asked what is wrong, and say so with file, line
+// and field.
+func TestBadConfiguration(t *testing.T) {
+	e := requireImage(t)
+	for _, c := range []struct {
+		name   string
+		spoil  func([]byte) []byte
+		reason string
+	}{
+		{"unknown-field", func(data []byte) []byte {
+			return bytes.Replace(data, []byte("\nhostname:"), []byte("\nhostnmae:"), 1)
+		}, `user-data:\d+: Machine\.hostnmae: `},
+		{"truncated", func(data []byte) []byte {
+			// In the midst of a PEM block of the Cluster document.
+			at := bytes.LastIndex(data, []byte("-----BEGIN")) + 40
+			return data[:at]
+		}, `user-data:\d+: `},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx := testContext(t, 5*time.Minute)
+			options := e.options(t)
+			options.MemoryBytes = 1 << 30
+			cluster := create(t, ctx, options)
+			node := cluster.Nodes()[0]
+			good, err := os.ReadFile(cluster.UserDataPath(node))
+			if err != nil {
+				t.Fatal(err)
+			}
+			bad := c.spoil(good)
+			if bytes.Equal(bad, good) {
+				t.Fatal("the configuration was not spoilt")
+			}
+			if err := cluster.SetUserData(node, bad); err != nil {
+				t.Fatal(err)
+			}
+			if err := cluster.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+			want := regexp.MustCompile(c.reason)
+			var out string
+			eventually(t, ctx, "health of a node without a good configuration", func(ctx context.Context) (err error) {
+				// Exit status 3 is right: the node is not healthy.
+				out, err = cluster.Tools().Nodectl(ctx, "health", "--insecure", "--output", "json",
+					"--nodes", fmt.Sprintf("127.0.0.1:%d", node.APIPort))
+				if !want.MatchString(out) {
+					return fmt.Errorf("got %q, %w; want %s", out, err, want)
+				}
+				return nil
+			})
+			if bytes.Contains([]byte(out), []byte("PRIVATE KEY")) {
+				t.Error("the answer holds a private key")
+			}
+		})
+	}
+}
