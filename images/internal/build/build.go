@@ -48,10 +48,12 @@ type builder struct {
 
 // results are the steps' outputs, each set by its step and read by later ones.
 type results struct {
-	kernel   string       // directory: vmlinuz, modules/
-	tree     sandbox.Tree // the throw-away Debian tree
-	zfs      string       // directory: zfs.ko, spl.ko
-	programs map[string]string
+	kernel     string            // directory: vmlinuz, modules/
+	tree       sandbox.Tree      // the throw-away Debian tree
+	zfs        string            // directory: zfs.ko, spl.ko
+	modules    string            // directory: what goes to /usr/lib/modules/<release>
+	programs   map[string]string // file of each program by its name
+	components []component       // what release.json lists
 }
 
 // Run builds the image.
@@ -81,6 +83,9 @@ func (b *builder) steps() []namedStep {
 		{"fetch", b.fetch},
 		{"kernel", b.kernel},
 		{"tree", b.tree},
+		{"zfs", b.zfs},
+		{"modules", b.modules},
+		{"programs", b.programs},
 	}
 }
 

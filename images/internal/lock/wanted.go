@@ -29,7 +29,7 @@ func Without() map[string]bool {
 	for _, name := range []string{
 		"python3", "libpython3-stdlib", "init-system-helpers", "initramfs-tools",
 		"linux-base", "kmod", "dkms", "file", "lsb-release", "debconf", "logsave",
-		"dpkg", "libpam-modules", "libpam-runtime", "pahole", "base-files",
+		"dpkg", "libpam-modules", "libpam-runtime", "base-files",
 	} {
 		out[name] = true
 	}

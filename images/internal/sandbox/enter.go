@@ -18,20 +18,18 @@ type Bind struct {
 	// Source is the directory on the build machine.
 	Source string
 	// Target is the place in the tree; it is made when it is not there.
-	Target   string
-	ReadOnly bool
+	Target string
 }
 
 // enterScript runs in the new namespaces as their root: $1 is the tree, $2
-// the number of binds, each three arguments, the rest the command.
+// the number of binds, each two arguments, the rest the command.
 const enterScript = `set -e
 tree=$1; n=$2; shift 2
 mount --rbind /dev "$tree/dev"
 mount -t proc proc "$tree/proc"
 while [ "$n" -gt 0 ]; do
-  mount --bind "$1" "$tree$2"
-  [ "$3" = rw ] || mount -o remount,bind,ro "$tree$2"
-  shift 3; n=$((n - 1))
+  mount --rbind "$1" "$tree$2"
+  shift 2; n=$((n - 1))
 done
 exec chroot "$tree" "$@"`
 
@@ -43,11 +41,7 @@ func (t Tree) Command(ctx context.Context, env []string, binds []Bind, args ...s
 		if err := os.MkdirAll(filepath.Join(t.Dir, b.Target), 0o755); err != nil {
 			return nil, fmt.Errorf("enter tree: %w", err)
 		}
-		mode := "rw"
-		if b.ReadOnly {
-			mode = "ro"
-		}
-		line = append(line, b.Source, b.Target, mode)
+		line = append(line, b.Source, b.Target)
 	}
 	line = append(line, "/usr/bin/env", "-i", "PATH=/usr/bin:/usr/sbin", "HOME=/root", "LC_ALL=C", "TMPDIR=/tmp")
 	line = append(line, env...)

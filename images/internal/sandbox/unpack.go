@@ -6,7 +6,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cyvive/cyvive/images/internal/deb"
 	"github.com/cyvive/cyvive/images/internal/tree"
@@ -23,17 +26,21 @@ var directories = []string{
 	"usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "dev", "proc", "tmp", "etc", "root", "mnt",
 }
 
-// Unpack fills dir with the packages whose files are given.
+// Unpack fills dir with the packages whose files are given, several at once:
+// no two packages of the archive hold the same file.
 func Unpack(dir string, packages []string) error {
 	for _, d := range directories {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return fmt.Errorf("make tree: %w", err)
 		}
 	}
+	var g errgroup.Group
+	g.SetLimit(runtime.NumCPU())
 	for _, p := range packages {
-		if err := unpackOne(dir, p); err != nil {
-			return err
-		}
+		g.Go(func() error { return unpackOne(dir, p) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	for name, target := range links {
 		p := filepath.Join(dir, name)

@@ -1,0 +1,162 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/cyvive/cyvive/images/internal/programs"
+	"github.com/cyvive/cyvive/images/internal/step"
+)
+
+// component is one entry of release.json.
+type component struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Source  string `json:"source"`
+}
+
+// programs builds all programs, or takes them from the cache.
+func (b *builder) programs(ctx context.Context) error {
+	tools, err := programs.FindToolchain(ctx, b.Images)
+	if err != nil {
+		return err
+	}
+	cgo, err := b.cache.Dir("gocache-tree")
+	if err != nil {
+		return err
+	}
+	pb := &programs.Builder{Images: b.Images, Arch: b.Arch, Go: tools, Tree: b.results.tree, CgoCache: cgo}
+	for _, p := range programs.Table() {
+		if file := b.Replace[p.Name]; file != "" {
+			b.results.programs[p.Name] = file
+			continue
+		}
+		if err := b.program(ctx, pb, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// program builds one program. Its own sources are Go's business; those of
+// other modules are pinned by go.sum, so that their result can be cached.
+func (b *builder) program(ctx context.Context, pb *programs.Builder, p programs.Program) error {
+	dir := filepath.Join(b.Images, p.Module)
+	version := b.version
+	if p.Component != "" {
+		v, err := programs.ModuleVersion(ctx, dir, p.Component)
+		if err != nil {
+			return err
+		}
+		version = v
+		b.addComponent(p, v)
+	}
+	build := func(out string) error {
+		if p.Cgo { // the tree has no network: fetch the modules first
+			get := exec.CommandContext(ctx, "go", "mod", "download")
+			get.Dir = dir
+			if err := b.run.Command(ctx, p.Name, get); err != nil {
+				return err
+			}
+		}
+		cmd, err := pb.Command(ctx, p, version, out)
+		if err != nil {
+			return err
+		}
+		return b.run.Command(ctx, p.Name, cmd)
+	}
+	if p.Component == "" {
+		return b.ownProgram(p, build)
+	}
+	sources, err := moduleKey(dir)
+	if err != nil {
+		return err
+	}
+	key := []string{"program-1", pb.Go.Version, fmt.Sprintf("%+v", p), sources, b.Arch}
+	if p.Cgo {
+		key = append(key, filepath.Base(b.results.tree.Dir))
+	}
+	res, err := b.run.Cached(p.Name, step.Key(key...), func(dir string) error {
+		return build(filepath.Join(dir, p.Name))
+	})
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(res, p.Name)
+	b.results.programs[p.Name] = file
+	if p.Host {
+		return b.installHost(p.Name, file)
+	}
+	return nil
+}
+
+func (b *builder) ownProgram(p programs.Program, build func(out string) error) error {
+	dir, err := b.cache.Dir(filepath.Join("own", b.Arch))
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, p.Name)
+	b.results.programs[p.Name] = file
+	return b.run.Do(p.Name, func() error { return build(file) })
+}
+
+// installHost puts a program of the build machine into the bin directory.
+func (b *builder) installHost(name, file string) error {
+	dst := filepath.Join(b.Bin, name)
+	if same(dst, file) {
+		return nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("install %s: %w", name, err)
+	}
+	if err := os.MkdirAll(b.Bin, 0o755); err != nil {
+		return fmt.Errorf("install %s: %w", name, err)
+	}
+	tmp := dst + ".new"
+	if err := os.WriteFile(tmp, data, 0o755); err != nil {
+		return fmt.Errorf("install %s: %w", name, err)
+	}
+	return os.Rename(tmp, dst)
+}
+
+func (b *builder) addComponent(p programs.Program, version string) {
+	name := p.Name
+	if p.Host || name == "containerd-shim-runc-v2" {
+		return // part of a component that is listed
+	}
+	b.results.components = append(b.results.components, component{name, version, p.Component})
+}
+
+// moduleKey hashes what decides the programs of the module in dir: its
+// requirements with their checksums, and the Go files of its own programs.
+func moduleKey(dir string) (string, error) {
+	var parts []string
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && rel != "." && !strings.HasPrefix(rel, "programs") {
+			return fs.SkipDir
+		}
+		if name := d.Name(); name != "go.mod" && name != "go.sum" && filepath.Ext(name) != ".go" {
+			return nil
+		}
+		b, err := os.ReadFile(p)
+		parts = append(parts, rel, string(b))
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("hash module %s: %w", dir, err)
+	}
+	return step.Key(parts...), nil
+}

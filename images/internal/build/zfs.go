@@ -1,0 +1,76 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/cyvive/cyvive/images/internal/kernel"
+	"github.com/cyvive/cyvive/images/internal/sandbox"
+	"github.com/cyvive/cyvive/images/internal/step"
+)
+
+// zfsScript builds OpenZFS's modules in /mnt/work; $1 is the version of the
+// source, $2 the common headers, $3 the flavour's, $4 the number of jobs.
+const zfsScript = `set -e
+cd /mnt/work
+cp -r /usr/src/zfs-$1 src
+cd src
+./configure --with-config=kernel --with-linux=$2 --with-linux-obj=$3
+make -j$4
+strip -g -o /mnt/work/spl.ko module/spl.ko
+strip -g -o /mnt/work/zfs.ko module/zfs.ko
+cd ..
+rm -rf src`
+
+// zfs compiles OpenZFS's modules against the pinned kernel's headers.
+func (b *builder) zfs(ctx context.Context) error {
+	p, err := b.pins.Find("zfs-dkms")
+	if err != nil {
+		return err
+	}
+	version, _, _ := strings.Cut(p.Version, "-")
+	release := b.pins.Kernel
+	flavour := strings.LastIndex(release, "-cloud-")
+	if flavour < 0 {
+		return fmt.Errorf("build OpenZFS: kernel %s is not of the cloud flavour", release)
+	}
+	headers := "/usr/src/linux-headers-"
+	key := step.Key("zfs-1", zfsScript, filepath.Base(b.results.tree.Dir), release)
+	dir, err := b.run.Cached("zfs", key, func(dir string) error {
+		cmd, err := b.results.tree.Command(ctx, nil, []sandbox.Bind{{Source: dir, Target: "/mnt/work"}},
+			"sh", "-c", zfsScript, "zfs", version, headers+release[:flavour]+"-common", headers+release, fmt.Sprint(runtime.NumCPU()))
+		if err != nil {
+			return err
+		}
+		return b.run.Command(ctx, "zfs", cmd)
+	})
+	b.results.zfs = dir
+	b.results.components = append(b.results.components, component{"openzfs", version, "zfs-linux " + p.Version})
+	return err
+}
+
+// modules joins the kernel's modules with OpenZFS's, and indexes them all.
+func (b *builder) modules(context.Context) error {
+	key := step.Key("modules-1", filepath.Base(b.results.kernel), filepath.Base(b.results.zfs))
+	dir, err := b.run.Cached("modules", key, func(dir string) error {
+		set, err := kernel.Open(filepath.Join(b.results.kernel, "modules"), b.pins.Kernel)
+		if err != nil {
+			return err
+		}
+		if err := set.AddModules(b.results.zfs, "updates"); err != nil {
+			return err
+		}
+		to := filepath.Join(dir, "modules")
+		return errors.Join(os.Mkdir(to, 0o755), set.Save(to))
+	})
+	if err != nil {
+		return err
+	}
+	b.results.modules = filepath.Join(dir, "modules")
+	return b.publishDir("modules", b.results.modules)
+}

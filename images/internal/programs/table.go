@@ -1,0 +1,73 @@
+package programs
+
+// Program is one program to build.
+type Program struct {
+	// Name is the file name in the image.
+	Name string
+	// Module is the directory of the module it is built in, relative to the
+	// images directory.
+	Module string
+	// Package is the import path or ./directory of its main package.
+	Package string
+	// Component is the module path whose version is the program's version;
+	// empty for the project's own programs.
+	Component string
+	// Tags are build tags.
+	Tags string
+	// Stamps are variables that the linker sets to the program's version.
+	Stamps []string
+	// Cgo builds with the C compiler and libraries of the throw-away tree,
+	// still linked statically.
+	Cgo bool
+	// Host is set for a program that runs on the build machine.
+	Host bool
+}
+
+const (
+	ownModule  = ".."
+	imgModule  = "."
+	kubeModule = "kubernetes"
+)
+
+// kubeStamps are where Kubernetes keeps its version, once for the programs and
+// once for the client library's user agent.
+var kubeStamps = []string{
+	"k8s.io/component-base/version.gitVersion",
+	"k8s.io/client-go/pkg/version.gitVersion",
+}
+
+// Table returns all programs.
+func Table() []Program {
+	return []Program{
+		{Name: "init", Module: ownModule, Package: "./cmd/init", Stamps: []string{"main.version"}},
+		{Name: "machined", Module: ownModule, Package: "./cmd/machined", Stamps: []string{"main.version"}},
+		{Name: "pause", Module: imgModule, Package: "./programs/pause"},
+		{Name: "demo", Module: imgModule, Package: "./programs/demo", Stamps: []string{"main.version"}},
+		{Name: "coredns", Module: imgModule, Package: "./programs/coredns", Component: "github.com/coredns/coredns"},
+		{
+			Name: "containerd", Module: imgModule, Package: "github.com/containerd/containerd/v2/cmd/containerd",
+			Component: "github.com/containerd/containerd/v2",
+			Stamps:    []string{"github.com/containerd/containerd/v2/version.Version"},
+		},
+		{
+			Name: "containerd-shim-runc-v2", Module: imgModule,
+			Package:   "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+			Component: "github.com/containerd/containerd/v2",
+			Stamps:    []string{"github.com/containerd/containerd/v2/version.Version"},
+		},
+		{
+			Name: "runc", Module: imgModule, Package: "github.com/opencontainers/runc",
+			Component: "github.com/opencontainers/runc", Stamps: []string{"main.version"},
+			Tags: "seccomp osusergo netgo", Cgo: true,
+		},
+		{Name: "etcd", Module: imgModule, Package: "go.etcd.io/etcd/server/v3", Component: "go.etcd.io/etcd/server/v3"},
+		{
+			Name: "kubernetes", Module: kubeModule, Package: ".",
+			Component: "k8s.io/kubernetes", Stamps: kubeStamps,
+		},
+		{
+			Name: "kubectl", Module: kubeModule, Package: "k8s.io/kubernetes/cmd/kubectl",
+			Component: "k8s.io/kubernetes", Stamps: kubeStamps, Host: true,
+		},
+	}
+}
