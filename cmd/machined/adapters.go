@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/container/containerd"
+	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined"
+	"github.com/cyvive/cyvive/internal/machined/boot/marker"
+	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/nocloud"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/server/kmsg"
+	"github.com/cyvive/cyvive/internal/machined/server/ringlog"
+	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/network/dhcp"
+	"github.com/cyvive/cyvive/internal/network/rtnl"
+	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/blockdev"
+	"github.com/cyvive/cyvive/internal/storage/mount"
+)
+
+// adapters makes everything that touches the machine. The returned function releases it.
+func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error) {
+	boot, err := bootFacts(m)
+	if err != nil {
+		return machined.Config{}, nil, err
+	}
+	host, err := rtnl.Open("/run/cyvive/resolv.conf")
+	if err != nil {
+		return machined.Config{}, nil, err
+	}
+	networkWake := reconcile.NewWaker()
+	leases := dhcp.New(dhcp.Wire{}, networkWake.Wake, log.With("part", "dhcp"))
+	init := control.Dial(control.DefaultPath)
+	runtimes, err := openRuntimes(init, log)
+	if err != nil {
+		return machined.Config{}, nil, err
+	}
+	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
+	done := func() {
+		leases.Close()
+		host.Close()
+		for _, r := range runtimes {
+			_ = r.Close() // a connection; what runs goes on
+		}
+	}
+	return machined.Config{
+		Log: log, Boot: boot, StateDir: "/state", MachineID: "/run/cyvive/machine-id",
+		Source:  nocloud.Source{},
+		Network: network.New(host, leases),
+		Storage: storage.New(disk, mount.Mounts{}),
+		Etcd:    etcd.New(etcd.Config{Containers: runtimes[0], Layout: etcd.NodeLayout()}),
+		Kube: kube.New(kube.Config{
+			System: runtimes[0], Kubelet: runtimes[1], Images: runtimes[2], Layout: kube.NodeLayout(),
+		}),
+		Timeline: fileTimeline{}, Init: init,
+		System: runtimes[0], Plane: runtimes[1], Pods: runtimes[2],
+		Dmesg:       kmsg.New(kmsg.Path),
+		Logs:        ringlog.New(ringlog.Source{Dir: "/run/cyvive/log"}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),
+		Listen:      func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf(":%d", server.Port)) },
+		NetworkWake: networkWake,
+		Watchers:    []func(context.Context) error{func(ctx context.Context) error { return rtnl.Watch(ctx, networkWake.Wake) }},
+	}, done, nil
+}
+
+// openRuntimes returns the runtimes of the namespaces system, kubelet and k8s.io.
+func openRuntimes(logs containerd.LogOpener, log *slog.Logger) ([]*containerd.Runtime, error) {
+	const system, plane = "/run/cyvive/containerd/containerd.sock", "/run/cyvive/plane/containerd/containerd.sock"
+	var out []*containerd.Runtime
+	for _, r := range []struct{ socket, namespace string }{{system, "system"}, {system, "kubelet"}, {plane, "k8s.io"}} {
+		runtime, err := containerd.New(containerd.Config{Socket: r.socket, Namespace: r.namespace, Logs: logs, Logger: log.With("namespace", r.namespace)})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, runtime)
+	}
+	return out, nil
+}
+
+func bootFacts(m marker.Marker) (machined.Boot, error) {
+	data, err := os.ReadFile("/usr/lib/cyvive/release.json")
+	if err != nil {
+		return machined.Boot{}, fmt.Errorf("read release: %w", err)
+	}
+	version, err := machined.ParseRelease(data)
+	if err != nil {
+		return machined.Boot{}, err
+	}
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return machined.Boot{}, fmt.Errorf("read boot ID: %w", err)
+	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return machined.Boot{}, fmt.Errorf("read kernel release: %w", err)
+	}
+	version.KernelRelease, version.RootHash, version.Slot = unix.ByteSliceToString(uts.Release[:]), m.RootHash, m.Slot
+	return machined.Boot{
+		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk,
+	}, nil
+}
+
+// fileTimeline is the timeline file that init began.
+type fileTimeline struct{}
+
+func (fileTimeline) Read() ([]timeline.Milestone, error) { return timeline.Read(timeline.DefaultPath) }
+func (fileTimeline) Append(m timeline.Milestone) error {
+	return timeline.Append(timeline.DefaultPath, m)
+}
+func (fileTimeline) Now() time.Duration { return timeline.Now() }

@@ -1,0 +1,202 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+)
+
+// machineAPI implements server.Machine.
+type machineAPI struct{ a *Agent }
+
+func (m machineAPI) Version(context.Context) (server.Version, error) {
+	return m.a.cfg.Boot.Version, nil
+}
+
+func (m machineAPI) Health(context.Context) ([]server.Check, error) {
+	return slices.Clone(m.a.snapshot().checks), nil
+}
+
+func (m machineAPI) Node(context.Context) (server.Node, error) {
+	s := m.a.snapshot()
+	hostname, err := os.Hostname()
+	if err != nil {
+		return server.Node{}, fmt.Errorf("read host name: %w", err)
+	}
+	n := server.Node{
+		Hostname: hostname, Addresses: s.network.Status.Addresses, Role: server.RoleStandalone,
+		BootID: m.a.cfg.Boot.ID, BootedAt: m.a.cfg.Boot.StartedAt,
+	}
+	if cfg := s.input.Config; cfg != nil && cfg.Cluster != nil {
+		n.Role, n.ClusterName = server.RoleControlPlane, cfg.Cluster.Name
+	}
+	return n, nil
+}
+
+func (m machineAPI) Reboot(ctx context.Context) error {
+	return m.a.end(ctx, control.Reboot, "reboot over the API")
+}
+
+func (m machineAPI) Shutdown(ctx context.Context) error {
+	return m.a.end(ctx, control.PowerOff, "power-off over the API")
+}
+
+// servicesAPI implements server.Services.
+type servicesAPI struct{ a *Agent }
+
+func (v servicesAPI) Services(ctx context.Context) ([]server.Service, error) {
+	list, err := v.a.cfg.Init.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list services: %w: %w", server.ErrUnavailable, err)
+	}
+	var out []server.Service
+	for _, s := range list {
+		out = append(out, server.Service{
+			Name: s.Name, State: serviceState(s.State), PID: uint32(s.PID), Restarts: uint32(s.Restarts), LastExit: s.LastExit, Since: s.Since,
+		})
+	}
+	infos, err := listAll(ctx, v.a.cfg.System, v.a.cfg.Plane)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(infos, func(a, b container.Info) int { return startRank(a.Name) - startRank(b.Name) })
+	for _, i := range infos {
+		out = append(out, containerService(i))
+	}
+	return out, nil
+}
+
+// startRank orders the containers of the node as they are started; others come after them.
+func startRank(name string) int {
+	order := []string{"etcd", "kube-apiserver", "plane", "kube-controller-manager", "kube-scheduler"}
+	if i := slices.Index(order, name); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+func containerService(i container.Info) server.Service {
+	s := server.Service{Name: i.Name, Restarts: uint32(i.Restarts), Since: i.StartedAt}
+	switch i.State {
+	case container.Running, container.Paused:
+		s.State, s.PID = server.ServiceRunning, i.PID
+	case container.Created:
+		s.State = server.ServiceStarting
+	default:
+		s.State, s.Since = server.ServiceFailed, i.ExitedAt
+	}
+	if !i.ExitedAt.IsZero() {
+		s.LastExit = fmt.Sprintf("exit code %d", i.ExitCode)
+	}
+	return s
+}
+
+func serviceState(s string) server.ServiceState {
+	switch s {
+	case "running":
+		return server.ServiceRunning
+	case "stopping":
+		return server.ServiceStopping
+	case "waiting":
+		return server.ServiceFailed
+	}
+	return server.ServiceStopped
+}
+
+// containersAPI implements server.Containers.
+type containersAPI struct{ a *Agent }
+
+func (v containersAPI) Containers(ctx context.Context) ([]server.Container, error) {
+	infos, err := listAll(ctx, v.a.cfg.System, v.a.cfg.Plane, v.a.cfg.Pods)
+	if err != nil {
+		return nil, err
+	}
+	states := map[container.State]server.ContainerState{
+		container.Created: server.ContainerCreated, container.Running: server.ContainerRunning,
+		container.Paused: server.ContainerPaused, container.Exited: server.ContainerStopped, container.Unknown: server.ContainerStopped,
+	}
+	var out []server.Container
+	for _, i := range infos {
+		out = append(out, server.Container{
+			Namespace: i.Namespace, Name: i.Name, ID: i.ID, Image: i.Image, Pod: i.Pod, PodNamespace: i.PodNamespace, PID: i.PID,
+			State: states[i.State], StartedAt: i.StartedAt, ExitCode: i.ExitCode, Restarts: uint32(i.Restarts),
+		})
+	}
+	return out, nil
+}
+
+// listAll joins the containers of several namespaces. A runtime that does not answer contributes none.
+func listAll(ctx context.Context, runtimes ...container.Runtime) ([]container.Info, error) {
+	var all []container.Info
+	for _, r := range runtimes {
+		infos, err := r.List(ctx)
+		if err != nil && !errors.Is(err, container.ErrUnavailable) {
+			return nil, err
+		}
+		all = append(all, infos...)
+	}
+	return all, nil
+}
+
+// bootsAPI implements server.Boots.
+type bootsAPI struct{ a *Agent }
+
+func (v bootsAPI) Boots(context.Context) ([]server.Boot, error) {
+	b := v.a.cfg.Boot
+	current := server.Boot{
+		ID: b.ID, StartedAt: b.StartedAt, End: server.BootRunning, Uptime: v.a.cfg.Timeline.Now(), Version: b.Version.OS, Slot: b.Version.Slot,
+		Milestones: convert(v.a.timeline()),
+	}
+	out := []server.Boot{current}
+	l := v.a.history.get()
+	if l == nil {
+		return out, nil
+	}
+	boots := l.Boots()
+	slices.Reverse(boots)
+	ends := map[ledger.End]server.BootEnd{ledger.Running: server.BootRunning, ledger.Clean: server.BootClean, ledger.Unclean: server.BootUnclean}
+	for _, e := range boots {
+		if e.ID == b.ID {
+			out[0].Reason = e.Reason
+			continue
+		}
+		out = append(out, server.Boot{
+			ID: e.ID, StartedAt: e.StartedAt, End: ends[e.End], Uptime: e.LastSeen.Sub(e.StartedAt), Version: e.Version, Slot: e.Slot,
+			Milestones: convert(e.Milestones), Reason: e.Reason,
+		})
+	}
+	return out, nil
+}
+
+func convert(list []ledger.Milestone) []server.Milestone {
+	var out []server.Milestone
+	for _, m := range list {
+		out = append(out, server.Milestone{Name: m.Name, Since: m.Since})
+	}
+	return out
+}
+
+// kubeAPI implements server.Kube.
+type kubeAPI struct{ a *Agent }
+
+func (v kubeAPI) Kubeconfig(context.Context) (server.Kubeconfig, error) {
+	s := v.a.snapshot()
+	if s.input.Config == nil || s.input.Config.Cluster == nil {
+		return server.Kubeconfig{}, fmt.Errorf("make kubeconfig: %w: the node's configuration has no Cluster document", server.ErrPrecondition)
+	}
+	now := v.a.now()
+	yaml, err := kube.AdminKubeconfig(*plan.KubeSpec(s.input, s.network.Status.Addresses), "admin", now)
+	if err != nil {
+		return server.Kubeconfig{}, err
+	}
+	return server.Kubeconfig{YAML: yaml, ClusterName: s.input.Config.Cluster.Name, ExpiresAt: now.Add(kube.AdminLifetime)}, nil
+}

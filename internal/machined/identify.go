@@ -1,0 +1,122 @@
+package machined
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// history is the boot ledger, once the state volume is mounted.
+type history struct {
+	mu     sync.Mutex
+	ledger *ledger.Ledger
+}
+
+func (h *history) get() *ledger.Ledger {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ledger
+}
+
+func (h *history) set(l *ledger.Ledger) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ledger = l
+}
+
+// identify sets up what lives on the state volume, once that and the outcome of the last boot are known.
+func (a *Agent) identify(ctx context.Context) error {
+	return a.whenever(ctx, func(s snapshot) bool {
+		return !s.identity && s.storage.Status.StateMounted && volumesKnown(s.storage.Status)
+	},
+		func(s snapshot) {
+			err := a.setUpState(s.storage.Status)
+			if err != nil {
+				a.log.Error("set up the state volume", "error", err)
+				sleep(ctx, time.Second)
+			}
+			a.update(func(s *snapshot) {
+				s.identity, s.identityProblem = err == nil, ""
+				if err != nil {
+					s.identityProblem = err.Error()
+				}
+			})
+		})
+}
+
+// volumesKnown says that this boot has looked at every volume, or refused one.
+func volumesKnown(s storage.Status) bool {
+	for _, v := range s.Volumes {
+		if !v.Known && v.Device != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// allClean says that the boot before left every volume clean.
+func allClean(s storage.Status) bool {
+	for _, v := range s.Volumes {
+		if !v.Clean {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *Agent) setUpState(s storage.Status) error {
+	if err := machineID(filepath.Join(a.cfg.StateDir, "machine-id"), a.cfg.MachineID); err != nil {
+		return err
+	}
+	l, dropped, err := ledger.Open(filepath.Join(a.cfg.StateDir, "boots.jsonl"), a.now)
+	if err != nil {
+		return err
+	}
+	if dropped > 0 {
+		a.log.Warn("dropped lines of the boot ledger that cannot be read", "lines", dropped)
+	}
+	v := a.cfg.Boot.Version
+	boot := ledger.Boot{ID: a.cfg.Boot.ID, StartedAt: a.cfg.Boot.StartedAt.UTC(), Version: v.OS, RootHash: v.RootHash, Slot: v.Slot}
+	if err := l.Begin(boot, allClean(s)); err != nil {
+		return err
+	}
+	a.history.set(l)
+	return nil
+}
+
+// machineID copies the node's machine ID (machine-id(5)) from the state volume to where the running system reads it, and makes one on the
+// first boot.
+func machineID(stored, running string) error {
+	data, err := os.ReadFile(stored)
+	id := strings.TrimSpace(string(data))
+	switch raw, decodeErr := hex.DecodeString(id); {
+	case errors.Is(err, fs.ErrNotExist), err == nil && (decodeErr != nil || len(raw) != 16):
+		fresh := make([]byte, 16)
+		if _, err := rand.Read(fresh); err != nil {
+			return fmt.Errorf("make machine ID: %w", err)
+		}
+		// Version 4, variant DCE, as machine-id(5) suggests.
+		fresh[6], fresh[8] = fresh[6]&0x0F|0x40, fresh[8]&0x3F|0x80
+		id = hex.EncodeToString(fresh)
+		if err := ledger.ReplaceFile(stored, []byte(id+"\n"), 0o444); err != nil {
+			return fmt.Errorf("store machine ID: %w", err)
+		}
+	case err != nil:
+		return fmt.Errorf("read machine ID: %w", err)
+	}
+	if err := os.WriteFile(running, []byte(id+"\n"), 0o644); err != nil {
+		return fmt.Errorf("set machine ID: %w", err)
+	}
+	return nil
+}

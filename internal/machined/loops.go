@@ -1,0 +1,61 @@
+package machined
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+const (
+	// hostResync covers events of the kernel that were lost.
+	hostResync = time.Minute
+	// containerResync is how soon the end of a container or a change of its health is seen: containers send the agent no events.
+	containerResync = 5 * time.Second
+)
+
+// loopTasks returns the loops of the domains.
+func (a *Agent) loopTasks() []task {
+	return []task{
+		loopTask(a, a.cfg.Network, plan.Network, hostResync,
+			func(d plan.Desired) *network.Spec { return d.Network },
+			func(s *snapshot, r state.Report[network.Status]) { s.network = r },
+			func(s network.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.Storage, plan.Storage, hostResync,
+			func(d plan.Desired) *storage.Spec { return d.Storage },
+			func(s *snapshot, r state.Report[storage.Status]) { s.storage = r },
+			func(s storage.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.Etcd, plan.Etcd, containerResync,
+			func(d plan.Desired) *etcd.Spec { return d.Etcd },
+			func(s *snapshot, r state.Report[etcd.Status]) { s.etcd = r },
+			func(s etcd.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.Kube, plan.Kubernetes, containerResync,
+			func(d plan.Desired) *kube.Spec { return d.Kube },
+			func(s *snapshot, r state.Report[kube.Status]) { s.kube = r },
+			func(s kube.Status) bool { return s.Ready }),
+	}
+}
+
+// loopTask ties the loop of one domain to the snapshot.
+func loopTask[Spec, Observed any, Op fmt.Stringer, Status any](
+	a *Agent, domain reconcile.Domain[Spec, Observed, Op, Status], name string, resync time.Duration,
+	spec func(plan.Desired) *Spec, publish func(*snapshot, state.Report[Status]), settled func(Status) bool,
+) task {
+	return task{"loop " + name, func(ctx context.Context) error {
+		return reconcile.Run(ctx, domain, reconcile.Config[Spec, Status]{
+			Name: name, Log: a.log, Wake: a.wakers[name], Resync: resync, Settled: settled,
+			Desired: func() reconcile.Desired[Spec] {
+				s := a.snapshot()
+				return reconcile.Desired[Spec]{Generation: s.generation, Spec: spec(s.desired), Waits: s.desired.Waits[name]}
+			},
+			Publish: func(r state.Report[Status]) { a.update(func(s *snapshot) { publish(s, r) }) },
+		})
+	}}
+}

@@ -1,0 +1,217 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// Init is PID 1, as the agent needs it. *control.Client implements it.
+type Init interface {
+	Start(ctx context.Context, service string) error
+	Status(ctx context.Context) ([]control.Service, error)
+	Shutdown(ctx context.Context, action control.Action) error
+}
+
+// Config is what an agent is made of. All fields are needed but Log, Now and Watchers.
+type Config struct {
+	Log *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now  func() time.Time
+	Boot Boot
+	// StateDir is where the state volume gets mounted. MachineID is the file for the machine ID of the running system.
+	StateDir, MachineID string
+
+	Source   Source
+	Network  reconcile.Domain[network.Spec, network.Observed, network.Op, network.Status]
+	Storage  reconcile.Domain[storage.Spec, storage.Observed, storage.Op, storage.Status]
+	Etcd     reconcile.Domain[etcd.Spec, etcd.Observed, etcd.Op, etcd.Status]
+	Kube     reconcile.Domain[kube.Spec, kube.Observed, kube.Op, kube.Status]
+	Timeline Timeline
+	Init     Init
+	// System, Plane and Pods are the runtimes of the namespaces system, kubelet and k8s.io. The agent itself only lists them, and stops
+	// containers of the first two when the machine goes down.
+	System, Plane, Pods container.Runtime
+	Dmesg               server.Dmesg
+	Logs                server.Logs
+	// Listen opens the API's socket.
+	Listen func() (net.Listener, error)
+	// NetworkWake is the waker that the network's adapters call.
+	NetworkWake reconcile.Waker
+	// Watchers are event sources that run beside the loops, such as one that calls NetworkWake.
+	Watchers []func(ctx context.Context) error
+}
+
+// Boot is what is known of the running system from the start.
+type Boot struct {
+	// ID is the kernel's boot_id.
+	ID        string
+	StartedAt time.Time
+	Version   server.Version
+	// Disk is the device of the system disk.
+	Disk string
+}
+
+// Agent is the machine agent. Its exported methods may be called concurrently.
+type Agent struct {
+	cfg      Config
+	log      *slog.Logger
+	now      func() time.Time
+	store    *state.Store[snapshot]
+	wakers   map[string]reconcile.Waker
+	identity atomic.Pointer[server.Identity]
+	history  history
+	ending   ending
+	// loops ends the loops of the domains when a teardown begins.
+	loops     context.CancelFunc
+	loopsCtx  context.Context
+	loopsDone sync.WaitGroup
+}
+
+// New returns an agent that does nothing yet.
+func New(cfg Config) (*Agent, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Agent{
+		cfg: cfg, log: cfg.Log, now: cfg.Now,
+		wakers: map[string]reconcile.Waker{
+			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
+			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(),
+		},
+	}
+	a.loopsCtx, a.loops = context.WithCancel(context.Background())
+	input := plan.Input{Disk: cfg.Boot.Disk, Version: cfg.Boot.Version.OS}
+	a.store = state.New(snapshot{input: input}.planned(cfg.Now()))
+	if err := a.certify(snapshot{}, nil); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Run runs all tasks until ctx ends, and then returns nil. If a task ends by itself, which none should, it ends the others and returns why.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, a.loops)
+	defer stop()
+
+	tasks := []task{
+		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
+		{"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
+	}
+	for i, watch := range a.cfg.Watchers {
+		tasks = append(tasks, task{fmt.Sprintf("watcher %d", i), watch})
+	}
+	var all sync.WaitGroup
+	for _, t := range tasks {
+		all.Go(func() { a.finish(ctx, t.name, t.run(ctx), cancel) })
+	}
+	for _, t := range a.loopTasks() {
+		a.loopsDone.Go(func() { a.finish(a.loopsCtx, t.name, t.run(a.loopsCtx), cancel) })
+	}
+	all.Wait()
+	a.loops()
+	a.loopsDone.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// task is one goroutine of the agent.
+type task struct {
+	name string
+	run  func(context.Context) error
+}
+
+// finish ends the agent if a task ended before its context did.
+func (a *Agent) finish(ctx context.Context, name string, err error, cancel context.CancelCauseFunc) {
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		err = errors.New("it ended by itself")
+	}
+	cancel(fmt.Errorf("task %s: %w", name, err))
+}
+
+// serve listens and answers, and tries again when the socket cannot be opened.
+func (a *Agent) serve(ctx context.Context) error {
+	s := server.New(server.Config{
+		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log.With("part", "api"), Now: a.now,
+		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
+		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a},
+	})
+	for {
+		listener, err := a.cfg.Listen()
+		if err == nil {
+			a.log.Info("node API listens", "address", listener.Addr().String())
+			a.update(func(s *snapshot) { s.listening = true })
+			return s.Serve(ctx, listener)
+		}
+		a.log.Error("open the API's socket", "error", err)
+		if !sleep(ctx, time.Second) {
+			return ctx.Err()
+		}
+	}
+}
+
+// runContainerd asks init for the system containerd as soon as a container is wanted.
+func (a *Agent) runContainerd(ctx context.Context) error {
+	return a.whenever(ctx, func(s snapshot) bool { return s.desired.Etcd != nil && !s.runtime }, func(snapshot) {
+		err := a.cfg.Init.Start(ctx, "containerd")
+		if err != nil {
+			a.log.Warn("start the system containerd", "error", err)
+			sleep(ctx, time.Second)
+		}
+		a.update(func(s *snapshot) { s.runtime = err == nil })
+		a.wakers[plan.Etcd].Wake()
+	})
+}
+
+// whenever calls do, one call at a time, for each snapshot that fulfils the condition, until ctx ends.
+func (a *Agent) whenever(ctx context.Context, condition func(snapshot) bool, do func(snapshot)) error {
+	var version uint64
+	for {
+		s, v, err := a.store.Watch(ctx, version)
+		if err != nil {
+			return err
+		}
+		version = v
+		if condition(s) {
+			do(s)
+		}
+	}
+}
+
+// sleep waits; false means that ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

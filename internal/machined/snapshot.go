@@ -1,0 +1,72 @@
+package machined
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// snapshot is everything that the agent knows. A stored one is never changed.
+type snapshot struct {
+	input plan.Input
+	// configProblem says why there is no valid configuration.
+	configProblem string
+	// identity is set when machine ID and ledger are in order; identityProblem says why not.
+	identity        bool
+	identityProblem string
+	// listening, runtime: the API answers, the system containerd was started.
+	listening, runtime bool
+
+	network state.Report[network.Status]
+	storage state.Report[storage.Status]
+	etcd    state.Report[etcd.Status]
+	kube    state.Report[kube.Status]
+
+	// desired follows from all above; generation grows with each change of it.
+	desired    plan.Desired
+	generation uint64
+	checks     []server.Check
+}
+
+// planned returns s with the desired state and the health that follow from the rest.
+func (s snapshot) planned(now time.Time) snapshot {
+	desired := plan.Build(s.input, plan.Facts{
+		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity,
+	})
+	if !reflect.DeepEqual(desired, s.desired) {
+		s.desired = desired
+		s.generation++
+	}
+	s.checks = dated(s.checks, health(s), now)
+	return s
+}
+
+// update changes the snapshot and wakes the loops if they are to reach something else now.
+func (a *Agent) update(change func(*snapshot)) {
+	var before, after uint64
+	a.store.Update(func(s snapshot) snapshot {
+		before = s.generation
+		change(&s)
+		s = s.planned(a.now())
+		after = s.generation
+		return s
+	})
+	if before == after {
+		return
+	}
+	for _, w := range a.wakers {
+		w.Wake()
+	}
+}
+
+func (a *Agent) snapshot() snapshot {
+	s, _ := a.store.Get()
+	return s
+}
