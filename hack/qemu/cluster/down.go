@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
+	"github.com/cyvive/cyvive/cmd/nodectl/kubeconfig"
+	"github.com/cyvive/cyvive/cmd/nodectl/secretfile"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
 
@@ -35,10 +38,10 @@ func (c *Cluster) Down(ctx context.Context) error {
 	c.report.printf("stop cluster %s", c.record.Name)
 	errs := []error{c.Stop(ctx)}
 	if c.record.Nodectl.Merged {
-		errs = append(errs, c.removeContext(ctx))
+		errs = append(errs, removeContext(c.record.Nodectl, c.record.Name))
 	}
 	if c.record.Kubeconfig.Merged {
-		errs = append(errs, c.removeKubeconfig(ctx))
+		errs = append(errs, removeKubeconfig(c.record.Kubeconfig, c.record.Name))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove cluster %s: %w", c.record.Name, err)
@@ -49,47 +52,55 @@ func (c *Cluster) Down(ctx context.Context) error {
 	return nil
 }
 
-func (c *Cluster) removeContext(ctx context.Context) error {
-	path := c.record.Nodectl.Path
-	if missing(path) {
+// removeContext takes the cluster's nodectl context back. One that is not there
+// is no error: an interrupted Up may have made none.
+func removeContext(added addition, name string) error {
+	file, err := contexts.Load(added.Path)
+	if err != nil {
+		return err
+	}
+	if file.Contexts[name] == nil {
 		return nil
 	}
-	if _, err := c.tools.Nodectl(ctx, "context", "remove", c.record.Name); err != nil {
+	if err := file.Remove(name); err != nil {
 		return err
 	}
-	left, err := contexts.Load(path)
-	if err != nil || !c.record.Nodectl.Created || len(left.Contexts) > 0 {
-		return err
+	if added.Created && len(file.Contexts) == 0 {
+		return os.Remove(added.Path)
 	}
-	return os.Remove(path)
+	return file.Save(added.Path)
 }
 
-// removeKubeconfig deletes the entries that carry the cluster's name. Entries
-// that are not there are no error: an interrupted Up may have made none.
-func (c *Cluster) removeKubeconfig(ctx context.Context) error {
-	path := c.record.Kubeconfig.Path
-	if missing(path) {
+// removeKubeconfig does the same in a kubeconfig.
+func removeKubeconfig(added addition, name string) error {
+	existing, err := os.ReadFile(added.Path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	name := c.record.Name
-	if out, err := c.tools.Kubectl(ctx, "config", "current-context"); err == nil && strings.TrimSpace(out) == name {
-		if _, err := c.tools.Kubectl(ctx, "config", "unset", "current-context"); err != nil {
-			return err
-		}
+	if err != nil {
+		return fmt.Errorf("read kubeconfig: %w", err)
 	}
-	for _, section := range []string{"contexts", "clusters", "users"} {
-		if _, err := c.tools.Kubectl(ctx, "config", "unset", section+"."+name); err != nil {
-			return err
-		}
+	rest, err := kubeconfig.Remove(existing, name)
+	if errors.Is(err, kubeconfig.ErrNotFound) {
+		return nil
 	}
-	left, err := c.tools.Kubectl(ctx, "config", "get-contexts", "--output", "name")
-	if err != nil || !c.record.Kubeconfig.Created || strings.TrimSpace(left) != "" {
-		return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", added.Path, err)
 	}
-	return os.Remove(path)
+	if added.Created && !holdsEntries(rest) {
+		return os.Remove(added.Path)
+	}
+	return secretfile.Write(added.Path, rest)
 }
 
-func missing(path string) bool {
-	_, err := os.Stat(path)
-	return errors.Is(err, fs.ErrNotExist)
+// holdsEntries tells whether a kubeconfig (k8s.io/client-go/tools/clientcmd/api/v1)
+// has any cluster, user or context.
+func holdsEntries(text []byte) bool {
+	var file struct {
+		Clusters, Users, Contexts []any
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return true // to be kept
+	}
+	return len(file.Clusters)+len(file.Users)+len(file.Contexts) > 0
 }

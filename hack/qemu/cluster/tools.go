@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
+	"github.com/cyvive/cyvive/cmd/nodectl/kubeconfig"
 )
 
 // Tools runs nodectl and kubectl as a user of the cluster would.
@@ -22,27 +23,18 @@ type Tools struct {
 
 func newTools(o Options) Tools {
 	t := Tools{binDir: o.BinDir, env: os.Environ()}
-	home := o.Home
-	if home != "" {
+	if home := o.Home; home != "" {
 		t.Contexts = filepath.Join(home, "nodectl.yaml")
 		t.Kubeconfig = filepath.Join(home, "kubeconfig")
 		t.env = append(t.env, "HOME="+home)
 	} else {
-		home, _ = os.UserHomeDir()
-		// An error leaves the path empty, which nodectl itself then explains.
+		// An error leaves the path empty, which the programs then explain.
 		t.Contexts, _ = contexts.Path(os.Getenv)
-		first, _, _ := strings.Cut(os.Getenv("KUBECONFIG"), string(os.PathListSeparator))
-		t.Kubeconfig = firstOf(first, filepath.Join(home, ".kube", "config"))
+		t.Kubeconfig, _ = kubeconfig.Path(os.Getenv)
 	}
-	t.env = append(t.env, "NODECTL_CONFIG="+t.Contexts, "KUBECONFIG="+t.Kubeconfig)
+	t.env = append(t.env, "NODECTL_CONFIG="+t.Contexts, "KUBECONFIG="+t.Kubeconfig,
+		"KUBECACHEDIR="+filepath.Join(o.Dir, "kubecache"))
 	return t
-}
-
-func firstOf(value, fallback string) string {
-	if value != "" {
-		return value
-	}
-	return fallback
 }
 
 // With returns the tools with one more variable in their environment.

@@ -1,0 +1,145 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
+	"github.com/cyvive/cyvive/internal/pki"
+)
+
+// contextsFile writes nodectl contexts of the given names.
+func contextsFile(t *testing.T, path string, names ...string) {
+	t.Helper()
+	authority, err := pki.NewAuthority("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := contexts.File{Contexts: map[string]*contexts.Context{}}
+	for _, name := range names {
+		file.Current = name
+		file.Contexts[name] = &contexts.Context{
+			Nodes: []string{"127.0.0.1:1"}, CA: string(authority.CertificatePEM()),
+			Certificate: string(authority.CertificatePEM()), Key: string(authority.KeyPEM()),
+		}
+	}
+	data, err := yaml.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kubeconfigFile writes a kubeconfig with an entry of each kind for each name.
+func kubeconfigFile(t *testing.T, path string, names ...string) {
+	t.Helper()
+	text := "apiVersion: v1\nkind: Config\ncurrent-context: " + names[0] + "\n"
+	for section, body := range map[string]string{
+		"clusters": "cluster: {server: https://127.0.0.1:1}",
+		"users":    "user: {}",
+		"contexts": "context: {cluster: x, user: x}",
+	} {
+		text += section + ":\n"
+		for _, name := range names {
+			text += "  - name: " + name + "\n    " + body + "\n"
+		}
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDown wants the user's files as they were before.
+func TestDown(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		others  []string
+		created bool
+	}{
+		{"files of its own", nil, true},
+		{"files with other entries", []string{"mine"}, false},
+		{"a file that got another entry meanwhile", []string{"mine"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			home := t.TempDir()
+			dir := filepath.Join(home, "cluster")
+			if err := os.MkdirAll(filepath.Join(dir, "node1"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			made := newCluster(Options{Name: "demo", Dir: dir, Home: home}, record{Name: "demo", Home: home, Nodes: []Node{{Name: "node1"}}})
+			names := append([]string{"demo"}, c.others...)
+			contextsFile(t, made.tools.Contexts, names...)
+			kubeconfigFile(t, made.tools.Kubeconfig, names...)
+			made.record.Nodectl = addition{Path: made.tools.Contexts, Created: c.created, Merged: true}
+			made.record.Kubeconfig = addition{Path: made.tools.Kubeconfig, Created: c.created, Merged: true}
+			if err := made.save(); err != nil {
+				t.Fatal(err)
+			}
+			found, err := Open(Options{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := found.Down(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the cluster's folder is left: %v", err)
+			}
+			for _, path := range []string{made.tools.Contexts, made.tools.Kubeconfig} {
+				checkLeft(t, path, c.others)
+			}
+		})
+	}
+}
+
+// checkLeft wants a file with the other entries and without demo, or none.
+func checkLeft(t *testing.T, path string, others []string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if len(others) == 0 {
+		if !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v, %s", path, err, data)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(data), "demo") {
+		t.Errorf("%s still names demo", path)
+	}
+	for _, name := range others {
+		if !strings.Contains(string(data), name) {
+			t.Errorf("%s has lost %s", path, name)
+		}
+	}
+}
+
+// TestDownTwice: entries that are gone already are no error.
+func TestDownTwice(t *testing.T) {
+	home := t.TempDir()
+	path := filepath.Join(home, "kubeconfig")
+	added := addition{Path: path, Merged: true}
+	if err := removeKubeconfig(added, "demo"); err != nil {
+		t.Error(err)
+	}
+	kubeconfigFile(t, path, "mine")
+	if err := removeKubeconfig(added, "demo"); err != nil {
+		t.Error(err)
+	}
+	contextsFile(t, filepath.Join(home, "nodectl.yaml"), "mine")
+	if err := removeContext(addition{Path: filepath.Join(home, "nodectl.yaml")}, "demo"); err != nil {
+		t.Error(err)
+	}
+	if err := removeContext(addition{Path: filepath.Join(home, "none.yaml")}, "demo"); err != nil {
+		t.Error(err)
+	}
+}
