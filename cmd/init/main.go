@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/cyvive/cyvive/internal/cni"
 	"github.com/cyvive/cyvive/internal/machined/boot"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmsg"
@@ -83,7 +84,7 @@ func run(r role) (err error) {
 	case roleModule:
 		return kmod.Helper(os.Args[0], os.Args[3])
 	case roleCNI:
-		return fmt.Errorf("the CNI plugin is not part of this build")
+		return cni.Main()
 	}
 	return boot.Run()
 }
