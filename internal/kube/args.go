@@ -19,7 +19,7 @@ const localEndpoint = "https://127.0.0.1:6443"
 func APIServerArgs(spec Spec, secrets, audit string) []string {
 	file := func(name string) string { return path.Join(secrets, name) }
 	return []string{
-		"--advertise-address=" + spec.Addresses[0].String(),
+		"--advertise-address=" + primary(spec).String(),
 		"--allow-privileged=true",
 		"--secure-port=6443",
 		"--tls-cert-file=" + file("server.crt"),
@@ -101,15 +101,25 @@ func SchedulerArgs(secrets string) []string {
 	}
 }
 
-// kubeletArgs returns the arguments of kubelet, as the plane's init reads them.
+// kubeletArgs returns the arguments of kubelet beside --config and --kubeconfig,
+// which the plane's init gives it.
 func kubeletArgs(spec Spec) []string {
 	return []string{
-		"--config=/etc/kubernetes/kubelet.json",
-		"--kubeconfig=/etc/kubernetes/kubeconfig",
 		"--hostname-override=" + spec.NodeName,
-		"--node-ip=" + spec.Addresses[0].String(),
+		"--node-ip=" + primary(spec).String(),
 		"--cert-dir=/var/lib/kubelet/pki",
 	}
+}
+
+// primary returns the address to advertise: the node's first of the family of the
+// service range, since the API server's own service points to it.
+func primary(spec Spec) netip.Addr {
+	for _, a := range spec.Addresses {
+		if a.Is4() == spec.ServiceCIDR.Addr().Is4() && !a.IsLinkLocalUnicast() {
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
 // ServiceIP returns the nth address of the service range: 1 is the API server's

@@ -20,13 +20,23 @@ const (
 )
 
 // inputs identifies everything that the secrets and configuration files are made
-// from. When it changes, the files are written anew and the containers replaced.
+// from. When it changes, the files are written anew.
 func inputs(spec Spec) string {
 	return store.Fingerprint([]any{
 		spec, // the authorities and keys in it encode as fixed texts, hence:
 		string(spec.CA.CertificatePEM()), string(spec.FrontProxyCA.CertificatePEM()),
 		string(spec.EtcdCA.CertificatePEM()), string(spec.ServiceAccountKey), string(spec.EncryptionKey),
 	})
+}
+
+// revision identifies what the containers read only at their start. Names and
+// addresses in certificates are not part of it, the primary address apart: all
+// programs read a new certificate by themselves, and an address that comes late
+// must not restart the cluster.
+func revision(spec Spec) string {
+	spec.Addresses = []netip.Addr{primary(spec)}
+	spec.CertSANs, spec.Endpoint = nil, ""
+	return inputs(spec)
 }
 
 // issuer issues certificates and keeps the first error.
@@ -109,9 +119,10 @@ func schedulerFiles(i *issuer, spec Spec, dir string) map[string][]byte {
 
 func planeFiles(i *issuer, spec Spec) map[string][]byte {
 	files := map[string][]byte{
-		"ca.crt":       spec.CA.CertificatePEM(),
-		"kubeconfig":   kubeconfigOfFiles("/etc/kubernetes", "kubelet-client"),
-		"kubelet.json": encode(kubeletConfig(spec)),
+		"ca.crt":             spec.CA.CertificatePEM(),
+		"kubelet.kubeconfig": kubeconfigOfFiles("/etc/kubernetes", "kubelet-client"),
+		// JSON is YAML.
+		"kubelet.yaml": encode(kubeletConfig(spec)),
 		"args":         encode(kubeletArgs(spec)),
 	}
 	i.pair(files, "kubelet-client", spec.CA, pki.Request{

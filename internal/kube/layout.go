@@ -52,7 +52,7 @@ const (
 
 // controlPlane returns the containers of namespace system, in start order.
 func controlPlane(spec Spec, l Layout) []container.Spec {
-	revision := inputs(spec)
+	rev := revision(spec)
 	base := func(name string, uid uint32, args []string) container.Spec {
 		return container.Spec{
 			Name:   name,
@@ -69,7 +69,7 @@ func controlPlane(spec Spec, l Layout) []container.Spec {
 			MemoryMinBytes: 64 << 20,
 			CPUWeight:      200,
 			OOMScoreAdj:    -900,
-			Revision:       revision,
+			Revision:       rev,
 		}
 	}
 	api := base(apiServer, apiServerUID, APIServerArgs(spec, "/secrets", "/run"))

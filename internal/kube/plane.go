@@ -30,7 +30,7 @@ func workloadPlane(spec Spec, l Layout) container.Spec {
 		Hostname:       spec.NodeName,
 		Plane:          true,
 		StopTimeout:    40 * time.Second,
-		Revision:       inputs(spec),
+		Revision:       revision(spec),
 	}
 }
 
