@@ -22,7 +22,10 @@ import (
 
 // Times of the search for the root's partitions.
 const (
-	searchDeadline = 60 * time.Second
+	// searchQuiet is how long the search goes on after the last sign of a
+	// new device, and searchDeadline how long it lasts at most.
+	searchQuiet    = 30 * time.Second
+	searchDeadline = 5 * time.Minute
 	searchReport   = 5 * time.Second
 	searchInterval = 250 * time.Millisecond // in case an event was lost
 )
@@ -136,18 +139,13 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 	log.Info("waiting for the root partitions", "root", rootID, "verity", verityID)
 	ctx, cancel := context.WithTimeout(context.Background(), searchDeadline)
 	defer cancel()
-	wake := make(chan struct{}, 1)
-	go func() {
-		events.Run(ctx, func(uevent.Event) {
-			select {
-			case wake <- struct{}{}:
-			default:
-			}
-		})
-	}()
+	wake := listen(ctx, events)
 	poll := time.NewTicker(searchInterval)
 	defer poll.Stop()
-	report := time.Now().Add(searchReport)
+	quiet := time.NewTimer(searchQuiet)
+	defer quiet.Stop()
+	began := time.Now()
+	report := began.Add(searchReport)
 	for {
 		loaded, err := mods.LoadAliases(kmod.Devices("/sys/devices"))
 		if err != nil {
@@ -162,17 +160,35 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 		}
 		if time.Now().After(report) {
 			report = time.Now().Add(searchReport)
-			log.Info("still waiting for the root partitions", "seen", describe(list), "err", scanErr)
+			log.Info("still waiting for the root partitions", "seen", describe(list))
 		}
 		select {
 		case <-wake:
+			quiet.Reset(searchQuiet)
+			continue
 		case <-poll.C:
+			continue
+		case <-quiet.C:
 		case <-ctx.Done():
-			return pair{}, errors.Join(fmt.Errorf(
-				"find root %x: no disk has partitions with the UUIDs %s (root) and %s (verity) after %v; there is: %s",
-				hash, rootID, verityID, searchDeadline, describe(list)), scanErr)
 		}
+		return pair{}, errors.Join(fmt.Errorf(
+			"find root %x: no disk has partitions with the UUIDs %s (root) and %s (verity) after %v; there is: %s",
+			hash, rootID, verityID, time.Since(began).Round(time.Second), describe(list)), scanErr)
 	}
+}
+
+// listen turns device events into wakes, several into one.
+func listen(ctx context.Context, events *uevent.Listener) <-chan struct{} {
+	wake := make(chan struct{}, 1)
+	go func() {
+		events.Run(ctx, func(uevent.Event) {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	return wake
 }
 
 // leaveTraces writes the marker and the first milestones into /run.
