@@ -1,0 +1,170 @@
+package importrules
+
+import "strings"
+
+// rule bans imports. Paths are relative to the module for its own packages, and
+// whole for others. A pattern that ends in "/..." covers a folder and all below.
+type rule struct {
+	// name and reason appear in the failure.
+	name, reason string
+	// packages the rule is for, and those it leaves out.
+	packages, except []string
+	// only, where set, are the packages of this module that may be imported.
+	only []string
+	// ban may not be imported, save what allow has.
+	ban, allow []string
+	// deep looks at all that is linked, not only at direct imports.
+	deep bool
+}
+
+var domains = []string{"internal/network/...", "internal/storage/...", "internal/etcd/...", "internal/kube/..."}
+
+// systemCalls are the packages made for talking to the kernel: adapters of the
+// domains, and what runs as PID 1.
+var systemCalls = []string{
+	"cmd/init/...", "cmd/machined/...",
+	"internal/cni/...",
+	"internal/container/containerd/...",
+	"internal/network/rtnl/...", "internal/network/dhcp/...",
+	"internal/storage/blockdev/...", "internal/storage/mount/...",
+	"internal/machined/boot/...", "internal/machined/supervise/...",
+	"hack/...",
+}
+
+func rules() []rule {
+	return []rule{
+		{
+			name:     "PID 1 stays small",
+			reason:   "cmd/init is PID 1 and the initramfs: what it links is read at each boot and stays in memory for good, and a panic in any of its goroutines is a kernel panic",
+			packages: []string{"cmd/init"},
+			ban: []string{
+				"google.golang.org/grpc/...", "google.golang.org/protobuf/...", "github.com/containerd/containerd/...",
+				"go.etcd.io/...", "net/http", "internal/machined", "internal/machined/server/...", "api/...",
+			},
+			deep: true,
+		},
+		{
+			name:     "domains know nothing above them",
+			reason:   "a domain takes its whole Spec and gives its Status; were it to see the configuration or the API, it could no longer be run and tested alone",
+			packages: domains,
+			ban:      []string{"internal/machined/...", "api/...", "cmd/..."},
+		},
+		{
+			name:     "network stands alone",
+			reason:   "domains do not call each other: what one needs of another is a condition in Status, which the plan reads",
+			packages: []string{"internal/network/..."},
+			only:     []string{"internal/network/..."},
+		},
+		{
+			name:     "storage stands alone",
+			reason:   "domains do not call each other: what one needs of another is a condition in Status, which the plan reads",
+			packages: []string{"internal/storage/..."},
+			only:     []string{"internal/storage/..."},
+		},
+		{
+			name:     "etcd and kube share containers and certificates only",
+			reason:   "domains do not call each other; the terms of containers and certificates are no domain",
+			packages: []string{"internal/etcd/..."},
+			only:     []string{"internal/etcd/...", "internal/container", "internal/pki/..."},
+		},
+		{
+			name:     "kube and etcd share containers and certificates only",
+			reason:   "domains do not call each other; the terms of containers and certificates are no domain",
+			packages: []string{"internal/kube/..."},
+			only:     []string{"internal/kube/...", "internal/container", "internal/pki/..."},
+		},
+		{
+			name:     "terms import nothing",
+			reason:   "container terms, certificates and configuration are used on both sides of many borders; each import of theirs would cross all of them",
+			packages: []string{"internal/container", "internal/pki/...", "internal/machined/config", "internal/machined/state", "internal/machined/ledger"},
+			only:     []string{"internal/pki/..."},
+		},
+		{
+			name:     "the reconcile loop knows no domain",
+			reason:   "every domain runs in the same loop, so the loop must not bend to one of them",
+			packages: []string{"internal/machined/reconcile"},
+			only:     []string{"internal/machined/state"},
+		},
+		{
+			name:     "the plan is pure",
+			reason:   "what a node should be is a function of configuration and facts; without system calls in reach it stays one",
+			packages: []string{"internal/machined/plan"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/..."},
+		},
+		{
+			name:     "the agent starts on fakes",
+			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
+			packages: []string{"internal/machined"},
+			ban:      []string{"internal/network/rtnl/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/...", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the server sees interfaces",
+			reason:   "it is an adapter between gRPC and what its consumers implement; it could not be tested with fakes if it reached past them",
+			packages: []string{"internal/machined/server/..."},
+			only:     []string{"internal/machined/server/...", "api/..."},
+			except:   []string{"internal/machined/server/servertest"},
+		},
+		{
+			name:     "protos depend on nothing here",
+			reason:   "they are the contract with other programs, which take nothing else of this module",
+			packages: []string{"api/..."},
+			only:     []string{"api/..."},
+		},
+		{
+			name:     "nodectl is a client",
+			reason:   "it runs on other machines and must not grow into the node's code; certificates and the configuration it generates are the exception",
+			packages: []string{"cmd/nodectl/..."},
+			only:     []string{"cmd/nodectl/...", "api/...", "internal/pki/...", "internal/machined/config"},
+		},
+		{
+			name:     "the node does not use development programs",
+			reason:   "hack and test run on a developer's machine and may take liberties that the node must not",
+			packages: []string{"internal/...", "cmd/..."},
+			ban:      []string{"hack/...", "test/..."},
+		},
+		{
+			name:     "system calls have their places",
+			reason:   "a fake can stand for the kernel only where all of it lies behind an adapter",
+			packages: []string{"internal/...", "cmd/..."},
+			except:   append(systemCalls[:len(systemCalls):len(systemCalls)], "internal/keep"),
+			ban:      []string{"golang.org/x/sys/...", "os/exec", "unsafe", "github.com/vishvananda/netlink/..."},
+		},
+		{
+			name:     "fakes stay in tests",
+			reason:   "a fake in the program would be a stub that nobody notices",
+			packages: []string{"cmd/...", "internal/..."},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "testing"},
+		},
+	}
+}
+
+// covers tells whether a pattern covers a path.
+func covers(pattern, path string) bool {
+	if folder, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return path == folder || strings.HasPrefix(path, folder+"/")
+	}
+	return pattern == path
+}
+
+func coversAny(patterns []string, path string) bool {
+	for _, pattern := range patterns {
+		if covers(pattern, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// violation returns whether a package may not import another. Own tells whether
+// the other is of this module.
+func (r rule) violation(imported string, own bool) bool {
+	if coversAny(r.allow, imported) {
+		return false
+	}
+	return coversAny(r.ban, imported) || own && r.only != nil && !coversAny(r.only, imported)
+}
+
+func (r rule) applies(path string) bool {
+	return coversAny(r.packages, path) && !coversAny(r.except, path)
+}
