@@ -13,11 +13,13 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 )
 
-// Deadlines of the phases of a teardown. Each is that of the containers' own stop signal plus the time to kill what does not follow it.
+// Deadlines of the phases of a teardown. Init gives all of it 60 s. The plane's own init takes at most 35 s for its way down.
 const (
-	planeDeadline   = 50 * time.Second
-	controlDeadline = 20 * time.Second
-	etcdDeadline    = 25 * time.Second
+	planeDeadline   = 40 * time.Second
+	controlDeadline = 8 * time.Second
+	etcdDeadline    = 8 * time.Second
+	// killTime is the end of a phase in which what did not follow its stop signal is killed.
+	killTime = 2 * time.Second
 )
 
 // ending is the machine's end, once it has begun.
@@ -82,7 +84,7 @@ func (a *Agent) phase(ctx context.Context, what string, deadline time.Duration, 
 	errs := make([]error, len(infos))
 	var all sync.WaitGroup
 	for i, info := range infos {
-		all.Go(func() { errs[i] = runtime.Stop(ctx, info.Name, 0) })
+		all.Go(func() { errs[i] = runtime.Stop(ctx, info.Name, deadline-killTime) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {

@@ -2,6 +2,7 @@ package rtnl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,7 +16,10 @@ const resubscribe = time.Second
 // After a lost subscription (the kernel drops events when its buffer is full) it wakes once, since something may have been missed.
 func Watch(ctx context.Context, wake func()) error {
 	for {
-		err := watchOnce(ctx, wake)
+		ended, err := subscribe(ctx, wake)
+		if err == nil {
+			err = <-ended
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -30,31 +34,42 @@ func Watch(ctx context.Context, wake func()) error {
 	}
 }
 
-func watchOnce(ctx context.Context, wake func()) error {
+// subscribe returns when the kernel sends events. The channel gets the one error with which that ends.
+func subscribe(ctx context.Context, wake func()) (<-chan error, error) {
 	done := make(chan struct{})
-	defer close(done)
 	links := make(chan netlink.LinkUpdate, 64)
 	addrs := make(chan netlink.AddrUpdate, 64)
 	if err := netlink.LinkSubscribe(links, done); err != nil {
-		return fmt.Errorf("subscribe to links: %w", err)
+		close(done)
+		return nil, fmt.Errorf("subscribe to links: %w", err)
 	}
 	if err := netlink.AddrSubscribe(addrs, done); err != nil {
-		return fmt.Errorf("subscribe to addresses: %w", err)
+		close(done)
+		return nil, fmt.Errorf("subscribe to addresses: %w", err)
 	}
+	ended := make(chan error, 1)
+	go func() {
+		defer close(done)
+		ended <- forward(ctx, links, addrs, wake)
+	}()
+	return ended, nil
+}
+
+// forward wakes for each event until one of the subscriptions ends.
+func forward(ctx context.Context, links <-chan netlink.LinkUpdate, addrs <-chan netlink.AddrUpdate, wake func()) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case _, ok := <-links:
 			if !ok {
-				return fmt.Errorf("subscription to links ended")
+				return errors.New("subscription to links ended")
 			}
-			wake()
 		case _, ok := <-addrs:
 			if !ok {
-				return fmt.Errorf("subscription to addresses ended")
+				return errors.New("subscription to addresses ended")
 			}
-			wake()
 		}
+		wake()
 	}
 }
