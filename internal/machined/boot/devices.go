@@ -12,6 +12,11 @@ import (
 
 const modulesDir = "/usr/lib/modules"
 
+// unwanted are modules that a device asks for and a node does without:
+// hypervisors, until something runs virtual machines in pods, and a frequency
+// driver that only says that it does not fit.
+var unwanted = []string{"kvm_amd", "kvm_intel", "powernow_k8", "pcspkr", "floppy"}
+
 // coldplug loads drivers for the devices that are there.
 func coldplug(log *slog.Logger, mods *kmod.Loader) error {
 	loaded, err := mods.LoadAliases(kmod.Devices("/sys/devices"))

@@ -106,7 +106,9 @@ func (m *machine) steps(ctx context.Context) []Step {
 // called with "-q -- NAME" for file systems, network protocols and ciphers.
 func (m *machine) openModules() error {
 	var err error
-	m.mods, err = kmod.Open(modulesDir)
+	if m.mods, err = kmod.Open(modulesDir); err == nil {
+		m.mods.Deny(unwanted...)
+	}
 	return errors.Join(err, applySysctls("/proc/sys", []sysctl{{"kernel.modprobe", "/usr/bin/init"}}))
 }
 

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"syscall"
 	"time"
@@ -28,6 +29,7 @@ type unit struct {
 	// Of the goroutine alone.
 	machine *Machine
 	process *Process
+	started time.Time
 	pending []order
 
 	mu   sync.Mutex
@@ -100,7 +102,7 @@ func (u *unit) step(e EventKind, retire syscall.Signal) {
 			u.step(Exited, 0)
 			return
 		}
-		u.process = p
+		u.process, u.started = p, time.Now()
 		u.owner.log.Info("started service", "service", u.service.Name, "pid", p.PID)
 	case Terminate:
 		u.process.Signal(syscall.SIGTERM)
@@ -116,13 +118,12 @@ func (u *unit) exited() {
 	exit := u.process.Exit()
 	u.process = nil
 	u.setExit(exit.String())
-	state, since := u.machine.State()
-	level := u.owner.log.Warn
-	if state == Stopping {
-		level = u.owner.log.Info
+	level := slog.LevelWarn
+	if state, _ := u.machine.State(); state == Stopping {
+		level = slog.LevelInfo
 	}
-	level("service exited", "service", u.service.Name, "exit", exit.String(),
-		"ran", exit.At.Sub(since).Round(time.Millisecond))
+	u.owner.log.Log(context.Background(), level, "service exited", "service", u.service.Name,
+		"exit", exit.String(), "ran", exit.At.Sub(u.started).Round(time.Millisecond))
 	u.step(Exited, 0)
 }
 

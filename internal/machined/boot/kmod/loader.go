@@ -29,6 +29,7 @@ type Loader struct {
 	index  *index
 	loaded map[string]bool
 	tried  map[string]bool // aliases
+	denied map[string]bool
 }
 
 // Open reads the index of the running kernel's modules below base
@@ -49,7 +50,20 @@ func New(dir string, insert Insert) (*Loader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Loader{dir: dir, fsys: fsys, insert: insert, index: x, loaded: map[string]bool{}, tried: map[string]bool{}}, nil
+	return &Loader{
+		dir: dir, fsys: fsys, insert: insert, index: x,
+		loaded: map[string]bool{}, tried: map[string]bool{}, denied: map[string]bool{},
+	}, nil
+}
+
+// Deny keeps LoadAliases from loading modules only because their device is
+// there. By name, or as a dependency, they are loaded all the same.
+func (l *Loader) Deny(modules ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range modules {
+		l.denied[normal(m)] = true
+	}
 }
 
 // Load loads a module by its name or an alias, after all it depends on. One
@@ -103,7 +117,7 @@ func (l *Loader) LoadAliases(aliases []string) ([]string, error) {
 	errs := []error{err}
 	var now []string
 	for _, m := range modules {
-		if l.loaded[m] || l.index.builtin[m] {
+		if l.loaded[m] || l.index.builtin[m] || l.denied[m] {
 			continue
 		}
 		err := l.load(m, nil)
