@@ -83,11 +83,8 @@ func (r *Reader) Stream(ctx context.Context, service string, o server.StreamOpti
 	}
 	f := &follower{path: path, lines: splitter{emit: send}}
 	defer f.close()
-	if err := f.begin(o.Tail); err != nil {
+	if err := f.begin(o); err != nil || !o.Follow {
 		return err
-	}
-	if !o.Follow {
-		return f.lines.flush()
 	}
 	ticker := time.NewTicker(r.interval)
 	defer ticker.Stop()
@@ -148,15 +145,17 @@ func (f *follower) close() {
 	}
 }
 
-// begin sends what is kept, or its newest lines if tail is not negative.
-func (f *follower) begin(tail int) error {
+// begin sends what is kept, or its newest lines if the tail is not negative. A
+// last line that has not ended counts unless the log is followed, when its rest
+// is to come.
+func (f *follower) begin(o server.StreamOptions) error {
 	previous, err := f.open()
 	if err != nil {
 		return err
 	}
-	last := lastLines{max: tail}
+	last := lastLines{max: o.Tail}
 	emit := f.lines.emit
-	if tail >= 0 {
+	if o.Tail >= 0 {
 		f.lines.emit = last.add
 	}
 	if previous != nil {
@@ -168,6 +167,11 @@ func (f *follower) begin(tail int) error {
 	}
 	if err := f.drain(); err != nil {
 		return err
+	}
+	if !o.Follow {
+		if err := f.lines.flush(); err != nil {
+			return err
+		}
 	}
 	f.lines.emit = emit
 	return last.each(emit)

@@ -1,0 +1,69 @@
+package server_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/machined/server"
+)
+
+// registered walks the methods that the gRPC server answers.
+func registered() map[string]bool {
+	methods := map[string]bool{}
+	s := server.New(server.Config{Identity: func() server.Identity { return server.Identity{} }})
+	for service, info := range s.ServiceInfo() {
+		for _, m := range info.Methods {
+			methods["/"+service+"/"+m.Name] = true
+		}
+	}
+	return methods
+}
+
+func TestEveryMethodHasAnEntry(t *testing.T) {
+	methods := registered()
+	if len(methods) == 0 {
+		t.Fatal("the server registers no method")
+	}
+	rules := server.Rules()
+	for _, method := range slices.Sorted(maps.Keys(methods)) {
+		if len(rules[method]) == 0 {
+			t.Errorf("%s has no entry in the authorisation table: nobody can call it", method)
+		}
+	}
+	for _, method := range slices.Sorted(maps.Keys(rules)) {
+		if !methods[method] {
+			t.Errorf("the authorisation table has an entry for %s, which is no method", method)
+		}
+	}
+}
+
+func TestTableIsAsPromised(t *testing.T) {
+	admin, operator, reader, backup := server.RoleAdmin, server.RoleOperator, server.RoleReader, server.RoleBackup
+	readers := []server.ClientRole{admin, operator, reader}
+	want := map[string][]server.ClientRole{
+		"/node.machine.v1.MachineService/GetVersion":         {admin, operator, reader, backup},
+		"/node.machine.v1.MachineService/GetHealth":          readers,
+		"/node.machine.v1.MachineService/GetNode":            readers,
+		"/node.machine.v1.MachineService/Reboot":             {admin, operator},
+		"/node.machine.v1.MachineService/Shutdown":           {admin, operator},
+		"/node.machine.v1.MachineService/StreamDmesg":        readers,
+		"/node.machine.v1.MachineService/ListBoots":          readers,
+		"/node.service.v1.ServiceService/ListServices":       readers,
+		"/node.service.v1.ServiceService/StreamLogs":         readers,
+		"/node.container.v1.ContainerService/ListContainers": readers,
+		"/node.kube.v1.KubeService/GetKubeconfig":            {admin},
+	}
+	if diff := cmp.Diff(want, server.Rules()); diff != "" {
+		t.Errorf("roles (-want +got):\n%s", diff)
+	}
+	open := map[string]bool{
+		"/node.machine.v1.MachineService/GetVersion": true,
+		"/node.machine.v1.MachineService/GetHealth":  true,
+	}
+	if diff := cmp.Diff(open, server.InMaintenance()); diff != "" {
+		t.Errorf("methods in maintenance mode (-want +got):\n%s", diff)
+	}
+}

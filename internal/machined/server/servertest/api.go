@@ -1,0 +1,96 @@
+package servertest
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/pki"
+)
+
+// API is a node API that serves on a loopback port until the test ends.
+type API struct {
+	Address string // 127.0.0.1:PORT
+
+	identity atomic.Pointer[server.Identity]
+	clock    atomic.Int64 // added to the real time
+	stop     context.CancelFunc
+	done     chan error
+}
+
+// Authority makes an authority, valid now.
+func Authority(tb testing.TB, name string) *pki.Authority {
+	tb.Helper()
+	a, err := pki.NewAuthority(name, time.Now())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return a
+}
+
+// Start serves a node. A nil authority is maintenance mode. Log may be nil.
+func Start(tb testing.TB, n *Node, authority *pki.Authority, log *slog.Logger) *API {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a := &API{Address: l.Addr().String(), done: make(chan error, 1)}
+	a.SetAuthority(tb, authority)
+	s := server.New(server.Config{
+		Identity: func() server.Identity { return *a.identity.Load() },
+		Logger:   log,
+		Now:      func() time.Time { return time.Now().Add(time.Duration(a.clock.Load())) },
+		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, Containers: n, Boots: n, Kube: n,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	a.stop = cancel
+	go func() { a.done <- s.Serve(ctx, l) }()
+	tb.Cleanup(func() { a.Stop(tb) })
+	return a
+}
+
+// Stop ends the server. It may be called more than once.
+func (a *API) Stop(tb testing.TB) {
+	tb.Helper()
+	a.stop()
+	if err := <-a.done; err != nil {
+		tb.Errorf("serve: %v", err)
+	}
+	a.done <- nil
+}
+
+// SetAuthority gives the server another identity: a certificate of this
+// authority, or a self-signed one and maintenance mode if it is nil.
+func (a *API) SetAuthority(tb testing.TB, authority *pki.Authority) {
+	tb.Helper()
+	request := pki.Request{
+		CommonName: "node1", DNSNames: []string{"localhost"},
+		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Server: true, Lifetime: time.Hour,
+	}
+	issue := pki.SelfSigned
+	if authority != nil {
+		issue = authority.Issue
+	}
+	pair, err := issue(request, time.Now())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	certificate, err := pair.TLS()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	identity := &server.Identity{Certificate: &certificate}
+	if authority != nil {
+		identity.Clients = authority.Pool()
+	}
+	a.identity.Store(identity)
+}
+
+// Advance moves the node's clock.
+func (a *API) Advance(d time.Duration) { a.clock.Add(int64(d)) }
