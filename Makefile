@@ -10,11 +10,13 @@ ARCH ?= $(shell go env GOARCH)
 # Regular expression that picks tests, for unit-test, root-test and vm-test.
 RUN ?=
 
-OUT := out/$(ARCH)
+# Commit that the protos must stay compatible with.
+BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
+
 RUNFLAG = $(if $(RUN),-run '$(RUN)')
 TOOL := go tool -modfile=hack/tools/go.mod
-# One test of a kind is enough to make its package part of a tier.
-packages_with = $$(grep -rlE --include=*_test.go '^func $(1)' internal cmd hack | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
+# Packages with tests that say they need root, or a virtual machine.
+packages_with = $$(grep -rlE --include=*_test.go '$(1)' internal cmd hack | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 
 .PHONY: help
 help: ## list the targets
@@ -30,7 +32,7 @@ image: setup bin/nodectl ## build the node image into out/ARCH
 
 .PHONY: lock
 lock: setup ## move the pins of images/lock.json to the newest packages
-	@cd images && go run ./cmd/mkimage lock --arch $(ARCH)
+	@cd images && go run ./cmd/mkimage lock
 
 .PHONY: bin/nodectl bin/qemu
 bin/nodectl:
@@ -54,38 +56,32 @@ cluster-down: ## remove the cluster and all that it left
 test: setup image check unit-test root-test vm-test ## run every test there is
 
 .PHONY: unit-test
-unit-test: ## run the tests that need nothing (RUN=regexp)
-	go test $(RUNFLAG) ./api/... ./cmd/... ./hack/... ./internal/...
+unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
+	go test $(RUNFLAG) $$(go list ./... | grep -v /test/e2e$$)
 	go test -race -short $(RUNFLAG) ./internal/... ./cmd/...
 	cd images && go test $(RUNFLAG) ./...
 
 .PHONY: root-test
 root-test: ## run the tests that need root, in namespaces of their own (RUN=regexp)
-	@mkdir -p out/root-test
-	@for package in $(call packages_with,TestRoot); do \
-		go test -c -o out/root-test/$$(echo $$package | tr -d . | tr / -).test $$package; \
-		echo "root-test $$package"; \
-		(cd $$package && REQUIRE_ROOT=1 unshare $$([ $$(id -u) = 0 ] || echo --map-root-user) --mount --pid --net --ipc --uts --fork --mount-proc \
-			$(CURDIR)/out/root-test/$$(echo $$package | tr -d . | tr / -).test -test.timeout 10m -test.v -test.run '$(or $(RUN),^TestRoot)'); \
-	done
+	@hack/root-test.sh '$(RUN)' $(call packages_with,REQUIRE_ROOT)
 
 .PHONY: vm-test
-vm-test: bin/qemu bin/nodectl ## run the tests that need a virtual machine (RUN=regexp)
-	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 1 -timeout 20m -exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH)' \
-		-run '$(or $(RUN),^TestVM)' $(call packages_with,TestVM)
-	REQUIRE_VM=1 go test -timeout 40m -v $(RUNFLAG) ./test/e2e/...
+vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole nodes (RUN=regexp)
+	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 1 -timeout 20m $(RUNFLAG) \
+		-exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
+	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 40m -v $(RUNFLAG) ./test/e2e
 
 .PHONY: bench
 bench: bin/qemu bin/nodectl ## measure a boot, and write out/bench.json
-	@go run ./hack/bench --arch $(ARCH) --out out/bench.json
+	@go run ./hack/qemu bench --arch $(ARCH) --result out/bench.json
 
 .PHONY: check
 check: ## check format, vet, staticcheck, generated code, import rules and protos
-	@echo "check: gofmt"; files=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); [ -z "$$files" ] || { echo "not formatted:"; echo "$$files"; exit 1; }
+	@echo "check: gofmt"; files=$$(gofmt -l api cmd hack images internal test); [ -z "$$files" ] || { echo "not formatted:"; echo "$$files"; exit 1; }
 	@echo "check: vet"; go vet ./...; cd images && go vet ./...
 	@echo "check: staticcheck"; $(TOOL) staticcheck ./...
 	@echo "check: import rules"; go test ./internal/importrules
-	@echo "check: protos"; $(TOOL) buf lint; $(TOOL) buf breaking --against '.git#ref=HEAD'
+	@echo "check: protos"; $(TOOL) buf lint; $(TOOL) buf breaking --against ".git#ref=$(BASE)"
 	@echo "check: generated code"; hack/generated.sh
 
 .PHONY: generate
@@ -93,8 +89,8 @@ generate: ## write the generated code again
 	@$(TOOL) buf generate
 
 .PHONY: repro
-repro: ## build the image twice and compare
-	@cd images && go run ./cmd/mkimage repro --arch $(ARCH)
+repro: image ## build the image once more, from nothing, and compare
+	@hack/repro.sh $(ARCH)
 
 .PHONY: clean
 clean: cluster-down ## remove all that was built; the cache stays

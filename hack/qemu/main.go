@@ -41,6 +41,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(upCommand(), downCommand(), execCommand(), preflightCommand(), setupCommand())
+	root.AddCommand(upCommand(), downCommand(), execCommand(), benchCommand(), preflightCommand(), setupCommand())
 	return root
 }

@@ -105,26 +105,8 @@ func attachImage() error {
 			return fmt.Errorf("make root: %w", err)
 		}
 	}
-	return copyEtc(at + "/etc")
-}
-
-// copyEtc copies the regular files of a node's /etc.
-func copyEtc(source string) error {
-	if err := os.MkdirAll(newRootDir+"/etc", 0o755); err != nil {
+	if err := os.CopyFS(newRootDir+"/etc", os.DirFS(at+"/etc")); err != nil {
 		return fmt.Errorf("make root: %w", err)
-	}
-	entries, err := os.ReadDir(source)
-	if err != nil {
-		return fmt.Errorf("make root: %w", err)
-	}
-	for _, entry := range entries {
-		if !entry.Type().IsRegular() {
-			continue
-		}
-		name := entry.Name()
-		if err := copyFile(filepath.Join(source, name), filepath.Join(newRootDir, "etc", name)); err != nil {
-			return fmt.Errorf("make root: %w", err)
-		}
 	}
 	return nil
 }

@@ -27,8 +27,13 @@ func ThisHost() Host {
 	}
 }
 
-// findTool looks in PATH, and where Debian keeps an administrator's programs.
+// findTool looks for a file by its whole path, or for a program in PATH and where
+// Debian keeps those of administrators.
 func findTool(name string) error {
+	if filepath.IsAbs(name) {
+		_, err := os.Stat(name)
+		return err
+	}
 	if _, err := exec.LookPath(name); err == nil {
 		return nil
 	}

@@ -25,7 +25,7 @@ type Needs struct {
 // Host is the machine asked. Its functions may be replaced in tests; ThisHost
 // has the real ones.
 type Host struct {
-	// FindTool tells whether a program is there.
+	// FindTool tells whether a program, or a file by its whole path, is there.
 	FindTool func(name string) error
 	// FindFirmware tells whether UEFI firmware for an architecture is there.
 	FindFirmware func(arch string) error

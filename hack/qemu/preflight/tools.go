@@ -1,6 +1,6 @@
 package preflight
 
-// tool is a program of the host, and the Debian package that has it.
+// tool is a program, or the whole path of another file, and the Debian package that has it.
 type tool struct{ name, pkg string }
 
 // tools lists what the make targets call on the host.
@@ -15,9 +15,9 @@ func tools(arch string) []tool {
 		{"unshare", "util-linux"},
 		{"mke2fs", "e2fsprogs"},
 		{"git", "git"},
-		// The race detector and runc's nsenter are compiled with it.
+		// For tests with the race detector.
 		{"gcc", "gcc"},
-		{"gpgv", "gpgv"},
+		{"/usr/include/stdio.h", "libc6-dev"},
 	}
 }
 
