@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ type builder struct {
 	cache   *cache.Cache
 	run     *step.Runner
 	version string
+	current string // name of the step that runs
 	results results
 }
 
@@ -54,6 +56,13 @@ type results struct {
 	modules    string            // directory: what goes to /usr/lib/modules/<release>
 	programs   map[string]string // file of each program by its name
 	components []component       // what release.json lists
+	userland   string            // archive of the C programs
+	bundle     string            // directory: <program>.tar
+	initramfs  string
+	root       string // root.erofs
+	verity     string // root.verity
+	rootHash   string // 64 hex digits
+	uki        []byte
 }
 
 // Run builds the image.
@@ -62,7 +71,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(b.steps(), func(s namedStep) bool { return o.Until == "" || s.name == o.Until }) {
+		return fmt.Errorf("build until %q: there is no such step", o.Until)
+	}
 	for _, s := range b.steps() {
+		b.current = s.name
 		if err := s.run(ctx); err != nil {
 			return err
 		}
@@ -85,7 +98,14 @@ func (b *builder) steps() []namedStep {
 		{"tree", b.tree},
 		{"zfs", b.zfs},
 		{"modules", b.modules},
+		{"userland", b.userland},
 		{"programs", b.programs},
+		{"initramfs", b.initramfs},
+		{"bundle", b.bundle},
+		{"root", b.root},
+		{"verity", b.verity},
+		{"uki", b.uki},
+		{"disk", b.disk},
 	}
 }
 
@@ -112,14 +132,14 @@ func newBuilder(o Options) (*builder, error) {
 	return b, os.MkdirAll(b.out(""), 0o755)
 }
 
-// repeat is the command that runs the build again up to a step; the steps
-// before it come from the cache.
-func (b *builder) repeat(name string) string {
+// repeat is the command that runs the build again up to the present step; the
+// steps before it come from the cache.
+func (b *builder) repeat() string {
 	out := b.Out
 	if abs, err := filepath.Abs(out); err == nil {
 		out = abs
 	}
-	return fmt.Sprintf("go -C %s run ./cmd/mkimage build --arch %s --out %s --until %s", b.Images, b.Arch, out, name)
+	return fmt.Sprintf("go -C %s run ./cmd/mkimage build --arch %s --out %s --until %s", b.Images, b.Arch, out, b.current)
 }
 
 // out is the path of a file among the image's files.

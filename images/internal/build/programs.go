@@ -58,8 +58,9 @@ func (b *builder) program(ctx context.Context, pb *programs.Builder, p programs.
 	}
 	build := func(out string) error {
 		if p.Cgo { // the tree has no network: fetch the modules first
-			get := exec.CommandContext(ctx, "go", "mod", "download")
+			get := exec.CommandContext(ctx, "go", "list", "-deps", "-tags", p.Tags, p.Package)
 			get.Dir = dir
+			get.Env = append(os.Environ(), "CGO_ENABLED=1", "GOOS=linux", "GOARCH="+b.Arch, "GOFLAGS=")
 			if err := b.run.Command(ctx, p.Name, get); err != nil {
 				return err
 			}

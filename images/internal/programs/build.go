@@ -104,6 +104,8 @@ func (b *Builder) inTree(ctx context.Context, p Program, version, out string) (*
 	env := []string{
 		"GOROOT=/mnt/go", "GOMODCACHE=/mnt/modcache", "GOCACHE=/mnt/gocache", "GOPROXY=off", "GOFLAGS=",
 		"GOTOOLCHAIN=local", "GOTELEMETRY=off", "GOENV=off", "CGO_ENABLED=1", "GOOS=linux", "GOARCH=" + b.Arch,
+		// What pkg-config would say of libseccomp: nothing but its name.
+		"PKG_CONFIG=/usr/bin/true", "CGO_LDFLAGS=-O2 -g -lseccomp",
 	}
 	args := append([]string{"/mnt/go/bin/go", "-C", filepath.Join("/mnt/images", p.Module)},
 		p.args(version, filepath.Join("/mnt/out", filepath.Base(out)))...)

@@ -25,8 +25,9 @@ type Runner struct {
 	Cache *cache.Cache
 	// Out gets the progress.
 	Out io.Writer
-	// Repeat returns the command that runs the build up to a step again.
-	Repeat func(step string) string
+	// Repeat returns the command that runs the build up to the present step
+	// again.
+	Repeat func() string
 	// Now is the clock of the shown times.
 	Now func() time.Time
 }
@@ -60,7 +61,7 @@ func (r *Runner) Do(name string, run func() error) error {
 	r.say("%-12s …", name)
 	start := r.Now()
 	if err := run(); err != nil {
-		r.say("%-12s failed after %s; to repeat it: %s", name, r.Now().Sub(start).Round(time.Second), r.Repeat(name))
+		r.say("%-12s failed after %s; to repeat it: %s", name, r.Now().Sub(start).Round(time.Second), r.Repeat())
 		return fmt.Errorf("step %s: %w", name, err)
 	}
 	r.say("%-12s done in %s", name, r.Now().Sub(start).Round(100*time.Millisecond))

@@ -1,0 +1,59 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/cyvive/cyvive/images/internal/uki"
+)
+
+// cmdlineRest is the kernel command line behind the root hash. Consoles: the
+// last one gets /dev/console. Kernel messages are not rate-limited for the
+// agent's log, and a panic restarts the machine after ten seconds.
+const cmdlineRest = "console=tty0 console=ttyS0,115200 printk.devkmsg=on panic=10"
+
+// efiNames are the ends of the names of systemd's and UEFI's files.
+var efiNames = map[string]string{"amd64": "x64", "arm64": "aa64"}
+
+// cmdline is the kernel command line of the image.
+func (b *builder) cmdline() string { return "roothash=" + b.results.rootHash + " " + cmdlineRest }
+
+// uki makes the unified kernel image.
+func (b *builder) uki(context.Context) error {
+	return b.run.Do("uki", func() error {
+		u, err := b.openUserland()
+		if err != nil {
+			return err
+		}
+		stub := u.Get(bootDir + "linux" + efiNames[b.Arch] + ".efi.stub")
+		if stub == nil {
+			return fmt.Errorf("find boot stub: systemd-boot-efi has none for %s", b.Arch)
+		}
+		vmlinuz, err := os.ReadFile(b.out("vmlinuz"))
+		if err != nil {
+			return err
+		}
+		ramdisk, err := os.ReadFile(b.results.initramfs)
+		if err != nil {
+			return err
+		}
+		image, err := uki.Build(stub.Data, []uki.Section{
+			{Name: ".osrel", Data: b.osRelease()},
+			{Name: ".cmdline", Data: []byte(b.cmdline())},
+			{Name: ".uname", Data: []byte(b.pins.Kernel)},
+			{Name: ".initrd", Data: ramdisk},
+			{Name: ".linux", Data: vmlinuz},
+		})
+		if err != nil {
+			return err
+		}
+		b.results.uki = image
+		for name, data := range map[string][]byte{"cyvive.efi": image, "cmdline": []byte(b.cmdline() + "\n")} {
+			if err := b.write(name, func(f *os.File) error { _, err := f.Write(data); return err }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
