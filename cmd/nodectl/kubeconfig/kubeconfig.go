@@ -114,7 +114,7 @@ func Remove(existing []byte, name string) ([]byte, error) {
 func parse(data []byte) (*yaml.Node, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
 		return &yaml.Node{Kind: yaml.MappingNode}, nil

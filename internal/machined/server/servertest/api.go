@@ -36,10 +36,22 @@ func Authority(tb testing.TB, name string) *pki.Authority {
 // Start serves a node. A nil authority is maintenance mode. Log may be nil.
 func Start(tb testing.TB, n *Node, authority *pki.Authority, log *slog.Logger) *API {
 	tb.Helper()
+	return StartOn(tb, Listen(tb), n, authority, log)
+}
+
+// Listen takes a free loopback port.
+func Listen(tb testing.TB) net.Listener {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return l
+}
+
+// StartOn is Start on a listener, which it closes.
+func StartOn(tb testing.TB, l net.Listener, n *Node, authority *pki.Authority, log *slog.Logger) *API {
+	tb.Helper()
 	a := &API{Address: l.Addr().String(), done: make(chan error, 1)}
 	a.SetAuthority(tb, authority)
 	s := server.New(server.Config{

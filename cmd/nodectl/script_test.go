@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/server/servertest"
+	"github.com/cyvive/cyvive/internal/pki"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"nodectl": main})
+}
+
+// TestScripts runs nodectl as a process against the real server, over TLS, on
+// nodes that are values.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(e *testscript.Env) error {
+			e.Values[nodesKey{}] = &nodes{listeners: map[string]net.Listener{}, apis: map[string]*servertest.API{}}
+			e.Setenv("HOME", e.WorkDir+"/home")
+			e.Setenv("NODECTL_CONFIG", e.WorkDir+"/contexts.yaml")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode,
+		},
+	})
+}
+
+type nodesKey struct{}
+
+// nodes is the fake nodes of one script, by name.
+type nodes struct {
+	listeners map[string]net.Listener
+	apis      map[string]*servertest.API
+}
+
+func nodesOf(ts *testscript.TestScript) *nodes { return ts.Value(nodesKey{}).(*nodes) }
+
+// testing adapts a script to what servertest wants of a test.
+type scriptTB struct {
+	testing.TB
+	ts *testscript.TestScript
+}
+
+func (s scriptTB) Helper()                   {}
+func (s scriptTB) Cleanup(f func())          { s.ts.Defer(f) }
+func (s scriptTB) Fatal(args ...any)         { s.ts.Fatalf("%s", fmt.Sprint(args...)) }
+func (s scriptTB) Errorf(f string, a ...any) { s.ts.Logf(f, a...) }
+
+// cmdAddress takes a port for a node: address VARIABLE.
+func cmdAddress(ts *testscript.TestScript, _ bool, args []string) {
+	l := servertest.Listen(scriptTB{ts: ts})
+	nodesOf(ts).listeners[args[0]] = l
+	ts.Defer(func() { l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
+}
+
+// cmdServe runs a node at an address taken: serve VARIABLE [CONFIG]. Without a
+// configuration it is in maintenance mode.
+func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
+	node := exampleNode()
+	var authority *pki.Authority
+	if len(args) > 1 {
+		cfg, err := config.Parse(args[1], []byte(ts.ReadFile(args[1])))
+		ts.Check(err)
+		authority, err = pki.ParseAuthority([]byte(cfg.Machine.CA.Certificate), []byte(cfg.Machine.CA.Key.Reveal()))
+		ts.Check(err)
+		node.NodeValue.Hostname = cfg.Machine.Hostname
+		node.NodeValue.BootID = "boot-1"
+	} else {
+		node.Checks = []server.Check{{Name: "config", Reason: `user-data:3: Cluster.podCIDR: got "x", expected an IPv4 prefix`}}
+	}
+	api := servertest.StartOn(scriptTB{ts: ts}, nodesOf(ts).listeners[args[0]], node, authority, nil)
+	node.OnPower = func(n *servertest.Node) {
+		if calls := n.Calls(); calls[len(calls)-1] == "shutdown" {
+			go api.Stop(scriptTB{ts: ts})
+			return
+		}
+		n.Change(func(n *servertest.Node) { n.NodeValue.BootID = "boot-2" })
+	}
+	nodesOf(ts).apis[args[0]] = api
+}
+
+// cmdStop stops a node: stop VARIABLE.
+func cmdStop(ts *testscript.TestScript, _ bool, args []string) {
+	nodesOf(ts).apis[args[0]].Stop(scriptTB{ts: ts})
+}
+
+// cmdExits runs a program that must end with a status: exits STATUS PROGRAM….
+func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%v: exit status %d, want %d", args[1:], got, want)
+	}
+}
+
+// cmdMode checks a file's permissions: mode OCTAL FILE….
+func cmdMode(ts *testscript.TestScript, _ bool, args []string) {
+	for _, file := range args[1:] {
+		info, err := os.Stat(ts.MkAbs(file))
+		ts.Check(err)
+		if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
+			ts.Fatalf("%s: mode %s, want %s", file, got, args[0])
+		}
+	}
+}
+
+// exampleNode is a node in good health.
+func exampleNode() *servertest.Node {
+	at := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
+	return &servertest.Node{
+		VersionValue: server.Version{
+			OS: "0.1.0", KernelRelease: "6.12.57", RootHash: "00112233445566778899", Slot: "a",
+			Components: []server.Component{{Name: "etcd", Version: "3.6.12", Source: "go.etcd.io/etcd"}},
+		},
+		Checks: []server.Check{{Name: "config", Healthy: true, Since: at}, {Name: "etcd", Healthy: true, Since: at}},
+		NodeValue: server.Node{
+			Role: server.RoleControlPlane, ClusterName: "demo",
+		},
+		Records: []server.Record{
+			{Sequence: 1, Level: 5, Message: "Linux version 6.12.57"},
+			{Sequence: 2, Level: 6, SinceBoot: 1234567 * time.Microsecond, Message: "NET: \x1b[31mred"},
+		},
+		ServiceList: []server.Service{
+			{Name: "machined", State: server.ServiceRunning, PID: 12, Since: at},
+			{Name: "etcd", State: server.ServiceFailed, Restarts: 2, LastExit: "exit status 1", Since: at},
+		},
+		Lines: map[string][]string{"etcd": {"one", "two <&>", "three"}},
+		ContainerList: []server.Container{
+			{Namespace: "system", Name: "etcd", ID: "etcd", PID: 30, State: server.ContainerRunning, StartedAt: at},
+			{Namespace: "k8s.io", Name: "web", ID: "c1", Pod: "demo", PodNamespace: "default", Image: "cyvive.dev/demo:0.1.0", State: server.ContainerStopped},
+		},
+		BootList: []server.Boot{
+			{
+				ID: "4b2c9e30-aaaa", StartedAt: at, End: server.BootRunning, Uptime: 90 * time.Second, Version: "0.1.0", Slot: "a",
+				Milestones: []server.Milestone{{Name: "kernel"}, {Name: "stage1", Since: 1500 * time.Millisecond}, {Name: "api", Since: 4 * time.Second}},
+			},
+			{ID: "99887766-bbbb", StartedAt: at.Add(-time.Hour), End: server.BootUnclean, Uptime: 40 * time.Minute, Version: "0.1.0", Slot: "a", Reason: "power lost"},
+		},
+		KubeconfigValue: server.Kubeconfig{ClusterName: "demo", ExpiresAt: at, YAML: []byte(exampleKubeconfig)},
+	}
+}
+
+const exampleKubeconfig = `apiVersion: v1
+kind: Config
+clusters:
+- name: demo
+  cluster: {server: "https://127.0.0.1:6443"}
+users:
+- name: demo
+  user: {token: secret}
+contexts:
+- name: demo
+  context: {cluster: demo, user: demo}
+current-context: demo
+`
