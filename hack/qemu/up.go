@@ -122,12 +122,20 @@ func downCommand() *cobra.Command {
 	return cmd
 }
 
+// buildBytes is what a first build of the image writes: packages, the compiler's
+// cache, the throw-away tree and the image itself.
+const buildBytes = 10 << 30
+
 func preflightCommand() *cobra.Command {
 	var f clusterFlags
 	cmd := &cobra.Command{
 		Use: "preflight", Short: "Say what this machine lacks for a cluster", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			missing := preflight.Check(f.options.Needs(), preflight.ThisHost())
+			needs := f.options.Needs()
+			if _, err := os.Stat(filepath.Join(f.options.ImageDir, "disk.qcow2")); err != nil {
+				needs.DiskBytes += buildBytes
+			}
+			missing := preflight.Check(needs, preflight.ThisHost())
 			preflight.Print(os.Stderr, missing)
 			if len(missing) > 0 {
 				return errors.New("this machine cannot run the cluster yet")
