@@ -7,7 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The documents as Marshal writes them. The required fields of Cluster come last, so that a cut-off file lacks one.
+// The documents as Marshal writes them.
 type (
 	header struct {
 		APIVersion string `yaml:"apiVersion"`
@@ -52,17 +52,19 @@ type (
 )
 
 // Marshal writes the documents of cfg, secrets included, and checks that Parse accepts them. Fields at their zero value that have a
-// default are left out; a Network without links is left out whole.
+// default are left out; a Network without links is left out whole. The document that no configuration can do without comes last, and its
+// key last in it: so whatever is cut off at the end, Parse refuses the rest.
 func Marshal(cfg *Config) ([]byte, error) {
-	docs := []any{machineDoc{
-		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, CA: pair(cfg.Machine.CA),
-	}}
-	if len(cfg.Network.Links) > 0 {
-		docs = append(docs, network(cfg.Network))
-	}
+	var docs []any
 	if cfg.Cluster != nil {
 		docs = append(docs, cluster(cfg.Cluster))
 	}
+	if len(cfg.Network.Links) > 0 {
+		docs = append(docs, network(cfg.Network))
+	}
+	docs = append(docs, machineDoc{
+		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, CA: pair(cfg.Machine.CA),
+	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)

@@ -143,7 +143,7 @@ func (o *object) list(name, expected string, each func(node *yaml.Node, path str
 		return
 	}
 	if node.Kind != yaml.SequenceNode {
-		o.fail(name, "got %s, expected a list of %s", describe(node), expected)
+		o.fail(name, "got %s, expected a list, each item %s", describe(node), expected)
 		return
 	}
 	for i, item := range node.Content {

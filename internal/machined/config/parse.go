@@ -53,15 +53,13 @@ func Parse(name string, data []byte) (*Config, error) {
 
 // document reads one document into cfg.
 func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
-	o := d.object(node, "")
+	o := d.object(node, kindOf(node))
 	if o == nil {
 		d.unsure = true
 		return
 	}
 	version := o.requiredText("apiVersion", APIVersion, func(s string) bool { return s == APIVersion })
-	kind := o.requiredText("kind", "Machine, Network or Cluster", func(s string) bool {
-		return s == "Machine" || s == "Network" || s == "Cluster"
-	})
+	kind := o.requiredText("kind", "Machine, Network or Cluster", isKind)
 	if version == "" || kind == "" {
 		d.unsure = true
 		return
@@ -71,7 +69,6 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 		return
 	}
 	seen[kind] = node.Line
-	o.path = kind
 	switch kind {
 	case "Machine":
 		cfg.Machine = o.machine()
@@ -81,6 +78,18 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 		cfg.Cluster = o.cluster()
 	}
 	o.done()
+}
+
+func isKind(s string) bool { return s == "Machine" || s == "Network" || s == "Cluster" }
+
+// kindOf looks for the kind of a document before it is read, for the paths of its mistakes; it is empty if there is none that is known.
+func kindOf(node *yaml.Node) string {
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == "kind" && isKind(node.Content[i+1].Value) {
+			return node.Content[i+1].Value
+		}
+	}
+	return ""
 }
 
 var (
@@ -110,7 +119,7 @@ func (o *object) machine() Machine {
 
 func (o *object) network() Network {
 	var n Network
-	o.list("links", "links", func(node *yaml.Node, path string) {
+	o.list("links", "a mapping with name", func(node *yaml.Node, path string) {
 		link := o.d.object(node, path)
 		if link == nil {
 			return
@@ -200,14 +209,14 @@ func (o *object) network4(name, expected string, fallback netip.Prefix, min, max
 	return out
 }
 
-// secret reads a required text whose value appears in no mistake.
+// secret reads a required text whose value appears in no mistake. A certificate is read so too, since the key may stand in its place.
 func (o *object) secret(name, expected string, check func(string) bool) Secret {
 	text, ok := o.scalar(o.require(name, expected), name, expected)
 	if !ok {
 		return Secret{}
 	}
 	if !check(text) {
-		o.fail(name, "not valid (the value is secret and not shown), expected %s", expected)
+		o.fail(name, "got a text that is none (it is not shown), expected %s", expected)
 		return Secret{}
 	}
 	return NewSecret(text)
@@ -224,7 +233,7 @@ func (o *object) keyPair(name string) KeyPair {
 		return KeyPair{}
 	}
 	pair := KeyPair{
-		Certificate: p.requiredText("certificate", "a PEM certificate of an authority (CA:TRUE)", isAuthority),
+		Certificate: p.secret("certificate", "a PEM certificate of an authority (CA:TRUE)", isAuthority).Reveal(),
 		Key:         p.secret("key", "a PEM private key", isPrivateKey),
 	}
 	p.done()
