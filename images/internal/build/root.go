@@ -24,7 +24,7 @@ const blockBytes = 4096
 const clusterBytes = 65536
 
 // erofsArgs are the options of mkfs.erofs, besides identity and time.
-var erofsArgs = []string{"-zzstd,level=9", fmt.Sprintf("-C%d", clusterBytes), "-x-1", "--quiet"}
+var erofsArgs = []string{"-zzstd,level=3", fmt.Sprintf("-C%d", clusterBytes), "-x-1", "--quiet"}
 
 // root makes the EROFS root and root.list, the list of what is in it.
 func (b *builder) root(ctx context.Context) error {

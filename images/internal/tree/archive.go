@@ -61,11 +61,15 @@ func (t *Tree) WriteList(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, name := range t.Paths() {
 		e := t.entries[name]
-		size, err := e.Size()
+		of := e // the file that a hard link is another name of
+		if e.Kind == Link && t.entries[e.Target] != nil {
+			of = t.entries[e.Target]
+		}
+		size, err := of.Size()
 		if err != nil {
 			return fmt.Errorf("list %s: %w", name, err)
 		}
-		fmt.Fprintf(out, "%s\t%04o\t%d\t%d\t%d\t%s\t%s\n", e.Kind, e.Mode.Perm(), e.UID, e.GID, size, name, e.Target)
+		fmt.Fprintf(out, "%s\t%04o\t%d\t%d\t%d\t%s\t%s\n", e.Kind, of.Mode.Perm(), of.UID, of.GID, size, name, e.Target)
 	}
 	return out.Flush()
 }
