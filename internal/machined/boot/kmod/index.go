@@ -38,17 +38,20 @@ func readIndex(fsys fs.FS) (*index, error) {
 	if err := eachLine(fsys, "modules.dep", x.addDep); err != nil {
 		return nil, err
 	}
-	optional := errors.Join(
-		eachLine(fsys, "modules.builtin", func(line string) error {
-			x.builtin[moduleName(line)] = true
-			return nil
-		}),
-		eachLine(fsys, "modules.softdep", x.addSoftdep),
-	)
-	if optional != nil && !errors.Is(optional, fs.ErrNotExist) {
-		return nil, optional
+	for name, add := range map[string]func(string) error{
+		"modules.builtin": x.addBuiltin, "modules.softdep": x.addSoftdep,
+	} {
+		if err := eachLine(fsys, name, add); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 	}
 	return x, nil
+}
+
+// addBuiltin takes a file name.
+func (x *index) addBuiltin(line string) error {
+	x.builtin[moduleName(line)] = true
+	return nil
 }
 
 // addDep takes "file: file …".
