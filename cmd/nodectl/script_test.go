@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(e *testscript.Env) error {
 			e.Values[nodesKey{}] = &nodes{listeners: map[string]net.Listener{}, apis: map[string]*servertest.API{}}
+			e.Setenv("ARCH", runtime.GOARCH)
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("NODECTL_CONFIG", e.WorkDir+"/contexts.yaml")
 			return nil
@@ -50,7 +52,7 @@ type nodes struct {
 
 func nodesOf(ts *testscript.TestScript) *nodes { return ts.Value(nodesKey{}).(*nodes) }
 
-// testing adapts a script to what servertest wants of a test.
+// scriptTB adapts a script to what servertest wants of a test.
 type scriptTB struct {
 	testing.TB
 	ts *testscript.TestScript

@@ -64,6 +64,7 @@ func Merge(existing, fresh []byte) ([]byte, error) {
 		}
 		list := value(into, key)
 		if list == nil || list.Kind != yaml.SequenceNode {
+			added.Style &^= yaml.FlowStyle
 			set(into, key, added)
 			continue
 		}

@@ -156,14 +156,24 @@ func toYAML(text []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// blockStyle takes the brackets and needless quotes off. An empty list has no
+// block form; the texts "yes", "no" and the like are booleans to older readers
+// of YAML and keep their quotes.
 func blockStyle(n *yaml.Node) {
-	// An empty list has no block form.
-	if len(n.Content) > 0 || n.Kind == yaml.ScalarNode {
+	if len(n.Content) > 0 || n.Kind == yaml.ScalarNode && !oldBoolean(n.Value) {
 		n.Style = 0
 	}
 	for _, c := range n.Content {
 		blockStyle(c)
 	}
+}
+
+func oldBoolean(s string) bool {
+	switch strings.ToLower(s) {
+	case "y", "yes", "on", "n", "no", "off":
+		return true
+	}
+	return false
 }
 
 // Table is rows under a header, written with aligned columns.
