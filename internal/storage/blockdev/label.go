@@ -2,6 +2,7 @@ package blockdev
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -37,6 +38,10 @@ func probeLabel(device string) (kind, label string, err error) {
 		return "", "", err
 	}
 	defer f.Close()
+	// The library refuses devices of less than 64 KiB, and an ISO image with a configuration may be smaller.
+	if label, ok := isoLabel(f); ok {
+		return "iso9660", label, nil
+	}
 	info, err := blkid.Probe(f, blkid.WithSkipLocking(true))
 	if err != nil {
 		return "", "", fmt.Errorf("probe %s: %w", device, err)
@@ -45,4 +50,20 @@ func probeLabel(device string) (kind, label string, err error) {
 		return info.Name, "", nil
 	}
 	return info.Name, strings.TrimRight(*info.Label, " \x00"), nil
+}
+
+// The primary volume descriptor of ISO 9660 (ECMA-119, 8.4) lies in the 17th sector of 2048 bytes.
+const (
+	isoDescriptorOffset = 16 * 2048
+	isoLabelOffset      = 40
+	isoLabelBytes       = 32
+)
+
+// isoLabel returns the volume identifier, if there is a primary volume descriptor.
+func isoLabel(r io.ReaderAt) (string, bool) {
+	d := make([]byte, isoLabelOffset+isoLabelBytes)
+	if _, err := r.ReadAt(d, isoDescriptorOffset); err != nil || string(d[:6]) != "\x01CD001" {
+		return "", false
+	}
+	return strings.TrimRight(string(d[isoLabelOffset:]), " \x00"), true
 }

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -66,13 +67,19 @@ func (Mounts) Directory(path string) (fs.FileMode, error) {
 
 // MakeDirectory makes a directory, or sets the permissions of one that exists. The parent must exist.
 func (Mounts) MakeDirectory(path string, mode fs.FileMode) error {
-	if err := os.Mkdir(path, mode); err != nil && !os.IsExist(err) {
+	err := os.Mkdir(path, mode)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	made := err == nil
+	// Again, since mkdir(2) is subject to the umask.
 	if err := os.Chmod(path, mode); err != nil {
 		return err
 	}
-	return syncDirectory(filepath.Dir(path))
+	if made {
+		return syncDirectory(filepath.Dir(path))
+	}
+	return syncDirectory(path)
 }
 
 func syncDirectory(path string) error {
@@ -82,7 +89,7 @@ func syncDirectory(path string) error {
 	}
 	defer d.Close()
 	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", path, err)
+		return fmt.Errorf("sync directory: %w", err)
 	}
 	return nil
 }
