@@ -50,6 +50,11 @@ func Merge(existing, fresh []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the new kubeconfig: %w", err)
 	}
+	for _, key := range lists() {
+		if list := value(from, key); list != nil {
+			list.Style &^= yaml.FlowStyle
+		}
+	}
 	into, err := parse(existing)
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
@@ -64,7 +69,6 @@ func Merge(existing, fresh []byte) ([]byte, error) {
 		}
 		list := value(into, key)
 		if list == nil || list.Kind != yaml.SequenceNode {
-			added.Style &^= yaml.FlowStyle
 			set(into, key, added)
 			continue
 		}
