@@ -22,6 +22,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/kmsg"
 	"github.com/cyvive/cyvive/internal/machined/server/ringlog"
+	"github.com/cyvive/cyvive/internal/machined/server/workload"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/network/dhcp"
@@ -67,6 +68,9 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		}),
 		Timeline: fileTimeline{}, Init: init,
 		System: runtimes[0], Plane: runtimes[1], Pods: runtimes[2],
+		Programs: func() ([]server.Service, error) {
+			return workload.List("/proc", workload.Programs("/sys/fs/cgroup/workload"), boot.StartedAt)
+		},
 		Dmesg:       kmsg.New(kmsg.Path),
 		Logs:        ringlog.New(ringlog.Source{Dir: "/run/cyvive/log"}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),
 		Listen:      func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf(":%d", server.Port)) },

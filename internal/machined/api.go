@@ -72,7 +72,14 @@ func (v servicesAPI) Services(ctx context.Context) ([]server.Service, error) {
 	for _, i := range infos {
 		out = append(out, containerService(i))
 	}
-	return out, nil
+	if v.a.cfg.Programs == nil {
+		return out, nil
+	}
+	programs, err := v.a.cfg.Programs()
+	if err != nil {
+		return nil, err
+	}
+	return append(out, programs...), nil
 }
 
 // startRank orders the containers of the node as they are started; others come after them.

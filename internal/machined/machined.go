@@ -48,8 +48,10 @@ type Config struct {
 	// System, Plane and Pods are the runtimes of the namespaces system, kubelet and k8s.io. The agent itself only lists them, and stops
 	// containers of the first two when the machine goes down.
 	System, Plane, Pods container.Runtime
-	Dmesg               server.Dmesg
-	Logs                server.Logs
+	// Programs lists the workload plane's own programs; nil lists none.
+	Programs func() ([]server.Service, error)
+	Dmesg    server.Dmesg
+	Logs     server.Logs
 	// Listen opens the API's socket.
 	Listen func() (net.Listener, error)
 	// NetworkWake is the waker that the network's adapters call.
