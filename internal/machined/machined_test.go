@@ -1,0 +1,460 @@
+package machined
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/containertest"
+	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/networktest"
+	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storagetest"
+)
+
+// node is an agent on fakes, and the fakes.
+type node struct {
+	*Agent
+	t          *testing.T
+	state      string
+	source     *source
+	host       *networktest.Host
+	dhcp       *networktest.DHCP
+	disk       *storagetest.Machine
+	init       *fakeInit
+	timeline   *memoryTimeline
+	containers *containertest.Fake
+	plane      *containertest.Fake
+	etcd       *layer[etcd.Spec, etcd.Status]
+	kube       *layer[kube.Spec, kube.Status]
+	listener   net.Listener
+	end        func()
+}
+
+type source struct {
+	mu  sync.Mutex
+	doc *Document
+}
+
+func (s *source) Find(context.Context) (*Document, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doc, nil
+}
+
+func (s *source) set(data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doc = &Document{Name: "user-data", Data: data}
+}
+
+type fakeInit struct {
+	mu    sync.Mutex
+	calls []string
+}
+
+func (i *fakeInit) note(call string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.calls = append(i.calls, call)
+}
+
+func (i *fakeInit) Start(_ context.Context, service string) error {
+	i.note("start " + service)
+	return nil
+}
+
+func (i *fakeInit) Shutdown(_ context.Context, action control.Action) error {
+	i.note(string(action))
+	return nil
+}
+
+func (i *fakeInit) Status(context.Context) ([]control.Service, error) {
+	return []control.Service{{Name: "machined", State: "running", PID: 2}, {Name: "containerd", State: "waiting", Restarts: 3}}, nil
+}
+
+type memoryTimeline struct {
+	mu   sync.Mutex
+	list []timeline.Milestone
+}
+
+func (m *memoryTimeline) Read() ([]timeline.Milestone, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.list), nil
+}
+
+func (m *memoryTimeline) Append(one timeline.Milestone) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.list = append(m.list, one)
+	return nil
+}
+
+func (m *memoryTimeline) Now() time.Duration { return time.Minute }
+
+// layer is a domain whose status the test sets; it has no operations.
+type layer[Spec, Status any] struct {
+	mu     sync.Mutex
+	status Status
+	seen   *Spec
+}
+
+type noOp struct{}
+
+func (noOp) String() string { return "nothing" }
+
+func (l *layer[Spec, Status]) set(s Status) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status = s
+}
+
+// as makes a domain of the observation and operation types that Config asks for.
+func as[Observed any, Op fmt.Stringer, Spec, Status any](l *layer[Spec, Status]) reconcile.Domain[Spec, Observed, Op, Status] {
+	return shaped[Spec, Observed, Op, Status]{l}
+}
+
+type shaped[Spec, Observed any, Op fmt.Stringer, Status any] struct{ l *layer[Spec, Status] }
+
+func (s shaped[Spec, Observed, Op, Status]) Observe(_ context.Context, spec Spec) (Observed, error) {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	s.l.seen = &spec
+	var none Observed
+	return none, nil
+}
+
+func (s shaped[Spec, Observed, Op, Status]) Diff(Spec, Observed) []Op { return nil }
+
+func (s shaped[Spec, Observed, Op, Status]) Apply(context.Context, Spec, Op) error { return nil }
+
+func (s shaped[Spec, Observed, Op, Status]) Status(Spec, Observed) Status {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	return s.l.status
+}
+
+func startNode(t *testing.T, state string, disk *storagetest.Machine) *node {
+	t.Helper()
+	n := &node{
+		t: t, state: state, source: &source{}, host: &networktest.Host{}, dhcp: &networktest.DHCP{}, disk: disk, init: &fakeInit{},
+		timeline: &memoryTimeline{}, containers: containertest.NewFake("system", time.Now), plane: containertest.NewFake("kubelet", time.Now),
+		etcd: &layer[etcd.Spec, etcd.Status]{}, kube: &layer[kube.Spec, kube.Status]{},
+	}
+	n.host.AddLink("eth0", "52:54:00:00:00:01", true)
+	n.host.SetCarrier("eth0", true)
+	n.dhcp.Grant("eth0", &network.Lease{Address: netip.MustParsePrefix("10.5.0.7/24")})
+	var err error
+	if n.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	n.Agent, err = New(Config{
+		Boot:     Boot{ID: t.Name(), StartedAt: time.Unix(1000, 0), Version: server.Version{OS: "1.0", Slot: "a"}, Disk: "/dev/vda"},
+		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
+		Network: network.New(n.host, n.dhcp), Storage: storage.New(n.disk, n.disk),
+		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
+		Timeline: n.timeline, Init: n.init, System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
+		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	n.end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
+	t.Cleanup(n.end)
+	return n
+}
+
+// await waits until the snapshot fulfils a condition.
+func (n *node) await(what string, condition func(snapshot) bool) {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(n.t.Context(), 20*time.Second)
+	defer cancel()
+	var version uint64
+	for {
+		s, v, err := n.store.Watch(ctx, version)
+		if err != nil {
+			n.t.Fatalf("%s: not reached; checks %+v, waits %v", what, s.checks, s.desired.Waits)
+		}
+		if condition(s) {
+			return
+		}
+		version = v
+	}
+}
+
+// documents returns a configuration with a cluster.
+func documents(t *testing.T) []byte {
+	t.Helper()
+	pair := func(name string) config.KeyPair {
+		a, err := pki.NewAuthority(name, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config.KeyPair{Certificate: string(a.CertificatePEM()), Key: config.NewSecret(string(a.KeyPEM()))}
+	}
+	data, err := config.Marshal(&config.Config{
+		Machine: config.Machine{Hostname: "node1", CA: pair("api"), CertSANs: []string{"node1.example", "192.0.2.1"}},
+		Cluster: &config.Cluster{
+			Name: "demo", Endpoint: "https://127.0.0.1:6443", Role: config.RoleControlPlane, CA: pair("kubernetes"), FrontProxyCA: pair("front"),
+			EtcdCA: pair("etcd"), ServiceAccountKey: pair("sa").Key, EncryptionKey: config.NewSecret("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func healthy(s snapshot, name string) bool {
+	i := slices.IndexFunc(s.checks, func(c server.Check) bool { return c.Name == name })
+	return i >= 0 && s.checks[i].Healthy
+}
+
+func TestComesUpLayerByLayer(t *testing.T) {
+	n := startNode(t, t.TempDir(), storagetest.New(1<<30))
+	n.source.set(documents(t))
+	n.await("etcd wanted", func(s snapshot) bool { return s.desired.Etcd != nil && s.runtime })
+	n.await("network, storage and identity", func(s snapshot) bool {
+		return healthy(s, "config") && healthy(s, "network") && healthy(s, "storage") && healthy(s, "identity")
+	})
+	if s := n.snapshot(); s.desired.Kube != nil || s.desired.Etcd.Address.String() != "10.5.0.7" {
+		t.Errorf("desired before etcd is healthy: %+v", s.desired)
+	}
+	if !slices.Contains(n.init.calls, "start containerd") {
+		t.Errorf("init was asked for %v", n.init.calls)
+	}
+	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
+	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
+	n.kube.set(kube.Status{Ready: true, APIServerReady: true, NodeReady: true, PodsRunning: 1})
+	n.await("all healthy", func(s snapshot) bool {
+		return !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy })
+	})
+	n.awaitMilestone("pod-running")
+	boots, err := bootsAPI{n.Agent}.Boots(t.Context())
+	if err != nil || len(boots) != 1 || boots[0].End != server.BootRunning || len(boots[0].Milestones) != 8 {
+		t.Errorf("boots: %+v, %v", boots, err)
+	}
+	kubeconfig, err := kubeAPI{n.Agent}.Kubeconfig(t.Context())
+	if err != nil || !strings.Contains(string(kubeconfig.YAML), "https://127.0.0.1:6443") || kubeconfig.ClusterName != "demo" {
+		t.Errorf("kubeconfig of %s: %v", kubeconfig.ClusterName, err)
+	}
+}
+
+// awaitMilestone waits until the ledger has the milestone.
+func (n *node) awaitMilestone(name string) {
+	n.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		data, err := os.ReadFile(filepath.Join(n.state, "boots.jsonl"))
+		if err == nil && strings.Contains(string(data), name) {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	n.t.Fatalf("milestone %s is not in the ledger", name)
+}
+
+func TestMaintenance(t *testing.T) {
+	n := startNode(t, t.TempDir(), storagetest.New(0))
+	n.source.set([]byte("apiVersion: cyvive.dev/v1alpha1\nkind: Machine\nhostname: Node_1\n"))
+	n.await("network without configuration", func(s snapshot) bool { return healthy(s, "network") && healthy(s, "storage") })
+	s := n.snapshot()
+	if s.checks[0].Name != "config" || !strings.Contains(s.checks[0].Reason, `user-data:3: Machine.hostname: got "Node_1"`) {
+		t.Errorf("check of the configuration: %+v", s.checks[0])
+	}
+	if id := n.identity.Load(); id.Clients != nil {
+		t.Error("clients are verified without an authority")
+	}
+	if n.presented("localhost") != nil {
+		t.Error("the certificate for maintenance is not self-signed for localhost")
+	}
+	if _, err := (kubeAPI{n.Agent}).Kubeconfig(t.Context()); !errors.Is(err, server.ErrPrecondition) {
+		t.Errorf("kubeconfig: %v", err)
+	}
+	n.source.set(documents(t))
+	n.await("the right configuration", func(s snapshot) bool { return s.input.Config != nil })
+}
+
+// presented connects to the API and checks its certificate for a name.
+func (n *node) presented(name string) error {
+	conn, err := tls.Dial("tcp", n.listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].VerifyHostname(name)
+}
+
+func TestRestartAndReboot(t *testing.T) {
+	state, disk, docs := t.TempDir(), storagetest.New(0), documents(t)
+	first := startNode(t, state, disk)
+	first.source.set(docs)
+	first.await("identity", func(s snapshot) bool { return s.identity })
+	first.awaitMilestone("storage")
+	first.awaitFile("api.crt")
+	before := first.files()
+	first.end()
+
+	again := startNode(t, state, disk)
+	again.timeline.list, _ = first.timeline.Read()
+	again.source.set(docs)
+	again.await("identity of a restarted agent", func(s snapshot) bool { return s.identity && healthy(s, "network") })
+	for name, data := range before {
+		if got := again.files()[name]; got != data {
+			t.Errorf("%s changed in a restart of the agent", name)
+		}
+	}
+	for _, name := range []string{"192.0.2.1", "node1.example", "node1", "127.0.0.1"} {
+		if err := again.presentedSoon(name); err != nil {
+			t.Errorf("certificate: %v", err)
+		}
+	}
+	again.end()
+
+	disk.Boot(false)
+	cfg := startNode(t, state, disk)
+	cfg.source.set(docs)
+	cfg.await("identity after a power cut", func(s snapshot) bool { return s.identity })
+	for _, v := range cfg.snapshot().storage.Status.Volumes {
+		if v.Clean {
+			t.Errorf("volume %s is called clean after a power cut", v.Name)
+		}
+	}
+}
+
+func (n *node) awaitFile(name string) {
+	n.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		if _, err := os.Stat(filepath.Join(n.state, name)); err == nil {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	n.t.Fatalf("no file %s", name)
+}
+
+// presentedSoon retries while the certificate is still being replaced.
+func (n *node) presentedSoon(name string) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := n.presented(name)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func (n *node) files() map[string]string {
+	out := map[string]string{}
+	for _, name := range []string{"machine-id", "api.key"} {
+		data, err := os.ReadFile(filepath.Join(n.state, name))
+		if err != nil {
+			n.t.Error(err)
+		}
+		out[name] = string(data)
+	}
+	return out
+}
+
+func TestTeardownGoesFromTheTopDown(t *testing.T) {
+	n := startNode(t, t.TempDir(), storagetest.New(0))
+	n.source.set(documents(t))
+	n.await("etcd wanted", func(s snapshot) bool { return s.desired.Etcd != nil })
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		if err := n.containers.Ensure(t.Context(), container.Spec{
+			Name: name, Rootfs: "/usr/lib/x", Args: []string{"/x"}, Cgroup: "/system/x",
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := (machineAPI{n.Agent}).Reboot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := (machineAPI{n.Agent}).Shutdown(t.Context()); !errors.Is(err, server.ErrPrecondition) {
+		t.Errorf("a second end: %v", err)
+	}
+	if err := n.Teardown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if infos, err := n.containers.List(t.Context()); err != nil || len(infos) != 0 {
+		t.Errorf("left: %+v, %v", infos, err)
+	}
+	if !slices.Contains(n.init.calls, "reboot") || slices.Contains(n.init.calls, "poweroff") {
+		t.Errorf("init was asked for %v", n.init.calls)
+	}
+	l, _, err := ledger.Open(filepath.Join(n.state, "boots.jsonl"), time.Now)
+	if err != nil || len(l.Boots()) != 1 || l.Boots()[0].Reason != "reboot over the API" {
+		t.Errorf("ledger: %+v, %v", l.Boots(), err)
+	}
+}
+
+func TestServicesAndContainers(t *testing.T) {
+	n := startNode(t, t.TempDir(), storagetest.New(0))
+	for _, name := range []string{"kube-scheduler", "etcd"} {
+		if err := n.containers.Ensure(t.Context(), container.Spec{
+			Name: name, Rootfs: "/usr/lib/x", Args: []string{"/x"}, Cgroup: "/system/x",
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.plane.SetUnavailable(true)
+	services, err := servicesAPI{n.Agent}.Services(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range services {
+		got = append(got, fmt.Sprint(s.Name, " ", s.State))
+	}
+	want := []string{
+		fmt.Sprint("machined ", server.ServiceRunning), fmt.Sprint("containerd ", server.ServiceFailed),
+		fmt.Sprint("etcd ", server.ServiceRunning), fmt.Sprint("kube-scheduler ", server.ServiceRunning),
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("services: got %v, want %v", got, want)
+	}
+	containers, err := containersAPI{n.Agent}.Containers(t.Context())
+	if err != nil || len(containers) != 2 || containers[0].State != server.ContainerRunning {
+		t.Errorf("containers: %+v, %v", containers, err)
+	}
+}
+
+func FuzzParseRelease(f *testing.F) {
+	f.Add([]byte(`{"version":"1.0","components":[{"name":"etcd","version":"3.6.12","source":"go"}],"images":[]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if v, err := ParseRelease(data); (err == nil) != (v.OS != "") {
+			t.Errorf("got %+v and %v", v, err)
+		}
+	})
+}
