@@ -68,7 +68,7 @@ func testServices(t *testing.T, ctx context.Context, s *suite) {
 	for _, service := range list.GetServices() {
 		running[service.GetName()] = service.GetState() == servicev1.ServiceState_SERVICE_STATE_RUNNING
 	}
-	for _, name := range []string{"machined", "containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"} {
+	for _, name := range []string{"machined", "containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "plane"} {
 		if !running[name] {
 			t.Errorf("service list: %s does not run; there is %v", name, running)
 			continue
@@ -78,6 +78,12 @@ func testServices(t *testing.T, ctx context.Context, s *suite) {
 			t.Errorf("logs %s: nothing", name)
 		} else if got := strings.Count(out, "\n"); got > 3 {
 			t.Errorf("logs %s --tail 3: %d lines", name, got)
+		}
+	}
+	// Programs of the workload plane have logs of their own.
+	for _, name := range []string{"kubelet", "plane/containerd"} {
+		if out := s.nodectl(t, ctx, "logs", name); strings.TrimSpace(out) == "" {
+			t.Errorf("logs %s: nothing", name)
 		}
 	}
 	_, err := s.Tools().Nodectl(ctx, "logs", "no-such-service")

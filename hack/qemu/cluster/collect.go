@@ -23,7 +23,11 @@ func (c *Cluster) Collect(ctx context.Context) []string {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			continue
 		}
-		for _, name := range c.serviceNames(ctx, node) {
+		services, err := c.serviceNames(ctx, node)
+		if err != nil {
+			continue // the node answers nothing; its console is all there is
+		}
+		for _, name := range services {
 			c.collect(ctx, filepath.Join(dir, name+".log"), c.tools.Nodectl, c.nodectlArgs(node, "logs", name))
 		}
 		for file, args := range map[string][]string{
@@ -56,16 +60,15 @@ func (c *Cluster) collect(ctx context.Context, path string, ask func(context.Con
 	_ = os.WriteFile(path, []byte(out), 0o600) // nothing better could be done
 }
 
-// serviceNames asks a node for its services; none when it does not answer.
-func (c *Cluster) serviceNames(ctx context.Context, node Node) []string {
+// serviceNames asks a node for its services.
+func (c *Cluster) serviceNames(ctx context.Context, node Node) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, collectTimeout)
 	defer cancel()
 	out, err := c.tools.Nodectl(ctx, c.nodectlArgs(node, "service", "list", "--output", "json")...)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	names, _ := parseServices([]byte(out))
-	return names
+	return parseServices([]byte(out))
 }
 
 // parseServices reads ListServicesResponse as protojson.

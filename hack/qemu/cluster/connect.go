@@ -45,8 +45,9 @@ func newAddition(path string) addition {
 }
 
 // retryInterval is the pause between two attempts at something that the cluster
-// is not ready for yet.
-const retryInterval = time.Second
+// is not ready for yet. Each costs the node a TLS handshake, which without KVM is
+// felt.
+const retryInterval = 2 * time.Second
 
 // retry repeats an attempt until it succeeds or the context ends, and reports
 // what stands in the way whenever that changes.

@@ -19,7 +19,8 @@ func (c *Cluster) AwaitHealthy(ctx context.Context) error {
 			reasons, err := c.Health(ctx, node)
 			switch {
 			case err != nil:
-				return err
+				// The last line is the gist; the rest is for the final error.
+				return fmt.Errorf("%w\nthe node API does not answer yet", err)
 			case len(reasons) > 0:
 				return errors.New(reasons[0])
 			}
