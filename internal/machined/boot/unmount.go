@@ -59,13 +59,18 @@ func unmountAll() error {
 	}
 	var errs []error
 	for _, dir := range unmountOrder(string(raw)) {
-		err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
-		if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			continue
-		}
-		if ro := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); ro != nil {
-			errs = append(errs, fmt.Errorf("unmount %s: %w; make it read-only: %w", dir, err, ro))
-		}
+		errs = append(errs, unmount(dir))
 	}
 	return errors.Join(errs...)
+}
+
+func unmount(dir string) error {
+	err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
+	if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return nil // it is gone, perhaps with another mount
+	}
+	if ro := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); ro != nil {
+		return fmt.Errorf("unmount %s: %w; make it read-only: %w", dir, err, ro)
+	}
+	return nil
 }

@@ -16,7 +16,7 @@ import (
 // its own, and reports whether this is that run. It needs root.
 func asPID1(t *testing.T) bool {
 	t.Helper()
-	if os.Getpid() == 1 {
+	if os.Getpid() == 1 && os.Getenv("CYVIVE_TEST_PID1") == t.Name() {
 		if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 			t.Fatalf("mount proc: %v", err)
 		}
@@ -29,6 +29,7 @@ func asPID1(t *testing.T) bool {
 		t.Skip("needs root to make a PID namespace")
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "CYVIVE_TEST_PID1="+t.Name())
 	// With Unshareflags the runtime makes the mounts private first.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
