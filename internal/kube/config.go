@@ -28,10 +28,12 @@ func kubeletConfig(spec Spec) object {
 		"tlsPrivateKeyFile": "/etc/kubernetes/kubelet.key",
 		"tlsMinVersion":     "VersionTLS13",
 		// The node's agent renews both certificates in place.
-		"rotateCertificates":     false,
-		"serverTLSBootstrap":     false,
-		"readOnlyPort":           0,
-		"healthzBindAddress":     "127.0.0.1",
+		"rotateCertificates": false,
+		"serverTLSBootstrap": false,
+		"readOnlyPort":       0,
+		"healthzBindAddress": "127.0.0.1",
+		// The default is on the read-only root.
+		"volumePluginDir":        "/var/lib/kubelet/volumeplugins",
 		"clusterDomain":          spec.DNSDomain,
 		"clusterDNS":             []string{ServiceIP(spec.ServiceCIDR, 10).String()},
 		"resolvConf":             "/run/resolv.conf",

@@ -1,0 +1,301 @@
+package kube_test
+
+import (
+	"bytes"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/containertest"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/kubetest"
+	"github.com/cyvive/cyvive/internal/pki"
+)
+
+var update = flag.Bool("update", false, "write the golden files again")
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// world is a kube domain on fakes.
+type world struct {
+	*kube.Reconciler
+	t               *testing.T
+	now             time.Time
+	system, kubelet *containertest.Fake
+	api             *kubetest.APIServer
+	images          *kubetest.Images
+	layout          kube.Layout
+	dir             string
+	spec            kube.Spec
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, now: start, dir: t.TempDir(), api: kubetest.NewAPIServer(), images: &kubetest.Images{}, spec: testSpec(t)}
+	clock := func() time.Time { return w.now }
+	w.system, w.kubelet = containertest.NewFake("system", clock), containertest.NewFake("kubelet", clock)
+	in := func(name string) string { return filepath.Join(w.dir, name) }
+	w.layout = kube.Layout{
+		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"),
+		Log: in("log"), Images: in("images"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
+	}
+	for name, text := range map[string]string{
+		"images/pause.tar": "", "images/demo.tar": "", "resolv.conf": "nameserver 10.5.0.1\n", "machine-id": "0123\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(in(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(in(name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Reconciler = w.agent()
+	return w
+}
+
+// agent returns a new domain on the same machine.
+func (w *world) agent() *kube.Reconciler {
+	return kube.New(kube.Config{
+		System: w.system, Kubelet: w.kubelet, Images: w.images, API: w.api, Layout: w.layout,
+		Now: func() time.Time { return w.now },
+	})
+}
+
+func testSpec(t *testing.T) kube.Spec {
+	t.Helper()
+	authority := func(name string) *pki.Authority {
+		a, err := pki.NewAuthority(name, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kube.Spec{
+		ClusterName: "demo", NodeName: "node1", Endpoint: "https://demo.example:6443",
+		Addresses:   []netip.Addr{netip.MustParseAddr("fd00::2"), netip.MustParseAddr("10.5.0.2")},
+		CertSANs:    []string{"api.example", "192.0.2.7"},
+		PodCIDR:     netip.MustParsePrefix("10.244.0.0/16"),
+		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), DNSDomain: "cluster.local", Version: "0.1.0",
+		CA: authority("kubernetes"), FrontProxyCA: authority("front-proxy"), EtcdCA: authority("etcd"),
+		ServiceAccountKey: key, EncryptionKey: bytes.Repeat([]byte{7}, 32),
+	}
+}
+
+// pass observes, applies every operation, and returns their texts.
+func (w *world) pass() []string {
+	w.t.Helper()
+	var texts []string
+	for _, op := range w.Diff(w.spec, w.observe()) {
+		texts = append(texts, strings.ReplaceAll(op.String(), w.dir+"/", ""))
+		if err := w.Apply(w.t.Context(), w.spec, op); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return texts
+}
+
+func (w *world) observe() kube.Observed {
+	w.t.Helper()
+	obs, err := w.Observe(w.t.Context(), w.spec)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return obs
+}
+
+func (w *world) status() kube.Status { return w.Status(w.spec, w.observe()) }
+
+func (w *world) waits(reason string) {
+	w.t.Helper()
+	s := w.status()
+	if s.Reason != reason || s.Ready != (reason == "") {
+		w.t.Errorf("status: got ready %t, reason %q, want %q", s.Ready, s.Reason, reason)
+	}
+}
+
+func (w *world) expect(what string, want ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(want, w.pass()); diff != "" {
+		w.t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// run brings the world to a Ready node.
+func (w *world) run() {
+	w.t.Helper()
+	w.pass()
+	w.images.SetUp(true)
+	w.api.Serve(kube.API{Ready: true, PodsRunning: 2, Node: &kube.Node{
+		Ready: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"),
+	}})
+	w.pass()
+	w.expect("a running node")
+	w.waits("")
+}
+
+func TestFromNothingToReady(t *testing.T) {
+	w := newWorld(t)
+	w.waits("container kube-apiserver to be started")
+	w.expect("from nothing",
+		"issue certificates of kubernetes", "write run/machine-id", "write run/resolv.conf",
+		"run container kube-apiserver", "run container plane")
+	w.waits("kube-apiserver to be ready: connection refused")
+	w.expect("nothing more until something answers")
+
+	w.images.SetUp(true)
+	w.expect("the plane's runtime answers", "import images of demo.tar", "import images of pause.tar")
+	w.expect("the images are there")
+
+	w.api.Serve(kube.API{Ready: true})
+	w.waits("container kube-controller-manager to be started")
+	w.expect("the API server is ready", "run container kube-controller-manager", "run container kube-scheduler")
+	w.waits("kubelet to register the node")
+
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{}})
+	w.waits("kube-controller-manager to give the node its pod range")
+	w.expect("kubelet registered", "label node as control plane")
+
+	node := kube.Node{ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), Message: "no network yet"}
+	w.api.Serve(kube.API{Ready: true, Node: &node})
+	w.waits("the node to be Ready: no network yet")
+	w.expect("the node has its pod range", "write run/cni/10-cyvive.conflist")
+	w.expect("which is written once")
+
+	node.Ready = true
+	w.api.Serve(kube.API{Ready: true, PodsRunning: 3, Node: &node})
+	w.waits("")
+	if s := w.status(); s.PodsRunning != 3 || s.PodCIDR != node.PodCIDR || !s.NodeReady || len(s.Services) != 4 {
+		t.Errorf("status: got %+v", s)
+	}
+	if got := w.images.String(); got != "demo.tar pause.tar" {
+		t.Errorf("images: got %q", got)
+	}
+}
+
+func TestNoPodNetworkBeforeTheImages(t *testing.T) {
+	w := newWorld(t)
+	w.pass()
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}})
+	w.expect("the plane's runtime does not answer yet", "run container kube-controller-manager", "run container kube-scheduler")
+	w.images.SetUp(true)
+	w.expect("images come first", "import images of demo.tar", "import images of pause.tar", "write run/cni/10-cyvive.conflist")
+}
+
+func TestExitsAreMended(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.system.Exit("kube-scheduler", 1)
+	w.waits("container kube-scheduler to be started again: it exited with 1, next start in 1s")
+	w.expect("in back-off")
+	w.now = w.now.Add(2 * time.Second)
+	w.expect("after it", "run container kube-scheduler")
+	w.waits("")
+
+	w.now = w.now.Add(time.Hour)
+	w.kubelet.Exit("plane", 137)
+	w.expect("the plane starts again, and is asked for its images", "run container plane")
+	w.expect("new plane", "import images of demo.tar", "import images of pause.tar")
+}
+
+func TestAPIServerThatFailsLeavesTheRestAlone(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.api.Fail("etcd is gone")
+	w.waits("kube-apiserver to be ready: etcd is gone")
+	w.expect("nothing is restarted for it")
+}
+
+func TestNewAgentAdopts(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.Reconciler = w.agent()
+	w.expect("a new agent looks for the images once", "import images of demo.tar", "import images of pause.tar")
+	w.expect("and has nothing more to do")
+}
+
+func TestCertificatesAreRenewedInPlace(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	before, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
+	w.now = w.now.Add(300 * 24 * time.Hour)
+	w.expect("after two thirds of their life", "issue certificates of kubernetes")
+	after, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
+	if len(after) == 0 || bytes.Equal(before, after) {
+		t.Error("the API server's certificate is the old one")
+	}
+
+	w.spec.Addresses = append(w.spec.Addresses, netip.MustParseAddr("10.5.0.9"))
+	w.expect("a further address needs no restart", "issue certificates of kubernetes")
+	w.spec.ServiceCIDR = netip.MustParsePrefix("10.112.0.0/12")
+	w.expect("another service range does", "issue certificates of kubernetes",
+		"run container kube-apiserver", "run container plane",
+		"run container kube-controller-manager", "run container kube-scheduler")
+}
+
+func TestContainersAreAsRecorded(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "plane"} {
+		t.Run(name, func(t *testing.T) {
+			spec, ok := w.system.Spec(name)
+			if !ok {
+				spec, _ = w.kubelet.Spec(name)
+			}
+			golden(t, name+".txt", strings.ReplaceAll(render(spec), w.dir, "DIR"))
+		})
+	}
+	for _, name := range []string{"kubelet.yaml", "args", "kubelet.kubeconfig"} {
+		t.Run(name, func(t *testing.T) {
+			data, err := os.ReadFile(filepath.Join(w.layout.Secrets, "plane", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".txt", string(data))
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got); -update writes it again:\n%s", path, diff)
+	}
+}
+
+func render(s container.Spec) string {
+	var b strings.Builder
+	line := func(words ...string) { b.WriteString(strings.Join(words, " ") + "\n") }
+	line("rootfs", s.Rootfs)
+	for _, a := range s.Args {
+		line("arg", a)
+	}
+	for _, m := range s.Mounts {
+		line("mount", m.Source, m.Destination, strings.Join(m.Options, ","))
+	}
+	for _, c := range s.Capabilities {
+		line("capability", c)
+	}
+	line("cgroup", s.Cgroup)
+	return b.String()
+}
