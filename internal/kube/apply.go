@@ -22,10 +22,7 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 	case Run:
 		return r.run(ctx, spec, op.Target)
 	case ImportImages:
-		if err := r.images.Import(ctx, op.Target); err != nil {
-			return err
-		}
-		r.imported[op.Target] = true
+		r.importer.start(ctx)
 		return nil
 	case LabelNode:
 		return r.api.MarkControlPlane(ctx, spec)

@@ -19,7 +19,7 @@ const (
 	WriteFile
 	// Run ensures the container Target.
 	Run
-	// ImportImages brings the archive Target into the plane.
+	// ImportImages begins to bring the missing archives into the plane.
 	ImportImages
 	// LabelNode marks the node as one of the control plane.
 	LabelNode
@@ -41,7 +41,7 @@ func (o Op) String() string {
 	case Run:
 		return "run container " + o.Target
 	case ImportImages:
-		return "import images of " + filepath.Base(o.Target)
+		return "import images of the default bundle"
 	case LabelNode:
 		return "label node as control plane"
 	}
@@ -51,10 +51,10 @@ func (o Op) String() string {
 // Diff returns what leads from obs to spec. It is pure.
 //
 // The order is that in which the parts can work: files before the containers that
-// read them; the API server and the plane at once, for both take long to start;
-// controller-manager and scheduler when the API server is ready, since they exit
-// if they wait too long for it; images before the CNI configuration, without
-// which the node is not Ready, so that no pod is placed here before its image is.
+// read them; the API server alone, since nothing works without it and its start
+// takes all the processors that a small node has; then the rest at once;
+// images before the CNI configuration, without which the node is not Ready, so
+// that no pod is placed here before its image is.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if obs.Unavailable {
 		return nil
@@ -77,10 +77,10 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 			ops = append(ops, Op{Kind: Run, Target: c.Name})
 		}
 	}
-	for _, archive := range obs.ImagesMissing {
-		ops = append(ops, Op{Kind: ImportImages, Target: archive})
+	if len(obs.ImagesMissing) > 0 && !obs.Importing {
+		ops = append(ops, Op{Kind: ImportImages})
 	}
-	if content, stale := obs.StaleFiles[cni]; stale && obs.PlaneUp {
+	if content, stale := obs.StaleFiles[cni]; stale && obs.PlaneUp && len(obs.ImagesMissing) == 0 {
 		ops = append(ops, Op{Kind: WriteFile, Target: cni, Content: content})
 	}
 	if n := obs.API.Node; n != nil && !n.ControlPlane {
@@ -91,14 +91,18 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 
 // startable returns the containers that can work now.
 func (r *Reconciler) startable(spec Spec, obs Observed) []container.Spec {
-	control := controlPlane(spec, r.layout)
-	list := []container.Spec{control[0], workloadPlane(spec, r.layout)}
-	for _, c := range control[1:] {
-		if _, exists := obs.Containers[c.Name]; exists || obs.API.Ready {
+	var list []container.Spec
+	for _, c := range r.all(spec) {
+		if _, exists := obs.Containers[c.Name]; exists || obs.API.Ready || c.Name == apiServer {
 			list = append(list, c)
 		}
 	}
 	return list
+}
+
+// all returns every container of the domain, in start order.
+func (r *Reconciler) all(spec Spec) []container.Spec {
+	return append(controlPlane(spec, r.layout), workloadPlane(spec, r.layout))
 }
 
 // needsRun reports whether Ensure has something to do now.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -102,6 +103,7 @@ func (w *world) pass() []string {
 			w.t.Fatal(err)
 		}
 	}
+	synctest.Wait() // the images are imported beside the loop
 	return texts
 }
 
@@ -134,32 +136,38 @@ func (w *world) expect(what string, want ...string) {
 // run brings the world to a Ready node.
 func (w *world) run() {
 	w.t.Helper()
-	w.pass()
 	w.images.SetUp(true)
+	w.pass()
 	w.api.Serve(kube.API{Ready: true, PodsRunning: 2, Node: &kube.Node{
 		Ready: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"),
 	}})
-	w.pass()
+	for range 3 { // the containers, the images, the network
+		w.pass()
+	}
 	w.expect("a running node")
 	w.waits("")
 }
 
-func TestFromNothingToReady(t *testing.T) {
+func TestFromNothingToReady(t *testing.T) { synctest.Test(t, testFromNothingToReady) }
+
+func testFromNothingToReady(t *testing.T) {
 	w := newWorld(t)
 	w.waits("container kube-apiserver to be started")
 	w.expect("from nothing",
 		"issue certificates of kubernetes", "write run/machine-id", "write run/resolv.conf",
-		"run container kube-apiserver", "run container plane")
+		"run container kube-apiserver")
 	w.waits("kube-apiserver to be ready: connection refused")
-	w.expect("nothing more until something answers")
-
-	w.images.SetUp(true)
-	w.expect("the plane's runtime answers", "import images of demo.tar", "import images of pause.tar")
-	w.expect("the images are there")
+	w.expect("nothing more until it answers")
 
 	w.api.Serve(kube.API{Ready: true})
 	w.waits("container kube-controller-manager to be started")
-	w.expect("the API server is ready", "run container kube-controller-manager", "run container kube-scheduler")
+	w.expect("the API server is ready", "run container kube-controller-manager", "run container kube-scheduler", "run container plane")
+	w.waits("the container runtime of the workload plane to answer")
+
+	w.images.SetUp(true)
+	w.waits("the images of the default bundle to be imported")
+	w.expect("the plane's runtime answers", "import images of the default bundle")
+	w.expect("the images are there")
 	w.waits("kubelet to register the node")
 
 	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{}})
@@ -183,16 +191,23 @@ func TestFromNothingToReady(t *testing.T) {
 	}
 }
 
-func TestNoPodNetworkBeforeTheImages(t *testing.T) {
+func TestNoPodNetworkBeforeTheImages(t *testing.T) { synctest.Test(t, testNoPodNetworkBeforeTheImages) }
+
+func testNoPodNetworkBeforeTheImages(t *testing.T) {
 	w := newWorld(t)
 	w.pass()
 	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}})
-	w.expect("the plane's runtime does not answer yet", "run container kube-controller-manager", "run container kube-scheduler")
+	w.expect("the API server is ready",
+		"run container kube-controller-manager", "run container kube-scheduler", "run container plane")
+	w.expect("the plane's runtime does not answer yet")
 	w.images.SetUp(true)
-	w.expect("images come first", "import images of demo.tar", "import images of pause.tar", "write run/cni/10-cyvive.conflist")
+	w.expect("images come first", "import images of the default bundle")
+	w.expect("then the network", "write run/cni/10-cyvive.conflist")
 }
 
-func TestExitsAreMended(t *testing.T) {
+func TestExitsAreMended(t *testing.T) { synctest.Test(t, testExitsAreMended) }
+
+func testExitsAreMended(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	w.system.Exit("kube-scheduler", 1)
@@ -204,11 +219,15 @@ func TestExitsAreMended(t *testing.T) {
 
 	w.now = w.now.Add(time.Hour)
 	w.kubelet.Exit("plane", 137)
-	w.expect("the plane starts again, and is asked for its images", "run container plane")
-	w.expect("new plane", "import images of demo.tar", "import images of pause.tar")
+	w.expect("the plane starts again", "run container plane")
+	w.expect("and is asked for its images", "import images of the default bundle")
 }
 
 func TestAPIServerThatFailsLeavesTheRestAlone(t *testing.T) {
+	synctest.Test(t, testAPIServerThatFailsLeavesTheRestAlone)
+}
+
+func testAPIServerThatFailsLeavesTheRestAlone(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	w.api.Fail("etcd is gone")
@@ -216,15 +235,21 @@ func TestAPIServerThatFailsLeavesTheRestAlone(t *testing.T) {
 	w.expect("nothing is restarted for it")
 }
 
-func TestNewAgentAdopts(t *testing.T) {
+func TestNewAgentAdopts(t *testing.T) { synctest.Test(t, testNewAgentAdopts) }
+
+func testNewAgentAdopts(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	w.Reconciler = w.agent()
-	w.expect("a new agent looks for the images once", "import images of demo.tar", "import images of pause.tar")
+	w.expect("a new agent looks for the images once", "import images of the default bundle")
 	w.expect("and has nothing more to do")
 }
 
 func TestCertificatesAreRenewedInPlace(t *testing.T) {
+	synctest.Test(t, testCertificatesAreRenewedInPlace)
+}
+
+func testCertificatesAreRenewedInPlace(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	before, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
@@ -239,30 +264,28 @@ func TestCertificatesAreRenewedInPlace(t *testing.T) {
 	w.expect("a further address needs no restart", "issue certificates of kubernetes")
 	w.spec.ServiceCIDR = netip.MustParsePrefix("10.112.0.0/12")
 	w.expect("another service range does", "issue certificates of kubernetes",
-		"run container kube-apiserver", "run container plane",
-		"run container kube-controller-manager", "run container kube-scheduler")
+		"run container kube-apiserver", "run container kube-controller-manager", "run container kube-scheduler",
+		"run container plane")
 }
 
-func TestContainersAreAsRecorded(t *testing.T) {
+func TestContainersAreAsRecorded(t *testing.T) { synctest.Test(t, testContainersAreAsRecorded) }
+
+func testContainersAreAsRecorded(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "plane"} {
-		t.Run(name, func(t *testing.T) {
-			spec, ok := w.system.Spec(name)
-			if !ok {
-				spec, _ = w.kubelet.Spec(name)
-			}
-			golden(t, name+".txt", strings.ReplaceAll(render(spec), w.dir, "DIR"))
-		})
+		spec, ok := w.system.Spec(name)
+		if !ok {
+			spec, _ = w.kubelet.Spec(name)
+		}
+		golden(t, name+".txt", strings.ReplaceAll(render(spec), w.dir, "DIR"))
 	}
 	for _, name := range []string{"kubelet.yaml", "args", "kubelet.kubeconfig"} {
-		t.Run(name, func(t *testing.T) {
-			data, err := os.ReadFile(filepath.Join(w.layout.Secrets, "plane", name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden(t, name+".txt", string(data))
-		})
+		data, err := os.ReadFile(filepath.Join(w.layout.Secrets, "plane", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".txt", string(data))
 	}
 }
 

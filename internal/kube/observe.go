@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
@@ -29,8 +28,11 @@ type Observed struct {
 	// PlaneUp says that the workload plane's container runtime answers.
 	PlaneUp bool
 	// ImagesMissing are the archives of the default bundle that were not
-	// brought into the plane since it started.
+	// brought into the plane since it started. Importing says that they are
+	// being brought in now; ImportProblem is why the last attempt failed.
 	ImagesMissing []string
+	Importing     bool
+	ImportProblem string
 	// StaleFiles are the plane's copies that differ from what they should be, by
 	// path; the value is what they should hold.
 	StaleFiles map[string]string
@@ -95,15 +97,11 @@ func (r *Reconciler) observeContainers(ctx context.Context, obs *Observed) error
 	return nil
 }
 
-// observeImages lists the archives that this plane has not got yet. A new plane
-// (another start time) is asked again, which is cheap where the images are there.
+// observeImages lists the archives that this plane has not got yet.
 func (r *Reconciler) observeImages(ctx context.Context, obs *Observed) error {
 	p, ok := obs.Containers[plane]
 	if !ok || p.State != container.Running {
 		return nil
-	}
-	if !p.StartedAt.Equal(r.importedTo) {
-		r.importedTo, r.imported = p.StartedAt, map[string]bool{}
 	}
 	_, err := r.images.List(ctx)
 	if errors.Is(err, container.ErrUnavailable) {
@@ -117,7 +115,7 @@ func (r *Reconciler) observeImages(ctx context.Context, obs *Observed) error {
 	if err != nil {
 		return fmt.Errorf("list image archives: %w", err)
 	}
-	obs.ImagesMissing = slices.DeleteFunc(archives, func(a string) bool { return r.imported[a] })
+	r.importer.observe(p.StartedAt, archives, obs)
 	return nil
 }
 

@@ -44,10 +44,7 @@ type Reconciler struct {
 	layout          Layout
 	api             APIServer
 	now             func() time.Time
-
-	// imported are the archives that the plane started at importedTo has got.
-	importedTo time.Time
-	imported   map[string]bool
+	importer        importer
 }
 
 // New returns the domain.
@@ -56,6 +53,7 @@ func New(c Config) *Reconciler {
 	if r.now == nil {
 		r.now = time.Now
 	}
+	r.importer.images = c.Images
 	if r.api == nil {
 		r.api = newRESTClient(r.now)
 	}

@@ -42,8 +42,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		s.NodeReady = n.Ready
 		s.PodCIDR = n.PodCIDR
 	}
-	control := controlPlane(spec, r.layout)
-	all := []container.Spec{control[0], workloadPlane(spec, r.layout), control[1], control[2]}
+	all := r.all(spec)
 	for _, c := range all {
 		info, exists := obs.Containers[c.Name]
 		service := Service{Name: c.Name, State: "waiting", Restarts: info.Restarts}
@@ -74,6 +73,8 @@ func reason(all []container.Spec, obs Observed) string {
 	switch {
 	case !obs.PlaneUp:
 		return "the container runtime of the workload plane to answer"
+	case obs.ImportProblem != "":
+		return "the images of the default bundle to be imported: " + obs.ImportProblem
 	case len(obs.ImagesMissing) > 0:
 		return "the images of the default bundle to be imported"
 	case n == nil && obs.APIProblem != "":
