@@ -243,7 +243,10 @@ func TestVMUnmount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer hold.Close()
+	t.Cleanup(func() {
+		hold.Close()
+		unix.Unmount(busy, 0)
+	})
 	f.Close()
 	raw, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

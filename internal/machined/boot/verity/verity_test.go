@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/go-dmverity/pkg/verity"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // makeTree hashes data of so many blocks with the library that the image
@@ -106,13 +107,20 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestCheckAll(t *testing.T) {
-	path := filepath.Join(".", "doc.go") // O_DIRECT does not work on every temporary directory
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := CheckAll(t.Context(), path); err == nil && n != info.Size() {
-		t.Errorf("read %d bytes of %d", n, info.Size())
+	n, err := CheckAll(t.Context(), path)
+	if errors.Is(err, unix.EINVAL) {
+		t.Skip("the file system of the temporary directory has no O_DIRECT")
+	}
+	if err != nil || n != info.Size() {
+		t.Errorf("read %d bytes of %d, %v", n, info.Size(), err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
