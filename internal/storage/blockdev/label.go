@@ -5,8 +5,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"github.com/siderolabs/go-blockdevice/v2/blkid"
 )
 
 // Labelled is a block device with a file system of a given label.
@@ -32,24 +30,25 @@ func FindLabel(label string) (Labelled, bool, error) {
 	return Labelled{}, false, nil
 }
 
+// probeLabel returns the kind of file system and its label; an empty kind is one of neither kind that is looked for. The library for
+// signatures does not serve here: it reads no label of FAT, and no device of less than 64 KiB, as an ISO image with a configuration may be.
 func probeLabel(device string) (kind, label string, err error) {
 	f, err := os.Open(device)
 	if err != nil {
 		return "", "", err
 	}
 	defer f.Close()
-	// The library refuses devices of less than 64 KiB, and an ISO image with a configuration may be smaller.
 	if label, ok := isoLabel(f); ok {
 		return "iso9660", label, nil
 	}
-	info, err := blkid.Probe(f, blkid.WithSkipLocking(true))
-	if err != nil {
-		return "", "", fmt.Errorf("probe %s: %w", device, err)
+	boot := make([]byte, fatBootBytes)
+	if _, err := f.ReadAt(boot, 0); err != nil {
+		return "", "", fmt.Errorf("read %s: %w", device, err)
 	}
-	if info.Label == nil {
-		return info.Name, "", nil
+	if label, ok := fatLabel(boot); ok {
+		return "vfat", label, nil
 	}
-	return info.Name, strings.TrimRight(*info.Label, " \x00"), nil
+	return "", "", nil
 }
 
 // The primary volume descriptor of ISO 9660 (ECMA-119, 8.4) lies in the 17th sector of 2048 bytes.
@@ -66,4 +65,26 @@ func isoLabel(r io.ReaderAt) (string, bool) {
 		return "", false
 	}
 	return strings.TrimRight(string(d[isoLabelOffset:]), " \x00"), true
+}
+
+// fatBootBytes is the boot sector of FAT ("FAT: General Overview of On-Disk Format" 1.03): its label stands before the name of the FAT type.
+const (
+	fatBootBytes  = 512
+	fatLabelBytes = 11
+)
+
+// fatLabel returns the label in a boot sector. A label that is only in the root directory is not looked for: mkfs.fat and mtools write both.
+func fatLabel(boot []byte) (string, bool) {
+	if len(boot) < fatBootBytes || boot[510] != 0x55 || boot[511] != 0xAA {
+		return "", false
+	}
+	for _, place := range []struct {
+		kind string
+		at   int
+	}{{"FAT32   ", 82}, {"FAT16   ", 54}, {"FAT12   ", 54}} {
+		if string(boot[place.at:place.at+len(place.kind)]) == place.kind {
+			return strings.TrimRight(string(boot[place.at-fatLabelBytes:place.at]), " \x00"), true
+		}
+	}
+	return "", false
 }
