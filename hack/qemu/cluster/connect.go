@@ -54,6 +54,7 @@ const retryInterval = 2 * time.Second
 func (c *Cluster) retry(ctx context.Context, what string, attempt func(context.Context) error) error {
 	tick := time.NewTicker(retryInterval)
 	defer tick.Stop()
+	var last error
 	for {
 		limited, cancel := context.WithTimeout(ctx, 20*time.Second)
 		err := attempt(limited)
@@ -61,6 +62,10 @@ func (c *Cluster) retry(ctx context.Context, what string, attempt func(context.C
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil && last != nil {
+			err = last // this attempt was cut off, and has nothing to say
+		}
+		last = err
 		c.report.printf("wait for %s: %s", what, lastLine(err))
 		select {
 		case <-ctx.Done():
