@@ -40,7 +40,7 @@ func (b *builder) root(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key := step.Key("root-1", list.String(), content, strings.Join(erofsArgs, " "), b.epoch().String(), filepath.Base(b.results.tree.Dir))
+	key := step.Key("root-2", list.String(), content, strings.Join(erofsArgs, " "), b.epoch().String(), filepath.Base(b.results.tree.Dir))
 	dir, err := b.run.Cached("root", key, func(dir string) error {
 		if err := os.WriteFile(filepath.Join(dir, "root.list"), list.Bytes(), 0o644); err != nil {
 			return err

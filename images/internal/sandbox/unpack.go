@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,8 +37,9 @@ func Unpack(dir string, packages []string) error {
 	}
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
+	u := &unpacker{dir: dir}
 	for _, p := range packages {
-		g.Go(func() error { return unpackOne(dir, p) })
+		g.Go(func() error { return u.unpack(p) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -54,7 +56,24 @@ func Unpack(dir string, packages []string) error {
 	return nil
 }
 
-func unpackOne(dir, source string) error {
+// unpacker unpacks packages into one directory; it is safe for concurrent use.
+type unpacker struct {
+	dir  string
+	made sync.Map // directories that exist, to save the system calls
+}
+
+func (u *unpacker) mkdir(name string) error {
+	if _, ok := u.made.Load(name); ok {
+		return nil
+	}
+	if err := os.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	u.made.Store(name, true)
+	return nil
+}
+
+func (u *unpacker) unpack(source string) error {
 	f, err := os.Open(source)
 	if err != nil {
 		return fmt.Errorf("open package: %w", err)
@@ -65,7 +84,7 @@ func unpackOne(dir, source string) error {
 		if unused(name) {
 			return nil
 		}
-		return writeEntry(dir, filepath.Join(dir, name), h, r)
+		return u.entry(filepath.Join(u.dir, name), h, r)
 	})
 	if err != nil {
 		return fmt.Errorf("unpack %s: %w", source, err)
@@ -73,40 +92,41 @@ func unpackOne(dir, source string) error {
 	return nil
 }
 
-// writeEntry makes one entry. Names were cleaned by tree.Merged, and links
-// are never followed on the way: packages come from the signed archive, and
-// each path component that a link could redirect was unpacked from it too.
-func writeEntry(dir, name string, h *tar.Header, r io.Reader) error {
+// entry makes one entry. Names were cleaned by tree.Merged, and links are
+// never followed on the way: packages come from the signed archive, and each
+// path component that a link could redirect was unpacked from it too.
+func (u *unpacker) entry(name string, h *tar.Header, r io.Reader) error {
 	if h.Typeflag == tar.TypeDir {
-		return os.MkdirAll(name, 0o755)
+		return u.mkdir(name)
 	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
+	if err := u.mkdir(filepath.Dir(name)); err != nil {
 		return err
 	}
 	switch h.Typeflag {
 	case tar.TypeReg:
-		mode := os.FileMode(0o644)
-		if h.Mode&0o111 != 0 {
-			mode = 0o755
-		}
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(f, r); err != nil {
-			f.Close()
-			return err
-		}
-		return f.Close()
+		return writeFile(name, h, r)
 	case tar.TypeSymlink:
 		return os.Symlink(h.Linkname, name)
 	case tar.TypeLink:
-		return os.Link(filepath.Join(dir, tree.Merged(h.Linkname)), name)
+		return os.Link(filepath.Join(u.dir, tree.Merged(h.Linkname)), name)
 	}
 	return fmt.Errorf("%s: entries of type %q are not supported", h.Name, h.Typeflag)
+}
+
+func writeFile(name string, h *tar.Header, r io.Reader) error {
+	mode := os.FileMode(0o644)
+	if h.Mode&0o111 != 0 {
+		mode = 0o755
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, r); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
 }
 
 // unused reports whether a path holds only text for people.

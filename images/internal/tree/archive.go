@@ -3,8 +3,10 @@ package tree
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 )
@@ -56,7 +58,8 @@ func writeTarEntry(out *tar.Writer, name string, e *Entry, at time.Time) error {
 }
 
 // WriteList writes one line for every path: kind, mode, owner, group, size in
-// bytes, path, and the target of links, separated by tabs.
+// bytes, path, the target of links, and what a file's content begins like
+// ("elf", "script" or "data"), separated by tabs.
 func (t *Tree) WriteList(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, name := range t.Paths() {
@@ -69,7 +72,40 @@ func (t *Tree) WriteList(w io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", name, err)
 		}
-		fmt.Fprintf(out, "%s\t%04o\t%d\t%d\t%d\t%s\t%s\n", e.Kind, of.Mode.Perm(), of.UID, of.GID, size, name, e.Target)
+		content, err := of.beginning()
+		if err != nil {
+			return fmt.Errorf("list %s: %w", name, err)
+		}
+		fmt.Fprintf(out, "%s\t%04o\t%d\t%d\t%d\t%s\t%s\t%s\n",
+			e.Kind, of.Mode.Perm(), of.UID, of.GID, size, name, e.Target, content)
 	}
 	return out.Flush()
+}
+
+// beginning says what a File's content begins like, and "" for other kinds.
+func (e *Entry) beginning() (string, error) {
+	if e.Kind != File {
+		return "", nil
+	}
+	head := e.Data
+	if e.Source != "" {
+		f, err := os.Open(e.Source)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		head = make([]byte, 4)
+		n, err := io.ReadFull(f, head)
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return "", err
+		}
+		head = head[:n]
+	}
+	switch {
+	case IsELF(head):
+		return "elf", nil
+	case bytes.HasPrefix(head, []byte("#!")):
+		return "script", nil
+	}
+	return "data", nil
 }

@@ -46,7 +46,7 @@ func TestArchiveRoundTrip(t *testing.T) {
 	if err := y.WriteList(&list); err != nil {
 		t.Fatal(err)
 	}
-	want := "dir\t0755\t0\t0\t0\t/\t\ndir\t0755\t0\t0\t0\t/a\t\nlink\t0755\t0\t0\t4\t/a/name\t/usr/bin/tool\nsymlink\t0777\t0\t0\t0\t/bin\tusr/bin\n"
+	want := "dir\t0755\t0\t0\t0\t/\t\t\ndir\t0755\t0\t0\t0\t/a\t\t\nlink\t0755\t0\t0\t4\t/a/name\t/usr/bin/tool\tdata\nsymlink\t0777\t0\t0\t0\t/bin\tusr/bin\t\n"
 	if !strings.HasPrefix(list.String(), want) {
 		t.Errorf("list is\n%swant it to begin\n%s", list.String(), want)
 	}

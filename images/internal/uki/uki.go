@@ -54,7 +54,7 @@ func Build(stub []byte, sections []Section) ([]byte, error) {
 	optional := fileHeader + fileHeaderBytes
 	table := optional + int(f.SizeOfOptionalHeader)
 	end := table + (len(f.Sections)+len(sections))*sectionBytes
-	if end > int(opt.SizeOfHeaders) {
+	if end > int(opt.SizeOfHeaders) || end > len(stub) {
 		return nil, fmt.Errorf("append %d sections: %w", len(sections), ErrNoRoom)
 	}
 	b := builder{file: bytes.Clone(stub), fileAlign: opt.FileAlignment, memAlign: opt.SectionAlignment}
