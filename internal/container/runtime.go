@@ -14,7 +14,8 @@ import (
 //	   └───────────── Ensure ◀─────────────┘   (after a back-off)
 type State int
 
-// The states; Unknown is a container that the runtime cannot judge.
+// The states; Unknown is a container that the runtime cannot judge now: it may
+// well run, and must be left alone.
 const (
 	Unknown State = iota
 	Created
@@ -70,7 +71,8 @@ type Runtime interface {
 	// Ensure brings the container to running as spec says. One that runs
 	// with the same hash is left alone; another is stopped and replaced; an
 	// exited one is started again, or, while it is in back-off, left with a
-	// nil error (Info.NextStart says until when).
+	// nil error (Info.NextStart says until when). One in state Unknown is left
+	// alone, with an error.
 	Ensure(ctx context.Context, spec Spec) error
 	// Stop ends the container with its spec's signal, kills it after the
 	// timeout (zero: the spec's), and removes it. Stopping what is not there
@@ -88,6 +90,18 @@ const (
 	backOffMost  = 30 * time.Second
 	settled      = 60 * time.Second
 )
+
+// NeedsStart reports whether Ensure has something to do at now for a container
+// of the right hash.
+func (i Info) NeedsStart(now time.Time) bool {
+	switch i.State {
+	case Created:
+		return true
+	case Exited:
+		return !now.Before(i.NextStart)
+	}
+	return false
+}
 
 // BackOff returns how long to wait before the next start of a container that
 // failed fast failures times in a row (0: it had settled, or never failed).

@@ -1,7 +1,5 @@
 package etcd
 
-import "github.com/cyvive/cyvive/internal/container"
-
 // Op is one operation of the domain.
 type Op int
 
@@ -32,12 +30,7 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		ops = append(ops, WriteSecrets)
 	}
 	c := obs.Container
-	switch {
-	case c == nil, c.Hash != member(spec, r.layout).Hash():
-		ops = append(ops, RunMember)
-	case c.State == container.Running, c.State == container.Paused:
-	case obs.Now.Before(c.NextStart): // in back-off
-	default:
+	if c == nil || c.Hash != member(spec, r.layout).Hash() || c.NeedsStart(obs.Now) {
 		ops = append(ops, RunMember)
 	}
 	return ops

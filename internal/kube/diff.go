@@ -108,11 +108,5 @@ func (r *Reconciler) all(spec Spec) []container.Spec {
 // needsRun reports whether Ensure has something to do now.
 func needsRun(c container.Spec, obs Observed) bool {
 	info, exists := obs.Containers[c.Name]
-	if !exists || info.Hash != c.Hash() {
-		return true
-	}
-	if info.State == container.Running || info.State == container.Paused {
-		return false
-	}
-	return !obs.Now.Before(info.NextStart)
+	return !exists || info.Hash != c.Hash() || info.NeedsStart(obs.Now)
 }

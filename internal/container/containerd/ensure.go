@@ -57,6 +57,9 @@ func (r *Runtime) advance(ctx context.Context, c client.Container, i container.I
 	switch i.State {
 	case container.Running, container.Paused:
 		return nil
+	case container.Unknown:
+		// The shim did not answer in time, which says nothing of the container.
+		return fmt.Errorf("inspect container %s: %w", i.Name, errNoState)
 	case container.Exited:
 		if r.now().Before(i.NextStart) {
 			return nil

@@ -123,7 +123,10 @@ func signalNumber(name string) (syscall.Signal, error) {
 	return 0, fmt.Errorf("stop container: signal %q is not known", name)
 }
 
-var errStillRuns = errors.New("it still runs after SIGKILL")
+var (
+	errStillRuns = errors.New("it still runs after SIGKILL")
+	errNoState   = errors.New("its shim does not tell its state")
+)
 
 // wrap says what was tried, and marks the errors that mean containerd itself
 // does not answer.
