@@ -79,6 +79,12 @@ func (i *fakeInit) note(call string) {
 	i.calls = append(i.calls, call)
 }
 
+func (i *fakeInit) asked() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.calls)
+}
+
 func (i *fakeInit) Start(_ context.Context, service string) error {
 	i.note("start " + service)
 	return nil
@@ -120,10 +126,6 @@ type layer[Spec, Status any] struct {
 	seen   *Spec
 }
 
-type noOp struct{}
-
-func (noOp) String() string { return "nothing" }
-
 func (l *layer[Spec, Status]) set(s Status) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,11 +157,12 @@ func (s shaped[Spec, Observed, Op, Status]) Status(Spec, Observed) Status {
 	return s.l.status
 }
 
-func startNode(t *testing.T, state string, disk *storagetest.Machine) *node {
+// startNode starts an agent. The milestones are those that an earlier agent of the same boot left.
+func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...timeline.Milestone) *node {
 	t.Helper()
 	n := &node{
 		t: t, state: state, source: &source{}, host: &networktest.Host{}, dhcp: &networktest.DHCP{}, disk: disk, init: &fakeInit{},
-		timeline: &memoryTimeline{}, containers: containertest.NewFake("system", time.Now), plane: containertest.NewFake("kubelet", time.Now),
+		timeline: &memoryTimeline{list: left}, containers: containertest.NewFake("system", time.Now), plane: containertest.NewFake("kubelet", time.Now),
 		etcd: &layer[etcd.Spec, etcd.Status]{}, kube: &layer[kube.Spec, kube.Status]{},
 	}
 	n.host.AddLink("eth0", "52:54:00:00:00:01", true)
@@ -249,8 +252,8 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	if s := n.snapshot(); s.desired.Kube != nil || s.desired.Etcd.Address.String() != "10.5.0.7" {
 		t.Errorf("desired before etcd is healthy: %+v", s.desired)
 	}
-	if !slices.Contains(n.init.calls, "start containerd") {
-		t.Errorf("init was asked for %v", n.init.calls)
+	if !slices.Contains(n.init.asked(), "start containerd") {
+		t.Errorf("init was asked for %v", n.init.asked())
 	}
 	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
 	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
@@ -319,13 +322,18 @@ func TestRestartAndReboot(t *testing.T) {
 	first := startNode(t, state, disk)
 	first.source.set(docs)
 	first.await("identity", func(s snapshot) bool { return s.identity })
-	first.awaitMilestone("storage")
+	for _, name := range []string{"api", "network", "storage"} {
+		first.awaitMilestone(name)
+	}
+	if err := first.presentedSoon("10.5.0.7"); err != nil {
+		t.Errorf("certificate: %v", err)
+	}
 	first.awaitFile("api.crt")
 	before := first.files()
 	first.end()
 
-	again := startNode(t, state, disk)
-	again.timeline.list, _ = first.timeline.Read()
+	left, _ := first.timeline.Read()
+	again := startNode(t, state, disk, left...)
 	again.source.set(docs)
 	again.await("identity of a restarted agent", func(s snapshot) bool { return s.identity && healthy(s, "network") })
 	for name, data := range before {
@@ -339,6 +347,9 @@ func TestRestartAndReboot(t *testing.T) {
 		}
 	}
 	again.end()
+	if now, _ := again.timeline.Read(); len(now) != len(left) {
+		t.Errorf("milestones after a restart: %v, before: %v", now, left)
+	}
 
 	disk.Boot(false)
 	cfg := startNode(t, state, disk)
@@ -410,8 +421,8 @@ func TestTeardownGoesFromTheTopDown(t *testing.T) {
 	if infos, err := n.containers.List(t.Context()); err != nil || len(infos) != 0 {
 		t.Errorf("left: %+v, %v", infos, err)
 	}
-	if !slices.Contains(n.init.calls, "reboot") || slices.Contains(n.init.calls, "poweroff") {
-		t.Errorf("init was asked for %v", n.init.calls)
+	if !slices.Contains(n.init.asked(), "reboot") || slices.Contains(n.init.asked(), "poweroff") {
+		t.Errorf("init was asked for %v", n.init.asked())
 	}
 	l, _, err := ledger.Open(filepath.Join(n.state, "boots.jsonl"), time.Now)
 	if err != nil || len(l.Boots()) != 1 || l.Boots()[0].Reason != "reboot over the API" {
