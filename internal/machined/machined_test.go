@@ -1,218 +1,25 @@
 package machined
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
-	"github.com/cyvive/cyvive/internal/containertest"
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
-	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
-	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
-	"github.com/cyvive/cyvive/internal/machined/supervise/control"
-	"github.com/cyvive/cyvive/internal/network"
-	"github.com/cyvive/cyvive/internal/networktest"
 	"github.com/cyvive/cyvive/internal/pki"
-	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
-
-// node is an agent on fakes, and the fakes.
-type node struct {
-	*Agent
-	t          *testing.T
-	state      string
-	source     *source
-	host       *networktest.Host
-	dhcp       *networktest.DHCP
-	disk       *storagetest.Machine
-	init       *fakeInit
-	timeline   *memoryTimeline
-	containers *containertest.Fake
-	plane      *containertest.Fake
-	etcd       *layer[etcd.Spec, etcd.Status]
-	kube       *layer[kube.Spec, kube.Status]
-	listener   net.Listener
-	end        func()
-}
-
-type source struct {
-	mu  sync.Mutex
-	doc *Document
-}
-
-func (s *source) Find(context.Context) (*Document, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.doc, nil
-}
-
-func (s *source) set(data []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.doc = &Document{Name: "user-data", Data: data}
-}
-
-type fakeInit struct {
-	mu    sync.Mutex
-	calls []string
-}
-
-func (i *fakeInit) note(call string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.calls = append(i.calls, call)
-}
-
-func (i *fakeInit) asked() []string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return slices.Clone(i.calls)
-}
-
-func (i *fakeInit) Start(_ context.Context, service string) error {
-	i.note("start " + service)
-	return nil
-}
-
-func (i *fakeInit) Shutdown(_ context.Context, action control.Action) error {
-	i.note(string(action))
-	return nil
-}
-
-func (i *fakeInit) Status(context.Context) ([]control.Service, error) {
-	return []control.Service{{Name: "machined", State: "running", PID: 2}, {Name: "containerd", State: "waiting", Restarts: 3}}, nil
-}
-
-type memoryTimeline struct {
-	mu   sync.Mutex
-	list []timeline.Milestone
-}
-
-func (m *memoryTimeline) Read() ([]timeline.Milestone, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.list), nil
-}
-
-func (m *memoryTimeline) Append(one timeline.Milestone) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.list = append(m.list, one)
-	return nil
-}
-
-func (m *memoryTimeline) Now() time.Duration { return time.Minute }
-
-// layer is a domain whose status the test sets; it has no operations.
-type layer[Spec, Status any] struct {
-	mu     sync.Mutex
-	status Status
-	seen   *Spec
-}
-
-func (l *layer[Spec, Status]) set(s Status) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.status = s
-}
-
-// as makes a domain of the observation and operation types that Config asks for.
-func as[Observed any, Op fmt.Stringer, Spec, Status any](l *layer[Spec, Status]) reconcile.Domain[Spec, Observed, Op, Status] {
-	return shaped[Spec, Observed, Op, Status]{l}
-}
-
-type shaped[Spec, Observed any, Op fmt.Stringer, Status any] struct{ l *layer[Spec, Status] }
-
-func (s shaped[Spec, Observed, Op, Status]) Observe(_ context.Context, spec Spec) (Observed, error) {
-	s.l.mu.Lock()
-	defer s.l.mu.Unlock()
-	s.l.seen = &spec
-	var none Observed
-	return none, nil
-}
-
-func (s shaped[Spec, Observed, Op, Status]) Diff(Spec, Observed) []Op { return nil }
-
-func (s shaped[Spec, Observed, Op, Status]) Apply(context.Context, Spec, Op) error { return nil }
-
-func (s shaped[Spec, Observed, Op, Status]) Status(Spec, Observed) Status {
-	s.l.mu.Lock()
-	defer s.l.mu.Unlock()
-	return s.l.status
-}
-
-// startNode starts an agent. The milestones are those that an earlier agent of the same boot left.
-func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...timeline.Milestone) *node {
-	t.Helper()
-	n := &node{
-		t: t, state: state, source: &source{}, host: &networktest.Host{}, dhcp: &networktest.DHCP{}, disk: disk, init: &fakeInit{},
-		timeline: &memoryTimeline{list: left}, containers: containertest.NewFake("system", time.Now), plane: containertest.NewFake("kubelet", time.Now),
-		etcd: &layer[etcd.Spec, etcd.Status]{}, kube: &layer[kube.Spec, kube.Status]{},
-	}
-	n.host.AddLink("eth0", "52:54:00:00:00:01", true)
-	n.host.SetCarrier("eth0", true)
-	n.dhcp.Grant("eth0", &network.Lease{Address: netip.MustParsePrefix("10.5.0.7/24")})
-	var err error
-	if n.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	n.Agent, err = New(Config{
-		Boot:     Boot{ID: t.Name(), StartedAt: time.Unix(1000, 0), Version: server.Version{OS: "1.0", Slot: "a"}, Disk: "/dev/vda"},
-		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
-		Network: network.New(n.host, n.dhcp), Storage: storage.New(n.disk, n.disk),
-		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
-		Timeline: n.timeline, Init: n.init, System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
-		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- n.Run(ctx) }()
-	n.end = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run ended with %v", err)
-		}
-	})
-	t.Cleanup(n.end)
-	return n
-}
-
-// await waits until the snapshot fulfils a condition.
-func (n *node) await(what string, condition func(snapshot) bool) {
-	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 20*time.Second)
-	defer cancel()
-	var version uint64
-	for {
-		s, v, err := n.store.Watch(ctx, version)
-		if err != nil {
-			n.t.Fatalf("%s: not reached; checks %+v, waits %v", what, s.checks, s.desired.Waits)
-		}
-		if condition(s) {
-			return
-		}
-		version = v
-	}
-}
 
 // documents returns a configuration with a cluster.
 func documents(t *testing.T) []byte {
