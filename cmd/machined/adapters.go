@@ -24,12 +24,19 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server/ringlog"
 	"github.com/cyvive/cyvive/internal/machined/server/workload"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/machined/supervise/logring"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/network/dhcp"
 	"github.com/cyvive/cyvive/internal/network/rtnl"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/mount"
+)
+
+const (
+	logDir = "/run/cyvive/log"
+	// auditBytes is half of what is kept of the API's calls: a call is some 250.
+	auditBytes = 1 << 20
 )
 
 // adapters makes everything that touches the machine. The returned function releases it.
@@ -49,6 +56,10 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	if err != nil {
 		return machined.Config{}, nil, err
 	}
+	audit, err := logring.Open(logDir+"/audit.log", auditBytes)
+	if err != nil {
+		return machined.Config{}, nil, err
+	}
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
 	done := func() {
 		leases.Close()
@@ -56,9 +67,10 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		for _, r := range runtimes {
 			_ = r.Close() // a connection; what runs goes on
 		}
+		_ = audit.Close()
 	}
 	return machined.Config{
-		Log: log, Boot: boot, StateDir: "/state", MachineID: "/run/cyvive/machine-id",
+		Log: log, Audit: slog.New(slog.NewTextHandler(audit, nil)), Boot: boot, StateDir: "/state", MachineID: "/run/cyvive/machine-id",
 		Source:  nocloud.Source{},
 		Network: network.New(host, leases),
 		Storage: storage.New(disk, mount.Mounts{}),
@@ -72,7 +84,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 			return workload.List("/proc", workload.Programs("/sys/fs/cgroup/workload"), boot.StartedAt)
 		},
 		Dmesg:       kmsg.New(kmsg.Path),
-		Logs:        ringlog.New(ringlog.Source{Dir: "/run/cyvive/log"}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),
+		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),
 		Listen:      func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf(":%d", server.Port)) },
 		NetworkWake: networkWake,
 		Watchers:    []func(context.Context) error{func(ctx context.Context) error { return rtnl.Watch(ctx, networkWake.Wake) }},

@@ -29,9 +29,11 @@ type Init interface {
 	Shutdown(ctx context.Context, action control.Action) error
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Now and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Now and Watchers.
 type Config struct {
 	Log *slog.Logger
+	// Audit gets one line for each call of the API, apart from Log, which the console shows.
+	Audit *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now  func() time.Time
 	Boot Boot
@@ -160,7 +162,7 @@ func (a *Agent) finish(ctx context.Context, name string, err error, cancel conte
 // serve listens and answers, and tries again when the socket cannot be opened.
 func (a *Agent) serve(ctx context.Context) error {
 	s := server.New(server.Config{
-		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log.With("part", "api"), Now: a.now,
+		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a},
 	})
