@@ -97,5 +97,10 @@ func report(r role, err error) {
 		kmsg.Open().Emit(kmsg.Emergency, fmt.Sprintf("%s: THE BOOT STOPS HERE: %v", r, err))
 		return
 	}
+	if r == roleModule && !errors.Is(err, kmod.ErrNotHelper) {
+		// The kernel runs its helper without a standard error.
+		kmsg.Open().Emit(kmsg.Warning, fmt.Sprintf("%s: %v", r, err))
+		return
+	}
 	fmt.Fprintf(os.Stderr, "%s: %v\n", r, err)
 }

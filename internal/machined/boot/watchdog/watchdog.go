@@ -1,5 +1,6 @@
 // Package watchdog feeds the machine's hardware watchdog, so that a machine
-// whose init hangs starts again.
+// whose init hangs starts again. It is never stopped: a reboot that hangs is
+// to be ended by it too.
 package watchdog
 
 import (
@@ -40,19 +41,6 @@ func (d *Dog) Ping() error {
 	}
 	if _, err := d.file.Write([]byte{0}); err != nil {
 		return fmt.Errorf("ping watchdog: %w", err)
-	}
-	return nil
-}
-
-// Disarm stops the watchdog (the "magic close" of watchdog-api), where the
-// kernel allows that.
-func (d *Dog) Disarm() error {
-	if d == nil {
-		return nil
-	}
-	_, err := d.file.Write([]byte("V"))
-	if err = errors.Join(err, d.file.Close()); err != nil {
-		return fmt.Errorf("disarm watchdog: %w", err)
 	}
 	return nil
 }

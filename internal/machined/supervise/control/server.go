@@ -29,6 +29,7 @@ type Handler interface {
 const (
 	maxConnections = 32
 	idleTimeout    = 10 * time.Minute
+	acceptPause    = time.Second // after an error
 )
 
 // Serve answers on a socket at path, mode 0600, until ctx ends. What lay at
@@ -51,11 +52,17 @@ func Serve(ctx context.Context, path string, allowUID uint32, h Handler, log *sl
 	slots := make(chan struct{}, maxConnections)
 	for {
 		c, err := l.AcceptUnix()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			// Out of descriptors, perhaps: init must be reachable again later.
+			log.Warn("accept control connection", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
 			}
-			return fmt.Errorf("accept control connection: %w", err)
+			continue
 		}
 		slots <- struct{}{}
 		go func() {
