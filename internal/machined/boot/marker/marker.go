@@ -4,6 +4,7 @@
 package marker
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -35,16 +36,24 @@ func Write(path string, m Marker) error {
 
 // Read returns the marker at path.
 func Read(path string) (Marker, error) {
-	var m Marker
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return m, fmt.Errorf("read marker: %w", err)
+		return Marker{}, fmt.Errorf("read marker: %w", err)
 	}
+	m, err := parse(raw)
+	if err != nil {
+		return Marker{}, fmt.Errorf("read marker %s: %w", path, err)
+	}
+	return m, nil
+}
+
+func parse(raw []byte) (Marker, error) {
+	var m Marker
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return m, fmt.Errorf("read marker %s: %w", path, err)
+		return m, err
 	}
-	if len(m.RootHash) != 64 {
-		return m, fmt.Errorf("read marker %s: root hash %q is not 64 digits long", path, m.RootHash)
+	if hash, err := hex.DecodeString(m.RootHash); err != nil || len(hash) != 32 {
+		return m, fmt.Errorf("root hash %q is not 64 hexadecimal digits", m.RootHash)
 	}
 	return m, nil
 }

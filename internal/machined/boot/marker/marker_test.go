@@ -89,3 +89,13 @@ func TestLook(t *testing.T) {
 		t.Errorf("a test may act as PID 1: %+v", p)
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"roothash":"` + strings.Repeat("ab", 32) + `","slot":"a"}`))
+	f.Add([]byte(`{"roothash":7}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if m, err := parse(raw); err == nil && len(m.RootHash) != 64 {
+			t.Errorf("root hash %q was let through", m.RootHash)
+		}
+	})
+}

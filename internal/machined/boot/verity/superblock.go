@@ -36,7 +36,7 @@ type Superblock struct {
 
 // ParseSuperblock reads the first hash block. It takes exactly what the image
 // builder writes (version 1, SHA-256, blocks of 4096 bytes, zero in all that
-// is unused), so that no byte of the block may change unnoticed.
+// is unused), so that no byte of the block, but its UUID, may change unnoticed.
 func ParseSuperblock(block []byte) (Superblock, error) {
 	var s Superblock
 	if len(block) != BlockBytes {
