@@ -89,6 +89,11 @@ var ErrNoCluster = errors.New("there is no cluster")
 // Open finds the cluster that an earlier Up left in options.Dir. Name, Arch and
 // Home come from its record.
 func Open(options Options) (*Cluster, error) {
+	dir, err := filepath.Abs(options.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open cluster: %w", err)
+	}
+	options.Dir = dir
 	data, err := os.ReadFile(filepath.Join(options.Dir, recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open cluster in %s: %w", options.Dir, ErrNoCluster)

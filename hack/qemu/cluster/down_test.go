@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
+	"github.com/cyvive/cyvive/hack/qemu/vm"
 	"github.com/cyvive/cyvive/internal/pki"
 )
 
@@ -120,6 +124,51 @@ func checkLeft(t *testing.T, path string, others []string) {
 		if !strings.Contains(string(data), name) {
 			t.Errorf("%s has lost %s", path, name)
 		}
+	}
+}
+
+// TestDownStops: the machine that Down is to stop was started by another process,
+// and the folder is given as a person gives it, relative to where they are.
+func TestDownStops(t *testing.T) {
+	firmware, err := vm.FindFirmware("amd64")
+	if err == nil {
+		_, err = exec.LookPath("qemu-system-x86_64")
+	}
+	if err != nil {
+		if os.Getenv("REQUIRE_VM") == "1" {
+			t.Fatalf("REQUIRE_VM=1 promised QEMU: %v", err)
+		}
+		t.Skipf("needs QEMU and firmware: %v; make setup installs them", err)
+	}
+	t.Chdir(t.TempDir())
+	made := newCluster(Options{Name: "demo", Dir: "out/cluster", Home: t.TempDir()},
+		record{Name: "demo", Nodes: []Node{{Name: "node1"}}})
+	node := made.record.Nodes[0]
+	dir, err := filepath.Abs(made.NodeDir(node))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(dir, 0o700), made.save()); err != nil {
+		t.Fatal(err)
+	}
+	machine, err := vm.Start(t.Context(), vm.Config{
+		Name: made.machineName(node), Dir: dir, Arch: "amd64", Accel: vm.DetectAccel(), CPUs: 1, MemoryBytes: 64 << 20,
+		FirmwareCode: firmware.Code, FirmwareVars: firmware.Vars, Network: []string{"-nic", "none"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = machine.PowerCut(context.WithoutCancel(t.Context())) })
+	found, err := Open(Options{Dir: "out/cluster"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := found.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Not machine.Running: that looks for the folder too, which is gone.
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", machine.PID())); err == nil {
+		t.Errorf("process %d runs on", machine.PID())
 	}
 }
 

@@ -102,6 +102,10 @@ func prepare(c Config) error {
 // ErrNotRunning where there is none, or where its pid has gone to another
 // program.
 func Attach(name, dir string) (*VM, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find machine %s: %w", name, err)
+	}
 	data, err := os.ReadFile(filepath.Join(dir, pidFile))
 	if err != nil {
 		return nil, fmt.Errorf("find machine %s: %w", name, ErrNotRunning)
@@ -123,6 +127,9 @@ func Attach(name, dir string) (*VM, error) {
 // Console returns the console from the point where the machine was started or
 // attached to.
 func (v *VM) Console() *Console { return v.console }
+
+// PID is the process that was started or attached to.
+func (v *VM) PID() int { return v.pid }
 
 // Running tells whether the process lives and is the QEMU of this machine: its
 // command line carries the machine's name, its working directory is the
