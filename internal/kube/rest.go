@@ -32,13 +32,16 @@ var errNotFound = errors.New("not found")
 // restClient asks the API server on this node as JSON over HTTPS, with a client
 // certificate of its own that never leaves memory.
 type restClient struct {
-	now    func() time.Time
-	client *http.Client
-	ca     *pki.Authority
-	until  time.Time
+	endpoint string
+	now      func() time.Time
+	client   *http.Client
+	ca       *pki.Authority
+	until    time.Time
 }
 
-func newRESTClient(now func() time.Time) *restClient { return &restClient{now: now} }
+func newRESTClient(now func() time.Time) *restClient {
+	return &restClient{endpoint: localEndpoint, now: now}
+}
 
 // Observe implements APIServer.
 func (c *restClient) Observe(ctx context.Context, spec Spec) (API, error) {
@@ -81,7 +84,7 @@ func (c *restClient) MarkControlPlane(ctx context.Context, spec Spec) error {
 func (c *restClient) do(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, localEndpoint+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask kube-apiserver: %w", err)
 	}

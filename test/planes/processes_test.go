@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -21,25 +22,46 @@ import (
 	"github.com/cyvive/cyvive/internal/pki"
 )
 
-// programs returns the directory of the real programs: etcd, and kubernetes as
-// one multi-call program.
-func programs(t *testing.T) string {
+// program returns the path of a real program: in a test machine that of the
+// node's image, elsewhere that of the directory which CYVIVE_PROGRAMS names, with
+// etcd and the multi-call kubernetes under its four names.
+func program(t *testing.T, name string) string {
 	t.Helper()
-	dir := os.Getenv("CYVIVE_PROGRAMS")
-	if dir == "" {
-		if os.Getenv("REQUIRE_PROGRAMS") == "1" {
-			t.Fatal("REQUIRE_PROGRAMS=1, but CYVIVE_PROGRAMS names no directory with etcd and kubernetes")
-		}
-		t.Skip("CYVIVE_PROGRAMS names no directory with etcd and kubernetes")
+	if dir := os.Getenv("CYVIVE_PROGRAMS"); dir != "" {
+		return filepath.Join(dir, name)
 	}
-	return dir
+	if os.Getenv("CYVIVE_VM") != "1" {
+		if os.Getenv("REQUIRE_VM") == "1" {
+			t.Fatal("REQUIRE_VM=1, but this is no virtual machine of the test runner")
+		}
+		t.Skip("needs the VM test runner, or the real programs in CYVIVE_PROGRAMS")
+	}
+	root := "kubernetes"
+	if name == "etcd" {
+		root = "etcd"
+	}
+	return filepath.Join("/image/usr/lib/cyvive/rootfs", root, "usr/bin", name)
+}
+
+// checkPorts fails where another program has a port that the test needs: the
+// arguments are a node's, and so are the ports.
+func checkPorts(t *testing.T) {
+	t.Helper()
+	for _, port := range []string{"2379", "2380", "6443", "10257", "10259"} {
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatalf("a port of the control plane is taken: %v", err)
+		}
+		_ = l.Close()
+	}
 }
 
 // TestControlPlane starts etcd, kube-apiserver, kube-controller-manager and
 // kube-scheduler, and asks for what a node needs of them.
 func TestControlPlane(t *testing.T) {
-	bin := programs(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	etcdProgram := program(t, "etcd")
+	checkPorts(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	now := time.Now()
 	spec, member := specs(t, now)
@@ -62,18 +84,8 @@ func TestControlPlane(t *testing.T) {
 		writeFiles(t, d, sets[name])
 	}
 
-	run(t, dir, "etcd", filepath.Join(bin, "etcd"),
-		etcd.Args(member, filepath.Join(dir, "etcd"), filepath.Join(dir, "data")))
-	kubernetes := func(name string, args []string) {
-		link := filepath.Join(dir, "bin", name)
-		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(filepath.Join(bin, "kubernetes"), link); err != nil {
-			t.Fatal(err)
-		}
-		run(t, dir, name, link, args)
-	}
+	run(t, dir, "etcd", etcdProgram, etcd.Args(member, filepath.Join(dir, "etcd"), filepath.Join(dir, "data")))
+	kubernetes := func(name string, args []string) { run(t, dir, name, program(t, name), args) }
 	kubernetes("kube-apiserver", append(kube.APIServerArgs(spec, dirs["kube-apiserver"], dir),
 		// A test may not listen where others can reach it.
 		"--bind-address=127.0.0.1"))

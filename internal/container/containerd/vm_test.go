@@ -77,7 +77,8 @@ func (f fifos) OpenLog(_ context.Context, name string) (string, error) {
 	return path, nil
 }
 
-// startDaemon runs the system containerd with the node's own configuration.
+// startDaemon runs the system containerd of the node's image, with its
+// configuration.
 func startDaemon(t *testing.T) {
 	t.Helper()
 	if os.Getenv("CYVIVE_VM") != "1" {
@@ -89,7 +90,7 @@ func startDaemon(t *testing.T) {
 	if err := os.MkdirAll("/run/cyvive/containerd", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command("/usr/bin/containerd", "--config", "/etc/containerd/system.toml")
+	daemon := exec.Command("/usr/bin/containerd", "--config", "/image/etc/containerd/system.toml")
 	daemon.Stdout, daemon.Stderr = os.Stderr, os.Stderr
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
