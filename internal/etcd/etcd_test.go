@@ -1,10 +1,8 @@
 package etcd_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"flag"
 	"net/netip"
 	"os"
@@ -18,6 +16,7 @@ import (
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/containertest"
 	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/etcdtest"
 	"github.com/cyvive/cyvive/internal/pki"
 )
 
@@ -31,7 +30,7 @@ type world struct {
 	t          *testing.T
 	now        time.Time
 	containers *containertest.Fake
-	unhealthy  error
+	member     etcdtest.Member
 	dir        string
 	spec       etcd.Spec
 }
@@ -49,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	w.Reconciler = etcd.New(etcd.Config{
 		Containers: w.containers, Now: clock,
 		Layout: etcd.Layout{Rootfs: "/rootfs", Secrets: filepath.Join(w.dir, "secrets"), Data: filepath.Join(w.dir, "data")},
-		Health: func(context.Context, *pki.Authority) error { return w.unhealthy },
+		Health: w.member.Health,
 	})
 	return w
 }
@@ -96,12 +95,12 @@ func TestLifeOfAMember(t *testing.T) {
 		t.Errorf("running: got %+v, want it ready", s)
 	}
 
-	w.unhealthy = errors.New("no leader")
+	w.member.Fail("no leader")
 	if s := w.status(); s.Ready || s.Healthy || s.Reason != "etcd to be healthy: no leader" {
 		t.Errorf("unhealthy: got %+v", s)
 	}
 	w.expect("an unhealthy member is left to itself")
-	w.unhealthy = nil
+	w.member.Fail("")
 
 	w.containers.Exit("etcd", 2)
 	if s := w.status(); s.Reason != "container etcd to be started again: it exited with 2, next start in 1s" {
@@ -137,7 +136,7 @@ func TestNewAgentAdopts(t *testing.T) {
 	next := etcd.New(etcd.Config{
 		Containers: w.containers, Now: func() time.Time { return w.now },
 		Layout: etcd.Layout{Rootfs: "/rootfs", Secrets: filepath.Join(w.dir, "secrets"), Data: filepath.Join(w.dir, "data")},
-		Health: func(context.Context, *pki.Authority) error { return nil },
+		Health: w.member.Health,
 	})
 	w.Reconciler = next
 	w.expect("a new agent finds nothing to do")
