@@ -22,9 +22,14 @@ const (
 	labelCRIKind      = "io.cri-containerd.kind"
 )
 
+// listTimeout is how long containerd may take to answer before it counts as
+// unavailable.
+const listTimeout = 15 * time.Second
+
 // List implements container.Runtime.
 func (r *Runtime) List(ctx context.Context) ([]container.Info, error) {
-	ctx = r.in(ctx)
+	ctx, cancel := context.WithTimeout(r.in(ctx), listTimeout)
+	defer cancel()
 	records, err := r.client.ContainerService().List(ctx)
 	if err != nil {
 		return nil, wrap("list containers of "+r.namespace, err)

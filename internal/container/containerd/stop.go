@@ -131,7 +131,7 @@ var (
 // wrap says what was tried, and marks the errors that mean containerd itself
 // does not answer.
 func wrap(what string, err error) error {
-	if errdefs.IsUnavailable(err) {
+	if errdefs.IsUnavailable(err) || errdefs.IsDeadlineExceeded(err) {
 		return fmt.Errorf("%s: %w: %w", what, container.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
