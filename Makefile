@@ -16,7 +16,7 @@ BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD
 RUNFLAG = $(if $(RUN),-run '$(RUN)')
 TOOL := go tool -modfile=hack/tools/go.mod
 # Packages with tests that say they need root, or a virtual machine.
-packages_with = $$(grep -rlE --include=*_test.go '$(1)' internal cmd hack | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
+packages_with = $$(grep -rlE --include=*_test.go '$(1)' internal cmd hack test/planes | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 
 .PHONY: help
 help: ## list the targets

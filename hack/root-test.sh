@@ -9,6 +9,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 namespaces=(--mount --pid --net --ipc --uts --fork --mount-proc --kill-child)
 [ "$(id -u)" = 0 ] || namespaces+=(--map-root-user)
+# Programs that tests start; make image builds them.
+export CYVIVE_PROGRAMS=${CYVIVE_PROGRAMS:-$PWD/out/$(go env GOARCH)/programs}
 status=0
 for package in "$@"; do
   test=$work/$(echo "$package" | tr ./ _-).test

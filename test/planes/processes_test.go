@@ -17,34 +17,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/pki"
 )
 
-// program returns the path of a real program: in a test machine that of the
-// node's image, elsewhere that of the directory which CYVIVE_PROGRAMS names, with
-// etcd and the multi-call kubernetes under its four names.
-func program(t *testing.T, name string) string {
+// programs returns the directory of the real programs: etcd, and kubernetes as
+// one multi-call program. make root-test names it, and gives the test a network
+// namespace of its own: the arguments are a node's, and so are the ports.
+func programs(t *testing.T) string {
 	t.Helper()
-	if dir := os.Getenv("CYVIVE_PROGRAMS"); dir != "" {
-		return filepath.Join(dir, name)
+	dir := os.Getenv("CYVIVE_PROGRAMS")
+	required := os.Getenv("REQUIRE_ROOT") == "1"
+	switch _, err := os.Stat(filepath.Join(dir, "kubernetes")); {
+	case dir == "" && !required:
+		t.Skip("CYVIVE_PROGRAMS names no directory with etcd and kubernetes")
+	case dir == "" || err != nil:
+		t.Fatalf("CYVIVE_PROGRAMS=%q has no etcd and kubernetes; make image makes them in out", dir)
 	}
-	if os.Getenv("CYVIVE_VM") != "1" {
-		if os.Getenv("REQUIRE_VM") == "1" {
-			t.Fatal("REQUIRE_VM=1, but this is no virtual machine of the test runner")
-		}
-		t.Skip("needs the VM test runner, or the real programs in CYVIVE_PROGRAMS")
+	loopback, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(loopback) // a new namespace has it down
 	}
-	root := "kubernetes"
-	if name == "etcd" {
-		root = "etcd"
+	if err != nil && required {
+		t.Fatal(err)
 	}
-	return filepath.Join("/image/usr/lib/cyvive/rootfs", root, "usr/bin", name)
+	return dir
 }
 
-// checkPorts fails where another program has a port that the test needs: the
-// arguments are a node's, and so are the ports.
+// checkPorts fails where another program has a port that the test needs.
 func checkPorts(t *testing.T) {
 	t.Helper()
 	for _, port := range []string{"2379", "2380", "6443", "10257", "10259"} {
@@ -59,9 +62,9 @@ func checkPorts(t *testing.T) {
 // TestControlPlane starts etcd, kube-apiserver, kube-controller-manager and
 // kube-scheduler, and asks for what a node needs of them.
 func TestControlPlane(t *testing.T) {
-	etcdProgram := program(t, "etcd")
+	bin := programs(t)
 	checkPorts(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	now := time.Now()
 	spec, member := specs(t, now)
@@ -84,8 +87,18 @@ func TestControlPlane(t *testing.T) {
 		writeFiles(t, d, sets[name])
 	}
 
-	run(t, dir, "etcd", etcdProgram, etcd.Args(member, filepath.Join(dir, "etcd"), filepath.Join(dir, "data")))
-	kubernetes := func(name string, args []string) { run(t, dir, name, program(t, name), args) }
+	run(t, dir, "etcd", filepath.Join(bin, "etcd"),
+		etcd.Args(member, filepath.Join(dir, "etcd"), filepath.Join(dir, "data")))
+	kubernetes := func(name string, args []string) {
+		link := filepath.Join(dir, "bin", name)
+		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(bin, "kubernetes"), link); err != nil {
+			t.Fatal(err)
+		}
+		run(t, dir, name, link, args)
+	}
 	kubernetes("kube-apiserver", append(kube.APIServerArgs(spec, dirs["kube-apiserver"], dir),
 		// A test may not listen where others can reach it.
 		"--bind-address=127.0.0.1"))

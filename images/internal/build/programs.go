@@ -40,6 +40,24 @@ func (b *builder) programs(ctx context.Context) error {
 			return err
 		}
 	}
+	return b.publishTested()
+}
+
+// publishTested puts the programs that tests start as processes beside the
+// image's files (test/planes).
+func (b *builder) publishTested() error {
+	if err := os.MkdirAll(b.out("programs"), 0o755); err != nil {
+		return fmt.Errorf("publish programs: %w", err)
+	}
+	for _, name := range []string{"etcd", "kubernetes"} {
+		file := "programs/" + name
+		if err := b.publish(file, b.results.programs[name]); err != nil {
+			return err
+		}
+		if err := os.Chmod(b.out(file), 0o755); err != nil {
+			return fmt.Errorf("publish programs: %w", err)
+		}
+	}
 	return nil
 }
 
