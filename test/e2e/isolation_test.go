@@ -25,7 +25,7 @@ spec:
       imagePullPolicy: Never
       args: [--diagnose]
       securityContext: {privileged: true, runAsUser: 0}
-      readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+      readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1, timeoutSeconds: 10}
       volumeMounts: [{name: host, mountPath: /host}]
   volumes: [{name: host, hostPath: {path: /}}]
 `
