@@ -138,8 +138,8 @@ func (w *world) run() {
 	w.t.Helper()
 	w.images.SetUp(true)
 	w.pass()
-	w.api.Serve(kube.API{Ready: true, PodsRunning: 2, Node: &kube.Node{
-		Ready: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"),
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{
+		Ready: true, Heartbeat: w.now, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"),
 	}})
 	for range 3 { // the containers, the images, the network
 		w.pass()
@@ -170,18 +170,18 @@ func testFromNothingToReady(t *testing.T) {
 	w.expect("the images are there")
 	w.waits("kubelet to register the node")
 
-	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{}})
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{Heartbeat: w.now}})
 	w.waits("kube-controller-manager to give the node its pod range")
 	w.expect("kubelet registered", "label node as control plane")
 
-	node := kube.Node{ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), Message: "no network yet"}
+	node := kube.Node{Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), Message: "no network yet"}
 	w.api.Serve(kube.API{Ready: true, Node: &node})
 	w.waits("the node to be Ready: no network yet")
 	w.expect("the node has its pod range", "write run/cni/10-cyvive.conflist")
 	w.expect("which is written once")
 
 	node.Ready = true
-	w.api.Serve(kube.API{Ready: true, PodsRunning: 3, Node: &node})
+	w.api.Serve(kube.API{Ready: true, PodStarts: []time.Time{w.now, w.now, w.now, {}}, Node: &node})
 	w.waits("")
 	if s := w.status(); s.PodsRunning != 3 || s.PodCIDR != node.PodCIDR || !s.NodeReady || len(s.Services) != 4 {
 		t.Errorf("status: got %+v", s)
@@ -203,6 +203,31 @@ func testNoPodNetworkBeforeTheImages(t *testing.T) {
 	w.images.SetUp(true)
 	w.expect("images come first", "import images of the default bundle")
 	w.expect("then the network", "write run/cni/10-cyvive.conflist")
+}
+
+// After a reboot etcd still holds a node that is Ready and pods that run.
+func TestTheLastBootSaysNothing(t *testing.T) { synctest.Test(t, theLastBootSaysNothing) }
+
+func theLastBootSaysNothing(t *testing.T) {
+	w := newWorld(t)
+	last := w.now.Add(-time.Minute)
+	node := kube.Node{Ready: true, Heartbeat: last, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}
+	w.api.Serve(kube.API{Ready: true, Node: &node, PodStarts: []time.Time{last}})
+	w.images.SetUp(true)
+	w.pass()
+	if s := w.status(); s.NodeReady || s.PodsRunning != 0 {
+		t.Errorf("before the plane runs: got %+v", s)
+	}
+	for range 3 {
+		w.pass()
+	}
+	w.waits("kubelet to report the node's state")
+	node.Heartbeat = w.now
+	w.api.Serve(kube.API{Ready: true, Node: &node, PodStarts: []time.Time{last, w.now}})
+	w.waits("")
+	if s := w.status(); !s.NodeReady || s.PodsRunning != 1 {
+		t.Errorf("afterwards: got %+v", s)
+	}
 }
 
 func TestExitsAreMended(t *testing.T) { synctest.Test(t, testExitsAreMended) }

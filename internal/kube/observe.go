@@ -48,8 +48,9 @@ type API struct {
 	Ready bool
 	// Node is nil until kubelet registered.
 	Node *Node
-	// PodsRunning counts this node's pods that are in phase Running.
-	PodsRunning int
+	// PodStarts has one entry for each of this node's pods in phase Running:
+	// when its longest running container started; the zero Time if none runs.
+	PodStarts []time.Time
 }
 
 // Observe looks at files, containers and, if it runs, the API server.

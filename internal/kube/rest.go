@@ -66,7 +66,7 @@ func (c *restClient) Observe(ctx context.Context, spec Spec) (API, error) {
 	if data, err = c.do(ctx, http.MethodGet, "/api/v1/pods?"+query.Encode(), "", nil); err != nil {
 		return api, err
 	}
-	api.PodsRunning, err = parsePods(data)
+	api.PodStarts, err = parsePods(data)
 	return api, err
 }
 
@@ -144,6 +144,8 @@ type Node struct {
 	Ready bool
 	// Message is kubelet's own reason for not being Ready.
 	Message string
+	// Heartbeat is when kubelet last reported Ready.
+	Heartbeat time.Time
 	// PodCIDR is the zero Prefix until the node got one.
 	PodCIDR netip.Prefix
 	// ControlPlane says that the node has the role's label.
@@ -156,7 +158,10 @@ func parseNode(data []byte) (*Node, error) {
 		Metadata struct{ Labels map[string]string }
 		Spec     struct{ PodCIDR string }
 		Status   struct {
-			Conditions []struct{ Type, Status, Message string }
+			Conditions []struct {
+				Type, Status, Message string
+				LastHeartbeatTime     time.Time
+			}
 		}
 	}
 	if err := json.Unmarshal(data, &object); err != nil {
@@ -168,6 +173,7 @@ func parseNode(data []byte) (*Node, error) {
 		if c.Type == "Ready" {
 			n.Ready = c.Status == "True"
 			n.Message = c.Message
+			n.Heartbeat = c.LastHeartbeatTime
 		}
 	}
 	if object.Spec.PodCIDR != "" {
@@ -179,11 +185,31 @@ func parseNode(data []byte) (*Node, error) {
 	return n, nil
 }
 
-// parsePods counts the items of a v1.PodList.
-func parsePods(data []byte) (int, error) {
-	var list struct{ Items []struct{} }
-	if err := json.Unmarshal(data, &list); err != nil {
-		return 0, fmt.Errorf("read pods: %w", err)
+// parsePods reads a v1.PodList; see API.PodStarts.
+func parsePods(data []byte) ([]time.Time, error) {
+	var list struct {
+		Items []struct {
+			Status struct {
+				ContainerStatuses []struct {
+					State struct {
+						Running *struct{ StartedAt time.Time }
+					}
+				}
+			}
+		}
 	}
-	return len(list.Items), nil
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("read pods: %w", err)
+	}
+	var starts []time.Time
+	for _, pod := range list.Items {
+		var first time.Time
+		for _, c := range pod.Status.ContainerStatuses {
+			if r := c.State.Running; r != nil && (first.IsZero() || r.StartedAt.Before(first)) {
+				first = r.StartedAt
+			}
+		}
+		starts = append(starts, first)
+	}
+	return starts, nil
 }

@@ -20,8 +20,9 @@ import (
 func TestParseNode(t *testing.T) {
 	got, err := parseNode([]byte(`{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}},
 		"spec":{"podCIDR":"10.244.0.0/24"},
-		"status":{"conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"False","message":"why"}]}}`))
-	want := &Node{Message: "why", PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), ControlPlane: true}
+		"status":{"conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"False","message":"why",
+			"lastHeartbeatTime":"2026-03-01T12:00:00Z"}]}}`))
+	want := &Node{Message: "why", Heartbeat: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), ControlPlane: true}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); err != nil || diff != "" {
 		t.Errorf("got %v (-want +got):\n%s", err, diff)
 	}
@@ -42,6 +43,19 @@ func FuzzParseNode(f *testing.F) {
 			t.Errorf("got %v, %v", n, err)
 		}
 	})
+}
+
+func TestParsePods(t *testing.T) {
+	got, err := parsePods([]byte(`{"items":[
+		{"status":{"containerStatuses":[
+			{"state":{"running":{"startedAt":"2026-03-01T12:00:05Z"}}},
+			{"state":{"running":{"startedAt":"2026-03-01T12:00:03Z"}}},
+			{"state":{"waiting":{"reason":"CrashLoopBackOff"}}}]}},
+		{"status":{}}]}`))
+	want := []time.Time{time.Date(2026, 3, 1, 12, 0, 3, 0, time.UTC), {}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("got %v (-want +got):\n%s", err, diff)
+	}
 }
 
 func FuzzParsePods(f *testing.F) {
@@ -101,7 +115,7 @@ func TestObserveAsksForReadinessNodeAndPods(t *testing.T) {
 	answers["/api/v1/pods"] = `{"items":[{},{},{}]}`
 	calls = nil
 	api, err := c.Observe(t.Context(), spec)
-	if err != nil || !api.Ready || api.Node == nil || !api.Node.Ready || api.PodsRunning != 3 {
+	if err != nil || !api.Ready || api.Node == nil || !api.Node.Ready || len(api.PodStarts) != 3 {
 		t.Errorf("with a node: got %+v, %v", api, err)
 	}
 	want := []string{

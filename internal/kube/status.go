@@ -16,12 +16,14 @@ type Status struct {
 	Reason string
 	// APIServerReady is the API server's own /readyz.
 	APIServerReady bool
-	// NodeReady is the Ready condition of this node's Node object.
+	// NodeReady is the Ready condition of this node's Node object, as the
+	// kubelet of the running plane reported it.
 	NodeReady bool
 	// PodCIDR is the part of the cluster's that this node got; the zero
 	// Prefix until then.
 	PodCIDR netip.Prefix
-	// PodsRunning counts this node's pods that are in phase Running.
+	// PodsRunning counts this node's pods that are in phase Running and were
+	// started in the running plane.
 	PodsRunning int
 	// Services are the containers of Kubernetes, in start order.
 	Services []Service
@@ -37,10 +39,15 @@ type Service struct {
 
 // Status sums up an observation. It is pure.
 func (r *Reconciler) Status(spec Spec, obs Observed) Status {
-	s := Status{APIServerReady: obs.API.Ready, PodsRunning: obs.API.PodsRunning}
+	s := Status{APIServerReady: obs.API.Ready}
 	if n := obs.API.Node; n != nil {
-		s.NodeReady = n.Ready
+		s.NodeReady = n.Ready && sincePlane(obs, n.Heartbeat)
 		s.PodCIDR = n.PodCIDR
+	}
+	for _, start := range obs.API.PodStarts {
+		if sincePlane(obs, start) {
+			s.PodsRunning++
+		}
 	}
 	all := r.all(spec)
 	for _, c := range all {
@@ -54,6 +61,14 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	s.Reason = reason(all, obs)
 	s.Ready = s.Reason == ""
 	return s
+}
+
+// sincePlane reports whether t, which Kubernetes gives in whole seconds, lies in
+// the life of the running plane. What etcd holds of the time before, such as a
+// node that was Ready at the last shutdown, says nothing of now.
+func sincePlane(obs Observed, t time.Time) bool {
+	p, ok := obs.Containers[plane]
+	return ok && p.State == container.Running && !t.Before(p.StartedAt.Truncate(time.Second))
 }
 
 // reason says what comes first of all that is awaited; empty if nothing is.
@@ -81,6 +96,8 @@ func reason(all []container.Spec, obs Observed) string {
 		return "kube-apiserver to answer: " + obs.APIProblem
 	case n == nil:
 		return "kubelet to register the node"
+	case !sincePlane(obs, n.Heartbeat):
+		return "kubelet to report the node's state"
 	case !n.PodCIDR.IsValid():
 		return "kube-controller-manager to give the node its pod range"
 	case !n.Ready && n.Message != "":
