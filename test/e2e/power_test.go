@@ -125,10 +125,14 @@ func testShutdown(t *testing.T, s *suite) {
 func testPowerKey(t *testing.T, s *suite) {
 	ctx := testContext(t, shutdownDeadline)
 	m := machine(t, s.Cluster, s.node)
+	console := m.Console()
 	if err := m.PressPower(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Wait(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := console.WaitLine(ctx, regexp.MustCompile(`reboot: Power down`)); err != nil {
+		t.Error(err)
 	}
 }
