@@ -10,8 +10,9 @@ import (
 
 // cmdlineRest is the kernel command line behind the root hash. Consoles: the
 // last one gets /dev/console. Kernel messages are not rate-limited for the
-// agent's log, and a panic restarts the machine after ten seconds.
-const cmdlineRest = "console=tty0 console=ttyS0,115200 printk.devkmsg=on panic=10"
+// agent's log. A panic restarts the machine after ten seconds, and an oops is one
+// from the first moment on: a kernel that has lost its footing serves nobody.
+const cmdlineRest = "console=tty0 console=ttyS0,115200 printk.devkmsg=on panic=10 oops=panic"
 
 // efiNames are the ends of the names of systemd's and UEFI's files.
 var efiNames = map[string]string{"amd64": "x64", "arm64": "aa64"}
