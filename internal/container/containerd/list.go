@@ -79,6 +79,10 @@ func info(namespace string, record containers.Container, process *task.Process) 
 		i.Name = "pause"
 	}
 	if process == nil {
+		if i.Hash == "" {
+			// A pod's container without a process is left from an earlier boot.
+			i.State = container.Exited
+		}
 		return i
 	}
 	i.PID = process.Pid

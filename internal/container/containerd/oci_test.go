@@ -136,14 +136,18 @@ func TestInfo(t *testing.T) {
 			container.Info{Name: "etcd", ID: "etcd", PID: 7, State: container.Unknown, StartedAt: start, Hash: "h", Restarts: 2},
 		},
 		{
-			"sandbox of a pod",
+			"made, not started", containers.Container{ID: "etcd", Labels: own}, nil,
+			container.Info{Name: "etcd", ID: "etcd", State: container.Created, StartedAt: start, Hash: "h", Restarts: 2},
+		},
+		{
+			"sandbox of a pod, from an earlier boot",
 			containers.Container{ID: "0a", Image: "pause", CreatedAt: start, Labels: map[string]string{
 				labelPod: "web", labelPodNamespace: "default", labelCRIKind: "sandbox",
 			}},
 			nil,
 			container.Info{
 				Name: "pause", ID: "0a", Image: "pause", Pod: "web", PodNamespace: "default",
-				State: container.Created, StartedAt: start,
+				State: container.Exited, StartedAt: start,
 			},
 		},
 		{
