@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,6 @@ var lateMounts = []mount{
 	{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "ptmxmode=0666,gid=5,mode=620"},
 	{"tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, ""},
 	{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
-	{"tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, ""},
 }
 
 func mountEarly() error { return mountAll(earlyMounts) }
@@ -123,6 +123,13 @@ func setUp(plan wire.Plan) (string, error) {
 	}
 	if err := mountAll(lateMounts); err != nil {
 		return "", err
+	}
+	// No mount of its own: the package under test may lie below /tmp.
+	if err := os.MkdirAll("/tmp", 0o755); err != nil {
+		return "", fmt.Errorf("make /tmp: %w", err)
+	}
+	if err := os.Chmod("/tmp", 0o777|fs.ModeSticky); err != nil {
+		return "", fmt.Errorf("make /tmp: %w", err)
 	}
 	if err := raiseLoopback(); err != nil {
 		return "", err

@@ -52,7 +52,7 @@ func copyInitramfs() error {
 	}
 	for _, entry := range entries {
 		switch name := entry.Name(); name {
-		case "newroot", "dev", "proc", "sys", "init", "modules", "root":
+		case "newroot", "dev", "proc", "sys", "init", "modules":
 			continue
 		default:
 			source := filepath.Join("/", name)
