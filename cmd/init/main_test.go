@@ -46,8 +46,8 @@ func build(t *testing.T) string {
 	cmd := exec.Command("go", "build", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		if _, look := exec.LookPath("go"); look != nil {
-			t.Skip("needs the go command: a machine that only runs tests has none")
+		if _, look := exec.LookPath("go"); look != nil && os.Getenv("CYVIVE_VM") == "1" {
+			t.Skip("needs the go command, which test machines do not have")
 		}
 		t.Fatalf("build: %v\n%s", err, out)
 	}

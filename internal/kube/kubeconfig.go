@@ -51,7 +51,8 @@ func kubeconfigOfFiles(dir, certificate string) []byte {
 	}.render()
 }
 
-// kubeconfig is a file with one cluster, one user and one context.
+// kubeconfig is a file with one cluster, one user, and one context that has the
+// cluster's name.
 type kubeconfig struct {
 	cluster, user, server string
 	ca, cert, key         string // whole lines
@@ -73,11 +74,11 @@ func (k kubeconfig) render() []byte {
 		"    " + k.cert,
 		"    " + k.key,
 		"contexts:",
-		"- name: " + user,
+		"- name: " + cluster,
 		"  context:",
 		"    cluster: " + cluster,
 		"    user: " + user,
-		"current-context: " + user,
+		"current-context: " + cluster,
 		"",
 	}, "\n"))
 }

@@ -190,7 +190,7 @@ func TestAdminKubeconfig(t *testing.T) {
 	if got := field("server"); got != `"https://demo.example:6443"` {
 		t.Errorf("server: got %s", got)
 	}
-	if got := field("current-context"); got != `"admin@demo"` {
+	if got := field("current-context"); got != `"demo"` {
 		t.Errorf("context: got %s", got)
 	}
 	encoded, err := base64.StdEncoding.DecodeString(field("client-certificate-data"))

@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
+	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
 
 // bootTimeout is for one boot, from QEMU's start to a node in order. Without
@@ -41,6 +44,7 @@ func TestCluster(t *testing.T) {
 		{"power-cut", testPowerCut},
 		{"shutdown", testShutdown},
 		{"power-key", testPowerKey},
+		{"down", testDown},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, s) }) {
 			if _, err := c.Machine(s.node); err != nil {
@@ -77,4 +81,20 @@ func (s *suite) nodectl(t *testing.T, ctx context.Context, args ...string) strin
 		t.Fatal(err)
 	}
 	return out
+}
+
+// testDown removes the cluster as make cluster-down does: the user's files, to
+// which only this cluster added anything, are gone with it.
+func testDown(t *testing.T, s *suite) {
+	if err := s.Down(testContext(t, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{s.Tools().Contexts, s.Tools().Kubeconfig, s.NodeDir(s.node)} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v", path, err)
+		}
+	}
+	if _, err := s.Machine(s.node); !errors.Is(err, vm.ErrNotRunning) {
+		t.Errorf("the machine: %v, want %v", err, vm.ErrNotRunning)
+	}
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// ErrNotFound is returned by Remove where nothing has the name.
+// ErrNotFound is returned by Remove where neither a cluster nor a context has the
+// name of the cluster.
 var ErrNotFound = errors.New("not in the kubeconfig")
 
 // lists are the three parts of a kubeconfig, each a list of named entries.
@@ -82,37 +84,63 @@ func Merge(existing, fresh []byte) ([]byte, error) {
 	return encode(into)
 }
 
-// Remove takes out the cluster, user and context of that name, and the current
-// context if it is that one.
-func Remove(existing []byte, name string) ([]byte, error) {
+// Remove takes out the cluster of that name, the contexts that lead to it, and
+// the users that only these contexts name. If the current context is one of
+// them, there is none afterwards.
+func Remove(existing []byte, cluster string) ([]byte, error) {
 	from, err := parse(existing)
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
 	}
-	found := false
-	for _, key := range lists() {
-		list := value(from, key)
-		if list == nil {
-			continue
+	doomed, kept := map[string]bool{}, map[string]bool{}
+	contexts := drop(value(from, "contexts"), func(entry *yaml.Node) bool {
+		user := field(entry, "context", "user")
+		if field(entry, "context", "cluster") != cluster {
+			kept[user] = true
+			return false
 		}
-		for i, entry := range list.Content {
-			if nameOf(entry) == name {
-				list.Content = append(list.Content[:i:i], list.Content[i+1:]...)
-				if len(list.Content) == 0 {
-					list.Style |= yaml.FlowStyle
-				}
-				found = true
-				break
-			}
-		}
+		doomed[user] = true
+		return true
+	})
+	clusters := drop(value(from, "clusters"), func(entry *yaml.Node) bool { return nameOf(entry) == cluster })
+	drop(value(from, "users"), func(entry *yaml.Node) bool { return doomed[nameOf(entry)] && !kept[nameOf(entry)] })
+	if len(clusters)+len(contexts) == 0 {
+		return nil, fmt.Errorf("remove %q: %w", cluster, ErrNotFound)
 	}
-	if !found {
-		return nil, fmt.Errorf("remove %q: %w", name, ErrNotFound)
-	}
-	if current := value(from, "current-context"); current != nil && current.Value == name {
+	if current := value(from, "current-context"); current != nil && slices.Contains(contexts, current.Value) {
 		current.SetString("")
 	}
 	return encode(from)
+}
+
+// drop takes the entries that are doomed out of a list, which may be nil, and
+// returns their names.
+func drop(list *yaml.Node, doomed func(entry *yaml.Node) bool) (names []string) {
+	if list == nil {
+		return nil
+	}
+	list.Content = slices.DeleteFunc(list.Content, func(entry *yaml.Node) bool {
+		if !doomed(entry) {
+			return false
+		}
+		names = append(names, nameOf(entry))
+		return true
+	})
+	if len(list.Content) == 0 {
+		list.Style |= yaml.FlowStyle
+	}
+	return names
+}
+
+// field returns the text at key and name of an entry, such as a context's
+// cluster.
+func field(entry *yaml.Node, key, name string) string {
+	if inner := value(entry, key); inner != nil {
+		if v := value(inner, name); v != nil {
+			return v.Value
+		}
+	}
+	return ""
 }
 
 // parse returns the mapping at the top; an empty one for an empty text.

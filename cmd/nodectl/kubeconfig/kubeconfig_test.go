@@ -14,8 +14,8 @@ import (
 const fresh = `apiVersion: v1
 kind: Config
 clusters: [{name: demo, cluster: {server: "https://127.0.0.1:6443"}}]
-users: [{name: demo, user: {token: new}}]
-contexts: [{name: demo, context: {cluster: demo, user: demo}}]
+users: [{name: admin@demo, user: {token: new}}]
+contexts: [{name: demo, context: {cluster: demo, user: admin@demo}}]
 current-context: demo
 `
 
@@ -86,6 +86,31 @@ func TestMergeTwiceIsOnce(t *testing.T) {
 	}
 	if _, err := Remove(rest, "demo"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("removed again: got %v, want ErrNotFound", err)
+	}
+}
+
+// TestRemove: what belongs to the cluster goes by whatever name, and nothing else.
+func TestRemove(t *testing.T) {
+	const existing = `clusters: [{name: demo}, {name: work}]
+users: [{name: both}, {name: admin@demo}, {name: demo}]
+contexts:
+- {name: one, context: {cluster: demo, user: admin@demo}}
+- {name: two, context: {cluster: demo, user: both}}
+- {name: demo, context: {cluster: work, user: both}}
+current-context: two
+`
+	const want = `clusters: [{name: work}]
+users: [{name: both}, {name: demo}]
+contexts:
+- {name: demo, context: {cluster: work, user: both}}
+current-context: ""
+`
+	got, err := Remove([]byte(existing), "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(tree(t, []byte(want)), tree(t, got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -42,18 +42,18 @@ func contextsFile(t *testing.T, path string, names ...string) {
 	}
 }
 
-// kubeconfigFile writes a kubeconfig with an entry of each kind for each name.
+// kubeconfigFile writes a kubeconfig like those that nodes give out, for each name.
 func kubeconfigFile(t *testing.T, path string, names ...string) {
 	t.Helper()
 	text := "apiVersion: v1\nkind: Config\ncurrent-context: " + names[0] + "\n"
-	for section, body := range map[string]string{
-		"clusters": "cluster: {server: https://127.0.0.1:1}",
-		"users":    "user: {}",
-		"contexts": "context: {cluster: x, user: x}",
+	for section, entry := range map[string]string{
+		"clusters": "{name: %[1]s, cluster: {server: https://127.0.0.1:1}}",
+		"users":    "{name: admin@%[1]s, user: {}}",
+		"contexts": "{name: %[1]s, context: {cluster: %[1]s, user: admin@%[1]s}}",
 	} {
 		text += section + ":\n"
 		for _, name := range names {
-			text += "  - name: " + name + "\n    " + body + "\n"
+			text += fmt.Sprintf("  - "+entry+"\n", name)
 		}
 	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
