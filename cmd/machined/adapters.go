@@ -20,11 +20,11 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/nocloud"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
 	"github.com/cyvive/cyvive/internal/machined/server/kmsg"
 	"github.com/cyvive/cyvive/internal/machined/server/ringlog"
 	"github.com/cyvive/cyvive/internal/machined/server/workload"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
-	"github.com/cyvive/cyvive/internal/machined/supervise/logring"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/network/dhcp"
 	"github.com/cyvive/cyvive/internal/network/rtnl"
@@ -35,8 +35,10 @@ import (
 
 const (
 	logDir = "/run/cyvive/log"
-	// auditBytes is half of what is kept of the API's calls: a call is some 250.
-	auditBytes = 1 << 20
+	// auditDir holds the audit log until the state volume is there.
+	auditDir = "/run/cyvive/audit"
+	// auditBytes is half of what is kept of the API's calls, out of the 64 MiB of the state volume: a call is some 500.
+	auditBytes = 8 << 20
 )
 
 // adapters makes everything that touches the machine. The returned function releases it.
@@ -56,7 +58,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	if err != nil {
 		return machined.Config{}, nil, err
 	}
-	audit, err := logring.Open(logDir+"/audit.log", auditBytes)
+	audit, err := auditlog.Open(auditDir, boot.ID, auditBytes, time.Now)
 	if err != nil {
 		return machined.Config{}, nil, err
 	}
@@ -70,7 +72,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		_ = audit.Close()
 	}
 	return machined.Config{
-		Log: log, Audit: slog.New(slog.NewTextHandler(audit, nil)), Boot: boot, StateDir: "/state", MachineID: "/run/cyvive/machine-id",
+		Log: log, Audit: audit, Boot: boot, StateDir: "/state", MachineID: "/run/cyvive/machine-id",
 		Source:  nocloud.Source{},
 		Network: network.New(host, leases),
 		Storage: storage.New(disk, mount.Mounts{}),

@@ -77,7 +77,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.versionCommand(), a.healthCommand(), a.getCommand(),
 		a.serviceCommand(), a.logsCommand(), a.dmesgCommand(),
 		a.bootsCommand(), a.timelineCommand(), a.containerCommand(),
-		a.rebootCommand(), a.shutdownCommand(),
+		a.auditCommand(), a.rebootCommand(), a.shutdownCommand(),
 		a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContexts) // fails for unknown flags only

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
 	"github.com/cyvive/cyvive/internal/machined/server/servertest"
 	"github.com/cyvive/cyvive/internal/pki"
 )
@@ -37,7 +39,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode,
+			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
 		},
 	})
 }
@@ -86,7 +88,9 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	} else {
 		node.Checks = []server.Check{{Name: "config", Reason: `user-data:3: Cluster.podCIDR: got "x", expected an IPv4 prefix`}}
 	}
-	api := servertest.StartOn(scriptTB{ts: ts}, nodesOf(ts).listeners[args[0]], node, authority, nil)
+	log, err := auditlog.Open(ts.MkAbs("audit-"+args[0]), "boot-1", 1<<20, time.Now)
+	ts.Check(err)
+	api := servertest.StartOn(scriptTB{ts: ts}, nodesOf(ts).listeners[args[0]], node, authority, log)
 	node.OnPower = func(n *servertest.Node) {
 		if calls := n.Calls(); calls[len(calls)-1] == "shutdown" {
 			go api.Stop(scriptTB{ts: ts})
@@ -127,6 +131,18 @@ func cmdMode(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("%s: mode %s, want %s", file, got, args[0])
 		}
 	}
+}
+
+// cmdTamper replaces one occurrence, counted from 1, of a text in a file: tamper FILE OLD NEW N.
+func cmdTamper(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	parts := strings.Split(ts.ReadFile(args[0]), args[1])
+	if len(parts) <= n {
+		ts.Fatalf("%s: %q occurs %d times only", args[0], args[1], len(parts)-1)
+	}
+	text := strings.Join(parts[:n], args[1]) + args[2] + strings.Join(parts[n:], args[1])
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 // exampleNode is a node in good health.

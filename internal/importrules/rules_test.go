@@ -75,8 +75,8 @@ func rules() []rule {
 		},
 		{
 			name:     "terms import nothing",
-			reason:   "container terms, certificates and configuration are used on both sides of many borders; each import of theirs would cross all of them",
-			packages: []string{"internal/container", "internal/pki/...", "internal/machined/config", "internal/machined/state", "internal/machined/ledger"},
+			reason:   "container terms, certificates, the audit log's form and configuration are used on both sides of many borders; each import of theirs would cross all of them",
+			packages: []string{"internal/container", "internal/pki/...", "internal/audit", "internal/machined/config", "internal/machined/state", "internal/machined/ledger"},
 			only:     []string{"internal/pki/..."},
 		},
 		{
@@ -101,7 +101,7 @@ func rules() []rule {
 			name:     "the server sees interfaces",
 			reason:   "it is an adapter between gRPC and what its consumers implement; it could not be tested with fakes if it reached past them",
 			packages: []string{"internal/machined/server/..."},
-			only:     []string{"internal/machined/server/...", "api/..."},
+			only:     []string{"internal/machined/server/...", "api/...", "internal/audit"},
 			except:   []string{"internal/machined/server/servertest"},
 		},
 		{
@@ -112,9 +112,9 @@ func rules() []rule {
 		},
 		{
 			name:     "nodectl is a client",
-			reason:   "it runs on other machines and must not grow into the node's code; certificates and the configuration it generates are the exception",
+			reason:   "it runs on other machines and must not grow into the node's code; certificates, the configuration it generates and the form of the audit log it verifies are the exception",
 			packages: []string{"cmd/nodectl/..."},
-			only:     []string{"cmd/nodectl/...", "api/...", "internal/pki/...", "internal/machined/config"},
+			only:     []string{"cmd/nodectl/...", "api/...", "internal/pki/...", "internal/machined/config", "internal/audit"},
 		},
 		{
 			name:     "the node does not use development programs",

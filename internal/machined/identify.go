@@ -41,7 +41,7 @@ func (a *Agent) identify(ctx context.Context) error {
 		return !s.identity && s.storage.Status.StateMounted && volumesKnown(s.storage.Status)
 	},
 		func(s snapshot) {
-			err := a.setUpState(s.storage.Status)
+			err := a.setUpState(ctx, s.storage.Status)
 			if err != nil {
 				a.log.Error("set up the state volume", "error", err)
 				sleep(ctx, time.Second)
@@ -75,7 +75,7 @@ func allClean(s storage.Status) bool {
 	return true
 }
 
-func (a *Agent) setUpState(s storage.Status) error {
+func (a *Agent) setUpState(ctx context.Context, s storage.Status) error {
 	if err := machineID(filepath.Join(a.cfg.StateDir, "machine-id"), a.cfg.MachineID); err != nil {
 		return err
 	}
@@ -92,7 +92,10 @@ func (a *Agent) setUpState(s storage.Status) error {
 		return err
 	}
 	a.history.set(l)
-	return nil
+	if a.cfg.Audit == nil {
+		return nil
+	}
+	return a.cfg.Audit.Move(ctx, filepath.Join(a.cfg.StateDir, "audit"))
 }
 
 // machineID copies the node's machine ID (machine-id(5)) from the state volume to where the running system reads it, and makes one on the

@@ -29,11 +29,18 @@ type Init interface {
 	Shutdown(ctx context.Context, action control.Action) error
 }
 
+// Audit is the audit log, as the agent needs it. *auditlog.Log implements it.
+type Audit interface {
+	server.Audit
+	// Move takes the log to another folder, once; later calls with the same folder do nothing.
+	Move(ctx context.Context, dir string) error
+}
+
 // Config is what an agent is made of. All fields are needed but Log, Audit, Now and Watchers.
 type Config struct {
 	Log *slog.Logger
-	// Audit gets one line for each call of the API, apart from Log, which the console shows.
-	Audit *slog.Logger
+	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
+	Audit Audit
 	// Now is the clock; nil is time.Now.
 	Now  func() time.Time
 	Boot Boot
@@ -162,7 +169,7 @@ func (a *Agent) finish(ctx context.Context, name string, err error, cancel conte
 // serve listens and answers, and tries again when the socket cannot be opened.
 func (a *Agent) serve(ctx context.Context) error {
 	s := server.New(server.Config{
-		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.cfg.Audit, Now: a.now,
+		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a},
 	})

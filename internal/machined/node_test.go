@@ -17,6 +17,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/networktest"
@@ -40,6 +41,7 @@ type node struct {
 	etcd       *layer[etcd.Spec, etcd.Status]
 	kube       *layer[kube.Spec, kube.Status]
 	listener   net.Listener
+	audit      *auditlog.Log
 	end        func()
 }
 
@@ -164,7 +166,11 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 	if n.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
+	if n.audit, err = auditlog.Open(t.TempDir(), t.Name(), 1<<20, time.Now); err != nil {
+		t.Fatal(err)
+	}
 	n.Agent, err = New(Config{
+		Audit:    n.audit,
 		Boot:     Boot{ID: t.Name(), StartedAt: time.Unix(1000, 0), Version: server.Version{OS: "1.0", Slot: "a"}, Disk: "/dev/vda"},
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
 		Network: network.New(n.host, n.dhcp), Storage: storage.New(n.disk, n.disk),

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
@@ -32,6 +33,9 @@ type rule struct {
 	roles []ClientRole
 	// maintenance: in maintenance mode anyone may, without a certificate.
 	maintenance bool
+	// acts: it does something to the node, so the audit log has it before it
+	// is done.
+	acts bool
 }
 
 // rules returns the authorisation table: full method name to rule. A method
@@ -44,8 +48,8 @@ func rules() map[string]rule {
 		machinev1.MachineService_GetVersion_FullMethodName:  {roles: roles(), maintenance: true},
 		machinev1.MachineService_GetHealth_FullMethodName:   {roles: readers, maintenance: true},
 		machinev1.MachineService_GetNode_FullMethodName:     {roles: readers},
-		machinev1.MachineService_Reboot_FullMethodName:      {roles: operators},
-		machinev1.MachineService_Shutdown_FullMethodName:    {roles: operators},
+		machinev1.MachineService_Reboot_FullMethodName:      {roles: operators, acts: true},
+		machinev1.MachineService_Shutdown_FullMethodName:    {roles: operators, acts: true},
 		machinev1.MachineService_StreamDmesg_FullMethodName: {roles: readers},
 		machinev1.MachineService_ListBoots_FullMethodName:   {roles: readers},
 
@@ -54,7 +58,9 @@ func rules() map[string]rule {
 
 		containerv1.ContainerService_ListContainers_FullMethodName: {roles: readers},
 
-		kubev1.KubeService_GetKubeconfig_FullMethodName: {roles: admins},
+		kubev1.KubeService_GetKubeconfig_FullMethodName: {roles: admins, acts: true},
+
+		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators},
 	}
 }
 

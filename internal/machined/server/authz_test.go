@@ -55,6 +55,7 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.service.v1.ServiceService/StreamLogs":         readers,
 		"/node.container.v1.ContainerService/ListContainers": readers,
 		"/node.kube.v1.KubeService/GetKubeconfig":            {admin},
+		"/node.audit.v1.AuditService/StreamEntries":          {admin, operator},
 	}
 	if diff := cmp.Diff(want, server.Rules()); diff != "" {
 		t.Errorf("roles (-want +got):\n%s", diff)

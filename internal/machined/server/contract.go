@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/netip"
 	"time"
+
+	"github.com/cyvive/cyvive/internal/audit"
 )
 
 // Error classes an implementation of the interfaces below wraps, so that the
@@ -222,4 +224,16 @@ type Kube interface {
 	// Kubeconfig makes a new administrator's certificate. ErrPrecondition on a
 	// node that has no cluster's authority.
 	Kubeconfig(ctx context.Context) (Kubeconfig, error)
+}
+
+// Audit is the audit log. Package server/auditlog implements it. Safe for
+// concurrent use.
+type Audit interface {
+	// Append adds an entry; its sequence, hash and boot are the log's to set.
+	// With sync, it is on the disk when Append returns.
+	Append(e audit.Entry, sync bool) error
+	// Read calls send for each line of the log, without its newline, oldest
+	// first, from one goroutine; line is valid during the call only. It returns
+	// send's first error as it is.
+	Read(ctx context.Context, send func(line []byte) error) error
 }

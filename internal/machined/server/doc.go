@@ -22,6 +22,14 @@
 // that a configuration ends maintenance mode without a new listener, and
 // connections made before are judged by the new rules from then on.
 //
+// # Audit
+//
+// Every call is an entry of a hash-chained log (package audit), the refused
+// ones too, and so are connections that come to no TLS session. What acts on
+// the node, and every stream, is in the log before it is done. Of callers that
+// are not verified only so many are written out in a time; the rest is counted,
+// so that nobody can push other entries out of a log whose size is bounded.
+//
 // # Contract
 //
 // contract.go holds what the server needs of the node, as interfaces it

@@ -4,22 +4,23 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/cyvive/cyvive/internal/audit"
 )
 
 // gate stands before every handler: it verifies the caller, looks the method
-// up, and writes one line of audit per call.
+// up, and has each call recorded.
 type gate struct {
 	identity func() Identity
 	now      func() time.Time
 	rules    map[string]rule // never changed
-	log      *slog.Logger
+	recorder *recorder
 }
 
 // admit decides about one call. The caller is filled as far as it is known,
@@ -61,49 +62,49 @@ func peerChain(ctx context.Context) []*x509.Certificate {
 }
 
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	start := g.now()
-	c, refused := g.admit(ctx, info.FullMethod)
-	if refused != nil {
-		g.audit(ctx, info.FullMethod, c, start, refused)
-		return nil, refused
-	}
-	resp, err := handler(ctx, req)
-	err = toStatus(err)
-	g.audit(ctx, info.FullMethod, c, start, err)
+	var resp any
+	err := g.call(ctx, info.FullMethod, g.rules[info.FullMethod].acts, func() (err error) {
+		resp, err = handler(ctx, req)
+		return err
+	})
 	return resp, err
 }
 
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return g.call(ss.Context(), info.FullMethod, true, func() error { return handler(srv, ss) })
+}
+
+// call lets one call through or not. With begin, the log has it before it is
+// done, and not only when it has ended.
+func (g *gate) call(ctx context.Context, method string, begin bool, do func() error) error {
 	start := g.now()
-	c, refused := g.admit(ss.Context(), info.FullMethod)
+	c, refused := g.admit(ctx, method)
 	if refused != nil {
-		g.audit(ss.Context(), info.FullMethod, c, start, refused)
+		g.recorder.refused(entryOf(ctx, method, c, start), refused)
 		return refused
 	}
-	err := toStatus(handler(srv, ss))
-	g.audit(ss.Context(), info.FullMethod, c, start, err)
+	if begin {
+		e := entryOf(ctx, method, c, start)
+		e.Kind = audit.KindBegin
+		g.recorder.record(e, g.rules[method].acts)
+	}
+	err := toStatus(do())
+	e := entryOf(ctx, method, c, start)
+	e.Took = g.now().Sub(start)
+	e.Time = e.Time.Add(e.Took)
+	e.Code = status.Code(err).String()
+	if err != nil {
+		e.Error = status.Convert(err).Message()
+	}
+	g.recorder.record(e, g.rules[method].acts)
 	return err
 }
 
-// audit writes what was called, by whom and how it ended.
-func (g *gate) audit(ctx context.Context, method string, c caller, start time.Time, err error) {
-	attrs := []slog.Attr{
-		slog.String("method", method),
-		slog.String("code", status.Code(err).String()),
-		slog.Duration("took", g.now().Sub(start)),
-		slog.String("subject", c.subject),
-		slog.String("roles", join(c.roles)),
-	}
-	if c.serial != "" {
-		attrs = append(attrs, slog.String("serial", c.serial))
-	}
+// entryOf is what the audit log says of a call before its end is known.
+func entryOf(ctx context.Context, method string, c caller, start time.Time) audit.Entry {
+	e := audit.Entry{Kind: audit.KindCall, Time: start, Method: method, Subject: c.subject, Serial: c.serial, Roles: join(c.roles)}
 	if p, ok := peer.FromContext(ctx); ok {
-		attrs = append(attrs, slog.String("peer", p.Addr.String()))
+		e.Peer = p.Addr.String()
 	}
-	level := slog.LevelInfo
-	if err != nil {
-		level = slog.LevelWarn
-		attrs = append(attrs, slog.String("error", err.Error()))
-	}
-	g.log.LogAttrs(ctx, level, "api call", attrs...)
+	return e
 }

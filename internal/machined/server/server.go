@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
@@ -39,14 +40,16 @@ const (
 	stopTimeout = 2 * time.Second
 )
 
-// Config is what a Server is made of. Every interface must be set.
+// Config is what a Server is made of. Every interface must be set but Audit.
 type Config struct {
 	// Identity returns the server's certificate and its clients' authority. It
 	// is called for each handshake and each call, from many goroutines, must
 	// be quick, and its Certificate is never nil.
 	Identity func() Identity
-	// Logger gets one line per call. Nil discards.
+	// Logger is told when the audit log cannot be written. Nil discards.
 	Logger *slog.Logger
+	// Audit gets every call. Nil keeps none.
+	Audit Audit
 	// Now is the node's clock; nil is time.Now.
 	Now func() time.Time
 
@@ -72,9 +75,13 @@ func New(c Config) *Server {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), log: c.Logger}
+	if c.Audit == nil {
+		c.Audit = noAudit{}
+	}
+	r := newRecorder(c)
+	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), recorder: r}
 	s := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(tlsConfig(c.Identity))),
+		grpc.Creds(recordedHandshakes{credentials.NewTLS(tlsConfig(c.Identity)), r}),
 		grpc.UnaryInterceptor(g.unary),
 		grpc.StreamInterceptor(g.stream),
 		// Methods that do not exist go through the gate too.
@@ -99,6 +106,7 @@ func New(c Config) *Server {
 	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs})
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
+	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s}
 }
 

@@ -2,7 +2,6 @@ package servertest
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -33,8 +32,9 @@ func Authority(tb testing.TB, name string) *pki.Authority {
 	return a
 }
 
-// Start serves a node. A nil authority is maintenance mode. Log may be nil.
-func Start(tb testing.TB, n *Node, authority *pki.Authority, log *slog.Logger) *API {
+// Start serves a node. A nil authority is maintenance mode. Log, the audit
+// log, may be nil.
+func Start(tb testing.TB, n *Node, authority *pki.Authority, log server.Audit) *API {
 	tb.Helper()
 	return StartOn(tb, Listen(tb), n, authority, log)
 }
@@ -50,13 +50,13 @@ func Listen(tb testing.TB) net.Listener {
 }
 
 // StartOn is Start on a listener, which it closes.
-func StartOn(tb testing.TB, l net.Listener, n *Node, authority *pki.Authority, log *slog.Logger) *API {
+func StartOn(tb testing.TB, l net.Listener, n *Node, authority *pki.Authority, log server.Audit) *API {
 	tb.Helper()
 	a := &API{Address: l.Addr().String(), done: make(chan error, 1)}
 	a.SetAuthority(tb, authority)
 	s := server.New(server.Config{
 		Identity: func() server.Identity { return *a.identity.Load() },
-		Logger:   log,
+		Audit:    log,
 		Now:      func() time.Time { return time.Now().Add(time.Duration(a.clock.Load())) },
 		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, Containers: n, Boots: n, Kube: n,
 	})

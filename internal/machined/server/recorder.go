@@ -1,0 +1,113 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/cyvive/cyvive/internal/audit"
+)
+
+// What callers that are not verified may write into the audit log: the size of
+// the log is bounded, so they could else push out what others did.
+const (
+	unverifiedPerSecond = 1
+	unverifiedBurst     = 50
+)
+
+// recorder writes the audit log. Refusals of verified callers are all written;
+// of others some are, and the rest is counted.
+type recorder struct {
+	log Audit
+	now func() time.Time
+	out *slog.Logger // told when the audit log cannot be written
+
+	mu         sync.Mutex
+	limit      *rate.Limiter
+	suppressed uint64
+}
+
+func newRecorder(c Config) *recorder {
+	return &recorder{log: c.Audit, now: c.Now, out: c.Logger, limit: rate.NewLimiter(unverifiedPerSecond, unverifiedBurst)}
+}
+
+// record writes an entry, after the count of those that were not.
+func (r *recorder) record(e audit.Entry, sync bool) {
+	r.flush()
+	r.append(e, sync)
+}
+
+// refused records a refused call.
+func (r *recorder) refused(e audit.Entry, why *refusal) {
+	e.Code, e.Error = why.reason.code().String(), why.message
+	if why.reason.code() == codes.Unauthenticated || why.reason == ReasonMaintenance {
+		r.unverified(e)
+		return
+	}
+	r.record(e, false)
+}
+
+// unverified records what a peer did that is not known, or counts it.
+func (r *recorder) unverified(e audit.Entry) {
+	r.mu.Lock()
+	allowed := r.limit.AllowN(r.now(), 1)
+	if !allowed {
+		r.suppressed++
+	}
+	r.mu.Unlock()
+	if allowed {
+		r.record(e, false)
+	}
+}
+
+// flush writes how many were suppressed since the last entry.
+func (r *recorder) flush() {
+	r.mu.Lock()
+	n := r.suppressed
+	r.suppressed = 0
+	r.mu.Unlock()
+	if n > 0 {
+		r.append(audit.Entry{Kind: audit.KindSuppressed, Time: r.now(), Count: n, Code: codes.Unauthenticated.String()}, false)
+	}
+}
+
+func (r *recorder) append(e audit.Entry, sync bool) {
+	if err := r.log.Append(e, sync); err != nil {
+		r.out.Error("write the audit log", "method", e.Method, "subject", e.Subject, "error", err)
+	}
+}
+
+// recordedHandshakes are TLS credentials whose failed handshakes get into the
+// audit log.
+type recordedHandshakes struct {
+	credentials.TransportCredentials
+	recorder *recorder
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (h recordedHandshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := h.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		h.recorder.unverified(audit.Entry{
+			Kind: audit.KindHandshake, Time: h.recorder.now(), Peer: raw.RemoteAddr().String(), Code: codes.Unauthenticated.String(), Error: err.Error(),
+		})
+	}
+	return conn, info, err
+}
+
+// Clone implements credentials.TransportCredentials.
+func (h recordedHandshakes) Clone() credentials.TransportCredentials {
+	return recordedHandshakes{h.TransportCredentials.Clone(), h.recorder}
+}
+
+// noAudit is the log of a server that was given none.
+type noAudit struct{}
+
+func (noAudit) Append(audit.Entry, bool) error                 { return nil }
+func (noAudit) Read(context.Context, func([]byte) error) error { return nil }
