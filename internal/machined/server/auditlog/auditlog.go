@@ -136,20 +136,22 @@ func (l *Log) Move(ctx context.Context, dir string) error {
 	return errors.Join(err, l.noteCut(t))
 }
 
-// copyTo seals the entries into the target's chain, after those which an interrupted move has brought there.
+// copyTo seals the entries into the target's chain, after those which an interrupted move has brought there. A line that is broken cannot
+// be sealed as an entry and must not keep the others: it is counted as lost.
 func (l *Log) copyTo(ctx context.Context, target *chain, t tail) error {
 	parts, err := l.chain.parts()
 	if err != nil {
 		return err
 	}
 	defer closeAll(parts)
-	moved := false
+	moved, broken := false, uint64(0)
 	each := func(do func(audit.Entry, audit.Hash) error) error {
 		for _, p := range parts {
 			err := readLines(ctx, io.NewSectionReader(p.file, 0, p.size), func(line []byte) error {
 				e, hash, err := audit.ParseLine(line)
 				if err != nil {
-					return err
+					broken++
+					return nil
 				}
 				return do(e, hash)
 			})
@@ -166,6 +168,7 @@ func (l *Log) copyTo(ctx context.Context, target *chain, t tail) error {
 	if err != nil {
 		return err
 	}
+	broken = 0 // each pass counts them
 	err = each(func(e audit.Entry, hash audit.Hash) error {
 		if moved {
 			moved = hash != t.last.Early
@@ -177,6 +180,7 @@ func (l *Log) copyTo(ctx context.Context, target *chain, t tail) error {
 	if err != nil {
 		return err
 	}
+	l.lost += broken
 	return target.file.Sync()
 }
 

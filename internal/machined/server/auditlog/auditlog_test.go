@@ -246,6 +246,24 @@ func TestInterruptedMove(t *testing.T) {
 	}
 }
 
+// TestMoveLeavesNothingUnsaid: a broken line in memory keeps no log from the
+// volume, and the log says that it was there.
+func TestMoveLeavesNothingUnsaid(t *testing.T) {
+	l := open(t, t.TempDir())
+	add(t, l, "a")
+	if _, err := l.chain.file.WriteString("broken\n"); err != nil {
+		t.Fatal(err)
+	}
+	add(t, l, "b")
+	if err := l.Move(t.Context(), t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	add(t, l, "c")
+	if diff := cmp.Diff([]string{"a", "b", "lost 1", "c"}, events(t, l)); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
 func TestFailedWritesAreCounted(t *testing.T) {
 	l := open(t, t.TempDir())
 	whole := l.chain.file
