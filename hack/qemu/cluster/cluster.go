@@ -70,7 +70,9 @@ type record struct {
 type addition struct {
 	Path    string `json:"path"`
 	Created bool   `json:"created"`
-	Merged  bool   `json:"merged"`
+	// CreatedDir is set where Up made the file's folder, too.
+	CreatedDir bool `json:"createdDir,omitempty"`
+	Merged     bool `json:"merged"`
 }
 
 // Node is one machine of a cluster.

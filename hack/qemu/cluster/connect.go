@@ -41,7 +41,11 @@ func (c *Cluster) MergeKubeconfig(ctx context.Context) error {
 
 func newAddition(path string) addition {
 	_, err := os.Stat(path)
-	return addition{Path: path, Merged: true, Created: errors.Is(err, fs.ErrNotExist)}
+	_, dirErr := os.Stat(filepath.Dir(path))
+	return addition{
+		Path: path, Merged: true,
+		Created: errors.Is(err, fs.ErrNotExist), CreatedDir: errors.Is(dirErr, fs.ErrNotExist),
+	}
 }
 
 // retryInterval is the pause between two attempts at something that the cluster

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 
 	"go.yaml.in/yaml/v3"
 
@@ -52,6 +54,19 @@ func (c *Cluster) Down(ctx context.Context) error {
 	return nil
 }
 
+// remove removes a file that Up made, and its folder if Up made that and nobody
+// else put something into it, as kubectl does with its cache.
+func (a addition) remove() error {
+	if err := os.Remove(a.Path); err != nil || !a.CreatedDir {
+		return err
+	}
+	err := os.Remove(filepath.Dir(a.Path))
+	if errors.Is(err, syscall.ENOTEMPTY) {
+		return nil
+	}
+	return err
+}
+
 // removeContext takes the cluster's nodectl context back. One that is not there
 // is no error: an interrupted Up may have made none.
 func removeContext(added addition, name string) error {
@@ -66,7 +81,7 @@ func removeContext(added addition, name string) error {
 		return err
 	}
 	if added.Created && len(file.Contexts) == 0 {
-		return os.Remove(added.Path)
+		return added.remove()
 	}
 	return file.Save(added.Path)
 }
@@ -88,7 +103,7 @@ func removeKubeconfig(added addition, name string) error {
 		return fmt.Errorf("%s: %w", added.Path, err)
 	}
 	if added.Created && !holdsEntries(rest) {
-		return os.Remove(added.Path)
+		return added.remove()
 	}
 	return secretfile.Write(added.Path, rest)
 }

@@ -104,6 +104,46 @@ func TestDown(t *testing.T) {
 	}
 }
 
+// TestRemoveAddition: a folder that Up made goes with the file, unless somebody
+// uses it.
+func TestRemoveAddition(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		made, used bool
+	}{{"made", true, false}, {"made and used since", true, true}, {"not made", false, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "folder", "file")
+			if !c.made {
+				if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			added := newAddition(path)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			files := []string{path}
+			if c.used {
+				files = append(files, filepath.Join(filepath.Dir(path), "cache"))
+			}
+			for _, file := range files {
+				if err := os.WriteFile(file, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := added.remove(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the file is left: %v", err)
+			}
+			if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, os.ErrNotExist) != (c.made && !c.used) {
+				t.Errorf("the folder: %v", err)
+			}
+		})
+	}
+}
+
 // checkLeft wants a file with the other entries and without demo, or none.
 func checkLeft(t *testing.T, path string, others []string) {
 	t.Helper()
