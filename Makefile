@@ -86,8 +86,9 @@ check: ## check format, vet, staticcheck, generated code, import rules and proto
 	@echo "check: generated code"; hack/generated.sh
 
 .PHONY: generate
-generate: ## write the generated code again
+generate: setup ## write the generated code again
 	@$(TOOL) buf generate
+	@hack/bpf.sh
 
 .PHONY: repro
 repro: image ## build the image once more, from nothing, and compare
