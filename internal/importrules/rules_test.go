@@ -25,7 +25,7 @@ var systemCalls = []string{
 	"cmd/init/...", "cmd/machined/...",
 	"internal/cni/...",
 	"internal/container/containerd/...",
-	"internal/network/rtnl/...", "internal/network/dhcp/...",
+	"internal/network/rtnl/...", "internal/network/dhcp/...", "internal/network/bpf/...",
 	"internal/storage/blockdev/...", "internal/storage/mount/...",
 	"internal/machined/boot/...", "internal/machined/supervise/...",
 	"hack/...",
@@ -38,7 +38,7 @@ func rules() []rule {
 			reason:   "cmd/init is PID 1 and the initramfs: what it links is read at each boot and stays in memory for good, and a panic in any of its goroutines is a kernel panic",
 			packages: []string{"cmd/init"},
 			ban: []string{
-				"google.golang.org/grpc/...", "google.golang.org/protobuf/...", "github.com/containerd/containerd/...",
+				"google.golang.org/grpc/...", "google.golang.org/protobuf/...", "github.com/cilium/ebpf/...", "github.com/containerd/containerd/...",
 				"go.etcd.io/...", "net/http", "internal/machined", "internal/machined/server/...", "api/...",
 			},
 			deep: true,
@@ -89,13 +89,13 @@ func rules() []rule {
 			name:     "the plan is pure",
 			reason:   "what a node should be is a function of configuration and facts; without system calls in reach it stays one",
 			packages: []string{"internal/machined/plan"},
-			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/..."},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/..."},
 		},
 		{
 			name:     "the agent starts on fakes",
 			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
 			packages: []string{"internal/machined"},
-			ban:      []string{"internal/network/rtnl/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/...", "golang.org/x/sys/..."},
+			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/...", "golang.org/x/sys/..."},
 		},
 		{
 			name:     "the server sees interfaces",
@@ -127,7 +127,7 @@ func rules() []rule {
 			reason:   "a fake can stand for the kernel only where all of it lies behind an adapter",
 			packages: []string{"internal/...", "cmd/..."},
 			except:   append(systemCalls[:len(systemCalls):len(systemCalls)], "internal/keep"),
-			ban:      []string{"golang.org/x/sys/...", "os/exec", "unsafe", "github.com/vishvananda/netlink/..."},
+			ban:      []string{"golang.org/x/sys/...", "os/exec", "unsafe", "github.com/vishvananda/netlink/...", "github.com/cilium/ebpf/..."},
 		},
 		{
 			name:     "fakes stay in tests",
