@@ -22,6 +22,8 @@ type suite struct {
 	*cluster.Cluster
 	env  env
 	node cluster.Node
+	// auditHead is the head of the audit log as testAudit saw it.
+	auditHead string
 }
 
 // TestCluster makes a cluster and runs the parts in order. A part that fails
@@ -40,8 +42,10 @@ func TestCluster(t *testing.T) {
 		{"kubernetes", testKubernetes},
 		{"certificates", testCertificates},
 		{"isolation", testIsolation},
+		{"audit", testAudit},
 		{"reboot", testReboot},
 		{"power-cut", testPowerCut},
+		{"audit-continues", testAuditContinues},
 		{"shutdown", testShutdown},
 		{"power-key", testPowerKey},
 		{"down", testDown},
