@@ -9,8 +9,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cyvive/cyvive/hack/qemu/cpio"
+	"github.com/cyvive/cyvive/hack/qemu/modules"
 	"github.com/cyvive/cyvive/hack/qemu/vmtest/wire"
 )
+
+// baseModules are loaded in every guest: the bus and the devices that the
+// runner attaches, and the image's file system.
+var baseModules = []string{"virtio_pci", "virtio_console", "virtio_blk", "virtio_rng", "erofs"}
 
 // writeInitramfs makes the archive that the guest boots from.
 func writeInitramfs(path string, o Options, plan wire.Plan) (err error) {
@@ -19,11 +25,11 @@ func writeInitramfs(path string, o Options, plan wire.Plan) (err error) {
 			err = fmt.Errorf("make initramfs: %w", err)
 		}
 	}()
-	tree, err := openModules(filepath.Join(o.ImageDir, "modules"))
+	tree, err := modules.Open(filepath.Join(o.ImageDir, "modules"))
 	if err != nil {
 		return err
 	}
-	modules, err := tree.closure(append(baseModules[:len(baseModules):len(baseModules)], o.Modules...))
+	files, err := tree.Closure(append(baseModules[:len(baseModules):len(baseModules)], o.Modules...))
 	if err != nil {
 		return err
 	}
@@ -33,41 +39,41 @@ func writeInitramfs(path string, o Options, plan wire.Plan) (err error) {
 	}
 	defer file.Close()
 	buffer := bufio.NewWriterSize(file, 1<<20)
-	a := newArchive(buffer)
-	for _, module := range modules {
+	a := cpio.New(buffer)
+	for _, module := range files {
 		name := "/modules/" + filepath.Base(module)
 		plan.Modules = append(plan.Modules, name)
-		if err := a.addFile(name, filepath.Join(tree.dir, module)); err != nil {
+		if err := a.AddFile(name, filepath.Join(tree.Dir, module)); err != nil {
 			return err
 		}
 	}
 	if err := addPayload(a, o, plan); err != nil {
 		return err
 	}
-	return errors.Join(a.close(), buffer.Flush())
+	return errors.Join(a.Close(), buffer.Flush())
 }
 
 // addPayload adds what is not the kernel's: guest program, test, data and plan.
-func addPayload(a *archive, o Options, plan wire.Plan) error {
-	if err := a.addFile("/init", o.Guest); err != nil {
+func addPayload(a *cpio.Archive, o Options, plan wire.Plan) error {
+	if err := a.AddFile("/init", o.Guest); err != nil {
 		return err
 	}
-	if err := a.addFile(wire.TestPath, o.Test); err != nil {
+	if err := a.AddFile(wire.TestPath, o.Test); err != nil {
 		return err
 	}
-	if err := a.folder(o.Dir); err != nil {
+	if err := a.Folder(o.Dir); err != nil {
 		return err
 	}
 	testdata := filepath.Join(o.Dir, "testdata")
 	if _, err := os.Stat(testdata); err == nil {
-		if err := a.addTree(testdata, testdata); err != nil {
+		if err := a.AddTree(testdata, testdata); err != nil {
 			return err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for name, source := range o.Files {
-		if err := a.addFile(name, source); err != nil {
+		if err := a.AddFile(name, source); err != nil {
 			return err
 		}
 	}
@@ -75,5 +81,5 @@ func addPayload(a *archive, o Options, plan wire.Plan) error {
 	if err != nil {
 		return err
 	}
-	return a.add(wire.PlanPath, 0o644, data)
+	return a.Add(wire.PlanPath, 0o644, data)
 }

@@ -1,4 +1,5 @@
-package vmtest
+// Package cpio writes the archives that a kernel takes as its initramfs.
+package cpio
 
 import (
 	"fmt"
@@ -10,16 +11,18 @@ import (
 	"strings"
 )
 
-// archive writes a cpio archive in the "newc" format, the one that the kernel
+// Archive writes a cpio archive in the "newc" format, the one that the kernel
 // unpacks (Documentation/driver-api/early-userspace/buffer-format.rst). Files
-// belong to root; parent folders are made as they are needed.
-type archive struct {
+// belong to root; parent folders are made as they are needed. It is for one
+// goroutine.
+type Archive struct {
 	w     io.Writer
 	inode int
 	made  map[string]bool
 }
 
-func newArchive(w io.Writer) *archive { return &archive{w: w, made: map[string]bool{"/": true}} }
+// New returns an archive that is written to w; Close ends it.
+func New(w io.Writer) *Archive { return &Archive{w: w, made: map[string]bool{"/": true}} }
 
 // File types of the mode field (inode(7)).
 const (
@@ -27,16 +30,16 @@ const (
 	typeRegular = 0o100000
 )
 
-// add writes a regular file.
-func (a *archive) add(name string, mode fs.FileMode, data []byte) error {
-	if err := a.folder(path.Dir(name)); err != nil {
+// Add writes a regular file.
+func (a *Archive) Add(name string, mode fs.FileMode, data []byte) error {
+	if err := a.Folder(path.Dir(name)); err != nil {
 		return err
 	}
 	return a.entry(name, typeRegular|int(mode.Perm()), data)
 }
 
-// addFile copies a file of the host.
-func (a *archive) addFile(name, source string) error {
+// AddFile copies a file of the host.
+func (a *Archive) AddFile(name, source string) error {
 	info, err := os.Stat(source)
 	if err != nil {
 		return err
@@ -45,12 +48,12 @@ func (a *archive) addFile(name, source string) error {
 	if err != nil {
 		return err
 	}
-	return a.add(name, info.Mode(), data)
+	return a.Add(name, info.Mode(), data)
 }
 
-// addTree copies a folder of the host with all regular files in it.
-func (a *archive) addTree(name, source string) error {
-	if err := a.folder(name); err != nil {
+// AddTree copies a folder of the host with all regular files in it.
+func (a *Archive) AddTree(name, source string) error {
+	if err := a.Folder(name); err != nil {
 		return err
 	}
 	return filepath.WalkDir(source, func(file string, entry fs.DirEntry, err error) error {
@@ -61,26 +64,26 @@ func (a *archive) addTree(name, source string) error {
 		if err != nil {
 			return err
 		}
-		return a.addFile(path.Join(name, filepath.ToSlash(relative)), file)
+		return a.AddFile(path.Join(name, filepath.ToSlash(relative)), file)
 	})
 }
 
-// folder makes a folder and its parents, each once.
-func (a *archive) folder(name string) error {
+// Folder makes a folder and its parents, each once.
+func (a *Archive) Folder(name string) error {
 	if a.made[name] {
 		return nil
 	}
-	if err := a.folder(path.Dir(name)); err != nil {
+	if err := a.Folder(path.Dir(name)); err != nil {
 		return err
 	}
 	a.made[name] = true
 	return a.entry(name, typeFolder|0o755, nil)
 }
 
-// close writes the trailer, which the kernel takes for the end.
-func (a *archive) close() error { return a.entry("/TRAILER!!!", 0, nil) }
+// Close writes the trailer, which the kernel takes for the end.
+func (a *Archive) Close() error { return a.entry("/TRAILER!!!", 0, nil) }
 
-func (a *archive) entry(name string, mode int, data []byte) error {
+func (a *Archive) entry(name string, mode int, data []byte) error {
 	a.inode++
 	name = strings.TrimPrefix(name, "/")
 	// magic, inode, mode, uid, gid, links, mtime, size, device and special

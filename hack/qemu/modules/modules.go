@@ -1,4 +1,6 @@
-package vmtest
+// Package modules finds the kernel modules that a machine's initramfs must
+// bring, in a folder /lib/modules/<release> of the host.
+package modules
 
 import (
 	"bufio"
@@ -10,21 +12,17 @@ import (
 	"strings"
 )
 
-// baseModules are loaded in every guest: the bus and the devices that the
-// runner attaches, and the image's file system. A module that is built into the
-// kernel is passed over.
-var baseModules = []string{"virtio_pci", "virtio_console", "virtio_blk", "virtio_rng", "erofs"}
-
-// moduleTree is a folder /lib/modules/<release> of the host.
-type moduleTree struct {
-	dir     string
+// Tree is a folder of modules. It is never changed, and safe for concurrent use.
+type Tree struct {
+	Dir     string              // as given to Open
 	needs   map[string][]string // file → files it needs, nearest first
 	files   map[string]string   // name → file
 	builtin map[string]bool
 }
 
-func openModules(dir string) (*moduleTree, error) {
-	t := &moduleTree{dir: dir}
+// Open reads the lists that depmod(8) and the kernel's build left in dir.
+func Open(dir string) (*Tree, error) {
+	t := &Tree{Dir: dir}
 	dep, err := os.Open(filepath.Join(dir, "modules.dep"))
 	if err != nil {
 		return nil, fmt.Errorf("read kernel modules: %w", err)
@@ -67,9 +65,10 @@ func moduleName(file string) string {
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// closure returns the files of modules and of all they need, in an order in
-// which they can be loaded.
-func (t *moduleTree) closure(names []string) ([]string, error) {
+// Closure returns the files of modules and of all they need, as paths below Dir,
+// in an order in which they can be loaded. A module that is built into the
+// kernel is passed over; one that is not there at all is an error.
+func (t *Tree) Closure(names []string) ([]string, error) {
 	var order []string
 	seen := map[string]bool{}
 	var visit func(file string)
@@ -90,7 +89,7 @@ func (t *moduleTree) closure(names []string) ([]string, error) {
 		case ok:
 			visit(file)
 		case !t.builtin[name]:
-			return nil, fmt.Errorf("find kernel module %s: it is not in %s", name, t.dir)
+			return nil, fmt.Errorf("find kernel module %s: it is not in %s", name, t.Dir)
 		}
 	}
 	return order, nil
