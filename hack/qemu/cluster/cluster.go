@@ -43,6 +43,10 @@ type Options struct {
 	APIPort, KubernetesPort uint16
 	// Detached lets the machines outlive this process.
 	Detached bool
+	// Probe, where set, is the guest program of package probe: the machines boot
+	// their kernel directly, and Probe asks them. For tests that must see, or
+	// kill, what the node hides.
+	Probe string
 	// Out receives progress for a person; nil discards it.
 	Out io.Writer
 }
@@ -182,7 +186,7 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		{HostPort: node.APIPort, GuestPort: nodeAPIPort},
 		{HostPort: node.KubernetesPort, GuestPort: kubernetesPort},
 	}}
-	return vm.Config{
+	config := vm.Config{
 		Name: c.machineName(node), Dir: dir, Arch: c.record.Arch, Accel: vm.DetectAccel(),
 		CPUs: c.options.CPUs, MemoryBytes: c.options.MemoryBytes,
 		FirmwareCode: firmware.Code, FirmwareVars: firmware.Vars,
@@ -192,5 +196,9 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		},
 		Network:  lan.Arguments(index),
 		Detached: c.options.Detached,
-	}, nil
+	}
+	if c.options.Probe == "" {
+		return config, nil
+	}
+	return config, c.addProbe(&config)
 }

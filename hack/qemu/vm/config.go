@@ -32,12 +32,24 @@ type Disk struct {
 	Serial string
 }
 
-// Port is one virtio-serial port, a byte pipe from the guest's
-// /dev/virtio-ports/Name into a file.
+// Port is one virtio-serial port, which the guest finds by its name in
+// /sys/class/virtio-ports. With a Path it is a byte pipe out of the guest into
+// that file; without, it goes both ways, by VM.Port.
 type Port struct {
 	Name string
 	// Path of the file, which is truncated; absolute.
 	Path string
+}
+
+// socket is the file of a port that goes both ways, in the machine's folder.
+func (p Port) socket() string { return p.Name + ".sock" }
+
+// chardev is QEMU's side of the port.
+func (p Port) chardev(id string) string {
+	if p.Path == "" {
+		return "socket,id=" + id + ",server=on,wait=off,path=" + p.socket()
+	}
+	return "file,id=" + id + ",path=" + escape(p.Path)
 }
 
 // Config describes a machine. It boots its first disk through UEFI unless
@@ -107,7 +119,7 @@ func (c Config) Arguments() ([]string, error) {
 	for i, port := range c.Ports {
 		id := fmt.Sprintf("port%d", i)
 		args = append(args,
-			"-chardev", "file,id="+id+",path="+escape(port.Path),
+			"-chardev", port.chardev(id),
 			"-device", "virtserialport,chardev="+id+",name="+port.Name)
 	}
 	if c.NoReboot {

@@ -79,7 +79,13 @@ func Start(ctx context.Context, c Config) (*VM, error) {
 
 // prepare removes what a dead process left and copies the UEFI variables once.
 func prepare(c Config) error {
-	for _, name := range []string{pidFile, qmpSocket} {
+	stale := []string{pidFile, qmpSocket}
+	for _, port := range c.Ports {
+		if port.Path == "" {
+			stale = append(stale, port.socket())
+		}
+	}
+	for _, name := range stale {
 		if err := os.Remove(filepath.Join(c.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

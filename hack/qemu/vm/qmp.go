@@ -33,14 +33,7 @@ type qmpMessage struct {
 
 // Monitor connects and ends the capabilities negotiation.
 func (v *VM) Monitor(ctx context.Context) (*Monitor, error) {
-	dir, err := os.Open(v.dir)
-	if err != nil {
-		return nil, fmt.Errorf("open monitor: %w", err)
-	}
-	defer dir.Close()
-	// The way through the descriptor keeps the address short (unix(7)).
-	path := filepath.Join("/proc/self/fd", fmt.Sprint(dir.Fd()), qmpSocket)
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	conn, err := v.dial(ctx, qmpSocket)
 	if err != nil {
 		return nil, fmt.Errorf("open monitor: %w", err)
 	}
@@ -50,6 +43,28 @@ func (v *VM) Monitor(ctx context.Context) (*Monitor, error) {
 		return nil, fmt.Errorf("open monitor: %w", err)
 	}
 	return m, nil
+}
+
+// Port connects to a port of the machine that goes both ways. QEMU serves one
+// connection at a time. What the guest sends while there is none is lost.
+func (v *VM) Port(ctx context.Context, name string) (net.Conn, error) {
+	conn, err := v.dial(ctx, Port{Name: name}.socket())
+	if err != nil {
+		return nil, fmt.Errorf("open port %s: %w", name, err)
+	}
+	return conn, nil
+}
+
+// dial connects to a socket in the machine's folder.
+func (v *VM) dial(ctx context.Context, socket string) (net.Conn, error) {
+	dir, err := os.Open(v.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	// The way through the descriptor keeps the address short (unix(7)).
+	path := filepath.Join("/proc/self/fd", fmt.Sprint(dir.Fd()), socket)
+	return new(net.Dialer).DialContext(ctx, "unix", path)
 }
 
 func (m *Monitor) handshake(ctx context.Context) error {

@@ -1,0 +1,40 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cyvive/cyvive/hack/qemu/probe"
+	"github.com/cyvive/cyvive/hack/qemu/vm"
+)
+
+// addProbe makes a machine boot the image's kernel with the image's command line
+// and an initramfs that has the probe, which runs first.
+func (c *Cluster) addProbe(config *vm.Config) error {
+	cmdline, err := os.ReadFile(filepath.Join(c.options.ImageDir, "cmdline"))
+	if err != nil {
+		return fmt.Errorf("read command line of the image: %w", err)
+	}
+	config.Kernel = filepath.Join(c.options.ImageDir, "vmlinuz")
+	config.Initrd = filepath.Join(config.Dir, "initramfs")
+	config.Append = strings.TrimSpace(string(cmdline)) + " rdinit=" + probe.GuestPath
+	config.Ports = append(config.Ports, vm.Port{Name: probe.PortName})
+	return probe.WriteInitramfs(config.Initrd, c.options.ImageDir, c.options.Probe)
+}
+
+// Probe connects to the probe of a running node; Options.Probe must be set. The
+// caller closes it.
+func (c *Cluster) Probe(ctx context.Context, node Node) (*probe.Client, error) {
+	machine, err := c.Machine(node)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := machine.Port(ctx, probe.PortName)
+	if err != nil {
+		return nil, err
+	}
+	return probe.NewClient(conn), nil
+}
