@@ -75,25 +75,30 @@ func TestModuleKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	key := func() string {
-		k, err := moduleKey(dir)
+	key := func(pkg string) string {
+		t.Helper()
+		k, err := moduleKey(dir, pkg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return k
 	}
 	write("go.mod", "module x")
-	first := key()
-	write("internal/y.go", "package y")
-	write("notes.txt", "text")
-	if key() != first {
-		t.Error("files that no program is built from change the key")
-	}
+	write("go.sum", "")
 	write("programs/a/main.go", "package main")
-	second := key()
+	foreign, own := key("example.org/b"), key("./programs/a")
+	write("internal/y.go", "package y")
+	write("programs/a/main_test.go", "package main")
+	if key("example.org/b") != foreign || key("./programs/a") != own {
+		t.Error("files that the program is not built from change the key")
+	}
+	write("programs/a/main.go", "package main // changed")
+	if key("./programs/a") == own || key("example.org/b") != foreign {
+		t.Error("a program's source does not change its own key and no other")
+	}
 	write("go.sum", "x")
-	if second == first || key() == second {
-		t.Error("a program's source or a checksum does not change the key")
+	if key("example.org/b") == foreign {
+		t.Error("a checksum does not change the key")
 	}
 }
 

@@ -29,8 +29,5 @@ func (b *builder) kernel(context.Context) error {
 		return err
 	}
 	b.results.kernel = dir
-	if err := b.publishDir("modules", filepath.Join(dir, "modules")); err != nil {
-		return err
-	}
 	return b.publish("vmlinuz", filepath.Join(dir, "vmlinuz"))
 }

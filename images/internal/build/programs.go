@@ -3,7 +3,6 @@ package build
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,7 +91,7 @@ func (b *builder) program(ctx context.Context, pb *programs.Builder, p programs.
 	if p.Component == "" {
 		return b.ownProgram(p, build)
 	}
-	sources, err := moduleKey(dir)
+	sources, err := moduleKey(dir, p.Package)
 	if err != nil {
 		return err
 	}
@@ -152,30 +151,29 @@ func (b *builder) addComponent(p programs.Program, version string) {
 	b.results.components = append(b.results.components, component{name, version, p.Component})
 }
 
-// moduleKey hashes what decides the programs of the module in dir: its
-// requirements with their checksums, and the Go files of its own programs.
-func moduleKey(dir string) (string, error) {
+// moduleKey hashes what decides a program of the module in dir: the module's
+// requirements with their checksums, and the Go files of the program's package
+// where that is a directory of the module.
+func moduleKey(dir, pkg string) (string, error) {
+	files := []string{"go.mod", "go.sum"}
+	if strings.HasPrefix(pkg, ".") {
+		sources, err := filepath.Glob(filepath.Join(dir, pkg, "*.go"))
+		if err != nil {
+			return "", fmt.Errorf("hash module %s: %w", dir, err)
+		}
+		for _, s := range sources { // sorted by Glob
+			if !strings.HasSuffix(s, "_test.go") {
+				files = append(files, filepath.Join(pkg, filepath.Base(s)))
+			}
+		}
+	}
 	var parts []string
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	for _, name := range files {
+		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
-			return err
+			return "", fmt.Errorf("hash module %s: %w", dir, err)
 		}
-		rel, err := filepath.Rel(dir, p)
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && rel != "." && !strings.HasPrefix(rel, "programs") {
-			return fs.SkipDir
-		}
-		if name := d.Name(); name != "go.mod" && name != "go.sum" && filepath.Ext(name) != ".go" {
-			return nil
-		}
-		b, err := os.ReadFile(p)
-		parts = append(parts, rel, string(b))
-		return err
-	})
-	if err != nil {
-		return "", fmt.Errorf("hash module %s: %w", dir, err)
+		parts = append(parts, name, string(b))
 	}
 	return step.Key(parts...), nil
 }

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -54,15 +55,28 @@ func (b *builder) zfs(ctx context.Context) error {
 	return err
 }
 
-// modules joins the kernel's modules with OpenZFS's, and indexes them all.
+// modules joins the kernel's modules with OpenZFS's, takes those of the list
+// modules.list with what they need, and indexes them.
 func (b *builder) modules(context.Context) error {
-	key := step.Key("modules-1", filepath.Base(b.results.kernel), filepath.Base(b.results.zfs))
+	text, err := os.ReadFile(filepath.Join(b.Images, "modules.list"))
+	if err != nil {
+		return err
+	}
+	names, err := kernel.ParseList(bytes.NewReader(text), b.Arch)
+	if err != nil {
+		return err
+	}
+	key := step.Key("modules-2", filepath.Base(b.results.kernel), filepath.Base(b.results.zfs), strings.Join(names, " "))
 	dir, err := b.run.Cached("modules", key, func(dir string) error {
-		set, err := kernel.Open(filepath.Join(b.results.kernel, "modules"), b.pins.Kernel)
+		all, err := kernel.Open(filepath.Join(b.results.kernel, "modules"), b.pins.Kernel)
 		if err != nil {
 			return err
 		}
-		if err := set.AddModules(b.results.zfs, "updates"); err != nil {
+		if err := all.AddModules(b.results.zfs, "updates"); err != nil {
+			return err
+		}
+		set, err := all.Subset(names...)
+		if err != nil {
 			return err
 		}
 		to := filepath.Join(dir, "modules")

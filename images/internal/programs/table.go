@@ -45,7 +45,7 @@ func Table() []Program {
 		{Name: "demo", Module: imgModule, Package: "./programs/demo", Stamps: []string{"main.version"}},
 		{Name: "coredns", Module: imgModule, Package: "./programs/coredns", Component: "github.com/coredns/coredns"},
 		{
-			Name: "containerd", Module: imgModule, Package: "github.com/containerd/containerd/v2/cmd/containerd",
+			Name: "containerd", Module: imgModule, Package: "./programs/containerd",
 			Component: "github.com/containerd/containerd/v2",
 			Stamps:    []string{"github.com/containerd/containerd/v2/version.Version"},
 		},
