@@ -30,6 +30,10 @@ setup: ## install the programs that are missing (apt-get; asks sudo where needed
 image: setup bin/nodectl ## build the node image into out/ARCH
 	@cd images && go run ./cmd/mkimage build --arch $(ARCH)
 
+.PHONY: golden
+golden: image ## write the reviewed list of the image again (images/testdata)
+	@cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 -run TestImageIsAsReviewed ./internal/build -update
+
 .PHONY: lock
 lock: setup ## move the pins of images/lock.json to the newest packages
 	@cd images && go run ./cmd/mkimage lock
@@ -53,7 +57,7 @@ cluster-down: ## remove the cluster and all that it left
 	@go run ./hack/qemu down
 
 .PHONY: test
-test: setup image check unit-test root-test vm-test ## run every test there is
+test: setup image check unit-test root-test repro-short vm-test ## run every test there is
 
 .PHONY: unit-test
 unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
@@ -69,7 +73,7 @@ root-test: ## run the tests that need root, in namespaces of their own (RUN=rege
 vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole nodes (RUN=regexp)
 	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 1 -timeout 20m $(RUNFLAG) \
 		-exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
-	cd images && REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
+	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 60m -v $(RUNFLAG) ./test/e2e
 
 .PHONY: soak
@@ -93,9 +97,11 @@ check: ## check format, vet, staticcheck, generated code, import rules and proto
 generate: ## write the generated code again
 	@$(TOOL) buf generate
 
-.PHONY: repro
-repro: image ## build the image once more, from nothing, and compare
-	@hack/repro.sh $(ARCH)
+.PHONY: repro repro-short
+repro: image ## build the image again from nothing, elsewhere and as another user, and compare
+	@hack/repro.sh $(ARCH) full
+repro-short: image ## the same with the cached results of third-party inputs
+	@hack/repro.sh $(ARCH) short
 
 .PHONY: clean
 clean: cluster-down ## remove all that was built; the cache stays

@@ -1,17 +1,55 @@
 #!/usr/bin/env bash
-# Builds the image a second time with an empty cache and compares what came out
-# with the first. Usage: repro.sh ARCH
+# Builds the image a second time and compares what came out with the first:
+# from a copy of the sources in another folder and with other file times, later,
+# with a cache of its own, and, where root runs this, as a user without any rights.
+#
+# Usage: repro.sh ARCH full|short
+#
+# full begins with nothing but the fetched packages, and takes as long as a first
+# build. short takes the results that are made of pinned inputs alone (the
+# Debian tree, OpenZFS, the third-party programs) from the cache and makes all the
+# rest again: the programs of this repository, RAM disk, root, hash tree, kernel
+# image and disk.
 set -euo pipefail
-arch=$1
+arch=$1 form=$2
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-again=$PWD/out/repro
-rm -rf "$again"
-mkdir -p "$again"
-trap 'chmod -R u+w "$again/cache" && rm -rf "$again/cache"' EXIT
-(cd images && XDG_CACHE_HOME=$again/cache go run ./cmd/mkimage build --arch "$arch" --out "$again" --bin "$again/bin")
+first=$PWD/out/$arch
+from=${XDG_CACHE_HOME:-$HOME/.cache}/cyvive
+kept="tree kernel zfs coredns containerd containerd-shim-runc-v2 runc etcd kubernetes kubectl"
+
+# Not below the repository: the path of the sources must not matter.
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/cyvive-repro-XXXXXX")
+trap 'chmod -R u+w "$work" && rm -rf "$work"' EXIT
+chmod 755 "$work"
+mkdir -p "$work/elsewhere/src" "$work/cache/cyvive/step" "$work/modules" "$work/out"
+git ls-files -z --cached --others --exclude-standard | tar -c --null -T - --ignore-failed-read 2>/dev/null | tar -x -C "$work/elsewhere/src"
+find "$work/elsewhere/src" -exec touch -h -d '2001-02-03 04:05:06 UTC' {} +
+cp -a --reflink=auto "$from/deb" "$work/cache/cyvive/deb"
+if [ "$form" = short ]; then
+  for step in $kept; do
+    cp -a --reflink=auto "$from/step/$step" "$work/cache/cyvive/step/"
+  done
+fi
+
+# The second build. Its module cache is the first one's, mounted where another
+# user can read it; the mount is seen by this build alone.
+build='cd "$1/elsewhere/src/images" && exec env HOME="$1" XDG_CACHE_HOME="$1/cache" GOCACHE="$1/gocache" GOMODCACHE="$1/modules" TMPDIR="$1/tmp" \
+  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin"'
+modules=$(go env GOMODCACHE)
+mkdir "$work/tmp"
+if [ "$(id -u)" = 0 ]; then
+  chown -R 65534:65534 "$work"
+  echo "repro: the second build is by user 65534 in $work"
+  unshare -m bash -c 'mount --bind "$1" "$2/modules" && exec setpriv --reuid=65534 --regid=65534 --clear-groups bash -c "$3" build "$2" "$4"' \
+    repro "$modules" "$work" "$build" "$arch"
+else
+  rmdir "$work/modules" && ln -s "$modules" "$work/modules"
+  bash -c "$build" build "$work" "$arch"
+fi
+
 status=0
-for file in vmlinuz initramfs.zst root.erofs root.verity roothash cmdline cyvive.efi disk.raw release.json; do
-  if cmp "out/$arch/$file" "$again/$arch/$file"; then
+for file in vmlinuz initramfs.zst root.erofs root.verity roothash cmdline cyvive.efi disk.raw release.json sbom.spdx.json; do
+  if cmp "$first/$file" "$work/out/$arch/$file"; then
     echo "same: $file"
   else
     status=1

@@ -16,6 +16,7 @@ import (
 	"github.com/cyvive/cyvive/images/internal/mirror"
 	"github.com/cyvive/cyvive/images/internal/sandbox"
 	"github.com/cyvive/cyvive/images/internal/step"
+	"github.com/cyvive/cyvive/images/internal/tree"
 )
 
 // Options say what to build.
@@ -56,12 +57,15 @@ type results struct {
 	modules    string            // directory: what goes to /usr/lib/modules/<release>
 	programs   map[string]string // file of each program by its name
 	components []component       // what release.json lists
+	packages   []lock.Package    // those of Debian of which something is in the image
+	sbom       []byte            // sbom.spdx.json
 	userland   string            // archive of the C programs
 	bundle     string            // directory: <program>.tar
 	initramfs  string
-	root       string // root.erofs
-	verity     string // root.verity
-	rootHash   string // 64 hex digits
+	layout     *tree.Tree // what is in the root
+	root       string     // root.erofs
+	verity     string     // root.verity
+	rootHash   string     // 64 hex digits
 	uki        []byte
 }
 
@@ -102,10 +106,12 @@ func (b *builder) steps() []namedStep {
 		{"programs", b.programs},
 		{"initramfs", b.initramfs},
 		{"bundle", b.bundle},
+		{"sbom", b.sbom},
 		{"root", b.root},
 		{"verity", b.verity},
 		{"uki", b.uki},
 		{"disk", b.disk},
+		{"report", b.report},
 	}
 }
 

@@ -25,7 +25,7 @@ func (b *builder) imageName(program string) string { return registry + program +
 
 // bundle makes the archives of the bundled container images.
 func (b *builder) bundle(context.Context) error {
-	parts := []string{"bundle-1", b.version, b.Arch, b.epoch().String()}
+	parts := []string{"bundle-2", b.version, b.Arch, b.epoch().String()}
 	for _, name := range bundled {
 		sum, err := hashFile(b.results.programs[name])
 		if err != nil {

@@ -1,40 +1,127 @@
 package build
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"io"
 	"os"
 	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/cyvive/cyvive/images/internal/erofs"
 )
 
-// listed is one line of root.list.
-type listed struct {
-	kind, mode, uid, gid, size, path, target, content string
+var update = flag.Bool("update", false, "write the reviewed list of the image again")
+
+// kept are files of the image whose content tests look at.
+var kept = []string{cyviveDir + "/sbom.spdx.json", cyviveDir + "/release.json"}
+
+// built is what was read from the image.
+type built struct {
+	entries []erofs.Entry
+	files   map[string][]byte // of kept
 }
 
-// image reads the list of the built image. Where REQUIRE_IMAGE=1 an image was
-// promised, and its absence is a failure.
-func image(t *testing.T) []listed {
-	t.Helper()
-	b, err := os.ReadFile("../../../out/amd64/root.list")
+// readImage reads the built image back, once for all tests.
+var readImage = sync.OnceValues(func() (built, error) {
+	const outDir, images = "../../../out", "../.."
+	root, err := filepath.Abs(filepath.Join(outDir, arch(), "root.erofs"))
 	if err != nil {
-		if os.Getenv("REQUIRE_IMAGE") == "1" {
-			t.Fatalf("an image was promised: %v", err)
+		return built{}, err
+	}
+	if _, err := os.Stat(root); err != nil {
+		return built{}, err
+	}
+	b, err := newBuilder(Options{Arch: arch(), Out: outDir, Images: images, Progress: io.Discard})
+	if err != nil {
+		return built{}, err
+	}
+	ctx := context.Background()
+	if err := errors.Join(b.fetch(ctx), b.tree(ctx)); err != nil {
+		return built{}, err
+	}
+	dir, err := os.MkdirTemp("", "image-")
+	if err != nil {
+		return built{}, err
+	}
+	defer os.RemoveAll(dir)
+	out := built{files: map[string][]byte{}}
+	if out.entries, err = erofs.Read(ctx, b.results.tree, root, dir); err != nil {
+		return built{}, err
+	}
+	for _, name := range kept {
+		if out.files[name], err = os.ReadFile(filepath.Join(dir, "root", name)); err != nil {
+			return built{}, err
 		}
+	}
+	return out, nil
+})
+
+func arch() string { return cmp.Or(os.Getenv("ARCH"), runtime.GOARCH) }
+
+// image returns the entries of the built root.erofs.
+func image(t *testing.T) []erofs.Entry {
+	t.Helper()
+	return builtImage(t).entries
+}
+
+// builtImage returns what is in the built root.erofs. Where REQUIRE_IMAGE=1 an
+// image was promised, and its absence is a failure.
+func builtImage(t *testing.T) built {
+	t.Helper()
+	im, err := readImage()
+	switch {
+	case errors.Is(err, os.ErrNotExist) && os.Getenv("REQUIRE_IMAGE") != "1":
 		t.Skipf("no image was built: %v", err)
+	case err != nil:
+		t.Fatalf("read the image: %v", err)
+	case len(im.entries) < 100:
+		t.Fatalf("the image has only %d entries", len(im.entries))
 	}
-	var out []listed
-	for line := range strings.Lines(string(b)) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(f) != 8 {
-			t.Fatalf("root.list: %q has %d fields, want 8", line, len(f))
+	return im
+}
+
+// pinned reports whether the content of a file is decided by the lock file alone.
+func pinned(e erofs.Entry) bool {
+	switch name := path.Base(e.Path); {
+	case strings.Contains(e.Path, "/lib/modules/"), strings.Contains(name, ".so."), name == "mke2fs.conf":
+		return true
+	default:
+		return slices.ContainsFunc(cPrograms, func(p string) bool { return path.Base(p) == name }) || name == "mkfs.ext4"
+	}
+}
+
+// TestImageIsAsReviewed compares the image with its reviewed list; "make golden"
+// writes that again, for its difference to be read.
+func TestImageIsAsReviewed(t *testing.T) {
+	entries := image(t)
+	name := filepath.Join("../../testdata", "root."+arch()+".list")
+	if *update {
+		g := erofs.NewGolden(entries, func(e erofs.Entry) bool { return !pinned(e) })
+		if err := os.WriteFile(name, []byte(g.String()), 0o644); err != nil {
+			t.Fatal(err)
 		}
-		out = append(out, listed{f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]})
 	}
-	if len(out) < 100 {
-		t.Fatalf("root.list has only %d lines", len(out))
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	defer f.Close()
+	g, err := erofs.ReadGolden(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := g.Compare(entries); len(diff) > 0 {
+		t.Errorf("the image differs from %s in %d lines; if that is meant, run make golden and review it:\n%s",
+			name, len(diff), strings.Join(diff[:min(len(diff), 40)], "\n"))
+	}
 }
 
 // banned are names of programs by which somebody could log in, run commands,
@@ -53,15 +140,15 @@ var banned = map[string]string{
 
 func TestImageHoldsNoWayIn(t *testing.T) {
 	for _, f := range image(t) {
-		name := path.Base(f.path)
+		name := path.Base(f.Path)
 		stem := strings.TrimRight(name, "0123456789.")
 		for _, n := range []string{name, stem} {
-			if what, ok := banned[n]; ok && f.kind != "dir" {
-				t.Errorf("%s is in the image: %s", f.path, what)
+			if what, ok := banned[n]; ok && f.Kind != "d" {
+				t.Errorf("%s is in the image: %s", f.Path, what)
 			}
 		}
-		if f.content == "script" {
-			t.Errorf("%s is a script", f.path)
+		if f.Content == "script" {
+			t.Errorf("%s is a script", f.Path)
 		}
 	}
 }
@@ -77,47 +164,50 @@ var expected = map[string]bool{
 
 func TestImageHoldsOnlyKnownPrograms(t *testing.T) {
 	for _, f := range image(t) {
-		name := path.Base(f.path)
+		name := path.Base(f.Path)
 		switch {
-		case f.content != "elf", strings.HasSuffix(name, ".ko"), strings.Contains(name, ".so"):
+		case f.Content != "elf", strings.HasSuffix(name, ".ko"), strings.Contains(name, ".so"):
 		case !expected[name]:
-			t.Errorf("%s is a program that nobody expects", f.path)
+			t.Errorf("%s is a program that nobody expects", f.Path)
 		}
 	}
 }
 
 func TestImageBelongsToRoot(t *testing.T) {
 	for _, f := range image(t) {
-		if f.uid != "0" || f.gid != "0" {
-			t.Errorf("%s belongs to %s:%s", f.path, f.uid, f.gid)
+		if f.UID != 0 || f.GID != 0 {
+			t.Errorf("%s belongs to %d:%d", f.Path, f.UID, f.GID)
 		}
-		if f.kind != "symlink" && strings.ContainsAny(f.mode[len(f.mode)-1:], "2367") {
-			t.Errorf("%s has mode %s: anybody may write it", f.path, f.mode)
+		if f.Kind != "l" && f.Mode&0o002 != 0 {
+			t.Errorf("%s has mode %o: anybody may write it", f.Path, f.Mode)
 		}
-		if len(f.mode) != 4 || f.mode[0] != '0' {
-			t.Errorf("%s has mode %s: set-user-ID and the like are not for this image", f.path, f.mode)
+		if f.Mode&^0o777 != 0 {
+			t.Errorf("%s has mode %o: set-user-ID and the like are not for this image", f.Path, f.Mode)
+		}
+		if !strings.Contains("fdl", f.Kind) {
+			t.Errorf("%s is of kind %s: neither file, directory nor link", f.Path, f.Kind)
 		}
 	}
 }
 
 func TestImageLayout(t *testing.T) {
-	at := map[string]listed{}
+	at := map[string]erofs.Entry{}
 	for _, f := range image(t) {
-		at[f.path] = f
+		at[f.Path] = f
 	}
 	plane, rootfs := planeDir, rootfsDir
 	for name, kind := range map[string]string{
-		"/dev": "dir", "/proc": "dir", "/sys": "dir", "/run": "dir", "/tmp": "dir", "/var": "dir", "/state": "dir",
-		"/usr/bin/init": "file", "/usr/bin/machined": "file", "/usr/bin/mkfs.ext4": "link", "/sbin": "symlink",
-		"/etc/os-release": "symlink", "/etc/resolv.conf": "symlink", "/etc/machine-id": "symlink", "/etc/mke2fs.conf": "file",
-		rootfs + "/etcd/usr/bin/etcd": "file", rootfs + "/etcd/var/lib/etcd": "dir", rootfs + "/etcd/secrets": "dir",
-		rootfs + "/kubernetes/usr/bin/kube-apiserver": "file", rootfs + "/kubernetes/usr/bin/kube-scheduler": "link",
-		plane + "/usr/bin/kubelet": "link", plane + "/opt/cni/bin/cyvive": "link", plane + "/etc/kubernetes": "dir",
-		plane + "/etc/cni/net.d": "dir", plane + "/usr/bin/mount": "file", plane + "/usr/lib/modules": "dir",
-		"/usr/lib/cyvive/images/pause.tar": "file", "/usr/lib/cyvive/release.json": "file",
+		"/dev": "d", "/proc": "d", "/sys": "d", "/run": "d", "/tmp": "d", "/var": "d", "/state": "d",
+		"/usr/bin/init": "f", "/usr/bin/machined": "f", "/usr/bin/mkfs.ext4": "f", "/sbin": "l",
+		"/etc/os-release": "l", "/etc/resolv.conf": "l", "/etc/machine-id": "l", "/etc/mke2fs.conf": "f",
+		rootfs + "/etcd/usr/bin/etcd": "f", rootfs + "/etcd/var/lib/etcd": "d", rootfs + "/etcd/secrets": "d",
+		rootfs + "/kubernetes/usr/bin/kube-apiserver": "f", rootfs + "/kubernetes/usr/bin/kube-scheduler": "f",
+		plane + "/usr/bin/kubelet": "f", plane + "/opt/cni/bin/cyvive": "f", plane + "/etc/kubernetes": "d",
+		plane + "/etc/cni/net.d": "d", plane + "/usr/bin/mount": "f", plane + "/usr/lib/modules": "d",
+		"/usr/lib/cyvive/images/pause.tar": "f", "/usr/lib/cyvive/release.json": "f",
 	} {
-		if got := at[name].kind; got != kind {
-			t.Errorf("%s is %q, want a %s", name, got, kind)
+		if got := at[name].Kind; got != kind {
+			t.Errorf("%s is %q, want %s", name, got, kind)
 		}
 	}
 	if _, ok := at["/etc/hostname"]; ok {

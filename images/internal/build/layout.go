@@ -167,6 +167,7 @@ func (b *builder) addBundle(t *tree.Tree) error {
 		return err
 	}
 	t.Write(cyviveDir+"/release.json", 0o644, r)
+	t.Write(cyviveDir+"/sbom.spdx.json", 0o644, b.results.sbom)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -71,8 +72,8 @@ func (b *builder) program(ctx context.Context, pb *programs.Builder, p programs.
 			return err
 		}
 		version = v
-		b.addComponent(p, v)
 	}
+	b.addComponent(p, version)
 	build := func(out string) error {
 		if p.Cgo { // the tree has no network: fetch the modules first
 			get := exec.CommandContext(ctx, "go", "list", "-deps", "-tags", p.Tags, p.Package)
@@ -144,11 +145,10 @@ func (b *builder) installHost(name, file string) error {
 }
 
 func (b *builder) addComponent(p programs.Program, version string) {
-	name := p.Name
-	if p.Host || name == "containerd-shim-runc-v2" {
-		return // part of a component that is listed
+	if p.Host {
+		return // not in the image
 	}
-	b.results.components = append(b.results.components, component{name, version, p.Component})
+	b.results.components = append(b.results.components, component{p.Name, version, cmp.Or(p.Component, "this repository")})
 }
 
 // moduleKey hashes what decides a program of the module in dir: the module's

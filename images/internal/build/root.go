@@ -19,19 +19,23 @@ import (
 // blockBytes is the block size of EROFS and dm-verity.
 const blockBytes = 4096
 
-// clusterBytes is the most that EROFS compresses as one unit. Larger packs
-// better, and makes a random read decompress more.
+// clusterBytes is the most that EROFS compresses as one unit. Twice of it saves less
+// than one per cent, and a random read decompresses twice as much.
 const clusterBytes = 65536
 
-// erofsArgs are the options of mkfs.erofs, besides identity and time.
-var erofsArgs = []string{"-zzstd,level=3", fmt.Sprintf("-C%d", clusterBytes), "-x-1", "--quiet"}
+// erofsArgs are the options of mkfs.erofs, besides identity and time. Of zstd's
+// levels 9 has nearly all there is to gain: level 3 made 116.4 MB of a root in 15 s
+// of processor time, 9 made 109.3 MB in 82 s, 12 made 108.8 MB in 254 s. Reading all
+// back took the same time.
+var erofsArgs = []string{"-zzstd,level=9", fmt.Sprintf("-C%d", clusterBytes), "-x-1", "--quiet"}
 
-// root makes the EROFS root and root.list, the list of what is in it.
+// root makes the EROFS root.
 func (b *builder) root(ctx context.Context) error {
 	t, err := b.layout()
 	if err != nil {
 		return err
 	}
+	b.results.layout = t
 	var list bytes.Buffer
 	if err := t.WriteList(&list); err != nil {
 		return err
@@ -40,20 +44,14 @@ func (b *builder) root(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key := step.Key("root-2", list.String(), content, strings.Join(erofsArgs, " "), b.epoch().String(), filepath.Base(b.results.tree.Dir))
+	key := step.Key("root-4", list.String(), content, strings.Join(erofsArgs, " "), b.epoch().String(), filepath.Base(b.results.tree.Dir))
 	dir, err := b.run.Cached("root", key, func(dir string) error {
-		if err := os.WriteFile(filepath.Join(dir, "root.list"), list.Bytes(), 0o644); err != nil {
-			return err
-		}
 		return b.makeErofs(ctx, t, key, dir)
 	})
 	if err != nil {
 		return err
 	}
 	b.results.root = filepath.Join(dir, "root.erofs")
-	if err := b.publish("root.list", filepath.Join(dir, "root.list")); err != nil {
-		return err
-	}
 	if r := t.Get(cyviveDir + "/release.json"); r != nil {
 		if err := b.write("release.json", func(f *os.File) error { _, err := f.Write(r.Data); return err }); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cyvive/cyvive/images/internal/lock"
@@ -39,11 +40,19 @@ func (b *builder) userland(context.Context) error {
 			packages, sums = append(packages, p), append(sums, p.SHA256)
 		}
 	}
-	key := step.Key("userland-1", b.Arch, strings.Join(cPrograms, " "), strings.Join(sums, " "))
+	key := step.Key("userland-2", b.Arch, strings.Join(cPrograms, " "), strings.Join(sums, " "))
 	dir, err := b.run.Cached("userland", key, func(dir string) error {
 		from, to := tree.New(), tree.New()
+		owner := map[string]string{} // path → package
 		for _, p := range packages {
-			if err := from.AddDeb(b.cache.Deb(p.SHA256), b.imageFile); err != nil {
+			err := from.AddDeb(b.cache.Deb(p.SHA256), func(name string) bool {
+				keep := b.imageFile(name)
+				if keep {
+					owner[name] = p.Name
+				}
+				return keep
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -54,6 +63,9 @@ func (b *builder) userland(context.Context) error {
 			if e := from.Get(name); e.Kind == tree.File && (strings.HasPrefix(name, bootDir) || name == "/etc/mke2fs.conf") {
 				to.Put(name, e)
 			}
+		}
+		if err := writeOwners(filepath.Join(dir, "packages"), to, owner); err != nil {
+			return err
 		}
 		f, err := os.Create(filepath.Join(dir, "userland.tar"))
 		if err != nil {
@@ -66,7 +78,7 @@ func (b *builder) userland(context.Context) error {
 		return err
 	}
 	b.results.userland = filepath.Join(dir, "userland.tar")
-	return b.cComponents()
+	return b.cComponents(filepath.Join(dir, "packages"))
 }
 
 // imagePackage reports whether files of the package may go into the image.
@@ -90,13 +102,36 @@ func (b *builder) imageFile(name string) bool {
 	return false
 }
 
-func (b *builder) cComponents() error {
-	for _, name := range []string{"linux-image-" + b.pins.Kernel, "systemd-boot-efi", "e2fsprogs", "mount", "zfsutils-linux", "libc6"} {
+// writeOwners writes the names of the packages that the files of t are from.
+func writeOwners(file string, t *tree.Tree, owner map[string]string) error {
+	var names []string
+	for _, name := range t.Paths() {
+		if t.Get(name).Kind == tree.Dir {
+			continue
+		}
+		if owner[name] == "" {
+			return fmt.Errorf("find the package of %s: none has it", name)
+		}
+		names = append(names, owner[name])
+	}
+	slices.Sort(names)
+	return os.WriteFile(file, []byte(strings.Join(slices.Compact(names), "\n")), 0o644)
+}
+
+// cComponents lists the Debian packages of which something is in the image: the
+// kernel, and those that owners names.
+func (b *builder) cComponents(owners string) error {
+	text, err := os.ReadFile(owners)
+	if err != nil {
+		return err
+	}
+	for _, name := range append([]string{"linux-image-" + b.pins.Kernel}, strings.Fields(string(text))...) {
 		p, err := b.pins.Find(name)
 		if err != nil {
 			return err
 		}
 		b.results.components = append(b.results.components, component{name, p.Version, p.Path})
+		b.results.packages = append(b.results.packages, p)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func (t *Tree) WriteTar(w io.Writer, at time.Time) error {
 	for _, links := range []bool{false, true} {
 		for _, name := range t.Paths() {
 			e := t.entries[name]
-			if name == "/" || (e.Kind == Link) != links {
+			if (e.Kind == Link) != links {
 				continue
 			}
 			if err := writeTarEntry(out, name, e, at); err != nil {
@@ -36,7 +36,10 @@ func writeTarEntry(out *tar.Writer, name string, e *Entry, at time.Time) error {
 	}
 	switch e.Kind {
 	case Dir:
-		h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
+		h.Typeflag, h.Name = tar.TypeDir, "./"+h.Name
+		if name != "/" {
+			h.Name = strings.TrimPrefix(name, "/") + "/"
+		}
 	case Symlink:
 		h.Typeflag, h.Linkname = tar.TypeSymlink, e.Target
 	case Link:
