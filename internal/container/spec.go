@@ -40,8 +40,7 @@ type Spec struct {
 	Hostname string
 	// Plane makes this the workload plane: besides its own PID, mount and IPC
 	// namespaces it gets its own UTS and cgroup namespace, shared mount
-	// propagation, the plane's device table, and no seccomp filter (what runs
-	// in it makes its own).
+	// propagation, and the walls of package confine in place of Capabilities.
 	Plane bool
 	// StopSignal is the name of the signal that ends it; empty is SIGTERM.
 	StopSignal string

@@ -31,15 +31,15 @@ func TestOCISpecsAreAsRecorded(t *testing.T) {
 	}
 	plane := base
 	plane.Name, plane.Plane, plane.UID, plane.GID = "plane", true, 0, 0
-	plane.Capabilities = []string{"CAP_CHOWN", "CAP_SYS_ADMIN"}
 	for _, spec := range []container.Spec{base, plane} {
 		t.Run(spec.Name, func(t *testing.T) {
 			got := ociSpec(spec, "system")
-			// The list of system calls is containerd's; that there is one, is ours.
-			if (got.Linux.Seccomp != nil) == spec.Plane {
-				t.Errorf("seccomp filter: got %t", got.Linux.Seccomp != nil)
+			if got.Linux.Seccomp == nil {
+				t.Error("there is no seccomp filter")
 			}
-			got.Linux.Seccomp = nil
+			if !spec.Plane { // the list is containerd's; that there is one, is ours
+				got.Linux.Seccomp = nil
+			}
 			text, err := json.MarshalIndent(got, "", "  ")
 			if err != nil {
 				t.Fatal(err)

@@ -1,31 +1,16 @@
 package containerd
 
 import (
-	"io/fs"
+	"runtime"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/cyvive/cyvive/internal/confine"
 )
 
-// planeDevices are the device nodes of the workload plane beyond those that runc
-// gives every container (null, zero, full, random, urandom, tty, ptmx, pts,
-// console): kernel messages for kubelet's out-of-memory watcher, FUSE and TUN for
-// pods that bring file systems and tunnels. Numbers: the kernel's
-// Documentation/admin-guide/devices.txt. No block device is here, and the rule
-// of the plane's cgroup holds for every cgroup below it, so no pod, however
-// privileged, can open one.
-var planeDevices = [...]struct {
-	path         string
-	major, minor int64
-	access       string
-	mode         fs.FileMode
-}{
-	{"/dev/kmsg", 1, 11, "r", 0o600},
-	{"/dev/fuse", 10, 229, "rw", 0o666},
-	{"/dev/net/tun", 10, 200, "rw", 0o666},
-}
-
 // planeIsolation makes spec the workload plane: a host of its own for all that
-// runs in it, save the network, which is the node's.
+// runs in it, save the network, which is the node's. What it
+// may never do is in package confine.
 func planeIsolation(spec *specs.Spec) {
 	spec.Linux.Namespaces = isolate(specs.PIDNamespace, specs.MountNamespace, specs.IPCNamespace,
 		specs.UTSNamespace, specs.CgroupNamespace)
@@ -43,13 +28,15 @@ func planeIsolation(spec *specs.Spec) {
 		{Source: "cgroup", Destination: "/sys/fs/cgroup", Type: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "rw"}},
 		{Source: "bpf", Destination: "/sys/fs/bpf", Type: "bpf", Options: []string{"nosuid", "noexec", "nodev", "mode=0700"}},
 	}
-	for _, d := range planeDevices {
-		major, minor, mode, root := d.major, d.minor, d.mode, uint32(0)
+	spec.Process.Capabilities = capabilities(confine.Capabilities())
+	spec.Linux.Seccomp = confine.Seccomp(runtime.GOARCH)
+	for _, d := range confine.Devices() {
+		major, minor, mode, root := d.Major, d.Minor, d.Mode, uint32(0)
 		spec.Linux.Devices = append(spec.Linux.Devices, specs.LinuxDevice{
-			Path: d.path, Type: "c", Major: major, Minor: minor, FileMode: &mode, UID: &root, GID: &root,
+			Path: d.Path, Type: "c", Major: major, Minor: minor, FileMode: &mode, UID: &root, GID: &root,
 		})
 		spec.Linux.Resources.Devices = append(spec.Linux.Resources.Devices, specs.LinuxDeviceCgroup{
-			Allow: true, Type: "c", Major: &major, Minor: &minor, Access: d.access + "m",
+			Allow: true, Type: "c", Major: &major, Minor: &minor, Access: d.Access + "m",
 		})
 	}
 }

@@ -1,0 +1,261 @@
+package lsm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+)
+
+// attempt is one thing that a process tries; confined is what it gets outside of
+// the node's own cgroups, free what it gets in one: the control, without which
+// a broken attempt would count as a defence.
+type attempt struct {
+	name           string
+	do             func() error
+	confined, free error
+}
+
+func attempts() []attempt {
+	return []attempt{
+		{"debugfs", mountNew("debugfs"), unix.EPERM, nil},
+		{"tracefs", mountNew("tracefs"), unix.EPERM, nil},
+		{"securityfs", mountNew("securityfs"), unix.EPERM, nil},
+		{"pstore", mountNew("pstore"), unix.EPERM, nil},
+		{"tmpfs", mountNew("tmpfs"), nil, nil},
+		{"debugfs by fsopen", fsopen("debugfs"), unix.EPERM, nil},
+		{"read-only root for everybody", func() error { return unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_RDONLY, "") }, unix.EPERM, nil},
+		{"block device", open("/dev/vda", unix.O_RDONLY), unix.EPERM, nil},
+		{"sysrq", open("/proc/sysrq-trigger", unix.O_WRONLY), unix.EPERM, nil},
+		{"interrupts", open("/proc/irq/default_smp_affinity", unix.O_WRONLY), unix.EPERM, nil},
+		{"core pattern", open("/proc/sys/kernel/core_pattern", unix.O_WRONLY), unix.EPERM, nil},
+		{"module helper", open("/proc/sys/kernel/modprobe", unix.O_WRONLY), unix.EPERM, nil},
+		{"user namespaces", open("/proc/sys/user/max_user_namespaces", unix.O_WRONLY), unix.EPERM, nil},
+		{"memory settings", open("/proc/sys/vm/drop_caches", unix.O_WRONLY), unix.EPERM, nil},
+		{"compiler of eBPF", open("/proc/sys/net/core/bpf_jit_enable", unix.O_WRONLY), unix.EPERM, nil},
+		{"power", open("/sys/power/pm_async", unix.O_WRONLY), unix.EPERM, nil},
+		{"settings read", open("/proc/sys/kernel/core_pattern", unix.O_RDONLY), nil, nil},
+		{"network of the namespace", open("/proc/sys/net/ipv4/ip_forward", unix.O_WRONLY), nil, nil},
+		{"shared memory of the namespace", open("/proc/sys/kernel/shmmax", unix.O_WRONLY), nil, nil},
+		{"messages of the namespace", open("/proc/sys/kernel/msgmax", unix.O_WRONLY), nil, nil},
+		{"semaphores of the namespace", open("/proc/sys/kernel/sem", unix.O_WRONLY), nil, nil},
+		{"host name of the namespace", open("/proc/sys/kernel/hostname", unix.O_WRONLY), nil, nil},
+		{"queues of the namespace", open("/proc/sys/fs/mqueue/msg_max", unix.O_WRONLY), nil, nil},
+		{"own OOM score", open("/proc/self/oom_score_adj", unix.O_WRONLY), nil, nil},
+		{"own thread's name", open(fmt.Sprintf("/proc/self/task/%d/comm", os.Getpid()), unix.O_WRONLY), nil, nil},
+		{"kprobe program", loadProgram(ebpf.Kprobe), unix.EPERM, nil},
+		{"tracepoint program", loadProgram(ebpf.TracePoint), unix.EPERM, nil},
+		{"raw tracepoint program", loadProgram(ebpf.RawTracepoint), unix.EPERM, nil},
+		{"perf event program", loadProgram(ebpf.PerfEvent), unix.EPERM, nil},
+		{"traffic program", loadProgram(ebpf.SchedCLS), nil, nil},
+		{"cgroup program", loadProgram(ebpf.CGroupDevice), nil, nil},
+		{"program by number", byNumber, unix.EPERM, nil},
+	}
+}
+
+func open(name string, flags int) func() error {
+	return func() error {
+		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Close(fd)
+		}
+		return err
+	}
+}
+
+func mountNew(kind string) func() error {
+	return func() error {
+		dir, err := os.MkdirTemp("", "")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(dir)
+		if err := unix.Mount(kind, dir, kind, 0, ""); err != nil {
+			return err
+		}
+		return unix.Unmount(dir, 0)
+	}
+}
+
+func fsopen(kind string) func() error {
+	return func() error {
+		fd, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.FsconfigCreate(fd)
+	}
+}
+
+func loadProgram(kind ebpf.ProgramType) func() error {
+	return func() error {
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Type: kind, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		})
+		if err != nil {
+			return err
+		}
+		return p.Close()
+	}
+}
+
+// byNumber opens the first program that there is: one of the guards.
+func byNumber() error {
+	id, err := ebpf.ProgramGetNextID(0)
+	if err != nil {
+		return err
+	}
+	p, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+// finit inserts the first module file below dir whose name begins with name.
+func finit(dir, name string) error {
+	file := ""
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if strings.HasPrefix(filepath.Base(path), name) {
+			file = path
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return insert(file)
+}
+
+func insert(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	flags := 0
+	if !strings.HasSuffix(file, ".ko") {
+		flags = unix.MODULE_INIT_COMPRESSED_FILE
+	}
+	err = unix.FinitModule(int(f.Fd()), "", flags)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+// needVM keeps what changes the kernel's state inside a virtual machine.
+func needVM(t *testing.T) {
+	t.Helper()
+	if os.Getenv("CYVIVE_VM") == "1" {
+		return
+	}
+	if os.Getenv("REQUIRE_VM") == "1" {
+		t.Fatal("REQUIRE_VM=1, but the test does not run in a virtual machine")
+	}
+	t.Skip("needs a virtual machine of its own (make vm-test)")
+}
+
+// prepare mounts what a node has, and makes its cgroups.
+func prepare(t *testing.T) Paths {
+	t.Helper()
+	for _, m := range []struct{ kind, dir string }{
+		{"cgroup2", "/sys/fs/cgroup"}, {"bpf", "/sys/fs/bpf"}, {"securityfs", "/sys/kernel/security"},
+	} {
+		if err := unix.Mount(m.kind, m.dir, m.kind, 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
+			t.Fatalf("mount %s: %v", m.kind, err)
+		}
+	}
+	p := Node()
+	p.Root = "/usr" // in the test's machine, only this is of the node's image
+	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod") {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+func TestVMEnforce(t *testing.T) {
+	needVM(t)
+	p := prepare(t)
+	for range 2 { // the second time adopts what is pinned
+		if err := Enforce(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, "/sys/fs/cgroup/system", "free")
+	run(t, "/sys/fs/cgroup/workload/pod", "confined")
+	run(t, "/sys/fs/cgroup/workload", "confined")
+	code(t)
+}
+
+// code holds for the node itself: what comes into the kernel is of the root.
+func code(t *testing.T) {
+	if err := finit("/usr/lib/modules", "veth.ko"); err != nil {
+		t.Errorf("module of the root: %v", err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.ko.xz")
+	matches, err := filepath.Glob("/usr/lib/modules/*/kernel/drivers/net/dummy.ko*")
+	if err != nil || len(matches) != 1 {
+		t.Fatalf("the root has no module dummy: %v, %v", matches, err)
+	}
+	raw, err := os.ReadFile(matches[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copied, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := insert(copied); !errors.Is(err, unix.EPERM) {
+		t.Errorf("the same module from elsewhere: %v, want EPERM", err)
+	}
+	if err := unix.InitModule(make([]byte, 4096), ""); !errors.Is(err, unix.EPERM) {
+		t.Errorf("module from memory: %v, want EPERM", err)
+	}
+	if err := insert(matches[0]); err != nil {
+		t.Errorf("and from the root: %v", err)
+	}
+}
+
+// run plays the attempts in a child that is born in the cgroup.
+func run(t *testing.T, cgroup, as string) {
+	t.Helper()
+	fd, err := unix.Open(cgroup, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestChildAttempts$", "-test.v")
+	cmd.Env = append(os.Environ(), "CYVIVE_TEST_CHILD="+as)
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s, in %s: %v\n%s", as, cgroup, err, out)
+	}
+}
+
+// TestChildAttempts is the child of TestVMEnforce.
+func TestChildAttempts(t *testing.T) {
+	as := os.Getenv("CYVIVE_TEST_CHILD")
+	if as == "" {
+		return
+	}
+	for _, a := range attempts() {
+		want := a.free
+		if as == "confined" {
+			want = a.confined
+		}
+		if err := a.do(); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", a.name, err, want)
+		}
+	}
+}
