@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cyvive/cyvive/internal/confine/lsm"
 	"github.com/cyvive/cyvive/internal/container/containerd"
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -81,7 +82,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 			System: runtimes[0], Kubelet: runtimes[1], Images: runtimes[2], Layout: kube.NodeLayout(),
 		}),
 		Timeline: fileTimeline{}, Init: init,
-		System: runtimes[0], Plane: runtimes[1], Pods: runtimes[2],
+		Confine: func() error { return lsm.Enforce(lsm.Node()) },
+		System:  runtimes[0], Plane: runtimes[1], Pods: runtimes[2],
 		Programs: func() ([]server.Service, error) {
 			return workload.List("/proc", workload.Programs("/sys/fs/cgroup/workload"), boot.StartedAt)
 		},

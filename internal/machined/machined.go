@@ -54,6 +54,9 @@ type Config struct {
 	Kube     reconcile.Domain[kube.Spec, kube.Observed, kube.Op, kube.Status]
 	Timeline Timeline
 	Init     Init
+	// Confine puts the kernel's walls around the workload plane, or says why it cannot. It is called until it succeeds once; walls
+	// that an earlier agent put up stay.
+	Confine func() error
 	// System, Plane and Pods are the runtimes of the namespaces system, kubelet and k8s.io. The agent itself only lists them, and stops
 	// containers of the first two when the machine goes down.
 	System, Plane, Pods container.Runtime
@@ -128,7 +131,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	tasks := []task{
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
-		{"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
+		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 	}
 	for i, watch := range a.cfg.Watchers {
 		tasks = append(tasks, task{fmt.Sprintf("watcher %d", i), watch})
@@ -186,6 +189,26 @@ func (a *Agent) serve(ctx context.Context) error {
 		}
 	}
 }
+
+// confine puts up the walls before any workload starts: the plan waits for them.
+func (a *Agent) confine(ctx context.Context) error {
+	return a.whenever(ctx, func(s snapshot) bool { return !s.confined }, func(snapshot) {
+		err := a.cfg.Confine()
+		if err != nil {
+			a.log.Error("confine the workload plane", "error", err)
+			sleep(ctx, confineEvery)
+		}
+		a.update(func(s *snapshot) {
+			s.confined, s.confineProblem = err == nil, ""
+			if err != nil {
+				s.confineProblem = err.Error()
+			}
+		})
+	})
+}
+
+// confineEvery is how long to wait after walls could not be put up: little changes by itself.
+const confineEvery = 5 * time.Second
 
 // runContainerd asks init for the system containerd as soon as a container is wanted.
 func (a *Agent) runContainerd(ctx context.Context) error {

@@ -175,7 +175,7 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
 		Network: network.New(n.host, n.dhcp), Storage: storage.New(n.disk, n.disk),
 		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
-		Timeline: n.timeline, Init: n.init, System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
+		Timeline: n.timeline, Confine: func() error { return nil }, Init: n.init, System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
 		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
 	})
 	if err != nil {

@@ -21,6 +21,9 @@ type snapshot struct {
 	// identity is set when machine ID and ledger are in order; identityProblem says why not.
 	identity        bool
 	identityProblem string
+	// confined is set when no workload can reach past its plane; confineProblem says why not.
+	confined       bool
+	confineProblem string
 	// listening, runtime: the API answers, the system containerd was started.
 	listening, runtime bool
 
@@ -38,7 +41,7 @@ type snapshot struct {
 // planned returns s with the desired state and the health that follow from the rest.
 func (s snapshot) planned(now time.Time) snapshot {
 	desired := plan.Build(s.input, plan.Facts{
-		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity,
+		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity, Confined: s.confined,
 	})
 	if !reflect.DeepEqual(desired, s.desired) {
 		s.desired = desired

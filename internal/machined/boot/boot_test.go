@@ -268,3 +268,15 @@ func TestStepsHaveNames(t *testing.T) {
 		seen[s.Name] = true
 	}
 }
+
+// TestLockDownReadsBack: a kernel that takes the word and does nothing is found out.
+func TestLockDownReadsBack(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lockdown")
+	if err := lockDown(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no such file: %v", err)
+	}
+	os.WriteFile(file, []byte("[none] integrity confidentiality\n"), 0o600)
+	if err := lockDown(file); err == nil || !strings.Contains(err.Error(), "want [integrity]") {
+		t.Errorf("got %v", err)
+	}
+}

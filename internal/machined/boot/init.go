@@ -94,6 +94,8 @@ func (m *machine) steps(ctx context.Context) []Step {
 		{Name: "hostname", Run: func() error { return nameHost("cyvive") }},
 		{Name: "loopback", Run: loopbackUp, Needed: true},
 		{Name: "devices", Run: func() error { return m.startDevices(ctx) }},
+		{Name: "storage modules", Run: m.loadStorage},
+		{Name: "lockdown", Run: func() error { return lockDown(lockdownFile) }},
 		{Name: "kernel settings", Run: m.applySettings},
 		{Name: "clock", Run: func() error { return raiseClock(m.log) }},
 		{Name: "entropy", Run: func() error { return seedEntropy("/dev/hwrng") }},

@@ -22,8 +22,8 @@ type Profile struct {
 
 // hardening follows the Kernel Self-Protection Project's recommended
 // settings (kernel.org "KSPP Recommended Settings"). ptrace_scope=3 would
-// break pods with user namespaces. kexec stays possible: no pod has the
-// capability for it.
+// break pods with user namespaces; unprivileged_bpf_disabled=1 cannot be undone
+// until the next boot. A node never loads another kernel.
 var hardening = []sysctl{
 	{"dev.tty.ldisc_autoload", "0"},
 	{"dev.tty.legacy_tiocsti", "0"},
@@ -34,6 +34,7 @@ var hardening = []sysctl{
 	{"fs.suid_dumpable", "0"},
 	{"kernel.core_pattern", "|/bin/false"},
 	{"kernel.dmesg_restrict", "1"},
+	{"kernel.kexec_load_disabled", "1"},
 	{"kernel.kptr_restrict", "2"},
 	{"kernel.perf_event_paranoid", "3"},
 	{"kernel.randomize_va_space", "2"},
@@ -47,8 +48,14 @@ var hardening = []sysctl{
 	{"net.ipv4.conf.default.accept_source_route", "0"},
 	{"net.ipv4.conf.all.send_redirects", "0"},
 	{"net.ipv4.conf.default.send_redirects", "0"},
+	{"net.ipv4.icmp_echo_ignore_broadcasts", "1"},
+	{"net.ipv4.icmp_ignore_bogus_error_responses", "1"},
+	{"net.ipv4.tcp_rfc1337", "1"},
+	{"net.ipv4.tcp_syncookies", "1"},
 	{"net.ipv6.conf.all.accept_redirects", "0"},
+	{"net.ipv6.conf.all.accept_source_route", "0"},
 	{"net.ipv6.conf.default.accept_redirects", "0"},
+	{"net.ipv6.conf.default.accept_source_route", "0"},
 	{"vm.mmap_min_addr", "65536"},
 	{"vm.unprivileged_userfaultfd", "0"},
 }

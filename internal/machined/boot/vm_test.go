@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -199,6 +200,39 @@ func TestVMModules(t *testing.T) {
 	}
 	if err := again.Load("wireguard"); err != nil {
 		t.Errorf("loaded already: %v", err)
+	}
+}
+
+// TestVMLockdown: OpenZFS loads before it; after it, modules with the
+// distribution's signature do, and others do not.
+func TestVMLockdown(t *testing.T) {
+	needVM(t)
+	if err := mountKernel(kernelMounts); err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{}
+	var err error
+	if m.mods, err = kmod.Open(modulesDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.loadStorage(); err != nil {
+		t.Fatal(err)
+	}
+	if err := lockDown(lockdownFile); err != nil {
+		t.Fatal(err)
+	}
+	if err := lockDown(lockdownFile); err != nil {
+		t.Errorf("the second time: %v", err)
+	}
+	if err := m.mods.Load("sch_netem"); err != nil {
+		t.Errorf("module with a signature: %v", err)
+	}
+	if err := unix.InitModule(make([]byte, 4096), ""); !errors.Is(err, unix.EPERM) {
+		t.Errorf("module without a signature: %v, want EPERM", err)
+	}
+	if f, err := os.Open("/dev/mem"); err == nil {
+		f.Close()
+		t.Error("/dev/mem can be opened")
 	}
 }
 

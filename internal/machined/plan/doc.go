@@ -2,7 +2,8 @@
 // the order of the layers:
 //
 //	configuration ─▶ network ─────────────┐
-//	(none needed) ─▶ storage ─▶ identity ─┴▶ etcd ─▶ Kubernetes
+//	(none needed) ─▶ storage ─▶ identity ─┴▶ etcd ─┬▶ Kubernetes
+//	(none needed) ─▶ confinement ──────────────────┘
 //
 // It is pure. A domain that must wait gets no specification but the reason, in words for a person; what it runs already is left running,
 // since holding back is not tearing down.

@@ -38,6 +38,8 @@ type Facts struct {
 	Etcd    etcd.Status
 	// Identity is set when the machine ID and the boot's entry in the ledger are on the state volume.
 	Identity bool
+	// Confined is set when the kernel's walls around the workload plane are in force.
+	Confined bool
 }
 
 // Desired is what every domain is to reach. A nil specification holds its domain back; Waits then has the reason.
@@ -77,6 +79,10 @@ func Build(in Input, facts Facts) Desired {
 	d.Etcd = &etcd.Spec{Name: in.Config.Machine.Hostname, Address: address, CA: in.Trust.Etcd}
 	if !facts.Etcd.Healthy {
 		d.Waits[Kubernetes] = "waiting for etcd"
+		return d
+	}
+	if !facts.Confined {
+		d.Waits[Kubernetes] = "waiting for the confinement of the workload plane"
 		return d
 	}
 	d.Kube = KubeSpec(in, facts.Network.Addresses)

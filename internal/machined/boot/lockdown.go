@@ -1,0 +1,44 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// lockdownFile lists the levels, the one in force in brackets
+// (security/lockdown/lockdown.c).
+const lockdownFile = "/sys/kernel/security/lockdown"
+
+// loadStorage loads OpenZFS. Its modules have no signature that the kernel knows,
+// so this must come before lockDown; it also shows at each boot that they load.
+func (m *machine) loadStorage() error {
+	if m.mods == nil {
+		return errors.New("load zfs: there is no module index")
+	}
+	return m.mods.Load("zfs")
+}
+
+// lockDown shuts the ways by which root could change the running kernel: modules
+// without the distribution's signature, kexec of unsigned images, raw memory and
+// ports, writes from eBPF into programs (kernel_lockdown(7), level integrity). The
+// level can be raised, never lowered.
+func lockDown(file string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("raise lockdown: %w", err)
+	}
+	_, err = f.WriteString("integrity")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("raise lockdown: %w", err)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read lockdown back: %w", err)
+	}
+	if !strings.Contains(string(raw), "[integrity]") {
+		return fmt.Errorf("raise lockdown: the kernel answers %q, want [integrity]", strings.TrimSpace(string(raw)))
+	}
+	return nil
+}
