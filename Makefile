@@ -78,7 +78,7 @@ vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole no
 
 .PHONY: soak
 soak: setup image bin/qemu bin/nodectl ## run the long forms of tests: kill every part of a node 20 times (ROUNDS=n)
-	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) go test -count=1 -timeout 8h -v -run '^TestSurvival$$' ./test/e2e
+	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) go test -count=1 -timeout 8h -v -run '^TestHostile$$' ./test/e2e
 
 .PHONY: bench
 bench: bin/qemu bin/nodectl ## measure a boot, and write out/bench.json

@@ -40,9 +40,20 @@ func forbiddenArgs() []specs.LinuxSyscall {
 		0xc0045878, // FITHAW
 		0x8004587d, // EXT4_IOC_SHUTDOWN, also of XFS
 		0x40086610, // EXT4_IOC_RESIZE_FS
+		0x40086607, // EXT4_IOC_GROUP_EXTEND
+		0x40286608, // EXT4_IOC_GROUP_ADD
+		0x4004662b, // EXT4_IOC_CHECKPOINT
+		0x4008662c, // EXT4_IOC_SETFSUUID
+		0x41009432, // FS_IOC_SETFSLABEL
 	} {
 		rules = append(rules, refuse("ioctl", 1, request))
 	}
+	// fanotify_mark(2), FAN_MARK_FILESYSTEM: events of a whole file system name
+	// and open etcd's files as well, and may keep etcd waiting.
+	rules = append(rules, specs.LinuxSyscall{
+		Names: []string{"fanotify_mark"}, Action: specs.ActErrno, ErrnoRet: eperm(),
+		Args: []specs.LinuxSeccompArg{{Index: 1, Value: 0x100, ValueTwo: 0x100, Op: specs.OpMaskedEqual}},
+	})
 	// syslog(2): reading is kubelet's; clearing and silencing are not.
 	for _, action := range []uint64{4, 5, 6, 7, 8} {
 		rules = append(rules, refuse("syslog", 0, action))

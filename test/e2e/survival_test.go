@@ -58,10 +58,11 @@ type survivors struct {
 	probe *probe.Client
 }
 
-// TestSurvival kills each part of a node in turn, then all at once. Each comes
-// back by itself, and nothing else is touched: not the pod's container, not the
-// other parts, and nothing is left behind. ROUNDS repeats it.
-func TestSurvival(t *testing.T) {
+// TestHostile is hard on one node. A pod with all rights attacks it; then each part
+// is killed in turn, then all at once. Each comes back by itself, and nothing else
+// is touched: not the pod's container, not the other parts, and nothing is left
+// behind. ROUNDS repeats the killing.
+func TestHostile(t *testing.T) {
 	e := requireImage(t)
 	rounds := 1
 	if text := os.Getenv("ROUNDS"); text != "" {
@@ -77,6 +78,7 @@ func TestSurvival(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.probe.Close()
+	t.Run("attacks", func(t *testing.T) { testAttacks(t, s) })
 	before, err := s.traces(ctx)
 	if err != nil {
 		t.Fatal(err)

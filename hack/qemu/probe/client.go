@@ -49,6 +49,19 @@ func (c *Client) Kill(ctx context.Context, pid int, signal syscall.Signal) error
 	return err
 }
 
+// Write writes an executable file. /proc/PID/root leads to the files of a process.
+func (c *Client) Write(ctx context.Context, path string, data []byte) error {
+	_, err := c.ask(ctx, Request{Op: OpWrite, Path: path, Data: data})
+	return err
+}
+
+// Run runs a program and returns its standard output; a status other than 0 is an
+// error that has its standard error.
+func (c *Client) Run(ctx context.Context, path string, args ...string) (string, error) {
+	r, err := c.ask(ctx, Request{Op: OpRun, Path: path, Args: args})
+	return string(r.Data), err
+}
+
 // ask sends one request and reads its answer. After an error of the connection
 // the client is of no more use: the next answer might be this one's.
 func (c *Client) ask(ctx context.Context, request Request) (response Response, err error) {

@@ -28,14 +28,22 @@ const (
 	OpWalk Op = "walk"
 	// OpKill sends Signal to the process PID.
 	OpKill Op = "kill"
+	// OpWrite writes Data to the file Path, which it makes executable. By way of
+	// /proc/PID/root this is a file of any mount namespace.
+	OpWrite Op = "write"
+	// OpRun runs the program Path with Args, as a process of the machine in no
+	// cgroup of the node, and returns its standard output in Data.
+	OpRun Op = "run"
 )
 
 // Request is one line from the host.
 type Request struct {
-	Op     Op     `json:"op"`
-	Path   string `json:"path,omitempty"`
-	PID    int    `json:"pid,omitempty"`
-	Signal int    `json:"signal,omitempty"`
+	Op     Op       `json:"op"`
+	Path   string   `json:"path,omitempty"`
+	PID    int      `json:"pid,omitempty"`
+	Signal int      `json:"signal,omitempty"`
+	Data   []byte   `json:"data,omitempty"`
+	Args   []string `json:"args,omitempty"`
 }
 
 // Response is one line from the guest.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -132,6 +133,10 @@ func handle(line []byte) (r probe.Response) {
 			r.Names, err = walk(q.Path)
 		case probe.OpKill:
 			err = syscall.Kill(q.PID, syscall.Signal(q.Signal))
+		case probe.OpWrite:
+			err = os.WriteFile(q.Path, q.Data, 0o755)
+		case probe.OpRun:
+			r.Data, err = run(q.Path, q.Args)
 		default:
 			err = fmt.Errorf("operation %q is not known", q.Op)
 		}
@@ -140,6 +145,15 @@ func handle(line []byte) (r probe.Response) {
 		r.Error = err.Error()
 	}
 	return r
+}
+
+func run(path string, args []string) ([]byte, error) {
+	out, err := exec.Command(path, args...).Output()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		err = fmt.Errorf("%w: %s", err, failed.Stderr)
+	}
+	return out, err
 }
 
 // processes lists what runs; one that ends meanwhile is left out.

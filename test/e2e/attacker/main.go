@@ -1,0 +1,96 @@
+// Command attacker tries what no pod may do. It runs in a pod that has all that
+// Kubernetes can give: privileged, in the host's PID, network and IPC namespaces,
+// and with the host's root as a volume at /host.
+//
+// It prints one JSON line for each attempt. An attempt that is refused says how;
+// one that got through says what it reached. The test fails for each of those.
+//
+// With --control it runs outside of all walls, as the machine's root, and leaves
+// out what would end or change the machine. What gets through there and not in
+// the pod is what the walls hold; an attempt that never gets through may just be
+// broken.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+)
+
+// attempt is one attack.
+type attempt struct {
+	name string
+	// do returns what was reached, or why it was not.
+	do func() (reached string, err error)
+	// danger leaves it out of the control.
+	danger bool
+}
+
+// dangerous marks an attempt.
+func dangerous(a attempt) attempt {
+	a.danger = true
+	return a
+}
+
+// errNothing is the refusal of an attempt that looks for something: it is not there.
+var errNothing = errors.New("not there")
+
+// Result is one line of the output.
+type Result struct {
+	Name string `json:"name"`
+	// Refused is how the node refused it; empty where it did not.
+	Refused string `json:"refused,omitempty"`
+	// Reached is what the attempt reached.
+	Reached string `json:"reached,omitempty"`
+}
+
+func main() {
+	control := flag.Bool("control", false, "run outside of all walls, and leave out what would hurt the machine")
+	alone := flag.String("child", "", "make one attempt as the root of a user namespace")
+	flag.StringVar(&host, "host", host, "the host's root")
+	flag.Parse()
+	if *alone != "" {
+		if err := child(*alone); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	// Attempts change the namespaces of their thread: each has one of its own,
+	// which ends with it.
+	out := json.NewEncoder(os.Stdout)
+	var list []attempt
+	for _, part := range [][]attempt{sight(), files(), devices(), kernel(), programs(), groups(), sockets(), last()} {
+		list = append(list, part...)
+	}
+	for _, a := range list {
+		if *control && a.danger {
+			continue
+		}
+		done := make(chan Result)
+		go func() {
+			runtime.LockOSThread()
+			done <- a.run()
+		}()
+		if err := out.Encode(<-done); err != nil {
+			fmt.Fprintln(os.Stderr, "print result:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+func (a attempt) run() Result {
+	reached, err := a.do()
+	if err != nil {
+		return Result{Name: a.name, Refused: err.Error()}
+	}
+	return Result{Name: a.name, Reached: reached}
+}
+
+// call makes an attempt of something that succeeds or returns an error.
+func call(name string, do func() error) attempt {
+	return attempt{name: name, do: func() (string, error) { return "it was allowed", do() }}
+}
