@@ -18,6 +18,8 @@ import (
 type Paths struct {
 	// Root is a directory of the verified root.
 	Root string
+	// Dev is where the node has devtmpfs.
+	Dev string
 	// Pins is a directory on a BPF file system, which is made.
 	Pins string
 	// Trusted are the directories of the node's own cgroups.
@@ -27,7 +29,7 @@ type Paths struct {
 // Node returns the paths of a node.
 func Node() Paths {
 	return Paths{
-		Root: "/", Pins: "/sys/fs/bpf/confine",
+		Root: "/", Dev: "/dev", Pins: "/sys/fs/bpf/confine",
 		Trusted: []string{"/sys/fs/cgroup/init", "/sys/fs/cgroup/system"},
 	}
 }
@@ -82,10 +84,13 @@ func checkActive(file string) error {
 // target reads device and cgroup numbers.
 func target(p Paths) (Target, error) {
 	var s unix.Stat_t
-	if err := unix.Stat(p.Root, &s); err != nil {
-		return Target{}, fmt.Errorf("find device of %s: %w", p.Root, err)
+	var t Target
+	for dir, device := range map[string]*uint32{p.Root: &t.RootDevice, p.Dev: &t.DevDevice} {
+		if err := unix.Stat(dir, &s); err != nil {
+			return Target{}, fmt.Errorf("find device of %s: %w", dir, err)
+		}
+		*device = unix.Major(s.Dev)<<20 | unix.Minor(s.Dev)
 	}
-	t := Target{RootDevice: unix.Major(s.Dev)<<20 | unix.Minor(s.Dev)}
 	for _, dir := range p.Trusted {
 		// The ID of a cgroup is the inode number of its directory (kernfs_id).
 		if err := unix.Stat(dir, &s); err != nil {

@@ -8,8 +8,8 @@ import (
 // Target is what the programs are made for.
 type Target struct {
 	// RootDevice is the device of the verified root, as the kernel writes it:
-	// major<<20 | minor.
-	RootDevice uint32
+	// major<<20 | minor. DevDevice is that of the node's /dev.
+	RootDevice, DevDevice uint32
 	// Trusted are the IDs of the node's own cgroups, which are not confined.
 	// They are on the first level of the tree.
 	Trusted []uint64
@@ -35,8 +35,13 @@ func programs(t Target, l *layout) []program {
 			asm.LoadMem(asm.R1, asm.R1, l.offset("bpf_prog", "type"), asm.Word),
 		}, denyValues(programTypes)...), permit)},
 		{"sb_kern_mount", t.confined(append(asm.Instructions{
-			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
-			asm.LoadMem(asm.R1, asm.R1, l.offset("super_block", "s_magic"), asm.DWord),
+			asm.LoadMem(asm.R7, asm.R6, 0, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_bdev"), asm.DWord),
+			asm.JNE.Imm(asm.R1, 0, deny),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_dev"), asm.Word),
+			asm.LoadImm(asm.R2, int64(t.DevDevice), asm.DWord),
+			asm.JEq.Reg(asm.R1, asm.R2, deny),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_magic"), asm.DWord),
 		}, denyValues(fileSystems)...), permit)},
 		{"sb_remount", t.confined(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
@@ -70,12 +75,17 @@ var programTypes = []int64{
 }
 
 // fileSystems are those that show or change the whole machine (s_magic;
-// include/uapi/linux/magic.h). A binary format applies in every plane.
+// include/uapi/linux/magic.h). A binary format applies in every plane; a dataset
+// of ZFS is mounted by its name. Besides them, two kinds are refused that the number
+// does not tell. One is what lies on a block device: where the node has mounted it
+// already, the kernel opens no device to mount it again, so that no device rule
+// stands between a pod and the node's partitions. The other is devtmpfs, of which
+// there is one in the machine, and which has tmpfs's number.
 var fileSystems = []int64{
 	0x64626720, 0x74726163, 0x73636673, // debugfs, tracefs, securityfs
 	0xde5e81e4, 0x6165676c, 0x62656570, // efivarfs, pstore, configfs
 	0x42494e4d, 0x0027e0eb, 0x07655821, // binfmt_misc, cgroup version 1, resctrl
-	0xf97cff8c, 0x43415d53, // selinuxfs, smackfs
+	0xf97cff8c, 0x43415d53, 0x2fc12fc1, // selinuxfs, smackfs, zfs
 }
 
 // readFile refuses every file that the kernel reads for itself (modules,

@@ -30,7 +30,9 @@ func attempts() []attempt {
 		{"tracefs", mountNew("tracefs"), unix.EPERM, nil},
 		{"securityfs", mountNew("securityfs"), unix.EPERM, nil},
 		{"pstore", mountNew("pstore"), unix.EPERM, nil},
+		{"devtmpfs", mountNew("devtmpfs"), unix.EPERM, nil},
 		{"tmpfs", mountNew("tmpfs"), nil, nil},
+		{"disk that is mounted already", mountAgain, unix.EPERM, nil},
 		{"debugfs by fsopen", fsopen("debugfs"), unix.EPERM, nil},
 		{"read-only root for everybody", func() error { return unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_RDONLY, "") }, unix.EPERM, nil},
 		{"block device", open("/dev/vda", unix.O_RDONLY), unix.EPERM, nil},
@@ -83,6 +85,31 @@ func mountNew(kind string) func() error {
 		}
 		return unix.Unmount(dir, 0)
 	}
+}
+
+// mountAgain mounts the test machine's disk, which is mounted on /usr, a second
+// time, by way of a device node of its own.
+func mountAgain() error {
+	dir, err := os.MkdirTemp("/dev", "again")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var s unix.Stat_t
+	if err := unix.Stat("/usr", &s); err != nil {
+		return err
+	}
+	node, target := filepath.Join(dir, "node"), filepath.Join(dir, "target")
+	if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(s.Dev)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(target, 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount(node, target, "erofs", unix.MS_RDONLY, ""); err != nil {
+		return err
+	}
+	return unix.Unmount(target, 0)
 }
 
 func fsopen(kind string) func() error {

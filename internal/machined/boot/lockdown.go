@@ -25,20 +25,27 @@ func (m *machine) loadStorage() error {
 // ports, writes from eBPF into programs (kernel_lockdown(7), level integrity). The
 // level can be raised, never lowered.
 func lockDown(file string) error {
+	const level = "[integrity]" // as the kernel writes the one in force
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read lockdown: %w", err)
+	}
+	if strings.Contains(string(raw), level) {
+		return nil // the kernel refuses to raise it to where it is
+	}
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("raise lockdown: %w", err)
 	}
-	_, err = f.WriteString("integrity")
+	_, err = f.WriteString(strings.Trim(level, "[]"))
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("raise lockdown: %w", err)
 	}
-	raw, err := os.ReadFile(file)
-	if err != nil {
+	if raw, err = os.ReadFile(file); err != nil {
 		return fmt.Errorf("read lockdown back: %w", err)
 	}
-	if !strings.Contains(string(raw), "[integrity]") {
-		return fmt.Errorf("raise lockdown: the kernel answers %q, want [integrity]", strings.TrimSpace(string(raw)))
+	if !strings.Contains(string(raw), level) {
+		return fmt.Errorf("raise lockdown: the kernel answers %q, want %s", strings.TrimSpace(string(raw)), level)
 	}
 	return nil
 }

@@ -224,7 +224,7 @@ func TestVMLockdown(t *testing.T) {
 	if err := lockDown(lockdownFile); err != nil {
 		t.Errorf("the second time: %v", err)
 	}
-	if err := m.mods.Load("sch_netem"); err != nil {
+	if err := m.mods.Load("wireguard"); err != nil {
 		t.Errorf("module with a signature: %v", err)
 	}
 	if err := unix.InitModule(make([]byte, 4096), ""); !errors.Is(err, unix.EPERM) {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,9 +11,6 @@ import (
 func files() []attempt {
 	list := []attempt{
 		call("write into the node's programs", func() error { return write(host + "/usr/bin/written") }),
-		call("make the root writable", func() error {
-			return unix.Mount("", host, "", unix.MS_REMOUNT|unix.MS_BIND, "")
-		}),
 		{name: "write into the root after a remount", do: remountAndWrite},
 		{name: "open etcd's data by file handle", do: byHandle},
 		call("watch all files of the data partition", watchAll),
@@ -151,20 +146,18 @@ func mountLine(text string) func() (string, error) {
 	}
 }
 
-// mount shows a file system of the whole machine. devtmpfs has the disks' nodes,
-// of which none can be opened; to see them there counts as reached all the same.
+// mount shows a file system of the whole machine. None of the disks' nodes of
+// devtmpfs could be opened, but all could be removed.
 func mount(kind string) func() error {
 	return func() error {
-		dir, err := os.MkdirTemp("", "attack")
+		dir, err := folder()
 		if err != nil {
-			if dir, err = os.MkdirTemp(host+"/tmp", "attack"); err != nil {
-				return err
-			}
+			return err
 		}
 		defer os.Remove(dir)
 		if err := unix.Mount(kind, dir, kind, 0, ""); err != nil {
 			return err
 		}
-		return errors.Join(unix.Unmount(filepath.Clean(dir), 0))
+		return unix.Unmount(dir, 0)
 	}
 }

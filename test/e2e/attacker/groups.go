@@ -39,9 +39,11 @@ func writeTop(file, value string) func() error {
 	}
 }
 
+// seeGroups looks for what is on the first level of the machine's tree and not on
+// the plane's.
 func seeGroups(root string) func() (string, error) {
 	return func() (string, error) {
-		for _, name := range []string{"system", "init", "workload", "../system", "../init"} {
+		for _, name := range []string{"system", "workload", "../system", "../workload"} {
 			path := filepath.Join(root, name)
 			if strings.HasPrefix(name, "..") { // Join would clean it away
 				path = root + "/" + name
