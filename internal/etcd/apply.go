@@ -28,7 +28,7 @@ func (r *Reconciler) writeSecrets(spec Spec) error {
 	if err != nil {
 		return err
 	}
-	return store.Write(r.layout.Secrets, uid, files, store.Stamp{Inputs: inputs(spec), RenewAt: now.Add(renewAfter)})
+	return store.Write(r.layout.Secrets, UID, files, store.Stamp{Inputs: inputs(spec), RenewAt: now.Add(renewAfter)})
 }
 
 // makeData makes the data directory, which etcd wants to be its own and private.
@@ -39,7 +39,7 @@ func (r *Reconciler) makeData() error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	if err := os.Chown(r.layout.Data, uid, uid); err != nil {
+	if err := os.Chown(r.layout.Data, UID, UID); err != nil {
 		return fmt.Errorf("give data directory to etcd: %w", err)
 	}
 	return nil

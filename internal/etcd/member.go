@@ -11,12 +11,12 @@ import (
 	"github.com/cyvive/cyvive/internal/pki/store"
 )
 
-const (
-	name = "etcd"
-	// uid is the member's user and group. It has no entry in any passwd file;
-	// its data and secrets are its own.
-	uid = 900
+// UID is the member's user and group. It has no entry in any passwd file; its
+// data and secrets are its own.
+const UID = 900
 
+const (
+	name     = "etcd"
 	peerPort = 2380
 
 	// lifetime of the member's certificates; they are renewed after renewAfter
@@ -57,8 +57,8 @@ func member(spec Spec, l Layout) container.Spec {
 		Rootfs: l.Rootfs,
 		Args:   append([]string{"/usr/bin/etcd"}, Args(spec, "/secrets", "/var/lib/etcd")...),
 		Env:    []string{"PATH=/usr/bin"},
-		UID:    uid,
-		GID:    uid,
+		UID:    UID,
+		GID:    UID,
 		Mounts: []container.Mount{
 			container.Tmpfs("/tmp", 16<<20, "1777"),
 			container.Bind(l.Secrets, "/secrets", "ro", "nosuid", "nodev", "noexec"),

@@ -1,6 +1,9 @@
 package storage
 
-import "io/fs"
+import (
+	"io/fs"
+	"strconv"
+)
 
 // FileSystem is the type of file system that the domain makes and mounts.
 const FileSystem = "ext4"
@@ -40,8 +43,9 @@ type Directory struct {
 	Mode fs.FileMode
 }
 
-// DefaultSpec is the layout of every node: what the API and the boot ledger keep in state, and what everything else writes in data.
-func DefaultSpec(disk string) Spec {
+// DefaultSpec is the layout of every node: what the API and the boot ledger keep in state, and what everything else writes in data. etcd is
+// the user that the last blocks of data are kept for.
+func DefaultSpec(disk string, etcd uint32) Spec {
 	return Spec{Disk: disk, Volumes: []Volume{
 		{
 			Name: State, Target: "/state", Options: []string{"nosuid", "nodev", "noexec", "noatime"},
@@ -49,7 +53,8 @@ func DefaultSpec(disk string) Spec {
 		},
 		{
 			// Not nosuid: root file systems of pods lie here, and images bring programs of that kind.
-			Name: Data, Target: "/var", Options: []string{"nodev", "noatime"}, Grow: true,
+			// The last blocks are etcd's, and of who has CAP_SYS_RESOURCE: a pod that fills the disk does not stop etcd (ext4(5), resuid).
+			Name: Data, Target: "/var", Options: []string{"nodev", "noatime", "resuid=" + strconv.FormatUint(uint64(etcd), 10)}, Grow: true,
 			Directories: []Directory{{"/var/etcd", 0o700}, {"/var/plane", 0o755}, {"/var/log", 0o755}},
 		},
 	}}

@@ -46,7 +46,7 @@ func firstBoot() []string {
 
 func TestBoots(t *testing.T) {
 	machine := storagetest.New(10 << 30)
-	domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda")
+	domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda", 900)
 
 	applied, status, err := pass(t, domain, spec)
 	if err != nil {
@@ -86,7 +86,7 @@ func TestBoots(t *testing.T) {
 func TestFileSystemGrowsWithTheDisk(t *testing.T) {
 	machine := storagetest.New(10 << 30)
 	machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
-	domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda")
+	domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda", 900)
 	applied, _, err := pass(t, domain, spec)
 	if err != nil || !slices.Contains(applied, "grow file system of data (/dev/vda7)") {
 		t.Errorf("applied %v, %v", applied, err)
@@ -111,7 +111,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			machine := storagetest.New(0)
 			machine.SetContents("/dev/vda7", test.contents)
-			domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda")
+			domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda", 900)
 			applied, status, err := pass(t, domain, spec)
 			if err != nil {
 				t.Fatal(err)
@@ -126,7 +126,7 @@ func TestRefusals(t *testing.T) {
 	}
 	t.Run("no partition", func(t *testing.T) {
 		machine := storagetest.New(0)
-		domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda")
+		domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda", 900)
 		spec.Volumes[1].Name = "pool"
 		if _, status, _ := pass(t, domain, spec); status.Reason != `the system disk has no partition named "pool"` {
 			t.Errorf("status: %+v", status)
@@ -136,7 +136,7 @@ func TestRefusals(t *testing.T) {
 
 // TestPowerCuts cuts the power in every operation of the first boot. The next boot must come to the same end.
 func TestPowerCuts(t *testing.T) {
-	spec := storage.DefaultSpec("/dev/vda")
+	spec := storage.DefaultSpec("/dev/vda", 900)
 	whole := storagetest.New(10 << 30)
 	if _, _, err := pass(t, storage.New(whole, whole), spec); err != nil {
 		t.Fatal(err)

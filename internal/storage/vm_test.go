@@ -72,7 +72,7 @@ func partitionDisk(t *testing.T, disk string) {
 func vmSpec(t *testing.T, disk string, grow bool) storage.Spec {
 	t.Helper()
 	root := t.TempDir()
-	spec := storage.DefaultSpec(disk)
+	spec := storage.DefaultSpec(disk, 900)
 	for i := range spec.Volumes {
 		v := &spec.Volumes[i]
 		for j := range v.Directories {

@@ -61,7 +61,7 @@ type survivors struct {
 // TestHostile is hard on one node. A pod with all rights attacks it; then each part
 // is killed in turn, then all at once. Each comes back by itself, and nothing else
 // is touched: not the pod's container, not the other parts, and nothing is left
-// behind. ROUNDS repeats the killing.
+// behind. At last pods take all that they can get. ROUNDS repeats the killing.
 func TestHostile(t *testing.T) {
 	e := requireImage(t)
 	rounds := 1
@@ -95,6 +95,7 @@ func TestHostile(t *testing.T) {
 	}
 	s.checkTraces(t, ctx, before)
 	t.Run("plane", func(t *testing.T) { s.killPlane(t, before) })
+	t.Run("hogs", func(t *testing.T) { testHogs(t, s) })
 }
 
 // probed makes a cluster whose node has a probe, and brings it up with its pod.

@@ -55,7 +55,7 @@ type Desired struct {
 // Build computes the desired state. It is pure.
 func Build(in Input, facts Facts) Desired {
 	d := Desired{Waits: map[string]string{}}
-	spec := storage.DefaultSpec(in.Disk)
+	spec := storage.DefaultSpec(in.Disk, etcd.UID)
 	d.Storage = &spec
 	if !in.Searched {
 		wait := "looking for the configuration"

@@ -51,7 +51,16 @@ func main() {
 	control := flag.Bool("control", false, "run outside of all walls, and leave out what would hurt the machine")
 	alone := flag.String("child", "", "make one attempt as the root of a user namespace")
 	flag.StringVar(&host, "host", host, "the host's root")
+	hog := flag.String("hog", "", "take all of something instead: memory, processes, descriptors, inodes or disk")
 	flag.Parse()
+	if *hog != "" {
+		eat := hogs[*hog]
+		if eat == nil {
+			fmt.Fprintf(os.Stderr, "hog %q is not known\n", *hog)
+			os.Exit(2)
+		}
+		eat()
+	}
 	if *alone != "" {
 		if err := child(*alone); err != nil {
 			fmt.Fprintln(os.Stderr, err)

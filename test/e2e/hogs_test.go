@@ -1,0 +1,147 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
+)
+
+// hogPod has no limit of its own: what holds it is the node's.
+const hogPod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: hog, namespace: default}
+spec:
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: hog
+      image: cyvive.dev/demo:0.1.0
+      imagePullPolicy: Never
+      command: [/attacker, --hog=KIND]
+      securityContext: {runAsUser: 0}
+      volumeMounts:
+        - {name: program, mountPath: /attacker, readOnly: true}
+        - {name: scratch, mountPath: /scratch}
+  volumes:
+    - {name: program, hostPath: {path: /var/lib/attacker, type: File}}
+    - {name: scratch, emptyDir: {}}
+`
+
+// hogTime is how long each of them has its way.
+const hogTime = 45 * time.Second
+
+// testHogs lets pods take all memory, processes, file descriptors, inodes and
+// disk. All the while the node's API answers, and no part of the system plane is
+// started again. Those that fill the disk are the last: for some minutes after
+// them Kubernetes puts no pod on the node.
+func testHogs(t *testing.T, s *survivors) {
+	ctx := testContext(t, 20*time.Minute)
+	client := machinev1.NewMachineServiceClient(s.dial(t))
+	idle := answers(t, ctx, client, hogTime/3)
+	t.Logf("idle: %s", idle)
+	for _, kind := range []string{"memory", "processes", "descriptors", "inodes", "disk"} {
+		t.Run(kind, func(t *testing.T) {
+			before := s.identities(t, ctx)
+			if err := s.Tools().Apply(ctx, []byte(strings.ReplaceAll(hogPod, "KIND", kind))); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, ctx, "wait for the hog to start", func(ctx context.Context) error {
+				started, err := s.Tools().Kubectl(ctx, "get", "pod", "hog", "--output",
+					"jsonpath={.status.containerStatuses[*].state.running.startedAt}{.status.containerStatuses[*].lastState.terminated.startedAt}")
+				if err == nil && started == "" {
+					err = errors.New("it has not started")
+				}
+				return err
+			})
+			busy := answers(t, ctx, client, hogTime)
+			t.Logf("busy: %s; its 99th hundredth is %.1f times the idle one", busy, busy.at(0.99).Seconds()/idle.at(0.99).Seconds())
+			status, err := s.Tools().Kubectl(ctx, "get", "pod", "hog", "--output", "jsonpath={.status.phase} {.status.reason} {.status.containerStatuses[*].lastState}")
+			t.Logf("the hog: %s, %v", status, err)
+			if _, err := s.Tools().Kubectl(ctx, "delete", "pod", "hog", "--wait=true", "--timeout=3m"); err != nil {
+				t.Error(err)
+			}
+			after := s.identities(t, ctx)
+			for _, name := range systemParts {
+				if before[name] == "" || before[name] != after[name] {
+					t.Errorf("%s was %s, and is %s", name, before[name], after[name])
+				}
+			}
+		})
+	}
+	s.settle(t, ctx)
+}
+
+// systemParts are those that no pod may take down.
+var systemParts = []string{"machined", "system containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+
+// dial connects to the node's API with the cluster's own certificate.
+func (s *survivors) dial(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	file, err := contexts.Load(s.ContextPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, c, err := file.Select("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair([]byte(c.Certificate), []byte(c.Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(c.CA)) {
+		t.Fatal("the context has no authority's certificate")
+	}
+	conn, err := grpc.NewClient(c.Nodes[0], grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
+		Certificates: []tls.Certificate{pair}, RootCAs: roots, MinVersion: tls.VersionTLS13,
+	})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// latencies are how long calls took, shortest first.
+type latencies []time.Duration
+
+func (l latencies) at(share float64) time.Duration { return l[int(share*float64(len(l)-1))] }
+
+func (l latencies) String() string {
+	round := func(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+	return fmt.Sprintf("%d calls, half within %s, 99 of 100 within %s, all within %s", len(l), round(l.at(0.5)), round(l.at(0.99)), round(l.at(1)))
+}
+
+// answers calls the node's API for a while, ten times a second at most. Every
+// call must succeed.
+func answers(t *testing.T, ctx context.Context, client machinev1.MachineServiceClient, during time.Duration) latencies {
+	t.Helper()
+	const timeout, pause = 20 * time.Second, 50 * time.Millisecond
+	var list latencies
+	for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(pause) {
+		limited, cancel := context.WithTimeout(ctx, timeout)
+		started := time.Now()
+		_, err := client.GetHealth(limited, &machinev1.GetHealthRequest{})
+		cancel()
+		if err != nil {
+			t.Errorf("the node's API did not answer: %v", err)
+		}
+		list = append(list, time.Since(started))
+	}
+	slices.Sort(list)
+	return list
+}
