@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+
+	"golang.org/x/sys/unix"
 )
 
 // attempt is one attack.
@@ -82,6 +84,12 @@ func main() {
 		done := make(chan Result)
 		go func() {
 			runtime.LockOSThread()
+			if *control {
+				if err := enterNode(); err != nil {
+					fmt.Fprintln(os.Stderr, "enter the node's mount namespace:", err)
+					os.Exit(1)
+				}
+			}
 			done <- a.run()
 		}()
 		if err := out.Encode(<-done); err != nil {
@@ -89,6 +97,27 @@ func main() {
 			os.Exit(1)
 		}
 	}
+}
+
+// enterNode gives the calling thread a copy of the mount namespace of PID 1. The
+// probe's own is of no use: where its root was mounted is gone.
+func enterNode() error {
+	f, err := os.Open("/proc/1/ns/mnt")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// A thread that shares its root with others cannot enter (setns(2)).
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 }
 
 func (a attempt) run() Result {

@@ -159,25 +159,10 @@ func openRoots() (string, error) {
 	return "", errNothing
 }
 
-// beneath enters the mount namespace of the plane, in a copy of its own, and
-// takes off one mount after the other.
+// beneath takes one mount after the other off a copy of the plane's mount
+// namespace: in a pod, PID 1 is the plane's.
 func beneath() (string, error) {
-	f, err := os.Open("/proc/1/ns/mnt")
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	// A thread that shares its root with others cannot enter (setns(2)).
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return "", err
-	}
-	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNS); err != nil {
-		return "", err
-	}
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return "", err
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	if err := enterNode(); err != nil {
 		return "", err
 	}
 	for _, dir := range []string{"/", "/run", "/var", "/etc", "/sys/fs/cgroup", "/sys", "/dev"} {
