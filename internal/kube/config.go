@@ -52,7 +52,9 @@ func kubeletConfig(spec Spec) object {
 		"enforceNodeAllocatable":          []string{"pods"},
 		// What the node itself needs beside the plane: the system plane's
 		// containers, the agent and the page cache they work with.
-		"systemReserved": object{"cpu": "200m", "memory": "768Mi"},
+		"systemReserved": object{"cpu": "200m", "memory": "768Mi", "pid": "4000"},
+		// One pod's runaway forks are not all pods' (the default is no limit).
+		"podPidsLimit": 4096,
 		"evictionHard": object{
 			"memory.available": "100Mi", "nodefs.available": "5%", "nodefs.inodesFree": "5%", "imagefs.available": "5%",
 		},
