@@ -77,8 +77,8 @@ vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole no
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 60m -v $(RUNFLAG) ./test/e2e
 
 .PHONY: soak
-soak: setup image bin/qemu bin/nodectl ## run the long forms of tests: kill every part of a node 20 times (ROUNDS=n)
-	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) go test -count=1 -timeout 8h -v -run '^TestHostile$$' ./test/e2e
+soak: setup image bin/qemu bin/nodectl ## run the long forms of tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h)
+	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) go test -count=1 -timeout 8h -v -run '^TestHostile$$' ./test/e2e
 
 .PHONY: bench
 bench: bin/qemu bin/nodectl ## measure a boot, and write out/bench.json

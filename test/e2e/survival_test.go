@@ -20,6 +20,7 @@ import (
 
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/qemu/probe"
+	"github.com/cyvive/cyvive/hack/qemu/wire"
 )
 
 // part is a process of the node that must come back when it is killed.
@@ -56,9 +57,10 @@ func (p part) is(process probe.Process) bool {
 type survivors struct {
 	*suite
 	probe *probe.Client
+	wire  *wire.Wire
 }
 
-// TestHostile is hard on one node. A pod with all rights attacks it; then each part
+// TestHostile is hard on one node. It is scanned and watched; a pod with all rights attacks it; then each part
 // is killed in turn, then all at once. Each comes back by itself, and nothing else
 // is touched: not the pod's container, not the other parts, and nothing is left
 // behind. At last pods take all that they can get. ROUNDS repeats the killing.
@@ -72,12 +74,15 @@ func TestHostile(t *testing.T) {
 		}
 	}
 	ctx := testContext(t, 20*time.Minute+time.Duration(rounds)*15*time.Minute)
-	s := &survivors{suite: probed(t, ctx, e)}
+	s := probed(t, ctx, e)
+	defer s.wire.Close()
 	var err error
 	if s.probe, err = s.Probe(ctx, s.node); err != nil {
 		t.Fatal(err)
 	}
 	defer s.probe.Close()
+	t.Run("ports", func(t *testing.T) { testPorts(t, s) })
+	t.Run("quiet", func(t *testing.T) { testQuiet(t, s) })
 	t.Run("attacks", func(t *testing.T) { testAttacks(t, s) })
 	before, err := s.traces(ctx)
 	if err != nil {
@@ -98,8 +103,8 @@ func TestHostile(t *testing.T) {
 	t.Run("hogs", func(t *testing.T) { testHogs(t, s) })
 }
 
-// probed makes a cluster whose node has a probe, and brings it up with its pod.
-func probed(t *testing.T, ctx context.Context, e env) *suite {
+// probed makes a cluster whose node has a probe and an open wire, and brings it up with its pod.
+func probed(t *testing.T, ctx context.Context, e env) *survivors {
 	t.Helper()
 	o := e.options(t)
 	o.Probe = filepath.Join(t.TempDir(), "probe")
@@ -108,9 +113,14 @@ func probed(t *testing.T, ctx context.Context, e env) *suite {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build probe: %v\n%s", err, out)
 	}
+	o.Wire = true
 	c := create(t, ctx, o)
-	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
-	bringUp(t, ctx, s)
+	s := &survivors{suite: &suite{Cluster: c, env: e, node: c.Nodes()[0]}}
+	var err error
+	if s.wire, err = c.Wire(s.node); err != nil {
+		t.Fatal(err)
+	}
+	bringUp(t, ctx, s.suite)
 	return s
 }
 

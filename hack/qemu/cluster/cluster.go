@@ -43,6 +43,9 @@ type Options struct {
 	APIPort, KubernetesPort uint16
 	// Detached lets the machines outlive this process.
 	Detached bool
+	// Wire lets a test see all frames of each machine's network, and send its
+	// own; see Cluster.Wire.
+	Wire bool
 	// Probe, where set, is the guest program of package probe: the machines boot
 	// their kernel directly, and Probe asks them. For tests that must see, or
 	// kill, what the node hides.
@@ -182,7 +185,7 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		return vm.Config{}, err
 	}
 	dir := c.NodeDir(node)
-	lan := network.User{Forwards: []network.Forward{
+	lan := network.User{Wire: c.options.Wire, Forwards: []network.Forward{
 		{HostPort: node.APIPort, GuestPort: nodeAPIPort},
 		{HostPort: node.KubernetesPort, GuestPort: kubernetesPort},
 	}}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cyvive/cyvive/hack/qemu/probe"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
+	"github.com/cyvive/cyvive/hack/qemu/wire"
 )
 
 // addProbe makes a machine boot the image's kernel with the image's command line
@@ -38,3 +39,7 @@ func (c *Cluster) Probe(ctx context.Context, node Node) (*probe.Client, error) {
 	}
 	return probe.NewClient(conn), nil
 }
+
+// Wire joins the network of a node, which may not run yet; Options.Wire must be
+// set. The caller closes it.
+func (c *Cluster) Wire(node Node) (*wire.Wire, error) { return wire.Open(c.NodeDir(node)) }

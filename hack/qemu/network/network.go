@@ -26,7 +26,19 @@ type Forward struct{ HostPort, GuestPort uint16 }
 
 // User is QEMU's own user-mode network (libslirp): it serves one machine an
 // address by DHCP and has no connection to other machines.
-type User struct{ Forwards []Forward }
+type User struct {
+	Forwards []Forward
+	// Wire opens the network to one more party on the host: datagrams between
+	// the sockets WireGuest and WireHost in the machine's folder are its frames,
+	// from and to everybody on it.
+	Wire bool
+}
+
+// The sockets of User's Wire: QEMU's, and the one that a program on the host binds.
+const (
+	WireGuest = "wire-guest.sock"
+	WireHost  = "wire-host.sock"
+)
 
 // Addresses that libslirp hands out (qemu(1), -netdev user).
 var (
@@ -37,16 +49,33 @@ var (
 // Arguments implements Network. With restrict, libslirp drops all that the guest
 // sends to anything but itself; forwards stay open (qemu(1)).
 func (u User) Arguments(machine int) []string {
-	backend := "user,id=net0,restrict=on,ipv6=off"
+	backend := "user,id=" + u.backend() + ",restrict=on,ipv6=off"
 	for _, f := range u.Forwards {
 		backend += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.HostPort, f.GuestPort)
 	}
-	return []string{"-netdev", backend, "-device", "virtio-net-pci,netdev=net0,romfile=,mac=" + mac(machine)}
+	arguments := []string{"-netdev", backend, "-device", "virtio-net-pci,netdev=net0,romfile=,mac=" + MAC(machine)}
+	if !u.Wire {
+		return arguments
+	}
+	// A hub repeats each frame to all of its ports but the sender's.
+	return append([]string{
+		"-netdev", "dgram,id=wire0,local.type=unix,local.path=" + WireGuest + ",remote.type=unix,remote.path=" + WireHost,
+		"-netdev", "hubport,id=net0,hubid=0",
+		"-netdev", "hubport,id=hub0,hubid=0,netdev=user0",
+		"-netdev", "hubport,id=hub1,hubid=0,netdev=wire0",
+	}, arguments...)
 }
 
-// mac returns a locally administered address (IEEE 802, bit 1 of the first
+func (u User) backend() string {
+	if u.Wire {
+		return "user0"
+	}
+	return "net0"
+}
+
+// MAC returns a locally administered address (IEEE 802, bit 1 of the first
 // octet), the same for the same machine.
-func mac(machine int) string {
+func MAC(machine int) string {
 	return fmt.Sprintf("52:54:00:c7:%02x:%02x", byte(machine>>8), byte(machine))
 }
 
