@@ -78,6 +78,10 @@ type Runtime interface {
 	// timeout (zero: the spec's), and removes it. Stopping what is not there
 	// is no error.
 	Stop(ctx context.Context, name string, timeout time.Duration) error
+	// Watch calls changed, from one goroutine, after a container started or
+	// ended, and whenever such a change may have been missed: at first, and
+	// after the runtime was away. It returns ctx's error when ctx ends.
+	Watch(ctx context.Context, changed func()) error
 }
 
 // ErrUnavailable says that the runtime itself does not answer.

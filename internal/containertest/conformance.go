@@ -48,6 +48,7 @@ func TestRuntime(t *testing.T, h Harness) {
 	t.Run("ensure replaces what changed", func(t *testing.T) { h.replaces(ctx, t) })
 	t.Run("ensure starts again after a back-off", func(t *testing.T) { h.backsOff(ctx, t) })
 	t.Run("stop kills what ignores its signal", func(t *testing.T) { h.kills(ctx, t) })
+	t.Run("watch tells of starts and ends", func(t *testing.T) { h.watches(ctx, t) })
 	t.Run("stop of nothing is no error", func(t *testing.T) {
 		if err := h.Runtime.Stop(ctx, "nothing", time.Second); err != nil {
 			t.Error(err)
@@ -123,6 +124,39 @@ func (h Harness) kills(ctx context.Context, t *testing.T) {
 	}
 	if infos, err := h.Runtime.List(ctx); err != nil || len(infos) != 0 {
 		t.Errorf("after Stop: got %v, %v, want nothing left", infos, err)
+	}
+}
+
+func (h Harness) watches(ctx context.Context, t *testing.T) {
+	ctx, cancel := context.WithCancel(ctx)
+	changes, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		ended <- h.Runtime.Watch(ctx, func() {
+			select {
+			case changes <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	await := func(what string) {
+		t.Helper()
+		select {
+		case <-changes:
+		case <-time.After(limit):
+			t.Fatalf("%s: Watch did not tell of it", what)
+		}
+	}
+	await("beginning")
+	h.ensure(ctx, t, h.Spec("watched", Runs))
+	await("start")
+	for len(changes) > 0 {
+		<-changes
+	}
+	h.stop(ctx, t, "watched")
+	await("end")
+	cancel()
+	if err := <-ended; err != context.Canceled {
+		t.Errorf("Watch ended with %v, want the context's error", err)
 	}
 }
 

@@ -21,6 +21,8 @@ type Fake struct {
 	unavailable bool
 	nextPID     uint32
 	containers  map[string]*fakeContainer
+	// changes is closed and made anew with each change.
+	changes chan struct{}
 }
 
 type fakeContainer struct {
@@ -33,7 +35,7 @@ var _ container.Runtime = (*Fake)(nil)
 
 // NewFake returns a runtime without containers; now is its clock.
 func NewFake(namespace string, now func() time.Time) *Fake {
-	return &Fake{namespace: namespace, now: now, nextPID: 100, containers: map[string]*fakeContainer{}}
+	return &Fake{namespace: namespace, now: now, nextPID: 100, containers: map[string]*fakeContainer{}, changes: make(chan struct{})}
 }
 
 // OnStart sets a function that decides whether a container exits at once.
@@ -61,6 +63,7 @@ func (f *Fake) Exit(name string, code uint32) {
 }
 
 func (f *Fake) exit(c *fakeContainer, code uint32) {
+	f.changed()
 	now := f.now()
 	if container.Settled(now.Sub(c.info.StartedAt)) {
 		c.failures = 0
@@ -70,6 +73,26 @@ func (f *Fake) exit(c *fakeContainer, code uint32) {
 	c.info.State, c.info.PID = container.Exited, 0
 	c.info.ExitCode, c.info.ExitedAt = code, now
 	c.info.NextStart = now.Add(container.BackOff(c.failures))
+}
+
+func (f *Fake) changed() {
+	close(f.changes)
+	f.changes = make(chan struct{})
+}
+
+// Watch implements container.Runtime.
+func (f *Fake) Watch(ctx context.Context, changed func()) error {
+	for {
+		f.mu.Lock()
+		next := f.changes
+		f.mu.Unlock()
+		changed()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-next:
+		}
+	}
 }
 
 // List implements container.Runtime.
@@ -110,6 +133,7 @@ func (f *Fake) Ensure(_ context.Context, spec container.Spec) error {
 		c.info.Restarts++
 	}
 	f.nextPID++
+	f.changed()
 	c.info.State, c.info.PID, c.info.StartedAt = container.Running, f.nextPID, f.now()
 	c.info.ExitCode, c.info.ExitedAt, c.info.NextStart = 0, time.Time{}, time.Time{}
 	if f.onStart != nil {
@@ -128,6 +152,7 @@ func (f *Fake) Stop(_ context.Context, name string, _ time.Duration) error {
 		return f.down("stop container " + name)
 	}
 	delete(f.containers, name)
+	f.changed()
 	return nil
 }
 

@@ -17,8 +17,9 @@ import (
 const (
 	// hostResync covers events of the kernel that were lost.
 	hostResync = time.Minute
-	// containerResync is how soon the end of a container or a change of its health is seen: containers send the agent no events.
-	containerResync = 5 * time.Second
+	// containerResync is how soon a change is seen of which no event tells: a program that runs on and is not well. Starts and ends wake the
+	// loops, and one that is not settled polls.
+	containerResync = 30 * time.Second
 )
 
 // loopTasks returns the loops of the domains.

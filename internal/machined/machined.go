@@ -133,6 +133,23 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 	}
+	for _, w := range []struct {
+		name    string
+		runtime container.Runtime
+		loops   []string
+	}{
+		{"system containers", a.cfg.System, []string{plan.Etcd, plan.Kubernetes}},
+		{"plane", a.cfg.Plane, []string{plan.Kubernetes}},
+		{"pods", a.cfg.Pods, []string{plan.Kubernetes}},
+	} {
+		tasks = append(tasks, task{"watcher of " + w.name, func(ctx context.Context) error {
+			return w.runtime.Watch(ctx, func() {
+				for _, loop := range w.loops {
+					a.wakers[loop].Wake()
+				}
+			})
+		}})
+	}
 	for i, watch := range a.cfg.Watchers {
 		tasks = append(tasks, task{fmt.Sprintf("watcher %d", i), watch})
 	}

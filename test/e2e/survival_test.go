@@ -114,6 +114,7 @@ func probed(t *testing.T, ctx context.Context, e env) *survivors {
 		t.Fatalf("build probe: %v\n%s", err, out)
 	}
 	o.Wire = true
+	o.DiskBytes = 6 << 30 // so that it is full soon
 	c := create(t, ctx, o)
 	s := &survivors{suite: &suite{Cluster: c, env: e, node: c.Nodes()[0]}}
 	var err error

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -17,6 +18,14 @@ const (
 	// again is the pause before a hog that got no more tries once more.
 	again = 100 * time.Millisecond
 )
+
+var once sync.Once
+
+// full tells, the first time, that there is no more, and waits a little.
+func full(err error) {
+	once.Do(func() { fmt.Println("no more:", err) })
+	time.Sleep(again)
+}
 
 // hogs take all that they get of one thing, keep it, and ask for more until they
 // are killed.
@@ -33,14 +42,16 @@ var hogs = map[string]func(){
 	"processes": func() {
 		for {
 			if err := exec.Command("/proc/self/exe", "--hog=nothing").Start(); err != nil {
-				time.Sleep(again)
+				full(err)
 			}
 		}
 	},
 	"descriptors": func() {
 		// Each process has a limit of its own; all of them together have the machine's.
-		for range 200 {
-			_ = exec.Command("/proc/self/exe", "--hog=own descriptors").Start()
+		for range 50 {
+			child := exec.Command("/proc/self/exe", "--hog=own descriptors")
+			child.Stdout = os.Stdout
+			_ = child.Start()
 		}
 		select {}
 	},
@@ -48,7 +59,7 @@ var hogs = map[string]func(){
 		for kept := []*os.File{}; ; {
 			f, err := os.Open("/dev/null")
 			if err != nil {
-				time.Sleep(again)
+				full(err)
 				continue
 			}
 			kept = append(kept, f)
@@ -57,14 +68,12 @@ var hogs = map[string]func(){
 	"inodes": func() {
 		for folder := 0; ; folder++ {
 			dir := filepath.Join(scratch, fmt.Sprint(folder))
-			if err := os.Mkdir(dir, 0o700); err != nil {
-				time.Sleep(again)
-				continue
+			err := os.Mkdir(dir, 0o700)
+			for file := 0; err == nil && file < 10000; file++ {
+				err = os.WriteFile(filepath.Join(dir, fmt.Sprint(file)), nil, 0o600)
 			}
-			for file := range 10000 {
-				if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(file)), nil, 0o600); err != nil {
-					break
-				}
+			if err != nil {
+				full(err)
 			}
 		}
 	},
@@ -76,7 +85,7 @@ var hogs = map[string]func(){
 				_, err = f.Write(block)
 			}
 			_ = f.Close()
-			time.Sleep(again)
+			full(err)
 		}
 	},
 	"nothing": func() { time.Sleep(time.Hour) },
