@@ -94,8 +94,9 @@ check: ## check format, vet, staticcheck, generated code, import rules and proto
 	@echo "check: generated code"; hack/generated.sh
 
 .PHONY: generate
-generate: ## write the generated code again
+generate: setup ## write the generated code again
 	@$(TOOL) buf generate
+	@hack/bpf.sh
 
 .PHONY: repro repro-short
 repro: image ## build the image again from nothing, elsewhere and as another user, and compare

@@ -18,6 +18,9 @@ func tools(arch string) []tool {
 		// For tests with the race detector.
 		{"gcc", "gcc"},
 		{"/usr/include/stdio.h", "libc6-dev"},
+		// For the eBPF programs; hack/bpf.sh.
+		{"clang-19", "clang-19"},
+		{"llvm-strip-19", "llvm-19"},
 	}
 }
 
