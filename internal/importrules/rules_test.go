@@ -26,7 +26,7 @@ var systemCalls = []string{
 	"internal/cni/...",
 	"internal/confine/lsm",
 	"internal/container/containerd/...",
-	"internal/network/rtnl/...", "internal/network/dhcp/...",
+	"internal/network/rtnl/...", "internal/network/dhcp/...", "internal/network/bpf/...",
 	"internal/storage/blockdev/...", "internal/storage/mount/...",
 	"internal/machined/boot/...", "internal/machined/supervise/...",
 	"hack/...",
@@ -97,13 +97,13 @@ func rules() []rule {
 			name:     "the plan is pure",
 			reason:   "what a node should be is a function of configuration and facts; without system calls in reach it stays one",
 			packages: []string{"internal/machined/plan"},
-			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/..."},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/..."},
 		},
 		{
 			name:     "the agent starts on fakes",
 			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
 			packages: []string{"internal/machined"},
-			ban:      []string{"internal/network/rtnl/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/...", "internal/confine/lsm", "golang.org/x/sys/..."},
+			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/...", "internal/confine/lsm", "golang.org/x/sys/..."},
 		},
 		{
 			name:     "the server sees interfaces",
@@ -135,7 +135,7 @@ func rules() []rule {
 			reason:   "a fake can stand for the kernel only where all of it lies behind an adapter",
 			packages: []string{"internal/...", "cmd/..."},
 			except:   append(systemCalls[:len(systemCalls):len(systemCalls)], "internal/keep"),
-			ban:      []string{"golang.org/x/sys/...", "os/exec", "unsafe", "github.com/vishvananda/netlink/..."},
+			ban:      []string{"golang.org/x/sys/...", "os/exec", "unsafe", "github.com/vishvananda/netlink/...", "github.com/cilium/ebpf/..."},
 		},
 		{
 			name:     "fakes stay in tests",
