@@ -27,6 +27,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server/workload"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/network/bpf"
 	"github.com/cyvive/cyvive/internal/network/dhcp"
 	"github.com/cyvive/cyvive/internal/network/rtnl"
 	"github.com/cyvive/cyvive/internal/storage"
@@ -64,7 +65,9 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		return machined.Config{}, nil, err
 	}
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
+	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
+		_ = services.Close() // what is attached goes on
 		leases.Close()
 		host.Close()
 		for _, r := range runtimes {
@@ -75,17 +78,18 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	return machined.Config{
 		Log: log, Audit: audit, Boot: boot, StateDir: "/state", MachineID: "/run/cyvive/machine-id",
 		Source:  nocloud.Source{},
-		Network: network.New(host, leases),
+		Network: network.New(host, leases, services),
 		Storage: storage.New(disk, mount.Mounts{}),
 		Etcd:    etcd.New(etcd.Config{Containers: runtimes[0], Layout: etcd.NodeLayout()}),
 		Kube: kube.New(kube.Config{
 			System: runtimes[0], Kubelet: runtimes[1], Images: runtimes[2], Layout: kube.NodeLayout(),
 		}),
+		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Timeline: fileTimeline{}, Init: init,
 		Confine: func() error { return lsm.Enforce(lsm.Node()) },
 		System:  runtimes[0], Plane: runtimes[1], Pods: runtimes[2],
 		Programs: func() ([]server.Service, error) {
-			return workload.List("/proc", workload.Programs("/sys/fs/cgroup/workload"), boot.StartedAt)
+			return workload.List("/proc", workload.Programs(bpf.DefaultCgroup+"/plane"), boot.StartedAt)
 		},
 		Dmesg:       kmsg.New(kmsg.Path),
 		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),

@@ -52,9 +52,9 @@ func rules() []rule {
 		},
 		{
 			name:     "network stands alone",
-			reason:   "domains do not call each other: what one needs of another is a condition in Status, which the plan reads",
+			reason:   "domains do not call each other: what one needs of another is a condition in Status, which the plan reads; the terms of service addresses are no domain",
 			packages: []string{"internal/network/..."},
-			only:     []string{"internal/network/..."},
+			only:     []string{"internal/network/...", "internal/service"},
 		},
 		{
 			name:     "storage stands alone",
@@ -69,15 +69,15 @@ func rules() []rule {
 			only:     []string{"internal/etcd/...", "internal/container", "internal/pki/..."},
 		},
 		{
-			name:     "kube and etcd share containers and certificates only",
-			reason:   "domains do not call each other; the terms of containers and certificates are no domain",
+			name:     "kube shares terms only",
+			reason:   "domains do not call each other; the terms of containers, certificates and service addresses are no domain",
 			packages: []string{"internal/kube/..."},
-			only:     []string{"internal/kube/...", "internal/container", "internal/pki/..."},
+			only:     []string{"internal/kube/...", "internal/container", "internal/pki/...", "internal/service"},
 		},
 		{
 			name:     "terms import nothing",
-			reason:   "container terms, certificates, the audit log's form and configuration are used on both sides of many borders; each import of theirs would cross all of them",
-			packages: []string{"internal/container", "internal/pki/...", "internal/audit", "internal/machined/config", "internal/machined/state", "internal/machined/ledger"},
+			reason:   "container terms, certificates, service addresses, the audit log's form and configuration are used on both sides of many borders; each import of theirs would cross all of them",
+			packages: []string{"internal/container", "internal/pki/...", "internal/service", "internal/audit", "internal/machined/config", "internal/machined/state", "internal/machined/ledger"},
 			only:     []string{"internal/pki/..."},
 		},
 		{

@@ -26,6 +26,12 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 		return nil
 	case LabelNode:
 		return r.api.MarkControlPlane(ctx, spec)
+	case ApplyDNS:
+		if err := r.api.Apply(ctx, spec, op.Manifests); err != nil {
+			return err
+		}
+		r.dnsApplied = r.now()
+		return nil
 	}
 	return fmt.Errorf("apply operation %d: not known", int(op.Kind))
 }

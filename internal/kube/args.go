@@ -58,6 +58,9 @@ func APIServerArgs(spec Spec, secrets, audit string) []string {
 		"--max-requests-inflight=400",
 		"--max-mutating-requests-inflight=200",
 		"--profiling=false",
+		// No service address is translated in the system plane: the server goes
+		// to the endpoints of webhooks and further APIs itself.
+		"--enable-aggregator-routing=true",
 	}
 }
 

@@ -35,7 +35,7 @@ func kubeletConfig(spec Spec) object {
 		// The default is on the read-only root.
 		"volumePluginDir":        "/var/lib/kubelet/volumeplugins",
 		"clusterDomain":          spec.DNSDomain,
-		"clusterDNS":             []string{ServiceIP(spec.ServiceCIDR, 10).String()},
+		"clusterDNS":             []string{dnsAddress(spec)},
 		"resolvConf":             "/run/resolv.conf",
 		"registerNode":           true,
 		"failSwapOn":             true,

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
 )
@@ -23,13 +24,20 @@ const (
 	ImportImages
 	// LabelNode marks the node as one of the control plane.
 	LabelNode
+	// ApplyDNS applies the Manifests of cluster DNS.
+	ApplyDNS
 )
 
 // Op is one operation of the domain.
 type Op struct {
 	Kind            Kind
 	Target, Content string
+	Manifests       []Manifest
 }
+
+// dnsResync is how soon an object of cluster DNS that somebody changed or deleted is put right. A change of what it should be is applied at
+// once.
+const dnsResync = 10 * time.Minute
 
 // String says what the operation does, without contents.
 func (o Op) String() string {
@@ -44,6 +52,8 @@ func (o Op) String() string {
 		return "import images of the default bundle"
 	case LabelNode:
 		return "label node as control plane"
+	case ApplyDNS:
+		return "apply cluster DNS"
 	}
 	return "unknown operation"
 }
@@ -54,7 +64,8 @@ func (o Op) String() string {
 // read them; the API server alone, since nothing works without it and its start
 // takes all the processors that a small node has; then the rest at once;
 // images before the CNI configuration, without which the node is not Ready, so
-// that no pod is placed here before its image is.
+// that no pod is placed here before its image is; cluster DNS when there is a node
+// for it.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if obs.Unavailable {
 		return nil
@@ -85,6 +96,10 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	}
 	if n := obs.API.Node; n != nil && !n.ControlPlane {
 		ops = append(ops, Op{Kind: LabelNode})
+	}
+	manifests, revision := DNSManifests(spec, obs.Upstreams)
+	if obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
+		ops = append(ops, Op{Kind: ApplyDNS, Manifests: manifests})
 	}
 	return ops
 }

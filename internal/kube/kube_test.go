@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"net/netip"
 	"os"
@@ -172,7 +173,7 @@ func testFromNothingToReady(t *testing.T) {
 
 	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{Heartbeat: w.now}})
 	w.waits("kube-controller-manager to give the node its pod range")
-	w.expect("kubelet registered", "label node as control plane")
+	w.expect("kubelet registered", "label node as control plane", "apply cluster DNS")
 
 	node := kube.Node{Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), Message: "no network yet"}
 	w.api.Serve(kube.API{Ready: true, Node: &node})
@@ -198,7 +199,7 @@ func testNoPodNetworkBeforeTheImages(t *testing.T) {
 	w.pass()
 	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}})
 	w.expect("the API server is ready",
-		"run container kube-controller-manager", "run container kube-scheduler", "run container plane")
+		"run container kube-controller-manager", "run container kube-scheduler", "run container plane", "apply cluster DNS")
 	w.expect("the plane's runtime does not answer yet")
 	w.images.SetUp(true)
 	w.expect("images come first", "import images of the default bundle")
@@ -244,7 +245,7 @@ func testExitsAreMended(t *testing.T) {
 
 	w.now = w.now.Add(time.Hour)
 	w.kubelet.Exit("plane", 137)
-	w.expect("the plane starts again", "run container plane")
+	w.expect("the plane starts again, and nobody looked at cluster DNS for long", "run container plane", "apply cluster DNS")
 	w.expect("and is asked for its images", "import images of the default bundle")
 }
 
@@ -266,7 +267,7 @@ func testNewAgentAdopts(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	w.Reconciler = w.agent()
-	w.expect("a new agent looks for the images once", "import images of the default bundle")
+	w.expect("a new agent looks for images and cluster DNS once", "import images of the default bundle", "apply cluster DNS")
 	w.expect("and has nothing more to do")
 }
 
@@ -279,7 +280,7 @@ func testCertificatesAreRenewedInPlace(t *testing.T) {
 	w.run()
 	before, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
 	w.now = w.now.Add(300 * 24 * time.Hour)
-	w.expect("after two thirds of their life", "issue certificates of kubernetes")
+	w.expect("after two thirds of their life", "issue certificates of kubernetes", "apply cluster DNS")
 	after, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
 	if len(after) == 0 || bytes.Equal(before, after) {
 		t.Error("the API server's certificate is the old one")
@@ -290,7 +291,7 @@ func testCertificatesAreRenewedInPlace(t *testing.T) {
 	w.spec.ServiceCIDR = netip.MustParsePrefix("10.112.0.0/12")
 	w.expect("another service range does", "issue certificates of kubernetes",
 		"run container kube-apiserver", "run container kube-controller-manager", "run container kube-scheduler",
-		"run container plane")
+		"run container plane", "apply cluster DNS")
 }
 
 func TestContainersAreAsRecorded(t *testing.T) { synctest.Test(t, testContainersAreAsRecorded) }
@@ -311,6 +312,54 @@ func testContainersAreAsRecorded(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, name+".txt", string(data))
+	}
+	manifests, _ := kube.DNSManifests(w.spec, []netip.Addr{netip.MustParseAddr("10.5.0.1")})
+	var dns strings.Builder
+	for _, m := range manifests {
+		data, err := json.MarshalIndent(m.Object, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dns.WriteString(m.Path + "\n" + string(data) + "\n")
+	}
+	golden(t, "dns.txt", dns.String())
+}
+
+// TestClusterDNSFollowsTheNode changes what it is made from, and has somebody delete it.
+func TestClusterDNSFollowsTheNode(t *testing.T) { synctest.Test(t, testClusterDNSFollowsTheNode) }
+
+func testClusterDNSFollowsTheNode(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	if err := os.WriteFile(w.layout.ResolvConf, []byte("nameserver 10.5.0.9\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.expect("another name server", "write run/resolv.conf", "apply cluster DNS")
+	w.api.Fail("restarting")
+	w.expect("nobody to apply it to")
+	w.now = w.now.Add(11 * time.Minute)
+	w.expect("nor now")
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{Ready: true, Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}})
+	w.expect("after a while it is put right", "apply cluster DNS")
+	w.expect("once")
+}
+
+// TestUpstreams: what is no server for others is none for cluster DNS.
+func TestUpstreams(t *testing.T) {
+	spec := testSpec(t)
+	for _, test := range []struct{ upstreams, want string }{
+		{"", ""}, {"127.0.0.53", ""}, {"::1 10.96.0.10", ""}, {"10.5.0.1 127.0.0.1 fd00::53", "    forward . 10.5.0.1 fd00::53\n"},
+	} {
+		var servers []netip.Addr
+		for text := range strings.FieldsSeq(test.upstreams) {
+			servers = append(servers, netip.MustParseAddr(text))
+		}
+		manifests, _ := kube.DNSManifests(spec, servers)
+		corefile := manifests[3].Object["data"].(map[string]any)["Corefile"].(string)
+		_, after, found := strings.Cut(corefile, "    forward")
+		if found != (test.want != "") || found && !strings.HasPrefix("    forward"+after, test.want) {
+			t.Errorf("%q: got\n%s", test.upstreams, corefile)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -38,6 +39,9 @@ type Observed struct {
 	StaleFiles map[string]string
 	// API is what the API server answered; the zero value if it did not.
 	API API
+	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
+	DNSApplied time.Time
+	Upstreams  []netip.Addr
 	// APIProblem is why the API server is not ready, in words; empty when it is.
 	APIProblem string
 }
@@ -51,11 +55,13 @@ type API struct {
 	// PodStarts has one entry for each of this node's pods in phase Running:
 	// when its longest running container started; the zero Time if none runs.
 	PodStarts []time.Time
+	// DNSRevision identifies what cluster DNS was last made from; empty if it is not there.
+	DNSRevision string
 }
 
 // Observe looks at files, containers and, if it runs, the API server.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Now: r.now(), SecretsCurrent: map[string]bool{}, Containers: map[string]container.Info{}}
+	obs := Observed{Now: r.now(), DNSApplied: r.dnsApplied, SecretsCurrent: map[string]bool{}, Containers: map[string]container.Info{}}
 	wanted := inputs(spec)
 	for _, name := range secretSets() {
 		stamp, err := store.Read(filepath.Join(r.layout.Secrets, name))
@@ -131,6 +137,7 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 		}
 		wanted[filepath.Join(r.layout.PlaneRun, name)] = string(data)
 	}
+	obs.Upstreams = parseNameservers(wanted[filepath.Join(r.layout.PlaneRun, "resolv.conf")])
 	if obs.API.Node != nil && obs.API.Node.PodCIDR.IsValid() {
 		wanted[filepath.Join(r.layout.PlaneRun, cniFile)] = cniConfig(obs.API.Node.PodCIDR)
 	}

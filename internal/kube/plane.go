@@ -23,7 +23,9 @@ func workloadPlane(spec Spec, l Layout) container.Spec {
 			container.Bind(l.Secrets+"/"+plane, "/etc/kubernetes", "ro", "nosuid", "nodev", "noexec"),
 			container.Bind(l.PlaneRun+"/cni", "/etc/cni/net.d", "ro", "nosuid", "nodev", "noexec"),
 		},
-		Cgroup:         "/workload",
+		// Below /workload, which is init's and outlives the plane: what the node
+		// attaches there is for every plane.
+		Cgroup:         "/workload/plane",
 		MemoryMinBytes: 128 << 20,
 		CPUWeight:      100,
 		Hostname:       spec.NodeName,

@@ -22,6 +22,8 @@ type APIServer interface {
 	Observe(ctx context.Context, spec Spec) (API, error)
 	// MarkControlPlane sets the label by which kubectl shows the node's role.
 	MarkControlPlane(ctx context.Context, spec Spec) error
+	// Apply makes the objects of the manifests, in their order, or changes what is other in them. What a manifest leaves open it leaves alone.
+	Apply(ctx context.Context, spec Spec, manifests []Manifest) error
 }
 
 // Config is what a Reconciler is made of.
@@ -45,6 +47,8 @@ type Reconciler struct {
 	api             APIServer
 	now             func() time.Time
 	importer        importer
+	// dnsApplied is when this agent last applied cluster DNS.
+	dnsApplied time.Time
 }
 
 // New returns the domain.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/pki"
@@ -25,18 +26,22 @@ const (
 	agentLifetime = 24 * time.Hour
 	// maxAnswerBytes bounds what is read of an answer: the pods of one node.
 	maxAnswerBytes = 16 << 20
+	// maxReasonBytes bounds what is read of a refusal.
+	maxReasonBytes = 16 << 10
 )
 
 var errNotFound = errors.New("not found")
 
 // restClient asks the API server on this node as JSON over HTTPS, with a client
-// certificate of its own that never leaves memory.
+// certificate of its own that never leaves memory. It may be used concurrently.
 type restClient struct {
 	endpoint string
 	now      func() time.Time
-	client   *http.Client
-	ca       *pki.Authority
-	until    time.Time
+
+	mu     sync.Mutex
+	client *http.Client
+	ca     *pki.Authority
+	until  time.Time
 }
 
 func newRESTClient(now func() time.Time) *restClient {
@@ -45,14 +50,12 @@ func newRESTClient(now func() time.Time) *restClient {
 
 // Observe implements APIServer.
 func (c *restClient) Observe(ctx context.Context, spec Spec) (API, error) {
-	if err := c.prepare(spec.CA); err != nil {
-		return API{}, err
-	}
-	if _, err := c.do(ctx, http.MethodGet, "/readyz", "", nil); err != nil {
+	ask := func(path string) ([]byte, error) { return c.do(ctx, spec, http.MethodGet, path, "", nil) }
+	if _, err := ask("/readyz"); err != nil {
 		return API{}, err
 	}
 	api := API{Ready: true}
-	data, err := c.do(ctx, http.MethodGet, "/api/v1/nodes/"+url.PathEscape(spec.NodeName), "", nil)
+	data, err := ask("/api/v1/nodes/" + url.PathEscape(spec.NodeName))
 	if errors.Is(err, errNotFound) {
 		return api, nil
 	}
@@ -63,27 +66,76 @@ func (c *restClient) Observe(ctx context.Context, spec Spec) (API, error) {
 		return api, err
 	}
 	query := url.Values{"fieldSelector": {"spec.nodeName=" + spec.NodeName + ",status.phase=Running"}}
-	if data, err = c.do(ctx, http.MethodGet, "/api/v1/pods?"+query.Encode(), "", nil); err != nil {
+	if data, err = ask("/api/v1/pods?" + query.Encode()); err != nil {
 		return api, err
 	}
-	api.PodStarts, err = parsePods(data)
+	if api.PodStarts, err = parsePods(data); err != nil {
+		return api, err
+	}
+	data, err = ask(dnsDeploymentPath)
+	if errors.Is(err, errNotFound) {
+		return api, nil
+	}
+	if err != nil {
+		return api, err
+	}
+	api.DNSRevision, err = parseRevision(data)
 	return api, err
+}
+
+// Apply implements APIServer, by server-side apply
+// (kubernetes.io/docs/reference/using-api/server-side-apply).
+func (c *restClient) Apply(ctx context.Context, spec Spec, manifests []Manifest) error {
+	for _, m := range manifests {
+		path := m.Path + "?fieldManager=cyvive&force=true"
+		if _, err := c.do(ctx, spec, http.MethodPatch, path, "application/apply-patch+yaml", encode(m.Object)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseRevision reads the revision that an object of this domain was made from.
+func parseRevision(data []byte) (string, error) {
+	var object struct {
+		Metadata struct{ Annotations map[string]string }
+	}
+	if err := json.Unmarshal(data, &object); err != nil {
+		return "", fmt.Errorf("read object: %w", err)
+	}
+	return object.Metadata.Annotations[revisionAnnotation], nil
 }
 
 // MarkControlPlane implements APIServer.
 func (c *restClient) MarkControlPlane(ctx context.Context, spec Spec) error {
-	if err := c.prepare(spec.CA); err != nil {
-		return err
-	}
 	patch := []byte(`{"metadata":{"labels":{"` + roleLabel + `":""}}}`)
-	_, err := c.do(ctx, http.MethodPatch, "/api/v1/nodes/"+url.PathEscape(spec.NodeName), "application/merge-patch+json", patch)
+	_, err := c.do(ctx, spec, http.MethodPatch, "/api/v1/nodes/"+url.PathEscape(spec.NodeName), "application/merge-patch+json", patch)
 	return err
 }
 
 // do makes one request and returns the body of a good answer.
-func (c *restClient) do(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
+func (c *restClient) do(ctx context.Context, spec Spec, method, path, contentType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	response, err := c.open(ctx, spec, method, path, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Close()
+	data, err := io.ReadAll(io.LimitReader(response, maxAnswerBytes))
+	if err != nil {
+		return nil, fmt.Errorf("read answer of kube-apiserver: %w", err)
+	}
+	return data, nil
+}
+
+// open makes one request and returns the body of a good answer, which the caller
+// closes. It ends with ctx.
+func (c *restClient) open(ctx context.Context, spec Spec, method, path, contentType string, body []byte) (io.ReadCloser, error) {
+	client, err := c.prepare(spec.CA)
+	if err != nil {
+		return nil, err
+	}
 	request, err := http.NewRequestWithContext(ctx, method, c.endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask kube-apiserver: %w", err)
@@ -92,38 +144,51 @@ func (c *restClient) do(ctx context.Context, method, path, contentType string, b
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
-	response, err := c.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask kube-apiserver: %w", err)
 	}
-	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read answer of kube-apiserver: %w", err)
-	case response.StatusCode == http.StatusNotFound:
-		return nil, fmt.Errorf("ask kube-apiserver for %s: %w", request.URL.Path, errNotFound)
-	case response.StatusCode/100 != 2:
-		return nil, fmt.Errorf("ask kube-apiserver for %s: %s", request.URL.Path, response.Status)
+	if response.StatusCode/100 == 2 {
+		return response.Body, nil
 	}
-	return data, nil
+	defer response.Body.Close()
+	reason, _ := io.ReadAll(io.LimitReader(response.Body, maxReasonBytes)) // an explanation; the status says enough without
+	err = errors.New(response.Status)
+	switch response.StatusCode {
+	case http.StatusNotFound:
+		err = errNotFound
+	case http.StatusGone:
+		err = errGone
+	}
+	return nil, fmt.Errorf("ask kube-apiserver for %s: %w%s", request.URL.Path, err, explanation(reason))
+}
+
+// explanation returns the message of a metav1.Status, for the end of a sentence.
+func explanation(data []byte) string {
+	var status struct{ Message string }
+	if json.Unmarshal(data, &status) != nil || status.Message == "" {
+		return ""
+	}
+	return ": " + status.Message
 }
 
 // prepare makes the client for ca, with a certificate that is still good.
-func (c *restClient) prepare(ca *pki.Authority) error {
+func (c *restClient) prepare(ca *pki.Authority) (*http.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	now := c.now()
 	if c.client != nil && c.ca.Equal(ca) && now.Before(c.until) {
-		return nil
+		return c.client, nil
 	}
 	pair, err := ca.Issue(pki.Request{
 		CommonName: "machined", Organizations: []string{adminGroup}, Client: true, Lifetime: agentLifetime,
 	}, now)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	certificate, err := pair.TLS()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if c.client != nil {
 		c.client.CloseIdleConnections()
@@ -136,7 +201,7 @@ func (c *restClient) prepare(ca *pki.Authority) error {
 		ForceAttemptHTTP2: true,
 	}}
 	c.ca, c.until = ca, now.Add(agentLifetime/2)
-	return nil
+	return c.client, nil
 }
 
 // Node is what a node's object says.

@@ -121,9 +121,14 @@ func TestObserveAsksForReadinessNodeAndPods(t *testing.T) {
 	want := []string{
 		"GET /readyz by machined", "GET /api/v1/nodes/node1 by machined",
 		"GET /api/v1/pods?fieldSelector=spec.nodeName%3Dnode1%2Cstatus.phase%3DRunning by machined",
+		"GET /apis/apps/v1/namespaces/kube-system/deployments/coredns by machined",
 	}
 	if diff := cmp.Diff(want, calls); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	answers["/apis/apps/v1/namespaces/kube-system/deployments/coredns"] = `{"metadata":{"annotations":{"cyvive.dev/revision":"7"}}}`
+	if api, err := c.Observe(t.Context(), spec); err != nil || api.DNSRevision != "7" {
+		t.Errorf("with cluster DNS: got %+v, %v", api, err)
 	}
 	answers["/readyz"] = "fail"
 	if api, err := c.Observe(t.Context(), spec); err == nil || api.Ready || !strings.Contains(err.Error(), "500") {

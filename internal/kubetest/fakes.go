@@ -25,10 +25,13 @@ var _ kube.APIServer = (*APIServer)(nil)
 // NewAPIServer returns one that does not answer.
 func NewAPIServer() *APIServer { return &APIServer{problem: "connection refused"} }
 
-// Serve makes it answer with api.
+// Serve makes it answer with api; what was applied stays so.
 func (a *APIServer) Serve(api kube.API) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if api.DNSRevision == "" {
+		api.DNSRevision = a.api.DNSRevision
+	}
 	a.api, a.problem = api, ""
 }
 
@@ -36,7 +39,7 @@ func (a *APIServer) Serve(api kube.API) {
 func (a *APIServer) Fail(problem string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.api, a.problem = kube.API{}, problem
+	a.api, a.problem = kube.API{DNSRevision: a.api.DNSRevision}, problem
 }
 
 // Observe implements kube.APIServer.
@@ -64,6 +67,22 @@ func (a *APIServer) MarkControlPlane(context.Context, kube.Spec) error {
 	node := *a.api.Node
 	node.ControlPlane = true
 	a.api.Node = &node
+	return nil
+}
+
+// Apply implements kube.APIServer. Of what it is given it keeps the revision of cluster DNS.
+func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manifest) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.problem != "" {
+		return errors.New(a.problem)
+	}
+	for _, m := range manifests {
+		annotations, _ := m.Object["metadata"].(map[string]any)["annotations"].(map[string]any)
+		if revision, ok := annotations["cyvive.dev/revision"].(string); ok {
+			a.api.DNSRevision = revision
+		}
+	}
 	return nil
 }
 

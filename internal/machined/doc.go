@@ -9,6 +9,7 @@
 //	identity        once state is mounted: machine ID, boot ledger
 //	certificate     the API's own certificate, for the addresses of the moment
 //	runtime         asks init for the system containerd when containers are wanted
+//	services        once Kubernetes is wanted: the service addresses of the cluster
 //	milestones      writes the boot's timeline, once for each name
 //	server          the node API, from the first moment on
 //

@@ -19,6 +19,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
 )
 
@@ -34,6 +35,12 @@ type Audit interface {
 	server.Audit
 	// Move takes the log to another folder, once; later calls with the same folder do nothing.
 	Move(ctx context.Context, dir string) error
+}
+
+// Services follows the services of a cluster. *kube.ServiceWatch implements it.
+type Services interface {
+	// Run calls publish with the whole table whenever that changed, until ctx ends.
+	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
 // Config is what an agent is made of. All fields are needed but Log, Audit, Now and Watchers.
@@ -52,6 +59,7 @@ type Config struct {
 	Storage  reconcile.Domain[storage.Spec, storage.Observed, storage.Op, storage.Status]
 	Etcd     reconcile.Domain[etcd.Spec, etcd.Observed, etcd.Op, etcd.Status]
 	Kube     reconcile.Domain[kube.Spec, kube.Observed, kube.Op, kube.Status]
+	Services Services
 	Timeline Timeline
 	Init     Init
 	// Confine puts the kernel's walls around the workload plane, or says why it cannot. It is called until it succeeds once; walls
@@ -132,24 +140,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks := []task{
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
+		{"services", a.watchServices},
 	}
-	for _, w := range []struct {
-		name    string
-		runtime container.Runtime
-		loops   []string
-	}{
-		{"system containers", a.cfg.System, []string{plan.Etcd, plan.Kubernetes}},
-		{"plane", a.cfg.Plane, []string{plan.Kubernetes}},
-		{"pods", a.cfg.Pods, []string{plan.Kubernetes}},
-	} {
-		tasks = append(tasks, task{"watcher of " + w.name, func(ctx context.Context) error {
-			return w.runtime.Watch(ctx, func() {
-				for _, loop := range w.loops {
-					a.wakers[loop].Wake()
-				}
-			})
-		}})
-	}
+	tasks = append(tasks, a.containerWatchers()...)
 	for i, watch := range a.cfg.Watchers {
 		tasks = append(tasks, task{fmt.Sprintf("watcher %d", i), watch})
 	}
@@ -167,6 +160,29 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// containerWatchers wake the loops that have to do with containers.
+func (a *Agent) containerWatchers() []task {
+	var tasks []task
+	for _, w := range []struct {
+		name    string
+		runtime container.Runtime
+		loops   []string
+	}{
+		{"system containers", a.cfg.System, []string{plan.Etcd, plan.Kubernetes}},
+		{"plane", a.cfg.Plane, []string{plan.Kubernetes}},
+		{"pods", a.cfg.Pods, []string{plan.Kubernetes}},
+	} {
+		tasks = append(tasks, task{"watcher of " + w.name, func(ctx context.Context) error {
+			return w.runtime.Watch(ctx, func() {
+				for _, loop := range w.loops {
+					a.wakers[loop].Wake()
+				}
+			})
+		}})
+	}
+	return tasks
 }
 
 // task is one goroutine of the agent.
@@ -237,6 +253,16 @@ func (a *Agent) runContainerd(ctx context.Context) error {
 		}
 		a.update(func(s *snapshot) { s.runtime = err == nil })
 		a.wakers[plan.Etcd].Wake()
+	})
+}
+
+// watchServices follows the cluster's services from when Kubernetes is wanted for the first time. What it is wanted with stays, as far as
+// the watch needs it: names and authorities change with a boot only.
+func (a *Agent) watchServices(ctx context.Context) error {
+	return a.whenever(ctx, func(s snapshot) bool { return s.desired.Kube != nil }, func(s snapshot) {
+		a.cfg.Services.Run(ctx, *s.desired.Kube, func(t *service.Table) {
+			a.update(func(s *snapshot) { s.services = t })
+		})
 	})
 }
 

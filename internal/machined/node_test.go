@@ -21,6 +21,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/networktest"
+	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
@@ -40,6 +41,8 @@ type node struct {
 	plane      *containertest.Fake
 	etcd       *layer[etcd.Spec, etcd.Status]
 	kube       *layer[kube.Spec, kube.Status]
+	services   *networktest.Services
+	cluster    tables
 	listener   net.Listener
 	audit      *auditlog.Log
 	end        func()
@@ -113,6 +116,20 @@ func (m *memoryTimeline) Append(one timeline.Milestone) error {
 
 func (m *memoryTimeline) Now() time.Duration { return time.Minute }
 
+// tables are the services of a cluster, as a test sends them.
+type tables chan *service.Table
+
+func (c tables) Run(ctx context.Context, _ kube.Spec, publish func(*service.Table)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case t := <-c:
+			publish(t)
+		}
+	}
+}
+
 // layer is a domain whose status the test sets; it has no operations.
 type layer[Spec, Status any] struct {
 	mu     sync.Mutex
@@ -158,6 +175,7 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 		t: t, state: state, source: &source{}, host: &networktest.Host{}, dhcp: &networktest.DHCP{}, disk: disk, init: &fakeInit{},
 		timeline: &memoryTimeline{list: left}, containers: containertest.NewFake("system", time.Now), plane: containertest.NewFake("kubelet", time.Now),
 		etcd: &layer[etcd.Spec, etcd.Status]{}, kube: &layer[kube.Spec, kube.Status]{},
+		services: &networktest.Services{}, cluster: make(tables),
 	}
 	n.host.AddLink("eth0", "52:54:00:00:00:01", true)
 	n.host.SetCarrier("eth0", true)
@@ -173,9 +191,10 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 		Audit:    n.audit,
 		Boot:     Boot{ID: t.Name(), StartedAt: time.Unix(1000, 0), Version: server.Version{OS: "1.0", Slot: "a"}, Disk: "/dev/vda"},
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
-		Network: network.New(n.host, n.dhcp), Storage: storage.New(n.disk, n.disk),
+		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk),
 		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
-		Timeline: n.timeline, Confine: func() error { return nil }, Init: n.init, System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
+		Services: n.cluster, Timeline: n.timeline, Confine: func() error { return nil }, Init: n.init,
+		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
 		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
 )
 
@@ -31,6 +32,8 @@ type snapshot struct {
 	storage state.Report[storage.Status]
 	etcd    state.Report[etcd.Status]
 	kube    state.Report[kube.Status]
+	// services are nil until the API server told of them once.
+	services *service.Table
 
 	// desired follows from all above; generation grows with each change of it.
 	desired    plan.Desired
@@ -42,6 +45,7 @@ type snapshot struct {
 func (s snapshot) planned(now time.Time) snapshot {
 	desired := plan.Build(s.input, plan.Facts{
 		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity, Confined: s.confined,
+		Services: s.services,
 	})
 	if !reflect.DeepEqual(desired, s.desired) {
 		s.desired = desired

@@ -28,6 +28,10 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 		return r.host.DeleteGateway(ctx, op.Link, op.Gateway)
 	case SetNameservers:
 		return r.host.SetNameservers(op.Nameservers)
+	case SetServices:
+		return r.services.Set(ctx, op.Services)
+	case AttachServices:
+		return r.services.Attach(ctx)
 	}
 	panic(fmt.Sprintf("network: unknown operation %q", op.Verb))
 }

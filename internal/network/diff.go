@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/cyvive/cyvive/internal/service"
 )
 
 // Verb is the kind of an operation.
@@ -22,6 +24,8 @@ const (
 	AddGateway     Verb = "add default route on"
 	DeleteGateway  Verb = "delete default route on"
 	SetNameservers Verb = "set name servers"
+	SetServices    Verb = "set services"
+	AttachServices Verb = "attach services"
 )
 
 // Op is one operation. Which of the fields beside Verb are set depends on it.
@@ -32,7 +36,13 @@ type Op struct {
 	Address     netip.Prefix
 	Gateway     netip.Addr
 	Nameservers []netip.Addr
+	// Services is what to set, and Changed the service addresses whose backends change by it.
+	Services *service.Table
+	Changed  []service.Address
 }
+
+// maxNamed is how many changed addresses an operation names.
+const maxNamed = 4
 
 // String prints the operation for logs and tests.
 func (o Op) String() string {
@@ -52,7 +62,26 @@ func (o Op) String() string {
 	if o.Verb == SetNameservers {
 		parts = append(parts, fmt.Sprint(o.Nameservers))
 	}
+	if o.Verb == SetServices {
+		parts = append(parts, o.changes())
+	}
 	return strings.Join(parts, " ")
+}
+
+func (o Op) changes() string {
+	var names []string
+	for _, at := range o.Changed[:min(maxNamed, len(o.Changed))] {
+		backends, ok := o.Services.Backends(at)
+		if !ok {
+			names = append(names, at.String()+" gone")
+			continue
+		}
+		names = append(names, fmt.Sprintf("%s has %d", at, len(backends)))
+	}
+	if more := len(o.Changed) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return "[" + strings.Join(names, ", ") + "]"
 }
 
 // Diff returns the operations from obs to spec. A link that is not there yet yields none: its appearance wakes the loop.
@@ -79,6 +108,21 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	}
 	if servers := nameservers(spec, obs); !obs.Resolver || !slices.Equal(servers, obs.Nameservers) {
 		ops = append(ops, Op{Verb: SetNameservers, Nameservers: servers})
+	}
+	return append(ops, serviceOps(spec, obs.Services)...)
+}
+
+// serviceOps fills the table before it is put in force, so that a service which is not in it yet is not taken for none.
+func serviceOps(spec Spec, state ServicesState) []Op {
+	if spec.Services == nil {
+		return nil
+	}
+	var ops []Op
+	if !spec.Services.Equal(state.Table) || state.Damaged > 0 {
+		ops = append(ops, Op{Verb: SetServices, Services: spec.Services, Changed: spec.Services.Changes(state.Table)})
+	}
+	if !state.Attached {
+		ops = append(ops, Op{Verb: AttachServices})
 	}
 	return ops
 }

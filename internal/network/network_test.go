@@ -90,7 +90,7 @@ func TestDiffAndStatus(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			domain := network.New(nil, nil)
+			domain := network.New(nil, nil, nil)
 			var got []string
 			for _, op := range domain.Diff(test.spec, test.obs) {
 				got = append(got, op.String())
@@ -122,7 +122,7 @@ func TestRandomWalk(t *testing.T) {
 		host, dhcp := &networktest.Host{}, &networktest.DHCP{}
 		host.AddLink("eth0", "52:54:00:00:00:01", true)
 		host.SetCarrier("eth0", true)
-		return host, dhcp, network.New(host, dhcp)
+		return host, dhcp, network.New(host, dhcp, &networktest.Services{})
 	}
 	bring := func(dhcp *networktest.DHCP, domain *network.Reconciler, spec network.Spec) {
 		networktest.Converge(t, domain, spec)

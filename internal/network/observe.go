@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+
+	"github.com/cyvive/cyvive/internal/service"
 )
 
 // Host is the kernel's side of the network. Methods that change something succeed if it already is as asked for.
@@ -34,6 +36,27 @@ type DHCP interface {
 	Clients() map[string]*Lease
 }
 
+// Services is the kernel's translation of service addresses to backends, for the processes of the workload plane. It belongs to the kernel,
+// and goes on without this program.
+type Services interface {
+	Observe(ctx context.Context) (ServicesState, error)
+	// Set makes the translation that of table. While it works, each service has its old backends or its new ones. A table that is too large
+	// is an error, and changes nothing.
+	Set(ctx context.Context, table *service.Table) error
+	// Attach puts this program's version of the translation in force, in the place of an older one if there is one. Connections in between
+	// are translated by the one or the other.
+	Attach(ctx context.Context) error
+}
+
+// ServicesState is the translation as found.
+type ServicesState struct {
+	Table *service.Table
+	// Damaged counts entries that belong to nothing, or are missing: an interrupted Set leaves such. Set removes them.
+	Damaged int
+	// Attached says that this program's version is in force.
+	Attached bool
+}
+
 // Observed is the network as found.
 type Observed struct {
 	Links       []LinkState
@@ -42,19 +65,24 @@ type Observed struct {
 	Nameservers []netip.Addr
 	// Resolver is false while there is no resolver configuration at all.
 	Resolver bool
+	// Services is looked at only if the specification has services.
+	Services ServicesState
 }
 
 // Reconciler is the network domain. It implements the Domain of package reconcile.
 type Reconciler struct {
-	host Host
-	dhcp DHCP
+	host     Host
+	dhcp     DHCP
+	services Services
 }
 
 // New returns the domain on the given kernel and DHCP clients.
-func New(host Host, dhcp DHCP) *Reconciler { return &Reconciler{host: host, dhcp: dhcp} }
+func New(host Host, dhcp DHCP, services Services) *Reconciler {
+	return &Reconciler{host: host, dhcp: dhcp, services: services}
+}
 
-// Observe reads links, leases, host name and resolver configuration.
-func (r *Reconciler) Observe(ctx context.Context, _ Spec) (Observed, error) {
+// Observe reads links, leases, host name, resolver configuration and services.
+func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	var obs Observed
 	var err error
 	if obs.Links, err = r.host.Links(ctx); err != nil {
@@ -67,5 +95,12 @@ func (r *Reconciler) Observe(ctx context.Context, _ Spec) (Observed, error) {
 		return obs, fmt.Errorf("read resolver configuration: %w", err)
 	}
 	obs.Clients = r.dhcp.Clients()
+	if spec.Services == nil {
+		return obs, nil
+	}
+	// What cannot be read is set anew, behind all else that is to be done, and that says what is wrong.
+	if state, err := r.services.Observe(ctx); err == nil {
+		obs.Services = state
+	}
 	return obs, nil
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cyvive/cyvive/internal/service"
 )
 
 // First, as the name of a link, is the first physical link by interface index.
@@ -17,6 +19,8 @@ type Spec struct {
 	Links    []Link
 	// Nameservers, if not empty, replace those learnt by DHCP.
 	Nameservers []netip.Addr
+	// Services are the cluster's service addresses. While they are nil, which is not known yet, what the kernel translates stays as it is.
+	Services *service.Table
 }
 
 // Link is the desired state of one link.

@@ -14,7 +14,7 @@ import (
 // Conformance runs the suite against a host that has a link of the given name with a carrier, down and without addresses. It leaves the
 // link up and configured.
 func Conformance(t *testing.T, host network.Host, link string) {
-	domain := network.New(host, &DHCP{})
+	domain := network.New(host, &DHCP{}, &Services{})
 	one := network.Spec{
 		Links: []network.Link{{
 			Name: link, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1"),

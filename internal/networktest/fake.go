@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/service"
 )
 
 // Host is a fake of network.Host that keeps its state in memory. It may be used concurrently. The zero value is an empty machine.
@@ -198,4 +199,67 @@ func (d *DHCP) Clients() map[string]*network.Lease {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.clients)
+}
+
+// Services is a fake of network.Services in memory. It may be used concurrently. The zero value translates nothing, and is not attached.
+type Services struct {
+	mu    sync.Mutex
+	state network.ServicesState
+	fail  error
+}
+
+// Damage makes n entries belong to nothing, as an interrupted Set does.
+func (s *Services) Damage(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Damaged = n
+}
+
+// Fail makes every further call return err, until it is nil again.
+func (s *Services) Fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = err
+}
+
+// String prints the whole state, for comparisons in tests.
+func (s *Services) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := fmt.Sprintf("attached=%t damaged=%d\n", s.state.Attached, s.state.Damaged)
+	if s.state.Table != nil {
+		text += s.state.Table.String()
+	}
+	return text
+}
+
+// Observe implements network.Services.
+func (s *Services) Observe(context.Context) (network.ServicesState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.state
+	if state.Table == nil {
+		state.Table = service.New(nil)
+	}
+	return state, s.fail
+}
+
+// Set implements network.Services.
+func (s *Services) Set(_ context.Context, table *service.Table) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail == nil {
+		s.state.Table, s.state.Damaged = table, 0
+	}
+	return s.fail
+}
+
+// Attach implements network.Services.
+func (s *Services) Attach(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail == nil {
+		s.state.Attached = true
+	}
+	return s.fail
 }

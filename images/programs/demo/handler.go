@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ type process struct {
 }
 
 // handler serves the pod's pages; proc is where the process file system is.
-func handler(hostname, proc string, diagnose bool, now func() time.Time) http.Handler {
+func handler(hostname, proc string, diagnose bool, now func() time.Time) *http.ServeMux {
 	m := http.NewServeMux()
 	m.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, answer{Hostname: hostname, Version: version, Time: now().UTC()})
@@ -60,6 +61,22 @@ func handler(hostname, proc string, diagnose bool, now func() time.Time) http.Ha
 	})
 	m.HandleFunc("GET /write", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, tryWrite(r.URL.Query().Get("path")))
+	})
+	m.HandleFunc("GET /resolve", func(w http.ResponseWriter, r *http.Request) {
+		addresses, err := net.DefaultResolver.LookupHost(r.Context(), r.URL.Query().Get("name"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		writeJSON(w, addresses)
+	})
+	m.HandleFunc("GET /fetch", func(w http.ResponseWriter, r *http.Request) {
+		body, err := fetch(r.Context(), r.URL.Query().Get("url"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		_, _ = w.Write(body)
 	})
 	return m
 }

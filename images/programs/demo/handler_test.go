@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func get(t *testing.T, h http.Handler, target string) (int, string) {
+func visit(t *testing.T, h http.Handler, target string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
@@ -41,7 +41,7 @@ func fakeProc(t *testing.T) string {
 func TestPages(t *testing.T) {
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	h := handler("pod", fakeProc(t), true, func() time.Time { return now })
-	_, body := get(t, h, "/")
+	_, body := visit(t, h, "/")
 	var a answer
 	if err := json.Unmarshal([]byte(body), &a); err != nil {
 		t.Fatal(err)
@@ -49,17 +49,17 @@ func TestPages(t *testing.T) {
 	if d := cmp.Diff(answer{Hostname: "pod", Version: version, Time: now}, a); d != "" {
 		t.Errorf("/ (-want +got):\n%s", d)
 	}
-	if code, body := get(t, h, "/healthz"); code != http.StatusOK || body != "ok\n" {
+	if code, body := visit(t, h, "/healthz"); code != http.StatusOK || body != "ok\n" {
 		t.Errorf("/healthz: %d %q", code, body)
 	}
-	_, body = get(t, h, "/processes")
+	_, body = visit(t, h, "/processes")
 	if want := `[{"pid":7,"comm":"demo","cmdline":["/usr/bin/demo","--diagnose"]}]` + "\n"; body != want {
 		t.Errorf("/processes: %q, want %q", body, want)
 	}
-	if _, body := get(t, h, "/mounts"); body != "1 0 /\n" {
+	if _, body := visit(t, h, "/mounts"); body != "1 0 /\n" {
 		t.Errorf("/mounts: %q", body)
 	}
-	if code, _ := get(t, h, "/other"); code != http.StatusNotFound {
+	if code, _ := visit(t, h, "/other"); code != http.StatusNotFound {
 		t.Errorf("/other: %d", code)
 	}
 }
@@ -74,7 +74,7 @@ func TestWritePage(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "new"): "ok", old: "EEXIST", filepath.Join(dir, "none/x"): "ENOENT",
 	} {
-		if _, body := get(t, h, "/write?path="+path); strings.TrimSpace(body) != want {
+		if _, body := visit(t, h, "/write?path="+path); strings.TrimSpace(body) != want {
 			t.Errorf("writing %s: %q, want %s", path, body, want)
 		}
 	}
@@ -85,8 +85,8 @@ func TestWritePage(t *testing.T) {
 
 func TestDiagnosisIsOff(t *testing.T) {
 	h := handler("pod", "/proc", false, time.Now)
-	for _, page := range []string{"/processes", "/mounts", "/write?path=/x"} {
-		if code, _ := get(t, h, page); code != http.StatusNotFound {
+	for _, page := range []string{"/processes", "/mounts", "/write?path=/x", "/resolve?name=x", "/fetch?url=x"} {
+		if code, _ := visit(t, h, page); code != http.StatusNotFound {
 			t.Errorf("%s answers %d without --diagnose", page, code)
 		}
 	}

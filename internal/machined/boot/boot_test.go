@@ -64,7 +64,7 @@ func (w writer) Write(p []byte) (int, error) { w <- string(p); return len(p), ni
 // TestGrowCgroups uses plain files: only names and values are checked here.
 func TestGrowCgroups(t *testing.T) {
 	root := t.TempDir()
-	for _, dir := range []string{"", "system"} {
+	for _, dir := range []string{"", "system", "workload"} {
 		os.MkdirAll(filepath.Join(root, dir), 0o755)
 		os.WriteFile(filepath.Join(root, dir, "cgroup.controllers"), []byte("cpu memory\n"), 0o644)
 	}
@@ -72,18 +72,17 @@ func TestGrowCgroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
-		"init/cgroup.procs":             "1",
-		"init/memory.min":               "33554432",
-		"system/memory.min":             "536870912",
-		"cgroup.subtree_control":        "+memory", // the last one written
-		"system/cgroup.subtree_control": "+memory",
+		"init/cgroup.procs":               "1",
+		"init/memory.min":                 "33554432",
+		"system/memory.min":               "536870912",
+		"workload/memory.min":             "134217728",
+		"cgroup.subtree_control":          "+memory", // the last one written
+		"system/cgroup.subtree_control":   "+memory",
+		"workload/cgroup.subtree_control": "+memory",
 	} {
 		if got, err := os.ReadFile(filepath.Join(root, file)); string(got) != want {
 			t.Errorf("%s = %q, %v; want %q", file, got, err, want)
 		}
-	}
-	if info, err := os.Stat(filepath.Join(root, "workload")); err != nil || !info.IsDir() {
-		t.Errorf("workload: %v", err)
 	}
 	if err := EnableControllers(filepath.Join(root, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no cgroup: %v, want %v", err, fs.ErrNotExist)

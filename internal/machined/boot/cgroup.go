@@ -12,17 +12,20 @@ import (
 const cgroupRoot = "/sys/fs/cgroup"
 
 // Memory that reclaim leaves to the groups (memory.min): init needs little;
-// the system plane gets a quarter of the machine's, at most this much.
+// the system plane gets a quarter of the machine's, at most this much; of the
+// workload group's, the plane below it can have as much as that has.
 const (
 	initMinBytes      = 32 << 20
 	systemMinMaxBytes = 768 << 20
+	workloadMinBytes  = 128 << 20
 )
 
 // growCgroups makes the tree below root (/sys/fs/cgroup):
 //
 //	/init       PID 1, alone
 //	/system     machined, containerd, and each container of the system plane
-//	/workload   the workload plane; its init makes the tree below
+//	/workload   the group of the workload plane's container, which comes and goes.
+//	            What is attached to this one stays.
 //
 // PID 1 moves into its leaf first: a group with processes cannot hand
 // controllers to its children (cgroup-v2, "No Internal Process Constraint").
@@ -41,8 +44,10 @@ func growCgroups(root string, pid int, memoryBytes uint64) error {
 	systemMin := min(memoryBytes/4, systemMinMaxBytes)
 	return errors.Join(
 		EnableControllers(filepath.Join(root, "system")),
+		EnableControllers(filepath.Join(root, "workload")),
 		writeCgroup(root, "init/memory.min", strconv.Itoa(initMinBytes)),
 		writeCgroup(root, "system/memory.min", strconv.FormatUint(systemMin, 10)),
+		writeCgroup(root, "workload/memory.min", strconv.Itoa(workloadMinBytes)),
 		// When processors are scarce, the control plane goes first.
 		writeCgroup(root, "init/cpu.weight", "1000"),
 		writeCgroup(root, "system/cpu.weight", "500"),

@@ -5,6 +5,8 @@
 //	(none needed) ─▶ storage ─▶ identity ─┴▶ etcd ─┬▶ Kubernetes
 //	(none needed) ─▶ confinement ──────────────────┘
 //
+// The service addresses of the cluster, which Kubernetes tells, go back to network once they are known.
+//
 // It is pure. A domain that must wait gets no specification but the reason, in words for a person; what it runs already is left running,
 // since holding back is not tearing down.
 package plan

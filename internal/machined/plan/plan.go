@@ -7,6 +7,7 @@ import (
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
 )
 
@@ -40,6 +41,8 @@ type Facts struct {
 	Identity bool
 	// Confined is set when the kernel's walls around the workload plane are in force.
 	Confined bool
+	// Services are the cluster's service addresses; nil until they are known.
+	Services *service.Table
 }
 
 // Desired is what every domain is to reach. A nil specification holds its domain back; Waits then has the reason.
@@ -71,6 +74,7 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
 		return d
 	}
+	d.Network.Services = facts.Services
 	address, wait := ready(facts)
 	if wait != "" {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait

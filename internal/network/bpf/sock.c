@@ -44,7 +44,7 @@ struct peer {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 32768);
 	__type(key, struct address);
 	__type(value, struct service);
 } services SEC(".maps");
@@ -52,7 +52,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 524288);
+	__uint(max_entries, 131072);
 	__type(key, struct slot);
 	__type(value, struct address);
 } slots SEC(".maps");
@@ -116,8 +116,10 @@ static __always_inline int same(const struct address *a, const struct address *b
 static __always_inline enum verdict choose(const struct address *service, struct address *backend)
 {
 	struct service *s = bpf_map_lookup_elem(&services, service);
-	if (!s)
-		return PASS;
+	if (!s) { /* port 0 is for all that have no entry at the address of a service */
+		struct address rest = {.ip = {service->ip[0], service->ip[1], service->ip[2], service->ip[3]}};
+		return bpf_map_lookup_elem(&services, &rest) ? REFUSE : PASS;
+	}
 	__u32 count = s->backends;
 	if (!count)
 		return REFUSE;
