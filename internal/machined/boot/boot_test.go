@@ -68,7 +68,7 @@ func TestGrowCgroups(t *testing.T) {
 		os.MkdirAll(filepath.Join(root, dir), 0o755)
 		os.WriteFile(filepath.Join(root, dir, "cgroup.controllers"), []byte("cpu memory\n"), 0o644)
 	}
-	if err := growCgroups(root, 1, 2<<30); err != nil {
+	if err := growCgroups(root, 1, 2<<30, 16000); err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
@@ -76,6 +76,8 @@ func TestGrowCgroups(t *testing.T) {
 		"init/memory.min":                 "33554432",
 		"system/memory.min":               "536870912",
 		"workload/memory.min":             "134217728",
+		"workload/memory.max":             "1577058304",
+		"workload/pids.max":               "14000",
 		"cgroup.subtree_control":          "+memory", // the last one written
 		"system/cgroup.subtree_control":   "+memory",
 		"workload/cgroup.subtree_control": "+memory",

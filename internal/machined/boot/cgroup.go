@@ -27,9 +27,13 @@ const (
 //	/workload   the group of the workload plane's container, which comes and goes.
 //	            What is attached to this one stays.
 //
+// What the workload group cannot have is all: of memory and threads, the most that
+// the kernel makes (threads-max in proc_sys_kernel(5)), a part is out of every pod's
+// reach. A thread count of zero, which is unknown, sets no limit.
+//
 // PID 1 moves into its leaf first: a group with processes cannot hand
 // controllers to its children (cgroup-v2, "No Internal Process Constraint").
-func growCgroups(root string, pid int, memoryBytes uint64) error {
+func growCgroups(root string, pid int, memoryBytes, threads uint64) error {
 	for _, name := range []string{"init", "system", "workload"} {
 		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
 			return fmt.Errorf("make cgroup: %w", err)
@@ -42,7 +46,15 @@ func growCgroups(root string, pid int, memoryBytes uint64) error {
 		return err
 	}
 	systemMin := min(memoryBytes/4, systemMinMaxBytes)
+	var limits []error
+	if memoryBytes > 0 {
+		limits = append(limits, writeCgroup(root, "workload/memory.max", strconv.FormatUint(memoryBytes-systemMin-initMinBytes, 10)))
+	}
+	if threads > 0 {
+		limits = append(limits, writeCgroup(root, "workload/pids.max", strconv.FormatUint(threads-threads/8, 10)))
+	}
 	return errors.Join(
+		errors.Join(limits...),
 		EnableControllers(filepath.Join(root, "system")),
 		EnableControllers(filepath.Join(root, "workload")),
 		writeCgroup(root, "init/memory.min", strconv.Itoa(initMinBytes)),

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -127,7 +129,15 @@ func (m *machine) growCgroups() error {
 	if err != nil {
 		return fmt.Errorf("read memory size: %w", err)
 	}
-	return growCgroups(cgroupRoot, os.Getpid(), totalMemory(string(meminfo)))
+	raw, err := os.ReadFile("/proc/sys/kernel/threads-max")
+	if err != nil {
+		return fmt.Errorf("read most threads: %w", err)
+	}
+	threads, err := strconv.ParseUint(strings.TrimSpace(string(raw)), 10, 32)
+	if err != nil {
+		return fmt.Errorf("read most threads: %w", err)
+	}
+	return growCgroups(cgroupRoot, os.Getpid(), totalMemory(string(meminfo)), threads)
 }
 
 func (m *machine) applySettings() error {

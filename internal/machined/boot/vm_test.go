@@ -104,7 +104,7 @@ func TestVMCgroups(t *testing.T) {
 	if err := mountKernel(kernelMounts[4:5]); err != nil {
 		t.Fatal(err)
 	}
-	if err := growCgroups(cgroupRoot, os.Getpid(), 1<<30); err != nil {
+	if err := growCgroups(cgroupRoot, os.Getpid(), 1<<30, 8000); err != nil {
 		t.Fatal(err)
 	}
 	read := func(name string) string {
@@ -117,8 +117,12 @@ func TestVMCgroups(t *testing.T) {
 	if got := read("/proc/self/cgroup"); got != "0::/init" {
 		t.Errorf("own cgroup = %q, want 0::/init", got)
 	}
-	if got := read(cgroupRoot + "/system/memory.min"); got != "268435456" {
-		t.Errorf("memory.min of system = %s", got)
+	for file, want := range map[string]string{
+		"system/memory.min": "268435456", "workload/memory.max": "771751936", "workload/pids.max": "7000",
+	} {
+		if got := read(cgroupRoot + "/" + file); got != want {
+			t.Errorf("%s = %s, want %s", file, got, want)
+		}
 	}
 	for _, controller := range []string{"cpu", "memory", "io", "pids"} {
 		if got := read(cgroupRoot + "/system/cgroup.subtree_control"); !strings.Contains(got, controller) {
