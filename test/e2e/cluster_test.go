@@ -40,6 +40,7 @@ func TestCluster(t *testing.T) {
 	}{
 		{"nodectl", testNodectl},
 		{"kubernetes", testKubernetes},
+		{"services", testServiceAddresses},
 		{"certificates", testCertificates},
 		{"isolation", testIsolation},
 		{"audit", testAudit},

@@ -84,6 +84,7 @@ func TestHostile(t *testing.T) {
 	t.Run("ports", func(t *testing.T) { testPorts(t, s) })
 	t.Run("quiet", func(t *testing.T) { testQuiet(t, s) })
 	t.Run("attacks", func(t *testing.T) { testAttacks(t, s) })
+	s.awaitDNS(t, ctx)
 	before, err := s.traces(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +101,7 @@ func TestHostile(t *testing.T) {
 	}
 	s.checkTraces(t, ctx, before)
 	t.Run("plane", func(t *testing.T) { s.killPlane(t, before) })
+	t.Run("services without machined", s.withoutAgent)
 	t.Run("hogs", func(t *testing.T) { testHogs(t, s) })
 }
 
