@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +24,7 @@ import (
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/service"
 )
 
 // programs returns the directory of the real programs: etcd, and kubernetes as
@@ -155,6 +158,8 @@ func TestControlPlane(t *testing.T) {
 			waitFor(ctx, t, name+" healthy", func() error { _, err := getURL(ctx, insecure, url); return err })
 		}
 	})
+	t.Run("cluster DNS is what the API server takes", func(t *testing.T) { applyDNS(ctx, t, api, spec) })
+	t.Run("services are followed", func(t *testing.T) { followServices(ctx, t, api, spec) })
 	t.Run("secrets are sealed in etcd", func(t *testing.T) {
 		secret := `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"stringData":{"k":"PlainTextMarker"}}`
 		if err := post(ctx, api, "/api/v1/namespaces/default/secrets", secret); err != nil {
@@ -175,6 +180,106 @@ func TestControlPlane(t *testing.T) {
 	})
 }
 
+// applyDNS applies every object twice, and wants the second time to change nothing.
+func applyDNS(ctx context.Context, t *testing.T, api *http.Client, spec kube.Spec) {
+	manifests, revision := kube.DNSManifests(spec, []netip.Addr{netip.MustParseAddr("192.0.2.53")})
+	var versions [2][]string
+	for round := range versions {
+		for _, m := range manifests {
+			body, err := json.Marshal(m.Object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Fields that the API does not have are refused, and not passed over.
+			url := "https://127.0.0.1:6443" + m.Path + "?fieldManager=cyvive&force=true&fieldValidation=Strict"
+			request, err := http.NewRequestWithContext(ctx, http.MethodPatch, url, bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", "application/apply-patch+yaml")
+			answer, err := do(api, request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var object struct {
+				Metadata struct {
+					Generation      int
+					ResourceVersion string
+					Annotations     map[string]string
+				}
+			}
+			if err := json.Unmarshal(answer, &object); err != nil {
+				t.Fatal(err)
+			}
+			version := object.Metadata.ResourceVersion
+			if object.Metadata.Generation > 0 { // that of a Deployment changes with its status, too
+				version = fmt.Sprintf("generation %d", object.Metadata.Generation)
+				if got := object.Metadata.Annotations["cyvive.dev/revision"]; got != revision {
+					t.Errorf("revision on the deployment: got %q, want %q", got, revision)
+				}
+			}
+			versions[round] = append(versions[round], version)
+		}
+	}
+	if !slices.Equal(versions[0], versions[1]) {
+		t.Errorf("applying again made of versions %v %v", versions[0], versions[1])
+	}
+}
+
+// followServices makes a service and its slice, and takes them away again.
+func followServices(ctx context.Context, t *testing.T, api *http.Client, spec kube.Spec) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tables := make(chan *service.Table, 100)
+	go kube.NewServiceWatch(slog.New(slog.DiscardHandler)).Run(ctx, spec, func(t *service.Table) { tables <- t })
+	at := service.Address{AddrPort: netip.MustParseAddrPort("10.96.7.7:80"), Protocol: service.TCP}
+	await := func(what string, condition func(*service.Table) bool) {
+		t.Helper()
+		deadline := time.After(20 * time.Second)
+		for {
+			select {
+			case table := <-tables:
+				if condition(table) {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("%s: not seen", what)
+			}
+		}
+	}
+	await("the API server's own service", func(table *service.Table) bool {
+		_, ok := table.Backends(service.Address{AddrPort: netip.MustParseAddrPort("10.96.0.1:443"), Protocol: service.TCP})
+		_, other := table.Backends(at)
+		return ok && !other
+	})
+	for path, body := range map[string]string{
+		"/api/v1/namespaces/default/services": `{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},
+			"spec":{"clusterIP":"10.96.7.7","ports":[{"name":"http","port":80}]}}`,
+		"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices": `{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice",
+			"metadata":{"name":"web-1","labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4",
+			"ports":[{"name":"http","port":8080}],"endpoints":[{"addresses":["10.244.0.5"]}]}`,
+	} {
+		if err := post(ctx, api, path, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await("the service", func(table *service.Table) bool {
+		backends, _ := table.Backends(at)
+		return slices.Equal(backends, []netip.AddrPort{netip.MustParseAddrPort("10.244.0.5:8080")})
+	})
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, "https://127.0.0.1:6443/api/v1/namespaces/default/services/web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := do(api, request); err != nil {
+		t.Fatal(err)
+	}
+	await("its end", func(table *service.Table) bool {
+		_, ok := table.Backends(at)
+		return !ok
+	})
+}
+
 func specs(t *testing.T, now time.Time) (kube.Spec, etcd.Spec) {
 	t.Helper()
 	authority := func(name string) *pki.Authority {
@@ -192,7 +297,7 @@ func specs(t *testing.T, now time.Time) (kube.Spec, etcd.Spec) {
 	spec := kube.Spec{
 		ClusterName: "test", NodeName: "node1", Addresses: []netip.Addr{loopback},
 		Endpoint: "https://127.0.0.1:6443", PodCIDR: netip.MustParsePrefix("10.244.0.0/16"),
-		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), DNSDomain: "cluster.local",
+		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), DNSDomain: "cluster.local", Version: "0.1.0",
 		CA: authority("kubernetes"), FrontProxyCA: authority("front-proxy"), EtcdCA: authority("etcd"),
 		ServiceAccountKey: key, EncryptionKey: bytes.Repeat([]byte{7}, 32),
 	}
