@@ -76,6 +76,10 @@ vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole no
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 60m -v $(RUNFLAG) ./test/e2e
 
+.PHONY: fuzz
+fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RUN=regexp)
+	@hack/fuzz.sh '$(or $(TIME),20s)' '$(RUN)'
+
 .PHONY: soak
 soak: setup image bin/qemu bin/nodectl ## run the long forms of tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h)
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) go test -count=1 -timeout 8h -v -run '^TestHostile$$' ./test/e2e

@@ -84,7 +84,7 @@ func (s *addresses) take(a attachment, pods netip.Prefix) (netip.Addr, error) {
 	first, last := pods.Addr().Next(), lastAddr(pods)
 	start := first
 	if data, err := os.ReadFile(filepath.Join(s.dir, lastName)); err == nil {
-		if l, err := netip.ParseAddr(string(data)); err == nil && pods.Contains(l.Next()) && l.Next() != last {
+		if l, err := netip.ParseAddr(string(data)); err == nil && pods.Contains(l) && pods.Contains(l.Next()) && l.Next() != last {
 			start = l.Next()
 		}
 	}

@@ -1,6 +1,9 @@
 package etcd
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+)
 
 func TestParseHealth(t *testing.T) {
 	for text, want := range map[string]string{
@@ -25,5 +28,22 @@ func TestParseHealth(t *testing.T) {
 func FuzzParseHealth(f *testing.F) {
 	f.Add([]byte(`{"health":"true"}`))
 	f.Add([]byte(`{"health":"false","reason":"x"}`))
-	f.Fuzz(func(_ *testing.T, data []byte) { _ = parseHealth(data) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := parseHealth(data); err == nil {
+			var answer map[string]any
+			if json.Unmarshal(data, &answer) != nil || !holds(answer, "true") {
+				t.Errorf("%q passes for a healthy member", data)
+			}
+		}
+	})
+}
+
+// holds tells whether a value of the object is the text.
+func holds(object map[string]any, text string) bool {
+	for _, value := range object {
+		if value == text {
+			return true
+		}
+	}
+	return false
 }

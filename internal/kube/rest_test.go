@@ -60,7 +60,15 @@ func TestParsePods(t *testing.T) {
 
 func FuzzParsePods(f *testing.F) {
 	f.Add([]byte(`{"items":[{},{}]}`))
-	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = parsePods(data) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		starts, err := parsePods(data)
+		if err != nil && starts != nil {
+			t.Errorf("%q: got %v together with %v", data, starts, err)
+		}
+		if len(starts) > len(data)/2 {
+			t.Errorf("%d bytes make %d pods", len(data), len(starts))
+		}
+	})
 }
 
 // server plays an API server that asks for client certificates of the cluster.

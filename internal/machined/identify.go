@@ -103,8 +103,8 @@ func (a *Agent) setUpState(ctx context.Context, s storage.Status) error {
 func machineID(stored, running string) error {
 	data, err := os.ReadFile(stored)
 	id := strings.TrimSpace(string(data))
-	switch raw, decodeErr := hex.DecodeString(id); {
-	case errors.Is(err, fs.ErrNotExist), err == nil && (decodeErr != nil || len(raw) != 16):
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !isMachineID(id):
 		fresh := make([]byte, 16)
 		if _, err := rand.Read(fresh); err != nil {
 			return fmt.Errorf("make machine ID: %w", err)
@@ -122,4 +122,9 @@ func machineID(stored, running string) error {
 		return fmt.Errorf("set machine ID: %w", err)
 	}
 	return nil
+}
+
+// isMachineID follows machine-id(5): 32 hexadecimal digits in lower case, not all zero.
+func isMachineID(id string) bool {
+	return len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && strings.Trim(id, "0") != ""
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -273,6 +274,36 @@ func FuzzParseRelease(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if v, err := ParseRelease(data); (err == nil) != (v.OS != "") {
 			t.Errorf("got %+v and %v", v, err)
+		}
+	})
+}
+
+// FuzzMachineID: whatever the state volume holds, the node gets an identity of the right form, and keeps it.
+func FuzzMachineID(f *testing.F) {
+	f.Add([]byte("0123456789abcdef0123456789abcdef\n"))
+	f.Add([]byte("0123456789ABCDEF0123456789ABCDEF\n"))
+	f.Add([]byte(strings.Repeat("0", 32)))
+	f.Add([]byte("uninitialized\n"))
+	form := regexp.MustCompile(`^[0-9a-f]{32}\n$`)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		stored, running := filepath.Join(dir, "stored"), filepath.Join(dir, "running")
+		if err := os.WriteFile(stored, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var ids [2]string
+		for i := range ids {
+			if err := machineID(stored, running); err != nil {
+				t.Fatal(err)
+			}
+			id, err := os.ReadFile(running)
+			if err != nil || !form.Match(id) {
+				t.Fatalf("%q became %q, %v", data, id, err)
+			}
+			ids[i] = string(id)
+		}
+		if ids[0] != ids[1] {
+			t.Errorf("%q became %q, and %q after a restart", data, ids[0], ids[1])
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
+	"github.com/cyvive/cyvive/cmd/nodectl/kubeconfig"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 	"github.com/cyvive/cyvive/internal/pki"
 )
@@ -231,4 +232,27 @@ func TestDownTwice(t *testing.T) {
 	if err := removeContext(addition{Path: filepath.Join(home, "none.yaml")}, "demo"); err != nil {
 		t.Error(err)
 	}
+}
+
+// FuzzHoldsEntries: a file with somebody's entries in it is never taken for one
+// that may go.
+func FuzzHoldsEntries(f *testing.F) {
+	f.Add([]byte("clusters: []\nusers: []\ncontexts: []\n"))
+	f.Add([]byte("clusters: {a: 1}\n"))
+	f.Add([]byte("kind: Config\n"))
+	const fresh = `
+clusters: [{name: demo, cluster: {server: "https://127.0.0.1:6443"}}]
+users: [{name: demo, user: {}}]
+contexts: [{name: demo, context: {cluster: demo, user: demo}}]
+current-context: demo
+`
+	f.Fuzz(func(t *testing.T, existing []byte) {
+		merged, err := kubeconfig.Merge(existing, []byte(fresh))
+		if err != nil {
+			return
+		}
+		if !holdsEntries(merged) {
+			t.Errorf("may go, and has an entry:\n%s", merged)
+		}
+	})
 }

@@ -79,3 +79,25 @@ func TestClient(t *testing.T) {
 		t.Errorf("walk: got %v, want the context's cause", err)
 	}
 }
+
+// FuzzClient answers one question with any bytes.
+func FuzzClient(f *testing.F) {
+	f.Add([]byte(`{"processes":[{"pid":1,"parent":0,"started":3,"state":"S","cgroup":"/init","resident_bytes":4096}]}` + "\n"))
+	f.Add([]byte(`{"error":"no such process"}` + "\n"))
+	f.Add([]byte("{"))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		host, guest := net.Pipe()
+		c := NewClient(host)
+		defer c.Close()
+		go func() {
+			defer guest.Close()
+			if _, err := bufio.NewReader(guest).ReadBytes('\n'); err == nil {
+				_, _ = guest.Write(answer)
+			}
+		}()
+		list, err := c.Processes(t.Context())
+		if err != nil && list != nil {
+			t.Errorf("%q: got %v together with %v", answer, list, err)
+		}
+	})
+}

@@ -143,3 +143,17 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+func FuzzHasVirtualisation(f *testing.F) {
+	f.Add("processor\t: 0\nflags\t\t: fpu vmx sse\n")
+	f.Add("flags : fpu\nflags : svm\n")
+	f.Fuzz(func(t *testing.T, cpuinfo string) {
+		got := hasVirtualisation(strings.NewReader(cpuinfo))
+		if got && !strings.Contains(cpuinfo, "vmx") && !strings.Contains(cpuinfo, "svm") {
+			t.Errorf("%q passes for a processor with virtualisation", cpuinfo)
+		}
+		if with := hasVirtualisation(strings.NewReader("flags : svm\n" + cpuinfo)); !with {
+			t.Errorf("%q hides the first processor's flags", cpuinfo)
+		}
+	})
+}

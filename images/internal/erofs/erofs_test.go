@@ -1,6 +1,8 @@
 package erofs
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,7 +64,40 @@ func TestCompare(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(sample)
-	f.Fuzz(func(_ *testing.T, list string) {
-		_, _ = parse(list, func(string) (string, error) { return "data", nil })
+	f.Fuzz(func(t *testing.T, list string) {
+		entries, err := parse(list, func(string) (string, error) { return "data", nil })
+		if err != nil {
+			return
+		}
+		if !slices.IsSortedFunc(entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) }) {
+			t.Errorf("%q: the entries are not sorted: %+v", list, entries)
+		}
+		for _, e := range entries {
+			if e.Kind != "f" && (e.Size != 0 || e.Content != "") {
+				t.Errorf("%q: %+v has what only files have", list, e)
+			}
+		}
+	})
+}
+
+// FuzzGolden: a list compares with nothing as the whole of it, and a list that an
+// image was written as has no difference to that image.
+func FuzzGolden(f *testing.F) {
+	f.Add("f\t0755\t0:0\t<131072\t/a\t\nd\t0755\t0:0\t-\t/\t\n")
+	f.Add("one field\n\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		g, err := ReadGolden(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		for _, line := range g.Compare(nil) {
+			if !slices.Contains(g, strings.TrimPrefix(line, "- ")) {
+				t.Errorf("%q: %q is not in the list", text, line)
+			}
+		}
+		again, err := ReadGolden(strings.NewReader(g.String()))
+		if err != nil || len(g) > 0 && !slices.Equal(g, again) {
+			t.Errorf("%q was written, %q read, %v", g, again, err)
+		}
 	})
 }

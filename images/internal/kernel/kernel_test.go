@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,10 +137,23 @@ func TestSaveAndOpen(t *testing.T) {
 
 func FuzzReadInfo(f *testing.F) {
 	f.Add(info("depends=a,b", "alias=x", "softdep=pre: y"))
-	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = ReadInfo("x.ko", b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err := ReadInfo("kernel/x-y.ko", b)
+		if err == nil && (got.Name != "x_y" || slices.Contains(got.Depends, "") || slices.Contains(got.Aliases, "")) {
+			t.Errorf("got %+v", got)
+		}
+	})
 }
 
 func FuzzBuiltinInfo(f *testing.F) {
 	f.Add([]byte("a.alias=x\x00b.alias=y\x00"))
-	f.Fuzz(func(_ *testing.T, b []byte) { parseBuiltinInfo(b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		seen := map[string]bool{}
+		for _, info := range parseBuiltinInfo(b) {
+			if seen[info.Name] || strings.ContainsAny(info.Name, "-.\x00") {
+				t.Errorf("%q: %q is there twice, or is no module's name", b, info.Name)
+			}
+			seen[info.Name] = true
+		}
+	})
 }

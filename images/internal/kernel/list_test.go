@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,5 +50,14 @@ func TestImageList(t *testing.T) {
 
 func FuzzParseList(f *testing.F) {
 	f.Add("veth tun # why\nahci @amd64\n")
-	f.Fuzz(func(_ *testing.T, text string) { _, _ = ParseList(strings.NewReader(text), "amd64") })
+	f.Fuzz(func(t *testing.T, text string) {
+		names, err := ParseList(strings.NewReader(text), "amd64")
+		if err != nil {
+			return
+		}
+		again, err := ParseList(strings.NewReader(strings.Join(names, "\n")), "arm64")
+		if err != nil || !slices.Equal(names, again) {
+			t.Errorf("%q lists %q, which reads as %q, %v", text, names, again, err)
+		}
+	})
 }

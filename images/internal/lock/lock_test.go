@@ -93,5 +93,18 @@ func TestRepositoryLock(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"epoch":1,"architectures":{"amd64":{"kernel":"6","packages":[{"name":"a","version":"1","archive":"debian","path":"pool/a","sha256":"` + sum + `"}]}}}`))
-	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = Parse(b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := Parse(b)
+		if err != nil {
+			return
+		}
+		path := filepath.Join(t.TempDir(), "lock.json")
+		if err := l.Save(path); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Load(path)
+		if d := cmp.Diff(l, again); err != nil || d != "" {
+			t.Errorf("%v (-saved +loaded):\n%s", err, d)
+		}
+	})
 }

@@ -229,7 +229,17 @@ func TestPackage(t *testing.T) {
 
 func FuzzRelease(f *testing.F) {
 	f.Add([]byte("Codename: trixie\nDate: Sat, 12 Sep 2026 07:55:41 UTC\nSHA256:\n " + strings.Repeat("0", 64) + " 1 main/x\n"))
-	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseRelease(b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := parseRelease(b)
+		if err != nil {
+			return
+		}
+		for file, sum := range r.files {
+			if file == "" || len(sum) != 64 {
+				t.Errorf("%q has the sum %q", file, sum)
+			}
+		}
+	})
 }
 
 func FuzzIndex(f *testing.F) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -83,5 +84,20 @@ func FuzzSources(f *testing.F) {
 			}
 		}
 		_, _ = ParseDeb822(text)
+	})
+}
+
+func FuzzResolveMirrorFile(f *testing.F) {
+	f.Add("# first\nhttp://a.example/debian priority:1\nhttp://b.example/debian\n")
+	f.Add("\n\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		root := t.TempDir()
+		if err := os.WriteFile(filepath.Join(root, "mirrors"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := resolveMirrorFile(root, "mirror+file:/mirrors")
+		if strings.HasPrefix(got, "#") || strings.ContainsAny(got, " \t\n") || !strings.Contains(text, got) {
+			t.Errorf("%q: got %q", text, got)
+		}
 	})
 }

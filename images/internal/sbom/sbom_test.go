@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,4 +89,19 @@ func TestLicense(t *testing.T) {
 	if d := cmp.Diff(want, DebianLicenses("Files: *\nLicense: GPL-2+\n text\nLicense: BSD-3-clause\nLicense: GPL-2+\n")); d != "" {
 		t.Error(d)
 	}
+}
+
+func FuzzLicenses(f *testing.F) {
+	f.Add("Permission is hereby granted, free of charge, ...\nTHE SOFTWARE IS PROVIDED \"AS IS\"")
+	f.Add("Files: *\nLicense: GPL-2+\n on Debian systems\n\nLicense: MIT\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		// Line breaks and letters' case are a matter of the author's taste.
+		if got, want := licensesOf([]byte(strings.ReplaceAll(text, " ", "\n\t"))), licensesOf([]byte(text)); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, and %q with other line breaks", text, want, got)
+		}
+		names := DebianLicenses(text)
+		if !slices.IsSorted(names) || slices.Contains(names, "") || len(slices.Compact(slices.Clone(names))) != len(names) {
+			t.Errorf("%q: got %q, want names sorted, each once", text, names)
+		}
+	})
 }

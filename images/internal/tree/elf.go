@@ -27,7 +27,8 @@ func Needed(b []byte) (libs []string, interp string, err error) {
 		if _, err := p.ReadAt(raw, 0); err != nil {
 			return nil, "", fmt.Errorf("read ELF interpreter: %w", err)
 		}
-		interp = string(bytes.TrimRight(raw, "\x00"))
+		name, _, _ := bytes.Cut(raw, []byte{0})
+		interp = string(name)
 	}
 	libs, err = f.ImportedLibraries()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {

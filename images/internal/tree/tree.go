@@ -181,7 +181,9 @@ func (t *Tree) Resolve(name string) string {
 			rest = append(strings.Split(strings.Trim(path.Clean(target), "/"), "/"), rest...)
 			at = "/"
 		case Link:
-			at = e.Target
+			if at = e.Target; t.entries[at] == nil {
+				return "" // an archive may name what it does not hold
+			}
 		default:
 			at = next
 		}

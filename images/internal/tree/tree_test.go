@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"archive/tar"
 	"bytes"
 	"os"
 	"path/filepath"
@@ -158,7 +159,15 @@ func TestCopyClosure(t *testing.T) {
 
 func FuzzNeeded(f *testing.F) {
 	f.Add([]byte("\x7fELF\x02\x01\x01"))
-	f.Fuzz(func(_ *testing.T, b []byte) { _, _, _ = Needed(b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		libs, interpreter, err := Needed(b)
+		if err != nil && (libs != nil || interpreter != "") {
+			t.Errorf("got %q and %q together with %v", libs, interpreter, err)
+		}
+		if strings.Contains(interpreter, "\x00") {
+			t.Errorf("interpreter %q", interpreter)
+		}
+	})
 }
 
 func FuzzResolve(f *testing.F) {
@@ -167,6 +176,39 @@ func FuzzResolve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		if got := x.Resolve(name); got != "" && x.Get(got) == nil {
 			t.Errorf("Resolve(%q) = %q, which does not exist", name, got)
+		}
+	})
+}
+
+// FuzzAddTar: whatever an archive says, a path resolves to something of the tree
+// or to nothing.
+func FuzzAddTar(f *testing.F) {
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for _, h := range []tar.Header{
+		{Name: "./usr/", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: "./usr/a", Typeflag: tar.TypeReg, Mode: 0o644, Size: 1},
+		{Name: "./usr/link", Typeflag: tar.TypeLink, Linkname: "./usr/gone"},
+		{Name: "./usr/loop", Typeflag: tar.TypeSymlink, Linkname: "loop"},
+	} {
+		if err := w.WriteHeader(&h); err != nil {
+			f.Fatal(err)
+		}
+		_, _ = w.Write(make([]byte, h.Size))
+	}
+	if err := w.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(archive.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		x := New()
+		if err := x.AddTar(bytes.NewReader(data)); err != nil {
+			return
+		}
+		for _, name := range x.Paths() {
+			if got := x.Resolve(name); got != "" && x.Get(got) == nil {
+				t.Errorf("Resolve(%q) = %q, which does not exist", name, got)
+			}
 		}
 	})
 }

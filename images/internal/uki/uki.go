@@ -47,8 +47,12 @@ func Build(stub []byte, sections []Section) ([]byte, error) {
 	if !ok {
 		return nil, errors.New("read stub: not a 64-bit PE file")
 	}
-	if len(f.Sections) == 0 || opt.FileAlignment == 0 || opt.SectionAlignment == 0 {
-		return nil, errors.New("read stub: no sections or no alignment")
+	if len(f.Sections) == 0 {
+		return nil, errors.New("read stub: no sections")
+	}
+	if !isAlignment(opt.FileAlignment) || !isAlignment(opt.SectionAlignment) {
+		return nil, fmt.Errorf("read stub: alignments of %d bytes in the file and %d in memory, expected powers of two up to %d",
+			opt.FileAlignment, opt.SectionAlignment, maxAlignment)
 	}
 	fileHeader := int(binary.LittleEndian.Uint32(stub[dosHeaderPE:])) + peSignatureBytes
 	optional := fileHeader + fileHeaderBytes
@@ -111,5 +115,10 @@ func (b *builder) padFile() {
 	n := align(uint32(len(b.file)), b.fileAlign) - uint32(len(b.file))
 	b.file = append(b.file, make([]byte, n)...)
 }
+
+// maxAlignment is the PE format's limit for files; firmware pages are smaller.
+const maxAlignment = 64 << 10
+
+func isAlignment(n uint32) bool { return n > 0 && n <= maxAlignment && n&(n-1) == 0 }
 
 func align(n, to uint32) uint32 { return (n + to - 1) / to * to }

@@ -90,7 +90,16 @@ func TestBuildRefuses(t *testing.T) {
 
 func FuzzBuild(f *testing.F) {
 	f.Add(stub(0x400))
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		_, _ = Build(b, []Section{{".linux", []byte("kernel")}})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		image, err := Build(b, []Section{{".linux", []byte("kernel")}})
+		if err != nil {
+			return
+		}
+		if len(image) > len(b)+3*maxAlignment {
+			t.Errorf("%d bytes became %d", len(b), len(image))
+		}
+		if len(image) < len(b) || !bytes.Contains(image[len(b):], []byte("kernel")) {
+			t.Error("the section was not appended")
+		}
 	})
 }

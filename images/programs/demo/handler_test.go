@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,4 +91,18 @@ func TestDiagnosisIsOff(t *testing.T) {
 			t.Errorf("%s answers %d without --diagnose", page, code)
 		}
 	}
+}
+
+func FuzzSplitNUL(f *testing.F) {
+	f.Add([]byte("/usr/bin/demo\x00--listen\x00:8080\x00"))
+	f.Add([]byte("\x00\x00a\x00\x00"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		parts := splitNUL(line)
+		if parts == nil {
+			t.Errorf("%q: nil, which JSON writes as null", line)
+		}
+		if again := splitNUL([]byte(strings.Join(parts, "\x00"))); !slices.Equal(parts, again) {
+			t.Errorf("%q: %q reads as %q", line, parts, again)
+		}
+	})
 }

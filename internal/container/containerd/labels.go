@@ -26,9 +26,17 @@ type history struct {
 func parseHistory(labels map[string]string) history {
 	var h history
 	h.started, _ = time.Parse(time.RFC3339Nano, labels[labelStarted])
-	h.restarts, _ = strconv.Atoi(labels[labelRestarts])
-	h.failures, _ = strconv.Atoi(labels[labelFailures])
+	h.restarts = count(labels[labelRestarts])
+	h.failures = count(labels[labelFailures])
 	return h
+}
+
+func count(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0 // Atoi gives the nearest number for one out of range
+	}
+	return max(0, n)
 }
 
 // labels is the inverse of parseHistory.

@@ -3,6 +3,7 @@ package boot
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -104,7 +105,15 @@ func TestTotalMemory(t *testing.T) {
 
 func FuzzTotalMemory(f *testing.F) {
 	f.Add("MemTotal: 7 kB\n")
-	f.Fuzz(func(_ *testing.T, s string) { totalMemory(s) })
+	f.Fuzz(func(t *testing.T, s string) {
+		n := totalMemory(s)
+		if n == 0 {
+			return
+		}
+		if again := totalMemory(fmt.Sprintf("MemTotal:       %8d kB\n", n>>10)); again != n {
+			t.Errorf("%q: %d bytes, which reads back as %d", s, n, again)
+		}
+	})
 }
 
 func TestSysctls(t *testing.T) {

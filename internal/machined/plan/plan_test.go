@@ -16,7 +16,7 @@ import (
 )
 
 // inputs returns a node without a configuration, one with a Machine document and one with a Cluster document.
-func inputs(t *testing.T) (none, standalone, cluster Input) {
+func inputs(t testing.TB) (none, standalone, cluster Input) {
 	t.Helper()
 	pair := func(name string) config.KeyPair {
 		a, err := pki.NewAuthority(name, time.Now())

@@ -95,15 +95,16 @@ func newGrant(lease *nclient4.Lease, now time.Time) (Grant, error) {
 		}
 		bits = ones
 	}
+	// Divided before it is multiplied: a lease without an end (RFC 2131 section 3.3) is 136 years, of which seven are more than a Duration holds.
 	life := max(ack.IPAddressLeaseTime(defaultLease), time.Minute)
 	g := Grant{
 		Lease:  network.Lease{Address: netip.PrefixFrom(addr, bits), Expires: now.Add(life)},
 		Renew:  ack.IPAddressRenewalTime(life / 2),
-		Rebind: ack.IPAddressRebindingTime(life * 7 / 8),
+		Rebind: ack.IPAddressRebindingTime(life / 8 * 7),
 		token:  lease,
 	}
 	if g.Renew <= 0 || g.Rebind <= g.Renew || g.Rebind >= life {
-		g.Renew, g.Rebind = life/2, life*7/8
+		g.Renew, g.Rebind = life/2, life/8*7
 	}
 	if routers := ack.Router(); len(routers) > 0 {
 		if a, ok := netip.AddrFromSlice(routers[0].To4()); ok && !a.IsUnspecified() {

@@ -102,8 +102,12 @@ func TestScan(t *testing.T) {
 func FuzzHasKey(f *testing.F) {
 	f.Add("10000000000000 0", 116)
 	f.Fuzz(func(t *testing.T, bitmap string, key int) {
-		if key >= 0 && key < 1<<16 {
-			hasKey(bitmap, key)
+		if key < 0 || key >= 1<<16 {
+			return
+		}
+		// Words in front hold higher keys.
+		if got := hasKey(bitmap, key); got && !hasKey("ffffffffffffffff "+bitmap, key) || !hasKey(bitmap+" 1", 0) {
+			t.Errorf("%q, key %d: %t, and another with a word in front", bitmap, key, got)
 		}
 	})
 }

@@ -71,11 +71,5 @@ func (c *Client) call(ctx context.Context, q request) (response, error) {
 	if err != nil {
 		return a, fmt.Errorf("read answer of init: %w", errors.Join(err, ctx.Err()))
 	}
-	if err := json.Unmarshal(line, &a); err != nil {
-		return a, fmt.Errorf("decode answer of init: %w", err)
-	}
-	if a.Error != "" {
-		return a, fmt.Errorf("init: %s", a.Error)
-	}
-	return a, nil
+	return parseResponse(line)
 }

@@ -172,3 +172,21 @@ func FuzzParseRequest(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseResponse(f *testing.F) {
+	for _, s := range []string{
+		`{"services":[{"name":"etcd","state":"running","pid":71,"restarts":2,"since":"2026-11-23T04:00:00Z"}]}`,
+		`{"path":"/run/cyvive/log/etcd"}`, `{"error":"no such service"}`, `{"error":7}`, `{}`, `null`, ``,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		a, err := parseResponse(line)
+		if err != nil && !cmp.Equal(a, response{}) {
+			t.Errorf("%q: got %+v together with %v", line, a, err)
+		}
+		if err == nil && a.Error != "" {
+			t.Errorf("%q: the error %q was passed over", line, a.Error)
+		}
+	})
+}

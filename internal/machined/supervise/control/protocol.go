@@ -79,6 +79,18 @@ func parseRequest(line []byte) (request, error) {
 	return q, nil
 }
 
+// parseResponse decodes one line. An answer that says what went wrong is an error.
+func parseResponse(line []byte) (response, error) {
+	var a response
+	if err := json.Unmarshal(line, &a); err != nil {
+		return response{}, fmt.Errorf("decode answer of init: %w", err)
+	}
+	if a.Error != "" {
+		return response{}, fmt.Errorf("init: %s", a.Error)
+	}
+	return a, nil
+}
+
 // validName keeps names of logs usable as file names.
 func validName(s string) bool {
 	if s == "" || len(s) > 63 {

@@ -1,0 +1,83 @@
+package fuzz
+
+// parsers is what reads input that others decide, and by which fuzz tests.
+func parsers() map[string][]string {
+	return map[string][]string{
+		// What a user or a cloud gives the node, and what comes over the network.
+		"internal/machined/config": {"FuzzParse"},
+		"internal/machined/plan":   {"FuzzBuild"},
+		"internal/machined/server": {"FuzzAPI"},
+		"internal/network/dhcp":    {"FuzzGrant"},
+		"internal/network/rtnl":    {"FuzzParseResolver"},
+		"internal/pki":             {"FuzzParse"},
+		"internal/etcd":            {"FuzzParseHealth"},
+		"internal/kube":            {"FuzzParseNode", "FuzzParsePods"},
+		"internal/cni":             {"FuzzAddresses", "FuzzParseConfig"},
+
+		// Disks, which may hold anything.
+		"internal/machined/boot/stage1": {"FuzzReadTable"},
+		"internal/machined/boot/verity": {"FuzzParseSuperblock"},
+		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
+		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
+
+		// The kernel, and what pods can make it say.
+		"internal/machined/boot":            {"FuzzTotalMemory", "FuzzUnmountOrder"},
+		"internal/machined/boot/cmdline":    {"FuzzParse"},
+		"internal/machined/boot/kmod":       {"FuzzMatch", "FuzzReadIndex"},
+		"internal/machined/boot/kmsg":       {"FuzzSplit"},
+		"internal/machined/boot/plane":      {"FuzzPopulated", "FuzzReadArgs"},
+		"internal/machined/boot/power":      {"FuzzHasKey", "FuzzRead"},
+		"internal/machined/boot/uevent":     {"FuzzParse"},
+		"internal/machined/server/kmsg":     {"FuzzParse"},
+		"internal/machined/server/workload": {"FuzzProcesses", "FuzzStartTicks"},
+
+		// What the node wrote itself, and a power cut may have spoilt.
+		"internal/audit":                      {"FuzzParseHead", "FuzzParseLine", "FuzzVerifier"},
+		"internal/machined":                   {"FuzzMachineID", "FuzzParseRelease"},
+		"internal/machined/boot/marker":       {"FuzzParse"},
+		"internal/machined/boot/timeline":     {"FuzzParse"},
+		"internal/machined/ledger":            {"FuzzParse"},
+		"internal/machined/server/auditlog":   {"FuzzOpen"},
+		"internal/machined/server/ringlog":    {"FuzzSplitter"},
+		"internal/machined/supervise/control": {"FuzzParseRequest", "FuzzParseResponse"},
+		"internal/pki/store":                  {"FuzzRead"},
+
+		// A user's files, and a node's answers.
+		"cmd/nodectl/contexts":   {"FuzzParse"},
+		"cmd/nodectl/kubeconfig": {"FuzzMerge"},
+		"cmd/nodectl/output":     {"FuzzClean"},
+
+		// Packages of distributions, and their mirrors.
+		"images/internal/deb":    {"FuzzCompareVersions", "FuzzReadParagraphs", "FuzzWalk"},
+		"images/internal/erofs":  {"FuzzGolden", "FuzzParse"},
+		"images/internal/kernel": {"FuzzBuiltinInfo", "FuzzParseList", "FuzzReadInfo"},
+		"images/internal/lock":   {"FuzzParse"},
+		"images/internal/mirror": {"FuzzIndex", "FuzzRelease", "FuzzResolveMirrorFile", "FuzzSources"},
+		"images/internal/sbom":   {"FuzzLicenses"},
+		"images/internal/tree":   {"FuzzAddTar", "FuzzNeeded", "FuzzResolve"},
+		"images/internal/uki":    {"FuzzBuild"},
+		"images/programs/demo":   {"FuzzSplitNUL"},
+
+		// Development: machines, and the machine that runs them.
+		"hack/qemu/cluster":     {"FuzzHoldsEntries", "FuzzParseHealth", "FuzzParsePod", "FuzzParseRecord", "FuzzParseServices"},
+		"hack/qemu/modules":     {"FuzzParseDependencies"},
+		"hack/qemu/preflight":   {"FuzzParseMemAvailable"},
+		"hack/qemu/probe":       {"FuzzClient", "FuzzParseStat"},
+		"hack/qemu/vm":          {"FuzzClean", "FuzzHasVirtualisation", "FuzzOwnCommandLine", "FuzzParseQMP"},
+		"hack/qemu/vmtest/wire": {"FuzzParseResult", "FuzzRead"},
+	}
+}
+
+// withoutFuzzTest are packages that call decoders and need no fuzz test, each
+// with the reason.
+func withoutFuzzTest() map[string]string {
+	return map[string]string{
+		"hack/qemu":                   "reads what the nodectl of the same commit prints; it is measured or shown, and nothing follows from it",
+		"hack/qemu/guest":             "reads the plan that the program which started the machine has put into its memory",
+		"hack/qemu/probe/guest":       "takes orders from the program that started the machine, and lists /proc by package probe, which is fuzzed",
+		"images/internal/build":       "reads a list that an earlier step of the same build has written",
+		"images/internal/programs":    "asks the go command for three of its variables, and checks that three came",
+		"images/internal/step":        "shows the end of a log as it is",
+		"internal/machined/supervise": "hands lines on as they are",
+	}
+}
