@@ -85,8 +85,13 @@ soak: setup image bin/qemu bin/nodectl ## run the long forms of tests: kill ever
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) go test -count=1 -timeout 8h -v -run '^TestHostile$$' ./test/e2e
 
 .PHONY: bench
-bench: bin/qemu bin/nodectl ## measure a boot, and write out/bench.json
-	@go run ./hack/qemu bench --arch $(ARCH) --result out/bench.json
+bench: image baseline bin/qemu ## measure a node beside Debian with kubeadm into out/bench.json (IDLE=15m)
+	@bin/qemu bench --arch $(ARCH) --idle $(or $(IDLE),15m) --result out/bench.json
+
+.PHONY: baseline
+baseline: setup
+	@go run ./hack/qemu setup --arch $(ARCH) --with mmdebstrap,zstd
+	@cd images && go run ./cmd/mkimage baseline --arch $(ARCH)
 
 .PHONY: check
 check: ## check format, vet, staticcheck, generated code, import rules and protos

@@ -12,7 +12,7 @@ while IFS=: read -r file name; do
   [[ "$dir.$name" =~ $run ]] || continue
   echo "fuzz $dir.$name"
   # Go runs one worker a processor; each test starts anew in its own module.
-  (cd "$dir" && go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" . | sed -n '/^--- FAIL/,$p; /^FAIL/p; $p') || failed+=("$dir.$name")
+  (cd "$dir" && go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" . | sed -n '/^--- FAIL/,$ {p;d}; $p') || failed+=("$dir.$name")
 done < <(grep -rEo --include=*_test.go '^func Fuzz\w+' api cmd hack images internal test | sed 's/func //' | sort)
 if ((${#failed[@]})); then
   printf 'found something: %s\n' "${failed[@]}"

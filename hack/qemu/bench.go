@@ -3,94 +3,87 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 
-	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
-	"github.com/cyvive/cyvive/hack/qemu/cluster"
-	"github.com/cyvive/cyvive/hack/qemu/vm"
+	"github.com/cyvive/cyvive/hack/qemu/bench"
 )
-
-// benchResult is bench.json: what was measured, and on what.
-type benchResult struct {
-	Time           time.Time `json:"time"`
-	Version        string    `json:"version"`
-	Arch           string    `json:"arch"`
-	Accelerator    vm.Accel  `json:"accelerator"`
-	HostProcessors int       `json:"hostProcessors"`
-	NodeProcessors int       `json:"nodeProcessors"`
-	// BootSeconds holds milestones of the first boot of a fresh node, by the
-	// node's own clock since its kernel started. Firmware is not in it.
-	BootSeconds map[string]float64 `json:"bootSeconds"`
-	// ReadySeconds is wall-clock time from QEMU's start to an answer of the pod.
-	ReadySeconds float64 `json:"readySeconds"`
-}
 
 func benchCommand() *cobra.Command {
 	var f clusterFlags
+	var o bench.Options
 	var result string
 	cmd := &cobra.Command{
-		Use: "bench", Short: "Measure the first boot of a node", Args: cobra.NoArgs,
+		Use: "bench", Short: "Measure a node beside Debian with kubeadm", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Only != "" && o.Only != "node" && o.Only != "baseline" {
+				return fmt.Errorf("read --only: got %q, expected node or baseline", o.Only)
+			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout, fmt.Errorf("gave up after %s", f.timeout))
 			defer cancel()
-			home, err := os.MkdirTemp("", "bench")
+			home, err := os.MkdirTemp(f.out, "bench-")
 			if err != nil {
 				return err
 			}
-			defer os.RemoveAll(home)
+			home, err = filepath.Abs(home)
+			if err != nil {
+				return err
+			}
 			f.options.Dir, f.options.Home = filepath.Join(home, "cluster"), home
 			f.options.Name, f.options.Detached = "bench", false
-			measured, err := bench(ctx, f.options)
-			if err != nil {
+			f.options.Probe = filepath.Join(home, "probe")
+			if f.options.ImageDir, err = filepath.Abs(f.options.ImageDir); err != nil {
 				return err
 			}
-			data, err := json.MarshalIndent(measured, "", "  ")
-			if err != nil {
+			if err := buildProbe(ctx, f.options.Arch, f.options.Probe); err != nil {
 				return err
 			}
-			return os.WriteFile(result, append(data, '\n'), 0o644)
+			o.Cluster, o.Pod, o.Out = f.options, demoPod, os.Stderr
+			o.Listing = filepath.Join("images", "testdata", "root."+f.options.Arch+".list")
+			measured, err := bench.Run(ctx, o)
+			if err != nil {
+				fmt.Fprintf(os.Stderr, "The consoles are kept in %s.\n", home)
+			} else {
+				err = os.RemoveAll(home)
+			}
+			return errors.Join(err, writeResult(result, measured))
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().StringVar(&result, "result", "out/bench.json", "file for the figures")
+	flags := cmd.Flags()
+	flags.StringVar(&result, "result", "out/bench.json", "file for the figures")
+	flags.DurationVar(&o.Idle, "idle", 15*time.Minute, "length of the idle time")
+	flags.DurationVar(&o.Settle, "settle", 3*time.Minute, "pause before the idle time")
+	flags.StringVar(&o.Only, "only", "", "measure one machine only: node or baseline")
+	flags.Lookup("timeout").DefValue = "3h"
+	f.timeout = 3 * time.Hour
 	return cmd
 }
 
-func bench(ctx context.Context, options cluster.Options) (benchResult, error) {
-	result := benchResult{
-		Time: time.Now().UTC(), Arch: options.Arch, Accelerator: vm.DetectAccel(),
-		HostProcessors: runtime.NumCPU(), NodeProcessors: options.CPUs,
-		BootSeconds: map[string]float64{},
-	}
-	start := time.Now()
-	c, err := up(ctx, options)
-	if c != nil {
-		defer func() { _ = c.Stop(context.WithoutCancel(ctx)) }()
-	}
+// writeResult writes the figures to a file and, as a table, to standard output.
+func writeResult(path string, r *bench.Result) error {
+	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
-		return result, err
+		return err
 	}
-	result.ReadySeconds = time.Since(start).Seconds()
-	out, err := c.Tools().Nodectl(ctx, "boots", "--output", "json")
-	if err != nil {
-		return result, err
+	if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+		return err
 	}
-	var ledger machinev1.ListBootsResponse
-	if err := protojson.Unmarshal([]byte(out), &ledger); err != nil {
-		return result, fmt.Errorf("read boots: %w", err)
+	return r.Print(os.Stdout)
+}
+
+// buildProbe compiles the guest program of package probe.
+func buildProbe(ctx context.Context, arch, path string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/cyvive/cyvive/hack/qemu/probe/guest")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build probe: %w: %s", err, out)
 	}
-	for _, boot := range ledger.GetBoots()[:min(1, len(ledger.GetBoots()))] {
-		result.Version = boot.GetVersion()
-		for _, m := range boot.GetMilestones() {
-			result.BootSeconds[m.GetName()] = m.GetSinceKernelStart().AsDuration().Seconds()
-		}
-	}
-	return result, nil
+	return nil
 }

@@ -149,12 +149,14 @@ func preflightCommand() *cobra.Command {
 
 func setupCommand() *cobra.Command {
 	var arch string
+	var more []string
 	cmd := &cobra.Command{
 		Use: "setup", Short: "Install the programs that are missing", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return preflight.Setup(cmd.Context(), arch, preflight.ThisHost(), os.Stderr)
+			return preflight.Setup(cmd.Context(), arch, preflight.ThisHost(), os.Stderr, more...)
 		},
 	}
+	cmd.Flags().StringSliceVar(&more, "with", nil, "further program, in the package of its own name")
 	cmd.Flags().StringVar(&arch, "arch", runtime.GOARCH, "architecture of the nodes: amd64 or arm64")
 	return cmd
 }

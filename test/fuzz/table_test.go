@@ -59,6 +59,7 @@ func parsers() map[string][]string {
 		"images/programs/demo":   {"FuzzSplitNUL"},
 
 		// Development: machines, and the machine that runs them.
+		"hack/qemu/bench":       {"FuzzCPUTime", "FuzzCardBytes", "FuzzListedPrograms", "FuzzParseMap", "FuzzParseNode", "FuzzUsedMemory"},
 		"hack/qemu/cluster":     {"FuzzHoldsEntries", "FuzzParseHealth", "FuzzParsePod", "FuzzParseRecord", "FuzzParseServices"},
 		"hack/qemu/modules":     {"FuzzParseDependencies"},
 		"hack/qemu/preflight":   {"FuzzParseMemAvailable"},
@@ -72,7 +73,6 @@ func parsers() map[string][]string {
 // with the reason.
 func withoutFuzzTest() map[string]string {
 	return map[string]string{
-		"hack/qemu":                   "reads what the nodectl of the same commit prints; it is measured or shown, and nothing follows from it",
 		"hack/qemu/guest":             "reads the plan that the program which started the machine has put into its memory",
 		"hack/qemu/probe/guest":       "takes orders from the program that started the machine, and lists /proc by package probe, which is fuzzed",
 		"images/internal/build":       "reads a list that an earlier step of the same build has written",

@@ -19,12 +19,17 @@ const Label = "cidata"
 // blockBytes is ISO 9660's logical block (ECMA-119, 6.2.2).
 const blockBytes = 2048
 
-// Write makes the image at path, in place of one that is there. The file can be
-// read by its owner only, since user-data holds private keys.
-func Write(path string, userData, metaData []byte) (err error) {
+// Write makes the volume at path with the two files, in place of one that is
+// there. The file can be read by its owner only, since user-data holds private keys.
+func Write(path string, userData, metaData []byte) error {
+	return WriteVolume(path, Label, map[string][]byte{"user-data": userData, "meta-data": metaData})
+}
+
+// WriteVolume makes a volume of any label and files as Write does.
+func WriteVolume(path, label string, files map[string][]byte) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("write configuration volume: %w", err)
+			err = fmt.Errorf("write volume %s: %w", label, err)
 		}
 	}()
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -44,10 +49,10 @@ func Write(path string, userData, metaData []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{"user-data": userData, "meta-data": metaData} {
+	for name, data := range files {
 		if err := os.WriteFile(work+"/"+name, data, 0o600); err != nil {
 			return err
 		}
 	}
-	return volume.Finalize(iso9660.FinalizeOptions{RockRidge: true, VolumeIdentifier: Label})
+	return volume.Finalize(iso9660.FinalizeOptions{RockRidge: true, VolumeIdentifier: label})
 }

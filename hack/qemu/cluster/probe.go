@@ -23,7 +23,8 @@ func (c *Cluster) addProbe(config *vm.Config) error {
 	config.Initrd = filepath.Join(config.Dir, "initramfs")
 	config.Append = strings.TrimSpace(string(cmdline)) + " rdinit=" + probe.GuestPath
 	config.Ports = append(config.Ports, vm.Port{Name: probe.PortName})
-	return probe.WriteInitramfs(config.Initrd, c.options.ImageDir, c.options.Probe)
+	return probe.WriteInitramfs(config.Initrd, filepath.Join(c.options.ImageDir, "initramfs.zst"),
+		filepath.Join(c.options.ImageDir, "modules"), c.options.Probe)
 }
 
 // Probe connects to the probe of a running node; Options.Probe must be set. The

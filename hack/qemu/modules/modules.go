@@ -49,8 +49,8 @@ func parseDependencies(r io.Reader) (needs map[string][]string, files map[string
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		file, rest, ok := strings.Cut(lines.Text(), ":")
-		if !ok || file == "" {
-			return nil, nil, fmt.Errorf("modules.dep: %q has no colon behind a file", lines.Text())
+		if name := moduleName(file); !ok || name == "" || name != moduleName(name) {
+			return nil, nil, fmt.Errorf("modules.dep: %q has no colon behind a module's file", lines.Text())
 		}
 		needs[file] = strings.Fields(rest)
 		files[moduleName(file)] = file

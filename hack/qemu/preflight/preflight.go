@@ -82,10 +82,15 @@ func Check(needs Needs, host Host) []Missing {
 	return missing
 }
 
-// CheckTools returns the programs and firmware that are missing.
-func CheckTools(arch string, host Host) []Missing {
+// CheckTools returns the programs and firmware that are missing. More are further
+// programs, each in the package of its own name.
+func CheckTools(arch string, host Host, more ...string) []Missing {
 	var missing []Missing
-	for _, tool := range tools(arch) {
+	all := tools(arch)
+	for _, name := range more {
+		all = append(all, tool{name, name})
+	}
+	for _, tool := range all {
 		if host.FindTool(tool.name) != nil {
 			missing = append(missing, Missing{What: "program " + tool.name, Package: tool.pkg})
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +83,23 @@ func TestInstallCommands(t *testing.T) {
 		if command[0] != "sudo" {
 			t.Errorf("another user: got %v, want sudo in front", command)
 		}
+	}
+}
+
+func TestCheckToolsWithMore(t *testing.T) {
+	host := richHost()
+	find := host.FindTool
+	host.FindTool = func(name string) error {
+		if name == "mmdebstrap" {
+			return errors.New("not there")
+		}
+		return find(name)
+	}
+	if missing := CheckTools("amd64", host); len(missing) > 0 {
+		t.Errorf("without more: %v", missing)
+	}
+	if got := Packages(CheckTools("amd64", host, "mmdebstrap")); !slices.Equal(got, []string{"mmdebstrap"}) {
+		t.Errorf("got %q", got)
 	}
 }
 

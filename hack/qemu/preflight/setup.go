@@ -12,9 +12,9 @@ import (
 
 // Setup installs the packages that the missing tools come from, with apt-get,
 // through sudo where the caller is not root. It says what it runs on w, and does
-// nothing when no tool is missing.
-func Setup(ctx context.Context, arch string, host Host, w io.Writer) error {
-	missing := CheckTools(arch, host)
+// nothing when no tool is missing. More is as for CheckTools.
+func Setup(ctx context.Context, arch string, host Host, w io.Writer, more ...string) error {
+	missing := CheckTools(arch, host, more...)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -32,7 +32,7 @@ func Setup(ctx context.Context, arch string, host Host, w io.Writer) error {
 			return fmt.Errorf("install packages: %s: %w", strings.Join(command, " "), err)
 		}
 	}
-	if still := CheckTools(arch, host); len(still) > 0 {
+	if still := CheckTools(arch, host, more...); len(still) > 0 {
 		Print(w, still)
 		return errors.New("install packages: something is still missing")
 	}

@@ -10,21 +10,22 @@ import (
 	"github.com/cyvive/cyvive/hack/qemu/modules"
 )
 
-// WriteInitramfs writes, to path, the initramfs of the image in imageDir with the
-// probe's archive behind it. guest is the compiled guest program. The kernel
-// unpacks one archive after the other, each compressed in its own way
+// WriteInitramfs writes, to path, the initramfs in the file base with the probe's
+// archive behind it. guest is the compiled guest program, moduleDir the modules of
+// the kernel that will run. The kernel unpacks one archive after the other, each
+// compressed in its own way
 // (Documentation/driver-api/early-userspace/buffer-format.rst).
-func WriteInitramfs(path, imageDir, guest string) error {
-	base, err := os.ReadFile(filepath.Join(imageDir, "initramfs.zst"))
+func WriteInitramfs(path, base, moduleDir, guest string) error {
+	initramfs, err := os.ReadFile(base)
 	if err != nil {
 		return fmt.Errorf("make initramfs with probe: %w", err)
 	}
-	buffer := bytes.NewBuffer(base)
+	buffer := bytes.NewBuffer(initramfs)
 	for buffer.Len()%4 != 0 {
 		buffer.WriteByte(0)
 	}
 	archive := cpio.New(buffer)
-	if err := addProbe(archive, imageDir, guest); err != nil {
+	if err := addProbe(archive, moduleDir, guest); err != nil {
 		return fmt.Errorf("make initramfs with probe: %w", err)
 	}
 	if err := archive.Close(); err != nil {
@@ -33,8 +34,8 @@ func WriteInitramfs(path, imageDir, guest string) error {
 	return os.WriteFile(path, buffer.Bytes(), 0o644)
 }
 
-func addProbe(archive *cpio.Archive, imageDir, guest string) error {
-	tree, err := modules.Open(filepath.Join(imageDir, "modules"))
+func addProbe(archive *cpio.Archive, moduleDir, guest string) error {
+	tree, err := modules.Open(moduleDir)
 	if err != nil {
 		return err
 	}

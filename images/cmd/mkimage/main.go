@@ -1,6 +1,7 @@
 // Command mkimage builds the node image from the pinned inputs.
 //
 //	mkimage build --arch amd64 --out ../out
+//	mkimage baseline --arch amd64 --out ../out
 //	mkimage lock
 //
 // It runs in the images directory, needs no root, and keeps everything it
@@ -36,7 +37,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(buildCommand(), lockCommand())
+	root.AddCommand(buildCommand(), baselineCommand(), lockCommand())
 	return root
 }
 

@@ -78,12 +78,16 @@ func Run(ctx context.Context, o Options) error {
 	if !slices.ContainsFunc(b.steps(), func(s namedStep) bool { return o.Until == "" || s.name == o.Until }) {
 		return fmt.Errorf("build until %q: there is no such step", o.Until)
 	}
+	return b.runSteps(ctx)
+}
+
+func (b *builder) runSteps(ctx context.Context) error {
 	for _, s := range b.steps() {
 		b.current = s.name
 		if err := s.run(ctx); err != nil {
 			return err
 		}
-		if s.name == o.Until {
+		if s.name == b.Until {
 			return nil
 		}
 	}
@@ -144,6 +148,9 @@ func (b *builder) repeat() string {
 	out := b.Out
 	if abs, err := filepath.Abs(out); err == nil {
 		out = abs
+	}
+	if b.current == "baseline" {
+		return fmt.Sprintf("go -C %s run ./cmd/mkimage baseline --arch %s --out %s", b.Images, b.Arch, out)
 	}
 	return fmt.Sprintf("go -C %s run ./cmd/mkimage build --arch %s --out %s --until %s", b.Images, b.Arch, out, b.current)
 }

@@ -53,7 +53,7 @@ func ReadGolden(r io.Reader) (Golden, error) {
 	var g Golden
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		g = append(g, lines.Text())
+		g = append(g, strings.TrimRight(lines.Text(), "\r"))
 	}
 	return g, lines.Err()
 }
