@@ -33,7 +33,7 @@ var decoders = map[string][]string{
 	"strconv":         {"Atoi", "ParseInt", "ParseUint", "ParseFloat", "ParseBool", "Unquote"},
 	"strings":         {"Fields", "FieldsSeq", "Split", "SplitN", "SplitSeq", "Lines"},
 
-	"go.yaml.in/yaml/v3": {"Unmarshal", "NewDecoder"},
+	"go.yaml.in/yaml/v3":                            {"Unmarshal", "NewDecoder"},
 	"google.golang.org/protobuf/encoding/protojson": {"Unmarshal"},
 	"github.com/insomniacslk/dhcp/dhcpv4":           {"FromBytes"},
 }
