@@ -23,21 +23,21 @@ type Boot struct {
 // kernelTime matches a line that the kernel wrote with its time (printk.time).
 var kernelTime = regexp.MustCompile(`^\[ *([0-9]+\.[0-9]{6})(?:\]|, *T[0-9]+\])`)
 
-// clockWatch is how long the console is compared with the clock. The kernel's
-// first lines come late and all at once, when the driver of the serial port is
-// there; later ones as they are written.
+// clockWatch is for how long kernelStart watches the console in a boot.
 const clockWatch = 20 * time.Second
 
 // kernelStart returns when the kernel started, by the host's clock: no line can
 // come before it was written, so it is the earliest of the differences between
-// the time that a line came and the time that is in it.
-func kernelStart(ctx context.Context, console *vm.Console) (time.Time, error) {
+// the time that a line came and the time that is in it. The first lines come late
+// and all at once, when the driver of the serial port is there; so the console is
+// watched for a time.
+func kernelStart(ctx context.Context, console *vm.Console, length time.Duration) (time.Time, error) {
 	first, err := console.WaitLine(ctx, kernelTime)
 	if err != nil {
 		return time.Time{}, err
 	}
 	start := time.Now().Add(-sinceStart(first))
-	watch, cancel := context.WithTimeout(ctx, clockWatch)
+	watch, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	for {
 		line, err := console.WaitLine(watch, kernelTime)
@@ -73,7 +73,7 @@ func measureBoot(ctx context.Context, m machine, pod []byte, say func(string, ..
 	}
 	known := make(chan start, 1)
 	go func() {
-		at, err := kernelStart(ctx, v.Console())
+		at, err := kernelStart(ctx, v.Console(), clockWatch)
 		known <- start{at, err}
 	}()
 	port, name, authority := m.kubernetes()
