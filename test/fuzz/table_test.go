@@ -6,7 +6,7 @@ func parsers() map[string][]string {
 		// What a user or a cloud gives the node, and what comes over the network.
 		"internal/machined/config": {"FuzzParse"},
 		"internal/machined/plan":   {"FuzzBuild"},
-		"internal/machined/server": {"FuzzAPI"},
+		"internal/machined/server": {"FuzzCall", "FuzzConnection"},
 		"internal/network/dhcp":    {"FuzzGrant"},
 		"internal/network/rtnl":    {"FuzzParseResolver"},
 		"internal/pki":             {"FuzzParse"},

@@ -1,6 +1,11 @@
 package server
 
-import "google.golang.org/grpc"
+import (
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+)
 
 // Rules are the methods of the authorisation table.
 func Rules() map[string][]ClientRole {
@@ -27,3 +32,26 @@ func (s *Server) ServiceInfo() map[string]grpc.ServiceInfo { return s.grpc.GetSe
 
 // ToStatus is toStatus.
 var ToStatus = toStatus
+
+// Size is how many connections are open, and how many of them verified.
+func (s *Server) Size() (open, verified int) { return s.table.size() }
+
+// NewConn is a connection in a table of its own.
+func NewConn(raw net.Conn, l Limits) net.Conn { return newConnections(l.withDefaults()).add(raw) }
+
+// AddressOf is addressOf.
+var AddressOf = addressOf
+
+// Allowed is how many of n calls of each holder pass at one moment.
+func Allowed(perSecond, burst, n int, now time.Time, holders ...string) []int {
+	r := newRates(perSecond, burst)
+	out := make([]int, len(holders))
+	for i, holder := range holders {
+		for range n {
+			if r.allow(holder, now) {
+				out[i]++
+			}
+		}
+	}
+	return out
+}

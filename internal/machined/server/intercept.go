@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -21,6 +20,7 @@ type gate struct {
 	now      func() time.Time
 	rules    map[string]rule // never changed
 	recorder *recorder
+	limits   Limits
 }
 
 // admit decides about one call. The caller is filled as far as it is known,
@@ -54,7 +54,7 @@ func peerChain(ctx context.Context) []*x509.Certificate {
 	if !ok {
 		return nil
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	info, ok := p.AuthInfo.(session)
 	if !ok {
 		return nil
 	}
@@ -62,6 +62,7 @@ func peerChain(ctx context.Context) []*x509.Certificate {
 }
 
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	arrivalOf(ctx).arrived()
 	var resp any
 	err := g.call(ctx, info.FullMethod, g.rules[info.FullMethod].acts, func() (err error) {
 		resp, err = handler(ctx, req)
@@ -71,12 +72,14 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 }
 
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return g.call(ss.Context(), info.FullMethod, true, func() error { return handler(srv, ss) })
+	timed := timedStream{ss, g.limits.StallTimeout}
+	return g.call(ss.Context(), info.FullMethod, true, func() error { return handler(srv, timed) })
 }
 
 // call lets one call through or not. With begin, the log has it before it is
 // done, and not only when it has ended.
 func (g *gate) call(ctx context.Context, method string, begin bool, do func() error) error {
+	arrivalOf(ctx).passed()
 	start := g.now()
 	c, refused := g.admit(ctx, method)
 	if refused != nil {

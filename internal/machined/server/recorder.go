@@ -3,13 +3,11 @@ package server
 import (
 	"context"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/cyvive/cyvive/internal/audit"
 )
@@ -21,8 +19,9 @@ const (
 	unverifiedBurst     = 50
 )
 
-// recorder writes the audit log. Refusals of verified callers are all written;
-// of others some are, and the rest is counted.
+// recorder writes the audit log. Calls of verified callers are all written, save
+// floods that do not come to the gate; of others some are, and the rest is
+// counted.
 type recorder struct {
 	log Audit
 	now func() time.Time
@@ -81,29 +80,6 @@ func (r *recorder) append(e audit.Entry, sync bool) {
 	if err := r.log.Append(e, sync); err != nil {
 		r.out.Error("write the audit log", "method", e.Method, "subject", e.Subject, "error", err)
 	}
-}
-
-// recordedHandshakes are TLS credentials whose failed handshakes get into the
-// audit log.
-type recordedHandshakes struct {
-	credentials.TransportCredentials
-	recorder *recorder
-}
-
-// ServerHandshake implements credentials.TransportCredentials.
-func (h recordedHandshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := h.TransportCredentials.ServerHandshake(raw)
-	if err != nil {
-		h.recorder.unverified(audit.Entry{
-			Kind: audit.KindHandshake, Time: h.recorder.now(), Peer: raw.RemoteAddr().String(), Code: codes.Unauthenticated.String(), Error: err.Error(),
-		})
-	}
-	return conn, info, err
-}
-
-// Clone implements credentials.TransportCredentials.
-func (h recordedHandshakes) Clone() credentials.TransportCredentials {
-	return recordedHandshakes{h.TransportCredentials.Clone(), h.recorder}
 }
 
 // noAudit is the log of a server that was given none.

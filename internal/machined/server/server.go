@@ -25,12 +25,14 @@ import (
 const Port = 50000
 
 // Limits of one connection. Requests are a few words each; a peer that is not
-// verified can make the server hold no more than this.
+// verified can make the server hold no more than this. What a connection holds
+// while nothing happens on it is small: buffers of writes are shared.
 const (
 	maxRequestBytes      = 64 << 10
 	maxHeaderBytes       = 16 << 10
 	maxConcurrentStreams = 64
-	handshakeTimeout     = 10 * time.Second
+	windowBytes          = 64 << 10
+	readBufferBytes      = 4 << 10
 	idleTimeout          = 10 * time.Minute
 	keepaliveInterval    = 30 * time.Second
 	keepaliveTimeout     = 20 * time.Second
@@ -52,6 +54,8 @@ type Config struct {
 	Audit Audit
 	// Now is the node's clock; nil is time.Now.
 	Now func() time.Time
+	// Limits bound what clients can do. The zero value is DefaultLimits.
+	Limits Limits
 
 	Machine    Machine
 	Dmesg      Dmesg
@@ -64,7 +68,8 @@ type Config struct {
 
 // Server is the node API. Its methods are safe for concurrent use.
 type Server struct {
-	grpc *grpc.Server
+	grpc  *grpc.Server
+	table *connections
 }
 
 // New returns a server that does not listen yet.
@@ -78,10 +83,15 @@ func New(c Config) *Server {
 	if c.Audit == nil {
 		c.Audit = noAudit{}
 	}
+	c.Limits = c.Limits.withDefaults()
 	r := newRecorder(c)
-	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), recorder: r}
+	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), recorder: r, limits: c.Limits}
+	arrivals := newArrivals(c.Limits, c.Now, r)
+	table := newConnections(c.Limits)
 	s := grpc.NewServer(
-		grpc.Creds(recordedHandshakes{credentials.NewTLS(tlsConfig(c.Identity)), r}),
+		grpc.Creds(handshakes{credentials.NewTLS(tlsConfig(c.Identity)), c.Identity, c.Now, r, table}),
+		grpc.InTapHandle(arrivals.tap),
+		grpc.StatsHandler(arrivals),
 		grpc.UnaryInterceptor(g.unary),
 		grpc.StreamInterceptor(g.stream),
 		// Methods that do not exist go through the gate too.
@@ -91,7 +101,11 @@ func New(c Config) *Server {
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxConcurrentStreams),
-		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.StaticStreamWindowSize(windowBytes),
+		grpc.StaticConnWindowSize(windowBytes),
+		grpc.ReadBufferSize(readBufferBytes),
+		grpc.SharedWriteBuffer(true),
+		grpc.ConnectionTimeout(c.Limits.HandshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: idleTimeout,
 			Time:              keepaliveInterval,
@@ -107,7 +121,7 @@ func New(c Config) *Server {
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
-	return &Server{grpc: s}
+	return &Server{grpc: s, table: table}
 }
 
 // Serve answers on the listener, which it closes, until the context ends; it
@@ -121,7 +135,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		defer kill.Stop()
 		s.grpc.GracefulStop()
 	})
-	err := s.grpc.Serve(l)
+	err := s.grpc.Serve(listener{l, s.table})
 	if !unregister() {
 		<-stopped
 	}

@@ -15,6 +15,7 @@ import (
 // API is a node API that serves on a loopback port until the test ends.
 type API struct {
 	Address string // 127.0.0.1:PORT
+	Server  *server.Server
 
 	identity atomic.Pointer[server.Identity]
 	clock    atomic.Int64 // added to the real time
@@ -52,14 +53,22 @@ func Listen(tb testing.TB) net.Listener {
 // StartOn is Start on a listener, which it closes.
 func StartOn(tb testing.TB, l net.Listener, n *Node, authority *pki.Authority, log server.Audit) *API {
 	tb.Helper()
+	return StartWithin(tb, server.Limits{}, l, n, authority, log)
+}
+
+// StartWithin is StartOn with limits of the test's own.
+func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, authority *pki.Authority, log server.Audit) *API {
+	tb.Helper()
 	a := &API{Address: l.Addr().String(), done: make(chan error, 1)}
 	a.SetAuthority(tb, authority)
 	s := server.New(server.Config{
 		Identity: func() server.Identity { return *a.identity.Load() },
 		Audit:    log,
+		Limits:   limits,
 		Now:      func() time.Time { return time.Now().Add(time.Duration(a.clock.Load())) },
 		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, Containers: n, Boots: n, Kube: n,
 	})
+	a.Server = s
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
 	go func() { a.done <- s.Serve(ctx, l) }()

@@ -1,0 +1,55 @@
+package server
+
+import (
+	"cmp"
+	"net"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/cyvive/cyvive/internal/audit"
+)
+
+// session is what is known of a connection after its TLS handshake.
+type session struct {
+	credentials.TLSInfo
+	// subject is the common name of a certificate that was valid then (its serial
+	// number, if it has no name), else empty. Limits go by it; what a call may do is decided with each call.
+	subject string
+}
+
+// handshakes are the TLS credentials of the server. Failed handshakes get into
+// the audit log; connections of verified clients are known as such in the table.
+type handshakes struct {
+	credentials.TransportCredentials
+	identity func() Identity
+	now      func() time.Time
+	recorder *recorder
+	table    *connections
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secure, info, err := h.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		h.recorder.unverified(audit.Entry{
+			Kind: audit.KindHandshake, Time: h.now(), Peer: raw.RemoteAddr().String(), Code: codes.Unauthenticated.String(), Error: err.Error(),
+		})
+		return nil, nil, err
+	}
+	s := session{TLSInfo: info.(credentials.TLSInfo)}
+	if authority := h.identity().Clients; authority != nil {
+		if c, refused := verify(s.State.PeerCertificates, authority, h.now()); refused == nil {
+			s.subject = cmp.Or(c.subject, "serial "+c.serial)
+			h.table.verify(raw.(*conn), s.subject)
+		}
+	}
+	return secure, s, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (h handshakes) Clone() credentials.TransportCredentials {
+	h.TransportCredentials = h.TransportCredentials.Clone()
+	return h
+}
