@@ -11,7 +11,7 @@ func parsers() map[string][]string {
 		"internal/network/rtnl":    {"FuzzParseResolver"},
 		"internal/pki":             {"FuzzParse"},
 		"internal/etcd":            {"FuzzParseHealth"},
-		"internal/kube":            {"FuzzParseNode", "FuzzParsePods"},
+		"internal/kube":            {"FuzzNextEvent", "FuzzParseList", "FuzzParseNameservers", "FuzzParseNode", "FuzzParsePods", "FuzzTable"},
 		"internal/cni":             {"FuzzAddresses", "FuzzParseConfig"},
 
 		// Disks, which may hold anything.
@@ -78,6 +78,9 @@ func withoutFuzzTest() map[string]string {
 		"images/internal/build":       "reads a list that an earlier step of the same build has written",
 		"images/internal/programs":    "asks the go command for three of its variables, and checks that three came",
 		"images/internal/step":        "shows the end of a log as it is",
+		"internal/confine/lsm":        "reads the kernel's list of its security modules",
+		"internal/network/bpf":        "reads maps that only it writes, by the layout of the program it is compiled with",
+		"test/e2e/attacker":           "reads what the kernel of the node under attack says; what it gets wrong is an attempt that reports itself as broken",
 		"internal/machined/supervise": "hands lines on as they are",
 	}
 }
