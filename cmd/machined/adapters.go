@@ -18,6 +18,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined"
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/nocloud"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -86,7 +87,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		}),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Timeline: fileTimeline{}, Init: init,
-		Confine: func() error { return lsm.Enforce(lsm.Node()) },
+		Confine: func(p config.Profile) error { return lsm.Enforce(lsm.Node(), p == config.ProfileStrict) },
 		System:  runtimes[0], Plane: runtimes[1], Pods: runtimes[2],
 		Programs: func() ([]server.Service, error) {
 			return workload.List("/proc", workload.Programs(bpf.DefaultCgroup+"/plane"), boot.StartedAt)

@@ -16,7 +16,7 @@ func health(s snapshot) []server.Check {
 		domainCheck("network", s.network, s.network.Status.Ready, s.network.Status.Reason),
 		domainCheck("storage", s.storage, s.storage.Status.Ready, s.storage.Status.Reason),
 		check("identity", s.identity, first(s.identityProblem, "waiting for the state volume")),
-		check("confinement", s.confined, first(s.confineProblem, "not in force yet")),
+		check("confinement", s.isConfined(), first(s.confineProblem, "not in force yet")),
 	}
 	if s.input.Config != nil && s.input.Config.Cluster == nil {
 		return checks

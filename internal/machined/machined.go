@@ -13,6 +13,7 @@ import (
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -62,9 +63,9 @@ type Config struct {
 	Services Services
 	Timeline Timeline
 	Init     Init
-	// Confine puts the kernel's walls around the workload plane, or says why it cannot. It is called until it succeeds once; walls
-	// that an earlier agent put up stay.
-	Confine func() error
+	// Confine puts the kernel's walls of a profile around the workload plane, or says why it cannot. It is called again until it succeeds,
+	// and when the profile changes; walls that an earlier agent put up stay.
+	Confine func(config.Profile) error
 	// System, Plane and Pods are the runtimes of the namespaces system, kubelet and k8s.io. The agent itself only lists them, and stops
 	// containers of the first two when the machine goes down.
 	System, Plane, Pods container.Runtime
@@ -225,17 +226,19 @@ func (a *Agent) serve(ctx context.Context) error {
 
 // confine puts up the walls before any workload starts: the plan waits for them.
 func (a *Agent) confine(ctx context.Context) error {
-	return a.whenever(ctx, func(s snapshot) bool { return !s.confined }, func(snapshot) {
-		err := a.cfg.Confine()
+	return a.whenever(ctx, func(s snapshot) bool { return !s.isConfined() }, func(s snapshot) {
+		profile := s.profile()
+		err := a.cfg.Confine(profile)
 		if err != nil {
 			a.log.Error("confine the workload plane", "error", err)
 			sleep(ctx, confineEvery)
 		}
 		a.update(func(s *snapshot) {
-			s.confined, s.confineProblem = err == nil, ""
 			if err != nil {
 				s.confineProblem = err.Error()
+				return
 			}
+			s.confined, s.confineProblem = profile, ""
 		})
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -77,6 +78,28 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	kubeconfig, err := kubeAPI{n.Agent}.Kubeconfig(t.Context())
 	if err != nil || !strings.Contains(string(kubeconfig.YAML), "https://127.0.0.1:6443") || kubeconfig.ClusterName != "demo" {
 		t.Errorf("kubeconfig of %s: %v", kubeconfig.ClusterName, err)
+	}
+}
+
+// TestWallsOfTheProfile: Kubernetes waits for the walls of the profile that is
+// wanted, and health says why they do not stand.
+func TestWallsOfTheProfile(t *testing.T) {
+	n := startNode(t, t.TempDir(), storagetest.New(1<<30))
+	n.await("walls without a configuration", func(s snapshot) bool { return healthy(s, "confinement") })
+	if got := n.walls.standing(); got != config.ProfileStandard {
+		t.Errorf("without a configuration: profile %q", got)
+	}
+	n.walls.set(errors.New("no such hook"))
+	n.source.set([]byte(strings.Replace(string(documents(t)), "kind: Machine\n", "kind: Machine\nprofile: strict\n", 1)))
+	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
+	n.await("the reason", func(s snapshot) bool {
+		return slices.ContainsFunc(s.checks, func(c server.Check) bool { return c.Name == "confinement" && !c.Healthy && c.Reason == "no such hook" })
+	})
+	n.await("Kubernetes to wait", func(s snapshot) bool { return strings.Contains(s.desired.Waits[plan.Kubernetes], "confinement") })
+	n.walls.set(nil)
+	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
+	if got := n.walls.standing(); got != config.ProfileStrict {
+		t.Errorf("profile %q, want strict", got)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
@@ -36,6 +37,7 @@ type node struct {
 	dhcp       *networktest.DHCP
 	disk       *storagetest.Machine
 	init       *fakeInit
+	walls      *walls
 	timeline   *memoryTimeline
 	containers *containertest.Fake
 	plane      *containertest.Fake
@@ -68,6 +70,34 @@ func (s *source) set(data []byte) {
 type fakeInit struct {
 	mu    sync.Mutex
 	calls []string
+}
+
+// walls are those of no kernel; problem keeps them from being put up.
+type walls struct {
+	mu      sync.Mutex
+	problem error
+	profile config.Profile
+}
+
+func (w *walls) confine(p config.Profile) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.problem == nil {
+		w.profile = p
+	}
+	return w.problem
+}
+
+func (w *walls) set(problem error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.problem = problem
+}
+
+func (w *walls) standing() config.Profile {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.profile
 }
 
 func (i *fakeInit) note(call string) {
@@ -172,7 +202,7 @@ func (s shaped[Spec, Observed, Op, Status]) Status(Spec, Observed) Status {
 func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...timeline.Milestone) *node {
 	t.Helper()
 	n := &node{
-		t: t, state: state, source: &source{}, host: &networktest.Host{}, dhcp: &networktest.DHCP{}, disk: disk, init: &fakeInit{},
+		t: t, state: state, source: &source{}, host: &networktest.Host{}, dhcp: &networktest.DHCP{}, disk: disk, init: &fakeInit{}, walls: &walls{},
 		timeline: &memoryTimeline{list: left}, containers: containertest.NewFake("system", time.Now), plane: containertest.NewFake("kubelet", time.Now),
 		etcd: &layer[etcd.Spec, etcd.Status]{}, kube: &layer[kube.Spec, kube.Status]{},
 		services: &networktest.Services{}, cluster: make(tables),
@@ -193,7 +223,7 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
 		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk),
 		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
-		Services: n.cluster, Timeline: n.timeline, Confine: func() error { return nil }, Init: n.init,
+		Services: n.cluster, Timeline: n.timeline, Confine: n.walls.confine, Init: n.init,
 		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
 		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
 	})

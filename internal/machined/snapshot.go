@@ -1,11 +1,13 @@
 package machined
 
 import (
+	"cmp"
 	"reflect"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
@@ -22,8 +24,8 @@ type snapshot struct {
 	// identity is set when machine ID and ledger are in order; identityProblem says why not.
 	identity        bool
 	identityProblem string
-	// confined is set when no workload can reach past its plane; confineProblem says why not.
-	confined       bool
+	// confined is the profile of the walls around the workload plane, empty until they stand; confineProblem says why they do not.
+	confined       config.Profile
 	confineProblem string
 	// listening, runtime: the API answers, the system containerd was started.
 	listening, runtime bool
@@ -41,10 +43,21 @@ type snapshot struct {
 	checks     []server.Check
 }
 
+// profile is the one that is wanted; without a configuration nothing is known against the standard one.
+func (s snapshot) profile() config.Profile {
+	if s.input.Config == nil {
+		return config.ProfileStandard
+	}
+	return cmp.Or(s.input.Config.Machine.Profile, config.ProfileStandard)
+}
+
+// isConfined is set when the walls of the wanted profile stand.
+func (s snapshot) isConfined() bool { return s.confined == s.profile() }
+
 // planned returns s with the desired state and the health that follow from the rest.
 func (s snapshot) planned(now time.Time) snapshot {
 	desired := plan.Build(s.input, plan.Facts{
-		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity, Confined: s.confined,
+		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity, Confined: s.isConfined(),
 		Services: s.services,
 	})
 	if !reflect.DeepEqual(desired, s.desired) {

@@ -37,10 +37,10 @@ func Node() Paths {
 // active lists the security modules that the kernel runs.
 const active = "/sys/kernel/security/lsm"
 
-// Enforce loads, attaches and pins all programs. Those that are pinned already
-// are left as they are. After an error some may be in force; calling again
-// goes on with the rest.
-func Enforce(p Paths) error {
+// Enforce loads, attaches and pins all programs, those of the strict profile only
+// if strict is set; else it takes them off. What is pinned already is left as it
+// is. After an error some may be in force; calling again goes on with the rest.
+func Enforce(p Paths, strict bool) error {
 	if err := checkActive(active); err != nil {
 		return err
 	}
@@ -61,7 +61,15 @@ func Enforce(p Paths) error {
 		return fmt.Errorf("make directory of pins: %w", err)
 	}
 	for _, program := range list {
-		if err := program.attach(filepath.Join(p.Pins, program.hook)); err != nil {
+		pin := filepath.Join(p.Pins, program.pin())
+		if program.strict && !strict {
+			// The pin is all that keeps it.
+			if err := os.Remove(pin); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("take program off hook %s: %w", program.hook, err)
+			}
+			continue
+		}
+		if err := program.attach(pin); err != nil {
 			return fmt.Errorf("attach to hook %s: %w", program.hook, err)
 		}
 	}

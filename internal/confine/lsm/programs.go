@@ -19,22 +19,32 @@ type Target struct {
 type program struct {
 	hook string
 	code asm.Instructions
+	// strict is set for what is in force in the strict profile only.
+	strict bool
+}
+
+// pin is the name of its pin.
+func (p program) pin() string {
+	if p.strict {
+		return "strict_" + p.hook
+	}
+	return p.hook
 }
 
 // programs returns all of them; the kernel's names of hooks and arguments are in
 // include/linux/lsm_hook_defs.h.
 func programs(t Target, l *layout) []program {
 	return []program{
-		{"kernel_read_file", readFile(t, l)},
-		{"kernel_load_data", asm.Instructions{asm.Mov.Imm(asm.R0, eperm), asm.Return()}},
-		{"bpf", t.confined(append(asm.Instructions{
+		{hook: "kernel_read_file", code: readFile(t, l)},
+		{hook: "kernel_load_data", code: asm.Instructions{asm.Mov.Imm(asm.R0, eperm), asm.Return()}},
+		{hook: "bpf", code: t.confined(append(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.Word),
 		}, denyValues(bpfCommands)...), permit)},
-		{"bpf_prog_load", t.confined(append(asm.Instructions{
+		{hook: "bpf_prog_load", code: t.confined(append(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R1, l.offset("bpf_prog", "type"), asm.Word),
 		}, denyValues(programTypes)...), permit)},
-		{"sb_kern_mount", t.confined(append(asm.Instructions{
+		{hook: "sb_kern_mount", code: t.confined(append(asm.Instructions{
 			asm.LoadMem(asm.R7, asm.R6, 0, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_bdev"), asm.DWord),
 			asm.JNE.Imm(asm.R1, 0, deny),
@@ -43,12 +53,18 @@ func programs(t Target, l *layout) []program {
 			asm.JEq.Reg(asm.R1, asm.R2, deny),
 			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_magic"), asm.DWord),
 		}, denyValues(fileSystems)...), permit)},
-		{"sb_remount", t.confined(asm.Instructions{
+		{hook: "sb_remount", code: t.confined(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R1, l.offset("super_block", "s_bdev"), asm.DWord),
 			asm.JEq.Imm(asm.R1, 0, allow),
 		}, refuse)},
-		{"file_open", t.confined(openFile(l), refuse)},
+		{hook: "file_open", code: t.confined(openFile(l), refuse)},
+		{hook: "userns_create", strict: true, code: t.confined(nil, refuse)},
+		{hook: "bpf_prog_load", strict: true, code: t.confined(asm.Instructions{
+			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R1, l.offset("bpf_prog", "type"), asm.Word),
+			asm.JNE.Imm(asm.R1, cgroupDevice, deny),
+		}, permit)},
 	}
 }
 
@@ -56,6 +72,10 @@ const (
 	eperm       = -1
 	allow, deny = "allow", "deny"
 )
+
+// cgroupDevice is BPF_PROG_TYPE_CGROUP_DEVICE: the runtime needs one of these for
+// each container, and it decides about the devices of one group only.
+const cgroupDevice = 15
 
 // bpfCommands are those of bpf(2) that lead to programs, maps and links of
 // others, or to tracing (enum bpf_cmd). Without PROG_GET_FD_BY_ID nobody can

@@ -60,6 +60,7 @@ func attempts() []attempt {
 		{"traffic program", loadProgram(ebpf.SchedCLS), nil, nil},
 		{"cgroup program", loadProgram(ebpf.CGroupDevice), nil, nil},
 		{"program by number", byNumber, unix.EPERM, nil},
+		{"user namespace", userNamespace, nil, nil},
 	}
 }
 
@@ -133,6 +134,13 @@ func loadProgram(kind ebpf.ProgramType) func() error {
 		}
 		return p.Close()
 	}
+}
+
+// userNamespace starts this program in one, without any test to run.
+func userNamespace() error {
+	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}
+	return cmd.Run()
 }
 
 // byNumber opens the first program that there is: one of the guards.
@@ -216,7 +224,7 @@ func TestVMEnforce(t *testing.T) {
 	needVM(t)
 	p := prepare(t)
 	for range 2 { // the second time adopts what is pinned
-		if err := Enforce(p); err != nil {
+		if err := Enforce(p, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -224,7 +232,25 @@ func TestVMEnforce(t *testing.T) {
 	run(t, "/sys/fs/cgroup/workload/pod", "confined")
 	run(t, "/sys/fs/cgroup/workload", "confined")
 	code(t)
+	strict(t, p)
 }
+
+// strict goes over to the strict profile and back.
+func strict(t *testing.T, p Paths) {
+	if err := Enforce(p, true); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "/sys/fs/cgroup/system", "free, strict")
+	run(t, "/sys/fs/cgroup/workload/pod", "confined, strict")
+	if err := Enforce(p, false); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "/sys/fs/cgroup/workload/pod", "confined")
+}
+
+// strictAttempts are those that have another result in the strict profile, for a
+// process that is confined.
+var strictAttempts = map[string]error{"traffic program": unix.EPERM, "user namespace": unix.EPERM}
 
 // code holds for the node itself: what comes into the kernel is of the root.
 func code(t *testing.T) {
@@ -276,10 +302,14 @@ func TestChildAttempts(t *testing.T) {
 	if as == "" {
 		return
 	}
+	kind, strict := strings.CutSuffix(as, ", strict")
 	for _, a := range attempts() {
 		want := a.free
-		if as == "confined" {
+		if kind == "confined" {
 			want = a.confined
+			if other, ok := strictAttempts[a.name]; ok && strict {
+				want = other
+			}
 		}
 		if err := a.do(); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", a.name, err, want)

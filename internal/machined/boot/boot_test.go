@@ -130,23 +130,17 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
-// TestSettings: no key twice, user namespaces as the profile says, and
-// accept_ra after the forwarding that it follows.
+// TestSettings: no key twice, and accept_ra after the forwarding that it follows.
 func TestSettings(t *testing.T) {
-	for _, profile := range []Profile{{}, {NoUserNamespaces: true}} {
-		at := map[string]int{}
-		for i, s := range settings(profile) {
-			if _, twice := at[s.key]; twice {
-				t.Errorf("%s is set twice", s.key)
-			}
-			at[s.key] = i
+	at := map[string]int{}
+	for i, s := range settings() {
+		if _, twice := at[s.key]; twice {
+			t.Errorf("%s is set twice", s.key)
 		}
-		if _, set := at["user.max_user_namespaces"]; set != profile.NoUserNamespaces {
-			t.Errorf("profile %+v: user.max_user_namespaces is set: %v", profile, set)
-		}
-		if at["net.ipv6.conf.all.accept_ra"] < at["net.ipv6.conf.all.forwarding"] {
-			t.Error("accept_ra comes before forwarding")
-		}
+		at[s.key] = i
+	}
+	if at["net.ipv6.conf.all.accept_ra"] < at["net.ipv6.conf.all.forwarding"] {
+		t.Error("accept_ra comes before forwarding")
 	}
 }
 

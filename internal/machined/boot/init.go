@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cyvive/cyvive/internal/machined/boot/cmdline"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmsg"
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
@@ -38,7 +37,6 @@ const (
 type machine struct {
 	log      *slog.Logger
 	kmsg     *kmsg.Writer
-	profile  Profile
 	requests chan control.Action
 	dog      *watchdog.Dog
 	mods     *kmod.Loader
@@ -141,14 +139,7 @@ func (m *machine) growCgroups() error {
 }
 
 func (m *machine) applySettings() error {
-	args, err := cmdline.Read()
-	if err != nil {
-		return err
-	}
-	if v, ok := args.Last("cyvive.userns"); ok && v == "0" {
-		m.profile.NoUserNamespaces = true
-	}
-	return applySysctls("/proc/sys", settings(m.profile))
+	return applySysctls("/proc/sys", settings())
 }
 
 // startDevices listens before it looks, so that no device is missed.

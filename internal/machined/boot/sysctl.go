@@ -6,19 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // sysctl is one kernel setting; an absent one is passed over, as kernels are
 // built with different parts.
 type sysctl struct{ key, value string }
-
-// Profile is what may be chosen of the hardening, on the kernel command line.
-type Profile struct {
-	// NoUserNamespaces forbids user namespaces (cyvive.userns=0). Pods with
-	// hostUsers: false need them, so they are allowed by default.
-	NoUserNamespaces bool
-}
 
 // hardening follows the Kernel Self-Protection Project's recommended
 // settings (kernel.org "KSPP Recommended Settings"). ptrace_scope=3 would
@@ -87,14 +81,8 @@ var cluster = []sysctl{
 	{"vm.panic_on_oom", "0"},
 }
 
-// settings is the whole list of a profile, in the order to write it.
-func settings(p Profile) []sysctl {
-	list := append([]sysctl(nil), hardening...)
-	if p.NoUserNamespaces {
-		list = append(list, sysctl{"user.max_user_namespaces", "0"})
-	}
-	return append(list, cluster...)
-}
+// settings is the whole list, in the order to write it.
+func settings() []sysctl { return slices.Concat(hardening, cluster) }
 
 // applySysctls writes settings below root (/proc/sys).
 func applySysctls(root string, list []sysctl) error {

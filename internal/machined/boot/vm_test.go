@@ -61,7 +61,7 @@ func TestVMMounts(t *testing.T) {
 func TestVMSettings(t *testing.T) {
 	needVM(t)
 	absent := map[string]bool{}
-	list := settings(Profile{})
+	list := settings()
 	if err := applySysctls("/proc/sys", list); err != nil {
 		t.Error(err)
 	}

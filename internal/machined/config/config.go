@@ -26,7 +26,19 @@ type Machine struct {
 	CA KeyPair
 	// CertSANs are further names and addresses under which clients reach the API.
 	CertSANs []string
+	// Profile is what pods may use of the kernel's wider surfaces.
+	Profile Profile
 }
+
+// Profile chooses how much of the kernel pods can reach.
+type Profile string
+
+// The profiles. Both have all walls around the workload plane; strict takes away what most flaws of the kernel need besides, and what some
+// pods need: user namespaces (hostUsers: false) and eBPF programs (network plug-ins, tracing, observers).
+const (
+	ProfileStandard Profile = "standard"
+	ProfileStrict   Profile = "strict"
+)
 
 // Network is the configuration of the host's links.
 type Network struct {

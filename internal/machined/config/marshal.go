@@ -17,6 +17,7 @@ type (
 		header   `yaml:",inline"`
 		Hostname string   `yaml:"hostname"`
 		CertSANs []string `yaml:"certSANs,omitempty"`
+		Profile  string   `yaml:"profile,omitempty"`
 		CA       pairDoc  `yaml:"ca"`
 	}
 	networkDoc struct {
@@ -62,8 +63,13 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if len(cfg.Network.Links) > 0 {
 		docs = append(docs, network(cfg.Network))
 	}
+	profile := string(cfg.Machine.Profile)
+	if cfg.Machine.Profile == ProfileStandard {
+		profile = ""
+	}
 	docs = append(docs, machineDoc{
-		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, CA: pair(cfg.Machine.CA),
+		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, Profile: profile,
+		CA: pair(cfg.Machine.CA),
 	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)

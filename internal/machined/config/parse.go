@@ -114,7 +114,18 @@ func (o *object) machine() Machine {
 		Hostname: o.requiredText("hostname", "a host name in lower case (RFC 1123)", isHostname),
 		CA:       o.keyPair("ca"),
 		CertSANs: texts(o, "certSANs", "a DNS name or an IP address", parseSAN),
+		Profile:  o.profile(),
 	}
+}
+
+func (o *object) profile() Profile {
+	text := o.text("profile", "standard or strict", func(s string) bool {
+		return s == string(ProfileStandard) || s == string(ProfileStrict)
+	})
+	if text == "" {
+		return ProfileStandard
+	}
+	return Profile(text)
 }
 
 func (o *object) network() Network {
