@@ -53,17 +53,18 @@ func (u User) Arguments(machine int) []string {
 	for _, f := range u.Forwards {
 		backend += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.HostPort, f.GuestPort)
 	}
-	arguments := []string{"-netdev", backend, "-device", "virtio-net-pci,netdev=net0,romfile=,mac=" + MAC(machine)}
-	if !u.Wire {
-		return arguments
+	arguments := []string{"-netdev", backend}
+	if u.Wire {
+		// A hub repeats each frame to all of its ports but the sender's. QEMU wants
+		// what a port names before the port.
+		arguments = append(arguments,
+			"-netdev", "dgram,id=wire0,local.type=unix,local.path="+WireGuest+",remote.type=unix,remote.path="+WireHost,
+			"-netdev", "hubport,id=hub0,hubid=0,netdev=user0",
+			"-netdev", "hubport,id=hub1,hubid=0,netdev=wire0",
+			"-netdev", "hubport,id=net0,hubid=0",
+		)
 	}
-	// A hub repeats each frame to all of its ports but the sender's.
-	return append([]string{
-		"-netdev", "dgram,id=wire0,local.type=unix,local.path=" + WireGuest + ",remote.type=unix,remote.path=" + WireHost,
-		"-netdev", "hubport,id=net0,hubid=0",
-		"-netdev", "hubport,id=hub0,hubid=0,netdev=user0",
-		"-netdev", "hubport,id=hub1,hubid=0,netdev=wire0",
-	}, arguments...)
+	return append(arguments, "-device", "virtio-net-pci,netdev=net0,romfile=,mac="+MAC(machine))
 }
 
 func (u User) backend() string {
