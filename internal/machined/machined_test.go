@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,6 +21,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
 
@@ -100,6 +102,29 @@ func TestWallsOfTheProfile(t *testing.T) {
 	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
 	if got := n.walls.standing(); got != config.ProfileStrict {
 		t.Errorf("profile %q, want strict", got)
+	}
+}
+
+// TestServicesReachTheKernel: what the cluster tells is what the kernel translates; while it tells nothing, that stays.
+func TestServicesReachTheKernel(t *testing.T) {
+	n := startNode(t, t.TempDir(), storagetest.New(1<<30))
+	n.source.set(documents(t))
+	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
+	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
+	if got := n.services.String(); got != "attached=false damaged=0\n" {
+		t.Errorf("before the cluster told of any service: %s", got)
+	}
+	at := service.Address{AddrPort: netip.MustParseAddrPort("10.96.0.1:443"), Protocol: service.TCP}
+	for _, backends := range []string{"10.5.0.7:6443", "10.5.0.8:6443"} {
+		n.cluster <- service.New(map[service.Address][]netip.AddrPort{at: {netip.MustParseAddrPort(backends)}})
+		n.await("the table", func(s snapshot) bool {
+			return s.network.Satisfied && n.services.String() == "attached=true damaged=0\ntcp 10.96.0.1:443 -> "+backends+"\n"
+		})
+	}
+	n.etcd.set(etcd.Status{Reason: "gone"})
+	n.await("Kubernetes held back", func(s snapshot) bool { return s.desired.Kube == nil })
+	if s := n.snapshot(); s.desired.Network.Services == nil {
+		t.Error("services are forgotten when etcd is away")
 	}
 }
 

@@ -1,6 +1,7 @@
 package network_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/networktest"
+	"github.com/cyvive/cyvive/internal/service"
 )
 
 var (
@@ -103,6 +105,63 @@ func TestDiffAndStatus(t *testing.T) {
 				t.Errorf("status: got %+v, want reason %q", s, test.reason)
 			}
 		})
+	}
+}
+
+func TestServices(t *testing.T) {
+	at := func(text string) service.Address {
+		return service.Address{AddrPort: netip.MustParseAddrPort(text), Protocol: service.TCP}
+	}
+	two := service.New(map[service.Address][]netip.AddrPort{
+		at("10.96.0.1:443"): {netip.MustParseAddrPort("10.5.0.2:6443")}, at("10.96.0.9:80"): nil,
+	})
+	kernel := &networktest.Services{}
+	domain := network.New(&networktest.Host{}, &networktest.DHCP{}, kernel)
+	step := func(what string, table *service.Table, want ...string) {
+		t.Helper()
+		spec := network.Spec{Services: table}
+		obs, err := domain.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, op := range domain.Diff(spec, obs) {
+			if err := domain.Apply(t.Context(), spec, op); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if op.Verb != network.SetNameservers {
+				got = append(got, op.String())
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", what, d)
+		}
+	}
+	step("not known", nil)
+	step("known", two, "set services [tcp 10.96.0.1:443 has 1, tcp 10.96.0.9:80 has 0]", "attach services")
+	step("twice is once", two)
+	step("not known again", nil)
+	kernel.Damage(2)
+	step("damaged", two, "set services []")
+	step("none", service.New(nil), "set services [tcp 10.96.0.1:443 gone, tcp 10.96.0.9:80 gone]")
+	many := map[service.Address][]netip.AddrPort{}
+	for i := range 6 {
+		many[at(fmt.Sprintf("10.96.0.%d:80", i+1))] = nil
+	}
+	step("many", service.New(many), "set services [tcp 10.96.0.1:80 has 0, tcp 10.96.0.2:80 has 0, tcp 10.96.0.3:80 has 0, tcp 10.96.0.4:80 has 0, and 2 more]")
+
+	// A kernel that cannot be read does not keep the links from being looked after, and the operation says why.
+	kernel.Fail(errors.New("no such program type"))
+	host := &networktest.Host{}
+	domain = network.New(host, &networktest.DHCP{}, kernel)
+	spec := network.Spec{Hostname: "node1", Services: two}
+	obs, err := domain.Observe(t.Context(), spec)
+	ops := domain.Diff(spec, obs)
+	if err != nil || len(ops) < 2 || ops[0].Verb != network.SetHostname {
+		t.Fatalf("services that cannot be read: %v, %v", ops, err)
+	}
+	if err := domain.Apply(t.Context(), spec, ops[len(ops)-1]); err == nil || !strings.Contains(err.Error(), "no such program type") {
+		t.Errorf("got %v, want the reason", err)
 	}
 }
 

@@ -101,7 +101,7 @@ func TestHostile(t *testing.T) {
 	}
 	s.checkTraces(t, ctx, before)
 	t.Run("plane", func(t *testing.T) { s.killPlane(t, before) })
-	t.Run("services without machined", s.withoutAgent)
+	t.Run("services", s.withoutAgent)
 	t.Run("hogs", func(t *testing.T) { testHogs(t, s) })
 }
 

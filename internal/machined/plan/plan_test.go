@@ -12,6 +12,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
 )
 
@@ -103,6 +104,13 @@ func TestSpecifications(t *testing.T) {
 	d := Build(cluster, facts)
 	if got := fmt.Sprintf("%s %s %s %s %s", d.Etcd.Name, d.Etcd.Address, d.Kube.NodeName, d.Kube.Addresses, d.Kube.Version); got != "node1 10.5.0.2 node1 [10.5.0.2] 1.0" {
 		t.Errorf("got %s", got)
+	}
+	if d.Network.Services != nil {
+		t.Errorf("services before they are known: %v", d.Network.Services)
+	}
+	facts.Services = service.New(nil)
+	if d := Build(cluster, facts); d.Network.Services != facts.Services {
+		t.Errorf("services: got %v", d.Network.Services)
 	}
 	if d.Network.Hostname != "node1" || len(d.Kube.EncryptionKey) != 32 || !d.Kube.EtcdCA.Equal(d.Etcd.CA) {
 		t.Errorf("got %+v", d)
