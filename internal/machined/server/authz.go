@@ -6,6 +6,9 @@ import (
 
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
+	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
@@ -38,8 +41,8 @@ type rule struct {
 	acts bool
 }
 
-// rules returns the authorisation table: full method name to rule. A method
-// that is not in it is refused to everyone.
+// rules returns the authorisation table: full method name to rule, and the path
+// of what is served over HTTP. What is not in it is refused to everyone.
 func rules() map[string]rule {
 	admins := []ClientRole{RoleAdmin}
 	operators := []ClientRole{RoleAdmin, RoleOperator}
@@ -47,16 +50,41 @@ func rules() map[string]rule {
 	return map[string]rule{
 		machinev1.MachineService_GetVersion_FullMethodName:  {roles: roles(), maintenance: true},
 		machinev1.MachineService_GetHealth_FullMethodName:   {roles: readers, maintenance: true},
+		machinev1.MachineService_WatchHealth_FullMethodName: {roles: readers, maintenance: true},
 		machinev1.MachineService_GetNode_FullMethodName:     {roles: readers},
+		machinev1.MachineService_WatchNode_FullMethodName:   {roles: readers},
+		machinev1.MachineService_GetSBOM_FullMethodName:     {roles: readers},
 		machinev1.MachineService_Reboot_FullMethodName:      {roles: operators, acts: true},
 		machinev1.MachineService_Shutdown_FullMethodName:    {roles: operators, acts: true},
 		machinev1.MachineService_StreamDmesg_FullMethodName: {roles: readers},
 		machinev1.MachineService_ListBoots_FullMethodName:   {roles: readers},
 
-		servicev1.ServiceService_ListServices_FullMethodName: {roles: readers},
-		servicev1.ServiceService_StreamLogs_FullMethodName:   {roles: readers},
+		servicev1.ServiceService_ListServices_FullMethodName:   {roles: readers},
+		servicev1.ServiceService_WatchServices_FullMethodName:  {roles: readers},
+		servicev1.ServiceService_StreamLogs_FullMethodName:     {roles: readers},
+		servicev1.ServiceService_StartService_FullMethodName:   {roles: operators, acts: true},
+		servicev1.ServiceService_StopService_FullMethodName:    {roles: operators, acts: true},
+		servicev1.ServiceService_RestartService_FullMethodName: {roles: operators, acts: true},
 
-		containerv1.ContainerService_ListContainers_FullMethodName: {roles: readers},
+		containerv1.ContainerService_ListContainers_FullMethodName:  {roles: readers},
+		containerv1.ContainerService_WatchContainers_FullMethodName: {roles: readers},
+
+		// Arguments of programs may hold secrets.
+		kernelv1.KernelService_ListProcesses_FullMethodName:  {roles: operators},
+		kernelv1.KernelService_WatchProcesses_FullMethodName: {roles: operators},
+		kernelv1.KernelService_ListMounts_FullMethodName:     {roles: readers},
+		kernelv1.KernelService_WatchMounts_FullMethodName:    {roles: readers},
+		kernelv1.KernelService_ListCgroups_FullMethodName:    {roles: readers},
+		kernelv1.KernelService_WatchCgroups_FullMethodName:   {roles: readers},
+		kernelv1.KernelService_GetStats_FullMethodName:       {roles: readers},
+		kernelv1.KernelService_WatchStats_FullMethodName:     {roles: readers},
+
+		eventv1.EventService_StreamEvents_FullMethodName: {roles: readers},
+
+		filev1.FileService_ListFiles_FullMethodName: {roles: operators},
+		filev1.FileService_ReadFile_FullMethodName:  {roles: operators},
+
+		MetricsPath: {roles: readers},
 
 		kubev1.KubeService_GetKubeconfig_FullMethodName: {roles: admins, acts: true},
 

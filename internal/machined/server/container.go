@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 
+	"google.golang.org/grpc"
+
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 )
 
@@ -16,6 +18,20 @@ type containerService struct {
 
 // ListContainers implements containerv1.ContainerServiceServer.
 func (s *containerService) ListContainers(ctx context.Context, _ *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
+	list, err := s.list(ctx)
+	return &containerv1.ListContainersResponse{Containers: list}, err
+}
+
+// WatchContainers implements containerv1.ContainerServiceServer.
+func (s *containerService) WatchContainers(_ *containerv1.WatchContainersRequest, stream grpc.ServerStreamingServer[containerv1.WatchContainersResponse]) error {
+	return watch(stream.Context(), every(listInterval), func(ctx context.Context) (*containerv1.WatchContainersResponse, error) {
+		list, err := s.list(ctx)
+		return &containerv1.WatchContainersResponse{Containers: list}, err
+	}, stream.Send)
+}
+
+// list returns the containers, sorted.
+func (s *containerService) list(ctx context.Context) ([]*containerv1.Container, error) {
 	containers, err := s.containers.Containers(ctx)
 	if err != nil {
 		return nil, err
@@ -29,11 +45,11 @@ func (s *containerService) ListContainers(ctx context.Context, _ *containerv1.Li
 			cmp.Compare(a.ID, b.ID),
 		)
 	})
-	resp := &containerv1.ListContainersResponse{}
+	var out []*containerv1.Container
 	for _, c := range sorted {
-		resp.Containers = append(resp.Containers, containerToProto(c))
+		out = append(out, containerToProto(c))
 	}
-	return resp, nil
+	return out, nil
 }
 
 func containerToProto(c Container) *containerv1.Container {

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/audit"
 )
 
@@ -22,6 +24,8 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrUnavailable: trying again later may do. UNAVAILABLE.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrDenied: nobody may have it, whatever the role. PERMISSION_DENIED.
+	ErrDenied = errors.New("denied")
 )
 
 // Machine is the node as a whole. Implementations are safe for concurrent use.
@@ -127,6 +131,7 @@ type Service struct {
 	Restarts uint32
 	LastExit string // for a person; empty when it never ended
 	Since    time.Time
+	Reason   string // what keeps it from running; empty while it runs
 }
 
 // Services lists the long-running programs of the node: init's children, the
@@ -134,6 +139,14 @@ type Service struct {
 // order in which they are started. Safe for concurrent use.
 type Services interface {
 	Services(ctx context.Context) ([]Service, error)
+	// StopService ends a service and keeps it from being started until
+	// StartService or the next boot; RestartService ends it, and it starts anew.
+	// Both return once it has ended, RestartService for the agent itself just
+	// before. An unknown service is ErrNotFound, one that cannot be treated so
+	// ErrPrecondition; both errors say what can be done.
+	StopService(ctx context.Context, name string) error
+	StartService(ctx context.Context, name string) error
+	RestartService(ctx context.Context, name string) error
 }
 
 // Logs reads what services wrote. Package server/ringlog implements it on the
@@ -224,6 +237,60 @@ type Kube interface {
 	// Kubeconfig makes a new administrator's certificate. ErrPrecondition on a
 	// node that has no cluster's authority.
 	Kubeconfig(ctx context.Context) (Kubeconfig, error)
+}
+
+// Kernel reads what the kernel shows, in the messages of the API: they are plain
+// records. Package server/procfs implements it. Safe for concurrent use.
+type Kernel interface {
+	// Processes returns the processes by PID, without the kernel's threads.
+	Processes(ctx context.Context) ([]*kernelv1.Process, error)
+	// Mounts returns the mounts in the order in which they were made.
+	Mounts(ctx context.Context) ([]*kernelv1.Mount, error)
+	// Cgroups returns the groups, each before those in it, and whether there are
+	// more than were read.
+	Cgroups(ctx context.Context) (groups []*kernelv1.Cgroup, truncated bool, err error)
+	// Stats returns all counters of one moment; what this kernel does not have
+	// is left out.
+	Stats(ctx context.Context) (*kernelv1.Stats, error)
+}
+
+// Events is what happened. Package server/eventlog implements it. Safe for
+// concurrent use.
+type Events interface {
+	// Stream calls send for each event, oldest first, from one goroutine. The
+	// end of the context and send's error are as in Dmesg.
+	Stream(ctx context.Context, o StreamOptions, send func(Event) error) error
+}
+
+// EventKind is what an event is about.
+type EventKind int
+
+// The kinds of events; see the protos for what they mean.
+const (
+	EventAgent EventKind = iota + 1
+	EventHealth
+	EventMilestone
+	EventService
+	EventRequest
+	EventConfiguration
+)
+
+// Event is something that happened.
+type Event struct {
+	Sequence               uint64 // grows by one with each event
+	Time                   time.Time
+	Kind                   EventKind
+	Subject, State, Reason string // for a person; Reason may be empty
+}
+
+// Files looks at files. Package server/files implements it. Safe for concurrent
+// use. What is not there is ErrNotFound, what holds secrets ErrDenied, and a path
+// that cannot be followed, or is of the wrong kind, ErrPrecondition.
+type Files interface {
+	List(ctx context.Context, path string) (files []*filev1.File, truncated bool, err error)
+	// Read calls send with the bytes from offset on, at most limit; data is
+	// valid during the call only. It returns send's first error as it is.
+	Read(ctx context.Context, path string, offset, limit uint64, send func(data []byte) error) error
 }
 
 // Audit is the audit log. Package server/auditlog implements it. Safe for

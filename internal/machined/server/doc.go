@@ -1,5 +1,5 @@
 // Package server is the node API: gRPC over TLS 1.3 with client certificates,
-// on TCP port 50000.
+// on port 50000 of TCP and of vsock, and metrics over HTTP/1.1 on the same port.
 //
 // # Trust
 //
@@ -29,6 +29,25 @@
 // the node, and every stream, is in the log before it is done. Of callers that
 // are not verified only so many are written out in a time; the rest is counted,
 // so that nobody can push other entries out of a log whose size is bounded.
+//
+// # Limits
+//
+// limits.go says what clients can make the node do and hold. Connections are
+// counted in connections.go, calls in arrival.go, which sees them before gRPC
+// has read the request.
+//
+// # Metrics
+//
+// A client that offers HTTP/1.1 in the handshake, as Prometheus and curl do and
+// gRPC does not, is handed to http.go and finds GET /metrics there, which is
+// judged by the same table. A scrape that is let in is in the audit log once an
+// hour for each client: it comes every few seconds, reads only what the log's
+// other entries do not tell, and would push those out of it.
+//
+// # Watches
+//
+// A Watch sends what the Get or List of the same name sends, and again when it
+// differs. The node is looked at only while somebody watches.
 //
 // # Contract
 //

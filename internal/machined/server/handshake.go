@@ -27,6 +27,7 @@ type handshakes struct {
 	now      func() time.Time
 	recorder *recorder
 	table    *connections
+	http     *httpServer
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -44,6 +45,11 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 			s.subject = cmp.Or(c.subject, "serial "+c.serial)
 			h.table.verify(raw.(*conn), s.subject)
 		}
+	}
+	if s.State.NegotiatedProtocol == "http/1.1" {
+		h.table.dispatch(raw.(*conn))
+		h.http.take(httpConn{secure, s})
+		return nil, nil, credentials.ErrConnDispatched
 	}
 	return secure, s, nil
 }

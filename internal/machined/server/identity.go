@@ -23,7 +23,9 @@ func tlsConfig(identity func() Identity) *tls.Config {
 		MinVersion:             tls.VersionTLS13,
 		ClientAuth:             tls.RequestClientCert,
 		SessionTicketsDisabled: true,
-		NextProtos:             []string{"h2"},
+		// The first that the client offers too. Clients of gRPC offer h2 alone;
+		// others, such as Prometheus and curl, offer both and get HTTP/1.1.
+		NextProtos: []string{"http/1.1", "h2"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return identity().Certificate, nil
 		},

@@ -21,11 +21,17 @@ type gate struct {
 	rules    map[string]rule // never changed
 	recorder *recorder
 	limits   Limits
+	acted    func(method, subject, code string)
 }
 
 // admit decides about one call. The caller is filled as far as it is known,
 // also with a refusal.
 func (g *gate) admit(ctx context.Context, method string) (caller, *refusal) {
+	return g.judge(method, peerChain(ctx))
+}
+
+// judge decides for a peer that showed these certificates.
+func (g *gate) judge(method string, chain []*x509.Certificate) (caller, *refusal) {
 	r, known := g.rules[method]
 	authority := g.identity().Clients
 	if authority == nil {
@@ -34,7 +40,7 @@ func (g *gate) admit(ctx context.Context, method string) (caller, *refusal) {
 		}
 		return caller{}, refuse(ReasonMaintenance, fmt.Sprintf("%s is not available: the node is in maintenance mode, because it has no valid configuration; its health says what is wrong", method))
 	}
-	c, refused := verify(peerChain(ctx), authority, g.now())
+	c, refused := verify(chain, authority, g.now())
 	if refused != nil {
 		return c, refused
 	}
@@ -100,6 +106,9 @@ func (g *gate) call(ctx context.Context, method string, begin bool, do func() er
 		e.Error = status.Convert(err).Message()
 	}
 	g.recorder.record(e, g.rules[method].acts)
+	if g.rules[method].acts && g.acted != nil {
+		g.acted(method, c.subject, e.Code)
+	}
 	return err
 }
 

@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"runtime"
 	"time"
 
@@ -96,6 +99,52 @@ func (s *machineService) GetNode(ctx context.Context, _ *machinev1.GetNodeReques
 		resp.Addresses = append(resp.Addresses, a.String())
 	}
 	return resp, nil
+}
+
+// WatchHealth implements machinev1.MachineServiceServer.
+func (s *machineService) WatchHealth(_ *machinev1.WatchHealthRequest, stream grpc.ServerStreamingServer[machinev1.WatchHealthResponse]) error {
+	return watch(stream.Context(), s.config.changes(), func(ctx context.Context) (*machinev1.WatchHealthResponse, error) {
+		health, err := s.GetHealth(ctx, nil)
+		return &machinev1.WatchHealthResponse{Health: health}, err
+	}, stream.Send)
+}
+
+// WatchNode implements machinev1.MachineServiceServer.
+func (s *machineService) WatchNode(_ *machinev1.WatchNodeRequest, stream grpc.ServerStreamingServer[machinev1.WatchNodeResponse]) error {
+	return watch(stream.Context(), s.config.changes(), func(ctx context.Context) (*machinev1.WatchNodeResponse, error) {
+		node, err := s.GetNode(ctx, nil)
+		return &machinev1.WatchNodeResponse{Node: node}, err
+	}, stream.Send)
+}
+
+// pieceBytes is how much of a file goes into one message.
+const pieceBytes = 32 << 10
+
+// GetSBOM implements machinev1.MachineServiceServer.
+func (s *machineService) GetSBOM(_ *machinev1.GetSBOMRequest, stream grpc.ServerStreamingServer[machinev1.GetSBOMResponse]) error {
+	if s.config.SBOM == nil {
+		return fmt.Errorf("read the bill of materials: %w: this image has none", ErrNotFound)
+	}
+	file, err := s.config.SBOM()
+	if err != nil {
+		return fmt.Errorf("read the bill of materials: %w", err)
+	}
+	defer file.Close()
+	buffer := make([]byte, pieceBytes)
+	for {
+		n, err := io.ReadFull(file, buffer)
+		if n > 0 {
+			if err := stream.Send(&machinev1.GetSBOMResponse{Data: buffer[:n]}); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the bill of materials: %w", err)
+		}
+	}
 }
 
 // Reboot implements machinev1.MachineServiceServer.

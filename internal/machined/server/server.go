@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -16,6 +17,9 @@ import (
 
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
+	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
@@ -57,6 +61,16 @@ type Config struct {
 	// Limits bound what clients can do. The zero value is DefaultLimits.
 	Limits Limits
 
+	// Changed waits until what the agent knows has a version greater than after,
+	// or the context ends, and returns the version. Nil has watches of health and
+	// node look every second instead.
+	Changed func(ctx context.Context, after uint64) uint64
+	// Acted is told of each call that was let in and acts on the node, when it
+	// has ended. Nil tells nobody.
+	Acted func(method, subject, code string)
+	// SBOM opens the image's bill of materials; nil is an image without.
+	SBOM func() (io.ReadCloser, error)
+
 	Machine    Machine
 	Dmesg      Dmesg
 	Services   Services
@@ -64,12 +78,17 @@ type Config struct {
 	Containers Containers
 	Boots      Boots
 	Kube       Kube
+	Kernel     Kernel
+	Events     Events
+	Files      Files
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
 type Server struct {
-	grpc  *grpc.Server
-	table *connections
+	grpc     *grpc.Server
+	http     *httpServer
+	table    *connections
+	recorder *recorder
 }
 
 // New returns a server that does not listen yet.
@@ -85,11 +104,12 @@ func New(c Config) *Server {
 	}
 	c.Limits = c.Limits.withDefaults()
 	r := newRecorder(c)
-	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), recorder: r, limits: c.Limits}
+	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), recorder: r, limits: c.Limits, acted: c.Acted}
 	arrivals := newArrivals(c.Limits, c.Now, r)
 	table := newConnections(c.Limits)
+	web := newHTTPServer(c, g, arrivals, table)
 	s := grpc.NewServer(
-		grpc.Creds(handshakes{credentials.NewTLS(tlsConfig(c.Identity)), c.Identity, c.Now, r, table}),
+		grpc.Creds(handshakes{credentials.NewTLS(tlsConfig(c.Identity)), c.Identity, c.Now, r, table, web}),
 		grpc.InTapHandle(arrivals.tap),
 		grpc.StatsHandler(arrivals),
 		grpc.UnaryInterceptor(g.unary),
@@ -119,26 +139,32 @@ func New(c Config) *Server {
 	machinev1.RegisterMachineServiceServer(s, &machineService{config: c})
 	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs})
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
+	kernelv1.RegisterKernelServiceServer(s, &kernelService{kernel: c.Kernel})
+	eventv1.RegisterEventServiceServer(s, &eventService{events: c.Events})
+	filev1.RegisterFileServiceServer(s, &fileService{files: c.Files})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
-	return &Server{grpc: s, table: table}
+	return &Server{grpc: s, http: web, table: table, recorder: r}
 }
 
 // Serve answers on the listener, which it closes, until the context ends; it
 // then gives calls under way two seconds and returns nil. It may be called for
 // several listeners at once, with one context: the first to end stops all.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.http.start()
 	stopped := make(chan struct{})
 	unregister := context.AfterFunc(ctx, func() {
 		defer close(stopped)
 		kill := time.AfterFunc(stopTimeout, s.grpc.Stop)
 		defer kill.Stop()
+		s.http.close()
 		s.grpc.GracefulStop()
 	})
 	err := s.grpc.Serve(listener{l, s.table})
 	if !unregister() {
 		<-stopped
 	}
+	s.recorder.flush()
 	if err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
 		return fmt.Errorf("serve node API on %v: %w", l.Addr(), err)
 	}

@@ -19,22 +19,59 @@ type serviceService struct {
 
 // ListServices implements servicev1.ServiceServiceServer.
 func (s *serviceService) ListServices(ctx context.Context, _ *servicev1.ListServicesRequest) (*servicev1.ListServicesResponse, error) {
+	list, err := s.list(ctx)
+	return &servicev1.ListServicesResponse{Services: list}, err
+}
+
+// WatchServices implements servicev1.ServiceServiceServer.
+func (s *serviceService) WatchServices(_ *servicev1.WatchServicesRequest, stream grpc.ServerStreamingServer[servicev1.WatchServicesResponse]) error {
+	return watch(stream.Context(), every(listInterval), func(ctx context.Context) (*servicev1.WatchServicesResponse, error) {
+		list, err := s.list(ctx)
+		return &servicev1.WatchServicesResponse{Services: list}, err
+	}, stream.Send)
+}
+
+func (s *serviceService) list(ctx context.Context) ([]*servicev1.Service, error) {
 	services, err := s.services.Services(ctx)
 	if err != nil {
 		return nil, err
 	}
-	resp := &servicev1.ListServicesResponse{}
+	var out []*servicev1.Service
 	for _, svc := range services {
-		resp.Services = append(resp.Services, &servicev1.Service{
+		out = append(out, &servicev1.Service{
 			Name:     svc.Name,
 			State:    serviceStateToProto(svc.State),
 			Pid:      svc.PID,
 			Restarts: svc.Restarts,
 			LastExit: svc.LastExit,
 			Since:    timeToProto(svc.Since),
+			Reason:   svc.Reason,
 		})
 	}
-	return resp, nil
+	return out, nil
+}
+
+// StartService implements servicev1.ServiceServiceServer.
+func (s *serviceService) StartService(ctx context.Context, req *servicev1.StartServiceRequest) (*servicev1.StartServiceResponse, error) {
+	return &servicev1.StartServiceResponse{}, named(ctx, req.GetService(), s.services.StartService)
+}
+
+// StopService implements servicev1.ServiceServiceServer.
+func (s *serviceService) StopService(ctx context.Context, req *servicev1.StopServiceRequest) (*servicev1.StopServiceResponse, error) {
+	return &servicev1.StopServiceResponse{}, named(ctx, req.GetService(), s.services.StopService)
+}
+
+// RestartService implements servicev1.ServiceServiceServer.
+func (s *serviceService) RestartService(ctx context.Context, req *servicev1.RestartServiceRequest) (*servicev1.RestartServiceResponse, error) {
+	return &servicev1.RestartServiceResponse{}, named(ctx, req.GetService(), s.services.RestartService)
+}
+
+// named calls do for a service that has a name.
+func named(ctx context.Context, service string, do func(context.Context, string) error) error {
+	if service == "" {
+		return invalidf("service is empty, expected the name of a service")
+	}
+	return do(ctx, service)
 }
 
 // StreamLogs implements servicev1.ServiceServiceServer.

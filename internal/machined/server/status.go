@@ -89,6 +89,8 @@ func codeOf(err error) codes.Code {
 		return codes.InvalidArgument
 	case errors.Is(err, ErrPrecondition):
 		return codes.FailedPrecondition
+	case errors.Is(err, ErrDenied):
+		return codes.PermissionDenied
 	case errors.Is(err, ErrUnavailable):
 		return codes.Unavailable
 	case errors.Is(err, context.Canceled):

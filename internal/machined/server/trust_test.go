@@ -81,16 +81,17 @@ func TestRolesAllowWhatTheTableSays(t *testing.T) {
 			api := servertest.Start(t, &servertest.Node{Lines: map[string][]string{"": nil}}, authority, nil)
 			// A second organisation that is no role neither helps nor harms.
 			conn := dial(t, api, authority.Pool(), withRoles(t, authority, "Example Ltd", string(role)))
-			for method, roles := range server.Rules() {
-				err := call(t, conn, method)
+			rules := server.Rules()
+			for method := range registered() {
+				roles, err := rules[method], call(t, conn, method)
 				if !slices.Contains(roles, role) {
 					message := status.Convert(err).Message()
 					if status.Code(err) != codes.PermissionDenied || reason(err) != string(server.ReasonWrongRole) ||
 						!strings.Contains(message, method) || !strings.Contains(message, string(roles[0])) || !strings.Contains(message, string(role)) {
 						t.Errorf("%s: got %v, want PermissionDenied that names the method, the roles that may and the one there is", method, err)
 					}
-				} else if c := status.Code(err); c != codes.OK && c != codes.InvalidArgument {
-					// The empty request of StreamLogs is not valid, but it came that far.
+				} else if c := status.Code(err); c != codes.OK && c != codes.InvalidArgument && c != codes.NotFound {
+					// An empty request is not valid for some, but it came that far.
 					t.Errorf("%s: got %v, want it allowed", method, err)
 				}
 			}

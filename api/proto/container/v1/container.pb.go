@@ -160,6 +160,87 @@ func (x *ListContainersResponse) GetContainers() []*Container {
 	return nil
 }
 
+type WatchContainersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchContainersRequest) Reset() {
+	*x = WatchContainersRequest{}
+	mi := &file_container_v1_container_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchContainersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchContainersRequest) ProtoMessage() {}
+
+func (x *WatchContainersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_container_v1_container_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchContainersRequest.ProtoReflect.Descriptor instead.
+func (*WatchContainersRequest) Descriptor() ([]byte, []int) {
+	return file_container_v1_container_proto_rawDescGZIP(), []int{2}
+}
+
+type WatchContainersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All of them, as in ListContainers.
+	Containers    []*Container `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchContainersResponse) Reset() {
+	*x = WatchContainersResponse{}
+	mi := &file_container_v1_container_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchContainersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchContainersResponse) ProtoMessage() {}
+
+func (x *WatchContainersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_container_v1_container_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchContainersResponse.ProtoReflect.Descriptor instead.
+func (*WatchContainersResponse) Descriptor() ([]byte, []int) {
+	return file_container_v1_container_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchContainersResponse) GetContainers() []*Container {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
 // Container is one container. Source: containerd's container and task services.
 type Container struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -189,7 +270,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_container_v1_container_proto_msgTypes[2]
+	mi := &file_container_v1_container_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +282,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_container_v1_container_proto_msgTypes[2]
+	mi := &file_container_v1_container_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +295,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_container_v1_container_proto_rawDescGZIP(), []int{2}
+	return file_container_v1_container_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Container) GetNamespace() string {
@@ -303,6 +384,11 @@ const file_container_v1_container_proto_rawDesc = "" +
 	"\x16ListContainersResponse\x12<\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x1c.node.container.v1.ContainerR\n" +
+	"containers\"\x18\n" +
+	"\x16WatchContainersRequest\"W\n" +
+	"\x17WatchContainersResponse\x12<\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\v2\x1c.node.container.v1.ContainerR\n" +
 	"containers\"\xd9\x02\n" +
 	"\tContainer\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
@@ -323,9 +409,10 @@ const file_container_v1_container_proto_rawDesc = "" +
 	"\x17CONTAINER_STATE_CREATED\x10\x01\x12\x1b\n" +
 	"\x17CONTAINER_STATE_RUNNING\x10\x02\x12\x1b\n" +
 	"\x17CONTAINER_STATE_STOPPED\x10\x03\x12\x1a\n" +
-	"\x16CONTAINER_STATE_PAUSED\x10\x042y\n" +
+	"\x16CONTAINER_STATE_PAUSED\x10\x042\xe5\x01\n" +
 	"\x10ContainerService\x12e\n" +
-	"\x0eListContainers\x12(.node.container.v1.ListContainersRequest\x1a).node.container.v1.ListContainersResponseB=Z;github.com/cyvive/cyvive/api/proto/container/v1;containerv1b\x06proto3"
+	"\x0eListContainers\x12(.node.container.v1.ListContainersRequest\x1a).node.container.v1.ListContainersResponse\x12j\n" +
+	"\x0fWatchContainers\x12).node.container.v1.WatchContainersRequest\x1a*.node.container.v1.WatchContainersResponse0\x01B=Z;github.com/cyvive/cyvive/api/proto/container/v1;containerv1b\x06proto3"
 
 var (
 	file_container_v1_container_proto_rawDescOnce sync.Once
@@ -340,25 +427,30 @@ func file_container_v1_container_proto_rawDescGZIP() []byte {
 }
 
 var file_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_container_v1_container_proto_goTypes = []any{
-	(ContainerState)(0),            // 0: node.container.v1.ContainerState
-	(*ListContainersRequest)(nil),  // 1: node.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil), // 2: node.container.v1.ListContainersResponse
-	(*Container)(nil),              // 3: node.container.v1.Container
-	(*timestamppb.Timestamp)(nil),  // 4: google.protobuf.Timestamp
+	(ContainerState)(0),             // 0: node.container.v1.ContainerState
+	(*ListContainersRequest)(nil),   // 1: node.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),  // 2: node.container.v1.ListContainersResponse
+	(*WatchContainersRequest)(nil),  // 3: node.container.v1.WatchContainersRequest
+	(*WatchContainersResponse)(nil), // 4: node.container.v1.WatchContainersResponse
+	(*Container)(nil),               // 5: node.container.v1.Container
+	(*timestamppb.Timestamp)(nil),   // 6: google.protobuf.Timestamp
 }
 var file_container_v1_container_proto_depIdxs = []int32{
-	3, // 0: node.container.v1.ListContainersResponse.containers:type_name -> node.container.v1.Container
-	0, // 1: node.container.v1.Container.state:type_name -> node.container.v1.ContainerState
-	4, // 2: node.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	1, // 3: node.container.v1.ContainerService.ListContainers:input_type -> node.container.v1.ListContainersRequest
-	2, // 4: node.container.v1.ContainerService.ListContainers:output_type -> node.container.v1.ListContainersResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	5, // 0: node.container.v1.ListContainersResponse.containers:type_name -> node.container.v1.Container
+	5, // 1: node.container.v1.WatchContainersResponse.containers:type_name -> node.container.v1.Container
+	0, // 2: node.container.v1.Container.state:type_name -> node.container.v1.ContainerState
+	6, // 3: node.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	1, // 4: node.container.v1.ContainerService.ListContainers:input_type -> node.container.v1.ListContainersRequest
+	3, // 5: node.container.v1.ContainerService.WatchContainers:input_type -> node.container.v1.WatchContainersRequest
+	2, // 6: node.container.v1.ContainerService.ListContainers:output_type -> node.container.v1.ListContainersResponse
+	4, // 7: node.container.v1.ContainerService.WatchContainers:output_type -> node.container.v1.WatchContainersResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_container_v1_container_proto_init() }
@@ -372,7 +464,7 @@ func file_container_v1_container_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_container_v1_container_proto_rawDesc), len(file_container_v1_container_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,7 +21,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ContainerService_ListContainers_FullMethodName = "/node.container.v1.ContainerService/ListContainers"
+	ContainerService_ListContainers_FullMethodName  = "/node.container.v1.ContainerService/ListContainers"
+	ContainerService_WatchContainers_FullMethodName = "/node.container.v1.ContainerService/WatchContainers"
 )
 
 // ContainerServiceClient is the client API for ContainerService service.
@@ -33,6 +34,9 @@ type ContainerServiceClient interface {
 	// ListContainers sends the containers of both planes, sorted by namespace,
 	// pod and name. A containerd that does not run contributes nothing.
 	ListContainers(ctx context.Context, in *ListContainersRequest, opts ...grpc.CallOption) (*ListContainersResponse, error)
+	// WatchContainers sends what ListContainers does, and again each time it is
+	// found changed.
+	WatchContainers(ctx context.Context, in *WatchContainersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchContainersResponse], error)
 }
 
 type containerServiceClient struct {
@@ -53,6 +57,25 @@ func (c *containerServiceClient) ListContainers(ctx context.Context, in *ListCon
 	return out, nil
 }
 
+func (c *containerServiceClient) WatchContainers(ctx context.Context, in *WatchContainersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchContainersResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[0], ContainerService_WatchContainers_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchContainersRequest, WatchContainersResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ContainerService_WatchContainersClient = grpc.ServerStreamingClient[WatchContainersResponse]
+
 // ContainerServiceServer is the server API for ContainerService service.
 // All implementations must embed UnimplementedContainerServiceServer
 // for forward compatibility.
@@ -62,6 +85,9 @@ type ContainerServiceServer interface {
 	// ListContainers sends the containers of both planes, sorted by namespace,
 	// pod and name. A containerd that does not run contributes nothing.
 	ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error)
+	// WatchContainers sends what ListContainers does, and again each time it is
+	// found changed.
+	WatchContainers(*WatchContainersRequest, grpc.ServerStreamingServer[WatchContainersResponse]) error
 	mustEmbedUnimplementedContainerServiceServer()
 }
 
@@ -74,6 +100,9 @@ type UnimplementedContainerServiceServer struct{}
 
 func (UnimplementedContainerServiceServer) ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListContainers not implemented")
+}
+func (UnimplementedContainerServiceServer) WatchContainers(*WatchContainersRequest, grpc.ServerStreamingServer[WatchContainersResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchContainers not implemented")
 }
 func (UnimplementedContainerServiceServer) mustEmbedUnimplementedContainerServiceServer() {}
 func (UnimplementedContainerServiceServer) testEmbeddedByValue()                          {}
@@ -114,6 +143,17 @@ func _ContainerService_ListContainers_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContainerService_WatchContainers_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchContainersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ContainerServiceServer).WatchContainers(m, &grpc.GenericServerStream[WatchContainersRequest, WatchContainersResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ContainerService_WatchContainersServer = grpc.ServerStreamingServer[WatchContainersResponse]
+
 // ContainerService_ServiceDesc is the grpc.ServiceDesc for ContainerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -126,6 +166,12 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ContainerService_ListContainers_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchContainers",
+			Handler:       _ContainerService_WatchContainers_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "container/v1/container.proto",
 }

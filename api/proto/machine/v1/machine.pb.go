@@ -710,6 +710,248 @@ func (x *GetNodeResponse) GetBootedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+type WatchHealthRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchHealthRequest) Reset() {
+	*x = WatchHealthRequest{}
+	mi := &file_machine_v1_machine_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchHealthRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchHealthRequest) ProtoMessage() {}
+
+func (x *WatchHealthRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchHealthRequest.ProtoReflect.Descriptor instead.
+func (*WatchHealthRequest) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{8}
+}
+
+type WatchHealthResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Health        *GetHealthResponse     `protobuf:"bytes,1,opt,name=health,proto3" json:"health,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchHealthResponse) Reset() {
+	*x = WatchHealthResponse{}
+	mi := &file_machine_v1_machine_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchHealthResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchHealthResponse) ProtoMessage() {}
+
+func (x *WatchHealthResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchHealthResponse.ProtoReflect.Descriptor instead.
+func (*WatchHealthResponse) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WatchHealthResponse) GetHealth() *GetHealthResponse {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+type WatchNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchNodeRequest) Reset() {
+	*x = WatchNodeRequest{}
+	mi := &file_machine_v1_machine_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchNodeRequest) ProtoMessage() {}
+
+func (x *WatchNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchNodeRequest.ProtoReflect.Descriptor instead.
+func (*WatchNodeRequest) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{10}
+}
+
+type WatchNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          *GetNodeResponse       `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchNodeResponse) Reset() {
+	*x = WatchNodeResponse{}
+	mi := &file_machine_v1_machine_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchNodeResponse) ProtoMessage() {}
+
+func (x *WatchNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchNodeResponse.ProtoReflect.Descriptor instead.
+func (*WatchNodeResponse) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WatchNodeResponse) GetNode() *GetNodeResponse {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+type GetSBOMRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSBOMRequest) Reset() {
+	*x = GetSBOMRequest{}
+	mi := &file_machine_v1_machine_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSBOMRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSBOMRequest) ProtoMessage() {}
+
+func (x *GetSBOMRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSBOMRequest.ProtoReflect.Descriptor instead.
+func (*GetSBOMRequest) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{12}
+}
+
+type GetSBOMResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes, 32 KiB at most. Source: /usr/lib/cyvive/sbom.spdx.json of
+	// the verified root.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSBOMResponse) Reset() {
+	*x = GetSBOMResponse{}
+	mi := &file_machine_v1_machine_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSBOMResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSBOMResponse) ProtoMessage() {}
+
+func (x *GetSBOMResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSBOMResponse.ProtoReflect.Descriptor instead.
+func (*GetSBOMResponse) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetSBOMResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type RebootRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -718,7 +960,7 @@ type RebootRequest struct {
 
 func (x *RebootRequest) Reset() {
 	*x = RebootRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[8]
+	mi := &file_machine_v1_machine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +972,7 @@ func (x *RebootRequest) String() string {
 func (*RebootRequest) ProtoMessage() {}
 
 func (x *RebootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[8]
+	mi := &file_machine_v1_machine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +985,7 @@ func (x *RebootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootRequest.ProtoReflect.Descriptor instead.
 func (*RebootRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{8}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{14}
 }
 
 type RebootResponse struct {
@@ -757,7 +999,7 @@ type RebootResponse struct {
 
 func (x *RebootResponse) Reset() {
 	*x = RebootResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[9]
+	mi := &file_machine_v1_machine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +1011,7 @@ func (x *RebootResponse) String() string {
 func (*RebootResponse) ProtoMessage() {}
 
 func (x *RebootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[9]
+	mi := &file_machine_v1_machine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +1024,7 @@ func (x *RebootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootResponse.ProtoReflect.Descriptor instead.
 func (*RebootResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{9}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RebootResponse) GetBootId() string {
@@ -800,7 +1042,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[10]
+	mi := &file_machine_v1_machine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1054,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[10]
+	mi := &file_machine_v1_machine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1067,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{10}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{16}
 }
 
 type ShutdownResponse struct {
@@ -838,7 +1080,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[11]
+	mi := &file_machine_v1_machine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1092,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[11]
+	mi := &file_machine_v1_machine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +1105,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{11}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ShutdownResponse) GetBootId() string {
@@ -886,7 +1128,7 @@ type StreamDmesgRequest struct {
 
 func (x *StreamDmesgRequest) Reset() {
 	*x = StreamDmesgRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[12]
+	mi := &file_machine_v1_machine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +1140,7 @@ func (x *StreamDmesgRequest) String() string {
 func (*StreamDmesgRequest) ProtoMessage() {}
 
 func (x *StreamDmesgRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[12]
+	mi := &file_machine_v1_machine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +1153,7 @@ func (x *StreamDmesgRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamDmesgRequest.ProtoReflect.Descriptor instead.
 func (*StreamDmesgRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{12}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StreamDmesgRequest) GetFollow() bool {
@@ -947,7 +1189,7 @@ type StreamDmesgResponse struct {
 
 func (x *StreamDmesgResponse) Reset() {
 	*x = StreamDmesgResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[13]
+	mi := &file_machine_v1_machine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1201,7 @@ func (x *StreamDmesgResponse) String() string {
 func (*StreamDmesgResponse) ProtoMessage() {}
 
 func (x *StreamDmesgResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[13]
+	mi := &file_machine_v1_machine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1214,7 @@ func (x *StreamDmesgResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamDmesgResponse.ProtoReflect.Descriptor instead.
 func (*StreamDmesgResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{13}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StreamDmesgResponse) GetSequence() uint64 {
@@ -1018,7 +1260,7 @@ type ListBootsRequest struct {
 
 func (x *ListBootsRequest) Reset() {
 	*x = ListBootsRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[14]
+	mi := &file_machine_v1_machine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1272,7 @@ func (x *ListBootsRequest) String() string {
 func (*ListBootsRequest) ProtoMessage() {}
 
 func (x *ListBootsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[14]
+	mi := &file_machine_v1_machine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1285,7 @@ func (x *ListBootsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBootsRequest.ProtoReflect.Descriptor instead.
 func (*ListBootsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{14}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{20}
 }
 
 type ListBootsResponse struct {
@@ -1055,7 +1297,7 @@ type ListBootsResponse struct {
 
 func (x *ListBootsResponse) Reset() {
 	*x = ListBootsResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[15]
+	mi := &file_machine_v1_machine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1309,7 @@ func (x *ListBootsResponse) String() string {
 func (*ListBootsResponse) ProtoMessage() {}
 
 func (x *ListBootsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[15]
+	mi := &file_machine_v1_machine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1322,7 @@ func (x *ListBootsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBootsResponse.ProtoReflect.Descriptor instead.
 func (*ListBootsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{15}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListBootsResponse) GetBoots() []*Boot {
@@ -1116,7 +1358,7 @@ type Boot struct {
 
 func (x *Boot) Reset() {
 	*x = Boot{}
-	mi := &file_machine_v1_machine_proto_msgTypes[16]
+	mi := &file_machine_v1_machine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1370,7 @@ func (x *Boot) String() string {
 func (*Boot) ProtoMessage() {}
 
 func (x *Boot) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[16]
+	mi := &file_machine_v1_machine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1383,7 @@ func (x *Boot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Boot.ProtoReflect.Descriptor instead.
 func (*Boot) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{16}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Boot) GetBootId() string {
@@ -1214,7 +1456,7 @@ type Milestone struct {
 
 func (x *Milestone) Reset() {
 	*x = Milestone{}
-	mi := &file_machine_v1_machine_proto_msgTypes[17]
+	mi := &file_machine_v1_machine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1468,7 @@ func (x *Milestone) String() string {
 func (*Milestone) ProtoMessage() {}
 
 func (x *Milestone) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[17]
+	mi := &file_machine_v1_machine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1481,7 @@ func (x *Milestone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Milestone.ProtoReflect.Descriptor instead.
 func (*Milestone) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{17}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Milestone) GetName() string {
@@ -1297,7 +1539,16 @@ const file_machine_v1_machine_proto_rawDesc = "" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x17\n" +
 	"\aboot_id\x18\t \x01(\tR\x06bootId\x127\n" +
 	"\tbooted_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\bbootedAt\"\x0f\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\bbootedAt\"\x14\n" +
+	"\x12WatchHealthRequest\"Q\n" +
+	"\x13WatchHealthResponse\x12:\n" +
+	"\x06health\x18\x01 \x01(\v2\".node.machine.v1.GetHealthResponseR\x06health\"\x12\n" +
+	"\x10WatchNodeRequest\"I\n" +
+	"\x11WatchNodeResponse\x124\n" +
+	"\x04node\x18\x01 \x01(\v2 .node.machine.v1.GetNodeResponseR\x04node\"\x10\n" +
+	"\x0eGetSBOMRequest\"%\n" +
+	"\x0fGetSBOMResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x0f\n" +
 	"\rRebootRequest\")\n" +
 	"\x0eRebootResponse\x12\x17\n" +
 	"\aboot_id\x18\x01 \x01(\tR\x06bootId\"\x11\n" +
@@ -1348,12 +1599,15 @@ const file_machine_v1_machine_proto_rawDesc = "" +
 	"\x14BOOT_END_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10BOOT_END_RUNNING\x10\x01\x12\x12\n" +
 	"\x0eBOOT_END_CLEAN\x10\x02\x12\x14\n" +
-	"\x10BOOT_END_UNCLEAN\x10\x032\xd5\x04\n" +
+	"\x10BOOT_END_UNCLEAN\x10\x032\xd7\x06\n" +
 	"\x0eMachineService\x12U\n" +
 	"\n" +
 	"GetVersion\x12\".node.machine.v1.GetVersionRequest\x1a#.node.machine.v1.GetVersionResponse\x12R\n" +
-	"\tGetHealth\x12!.node.machine.v1.GetHealthRequest\x1a\".node.machine.v1.GetHealthResponse\x12L\n" +
-	"\aGetNode\x12\x1f.node.machine.v1.GetNodeRequest\x1a .node.machine.v1.GetNodeResponse\x12I\n" +
+	"\tGetHealth\x12!.node.machine.v1.GetHealthRequest\x1a\".node.machine.v1.GetHealthResponse\x12Z\n" +
+	"\vWatchHealth\x12#.node.machine.v1.WatchHealthRequest\x1a$.node.machine.v1.WatchHealthResponse0\x01\x12L\n" +
+	"\aGetNode\x12\x1f.node.machine.v1.GetNodeRequest\x1a .node.machine.v1.GetNodeResponse\x12T\n" +
+	"\tWatchNode\x12!.node.machine.v1.WatchNodeRequest\x1a\".node.machine.v1.WatchNodeResponse0\x01\x12N\n" +
+	"\aGetSBOM\x12\x1f.node.machine.v1.GetSBOMRequest\x1a .node.machine.v1.GetSBOMResponse0\x01\x12I\n" +
 	"\x06Reboot\x12\x1e.node.machine.v1.RebootRequest\x1a\x1f.node.machine.v1.RebootResponse\x12O\n" +
 	"\bShutdown\x12 .node.machine.v1.ShutdownRequest\x1a!.node.machine.v1.ShutdownResponse\x12Z\n" +
 	"\vStreamDmesg\x12#.node.machine.v1.StreamDmesgRequest\x1a$.node.machine.v1.StreamDmesgResponse0\x01\x12R\n" +
@@ -1372,7 +1626,7 @@ func file_machine_v1_machine_proto_rawDescGZIP() []byte {
 }
 
 var file_machine_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_machine_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_machine_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_machine_v1_machine_proto_goTypes = []any{
 	(Slot)(0),                     // 0: node.machine.v1.Slot
 	(NodeRole)(0),                 // 1: node.machine.v1.NodeRole
@@ -1385,53 +1639,67 @@ var file_machine_v1_machine_proto_goTypes = []any{
 	(*HealthCheck)(nil),           // 8: node.machine.v1.HealthCheck
 	(*GetNodeRequest)(nil),        // 9: node.machine.v1.GetNodeRequest
 	(*GetNodeResponse)(nil),       // 10: node.machine.v1.GetNodeResponse
-	(*RebootRequest)(nil),         // 11: node.machine.v1.RebootRequest
-	(*RebootResponse)(nil),        // 12: node.machine.v1.RebootResponse
-	(*ShutdownRequest)(nil),       // 13: node.machine.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),      // 14: node.machine.v1.ShutdownResponse
-	(*StreamDmesgRequest)(nil),    // 15: node.machine.v1.StreamDmesgRequest
-	(*StreamDmesgResponse)(nil),   // 16: node.machine.v1.StreamDmesgResponse
-	(*ListBootsRequest)(nil),      // 17: node.machine.v1.ListBootsRequest
-	(*ListBootsResponse)(nil),     // 18: node.machine.v1.ListBootsResponse
-	(*Boot)(nil),                  // 19: node.machine.v1.Boot
-	(*Milestone)(nil),             // 20: node.machine.v1.Milestone
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
+	(*WatchHealthRequest)(nil),    // 11: node.machine.v1.WatchHealthRequest
+	(*WatchHealthResponse)(nil),   // 12: node.machine.v1.WatchHealthResponse
+	(*WatchNodeRequest)(nil),      // 13: node.machine.v1.WatchNodeRequest
+	(*WatchNodeResponse)(nil),     // 14: node.machine.v1.WatchNodeResponse
+	(*GetSBOMRequest)(nil),        // 15: node.machine.v1.GetSBOMRequest
+	(*GetSBOMResponse)(nil),       // 16: node.machine.v1.GetSBOMResponse
+	(*RebootRequest)(nil),         // 17: node.machine.v1.RebootRequest
+	(*RebootResponse)(nil),        // 18: node.machine.v1.RebootResponse
+	(*ShutdownRequest)(nil),       // 19: node.machine.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),      // 20: node.machine.v1.ShutdownResponse
+	(*StreamDmesgRequest)(nil),    // 21: node.machine.v1.StreamDmesgRequest
+	(*StreamDmesgResponse)(nil),   // 22: node.machine.v1.StreamDmesgResponse
+	(*ListBootsRequest)(nil),      // 23: node.machine.v1.ListBootsRequest
+	(*ListBootsResponse)(nil),     // 24: node.machine.v1.ListBootsResponse
+	(*Boot)(nil),                  // 25: node.machine.v1.Boot
+	(*Milestone)(nil),             // 26: node.machine.v1.Milestone
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
 }
 var file_machine_v1_machine_proto_depIdxs = []int32{
 	0,  // 0: node.machine.v1.GetVersionResponse.slot:type_name -> node.machine.v1.Slot
 	5,  // 1: node.machine.v1.GetVersionResponse.components:type_name -> node.machine.v1.Component
 	8,  // 2: node.machine.v1.GetHealthResponse.checks:type_name -> node.machine.v1.HealthCheck
-	21, // 3: node.machine.v1.HealthCheck.since:type_name -> google.protobuf.Timestamp
+	27, // 3: node.machine.v1.HealthCheck.since:type_name -> google.protobuf.Timestamp
 	1,  // 4: node.machine.v1.GetNodeResponse.role:type_name -> node.machine.v1.NodeRole
-	21, // 5: node.machine.v1.GetNodeResponse.booted_at:type_name -> google.protobuf.Timestamp
-	22, // 6: node.machine.v1.StreamDmesgResponse.since_boot:type_name -> google.protobuf.Duration
-	19, // 7: node.machine.v1.ListBootsResponse.boots:type_name -> node.machine.v1.Boot
-	21, // 8: node.machine.v1.Boot.started_at:type_name -> google.protobuf.Timestamp
-	2,  // 9: node.machine.v1.Boot.end:type_name -> node.machine.v1.BootEnd
-	22, // 10: node.machine.v1.Boot.uptime:type_name -> google.protobuf.Duration
-	0,  // 11: node.machine.v1.Boot.slot:type_name -> node.machine.v1.Slot
-	20, // 12: node.machine.v1.Boot.milestones:type_name -> node.machine.v1.Milestone
-	22, // 13: node.machine.v1.Milestone.since_kernel_start:type_name -> google.protobuf.Duration
-	3,  // 14: node.machine.v1.MachineService.GetVersion:input_type -> node.machine.v1.GetVersionRequest
-	6,  // 15: node.machine.v1.MachineService.GetHealth:input_type -> node.machine.v1.GetHealthRequest
-	9,  // 16: node.machine.v1.MachineService.GetNode:input_type -> node.machine.v1.GetNodeRequest
-	11, // 17: node.machine.v1.MachineService.Reboot:input_type -> node.machine.v1.RebootRequest
-	13, // 18: node.machine.v1.MachineService.Shutdown:input_type -> node.machine.v1.ShutdownRequest
-	15, // 19: node.machine.v1.MachineService.StreamDmesg:input_type -> node.machine.v1.StreamDmesgRequest
-	17, // 20: node.machine.v1.MachineService.ListBoots:input_type -> node.machine.v1.ListBootsRequest
-	4,  // 21: node.machine.v1.MachineService.GetVersion:output_type -> node.machine.v1.GetVersionResponse
-	7,  // 22: node.machine.v1.MachineService.GetHealth:output_type -> node.machine.v1.GetHealthResponse
-	10, // 23: node.machine.v1.MachineService.GetNode:output_type -> node.machine.v1.GetNodeResponse
-	12, // 24: node.machine.v1.MachineService.Reboot:output_type -> node.machine.v1.RebootResponse
-	14, // 25: node.machine.v1.MachineService.Shutdown:output_type -> node.machine.v1.ShutdownResponse
-	16, // 26: node.machine.v1.MachineService.StreamDmesg:output_type -> node.machine.v1.StreamDmesgResponse
-	18, // 27: node.machine.v1.MachineService.ListBoots:output_type -> node.machine.v1.ListBootsResponse
-	21, // [21:28] is the sub-list for method output_type
-	14, // [14:21] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	27, // 5: node.machine.v1.GetNodeResponse.booted_at:type_name -> google.protobuf.Timestamp
+	7,  // 6: node.machine.v1.WatchHealthResponse.health:type_name -> node.machine.v1.GetHealthResponse
+	10, // 7: node.machine.v1.WatchNodeResponse.node:type_name -> node.machine.v1.GetNodeResponse
+	28, // 8: node.machine.v1.StreamDmesgResponse.since_boot:type_name -> google.protobuf.Duration
+	25, // 9: node.machine.v1.ListBootsResponse.boots:type_name -> node.machine.v1.Boot
+	27, // 10: node.machine.v1.Boot.started_at:type_name -> google.protobuf.Timestamp
+	2,  // 11: node.machine.v1.Boot.end:type_name -> node.machine.v1.BootEnd
+	28, // 12: node.machine.v1.Boot.uptime:type_name -> google.protobuf.Duration
+	0,  // 13: node.machine.v1.Boot.slot:type_name -> node.machine.v1.Slot
+	26, // 14: node.machine.v1.Boot.milestones:type_name -> node.machine.v1.Milestone
+	28, // 15: node.machine.v1.Milestone.since_kernel_start:type_name -> google.protobuf.Duration
+	3,  // 16: node.machine.v1.MachineService.GetVersion:input_type -> node.machine.v1.GetVersionRequest
+	6,  // 17: node.machine.v1.MachineService.GetHealth:input_type -> node.machine.v1.GetHealthRequest
+	11, // 18: node.machine.v1.MachineService.WatchHealth:input_type -> node.machine.v1.WatchHealthRequest
+	9,  // 19: node.machine.v1.MachineService.GetNode:input_type -> node.machine.v1.GetNodeRequest
+	13, // 20: node.machine.v1.MachineService.WatchNode:input_type -> node.machine.v1.WatchNodeRequest
+	15, // 21: node.machine.v1.MachineService.GetSBOM:input_type -> node.machine.v1.GetSBOMRequest
+	17, // 22: node.machine.v1.MachineService.Reboot:input_type -> node.machine.v1.RebootRequest
+	19, // 23: node.machine.v1.MachineService.Shutdown:input_type -> node.machine.v1.ShutdownRequest
+	21, // 24: node.machine.v1.MachineService.StreamDmesg:input_type -> node.machine.v1.StreamDmesgRequest
+	23, // 25: node.machine.v1.MachineService.ListBoots:input_type -> node.machine.v1.ListBootsRequest
+	4,  // 26: node.machine.v1.MachineService.GetVersion:output_type -> node.machine.v1.GetVersionResponse
+	7,  // 27: node.machine.v1.MachineService.GetHealth:output_type -> node.machine.v1.GetHealthResponse
+	12, // 28: node.machine.v1.MachineService.WatchHealth:output_type -> node.machine.v1.WatchHealthResponse
+	10, // 29: node.machine.v1.MachineService.GetNode:output_type -> node.machine.v1.GetNodeResponse
+	14, // 30: node.machine.v1.MachineService.WatchNode:output_type -> node.machine.v1.WatchNodeResponse
+	16, // 31: node.machine.v1.MachineService.GetSBOM:output_type -> node.machine.v1.GetSBOMResponse
+	18, // 32: node.machine.v1.MachineService.Reboot:output_type -> node.machine.v1.RebootResponse
+	20, // 33: node.machine.v1.MachineService.Shutdown:output_type -> node.machine.v1.ShutdownResponse
+	22, // 34: node.machine.v1.MachineService.StreamDmesg:output_type -> node.machine.v1.StreamDmesgResponse
+	24, // 35: node.machine.v1.MachineService.ListBoots:output_type -> node.machine.v1.ListBootsResponse
+	26, // [26:36] is the sub-list for method output_type
+	16, // [16:26] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_machine_v1_machine_proto_init() }
@@ -1439,14 +1707,14 @@ func file_machine_v1_machine_proto_init() {
 	if File_machine_v1_machine_proto != nil {
 		return
 	}
-	file_machine_v1_machine_proto_msgTypes[12].OneofWrappers = []any{}
+	file_machine_v1_machine_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_machine_v1_machine_proto_rawDesc), len(file_machine_v1_machine_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   18,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,7 +24,10 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	MachineService_GetVersion_FullMethodName  = "/node.machine.v1.MachineService/GetVersion"
 	MachineService_GetHealth_FullMethodName   = "/node.machine.v1.MachineService/GetHealth"
+	MachineService_WatchHealth_FullMethodName = "/node.machine.v1.MachineService/WatchHealth"
 	MachineService_GetNode_FullMethodName     = "/node.machine.v1.MachineService/GetNode"
+	MachineService_WatchNode_FullMethodName   = "/node.machine.v1.MachineService/WatchNode"
+	MachineService_GetSBOM_FullMethodName     = "/node.machine.v1.MachineService/GetSBOM"
 	MachineService_Reboot_FullMethodName      = "/node.machine.v1.MachineService/Reboot"
 	MachineService_Shutdown_FullMethodName    = "/node.machine.v1.MachineService/Shutdown"
 	MachineService_StreamDmesg_FullMethodName = "/node.machine.v1.MachineService/StreamDmesg"
@@ -44,8 +47,14 @@ type MachineServiceClient interface {
 	// not, what it waits for. It answers in maintenance mode, without a client
 	// certificate, and then names the errors of the configuration.
 	GetHealth(ctx context.Context, in *GetHealthRequest, opts ...grpc.CallOption) (*GetHealthResponse, error)
+	// WatchHealth sends what GetHealth does, and again each time it changes.
+	WatchHealth(ctx context.Context, in *WatchHealthRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchHealthResponse], error)
 	// GetNode summarises the node for a list of nodes.
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*GetNodeResponse, error)
+	// WatchNode sends what GetNode does, and again each time it changes.
+	WatchNode(ctx context.Context, in *WatchNodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchNodeResponse], error)
+	// GetSBOM sends the image's bill of materials, SPDX 2.3 as JSON, in pieces.
+	GetSBOM(ctx context.Context, in *GetSBOMRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSBOMResponse], error)
 	// Reboot starts an ordered restart and returns at once. A second call, or one
 	// during a shutdown, fails with FAILED_PRECONDITION.
 	Reboot(ctx context.Context, in *RebootRequest, opts ...grpc.CallOption) (*RebootResponse, error)
@@ -87,6 +96,25 @@ func (c *machineServiceClient) GetHealth(ctx context.Context, in *GetHealthReque
 	return out, nil
 }
 
+func (c *machineServiceClient) WatchHealth(ctx context.Context, in *WatchHealthRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchHealthResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MachineService_ServiceDesc.Streams[0], MachineService_WatchHealth_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchHealthRequest, WatchHealthResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MachineService_WatchHealthClient = grpc.ServerStreamingClient[WatchHealthResponse]
+
 func (c *machineServiceClient) GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*GetNodeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetNodeResponse)
@@ -96,6 +124,44 @@ func (c *machineServiceClient) GetNode(ctx context.Context, in *GetNodeRequest, 
 	}
 	return out, nil
 }
+
+func (c *machineServiceClient) WatchNode(ctx context.Context, in *WatchNodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchNodeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MachineService_ServiceDesc.Streams[1], MachineService_WatchNode_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchNodeRequest, WatchNodeResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MachineService_WatchNodeClient = grpc.ServerStreamingClient[WatchNodeResponse]
+
+func (c *machineServiceClient) GetSBOM(ctx context.Context, in *GetSBOMRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSBOMResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MachineService_ServiceDesc.Streams[2], MachineService_GetSBOM_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetSBOMRequest, GetSBOMResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MachineService_GetSBOMClient = grpc.ServerStreamingClient[GetSBOMResponse]
 
 func (c *machineServiceClient) Reboot(ctx context.Context, in *RebootRequest, opts ...grpc.CallOption) (*RebootResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -119,7 +185,7 @@ func (c *machineServiceClient) Shutdown(ctx context.Context, in *ShutdownRequest
 
 func (c *machineServiceClient) StreamDmesg(ctx context.Context, in *StreamDmesgRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamDmesgResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &MachineService_ServiceDesc.Streams[0], MachineService_StreamDmesg_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &MachineService_ServiceDesc.Streams[3], MachineService_StreamDmesg_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +225,14 @@ type MachineServiceServer interface {
 	// not, what it waits for. It answers in maintenance mode, without a client
 	// certificate, and then names the errors of the configuration.
 	GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error)
+	// WatchHealth sends what GetHealth does, and again each time it changes.
+	WatchHealth(*WatchHealthRequest, grpc.ServerStreamingServer[WatchHealthResponse]) error
 	// GetNode summarises the node for a list of nodes.
 	GetNode(context.Context, *GetNodeRequest) (*GetNodeResponse, error)
+	// WatchNode sends what GetNode does, and again each time it changes.
+	WatchNode(*WatchNodeRequest, grpc.ServerStreamingServer[WatchNodeResponse]) error
+	// GetSBOM sends the image's bill of materials, SPDX 2.3 as JSON, in pieces.
+	GetSBOM(*GetSBOMRequest, grpc.ServerStreamingServer[GetSBOMResponse]) error
 	// Reboot starts an ordered restart and returns at once. A second call, or one
 	// during a shutdown, fails with FAILED_PRECONDITION.
 	Reboot(context.Context, *RebootRequest) (*RebootResponse, error)
@@ -188,8 +260,17 @@ func (UnimplementedMachineServiceServer) GetVersion(context.Context, *GetVersion
 func (UnimplementedMachineServiceServer) GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetHealth not implemented")
 }
+func (UnimplementedMachineServiceServer) WatchHealth(*WatchHealthRequest, grpc.ServerStreamingServer[WatchHealthResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchHealth not implemented")
+}
 func (UnimplementedMachineServiceServer) GetNode(context.Context, *GetNodeRequest) (*GetNodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetNode not implemented")
+}
+func (UnimplementedMachineServiceServer) WatchNode(*WatchNodeRequest, grpc.ServerStreamingServer[WatchNodeResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchNode not implemented")
+}
+func (UnimplementedMachineServiceServer) GetSBOM(*GetSBOMRequest, grpc.ServerStreamingServer[GetSBOMResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetSBOM not implemented")
 }
 func (UnimplementedMachineServiceServer) Reboot(context.Context, *RebootRequest) (*RebootResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reboot not implemented")
@@ -260,6 +341,17 @@ func _MachineService_GetHealth_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MachineService_WatchHealth_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchHealthRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MachineServiceServer).WatchHealth(m, &grpc.GenericServerStream[WatchHealthRequest, WatchHealthResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MachineService_WatchHealthServer = grpc.ServerStreamingServer[WatchHealthResponse]
+
 func _MachineService_GetNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetNodeRequest)
 	if err := dec(in); err != nil {
@@ -277,6 +369,28 @@ func _MachineService_GetNode_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _MachineService_WatchNode_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchNodeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MachineServiceServer).WatchNode(m, &grpc.GenericServerStream[WatchNodeRequest, WatchNodeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MachineService_WatchNodeServer = grpc.ServerStreamingServer[WatchNodeResponse]
+
+func _MachineService_GetSBOM_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetSBOMRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MachineServiceServer).GetSBOM(m, &grpc.GenericServerStream[GetSBOMRequest, GetSBOMResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MachineService_GetSBOMServer = grpc.ServerStreamingServer[GetSBOMResponse]
 
 func _MachineService_Reboot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RebootRequest)
@@ -376,6 +490,21 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchHealth",
+			Handler:       _MachineService_WatchHealth_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchNode",
+			Handler:       _MachineService_WatchNode_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetSBOM",
+			Handler:       _MachineService_GetSBOM_Handler,
+			ServerStreams: true,
+		},
 		{
 			StreamName:    "StreamDmesg",
 			Handler:       _MachineService_StreamDmesg_Handler,

@@ -180,7 +180,9 @@ type Service struct {
 	// never ended.
 	LastExit string `protobuf:"bytes,5,opt,name=last_exit,json=lastExit,proto3" json:"last_exit,omitempty"`
 	// When it came into its state, by the node's clock.
-	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	// What keeps it from running, in words for a person; empty while it runs.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +259,337 @@ func (x *Service) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Service) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type WatchServicesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchServicesRequest) Reset() {
+	*x = WatchServicesRequest{}
+	mi := &file_service_v1_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchServicesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchServicesRequest) ProtoMessage() {}
+
+func (x *WatchServicesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_service_v1_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchServicesRequest.ProtoReflect.Descriptor instead.
+func (*WatchServicesRequest) Descriptor() ([]byte, []int) {
+	return file_service_v1_service_proto_rawDescGZIP(), []int{3}
+}
+
+type WatchServicesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All of them, as in ListServices.
+	Services      []*Service `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchServicesResponse) Reset() {
+	*x = WatchServicesResponse{}
+	mi := &file_service_v1_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchServicesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchServicesResponse) ProtoMessage() {}
+
+func (x *WatchServicesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_service_v1_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchServicesResponse.ProtoReflect.Descriptor instead.
+func (*WatchServicesResponse) Descriptor() ([]byte, []int) {
+	return file_service_v1_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WatchServicesResponse) GetServices() []*Service {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+type StartServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As ListServices names it.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartServiceRequest) Reset() {
+	*x = StartServiceRequest{}
+	mi := &file_service_v1_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartServiceRequest) ProtoMessage() {}
+
+func (x *StartServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_service_v1_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartServiceRequest.ProtoReflect.Descriptor instead.
+func (*StartServiceRequest) Descriptor() ([]byte, []int) {
+	return file_service_v1_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StartServiceRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+type StartServiceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartServiceResponse) Reset() {
+	*x = StartServiceResponse{}
+	mi := &file_service_v1_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartServiceResponse) ProtoMessage() {}
+
+func (x *StartServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_service_v1_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartServiceResponse.ProtoReflect.Descriptor instead.
+func (*StartServiceResponse) Descriptor() ([]byte, []int) {
+	return file_service_v1_service_proto_rawDescGZIP(), []int{6}
+}
+
+type StopServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As ListServices names it.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopServiceRequest) Reset() {
+	*x = StopServiceRequest{}
+	mi := &file_service_v1_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopServiceRequest) ProtoMessage() {}
+
+func (x *StopServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_service_v1_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopServiceRequest.ProtoReflect.Descriptor instead.
+func (*StopServiceRequest) Descriptor() ([]byte, []int) {
+	return file_service_v1_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StopServiceRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+type StopServiceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopServiceResponse) Reset() {
+	*x = StopServiceResponse{}
+	mi := &file_service_v1_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopServiceResponse) ProtoMessage() {}
+
+func (x *StopServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_service_v1_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopServiceResponse.ProtoReflect.Descriptor instead.
+func (*StopServiceResponse) Descriptor() ([]byte, []int) {
+	return file_service_v1_service_proto_rawDescGZIP(), []int{8}
+}
+
+type RestartServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As ListServices names it.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestartServiceRequest) Reset() {
+	*x = RestartServiceRequest{}
+	mi := &file_service_v1_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartServiceRequest) ProtoMessage() {}
+
+func (x *RestartServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_service_v1_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartServiceRequest.ProtoReflect.Descriptor instead.
+func (*RestartServiceRequest) Descriptor() ([]byte, []int) {
+	return file_service_v1_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RestartServiceRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+type RestartServiceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestartServiceResponse) Reset() {
+	*x = RestartServiceResponse{}
+	mi := &file_service_v1_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartServiceResponse) ProtoMessage() {}
+
+func (x *RestartServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_service_v1_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartServiceResponse.ProtoReflect.Descriptor instead.
+func (*RestartServiceResponse) Descriptor() ([]byte, []int) {
+	return file_service_v1_service_proto_rawDescGZIP(), []int{10}
+}
+
 type StreamLogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As ListServices names it.
@@ -271,7 +604,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_service_v1_service_proto_msgTypes[3]
+	mi := &file_service_v1_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +616,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_service_v1_service_proto_msgTypes[3]
+	mi := &file_service_v1_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +629,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_service_v1_service_proto_rawDescGZIP(), []int{3}
+	return file_service_v1_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StreamLogsRequest) GetService() string {
@@ -331,7 +664,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_service_v1_service_proto_msgTypes[4]
+	mi := &file_service_v1_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +676,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_service_v1_service_proto_msgTypes[4]
+	mi := &file_service_v1_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +689,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_service_v1_service_proto_rawDescGZIP(), []int{4}
+	return file_service_v1_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StreamLogsResponse) GetLine() string {
@@ -373,14 +706,27 @@ const file_service_v1_service_proto_rawDesc = "" +
 	"\x18service/v1/service.proto\x12\x0fnode.service.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
 	"\x13ListServicesRequest\"L\n" +
 	"\x14ListServicesResponse\x124\n" +
-	"\bservices\x18\x01 \x03(\v2\x18.node.service.v1.ServiceR\bservices\"\xcf\x01\n" +
+	"\bservices\x18\x01 \x03(\v2\x18.node.service.v1.ServiceR\bservices\"\xe7\x01\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.node.service.v1.ServiceStateR\x05state\x12\x10\n" +
 	"\x03pid\x18\x03 \x01(\rR\x03pid\x12\x1a\n" +
 	"\brestarts\x18\x04 \x01(\rR\brestarts\x12\x1b\n" +
 	"\tlast_exit\x18\x05 \x01(\tR\blastExit\x120\n" +
-	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"g\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\x16\n" +
+	"\x14WatchServicesRequest\"M\n" +
+	"\x15WatchServicesResponse\x124\n" +
+	"\bservices\x18\x01 \x03(\v2\x18.node.service.v1.ServiceR\bservices\"/\n" +
+	"\x13StartServiceRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x16\n" +
+	"\x14StartServiceResponse\".\n" +
+	"\x12StopServiceRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x15\n" +
+	"\x13StopServiceResponse\"1\n" +
+	"\x15RestartServiceRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x18\n" +
+	"\x16RestartServiceResponse\"g\n" +
 	"\x11StreamLogsRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x17\n" +
@@ -394,9 +740,13 @@ const file_service_v1_service_proto_rawDesc = "" +
 	"\x16SERVICE_STATE_STARTING\x10\x02\x12\x19\n" +
 	"\x15SERVICE_STATE_RUNNING\x10\x03\x12\x1a\n" +
 	"\x16SERVICE_STATE_STOPPING\x10\x04\x12\x18\n" +
-	"\x14SERVICE_STATE_FAILED\x10\x052\xc6\x01\n" +
+	"\x14SERVICE_STATE_FAILED\x10\x052\xc2\x04\n" +
 	"\x0eServiceService\x12[\n" +
-	"\fListServices\x12$.node.service.v1.ListServicesRequest\x1a%.node.service.v1.ListServicesResponse\x12W\n" +
+	"\fListServices\x12$.node.service.v1.ListServicesRequest\x1a%.node.service.v1.ListServicesResponse\x12`\n" +
+	"\rWatchServices\x12%.node.service.v1.WatchServicesRequest\x1a&.node.service.v1.WatchServicesResponse0\x01\x12[\n" +
+	"\fStartService\x12$.node.service.v1.StartServiceRequest\x1a%.node.service.v1.StartServiceResponse\x12X\n" +
+	"\vStopService\x12#.node.service.v1.StopServiceRequest\x1a$.node.service.v1.StopServiceResponse\x12a\n" +
+	"\x0eRestartService\x12&.node.service.v1.RestartServiceRequest\x1a'.node.service.v1.RestartServiceResponse\x12W\n" +
 	"\n" +
 	"StreamLogs\x12\".node.service.v1.StreamLogsRequest\x1a#.node.service.v1.StreamLogsResponse0\x01B9Z7github.com/cyvive/cyvive/api/proto/service/v1;servicev1b\x06proto3"
 
@@ -413,29 +763,46 @@ func file_service_v1_service_proto_rawDescGZIP() []byte {
 }
 
 var file_service_v1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_service_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_service_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_service_v1_service_proto_goTypes = []any{
-	(ServiceState)(0),             // 0: node.service.v1.ServiceState
-	(*ListServicesRequest)(nil),   // 1: node.service.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),  // 2: node.service.v1.ListServicesResponse
-	(*Service)(nil),               // 3: node.service.v1.Service
-	(*StreamLogsRequest)(nil),     // 4: node.service.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 5: node.service.v1.StreamLogsResponse
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(ServiceState)(0),              // 0: node.service.v1.ServiceState
+	(*ListServicesRequest)(nil),    // 1: node.service.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),   // 2: node.service.v1.ListServicesResponse
+	(*Service)(nil),                // 3: node.service.v1.Service
+	(*WatchServicesRequest)(nil),   // 4: node.service.v1.WatchServicesRequest
+	(*WatchServicesResponse)(nil),  // 5: node.service.v1.WatchServicesResponse
+	(*StartServiceRequest)(nil),    // 6: node.service.v1.StartServiceRequest
+	(*StartServiceResponse)(nil),   // 7: node.service.v1.StartServiceResponse
+	(*StopServiceRequest)(nil),     // 8: node.service.v1.StopServiceRequest
+	(*StopServiceResponse)(nil),    // 9: node.service.v1.StopServiceResponse
+	(*RestartServiceRequest)(nil),  // 10: node.service.v1.RestartServiceRequest
+	(*RestartServiceResponse)(nil), // 11: node.service.v1.RestartServiceResponse
+	(*StreamLogsRequest)(nil),      // 12: node.service.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),     // 13: node.service.v1.StreamLogsResponse
+	(*timestamppb.Timestamp)(nil),  // 14: google.protobuf.Timestamp
 }
 var file_service_v1_service_proto_depIdxs = []int32{
-	3, // 0: node.service.v1.ListServicesResponse.services:type_name -> node.service.v1.Service
-	0, // 1: node.service.v1.Service.state:type_name -> node.service.v1.ServiceState
-	6, // 2: node.service.v1.Service.since:type_name -> google.protobuf.Timestamp
-	1, // 3: node.service.v1.ServiceService.ListServices:input_type -> node.service.v1.ListServicesRequest
-	4, // 4: node.service.v1.ServiceService.StreamLogs:input_type -> node.service.v1.StreamLogsRequest
-	2, // 5: node.service.v1.ServiceService.ListServices:output_type -> node.service.v1.ListServicesResponse
-	5, // 6: node.service.v1.ServiceService.StreamLogs:output_type -> node.service.v1.StreamLogsResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3,  // 0: node.service.v1.ListServicesResponse.services:type_name -> node.service.v1.Service
+	0,  // 1: node.service.v1.Service.state:type_name -> node.service.v1.ServiceState
+	14, // 2: node.service.v1.Service.since:type_name -> google.protobuf.Timestamp
+	3,  // 3: node.service.v1.WatchServicesResponse.services:type_name -> node.service.v1.Service
+	1,  // 4: node.service.v1.ServiceService.ListServices:input_type -> node.service.v1.ListServicesRequest
+	4,  // 5: node.service.v1.ServiceService.WatchServices:input_type -> node.service.v1.WatchServicesRequest
+	6,  // 6: node.service.v1.ServiceService.StartService:input_type -> node.service.v1.StartServiceRequest
+	8,  // 7: node.service.v1.ServiceService.StopService:input_type -> node.service.v1.StopServiceRequest
+	10, // 8: node.service.v1.ServiceService.RestartService:input_type -> node.service.v1.RestartServiceRequest
+	12, // 9: node.service.v1.ServiceService.StreamLogs:input_type -> node.service.v1.StreamLogsRequest
+	2,  // 10: node.service.v1.ServiceService.ListServices:output_type -> node.service.v1.ListServicesResponse
+	5,  // 11: node.service.v1.ServiceService.WatchServices:output_type -> node.service.v1.WatchServicesResponse
+	7,  // 12: node.service.v1.ServiceService.StartService:output_type -> node.service.v1.StartServiceResponse
+	9,  // 13: node.service.v1.ServiceService.StopService:output_type -> node.service.v1.StopServiceResponse
+	11, // 14: node.service.v1.ServiceService.RestartService:output_type -> node.service.v1.RestartServiceResponse
+	13, // 15: node.service.v1.ServiceService.StreamLogs:output_type -> node.service.v1.StreamLogsResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_service_v1_service_proto_init() }
@@ -443,14 +810,14 @@ func file_service_v1_service_proto_init() {
 	if File_service_v1_service_proto != nil {
 		return
 	}
-	file_service_v1_service_proto_msgTypes[3].OneofWrappers = []any{}
+	file_service_v1_service_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_service_v1_service_proto_rawDesc), len(file_service_v1_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,19 +22,38 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ServiceService_ListServices_FullMethodName = "/node.service.v1.ServiceService/ListServices"
-	ServiceService_StreamLogs_FullMethodName   = "/node.service.v1.ServiceService/StreamLogs"
+	ServiceService_ListServices_FullMethodName   = "/node.service.v1.ServiceService/ListServices"
+	ServiceService_WatchServices_FullMethodName  = "/node.service.v1.ServiceService/WatchServices"
+	ServiceService_StartService_FullMethodName   = "/node.service.v1.ServiceService/StartService"
+	ServiceService_StopService_FullMethodName    = "/node.service.v1.ServiceService/StopService"
+	ServiceService_RestartService_FullMethodName = "/node.service.v1.ServiceService/RestartService"
+	ServiceService_StreamLogs_FullMethodName     = "/node.service.v1.ServiceService/StreamLogs"
 )
 
 // ServiceServiceClient is the client API for ServiceService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ServiceService lists the node's own services and reads their logs.
+// ServiceService lists the node's own services, reads their logs, and stops and
+// starts them.
 type ServiceServiceClient interface {
 	// ListServices sends every service of the node, in the order in which they
 	// are started.
 	ListServices(ctx context.Context, in *ListServicesRequest, opts ...grpc.CallOption) (*ListServicesResponse, error)
+	// WatchServices sends what ListServices does, and again each time it changes.
+	WatchServices(ctx context.Context, in *WatchServicesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchServicesResponse], error)
+	// StartService takes back what StopService did, and returns. A service that
+	// was not stopped is left as it is.
+	StartService(ctx context.Context, in *StartServiceRequest, opts ...grpc.CallOption) (*StartServiceResponse, error)
+	// StopService ends a service, and keeps it from being started until
+	// StartService or the next boot. It returns once the service has ended. What
+	// depends on it waits, and health says so. The agent, which answers this, and
+	// the system containerd, by which all others are stopped, are
+	// FAILED_PRECONDITION.
+	StopService(ctx context.Context, in *StopServiceRequest, opts ...grpc.CallOption) (*StopServiceResponse, error)
+	// RestartService ends a service, which then starts anew. It returns once it
+	// has ended; for the agent itself, just before.
+	RestartService(ctx context.Context, in *RestartServiceRequest, opts ...grpc.CallOption) (*RestartServiceResponse, error)
 	// StreamLogs sends what a service wrote to its standard output and error,
 	// oldest first. An unknown service is NOT_FOUND, and the message names those
 	// there are.
@@ -59,9 +78,58 @@ func (c *serviceServiceClient) ListServices(ctx context.Context, in *ListService
 	return out, nil
 }
 
+func (c *serviceServiceClient) WatchServices(ctx context.Context, in *WatchServicesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchServicesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ServiceService_ServiceDesc.Streams[0], ServiceService_WatchServices_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchServicesRequest, WatchServicesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ServiceService_WatchServicesClient = grpc.ServerStreamingClient[WatchServicesResponse]
+
+func (c *serviceServiceClient) StartService(ctx context.Context, in *StartServiceRequest, opts ...grpc.CallOption) (*StartServiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartServiceResponse)
+	err := c.cc.Invoke(ctx, ServiceService_StartService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *serviceServiceClient) StopService(ctx context.Context, in *StopServiceRequest, opts ...grpc.CallOption) (*StopServiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopServiceResponse)
+	err := c.cc.Invoke(ctx, ServiceService_StopService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *serviceServiceClient) RestartService(ctx context.Context, in *RestartServiceRequest, opts ...grpc.CallOption) (*RestartServiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestartServiceResponse)
+	err := c.cc.Invoke(ctx, ServiceService_RestartService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *serviceServiceClient) StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ServiceService_ServiceDesc.Streams[0], ServiceService_StreamLogs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ServiceService_ServiceDesc.Streams[1], ServiceService_StreamLogs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -82,11 +150,26 @@ type ServiceService_StreamLogsClient = grpc.ServerStreamingClient[StreamLogsResp
 // All implementations must embed UnimplementedServiceServiceServer
 // for forward compatibility.
 //
-// ServiceService lists the node's own services and reads their logs.
+// ServiceService lists the node's own services, reads their logs, and stops and
+// starts them.
 type ServiceServiceServer interface {
 	// ListServices sends every service of the node, in the order in which they
 	// are started.
 	ListServices(context.Context, *ListServicesRequest) (*ListServicesResponse, error)
+	// WatchServices sends what ListServices does, and again each time it changes.
+	WatchServices(*WatchServicesRequest, grpc.ServerStreamingServer[WatchServicesResponse]) error
+	// StartService takes back what StopService did, and returns. A service that
+	// was not stopped is left as it is.
+	StartService(context.Context, *StartServiceRequest) (*StartServiceResponse, error)
+	// StopService ends a service, and keeps it from being started until
+	// StartService or the next boot. It returns once the service has ended. What
+	// depends on it waits, and health says so. The agent, which answers this, and
+	// the system containerd, by which all others are stopped, are
+	// FAILED_PRECONDITION.
+	StopService(context.Context, *StopServiceRequest) (*StopServiceResponse, error)
+	// RestartService ends a service, which then starts anew. It returns once it
+	// has ended; for the agent itself, just before.
+	RestartService(context.Context, *RestartServiceRequest) (*RestartServiceResponse, error)
 	// StreamLogs sends what a service wrote to its standard output and error,
 	// oldest first. An unknown service is NOT_FOUND, and the message names those
 	// there are.
@@ -103,6 +186,18 @@ type UnimplementedServiceServiceServer struct{}
 
 func (UnimplementedServiceServiceServer) ListServices(context.Context, *ListServicesRequest) (*ListServicesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListServices not implemented")
+}
+func (UnimplementedServiceServiceServer) WatchServices(*WatchServicesRequest, grpc.ServerStreamingServer[WatchServicesResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchServices not implemented")
+}
+func (UnimplementedServiceServiceServer) StartService(context.Context, *StartServiceRequest) (*StartServiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartService not implemented")
+}
+func (UnimplementedServiceServiceServer) StopService(context.Context, *StopServiceRequest) (*StopServiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopService not implemented")
+}
+func (UnimplementedServiceServiceServer) RestartService(context.Context, *RestartServiceRequest) (*RestartServiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestartService not implemented")
 }
 func (UnimplementedServiceServiceServer) StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamLogs not implemented")
@@ -146,6 +241,71 @@ func _ServiceService_ListServices_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServiceService_WatchServices_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchServicesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ServiceServiceServer).WatchServices(m, &grpc.GenericServerStream[WatchServicesRequest, WatchServicesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ServiceService_WatchServicesServer = grpc.ServerStreamingServer[WatchServicesResponse]
+
+func _ServiceService_StartService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServiceServiceServer).StartService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServiceService_StartService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServiceServiceServer).StartService(ctx, req.(*StartServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ServiceService_StopService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServiceServiceServer).StopService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServiceService_StopService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServiceServiceServer).StopService(ctx, req.(*StopServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ServiceService_RestartService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestartServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServiceServiceServer).RestartService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServiceService_RestartService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServiceServiceServer).RestartService(ctx, req.(*RestartServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ServiceService_StreamLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(StreamLogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -168,8 +328,25 @@ var ServiceService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListServices",
 			Handler:    _ServiceService_ListServices_Handler,
 		},
+		{
+			MethodName: "StartService",
+			Handler:    _ServiceService_StartService_Handler,
+		},
+		{
+			MethodName: "StopService",
+			Handler:    _ServiceService_StopService_Handler,
+		},
+		{
+			MethodName: "RestartService",
+			Handler:    _ServiceService_RestartService_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchServices",
+			Handler:       _ServiceService_WatchServices_Handler,
+			ServerStreams: true,
+		},
 		{
 			StreamName:    "StreamLogs",
 			Handler:       _ServiceService_StreamLogs_Handler,

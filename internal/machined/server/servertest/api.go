@@ -2,8 +2,12 @@ package servertest
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +23,8 @@ type API struct {
 
 	identity atomic.Pointer[server.Identity]
 	clock    atomic.Int64 // added to the real time
+	mu       sync.Mutex
+	acted    []string
 	stop     context.CancelFunc
 	done     chan error
 }
@@ -65,8 +71,10 @@ func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, a
 		Identity: func() server.Identity { return *a.identity.Load() },
 		Audit:    log,
 		Limits:   limits,
+		Acted:    a.act,
 		Now:      func() time.Time { return time.Now().Add(time.Duration(a.clock.Load())) },
-		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, Containers: n, Boots: n, Kube: n,
+		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, Containers: n, Boots: n, Kube: n, Kernel: n, Events: Events{n}, Files: Files{n},
+		SBOM: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(n.SBOM)), nil },
 	})
 	a.Server = s
 	ctx, cancel := context.WithCancel(context.Background())
@@ -74,6 +82,19 @@ func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, a
 	go func() { a.done <- s.Serve(ctx, l) }()
 	tb.Cleanup(func() { a.Stop(tb) })
 	return a
+}
+
+func (a *API) act(method, subject, code string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.acted = append(a.acted, method+" "+subject+" "+code)
+}
+
+// Acted returns the calls that acted on the node: method, caller and status.
+func (a *API) Acted() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.acted)
 }
 
 // Stop ends the server. It may be called more than once.

@@ -8,6 +8,10 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
+	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
 
@@ -23,6 +27,15 @@ type Node struct {
 	ContainerList   []server.Container
 	BootList        []server.Boot
 	KubeconfigValue server.Kubeconfig
+	ProcessList     []*kernelv1.Process
+	MountList       []*kernelv1.Mount
+	CgroupList      []*kernelv1.Cgroup
+	StatsValue      *kernelv1.Stats
+	EventList       []server.Event
+	// FileList is the entries of each folder, FileData what is in each file.
+	FileList map[string][]*filev1.File
+	FileData map[string]string
+	SBOM     string
 	// Err is returned by every call, if it is set.
 	Err error
 	// OnPower is called by Reboot and Shutdown, if it is set.
@@ -40,6 +53,9 @@ var (
 	_ server.Logs       = Logs{}
 	_ server.Dmesg      = Dmesg{}
 	_ server.Kube       = (*Node)(nil)
+	_ server.Kernel     = (*Node)(nil)
+	_ server.Events     = Events{}
+	_ server.Files      = Files{}
 )
 
 func (n *Node) called(name string) error {
@@ -105,12 +121,72 @@ func (n *Node) power(name string) error {
 
 // Services implements server.Services.
 func (n *Node) Services(context.Context) ([]server.Service, error) {
-	return n.ServiceList, n.called("services")
+	err := n.called("services")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.ServiceList), err
+}
+
+// StartService implements server.Services.
+func (n *Node) StartService(_ context.Context, name string) error {
+	return n.turn("start", name, server.ServiceRunning)
+}
+
+// StopService implements server.Services.
+func (n *Node) StopService(_ context.Context, name string) error {
+	return n.turn("stop", name, server.ServiceStopped)
+}
+
+// RestartService implements server.Services.
+func (n *Node) RestartService(_ context.Context, name string) error {
+	return n.turn("restart", name, server.ServiceRunning)
+}
+
+// turn sets the state of a service.
+func (n *Node) turn(verb, name string, state server.ServiceState) error {
+	if err := n.called(verb + " " + name); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.ServiceList {
+		if n.ServiceList[i].Name == name {
+			n.ServiceList[i].State = state
+			return nil
+		}
+	}
+	return fmt.Errorf("service %q %w", name, server.ErrNotFound)
 }
 
 // Containers implements server.Containers.
 func (n *Node) Containers(context.Context) ([]server.Container, error) {
-	return n.ContainerList, n.called("containers")
+	err := n.called("containers")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.ContainerList), err
+}
+
+// Processes implements server.Kernel.
+func (n *Node) Processes(context.Context) ([]*kernelv1.Process, error) {
+	return n.ProcessList, n.called("processes")
+}
+
+// Mounts implements server.Kernel.
+func (n *Node) Mounts(context.Context) ([]*kernelv1.Mount, error) {
+	return n.MountList, n.called("mounts")
+}
+
+// Cgroups implements server.Kernel.
+func (n *Node) Cgroups(context.Context) ([]*kernelv1.Cgroup, bool, error) {
+	return n.CgroupList, false, n.called("cgroups")
+}
+
+// Stats implements server.Kernel.
+func (n *Node) Stats(context.Context) (*kernelv1.Stats, error) {
+	err := n.called("stats")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return proto.CloneOf(n.StatsValue), err
 }
 
 // Boots implements server.Boots.
@@ -121,6 +197,45 @@ func (n *Node) Boots(context.Context) ([]server.Boot, error) {
 // Kubeconfig implements server.Kube.
 func (n *Node) Kubeconfig(context.Context) (server.Kubeconfig, error) {
 	return n.KubeconfigValue, n.called("kubeconfig")
+}
+
+// Events is a node's EventList. A followed log never brings more.
+type Events struct{ *Node }
+
+// Stream implements server.Events.
+func (e Events) Stream(ctx context.Context, o server.StreamOptions, send func(server.Event) error) error {
+	if err := e.called("events"); err != nil {
+		return err
+	}
+	return stream(ctx, e.EventList, o, send)
+}
+
+// Files is a node's FileList and FileData.
+type Files struct{ *Node }
+
+// List implements server.Files.
+func (f Files) List(_ context.Context, path string) ([]*filev1.File, bool, error) {
+	if err := f.called("list " + path); err != nil {
+		return nil, false, err
+	}
+	files, ok := f.FileList[path]
+	if !ok {
+		return nil, false, fmt.Errorf("open %q: %w", path, server.ErrNotFound)
+	}
+	return files, false, nil
+}
+
+// Read implements server.Files.
+func (f Files) Read(_ context.Context, path string, offset, limit uint64, send func([]byte) error) error {
+	if err := f.called("read " + path); err != nil {
+		return err
+	}
+	data, ok := f.FileData[path]
+	if !ok {
+		return fmt.Errorf("open %q: %w", path, server.ErrNotFound)
+	}
+	data = data[min(offset, uint64(len(data))):]
+	return send([]byte(data[:min(limit, uint64(len(data)))]))
 }
 
 // Logs is a node's Lines as logs. A followed log never brings more.
