@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/mdlayher/vsock"
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/confine/lsm"
@@ -19,11 +21,14 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/hold"
 	"github.com/cyvive/cyvive/internal/machined/nocloud"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
+	"github.com/cyvive/cyvive/internal/machined/server/files"
 	"github.com/cyvive/cyvive/internal/machined/server/kmsg"
+	"github.com/cyvive/cyvive/internal/machined/server/procfs"
 	"github.com/cyvive/cyvive/internal/machined/server/ringlog"
 	"github.com/cyvive/cyvive/internal/machined/server/workload"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
@@ -37,9 +42,12 @@ import (
 )
 
 const (
-	logDir = "/run/cyvive/log"
+	logDir   = "/run/cyvive/log"
+	stateDir = "/state"
 	// auditDir holds the audit log until the state volume is there.
 	auditDir = "/run/cyvive/audit"
+	// anyContextID is VMADDR_CID_ANY of vsock(7).
+	anyContextID = 0xffffffff
 	// auditBytes is half of what is kept of the API's calls, out of the 64 MiB of the state volume: a call is some 500.
 	auditBytes = 8 << 20
 )
@@ -65,6 +73,10 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	if err != nil {
 		return machined.Config{}, nil, err
 	}
+	held, err := hold.Open("/run/cyvive/stopped.json")
+	if err != nil {
+		return machined.Config{}, nil, err
+	}
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
@@ -77,13 +89,13 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		_ = audit.Close()
 	}
 	return machined.Config{
-		Log: log, Audit: audit, Boot: boot, StateDir: "/state", MachineID: "/run/cyvive/machine-id",
+		Log: log, Audit: audit, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  nocloud.Source{},
 		Network: network.New(host, leases, services),
 		Storage: storage.New(disk, mount.Mounts{}),
-		Etcd:    etcd.New(etcd.Config{Containers: runtimes[0], Layout: etcd.NodeLayout()}),
+		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout()}),
 		Kube: kube.New(kube.Config{
-			System: runtimes[0], Kubelet: runtimes[1], Images: runtimes[2], Layout: kube.NodeLayout(),
+			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(),
 		}),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Timeline: fileTimeline{}, Init: init,
@@ -92,12 +104,28 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Programs: func() ([]server.Service, error) {
 			return workload.List("/proc", workload.Programs(bpf.DefaultCgroup+"/plane"), boot.StartedAt)
 		},
+		Terminate:   func(pid uint32) error { return unix.Kill(int(pid), unix.SIGTERM) },
+		Held:        held,
+		Kernel:      procfs.New(boot.StartedAt),
+		Files:       files.Reader{Root: "/", Secret: []string{stateDir}},
+		SBOM:        func() (io.ReadCloser, error) { return os.Open("/usr/lib/cyvive/sbom.spdx.json") },
+		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
 		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),
 		Listen:      func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf(":%d", server.Port)) },
 		NetworkWake: networkWake,
 		Watchers:    []func(context.Context) error{func(ctx context.Context) error { return rtnl.Watch(ctx, networkWake.Wake) }},
 	}, done, nil
+}
+
+// listenVsock opens the API's port to the machine's host: vsock needs no network.
+// A machine without a virtio or VMCI device for it has no such socket.
+func listenVsock() (net.Listener, error) {
+	l, err := vsock.ListenContextID(anyContextID, server.Port, nil)
+	if err != nil {
+		return nil, fmt.Errorf("listen on vsock: %w", err)
+	}
+	return l, nil
 }
 
 // openRuntimes returns the runtimes of the namespaces system, kubelet and k8s.io.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
 )
 
 // Document is a configuration as it was found.
@@ -80,8 +81,10 @@ func (a *Agent) lookOnce(ctx context.Context) (*plan.Input, string) {
 func (a *Agent) adopt(input *plan.Input, problem string) {
 	if problem != a.snapshot().configProblem {
 		a.log.Warn("no valid configuration, the node is in maintenance mode", "error", problem)
+		a.events.Add(server.EventConfiguration, "configuration", "refused", problem)
 	}
 	if input != nil {
+		a.events.Add(server.EventConfiguration, "configuration", "accepted", "host name "+input.Config.Machine.Hostname)
 		a.log.Info("configuration accepted", "hostname", input.Config.Machine.Hostname, "cluster", input.Config.Cluster != nil)
 	}
 	a.update(func(s *snapshot) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -14,9 +15,11 @@ import (
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/hold"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/network"
@@ -27,6 +30,7 @@ import (
 // Init is PID 1, as the agent needs it. *control.Client implements it.
 type Init interface {
 	Start(ctx context.Context, service string) error
+	Restart(ctx context.Context, service string) error
 	Status(ctx context.Context) ([]control.Service, error)
 	Shutdown(ctx context.Context, action control.Action) error
 }
@@ -44,7 +48,7 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Now and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Now, SBOM, More and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -71,10 +75,20 @@ type Config struct {
 	System, Plane, Pods container.Runtime
 	// Programs lists the workload plane's own programs; nil lists none.
 	Programs func() ([]server.Service, error)
-	Dmesg    server.Dmesg
-	Logs     server.Logs
+	// Terminate asks a process of the workload plane to end.
+	Terminate func(pid uint32) error
+	// Held are the containers that the domains' runtimes do not start.
+	Held   *hold.Hold
+	Dmesg  server.Dmesg
+	Logs   server.Logs
+	Kernel server.Kernel
+	Files  server.Files
+	// SBOM opens the bill of materials of the image.
+	SBOM func() (io.ReadCloser, error)
 	// Listen opens the API's socket.
 	Listen func() (net.Listener, error)
+	// More opens another, without which the API serves too; an error is not tried again.
+	More func() (net.Listener, error)
 	// NetworkWake is the waker that the network's adapters call.
 	NetworkWake reconcile.Waker
 	// Watchers are event sources that run beside the loops, such as one that calls NetworkWake.
@@ -100,6 +114,7 @@ type Agent struct {
 	wakers   map[string]reconcile.Waker
 	identity atomic.Pointer[server.Identity]
 	history  history
+	events   *eventlog.Log
 	ending   ending
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
@@ -116,15 +131,17 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{
-		cfg: cfg, log: cfg.Log, now: cfg.Now,
+		cfg: cfg, log: cfg.Log, now: cfg.Now, events: eventlog.New(cfg.Now),
 		wakers: map[string]reconcile.Waker{
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
 			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(),
 		},
 	}
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
+	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input}.planned(cfg.Now()))
+	a.store = state.New(snapshot{input: input, held: cfg.Held.Names()}.planned(cfg.Now()))
+	a.tellHealth(nil, a.snapshot().checks)
 	if err := a.certify(snapshot{}, nil); err != nil {
 		return nil, err
 	}
@@ -142,6 +159,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices},
+		{"service events", a.tellServices},
 	}
 	tasks = append(tasks, a.containerWatchers()...)
 	for i, watch := range a.cfg.Watchers {
@@ -208,8 +226,10 @@ func (a *Agent) serve(ctx context.Context) error {
 	s := server.New(server.Config{
 		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
-		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a},
+		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files,
+		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
 	})
+	a.serveMore(ctx, s)
 	for {
 		listener, err := a.cfg.Listen()
 		if err == nil {
@@ -245,6 +265,30 @@ func (a *Agent) confine(ctx context.Context) error {
 
 // confineEvery is how long to wait after walls could not be put up: little changes by itself.
 const confineEvery = 5 * time.Second
+
+// serveMore answers on the other listener too, if there is one.
+func (a *Agent) serveMore(ctx context.Context, s *server.Server) {
+	if a.cfg.More == nil {
+		return
+	}
+	listener, err := a.cfg.More()
+	if err != nil {
+		a.log.Info("the node API listens on its port alone", "reason", err)
+		return
+	}
+	a.log.Info("node API listens", "address", listener.Addr().String())
+	go func() {
+		if err := s.Serve(ctx, listener); err != nil {
+			a.log.Error("serve the node API", "address", listener.Addr().String(), "error", err)
+		}
+	}()
+}
+
+// changed waits for a snapshot newer than a version, and returns the newest version.
+func (a *Agent) changed(ctx context.Context, after uint64) uint64 {
+	_, version, _ := a.store.Watch(ctx, after) // the end of the context is one way to return
+	return version
+}
 
 // runContainerd asks init for the system containerd as soon as a container is wanted.
 func (a *Agent) runContainerd(ctx context.Context) error {

@@ -2,11 +2,13 @@ package machined
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/server"
 )
 
 // Timeline is the record of the running boot, to which init and the agent append.
@@ -56,6 +58,7 @@ func (a *Agent) keepMilestones(ctx context.Context) error {
 				continue
 			}
 			reached[m.name] = true
+			a.events.Add(server.EventMilestone, m.name, "reached", fmt.Sprintf("%s after the kernel's start", since.Round(time.Millisecond)))
 			a.log.Info("milestone reached", "milestone", m.name, "since_boot", since.Round(time.Millisecond))
 		}
 		a.recordMilestones()

@@ -16,6 +16,7 @@ import (
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/hold"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
@@ -47,6 +48,8 @@ type node struct {
 	cluster    tables
 	listener   net.Listener
 	audit      *auditlog.Log
+	held       *hold.Hold
+	programs   []server.Service
 	end        func()
 }
 
@@ -114,6 +117,11 @@ func (i *fakeInit) asked() []string {
 
 func (i *fakeInit) Start(_ context.Context, service string) error {
 	i.note("start " + service)
+	return nil
+}
+
+func (i *fakeInit) Restart(_ context.Context, service string) error {
+	i.note("restart " + service)
 	return nil
 }
 
@@ -214,6 +222,9 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 	if n.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
+	if n.held, err = hold.Open(filepath.Join(t.TempDir(), "stopped.json")); err != nil {
+		t.Fatal(err)
+	}
 	if n.audit, err = auditlog.Open(t.TempDir(), t.Name(), 1<<20, time.Now); err != nil {
 		t.Fatal(err)
 	}
@@ -223,6 +234,7 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
 		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk),
 		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
+		Held: n.held, Programs: n.listPrograms, Terminate: n.terminate,
 		Services: n.cluster, Timeline: n.timeline, Confine: n.walls.confine, Init: n.init,
 		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
 		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
@@ -241,6 +253,25 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 	})
 	t.Cleanup(n.end)
 	return n
+}
+
+func (n *node) listPrograms() ([]server.Service, error) {
+	n.init.mu.Lock()
+	defer n.init.mu.Unlock()
+	return slices.Clone(n.programs), nil
+}
+
+// terminate ends a program, which is started again at once.
+func (n *node) terminate(pid uint32) error {
+	n.init.note(fmt.Sprintf("terminate %d", pid))
+	n.init.mu.Lock()
+	defer n.init.mu.Unlock()
+	for i := range n.programs {
+		if n.programs[i].PID == pid {
+			n.programs[i].PID += 100
+		}
+	}
+	return nil
 }
 
 // await waits until the snapshot fulfils a condition.

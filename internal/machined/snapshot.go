@@ -29,6 +29,8 @@ type snapshot struct {
 	confineProblem string
 	// listening, runtime: the API answers, the system containerd was started.
 	listening, runtime bool
+	// held are the services that were stopped on request.
+	held []string
 
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]
@@ -64,7 +66,7 @@ func (s snapshot) planned(now time.Time) snapshot {
 		s.desired = desired
 		s.generation++
 	}
-	s.checks = dated(s.checks, health(s), now)
+	s.checks = dated(s.checks, withHeld(health(s), s.held), now)
 	return s
 }
 
@@ -73,8 +75,10 @@ func (a *Agent) update(change func(*snapshot)) {
 	var before, after uint64
 	a.store.Update(func(s snapshot) snapshot {
 		before = s.generation
+		checks := s.checks
 		change(&s)
 		s = s.planned(a.now())
+		a.tellHealth(checks, s.checks)
 		after = s.generation
 		return s
 	})
