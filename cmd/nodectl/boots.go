@@ -21,7 +21,9 @@ func (a *app) bootsCommand() *cobra.Command {
 			if a.format != output.FormatTable {
 				return unary(cmd.Context(), a, listBoots, columns[*machinev1.ListBootsResponse]{}, nil)
 			}
-			return a.writeBoots(cmd.Context())
+			return both(cmd.Context(), a, listBoots, timelineColumns(), columns[*machinev1.ListBootsResponse]{
+				[]string{"BOOT", "STARTED", "END", "UPTIME", "VERSION", "SLOT", "REASON"}, bootRows,
+			})
 		},
 	}
 }
@@ -43,32 +45,6 @@ func listBoots(ctx context.Context, conn *connection) (*machinev1.ListBootsRespo
 
 func timelineColumns() columns[*machinev1.ListBootsResponse] {
 	return columns[*machinev1.ListBootsResponse]{[]string{"MILESTONE", "SECONDS", "DELTA"}, timelineRows}
-}
-
-// writeBoots writes both tables from one call.
-func (a *app) writeBoots(ctx context.Context) error {
-	t, err := a.target()
-	if err != nil {
-		return err
-	}
-	results := each(ctx, t, func(ctx context.Context, _ string, conn *connection) (*machinev1.ListBootsResponse, error) {
-		ctx, cancel := context.WithTimeout(ctx, a.timeout)
-		defer cancel()
-		return listBoots(ctx, conn)
-	})
-	if err := writeResults(a, results, timelineColumns()); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintln(a.stdout); err != nil {
-		return fmt.Errorf("write output: %w", err)
-	}
-	err = writeResults(a, results, columns[*machinev1.ListBootsResponse]{
-		[]string{"BOOT", "STARTED", "END", "UPTIME", "VERSION", "SLOT", "REASON"}, bootRows,
-	})
-	if err != nil {
-		return err
-	}
-	return a.report(errorsOf(results))
 }
 
 // timelineRows is the milestones of the newest boot.

@@ -14,14 +14,20 @@ func (a *app) containerCommand() *cobra.Command {
 		Short: "List the containers of both planes",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*containerv1.ListContainersResponse, error) {
-				return containerv1.NewContainerServiceClient(conn).ListContainers(ctx, &containerv1.ListContainersRequest{})
-			}, columns[*containerv1.ListContainersResponse]{
-				[]string{"NAMESPACE", "POD", "CONTAINER", "STATE", "PID", "RESTARTS", "STARTED", "IMAGE"}, containerRows,
-			}, nil)
+			return unary(cmd.Context(), a, listContainers, containerColumns(), nil)
 		},
 	}
 	return group("container", "Look at the containers of nodes", list)
+}
+
+func listContainers(ctx context.Context, conn *connection) (*containerv1.ListContainersResponse, error) {
+	return containerv1.NewContainerServiceClient(conn).ListContainers(ctx, &containerv1.ListContainersRequest{})
+}
+
+func containerColumns() columns[*containerv1.ListContainersResponse] {
+	return columns[*containerv1.ListContainersResponse]{
+		[]string{"NAMESPACE", "POD", "CONTAINER", "STATE", "PID", "RESTARTS", "STARTED", "IMAGE"}, containerRows,
+	}
 }
 
 func containerRows(l *containerv1.ListContainersResponse) [][]string {

@@ -73,6 +73,31 @@ func unary[T proto.Message](ctx context.Context, a *app, call func(context.Conte
 	return a.report(errorsOf(results))
 }
 
+// both is unary with two tables, one below the other, of one call.
+func both[T proto.Message](ctx context.Context, a *app, call func(context.Context, *connection) (T, error), first, second columns[T]) error {
+	t, err := a.target()
+	if err != nil {
+		return err
+	}
+	results := each(ctx, t, func(ctx context.Context, _ string, conn *connection) (T, error) {
+		ctx, cancel := context.WithTimeout(ctx, a.timeout)
+		defer cancel()
+		return call(ctx, conn)
+	})
+	if err := writeResults(a, results, first); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(results, func(r result[T]) bool { return r.err == nil }) {
+		if _, err := fmt.Fprintln(a.stdout); err != nil {
+			return fmt.Errorf("write output: %w", err)
+		}
+	}
+	if err := writeResults(a, results, second); err != nil {
+		return err
+	}
+	return a.report(errorsOf(results))
+}
+
 // writeResults writes the responses there are.
 func writeResults[T proto.Message](a *app, results []result[T], c columns[T]) error {
 	several := len(results) > 1

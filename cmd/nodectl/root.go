@@ -76,11 +76,13 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.versionCommand(), a.healthCommand(), a.getCommand(),
 		a.serviceCommand(), a.logsCommand(), a.dmesgCommand(),
+		a.eventsCommand(), a.filesCommand(), a.sbomCommand(), a.dashboardCommand(),
 		a.bootsCommand(), a.timelineCommand(), a.containerCommand(),
 		a.auditCommand(), a.rebootCommand(), a.shutdownCommand(),
 		a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContexts) // fails for unknown flags only
+	_ = root.RegisterFlagCompletionFunc("nodes", a.completeNodes)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
 		[]string{string(output.FormatTable), string(output.FormatJSON), string(output.FormatYAML)}, cobra.ShellCompDirectiveNoFileComp))
 	return root

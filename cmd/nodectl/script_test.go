@@ -13,7 +13,11 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
@@ -39,7 +43,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
+			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper, "pause": cmdPause,
 		},
 	})
 }
@@ -145,6 +149,13 @@ func cmdTamper(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
+// cmdPause gives a program in the background time: pause DURATION.
+func cmdPause(ts *testscript.TestScript, _ bool, args []string) {
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
+}
+
 // exampleNode is a node in good health.
 func exampleNode() *servertest.Node {
 	at := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
@@ -163,7 +174,7 @@ func exampleNode() *servertest.Node {
 		},
 		ServiceList: []server.Service{
 			{Name: "machined", State: server.ServiceRunning, PID: 12, Since: at},
-			{Name: "etcd", State: server.ServiceFailed, Restarts: 2, LastExit: "exit status 1", Since: at},
+			{Name: "etcd", State: server.ServiceFailed, Restarts: 2, LastExit: "exit status 1", Since: at, Reason: "exit status 1; the next start is at 04:00:10"},
 		},
 		Lines: map[string][]string{"etcd": {"one", "two <&>", "three"}},
 		ContainerList: []server.Container{
@@ -177,6 +188,30 @@ func exampleNode() *servertest.Node {
 			},
 			{ID: "99887766-bbbb", StartedAt: at.Add(-time.Hour), End: server.BootUnclean, Uptime: 40 * time.Minute, Version: "0.1.0", Slot: "a", Reason: "power lost"},
 		},
+		ProcessList: []*kernelv1.Process{
+			{Pid: 1, Name: "init", CommandLine: "/usr/bin/init", State: "S", Threads: 5, CpuTime: durationpb.New(1500 * time.Millisecond), ResidentBytes: 9 << 20, Cgroup: "/init"},
+			{Pid: 30, ParentPid: 1, Name: "etcd", State: "S", Threads: 9, CpuTime: durationpb.New(2 * time.Minute), ResidentBytes: 64 << 20, Cgroup: "/system/etcd", StartedAt: timestamppb.New(at)},
+		},
+		MountList: []*kernelv1.Mount{
+			{Target: "/", Type: "erofs", Source: "/dev/mapper/root", Options: "ro,relatime", Root: "/", SizeBytes: 100 << 20, UsedBytes: 100 << 20},
+			{Target: "/proc", Type: "proc", Source: "proc", Options: "rw", Root: "/"},
+		},
+		CgroupList: []*kernelv1.Cgroup{{Path: "/system/etcd", Tasks: 9, MemoryBytes: 64 << 20, MemoryMinBytes: 32 << 20, CpuTime: durationpb.New(2 * time.Minute)}},
+		StatsValue: &kernelv1.Stats{
+			Time: timestamppb.New(at), Uptime: durationpb.New(time.Minute), Cpu: &kernelv1.CPUStats{Processors: 2, Load1: 0.5},
+			Memory: &kernelv1.MemoryStats{TotalBytes: 4 << 30, AvailableBytes: 3 << 30}, Disks: []*kernelv1.DiskStats{{Name: "vda", ReadBytes: 1 << 20}},
+		},
+		EventList: []server.Event{
+			{Sequence: 1, Time: at, Kind: server.EventAgent, Subject: "agent", State: "started", Reason: "version 0.1.0"},
+			{Sequence: 2, Time: at, Kind: server.EventHealth, Subject: "etcd", State: "ready"},
+		},
+		FileList: map[string][]*filev1.File{"/etc": {
+			{Name: "os-release", Kind: filev1.FileKind_FILE_KIND_REGULAR, Mode: 0o644, SizeBytes: 10, ModifiedAt: timestamppb.New(at)},
+			{Name: "ssl", Kind: filev1.FileKind_FILE_KIND_DIRECTORY, Mode: 0o755},
+			{Name: "localtime", Kind: filev1.FileKind_FILE_KIND_LINK, Mode: 0o777, LinkTarget: "../usr/share/zoneinfo/UTC"},
+		}},
+		FileData:        map[string]string{"/etc/os-release": "ID=cyvive\n"},
+		SBOM:            `{"spdxVersion":"SPDX-2.3"}`,
 		KubeconfigValue: server.Kubeconfig{ClusterName: "demo", ExpiresAt: at, YAML: []byte(exampleKubeconfig)},
 	}
 }

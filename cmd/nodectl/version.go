@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/cmd/nodectl/output"
 )
 
 const insecureUsage = "ask a node in maintenance mode: do not verify it, show no certificate"
@@ -17,23 +18,25 @@ func (a *app) versionCommand() *cobra.Command {
 	var components bool
 	c := &cobra.Command{
 		Use:   "version",
-		Short: "Show what software nodes run (--version is nodectl's own)",
+		Short: "Show what software nodes run, with its source (--version is nodectl's own)",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cols := columns[*machinev1.GetVersionResponse]{
+			only := columns[*machinev1.GetVersionResponse]{[]string{"COMPONENT", "VERSION", "SOURCE"}, componentRows}
+			if components || a.format != output.FormatTable {
+				return unary(cmd.Context(), a, getVersion, only, nil)
+			}
+			return both(cmd.Context(), a, getVersion, columns[*machinev1.GetVersionResponse]{
 				[]string{"VERSION", "KERNEL", "ARCH", "SLOT", "ROOT HASH", "MODE"}, versionRows,
-			}
-			if components {
-				cols = columns[*machinev1.GetVersionResponse]{[]string{"COMPONENT", "VERSION", "SOURCE"}, componentRows}
-			}
-			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*machinev1.GetVersionResponse, error) {
-				return machinev1.NewMachineServiceClient(conn).GetVersion(ctx, &machinev1.GetVersionRequest{})
-			}, cols, nil)
+			}, only)
 		},
 	}
 	c.Flags().BoolVar(&a.insecure, "insecure", false, insecureUsage)
-	c.Flags().BoolVar(&components, "components", false, "list the programs on the image instead")
+	c.Flags().BoolVar(&components, "components", false, "list the programs on the image only")
 	return c
+}
+
+func getVersion(ctx context.Context, conn *connection) (*machinev1.GetVersionResponse, error) {
+	return machinev1.NewMachineServiceClient(conn).GetVersion(ctx, &machinev1.GetVersionRequest{})
 }
 
 func versionRows(v *machinev1.GetVersionResponse) [][]string {
