@@ -122,6 +122,7 @@ func TestServicesReachTheKernel(t *testing.T) {
 		})
 	}
 	n.etcd.set(etcd.Status{Reason: "gone"})
+	n.wakers[plan.Etcd].Wake()
 	n.await("Kubernetes held back", func(s snapshot) bool { return s.desired.Kube == nil })
 	if s := n.snapshot(); s.desired.Network.Services == nil {
 		t.Error("services are forgotten when etcd is away")

@@ -28,7 +28,9 @@ func parsers() map[string][]string {
 		"internal/machined/boot/plane":      {"FuzzPopulated", "FuzzReadArgs"},
 		"internal/machined/boot/power":      {"FuzzHasKey", "FuzzRead"},
 		"internal/machined/boot/uevent":     {"FuzzParse"},
+		"internal/machined/server/files":    {"FuzzPath"},
 		"internal/machined/server/kmsg":     {"FuzzParse"},
+		"internal/machined/server/procfs":   {"FuzzParse"},
 		"internal/machined/server/workload": {"FuzzProcesses", "FuzzStartTicks"},
 
 		// What the node wrote itself, and a power cut may have spoilt.
@@ -81,6 +83,7 @@ func withoutFuzzTest() map[string]string {
 		"internal/confine/lsm":        "reads the kernel's list of its security modules",
 		"internal/network/bpf":        "reads maps that only it writes, by the layout of the program it is compiled with",
 		"test/e2e/attacker":           "reads what the kernel of the node under attack says; what it gets wrong is an attempt that reports itself as broken",
+		"internal/machined/hold":      "reads a file in memory that only it writes, and replaces as a whole",
 		"internal/machined/supervise": "hands lines on as they are",
 	}
 }
