@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mdlayher/vsock"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +29,7 @@ func sockets() []attempt {
 		{name: "call the node's API without a certificate", do: secure("https://127.0.0.1:50000/")},
 		{name: "take over etcd's port", do: takePort(2379)},
 		{name: "take over the API's port", do: takePort(50000)},
-		{name: "speak to the node over vsock", do: vsock},
+		{name: "call the node's API over vsock without a certificate", do: hypervisor},
 	}
 }
 
@@ -151,19 +152,20 @@ func takePort(port int) func() (string, error) {
 	}
 }
 
-// vsock connects to the machine's own address in the family that reaches the
-// hypervisor (vsock(7)).
-func vsock() (string, error) {
-	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return "", err
-	}
-	defer unix.Close(fd)
+// hypervisor calls the API in the socket family that reaches the hypervisor
+// (vsock(7)), without a certificate.
+func hypervisor() (string, error) {
 	var last error
-	for _, cid := range []uint32{unix.VMADDR_CID_LOCAL, unix.VMADDR_CID_HOST} {
-		if last = unix.Connect(fd, &unix.SockaddrVM{CID: cid, Port: 50000}); last == nil {
-			return fmt.Sprintf("context %d", cid), nil
+	for _, context := range []uint32{vsock.Local, vsock.Host} {
+		client := &http.Client{Timeout: dialTimeout, Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			Dial:            func(string, string) (net.Conn, error) { return vsock.Dial(context, 50000, nil) },
+		}}
+		reached, err := get(client, "https://node/")
+		if err == nil {
+			return reached, nil
 		}
+		last = err
 	}
 	return "", last
 }
