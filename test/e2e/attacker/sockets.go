@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -156,10 +157,10 @@ func takePort(port int) func() (string, error) {
 // (vsock(7)), without a certificate.
 func hypervisor() (string, error) {
 	var last error
-	for _, context := range []uint32{vsock.Local, vsock.Host} {
+	for _, machine := range []uint32{vsock.Local, vsock.Host} {
 		client := &http.Client{Timeout: dialTimeout, Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-			Dial:            func(string, string) (net.Conn, error) { return vsock.Dial(context, 50000, nil) },
+			DialContext:     func(context.Context, string, string) (net.Conn, error) { return vsock.Dial(machine, 50000, nil) },
 		}}
 		reached, err := get(client, "https://node/")
 		if err == nil {
