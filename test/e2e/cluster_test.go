@@ -44,6 +44,7 @@ func TestCluster(t *testing.T) {
 		{"certificates", testCertificates},
 		{"isolation", testIsolation},
 		{"audit", testAudit},
+		{"api", testAPI},
 		{"reboot", testReboot},
 		{"power-cut", testPowerCut},
 		{"audit-continues", testAuditContinues},

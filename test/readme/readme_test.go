@@ -31,7 +31,7 @@ func claims(text string) []claim {
 	return found
 }
 
-var testName = regexp.MustCompile(`^(Test\w+)(?:/([\w-]+))?$`)
+var testName = regexp.MustCompile(`^((?:Test|Fuzz)\w+)(?:/([\w-]+))?$`)
 
 // TestSpecification wants each row to be pending, a make target, or packages
 // with tests in them.
