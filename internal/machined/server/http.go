@@ -57,9 +57,7 @@ func newHTTPServer(c Config, g *gate, a *arrivals, table *connections) *httpServ
 		Handler: mux, ReadHeaderTimeout: c.Limits.HandshakeTimeout, ReadTimeout: c.Limits.RequestTimeout, WriteTimeout: c.Limits.RequestTimeout + c.Limits.WriteTimeout,
 		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: maxHTTPHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, sessionKey{}, c.(httpConn).session)
-		},
+		ConnContext:  func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	return h
 }
@@ -69,7 +67,7 @@ func (h *httpServer) start() {
 	h.started.Do(func() { go func() { _ = h.server.Serve(&h.conns) }() })
 }
 
-type sessionKey struct{}
+type connKey struct{}
 
 // httpConn is a connection, and what its handshake showed.
 type httpConn struct {
@@ -94,11 +92,12 @@ func (h *httpServer) close() {
 
 func (h *httpServer) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	start := h.gate.now()
-	s := r.Context().Value(sessionKey{}).(session)
+	conn := r.Context().Value(connKey{}).(httpConn)
+	s := conn.session
 	e := audit.Entry{Kind: audit.KindCall, Time: start, Method: MetricsPath, Peer: r.RemoteAddr, Subject: s.subject}
 	holder, rates := s.subject, h.arrivals.subjects
 	if holder == "" {
-		holder, rates = peerHolder(r.RemoteAddr), h.arrivals.addresses
+		holder, rates = addressOf(conn.RemoteAddr()), h.arrivals.addresses
 	}
 	if !rates.allow(holder, start) {
 		e.Code, e.Error = codes.ResourceExhausted.String(), "too many calls: slow down"
@@ -148,7 +147,7 @@ func (h *httpServer) due(subject string, now time.Time) bool {
 
 // serveOther refuses what is no metrics, after the same judgement.
 func (h *httpServer) serveOther(w http.ResponseWriter, r *http.Request) {
-	s := r.Context().Value(sessionKey{}).(session)
+	s := r.Context().Value(connKey{}).(httpConn).session
 	method := fmt.Sprintf("%.10s %.100s", r.Method, r.URL.Path)
 	c, refused := h.gate.judge(method, s.State.PeerCertificates)
 	if refused == nil {
@@ -159,15 +158,6 @@ func (h *httpServer) serveOther(w http.ResponseWriter, r *http.Request) {
 		Code: refused.reason.code().String(), Error: refused.message,
 	})
 	http.Error(w, "over HTTP there is GET "+MetricsPath+" only; the rest is gRPC", http.StatusNotFound)
-}
-
-// peerHolder is addressOf of an address that is text.
-func peerHolder(address string) string {
-	a, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		return address
-	}
-	return addressOf(a)
 }
 
 // handedOver is a listener of connections that come from elsewhere.
