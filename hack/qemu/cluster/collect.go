@@ -34,6 +34,7 @@ func (c *Cluster) Collect(ctx context.Context) []string {
 			"health.json":     {"health", "--output", "json"},
 			"services.json":   {"service", "list", "--output", "json"},
 			"containers.json": {"container", "list", "--output", "json"},
+			"events.json":     {"events", "--output", "json"},
 			"boots.json":      {"boots", "--output", "json"},
 			"dmesg.txt":       {"dmesg"},
 		} {
