@@ -107,6 +107,7 @@ check: ## check format, vet, staticcheck, generated code, import rules and proto
 generate: setup ## write the generated code, the reference and the man pages again
 	@$(TOOL) buf generate
 	@hack/bpf.sh
+	@$(TOOL) buf build -o - | go run ./hack/apidoc > docs/reference/api.md
 	@go test -count=1 -run '^TestReference$$' ./cmd/nodectl ./internal/machined/server -update
 
 .PHONY: repro repro-short

@@ -7,6 +7,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 go tool -modfile=hack/tools/go.mod buf generate --output "$work"
 hack/bpf.sh "$work"
+mkdir -p "$work/docs/reference"
+go tool -modfile=hack/tools/go.mod buf build -o - | go run ./hack/apidoc > "$work/docs/reference/api.md"
 status=0
 while read -r file; do
   cmp -s "$file" "$work/$file" || { echo "not current: $file (make generate)"; status=1; }
