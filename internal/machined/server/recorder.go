@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,11 +31,11 @@ type recorder struct {
 
 	mu         sync.Mutex
 	limit      *rate.Limiter
-	suppressed uint64
+	suppressed map[string]uint64 // by code
 }
 
 func newRecorder(c Config) *recorder {
-	return &recorder{log: c.Audit, now: c.Now, out: c.Logger, limit: rate.NewLimiter(unverifiedPerSecond, unverifiedBurst)}
+	return &recorder{log: c.Audit, now: c.Now, out: c.Logger, limit: rate.NewLimiter(unverifiedPerSecond, unverifiedBurst), suppressed: map[string]uint64{}}
 }
 
 // record writes an entry, after the count of those that were not.
@@ -57,7 +59,7 @@ func (r *recorder) unverified(e audit.Entry) {
 	r.mu.Lock()
 	allowed := r.limit.AllowN(r.now(), 1)
 	if !allowed {
-		r.suppressed++
+		r.suppressed[e.Code]++
 	}
 	r.mu.Unlock()
 	if allowed {
@@ -68,11 +70,13 @@ func (r *recorder) unverified(e audit.Entry) {
 // flush writes how many were suppressed since the last entry.
 func (r *recorder) flush() {
 	r.mu.Lock()
-	n := r.suppressed
-	r.suppressed = 0
+	suppressed := r.suppressed
+	if len(suppressed) > 0 {
+		r.suppressed = map[string]uint64{}
+	}
 	r.mu.Unlock()
-	if n > 0 {
-		r.append(audit.Entry{Kind: audit.KindSuppressed, Time: r.now(), Count: n, Code: codes.Unauthenticated.String()}, false)
+	for _, code := range slices.Sorted(maps.Keys(suppressed)) {
+		r.append(audit.Entry{Kind: audit.KindSuppressed, Time: r.now(), Count: suppressed[code], Code: code}, false)
 	}
 }
 

@@ -37,8 +37,8 @@ const (
 	EntryKind_ENTRY_KIND_CALL EntryKind = 2
 	// A connection came to no TLS session.
 	EntryKind_ENTRY_KIND_HANDSHAKE EntryKind = 3
-	// So many refusals of callers that could not be verified were not noted one
-	// by one.
+	// So many refusals with this code, of callers that could not be verified or
+	// that called too often, were not noted one by one.
 	EntryKind_ENTRY_KIND_SUPPRESSED EntryKind = 4
 	// So many entries could not be written.
 	EntryKind_ENTRY_KIND_LOST EntryKind = 5
