@@ -25,7 +25,7 @@ const (
 	watchGrace = 30 * time.Second
 	// retryFirst is doubled with each further failure up to retryMost.
 	retryFirst = 250 * time.Millisecond
-	retryMost  = 5 * time.Second
+	retryMost  = 2 * time.Second
 )
 
 // ServiceWatch follows the services of a cluster by its API server. It may be used by one caller at a time.

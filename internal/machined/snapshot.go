@@ -70,23 +70,24 @@ func (s snapshot) planned(now time.Time) snapshot {
 	return s
 }
 
-// update changes the snapshot and wakes the loops if they are to reach something else now.
+// update changes the snapshot and wakes the loops that are to reach something else now. The others learn of a new generation with their next
+// pass: services come and go often, and nobody else has anything to do then.
 func (a *Agent) update(change func(*snapshot)) {
-	var before, after uint64
+	var before, after snapshot
 	a.store.Update(func(s snapshot) snapshot {
-		before = s.generation
-		checks := s.checks
+		before = s
 		change(&s)
-		s = s.planned(a.now())
-		a.tellHealth(checks, s.checks)
-		after = s.generation
-		return s
+		after = s.planned(a.now())
+		a.tellHealth(before.checks, after.checks)
+		return after
 	})
-	if before == after {
+	if before.generation == after.generation {
 		return
 	}
-	for _, w := range a.wakers {
-		w.Wake()
+	for domain, w := range a.wakers {
+		if before.desired.Differs(after.desired, domain) {
+			w.Wake()
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"reflect"
 
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -53,6 +54,24 @@ type Desired struct {
 	Kube    *kube.Spec
 	// Waits holds a reason for each domain that is held back, by the names above.
 	Waits map[string]string
+}
+
+// Differs reports whether o has a domain reach something else than d, or hold back for another reason.
+func (d Desired) Differs(o Desired, domain string) bool {
+	of := func(d Desired) any {
+		switch domain {
+		case Network:
+			return d.Network
+		case Storage:
+			return d.Storage
+		case Etcd:
+			return d.Etcd
+		case Kubernetes:
+			return d.Kube
+		}
+		panic("plan: unknown domain " + domain)
+	}
+	return d.Waits[domain] != o.Waits[domain] || !reflect.DeepEqual(of(d), of(o))
 }
 
 // Build computes the desired state. It is pure.

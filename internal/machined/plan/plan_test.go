@@ -112,6 +112,16 @@ func TestSpecifications(t *testing.T) {
 	if d := Build(cluster, facts); d.Network.Services != facts.Services {
 		t.Errorf("services: got %v", d.Network.Services)
 	}
+	more := Build(cluster, facts)
+	for _, domain := range []string{Network, Storage, Etcd, Kubernetes} {
+		if got := d.Differs(more, domain); got != (domain == Network) {
+			t.Errorf("services make a difference to %s: %t", domain, got)
+		}
+	}
+	facts.Etcd.Healthy = false
+	if d := Build(cluster, facts); !d.Differs(more, Kubernetes) || d.Differs(more, Etcd) {
+		t.Error("etcd that is away holds Kubernetes back, and nothing else")
+	}
 	if d.Network.Hostname != "node1" || len(d.Kube.EncryptionKey) != 32 || !d.Kube.EtcdCA.Equal(d.Etcd.CA) {
 		t.Errorf("got %+v", d)
 	}
