@@ -25,7 +25,16 @@ func health(s snapshot) []server.Check {
 		domainCheck("etcd", s.etcd, s.etcd.Status.Ready, waitingFor(s.etcd.Status.Reason)),
 		domainCheck("kube-apiserver", s.kube, s.kube.Status.APIServerReady, waitingFor(s.kube.Status.Reason)),
 		domainCheck("node", s.kube, s.kube.Status.Ready, waitingFor(s.kube.Status.Reason)),
+		servicesCheck(s),
 	)
+}
+
+// servicesCheck is about what pods can reach by service addresses: the cluster told of them, and the kernel translates.
+func servicesCheck(s snapshot) server.Check {
+	if s.services == nil {
+		return check("services", false, "waiting for the API server to tell of services")
+	}
+	return domainCheck("services", s.network, s.network.Status.ServicesAttached, "waiting for the programs that translate services to be attached")
 }
 
 func check(name string, healthy bool, reason string) server.Check {

@@ -69,6 +69,11 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
 	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
 	n.kube.set(kube.Status{Ready: true, APIServerReady: true, NodeReady: true, PodsRunning: 1})
+	n.await("node in order", func(s snapshot) bool { return healthy(s, "node") })
+	if healthy(n.snapshot(), "services") {
+		t.Error("services are in order before the cluster told of any")
+	}
+	n.cluster <- service.New(nil)
 	n.await("all healthy", func(s snapshot) bool {
 		return !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy })
 	})

@@ -17,11 +17,14 @@ type Status struct {
 	Link string
 	// Addresses are those of the specified links, in their order, without addresses that are not the domain's.
 	Addresses []netip.Prefix
+	// ServicesAttached means that the kernel translates service addresses, by this program's version. It is false while there are none to
+	// be translated.
+	ServicesAttached bool
 }
 
 // Status sums up an observation.
 func (r *Reconciler) Status(spec Spec, obs Observed) Status {
-	var s Status
+	s := Status{ServicesAttached: spec.Services != nil && obs.Services.Attached}
 	var waits []string
 	for _, link := range spec.Links {
 		state, ok := find(link.Name, obs.Links)
