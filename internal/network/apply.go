@@ -28,6 +28,10 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 		return r.host.DeleteGateway(ctx, op.Link, op.Gateway)
 	case SetNameservers:
 		return r.host.SetNameservers(op.Nameservers)
+	case AddUnreachable:
+		return r.host.AddUnreachable(ctx, op.Address)
+	case DeleteUnreachable:
+		return r.host.DeleteUnreachable(ctx, op.Address)
 	case SetServices:
 		return r.services.Set(ctx, op.Services)
 	case AttachServices:

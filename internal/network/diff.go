@@ -15,17 +15,19 @@ type Verb string
 
 // The operations of the domain.
 const (
-	SetHostname    Verb = "set host name"
-	SetUp          Verb = "set up"
-	StartDHCP      Verb = "start DHCP on"
-	StopDHCP       Verb = "stop DHCP on"
-	AddAddress     Verb = "add address to"
-	DeleteAddress  Verb = "delete address from"
-	AddGateway     Verb = "add default route on"
-	DeleteGateway  Verb = "delete default route on"
-	SetNameservers Verb = "set name servers"
-	SetServices    Verb = "set services"
-	AttachServices Verb = "attach services"
+	SetHostname       Verb = "set host name"
+	SetUp             Verb = "set up"
+	StartDHCP         Verb = "start DHCP on"
+	StopDHCP          Verb = "stop DHCP on"
+	AddAddress        Verb = "add address to"
+	DeleteAddress     Verb = "delete address from"
+	AddGateway        Verb = "add default route on"
+	DeleteGateway     Verb = "delete default route on"
+	SetNameservers    Verb = "set name servers"
+	AddUnreachable    Verb = "make unreachable"
+	DeleteUnreachable Verb = "no longer make unreachable"
+	SetServices       Verb = "set services"
+	AttachServices    Verb = "attach services"
 )
 
 // Op is one operation. Which of the fields beside Verb are set depends on it.
@@ -108,6 +110,16 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	}
 	if servers := nameservers(spec, obs); !obs.Resolver || !slices.Equal(servers, obs.Nameservers) {
 		ops = append(ops, Op{Verb: SetNameservers, Nameservers: servers})
+	}
+	for _, p := range spec.Unreachable {
+		if !slices.Contains(obs.Unreachable, p.Masked()) {
+			ops = append(ops, Op{Verb: AddUnreachable, Address: p.Masked()})
+		}
+	}
+	for _, p := range obs.Unreachable {
+		if !slices.ContainsFunc(spec.Unreachable, func(wanted netip.Prefix) bool { return wanted.Masked() == p }) {
+			ops = append(ops, Op{Verb: DeleteUnreachable, Address: p})
+		}
 	}
 	return append(ops, serviceOps(spec, obs.Services)...)
 }

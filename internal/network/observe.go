@@ -19,6 +19,11 @@ type Host interface {
 	// AddGateway adds a default route by way of gateway, marked as the domain's.
 	AddGateway(ctx context.Context, link string, gateway netip.Addr) error
 	DeleteGateway(ctx context.Context, link string, gateway netip.Addr) error
+	// Unreachable returns the ranges that AddUnreachable added.
+	Unreachable(ctx context.Context) ([]netip.Prefix, error)
+	// AddUnreachable has the kernel answer whoever sends to a range that it cannot be reached, at once.
+	AddUnreachable(ctx context.Context, prefix netip.Prefix) error
+	DeleteUnreachable(ctx context.Context, prefix netip.Prefix) error
 	Hostname() (string, error)
 	SetHostname(name string) error
 	// Nameservers returns what the resolver's configuration names, and whether there is one.
@@ -60,6 +65,7 @@ type ServicesState struct {
 // Observed is the network as found.
 type Observed struct {
 	Links       []LinkState
+	Unreachable []netip.Prefix
 	Clients     map[string]*Lease
 	Hostname    string
 	Nameservers []netip.Addr
@@ -87,6 +93,9 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	var err error
 	if obs.Links, err = r.host.Links(ctx); err != nil {
 		return obs, fmt.Errorf("list links: %w", err)
+	}
+	if obs.Unreachable, err = r.host.Unreachable(ctx); err != nil {
+		return obs, fmt.Errorf("list unreachable ranges: %w", err)
 	}
 	if obs.Hostname, err = r.host.Hostname(); err != nil {
 		return obs, fmt.Errorf("read host name: %w", err)

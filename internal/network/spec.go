@@ -19,6 +19,9 @@ type Spec struct {
 	Links    []Link
 	// Nameservers, if not empty, replace those learnt by DHCP.
 	Nameservers []netip.Addr
+	// Unreachable are ranges that nothing is ever sent to, such as that of service addresses: what is translated at the socket never has such a
+	// destination, and all else would leave by the default route.
+	Unreachable []netip.Prefix
 	// Services are the cluster's service addresses. While they are nil, which is not known yet, what the kernel translates stays as it is.
 	Services *service.Table
 }

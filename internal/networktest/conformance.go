@@ -58,6 +58,29 @@ func Conformance(t *testing.T, host network.Host, link string) {
 			t.Error("setting an absent link up succeeded")
 		}
 	})
+	t.Run("unreachable ranges", func(t *testing.T) {
+		for _, texts := range [][]string{{"10.96.0.0/12", "fd00:96::/108"}, {"10.96.0.0/12"}, {}, {"10.112.0.0/12"}} {
+			three := one
+			for _, text := range texts {
+				three.Unreachable = append(three.Unreachable, netip.MustParsePrefix(text))
+			}
+			Converge(t, domain, three)
+			got, err := host.Unreachable(t.Context())
+			slices.SortFunc(got, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+			if err != nil || !slices.Equal(got, three.Unreachable) {
+				t.Errorf("unreachable: got %v, %v, want %v", got, err, three.Unreachable)
+			}
+			for _, p := range three.Unreachable {
+				if err := host.AddUnreachable(t.Context(), p); err != nil {
+					t.Errorf("%s again: %v", p, err)
+				}
+			}
+			if err := host.DeleteUnreachable(t.Context(), netip.MustParsePrefix("10.128.0.0/12")); err != nil {
+				t.Errorf("a range that is none: %v", err)
+			}
+		}
+		Converge(t, domain, one)
+	})
 	t.Run("name servers", func(t *testing.T) {
 		got, ok, err := host.Nameservers()
 		if err != nil || !ok || !slices.Equal(got, one.Nameservers) {

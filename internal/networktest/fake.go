@@ -17,6 +17,7 @@ import (
 type Host struct {
 	mu          sync.Mutex
 	links       []network.LinkState
+	unreachable []netip.Prefix
 	hostname    string
 	nameservers []netip.Addr
 	resolver    bool
@@ -51,6 +52,7 @@ func (h *Host) String() string {
 	defer h.mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "hostname %s\nnameservers %v %t\n", h.hostname, h.nameservers, h.resolver)
+	fmt.Fprintf(&b, "unreachable %v\n", h.unreachable)
 	for _, l := range h.links {
 		fmt.Fprintf(&b, "%s up=%t %v via %v\n", l.Name, l.Up, l.Addresses, l.Gateways)
 	}
@@ -132,6 +134,31 @@ func (h *Host) DeleteGateway(_ context.Context, name string, g netip.Addr) error
 		l.Gateways = slices.DeleteFunc(l.Gateways, func(o netip.Addr) bool { return o == g })
 		return nil
 	})
+}
+
+// Unreachable implements network.Host.
+func (h *Host) Unreachable(context.Context) ([]netip.Prefix, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.unreachable), h.fail
+}
+
+// AddUnreachable implements network.Host.
+func (h *Host) AddUnreachable(_ context.Context, prefix netip.Prefix) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.unreachable, prefix) {
+		h.unreachable = append(h.unreachable, prefix)
+	}
+	return h.fail
+}
+
+// DeleteUnreachable implements network.Host.
+func (h *Host) DeleteUnreachable(_ context.Context, prefix netip.Prefix) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unreachable = slices.DeleteFunc(h.unreachable, func(p netip.Prefix) bool { return p == prefix })
+	return h.fail
 }
 
 // Hostname implements network.Host.

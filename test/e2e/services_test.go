@@ -100,6 +100,12 @@ func testServiceAddresses(t *testing.T, s *suite) {
 			t.Errorf("got %v after %s, want the connection to be refused at once", err, time.Since(started))
 		}
 	})
+	t.Run("an address that is none", func(t *testing.T) {
+		_, err := s.Tools().Kubectl(ctx, "get", "--raw", clientPath+"/fetch?url=http://10.96.200.200/")
+		if err == nil || !strings.Contains(err.Error(), "no route to host") {
+			t.Errorf("got %v, want the node to say that there is no route", err)
+		}
+	})
 	t.Run("a replica killed under load", func(t *testing.T) { s.killReplica(t, ctx) })
 	if _, err := s.Tools().Kubectl(ctx, "delete", "deployment/replicas", "service/replicas", "pod/client", "--grace-period=1", "--timeout=90s"); err != nil {
 		t.Error(err)

@@ -93,7 +93,7 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
 		return d
 	}
-	d.Network.Services = facts.Services
+	d.Network.Services, d.Network.Unreachable = facts.Services, []netip.Prefix{in.Config.Cluster.ServiceCIDR}
 	address, wait := ready(facts)
 	if wait != "" {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait

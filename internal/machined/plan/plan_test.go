@@ -108,6 +108,9 @@ func TestSpecifications(t *testing.T) {
 	if d.Network.Services != nil {
 		t.Errorf("services before they are known: %v", d.Network.Services)
 	}
+	if got := fmt.Sprint(d.Network.Unreachable); got != "[10.96.0.0/12]" {
+		t.Errorf("unreachable: got %s, want the range of service addresses", got)
+	}
 	facts.Services = service.New(nil)
 	if d := Build(cluster, facts); d.Network.Services != facts.Services {
 		t.Errorf("services: got %v", d.Network.Services)

@@ -151,6 +151,42 @@ func (h *Host) DeleteGateway(_ context.Context, name string, gateway netip.Addr)
 	})
 }
 
+// Unreachable returns the unreachable ranges that carry the domain's mark.
+func (h *Host) Unreachable(ctx context.Context) ([]netip.Prefix, error) {
+	filter := &netlink.Route{Type: unix.RTN_UNREACHABLE, Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN}
+	routes, err := dump(ctx, func() ([]netlink.Route, error) {
+		return h.handle.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_TYPE|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Prefix
+	for _, r := range routes {
+		if r.Dst == nil {
+			continue
+		}
+		ones, _ := r.Dst.Mask.Size()
+		if a, ok := netip.AddrFromSlice(r.Dst.IP); ok {
+			out = append(out, netip.PrefixFrom(a.Unmap(), ones))
+		}
+	}
+	return out, nil
+}
+
+// AddUnreachable adds a route of type unreachable. One that is there already is success.
+func (h *Host) AddUnreachable(_ context.Context, prefix netip.Prefix) error {
+	return ignore(unix.EEXIST, h.handle.RouteAdd(unreachable(prefix)))
+}
+
+// DeleteUnreachable removes it. One that is gone already is success.
+func (h *Host) DeleteUnreachable(_ context.Context, prefix netip.Prefix) error {
+	return ignore(unix.ESRCH, h.handle.RouteDel(unreachable(prefix)))
+}
+
+func unreachable(p netip.Prefix) *netlink.Route {
+	return &netlink.Route{Dst: ipNet(p), Type: unix.RTN_UNREACHABLE, Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN}
+}
+
 func (h *Host) with(name string, do func(netlink.Link) error) error {
 	link, err := h.handle.LinkByName(name)
 	if err != nil {
