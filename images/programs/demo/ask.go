@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
-	"net/http/httptrace"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -36,44 +39,39 @@ type asked struct {
 
 // asker asks a service of these servers all the time.
 type asker struct {
-	url         string
-	fresh, kept *http.Client
+	url  string
+	conn net.Conn // the one that is kept
 
 	mu     sync.Mutex
 	counts asked
 }
 
 func newAsker(url string) *asker {
-	return &asker{
-		url:    url,
-		fresh:  &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: askTimeout},
-		kept:   &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: askTimeout},
-		counts: asked{Fresh: tally{Answers: map[string]int{}}, Kept: tally{Answers: map[string]int{}}},
-	}
+	return &asker{url: url, counts: asked{Fresh: tally{Answers: map[string]int{}}, Kept: tally{Answers: map[string]int{}}}}
 }
 
 // run asks until ctx ends.
 func (a *asker) run(ctx context.Context) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: askTimeout}
 	var both sync.WaitGroup
-	both.Go(func() { a.repeat(ctx, a.fresh, &a.counts.Fresh) })
 	both.Go(func() {
-		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
-			if !c.Reused {
-				a.mu.Lock()
-				defer a.mu.Unlock()
-				a.counts.Connections++
-			}
-		}})
-		a.repeat(traced, a.kept, &a.counts.Kept)
+		a.repeat(ctx, &a.counts.Fresh, func() ([]byte, error) { return get(ctx, client, a.url) })
+	})
+	both.Go(func() {
+		a.repeat(ctx, &a.counts.Kept, func() ([]byte, error) { return a.keep(ctx) })
+		if a.conn != nil {
+			a.conn.Close()
+		}
 	})
 	both.Wait()
 }
 
-func (a *asker) repeat(ctx context.Context, client *http.Client, into *tally) {
+// repeat counts what ask brings.
+func (a *asker) repeat(ctx context.Context, into *tally, ask func() ([]byte, error)) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
-		name, err := a.askOnce(ctx, client)
+		name, err := hostOf(ask())
 		if ctx.Err() != nil {
 			return
 		}
@@ -93,9 +91,54 @@ func (a *asker) repeat(ctx context.Context, client *http.Client, into *tally) {
 	}
 }
 
-// askOnce returns the host name of who answered.
-func (a *asker) askOnce(ctx context.Context, client *http.Client) (string, error) {
-	body, err := get(ctx, client, a.url)
+// keep asks on the kept connection, and makes it if there is none. HTTP clients
+// replace a connection in silence where it ended or was slow; here every end shows.
+func (a *asker) keep(ctx context.Context) (body []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	if a.conn == nil {
+		if a.conn, err = (&net.Dialer{Timeout: askTimeout}).DialContext(ctx, "tcp", hostPort(request.URL)); err != nil {
+			return nil, err
+		}
+		a.mu.Lock()
+		a.counts.Connections++
+		a.mu.Unlock()
+	}
+	defer func() {
+		if err != nil {
+			a.conn.Close()
+			a.conn = nil
+		}
+	}()
+	if err := a.conn.SetDeadline(time.Now().Add(askTimeout)); err != nil {
+		return nil, err
+	}
+	if err := request.Write(a.conn); err != nil {
+		return nil, err
+	}
+	// Nothing follows an answer until the next request, so the reader holds nothing back.
+	response, err := http.ReadResponse(bufio.NewReader(a.conn), request)
+	if err != nil {
+		return nil, err
+	}
+	body, err = read(response)
+	if err == nil && response.Close {
+		err = errors.New("the server closes the connection")
+	}
+	return body, err
+}
+
+func hostPort(u *url.URL) string {
+	if u.Port() == "" {
+		return net.JoinHostPort(u.Hostname(), "80")
+	}
+	return u.Host
+}
+
+// hostOf returns the host name of who answered.
+func hostOf(body []byte, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}

@@ -40,6 +40,11 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return read(response)
+}
+
+// read returns the body of a good answer.
+func read(response *http.Response) ([]byte, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBodyBytes))
 	if err == nil && response.StatusCode != http.StatusOK {
