@@ -189,16 +189,21 @@ func (b *builder) bootstrap(ctx context.Context, dir string, files *tree.Tree, s
 		"--variant=minbase", "--format=null", "--mode=unshare", "--architectures=" + b.Arch,
 		"--include=" + strings.Join(append([]string{"linux-image-" + b.pins.Kernel}, baselinePackages...), ","),
 	}
+	// While hooks run, /proc, /sys and more are mounted in the tree. A bind of the
+	// tree alone shows it without them.
+	view := filepath.Join(work, "view")
 	for _, hook := range []string{
 		`tar -C "$1" --no-same-owner -xf ` + archive,
 		`rm -f "$1"/etc/machine-id; : >"$1"/etc/machine-id`,
 		`chroot "$1" systemctl enable systemd-networkd kubelet kube-proxy baseline-init`,
 		`chroot "$1" dpkg-query -W -f '${Package}\t${Version}\t${Installed-Size}\n' >` + filepath.Join(work, "packages"),
-		`find "$1"/usr/bin "$1"/usr/sbin "$1"/usr/lib/cni -type f -perm /111 -printf '%f\n' | sort >` + filepath.Join(work, "programs"),
-		`tar -C "$1" -cf - . | zstd -q -9 -T0 | wc -c >` + filepath.Join(work, "download"),
-		`cp "$1"/boot/vmlinuz-* ` + filepath.Join(work, "vmlinuz"),
-		`cp "$1"/boot/initrd.img-* ` + filepath.Join(work, "initrd"),
-		fmt.Sprintf(`mke2fs -q -F -t ext4 -L root -d "$1" %s %dk`, filepath.Join(work, "disk.raw"), baselineDiskBytes>>10),
+		`mkdir ` + view + ` && mount --bind "$1" ` + view,
+		`cd ` + view + ` && find var/lib/apt/lists var/cache/apt -type f -delete`,
+		`cd ` + view + ` && find usr/bin usr/sbin usr/lib/cni -type f -perm /111 -printf '%f\n' | sort >../programs`,
+		`cd ` + view + ` && tar -cf - . | zstd -q -9 -T0 | wc -c >../download`,
+		`cd ` + view + ` && cp boot/vmlinuz-* ../vmlinuz && cp boot/initrd.img-* ../initrd && chmod 644 ../vmlinuz ../initrd`,
+		fmt.Sprintf("mke2fs -q -F -t ext4 -L root -d %s %s %dk", view, filepath.Join(work, "disk.raw"), baselineDiskBytes>>10),
+		`umount ` + view,
 	} {
 		args = append(args, "--customize-hook="+hook)
 	}

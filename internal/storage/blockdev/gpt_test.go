@@ -167,8 +167,12 @@ func FuzzTable(f *testing.F) {
 		const size = 1 << 20
 		disk := make([]byte, size)
 		copy(disk, data)
-		if h := disk[sector : 2*sector]; binary.LittleEndian.Uint32(h[12:]) <= sector {
-			// Let the fuzzer past the checksum of the header.
+		if h := disk[sector : 2*sector]; binary.LittleEndian.Uint32(h[12:]) >= gptHeaderBytes && binary.LittleEndian.Uint32(h[12:]) <= sector {
+			// Let the fuzzer past the checksums.
+			at, length := binary.LittleEndian.Uint64(h[72:]), uint64(binary.LittleEndian.Uint32(h[80:]))*uint64(binary.LittleEndian.Uint32(h[84:]))
+			if at < size/sector && length <= size-at*sector {
+				binary.LittleEndian.PutUint32(h[88:], crc32.ChecksumIEEE(disk[at*sector:at*sector+length]))
+			}
 			binary.LittleEndian.PutUint32(h[16:], headerSum(h))
 		}
 		table, err := readTable(bytes.NewReader(disk), sector, size)
