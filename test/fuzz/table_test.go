@@ -75,6 +75,7 @@ func parsers() map[string][]string {
 // with the reason.
 func withoutFuzzTest() map[string]string {
 	return map[string]string{
+		"hack/apidoc":                 "reads the descriptions of this project's own protos, from the compiler",
 		"hack/qemu/guest":             "reads the plan that the program which started the machine has put into its memory",
 		"hack/qemu/probe/guest":       "takes orders from the program that started the machine, and lists /proc by package probe, which is fuzzed",
 		"images/internal/build":       "reads a list that an earlier step of the same build has written",
