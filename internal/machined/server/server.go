@@ -30,7 +30,7 @@ const Port = 50000
 
 // Limits of one connection. Requests are a few words each; a peer that is not
 // verified can make the server hold no more than this. What a connection holds
-// while nothing happens on it is small: buffers of writes are shared.
+// while nothing happens on it is small: gRPC shares its buffers of writes.
 const (
 	maxRequestBytes      = 64 << 10
 	maxHeaderBytes       = 16 << 10
