@@ -296,7 +296,7 @@ func withHeld(checks []server.Check, held []string) []server.Check {
 }
 
 // serviceEventsInterval is the time between two looks at services for events.
-const serviceEventsInterval = 5 * time.Second
+const serviceEventsInterval = 10 * time.Second
 
 // tellServices makes events of what services do.
 func (a *Agent) tellServices(ctx context.Context) error {

@@ -11,7 +11,10 @@ import (
 
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
 
@@ -152,5 +155,31 @@ func TestEvents(t *testing.T) {
 			t.Fatalf("no events %+v in %+v", missing, got)
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// TestHeldIsNoProblemOfTheLoop: what was stopped makes its own check ill, and no
+// other.
+func TestHeldIsNoProblemOfTheLoop(t *testing.T) {
+	s := snapshot{
+		held: []string{"kube-scheduler"},
+		etcd: state.Report[etcd.Status]{Generation: 1, Status: etcd.Status{Ready: true}},
+		kube: state.Report[kube.Status]{Generation: 1, Status: kube.Status{Ready: true, APIServerReady: true}, Problem: reconcile.ErrNotConverging.Error()},
+	}
+	for _, c := range withHeld(health(s), s.held) {
+		switch c.Name {
+		case "etcd", "kube-apiserver":
+			if !c.Healthy {
+				t.Errorf("%s: got not healthy, %s", c.Name, c.Reason)
+			}
+		case "node":
+			if c.Healthy || !strings.Contains(c.Reason, "nodectl service start kube-scheduler") {
+				t.Errorf("node: got %+v", c)
+			}
+		}
+	}
+	s.kube.Problem = "no certificate"
+	if c := health(s)[5]; c.Name != "kube-apiserver" || c.Healthy || c.Reason != "no certificate" {
+		t.Errorf("another problem: got %+v", c)
 	}
 }

@@ -47,8 +47,8 @@ type Config[Spec, Status any] struct {
 // an error to be shown and not a reason to spin.
 const maxRounds = 8
 
-// errNotConverging ends a pass whose operations do not lead to the desired state.
-var errNotConverging = errors.New("operations are still needed after applying all of them several times")
+// ErrNotConverging ends a pass whose operations do not lead to the desired state.
+var ErrNotConverging = errors.New("operations are still needed after applying all of them several times")
 
 // Run reconciles until ctx ends, and then returns ctx's error.
 func Run[Spec, Observed any, Op fmt.Stringer, Status any](
@@ -148,7 +148,7 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
 		}
 	}
-	return errNotConverging
+	return ErrNotConverging
 }
 
 // note logs a problem once, and its end.

@@ -222,7 +222,7 @@ func TestDoesNotSpin(t *testing.T) {
 		h.set(func() { h.stuck = true })
 		h.want(1, 1)
 		synctest.Wait()
-		if got := h.last(); got.Problem != errNotConverging.Error() || h.passes != maxRounds {
+		if got := h.last(); got.Problem != ErrNotConverging.Error() || h.passes != maxRounds {
 			t.Errorf("after %d observations: %+v", h.passes, got)
 		}
 	})
