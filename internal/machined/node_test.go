@@ -47,6 +47,7 @@ type node struct {
 	services   *networktest.Services
 	cluster    tables
 	listener   net.Listener
+	more       net.Listener
 	audit      *auditlog.Log
 	held       *hold.Hold
 	programs   []server.Service
@@ -222,6 +223,9 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 	if n.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
+	if n.more, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
 	if n.held, err = hold.Open(filepath.Join(t.TempDir(), "stopped.json")); err != nil {
 		t.Fatal(err)
 	}
@@ -238,6 +242,7 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 		Services: n.cluster, Timeline: n.timeline, Confine: n.walls.confine, Init: n.init,
 		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
 		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
+		More: func() (net.Listener, error) { return n.more, nil },
 	})
 	if err != nil {
 		t.Fatal(err)

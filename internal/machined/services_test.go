@@ -1,6 +1,8 @@
 package machined
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"slices"
 	"strings"
@@ -8,7 +10,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -181,5 +186,21 @@ func TestHeldIsNoProblemOfTheLoop(t *testing.T) {
 	s.kube.Problem = "no certificate"
 	if c := health(s)[5]; c.Name != "kube-apiserver" || c.Healthy || c.Reason != "no certificate" {
 		t.Errorf("another problem: got %+v", c)
+	}
+}
+
+// TestServesOnTheOtherListener calls over the listener that stands for vsock.
+func TestServesOnTheOtherListener(t *testing.T) {
+	n := startNode(t, t.TempDir(), storagetest.New(0))
+	conn, err := grpc.NewClient("passthrough:///"+n.more.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{InsecureSkipVerify: true})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	v, err := machinev1.NewMachineServiceClient(conn).GetVersion(ctx, &machinev1.GetVersionRequest{}, grpc.WaitForReady(true))
+	if err != nil || v.GetVersion() != "1.0" {
+		t.Errorf("got %v, %v", v, err)
 	}
 }
