@@ -75,7 +75,7 @@ func (a *app) dashboard(ctx context.Context) error {
 	if !ok || !term.IsTerminal(int(screen.Fd())) || !term.IsTerminal(int(os.Stdin.Fd())) {
 		return a.onePicture(ctx, b)
 	}
-	return b.show(ctx, screen, a.now)
+	return b.show(ctx, os.Stdin, screen, a.now)
 }
 
 // onePicture waits for the first of everything, and writes it.
@@ -289,9 +289,8 @@ func (b *board) press(k key) bool {
 }
 
 // show draws on a terminal until a key or the context ends it.
-func (b *board) show(ctx context.Context, screen *os.File, now func() time.Time) (err error) {
-	in := int(os.Stdin.Fd())
-	before, err := term.MakeRaw(in)
+func (b *board) show(ctx context.Context, keyboard, screen *os.File, now func() time.Time) (err error) {
+	before, err := term.MakeRaw(int(keyboard.Fd()))
 	if err != nil {
 		return fmt.Errorf("set the terminal up: %w", err)
 	}
@@ -300,10 +299,10 @@ func (b *board) show(ctx context.Context, screen *os.File, now func() time.Time)
 	}
 	defer func() {
 		_, e := io.WriteString(screen, leaveScreen)
-		err = errors.Join(err, e, term.Restore(in, before))
+		err = errors.Join(err, e, term.Restore(int(keyboard.Fd()), before))
 	}()
 	pressed := make(chan []byte)
-	go readKeys(ctx, os.Stdin, pressed) // it ends with the program: a read of a terminal cannot be ended
+	go readKeys(ctx, keyboard, pressed) // it ends with the program: a read of a terminal cannot be ended
 	tick := time.NewTicker(time.Second) // the clock goes on
 	defer tick.Stop()
 	for {
