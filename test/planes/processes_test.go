@@ -69,48 +69,11 @@ func TestControlPlane(t *testing.T) {
 	checkPorts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	now := time.Now()
-	spec, member := specs(t, now)
-	dir := t.TempDir()
+	spec, member := specs(t, time.Now())
+	dir, api, kubernetes := serveAPI(ctx, t, bin, "127.0.0.1", spec, member)
 
-	files, err := etcd.Secrets(member, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFiles(t, filepath.Join(dir, "etcd"), files)
-	dirs := map[string]string{}
-	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
-		dirs[name] = filepath.Join(dir, name)
-	}
-	sets, err := kube.Secrets(spec, dirs, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, d := range dirs {
-		writeFiles(t, d, sets[name])
-	}
-
-	run(t, dir, "etcd", filepath.Join(bin, "etcd"),
-		etcd.Args(member, filepath.Join(dir, "etcd"), filepath.Join(dir, "data")))
-	kubernetes := func(name string, args []string) {
-		link := filepath.Join(dir, "bin", name)
-		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(filepath.Join(bin, "kubernetes"), link); err != nil {
-			t.Fatal(err)
-		}
-		run(t, dir, name, link, args)
-	}
-	kubernetes("kube-apiserver", append(kube.APIServerArgs(spec, dirs["kube-apiserver"], dir),
-		// A test may not listen where others can reach it.
-		"--bind-address=127.0.0.1"))
-	api := client(t, spec, "tester", "system:masters")
-	waitFor(ctx, t, "kube-apiserver ready", func() error { _, err := get(ctx, api, "/readyz"); return err })
-
-	kubernetes("kube-controller-manager", kube.ControllerManagerArgs(spec, dirs["kube-controller-manager"]))
-	kubernetes("kube-scheduler", kube.SchedulerArgs(dirs["kube-scheduler"]))
-
+	kubernetes("kube-controller-manager", kube.ControllerManagerArgs(spec, filepath.Join(dir, "kube-controller-manager")))
+	kubernetes("kube-scheduler", kube.SchedulerArgs(filepath.Join(dir, "kube-scheduler")))
 	t.Run("kubelet may register and gets a pod range", func(t *testing.T) {
 		kubelet := client(t, spec, "system:node:"+spec.NodeName, "system:nodes")
 		node := `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + spec.NodeName + `"}}`
@@ -178,6 +141,49 @@ func TestControlPlane(t *testing.T) {
 			t.Errorf("secret in plain text: %t (%v)", found, err)
 		}
 	})
+}
+
+// serveAPI starts etcd and kube-apiserver, and waits until they serve. It returns the folder with a folder of secrets for each part, an
+// administrator's client, and what starts a further part. Bind is where the API server listens: a test may not do so where others reach it.
+func serveAPI(ctx context.Context, t *testing.T, bin, bind string, spec kube.Spec, member etcd.Spec) (
+	dir string, api *http.Client, kubernetes func(name string, args []string),
+) {
+	t.Helper()
+	now := time.Now()
+	dir = t.TempDir()
+	files, err := etcd.Secrets(member, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFiles(t, filepath.Join(dir, "etcd"), files)
+	dirs := map[string]string{}
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+		dirs[name] = filepath.Join(dir, name)
+	}
+	sets, err := kube.Secrets(spec, dirs, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, d := range dirs {
+		writeFiles(t, d, sets[name])
+	}
+
+	run(t, dir, "etcd", filepath.Join(bin, "etcd"),
+		etcd.Args(member, filepath.Join(dir, "etcd"), filepath.Join(dir, "data")))
+	kubernetes = func(name string, args []string) {
+		link := filepath.Join(dir, "bin", name)
+		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(bin, "kubernetes"), link); err != nil {
+			t.Fatal(err)
+		}
+		run(t, dir, name, link, args)
+	}
+	kubernetes("kube-apiserver", append(kube.APIServerArgs(spec, dirs["kube-apiserver"], dir), "--bind-address="+bind))
+	api = client(t, spec, "tester", "system:masters")
+	waitFor(ctx, t, "kube-apiserver ready", func() error { _, err := get(ctx, api, "/readyz"); return err })
+	return dir, api, kubernetes
 }
 
 // applyDNS applies every object twice, and wants the second time to change nothing.
@@ -320,11 +326,15 @@ func writeFiles(t *testing.T, dir string, files map[string][]byte) {
 // failed test prints the end of the output.
 func run(t *testing.T, dir, name, program string, args []string) {
 	t.Helper()
+	start(t, dir, name, exec.Command(program, args...))
+}
+
+func start(t *testing.T, dir, name string, command *exec.Cmd) {
+	t.Helper()
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(program, args...)
 	command.Stdout, command.Stderr = log, log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

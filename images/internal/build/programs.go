@@ -49,7 +49,7 @@ func (b *builder) publishTested() error {
 	if err := os.MkdirAll(b.out("programs"), 0o755); err != nil {
 		return fmt.Errorf("publish programs: %w", err)
 	}
-	for _, name := range []string{"etcd", "kubernetes"} {
+	for _, name := range []string{"coredns", "etcd", "kubernetes"} {
 		file := "programs/" + name
 		if err := b.publish(file, b.results.programs[name]); err != nil {
 			return err
