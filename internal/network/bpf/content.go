@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -19,32 +20,46 @@ type content struct {
 	slots  map[sockSlot]sockAddress
 }
 
+// batch is how many entries one system call reads.
+const batch = 4096
+
 func (o *sockObjects) read() (content, error) {
-	c := content{counts: map[sockAddress]uint32{}, slots: map[sockSlot]sockAddress{}}
-	var at sockAddress
-	var s sockService
-	all := o.Services.Iterate()
-	for all.Next(&at, &s) {
+	services, err := entries[sockAddress, sockService](o.Services)
+	if err != nil {
+		return content{}, fmt.Errorf("read map services: %w", err)
+	}
+	c := content{counts: make(map[sockAddress]uint32, len(services))}
+	for at, s := range services {
 		c.counts[at] = s.Backends
 	}
-	if err := all.Err(); err != nil {
-		return c, fmt.Errorf("read map services: %w", err)
-	}
-	var slot sockSlot
-	var backend sockAddress
-	all = o.Slots.Iterate()
-	for all.Next(&slot, &backend) {
-		c.slots[slot] = backend
-	}
-	if err := all.Err(); err != nil {
-		return c, fmt.Errorf("read map slots: %w", err)
+	if c.slots, err = entries[sockSlot, sockAddress](o.Slots); err != nil {
+		return content{}, fmt.Errorf("read map slots: %w", err)
 	}
 	return c, nil
 }
 
+// entries reads a whole map (BPF_MAP_LOOKUP_BATCH, Linux 5.6).
+func entries[K comparable, V any](m *ebpf.Map) (map[K]V, error) {
+	found := map[K]V{}
+	var cursor ebpf.MapBatchCursor
+	keys, values := make([]K, batch), make([]V, batch)
+	for {
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		for i := range n {
+			found[keys[i]] = values[i]
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) { // the end
+			return found, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
 // table returns what the programs make of the content, and the number of slots that they never use or miss. An interrupted agent leaves such.
 func (c content) table() (*service.Table, int) {
-	entries := make(map[service.Address][]netip.AddrPort, len(c.counts))
+	table := make(map[service.Address][]netip.AddrPort, len(c.counts))
 	used, missing := 0, 0
 	for at, count := range c.counts {
 		backends := []netip.AddrPort{}
@@ -58,9 +73,9 @@ func (c content) table() (*service.Table, int) {
 			used++
 			backends = append(backends, fromKernel(backend).AddrPort)
 		}
-		entries[fromKernel(at)] = backends
+		table[fromKernel(at)] = backends
 	}
-	return service.New(entries), len(c.slots) - used + missing
+	return service.New(table), len(c.slots) - used + missing
 }
 
 // step is one change of one entry.

@@ -450,3 +450,38 @@ func TestTableThatIsTooLarge(t *testing.T) {
 		t.Errorf("got %v, want an error and the table as it was", err)
 	}
 }
+
+// TestManyServices sets ten thousand services of three backends, changes one and reads all back.
+func TestManyServices(t *testing.T) {
+	r := start(t)
+	many := map[service.Address][]netip.AddrPort{}
+	for i := range 10_000 {
+		at := service.Address{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 97, byte(i >> 8), byte(i)}), 80), Protocol: service.TCP}
+		for j := range byte(3) {
+			many[at] = append(many[at], netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 244 + j, byte(i >> 8), byte(i)}), 8080))
+		}
+		many[service.Rest(at.Addr())] = nil
+	}
+	backend := listen(t, "tcp4", "127.0.0.1:0")
+	set := func(what string) {
+		t.Helper()
+		began := time.Now()
+		if err := r.Set(t.Context(), service.New(many)); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %s", what, time.Since(began).Round(time.Millisecond))
+	}
+	set("all")
+	at := service.Address{AddrPort: netip.MustParseAddrPort("10.97.7.7:80"), Protocol: service.TCP}
+	many[at] = []netip.AddrPort{backend}
+	set("one")
+	if got := ask(t, at.AddrPort.String()); got != backend.String() {
+		t.Errorf("answered by %q, want %s", got, backend)
+	}
+	began := time.Now()
+	state := r.observe()
+	t.Logf("read: %s", time.Since(began).Round(time.Millisecond))
+	if !state.Table.Equal(service.New(many)) || state.Damaged != 0 {
+		t.Errorf("%d entries with %d damaged, want %d with none", state.Table.Len(), state.Damaged, len(many))
+	}
+}
