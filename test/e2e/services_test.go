@@ -257,11 +257,11 @@ func (s *survivors) withoutAgent(t *testing.T) {
 		before := s.asked(t, ctx)
 		way.do()
 		after := s.asked(t, ctx)
-		if after.Fresh.Failures != before.Fresh.Failures || after.Fresh.total() < before.Fresh.total()+20 {
+		if after.Fresh.Failures != before.Fresh.Failures || after.Fresh.total() < before.Fresh.total()+10 {
 			t.Errorf("machined %s: of new connections, %d answered and %d failed, the last with %q", way.name,
 				after.Fresh.total()-before.Fresh.total(), after.Fresh.Failures-before.Fresh.Failures, after.Fresh.LastError)
 		}
-		if after.Connections != before.Connections || after.Kept.Failures != before.Kept.Failures || after.Kept.total() < before.Kept.total()+20 {
+		if after.Connections != before.Connections || after.Kept.Failures != before.Kept.Failures || after.Kept.total() < before.Kept.total()+10 {
 			t.Errorf("machined %s: on the connection that was kept, %d answered, %d failed, and it was made %d times anew", way.name,
 				after.Kept.total()-before.Kept.total(), after.Kept.Failures-before.Kept.Failures, after.Connections-before.Connections)
 		}
