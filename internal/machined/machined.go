@@ -325,6 +325,10 @@ func (a *Agent) whenever(ctx context.Context, condition func(snapshot) bool, do 
 		if condition(s) {
 			do(s)
 		}
+		// A newer version is there at once if do has made it, and Watch does not look at ctx then.
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
 }
 

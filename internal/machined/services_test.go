@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -202,5 +203,23 @@ func TestServesOnTheOtherListener(t *testing.T) {
 	v, err := machinev1.NewMachineServiceClient(conn).GetVersion(ctx, &machinev1.GetVersionRequest{}, grpc.WaitForReady(true))
 	if err != nil || v.GetVersion() != "1.0" {
 		t.Errorf("got %v, %v", v, err)
+	}
+}
+
+// TestEndsWhileATaskFails: an agent whose identity cannot be set up ends when it
+// is told to, and does not try for good.
+func TestEndsWhileATaskFails(t *testing.T) {
+	n := startNode(t, filepath.Join(t.TempDir(), "nosuch", "state"), storagetest.New(1<<30))
+	n.source.set(documents(t))
+	n.await("a problem", func(s snapshot) bool { return s.identityProblem != "" })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		n.end()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the agent does not end")
 	}
 }
