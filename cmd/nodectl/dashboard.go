@@ -23,8 +23,10 @@ import (
 const (
 	// frameTime is the least time between two frames.
 	frameTime = 200 * time.Millisecond
-	// retryTime is between two attempts at a stream that ended.
-	retryTime = 2 * time.Second
+	// retryTime is between two attempts at a stream that ended; it doubles up to
+	// maxRetryTime, since each attempt is in the node's audit log.
+	retryTime    = 2 * time.Second
+	maxRetryTime = time.Minute
 	// keptLines is how many events and lines of a log are kept.
 	keptLines = 200
 	// plainWidth and plainHeight are of the one frame that is written where
@@ -156,10 +158,18 @@ func (b *board) problem() error {
 func (b *board) follow(ctx context.Context, all *sync.WaitGroup, t *target, conn *connection) {
 	keep := func(name string, run func(context.Context) error) {
 		all.Go(func() {
+			delay := retryTime
 			for {
+				started := time.Now()
 				err := run(ctx)
 				if ctx.Err() != nil {
 					return
+				}
+				if errors.Is(err, errAnother) || time.Since(started) > maxRetryTime {
+					delay = retryTime
+				}
+				if errors.Is(err, errAnother) {
+					continue
 				}
 				if err != nil {
 					err = t.explain(err, conn.lastCause())
@@ -168,7 +178,8 @@ func (b *board) follow(ctx context.Context, all *sync.WaitGroup, t *target, conn
 				select {
 				case <-ctx.Done():
 					return
-				case <-time.After(retryTime):
+				case <-time.After(delay):
+					delay = min(2*delay, maxRetryTime)
 				}
 			}
 		})
@@ -213,8 +224,12 @@ func (b *board) follow(ctx context.Context, all *sync.WaitGroup, t *target, conn
 	keep("logs", func(ctx context.Context) error { return b.followLog(ctx, conn) })
 }
 
+// errAnother ends the log of a service because another was selected.
+var errAnother = errors.New("another service was selected")
+
 // followLog follows the log of the service that is selected until another is.
 func (b *board) followLog(ctx context.Context, conn *connection) error {
+	outer := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var service string
@@ -225,15 +240,24 @@ func (b *board) followLog(ctx context.Context, conn *connection) error {
 		}
 	})
 	if service == "" {
-		return nil
+		// They come soon.
+		select {
+		case <-outer.Done():
+		case <-time.After(frameTime):
+		}
+		return errAnother
 	}
-	return receive(ctx, conn, func(ctx context.Context, c *connection) (receiver[*servicev1.StreamLogsResponse], error) {
+	err := receive(ctx, conn, func(ctx context.Context, c *connection) (receiver[*servicev1.StreamLogsResponse], error) {
 		tail := uint32(keptLines)
 		return servicev1.NewServiceServiceClient(c).StreamLogs(ctx, &servicev1.StreamLogsRequest{Service: service, Follow: true, Tail: &tail})
 	}, func(m *servicev1.StreamLogsResponse) error {
 		b.update(func() { b.logs, b.problems["logs"] = keepNewest(b.logs, m.GetLine()), nil })
 		return nil
 	})
+	if ctx.Err() != nil && outer.Err() == nil {
+		return errAnother
+	}
+	return err
 }
 
 func keepNewest(lines []string, line string) []string {

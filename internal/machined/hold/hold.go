@@ -21,8 +21,11 @@ import (
 type Hold struct {
 	path string
 
-	mu    sync.RWMutex // also held for reading while a container is ensured
-	names []string     // sorted
+	// ensuring is held for reading while a container is ensured, and for writing
+	// while the set changes.
+	ensuring sync.RWMutex
+	mu       sync.Mutex
+	names    []string // sorted
 }
 
 // Open reads the set of a file, which need not exist.
@@ -43,32 +46,34 @@ func Open(path string) (*Hold, error) {
 
 // Names returns the set, sorted. The caller owns it.
 func (h *Hold) Names() []string {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return slices.Clone(h.names)
 }
 
 // Add has a container not started from now on. It waits for one that is being
 // started.
 func (h *Hold) Add(name string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	i, found := slices.BinarySearch(h.names, name)
+	h.ensuring.Lock()
+	defer h.ensuring.Unlock()
+	names := h.Names()
+	i, found := slices.BinarySearch(names, name)
 	if found {
 		return nil
 	}
-	return h.save(slices.Insert(slices.Clone(h.names), i, name))
+	return h.save(slices.Insert(names, i, name))
 }
 
 // Remove lets a container be started again.
 func (h *Hold) Remove(name string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	i, found := slices.BinarySearch(h.names, name)
+	h.ensuring.Lock()
+	defer h.ensuring.Unlock()
+	names := h.Names()
+	i, found := slices.BinarySearch(names, name)
 	if !found {
 		return nil
 	}
-	return h.save(slices.Delete(slices.Clone(h.names), i, i+1))
+	return h.save(slices.Delete(names, i, i+1))
 }
 
 // save replaces the file, and then the set.
@@ -83,6 +88,8 @@ func (h *Hold) save(names []string) error {
 	if err != nil {
 		return fmt.Errorf("remember stopped services: %w", err)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.names = names
 	return nil
 }
@@ -98,9 +105,9 @@ type runtime struct {
 
 // Ensure implements container.Runtime.
 func (r runtime) Ensure(ctx context.Context, spec container.Spec) error {
-	r.hold.mu.RLock()
-	defer r.hold.mu.RUnlock()
-	if _, held := slices.BinarySearch(r.hold.names, spec.Name); held {
+	r.hold.ensuring.RLock()
+	defer r.hold.ensuring.RUnlock()
+	if _, held := slices.BinarySearch(r.hold.Names(), spec.Name); held {
 		return nil
 	}
 	return r.Runtime.Ensure(ctx, spec)
