@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/mdlayher/vsock"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -434,7 +435,7 @@ func TestAddressOf(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", text, got, want)
 		}
 	}
-	if got := server.AddressOf(&net.UnixAddr{Name: "vm(2):50"}); got != "vm(2)" {
+	if got := server.AddressOf(&vsock.Addr{ContextID: 3, Port: 50}); got != "vm(3)" {
 		t.Errorf("vsock: got %q", got)
 	}
 }
