@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"crypto/tls"
 	"net"
 	"time"
 
@@ -23,6 +24,7 @@ type session struct {
 // the audit log; connections of verified clients are known as such in the table.
 type handshakes struct {
 	credentials.TransportCredentials
+	config   *tls.Config
 	identity func() Identity
 	now      func() time.Time
 	recorder *recorder
@@ -32,21 +34,24 @@ type handshakes struct {
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secure, info, err := h.TransportCredentials.ServerHandshake(raw)
-	if err != nil {
+	secure := tls.Server(raw, h.config)
+	if err := secure.Handshake(); err != nil { // gRPC has set a deadline
 		h.recorder.unverified(audit.Entry{
 			Kind: audit.KindHandshake, Time: h.now(), Peer: raw.RemoteAddr().String(), Code: codes.Unauthenticated.String(), Error: err.Error(),
 		})
 		return nil, nil, err
 	}
-	s := session{TLSInfo: info.(credentials.TLSInfo)}
+	s := session{TLSInfo: credentials.TLSInfo{
+		State: secure.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	}}
 	if authority := h.identity().Clients; authority != nil {
 		if c, refused := verify(s.State.PeerCertificates, authority, h.now()); refused == nil {
 			s.subject = cmp.Or(c.subject, "serial "+c.serial)
 			h.table.verify(raw.(*conn), s.subject)
 		}
 	}
-	if s.State.NegotiatedProtocol == "http/1.1" {
+	// A client that names no protocol speaks HTTP/1.1: gRPC always names its own.
+	if s.State.NegotiatedProtocol != "h2" {
 		h.table.dispatch(raw.(*conn))
 		h.http.take(httpConn{secure, s})
 		return nil, nil, credentials.ErrConnDispatched

@@ -55,7 +55,7 @@ func newHTTPServer(c Config, g *gate, a *arrivals, table *connections) *httpServ
 	mux.HandleFunc("/", h.serveOther)
 	h.server = &http.Server{
 		Handler: mux, ReadHeaderTimeout: c.Limits.HandshakeTimeout, ReadTimeout: c.Limits.RequestTimeout, WriteTimeout: c.Limits.RequestTimeout + c.Limits.WriteTimeout,
-		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: maxHTTPHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: maxHTTPHeader, ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelWarn),
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		ConnContext:  func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}

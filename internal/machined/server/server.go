@@ -108,8 +108,9 @@ func New(c Config) *Server {
 	arrivals := newArrivals(c.Limits, c.Now, r)
 	table := newConnections(c.Limits)
 	web := newHTTPServer(c, g, arrivals, table)
+	secure := tlsConfig(c.Identity)
 	s := grpc.NewServer(
-		grpc.Creds(handshakes{credentials.NewTLS(tlsConfig(c.Identity)), c.Identity, c.Now, r, table, web}),
+		grpc.Creds(handshakes{credentials.NewTLS(secure), secure, c.Identity, c.Now, r, table, web}),
 		grpc.InTapHandle(arrivals.tap),
 		grpc.StatsHandler(arrivals),
 		grpc.UnaryInterceptor(g.unary),

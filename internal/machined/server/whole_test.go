@@ -248,6 +248,14 @@ func TestMetrics(t *testing.T) {
 	if code, _ := get(t, reader, "https://"+api.Address+"/nosuch"); code != http.StatusNotFound {
 		t.Errorf("another path: got %d", code)
 	}
+	// A client that names no protocol in its handshake gets them too.
+	plain := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		RootCAs: authority.Pool(), Certificates: []tls.Certificate{*withRoles(t, authority, "node:reader")},
+	}}}
+	if code, body := get(t, plain, url); code != http.StatusOK || !strings.Contains(body, "cyvive_info") {
+		t.Errorf("without ALPN: got %d", code)
+	}
+	plain.CloseIdleConnections()
 	// gRPC goes on beside it.
 	if err := call(t, dial(t, api, authority.Pool(), withRoles(t, authority, "node:reader")), machinev1.MachineService_GetNode_FullMethodName); err != nil {
 		t.Error(err)
