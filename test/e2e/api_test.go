@@ -69,7 +69,7 @@ func testKernel(t *testing.T, ctx context.Context, s *suite) {
 		got.GetMemory().GetTotalBytes() < 3<<30 || len(got.GetDisks()) == 0 || len(got.GetInterfaces()) < 2 || len(got.GetPressures()) != 3 {
 		t.Errorf("stats: got %v", got)
 	}
-	if out := s.nodectl(t, ctx, "dashboard", "--timeout", "60s"); !strings.Contains(out, "READY") || !strings.Contains(out, "kube-apiserver") {
+	if out := s.nodectl(t, ctx, "dashboard", "--timeout", "60s"); !strings.Contains(out, "   READY   ") || !strings.Contains(out, "kube-apiserver") {
 		t.Errorf("dashboard: got\n%s", out)
 	}
 }
