@@ -7,14 +7,16 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // scratch is the pod's own volume.
 const scratch = "/scratch"
 
 const (
-	blockBytes = 4 << 20
-	pageBytes  = 4096
+	blockBytes  = 4 << 20
+	memoryBytes = 64 << 20
 	// again is the pause before a hog that got no more tries once more.
 	again = 100 * time.Millisecond
 )
@@ -31,12 +33,12 @@ func full(err error) {
 // are killed.
 var hogs = map[string]func(){
 	"memory": func() {
-		for kept := [][]byte{}; ; {
-			block := make([]byte, blockBytes)
-			for i := 0; i < len(block); i += pageBytes {
-				block[i] = 1
+		// The kernel fills the pages, so that a little of a processor is enough.
+		for {
+			_, err := unix.Mmap(-1, 0, memoryBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+			if err != nil {
+				full(err)
 			}
-			kept = append(kept, block)
 		}
 	},
 	"processes": func() {
