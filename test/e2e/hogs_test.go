@@ -40,7 +40,7 @@ spec:
 `
 
 // hogTime is how long each of them keeps all that it got.
-const hogTime = 20 * time.Second
+const hogTime = 10 * time.Second
 
 // testHogs lets pods take all memory, processes, file descriptors, inodes and
 // disk. All the while the node's API answers, and no part of the system plane is

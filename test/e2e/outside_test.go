@@ -108,7 +108,7 @@ func (s *survivors) udpPorts(ctx context.Context) ([]uint16, error) {
 }
 
 // quiet is how long an idle node is watched; QUIET sets another time.
-const quiet = time.Minute
+const quiet = 30 * time.Second
 
 // testQuiet wants an idle node to turn to nobody.
 func testQuiet(t *testing.T, s *survivors) {
