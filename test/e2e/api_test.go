@@ -39,7 +39,7 @@ func testAPI(t *testing.T, s *suite) {
 func testKernel(t *testing.T, ctx context.Context, s *suite) {
 	var processes kernelv1.ListProcessesResponse
 	ask(t, ctx, s, &processes, "get", "processes")
-	for name, cgroup := range map[string]string{"init": "/init", "machined": "/system/machined", "etcd": "/system/etcd", "kubelet": "/workload/kubelet"} {
+	for name, cgroup := range map[string]string{"init": "/init", "machined": "/system/machined", "etcd": "/system/etcd", "kubelet": "/workload/plane/kubelet"} {
 		if !slices.ContainsFunc(processes.GetProcesses(), func(p *kernelv1.Process) bool {
 			return p.GetName() == name && strings.HasPrefix(p.GetCgroup(), cgroup) && p.GetResidentBytes() > 0
 		}) {
@@ -199,7 +199,8 @@ func testMaterials(t *testing.T, ctx context.Context, s *suite) {
 func testIdleConnections(t *testing.T, ctx context.Context, s *suite) {
 	_, node := webClient(t, s)
 	var dialer net.Dialer
-	for range 1000 {
+	// QEMU accepts two or three a second.
+	for range 100 {
 		conn, err := dialer.DialContext(ctx, "tcp", node)
 		if err != nil {
 			t.Fatal(err)
@@ -209,7 +210,7 @@ func testIdleConnections(t *testing.T, ctx context.Context, s *suite) {
 	start := time.Now()
 	var health machinev1.GetHealthResponse
 	ask(t, ctx, s, &health, "health")
-	t.Logf("health answered in %s beside a thousand idle connections", time.Since(start).Round(time.Millisecond))
+	t.Logf("health answered in %s beside a hundred idle connections", time.Since(start).Round(time.Millisecond))
 }
 
 // testServiceControl stops, starts and restarts services.
