@@ -241,10 +241,14 @@ func testServiceControl(t *testing.T, ctx context.Context, s *suite) {
 	running := func(name string, not uint32) {
 		t.Helper()
 		eventually(t, ctx, name+" runs", func(ctx context.Context) error {
-			if got := service(t, ctx, s, name); got.GetState() != servicev1.ServiceState_SERVICE_STATE_RUNNING || got.GetPid() == not {
-				return fmt.Errorf("got %v", got)
+			var list servicev1.ListServicesResponse
+			ask(t, ctx, s, &list, "service", "list")
+			for _, got := range list.GetServices() {
+				if got.GetName() == name && got.GetState() == servicev1.ServiceState_SERVICE_STATE_RUNNING && got.GetPid() != not {
+					return nil
+				}
 			}
-			return nil
+			return fmt.Errorf("got %v", list.GetServices())
 		})
 	}
 	running(name, 0)

@@ -38,7 +38,7 @@ func Node() Paths {
 const active = "/sys/kernel/security/lsm"
 
 // Enforce loads, attaches and pins all programs, those of the strict profile only
-// if strict is set; else it takes them off. What is pinned already is left as it
+// if strict is set; else it takes them off, which comes into force a little later. What is pinned already is left as it
 // is. After an error some may be in force; calling again goes on with the rest.
 func Enforce(p Paths, strict bool) error {
 	if err := checkActive(active); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -245,6 +246,14 @@ func strict(t *testing.T, p Paths) {
 	if err := Enforce(p, false); err != nil {
 		t.Fatal(err)
 	}
+	// The kernel frees a link some time after its last pin has gone.
+	deadline := time.Now().Add(30 * time.Second)
+	for time.Now().Before(deadline) {
+		if _, err := play(t, "/sys/fs/cgroup/workload/pod", "confined"); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	run(t, "/sys/fs/cgroup/workload/pod", "confined")
 }
 
@@ -280,8 +289,16 @@ func code(t *testing.T) {
 	}
 }
 
-// run plays the attempts in a child that is born in the cgroup.
+// run plays the attempts in a cgroup, and wants each to end as it should.
 func run(t *testing.T, cgroup, as string) {
+	t.Helper()
+	if out, err := play(t, cgroup, as); err != nil {
+		t.Errorf("%s, in %s: %v\n%s", as, cgroup, err, out)
+	}
+}
+
+// play plays the attempts in a child that is born in the cgroup.
+func play(t *testing.T, cgroup, as string) ([]byte, error) {
 	t.Helper()
 	fd, err := unix.Open(cgroup, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -291,9 +308,7 @@ func run(t *testing.T, cgroup, as string) {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestChildAttempts$", "-test.v")
 	cmd.Env = append(os.Environ(), "CYVIVE_TEST_CHILD="+as)
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%s, in %s: %v\n%s", as, cgroup, err, out)
-	}
+	return cmd.CombinedOutput()
 }
 
 // TestChildAttempts is the child of TestVMEnforce.
