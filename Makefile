@@ -82,7 +82,7 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 
 .PHONY: soak
 soak: setup image bin/qemu bin/nodectl ## run the long forms of tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h)
-	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) go test -count=1 -timeout 8h -v -run '^TestHostile$$' ./test/e2e
+	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) HOGS=1 go test -count=1 -timeout 8h -v -run '^TestHostile$$' ./test/e2e
 
 .PHONY: bench
 bench: image baseline bin/qemu ## measure a node beside Debian with kubeadm into out/bench.json (IDLE=15m)

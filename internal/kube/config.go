@@ -53,6 +53,9 @@ func kubeletConfig(spec Spec) object {
 		// What the node itself needs beside the plane: the system plane's
 		// containers, the agent and the page cache they work with.
 		"systemReserved": object{"cpu": "200m", "memory": "768Mi", "pid": "4000"},
+		// Of the plane's own limit, what kubelet and its containerd need: pods must
+		// meet theirs first, so that one of them is killed and nothing else starves.
+		"kubeReserved": object{"memory": "256Mi"},
 		// One pod's runaway forks are not all pods' (the default is no limit).
 		"podPidsLimit": 4096,
 		"evictionHard": object{
