@@ -68,19 +68,21 @@ func (a *app) dashboard(ctx context.Context) error {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	screen, ok := a.stdout.(*os.File)
+	terminal := ok && term.IsTerminal(int(screen.Fd())) && term.IsTerminal(int(os.Stdin.Fd()))
 	b := newBoard(t.nodes[0])
+	b.once = !terminal
 	var streams sync.WaitGroup
 	defer streams.Wait()
 	defer cancel()
 	b.follow(ctx, &streams, t, conn)
-	screen, ok := a.stdout.(*os.File)
-	if !ok || !term.IsTerminal(int(screen.Fd())) || !term.IsTerminal(int(os.Stdin.Fd())) {
+	if !terminal {
 		return a.onePicture(ctx, b)
 	}
 	return b.show(ctx, os.Stdin, screen, a.now)
 }
 
-// onePicture waits for the first of everything, and writes it.
+// onePicture waits until the board is whole, and writes it.
 func (a *app) onePicture(ctx context.Context, b *board) error {
 	timeout := time.NewTimer(a.timeout)
 	defer timeout.Stop()
@@ -106,6 +108,7 @@ func (a *app) onePicture(ctx context.Context, b *board) error {
 // board is what the dashboard knows. Streams fill it, each in its goroutine.
 type board struct {
 	node    string
+	once    bool          // events and logs end with what there is now
 	changed chan struct{} // of capacity one
 
 	mu       sync.Mutex
@@ -118,10 +121,11 @@ type board struct {
 	selected int
 	relog    context.CancelFunc
 	problems map[string]error // by stream
+	ended    map[string]bool  // streams that came to their end, with once
 }
 
 func newBoard(node string) *board {
-	return &board{node: node, changed: make(chan struct{}, 1), problems: map[string]error{}, relog: func() {}}
+	return &board{node: node, changed: make(chan struct{}, 1), problems: map[string]error{}, ended: map[string]bool{}, relog: func() {}}
 }
 
 // update changes the board and asks for a frame.
@@ -135,11 +139,13 @@ func (b *board) update(change func()) {
 	}
 }
 
-// whole tells whether everything has come once.
+// whole tells whether everything has come that one picture shows: one status of
+// each kind, all events, and the log that is selected, if it can be had.
 func (b *board) whole() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.info != nil && b.health != nil && b.services != nil && b.now != nil && b.events != nil
+	logs := len(b.services) == 0 || b.ended["logs"] || b.problems["logs"] != nil
+	return b.info != nil && b.health != nil && b.services != nil && b.now != nil && b.ended["events"] && logs
 }
 
 // problem is why not everything has come.
@@ -170,6 +176,10 @@ func (b *board) follow(ctx context.Context, all *sync.WaitGroup, t *target, conn
 				}
 				if errors.Is(err, errAnother) {
 					continue
+				}
+				if err == nil && b.once {
+					b.update(func() { b.ended[name] = true })
+					return
 				}
 				if err != nil {
 					err = t.explain(err, conn.lastCause())
@@ -216,7 +226,7 @@ func (b *board) follow(ctx context.Context, all *sync.WaitGroup, t *target, conn
 	})
 	keep("events", func(ctx context.Context) error {
 		b.update(func() { b.events = nil })
-		return receive(ctx, conn, streamEvents(tailFlags{follow: true, tail: keptLines}), func(m *eventv1.StreamEventsResponse) error {
+		return receive(ctx, conn, streamEvents(tailFlags{follow: !b.once, tail: keptLines}), func(m *eventv1.StreamEventsResponse) error {
 			b.update(func() { b.events, b.problems["events"] = keepNewest(b.events, eventLine(m)), nil })
 			return nil
 		})
@@ -249,7 +259,7 @@ func (b *board) followLog(ctx context.Context, conn *connection) error {
 	}
 	err := receive(ctx, conn, func(ctx context.Context, c *connection) (receiver[*servicev1.StreamLogsResponse], error) {
 		tail := uint32(keptLines)
-		return servicev1.NewServiceServiceClient(c).StreamLogs(ctx, &servicev1.StreamLogsRequest{Service: service, Follow: true, Tail: &tail})
+		return servicev1.NewServiceServiceClient(c).StreamLogs(ctx, &servicev1.StreamLogsRequest{Service: service, Follow: !b.once, Tail: &tail})
 	}, func(m *servicev1.StreamLogsResponse) error {
 		b.update(func() { b.logs, b.problems["logs"] = keepNewest(b.logs, m.GetLine()), nil })
 		return nil
