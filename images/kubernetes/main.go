@@ -1,7 +1,7 @@
 // Command kubernetes is kubelet, kube-apiserver, kube-controller-manager and
 // kube-scheduler in one program, chosen by the name it is called by. One
-// program shares the code that the four have in common: 127 MB where four
-// separate ones take 358 MB.
+// program shares the code that the four have in common: a third of what four
+// separate ones take.
 package main
 
 import (

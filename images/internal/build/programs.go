@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/mod/modfile"
+
 	"github.com/cyvive/cyvive/images/internal/programs"
 	"github.com/cyvive/cyvive/images/internal/step"
 )
@@ -153,17 +155,35 @@ func (b *builder) addComponent(p programs.Program, version string) {
 
 // moduleKey hashes what decides a program of the module in dir: the module's
 // requirements with their checksums, and the Go files of the program's package
-// where that is a directory of the module.
+// where that is a directory of the module, and of directories that stand in for
+// other modules.
 func moduleKey(dir, pkg string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil {
+		return "", fmt.Errorf("hash module %s: %w", dir, err)
+	}
+	mod, err := modfile.Parse("go.mod", data, nil)
+	if err != nil {
+		return "", fmt.Errorf("hash module %s: %w", dir, err)
+	}
 	files := []string{"go.mod", "go.sum"}
+	var sources []string // directories
 	if strings.HasPrefix(pkg, ".") {
-		sources, err := filepath.Glob(filepath.Join(dir, pkg, "*.go"))
+		sources = append(sources, pkg)
+	}
+	for _, r := range mod.Replace {
+		if r.New.Version == "" {
+			sources = append(sources, r.New.Path)
+		}
+	}
+	for _, s := range sources {
+		names, err := filepath.Glob(filepath.Join(dir, s, "*.go"))
 		if err != nil {
 			return "", fmt.Errorf("hash module %s: %w", dir, err)
 		}
-		for _, s := range sources { // sorted by Glob
-			if !strings.HasSuffix(s, "_test.go") {
-				files = append(files, filepath.Join(pkg, filepath.Base(s)))
+		for _, name := range names { // sorted by Glob
+			if !strings.HasSuffix(name, "_test.go") {
+				files = append(files, filepath.Join(s, filepath.Base(name)))
 			}
 		}
 	}

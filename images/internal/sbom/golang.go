@@ -27,6 +27,9 @@ func modulesOf(info *debug.BuildInfo) []Component {
 		if m.Replace != nil {
 			m = m.Replace
 		}
+		if strings.HasPrefix(m.Path, ".") {
+			continue // a directory of this repository
+		}
 		out = append(out, goModule(m.Path, m.Version, m.Sum))
 	}
 	if info.Main.Version != "" && !isOwn(&info.Main) {
