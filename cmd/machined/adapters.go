@@ -93,9 +93,9 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Source:  nocloud.Source{},
 		Network: network.New(host, leases, services),
 		Storage: storage.New(disk, mount.Mounts{}),
-		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout()}),
+		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
-			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(),
+			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
 		}),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Timeline: fileTimeline{}, Init: init,

@@ -30,7 +30,7 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		ops = append(ops, WriteSecrets)
 	}
 	c := obs.Container
-	if c == nil || c.Hash != member(spec, r.layout).Hash() || c.NeedsStart(obs.Now) {
+	if !obs.Held && (c == nil || c.Hash != member(spec, r.layout).Hash() || c.NeedsStart(obs.Now)) {
 		ops = append(ops, RunMember)
 	}
 	return ops

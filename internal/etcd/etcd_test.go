@@ -30,6 +30,7 @@ type world struct {
 	t          *testing.T
 	now        time.Time
 	containers *containertest.Fake
+	held       []string
 	member     etcdtest.Member
 	dir        string
 	spec       etcd.Spec
@@ -46,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	w.containers = containertest.NewFake("system", clock)
 	w.spec = etcd.Spec{Name: "node1", Address: netip.MustParseAddr("10.5.0.2"), CA: ca}
 	w.Reconciler = etcd.New(etcd.Config{
-		Containers: w.containers, Now: clock,
+		Containers: w.containers, Now: clock, Held: func() []string { return w.held },
 		Layout: etcd.Layout{Rootfs: "/rootfs", Secrets: filepath.Join(w.dir, "secrets"), Data: filepath.Join(w.dir, "data")},
 		Health: w.member.Health,
 	})
@@ -108,6 +109,9 @@ func TestLifeOfAMember(t *testing.T) {
 	}
 	w.expect("in back-off")
 	w.now = w.now.Add(time.Second)
+	w.held = []string{"etcd"}
+	w.expect("held")
+	w.held = nil
 	w.expect("after the back-off", "run container etcd")
 	if s := w.status(); !s.Ready || s.Restarts != 1 {
 		t.Errorf("started again: got %+v", s)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
@@ -23,6 +24,8 @@ type Observed struct {
 	SecretsCurrent bool
 	// Container is the member's; nil if there is none.
 	Container *container.Info
+	// Held says that the member is not to be started now.
+	Held bool
 	// Unavailable is set when the container runtime does not answer.
 	Unavailable bool
 	// Problem is why the member is not healthy, in words; empty when it is.
@@ -34,6 +37,8 @@ type Config struct {
 	// Containers is the runtime of the system plane.
 	Containers container.Runtime
 	Layout     Layout
+	// Held names the containers that are not to be started now; nil: none.
+	Held func() []string
 	// Health asks the member; nil is over HTTPS.
 	Health func(ctx context.Context, ca *pki.Authority) error
 	// Now is the clock; nil is time.Now.
@@ -44,15 +49,19 @@ type Config struct {
 type Reconciler struct {
 	containers container.Runtime
 	layout     Layout
+	held       func() []string
 	health     func(ctx context.Context, ca *pki.Authority) error
 	now        func() time.Time
 }
 
 // New returns the domain.
 func New(c Config) *Reconciler {
-	r := &Reconciler{containers: c.Containers, layout: c.Layout, health: c.Health, now: c.Now}
+	r := &Reconciler{containers: c.Containers, layout: c.Layout, held: c.Held, health: c.Health, now: c.Now}
 	if r.now == nil {
 		r.now = time.Now
+	}
+	if r.held == nil {
+		r.held = func() []string { return nil }
 	}
 	if r.health == nil {
 		r.health = (&prober{now: r.now}).health
@@ -62,7 +71,7 @@ func New(c Config) *Reconciler {
 
 // Observe looks at the files, the container and, if it runs, the member.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Now: r.now()}
+	obs := Observed{Now: r.now(), Held: slices.Contains(r.held(), name)}
 	stamp, err := store.Read(r.layout.Secrets)
 	if err != nil {
 		return Observed{}, fmt.Errorf("observe secrets of etcd: %w", err)

@@ -122,6 +122,9 @@ func (r *Reconciler) all(spec Spec) []container.Spec {
 
 // needsRun reports whether Ensure has something to do now.
 func needsRun(c container.Spec, obs Observed) bool {
+	if slices.Contains(obs.Held, c.Name) {
+		return false
+	}
 	info, exists := obs.Containers[c.Name]
 	return !exists || info.Hash != c.Hash() || info.NeedsStart(obs.Now)
 }

@@ -27,6 +27,7 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // world is a kube domain on fakes.
 type world struct {
+	held []string
 	*kube.Reconciler
 	t               *testing.T
 	now             time.Time
@@ -66,7 +67,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) agent() *kube.Reconciler {
 	return kube.New(kube.Config{
 		System: w.system, Kubelet: w.kubelet, Images: w.images, API: w.api, Layout: w.layout,
-		Now: func() time.Time { return w.now },
+		Now: func() time.Time { return w.now }, Held: func() []string { return w.held },
 	})
 }
 
@@ -240,6 +241,9 @@ func testExitsAreMended(t *testing.T) {
 	w.waits("container kube-scheduler to be started again: it exited with 1, next start in 1s")
 	w.expect("in back-off")
 	w.now = w.now.Add(2 * time.Second)
+	w.held = []string{"kube-scheduler"}
+	w.expect("held")
+	w.held = nil
 	w.expect("after it", "run container kube-scheduler")
 	w.waits("")
 

@@ -26,6 +26,8 @@ type Observed struct {
 	Unavailable bool
 	// Containers are those of namespaces system and kubelet, by name.
 	Containers map[string]container.Info
+	// Held names the containers that are not to be started now.
+	Held []string
 	// PlaneUp says that the workload plane's container runtime answers.
 	PlaneUp bool
 	// ImagesMissing are the archives of the default bundle that were not
@@ -61,7 +63,7 @@ type API struct {
 
 // Observe looks at files, containers and, if it runs, the API server.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Now: r.now(), DNSApplied: r.dnsApplied, SecretsCurrent: map[string]bool{}, Containers: map[string]container.Info{}}
+	obs := Observed{Now: r.now(), Held: r.held(), DNSApplied: r.dnsApplied, SecretsCurrent: map[string]bool{}, Containers: map[string]container.Info{}}
 	wanted := inputs(spec)
 	for _, name := range secretSets() {
 		stamp, err := store.Read(filepath.Join(r.layout.Secrets, name))

@@ -33,6 +33,8 @@ type Config struct {
 	System, Kubelet container.Runtime
 	Images          Images
 	Layout          Layout
+	// Held names the containers that are not to be started now; nil: none.
+	Held func() []string
 	// API is nil for the real one, over HTTPS on loopback.
 	API APIServer
 	// Now is the clock; nil is time.Now.
@@ -44,6 +46,7 @@ type Reconciler struct {
 	system, kubelet container.Runtime
 	images          Images
 	layout          Layout
+	held            func() []string
 	api             APIServer
 	now             func() time.Time
 	importer        importer
@@ -53,9 +56,12 @@ type Reconciler struct {
 
 // New returns the domain.
 func New(c Config) *Reconciler {
-	r := &Reconciler{system: c.System, kubelet: c.Kubelet, images: c.Images, layout: c.Layout, api: c.API, now: c.Now}
+	r := &Reconciler{system: c.System, kubelet: c.Kubelet, images: c.Images, layout: c.Layout, held: c.Held, api: c.API, now: c.Now}
 	if r.now == nil {
 		r.now = time.Now
+	}
+	if r.held == nil {
+		r.held = func() []string { return nil }
 	}
 	r.importer.images = c.Images
 	if r.api == nil {

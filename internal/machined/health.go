@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/plan"
-	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
 )
@@ -22,10 +21,6 @@ func health(s snapshot) []server.Check {
 	if s.input.Config != nil && s.input.Config.Cluster == nil {
 		return checks
 	}
-	// What is held back from starting is missing still after its start: that is no problem of the loop, and withHeld names it.
-	if len(s.held) > 0 {
-		s.etcd.Problem, s.kube.Problem = converging(s.etcd.Problem), converging(s.kube.Problem)
-	}
 	return append(checks,
 		domainCheck("etcd", s.etcd, s.etcd.Status.Ready, waitingFor(s.etcd.Status.Reason)),
 		domainCheck("kube-apiserver", s.kube, s.kube.Status.APIServerReady, waitingFor(s.kube.Status.Reason)),
@@ -40,14 +35,6 @@ func servicesCheck(s snapshot) server.Check {
 		return check("services", false, "waiting for the API server to tell of services")
 	}
 	return domainCheck("services", s.network, s.network.Status.ServicesAttached, "waiting for the programs that translate services to be attached")
-}
-
-// converging leaves out that a loop does not converge.
-func converging(problem string) string {
-	if problem == reconcile.ErrNotConverging.Error() {
-		return ""
-	}
-	return problem
 }
 
 func check(name string, healthy bool, reason string) server.Check {

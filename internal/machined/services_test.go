@@ -18,7 +18,6 @@ import (
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
-	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -164,13 +163,13 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestHeldIsNoProblemOfTheLoop: what was stopped makes its own check ill, and no
+// TestHeldIsOneCheck: what was stopped makes its own check ill, and no
 // other.
-func TestHeldIsNoProblemOfTheLoop(t *testing.T) {
+func TestHeldIsOneCheck(t *testing.T) {
 	s := snapshot{
 		held: []string{"kube-scheduler"},
 		etcd: state.Report[etcd.Status]{Generation: 1, Status: etcd.Status{Ready: true}},
-		kube: state.Report[kube.Status]{Generation: 1, Status: kube.Status{Ready: true, APIServerReady: true}, Problem: reconcile.ErrNotConverging.Error()},
+		kube: state.Report[kube.Status]{Generation: 1, Status: kube.Status{Ready: true, APIServerReady: true}},
 	}
 	for _, c := range withHeld(health(s), s.held) {
 		switch c.Name {
@@ -182,12 +181,6 @@ func TestHeldIsNoProblemOfTheLoop(t *testing.T) {
 			if c.Healthy || !strings.Contains(c.Reason, "nodectl service start kube-scheduler") {
 				t.Errorf("node: got %+v", c)
 			}
-		}
-	}
-	s.kube.Problem = "no certificate"
-	for _, c := range health(s) {
-		if c.Name == "kube-apiserver" && (c.Healthy || c.Reason != "no certificate") {
-			t.Errorf("another problem: got %+v", c)
 		}
 	}
 }

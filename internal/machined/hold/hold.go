@@ -94,8 +94,8 @@ func (h *Hold) save(names []string) error {
 	return nil
 }
 
-// Runtime returns r without the starts of what is held: Ensure does nothing for
-// it, as it does nothing for a container in back-off.
+// Runtime returns r without the starts of what is held. The loops know what is
+// held and do not ask; this is for a start that was decided just before.
 func (h *Hold) Runtime(r container.Runtime) container.Runtime { return runtime{r, h} }
 
 type runtime struct {
