@@ -8,8 +8,13 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
 
-// serviceEventsInterval is the time between two looks at services for events.
-const serviceEventsInterval = 10 * time.Second
+// serviceEventsInterval is the longest time between two looks at services for
+// events. A change of a container, or of a containerd, is seen at once; the kubelet
+// has nothing that tells of it.
+const serviceEventsInterval = 30 * time.Second
+
+// serviceEventsPause is the shortest: changes come in swarms.
+const serviceEventsPause = time.Second
 
 // tellServices makes events of what services do.
 func (a *Agent) tellServices(ctx context.Context) error {
@@ -20,8 +25,14 @@ func (a *Agent) tellServices(ctx context.Context) error {
 		if err == nil {
 			known = a.tellChanges(known, services)
 		}
-		if !sleep(ctx, serviceEventsInterval) {
+		if !sleep(ctx, serviceEventsPause) {
 			return ctx.Err()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.containersChanged:
+		case <-time.After(serviceEventsInterval):
 		}
 	}
 }

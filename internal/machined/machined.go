@@ -107,15 +107,17 @@ type Boot struct {
 
 // Agent is the machine agent. Its exported methods may be called concurrently.
 type Agent struct {
-	cfg      Config
-	log      *slog.Logger
-	now      func() time.Time
-	store    *state.Store[snapshot]
-	wakers   map[string]reconcile.Waker
-	identity atomic.Pointer[server.Identity]
-	history  history
-	events   *eventlog.Log
-	ending   ending
+	cfg    Config
+	log    *slog.Logger
+	now    func() time.Time
+	store  *state.Store[snapshot]
+	wakers map[string]reconcile.Waker
+	// containersChanged asks for events of services.
+	containersChanged reconcile.Waker
+	identity          atomic.Pointer[server.Identity]
+	history           history
+	events            *eventlog.Log
+	ending            ending
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
 	loopsCtx  context.Context
@@ -136,6 +138,7 @@ func New(cfg Config) (*Agent, error) {
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
 			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(),
 		},
+		containersChanged: reconcile.NewWaker(),
 	}
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
@@ -181,7 +184,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	return nil
 }
 
-// containerWatchers wake the loops that have to do with containers.
+// containerWatchers wake the loops that have to do with containers, and whoever
+// tells of them.
 func (a *Agent) containerWatchers() []task {
 	var tasks []task
 	for _, w := range []struct {
@@ -195,6 +199,7 @@ func (a *Agent) containerWatchers() []task {
 	} {
 		tasks = append(tasks, task{"watcher of " + w.name, func(ctx context.Context) error {
 			return w.runtime.Watch(ctx, func() {
+				a.containersChanged.Wake()
 				for _, loop := range w.loops {
 					a.wakers[loop].Wake()
 				}
