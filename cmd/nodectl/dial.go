@@ -40,7 +40,7 @@ func (a *app) target() (*target, error) {
 		return nil, err
 	}
 	t := &target{context: name, nodes: c.Nodes}
-	if t.tls, err = clientTLS(c); err != nil {
+	if t.tls, err = c.ClientTLS(); err != nil {
 		return nil, fmt.Errorf("read context %q: %w", name, err)
 	}
 	return t.override(a.nodes)
@@ -76,24 +76,6 @@ func (a *app) insecureTarget() (*target, error) {
 		t.nodes = c.Nodes
 	}
 	return t.override(a.nodes)
-}
-
-func clientTLS(c *contexts.Context) (*tls.Config, error) {
-	pool, err := c.Authority()
-	if err != nil {
-		return nil, err
-	}
-	pair, err := c.Pair()
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		RootCAs:    pool,
-		// Sent whatever authorities the node lists, so that a wrong one is
-		// refused with the node's reason.
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
-	}, nil
 }
 
 // connection is a client connection that remembers why it could not be made:

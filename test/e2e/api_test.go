@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,15 +122,11 @@ func webClient(t *testing.T, s *suite) (*http.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool, err := c.Authority()
+	config, err := c.ClientTLS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := c.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}, ForceAttemptHTTP2: true}
+	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}, c.Nodes[0]
 }

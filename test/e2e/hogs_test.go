@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,17 +107,11 @@ func (s *survivors) dial(t *testing.T) *grpc.ClientConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.X509KeyPair([]byte(c.Certificate), []byte(c.Key))
+	config, err := c.ClientTLS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(c.CA)) {
-		t.Fatal("the context has no authority's certificate")
-	}
-	conn, err := grpc.NewClient(c.Nodes[0], grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
-		Certificates: []tls.Certificate{pair}, RootCAs: roots, MinVersion: tls.VersionTLS13,
-	})))
+	conn, err := grpc.NewClient(c.Nodes[0], grpc.WithTransportCredentials(credentials.NewTLS(config)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,6 +132,25 @@ func (c *Context) Pair() (tls.Certificate, error) {
 	return pair, nil
 }
 
+// ClientTLS is what connects to a node as the client.
+func (c *Context) ClientTLS() (*tls.Config, error) {
+	pool, err := c.Authority()
+	if err != nil {
+		return nil, err
+	}
+	pair, err := c.Pair()
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		RootCAs:    pool,
+		// Sent whatever authorities the node lists, so that a wrong one is
+		// refused with the node's reason.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
+	}, nil
+}
+
 // Address completes a node's address with the port.
 func Address(node string) (string, error) {
 	host, port := node, DefaultPort

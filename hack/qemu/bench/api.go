@@ -85,11 +85,7 @@ func newNodeAPI(contextFile string) (*nodeAPI, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := c.Authority()
-	if err != nil {
-		return nil, err
-	}
-	pair, err := c.Pair()
+	config, err := c.ClientTLS()
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +93,7 @@ func newNodeAPI(contextFile string) (*nodeAPI, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &nodeAPI{address, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, Certificates: []tls.Certificate{pair}}}, nil
+	return &nodeAPI{address, config}, nil
 }
 
 func (n *nodeAPI) dial() (*grpc.ClientConn, error) {

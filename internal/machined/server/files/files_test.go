@@ -109,14 +109,20 @@ func TestSecretsAreRefused(t *testing.T) {
 	}
 }
 
+// withoutShm ends a test that needs a second file system.
+func withoutShm(t *testing.T, err error) {
+	t.Helper()
+	if os.Getenv("REQUIRE_ROOT") == "1" {
+		t.Fatal("a file system at /dev/shm was promised (REQUIRE_ROOT=1): ", err)
+	}
+	t.Skip("needs a file system at /dev/shm: ", err)
+}
+
 // TestOtherFileSystem: a whole file system is refused, by whatever path.
 func TestOtherFileSystem(t *testing.T) {
-	if _, err := os.Stat("/dev/shm"); err != nil {
-		t.Skip("needs a second file system at /dev/shm")
-	}
 	secret, err := os.MkdirTemp("/dev/shm", "files-test-")
 	if err != nil {
-		t.Skip("needs to write to /dev/shm:", err)
+		withoutShm(t, err)
 	}
 	defer os.RemoveAll(secret)
 	var there, here syscall.Stat_t
@@ -124,7 +130,7 @@ func TestOtherFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if there.Dev == here.Dev {
-		t.Skip("/dev/shm is no file system of its own")
+		withoutShm(t, errors.New("it is no file system of its own"))
 	}
 	r := Reader{Root: "/", Secret: []string{secret}}
 	if err := r.checkDevice("/mnt/x", there.Dev); !errors.Is(err, server.ErrDenied) {
