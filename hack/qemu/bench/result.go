@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"runtime"
 	"strings"
@@ -53,6 +54,9 @@ type Figures struct {
 	ResidentBytes map[string]int64 `json:"residentBytes"`
 	// InitBytes is that of PID 1 alone.
 	InitBytes int64 `json:"initBytes"`
+	// InitGrowth and MachinedGrowth are the memory of PID 1 and of machined at the end of the idle time, divided by that at its beginning.
+	InitGrowth     float64 `json:"initGrowth"`
+	MachinedGrowth float64 `json:"machinedGrowth,omitempty"`
 	// KubernetesAPI is a read of a namespace, by one caller.
 	KubernetesAPI Latency `json:"kubernetesAPI"`
 	// NodeAPI is the node's own.
@@ -89,6 +93,8 @@ func rows() []row {
 		{"disk used", "MB", func(f *Figures) float64 { return float64(f.DiskUsedBytes) / mb }, 0.3, false},
 		{"PID 1", "MB", func(f *Figures) float64 { return float64(f.InitBytes) / mb }, 12, true},
 		{"machined", "MB", func(f *Figures) float64 { return float64(f.ResidentBytes[machined]) / mb }, 45, true},
+		{"PID 1, end of idle time to its beginning", "", func(f *Figures) float64 { return f.InitGrowth }, 0, false},
+		{"machined, end of idle time to its beginning", "", func(f *Figures) float64 { return f.MachinedGrowth }, 0, false},
 		{"Kubernetes API, p50", "ms", func(f *Figures) float64 { return f.KubernetesAPI.P50Millis }, 0, false},
 		{"Kubernetes API, p99", "ms", func(f *Figures) float64 { return f.KubernetesAPI.P99Millis }, 0, false},
 		{"node API, p50", "ms", nodeFigure(func(n *NodeAPI) float64 { return n.Unary.P50Millis }), 0, false},
@@ -160,6 +166,9 @@ func cell(row row, f *Figures) string {
 	v := row.value(f)
 	if v == 0 {
 		return "-"
+	}
+	if row.unit == "" && v != math.Trunc(v) {
+		return fmt.Sprintf("%.2f", v)
 	}
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0")
 }

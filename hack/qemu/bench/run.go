@@ -162,6 +162,10 @@ func (o Options) running(ctx context.Context, m machine, v *vm.VM, f *Figures, l
 		return context.Cause(ctx)
 	case <-time.After(o.Settle):
 	}
+	before, err := resident(ctx, p)
+	if err != nil {
+		return err
+	}
 	if f.Idle, err = measureIdle(ctx, v, p, o.Idle); err != nil {
 		return fmt.Errorf("measure idle time: %w", err)
 	}
@@ -169,6 +173,10 @@ func (o Options) running(ctx context.Context, m machine, v *vm.VM, f *Figures, l
 		return err
 	}
 	f.InitBytes = f.ResidentBytes[initKey]
+	f.InitGrowth = float64(f.InitBytes) / float64(before[initKey])
+	if before[machined] > 0 {
+		f.MachinedGrowth = float64(f.ResidentBytes[machined]) / float64(before[machined])
+	}
 	delete(f.ResidentBytes, initKey)
 	o.say("%s: load", name)
 	k, err := newKube(port, name, authority, o.Pod)

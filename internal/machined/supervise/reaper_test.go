@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// TestRootReaper starts many children that exit at once, with thousands of
+// TestRootReaper starts many children that exit at once, with ten thousand
 // orphans coming in at the same time: every child's own status must arrive,
 // and nothing may be left unreaped.
 func TestRootReaper(t *testing.T) {
 	if !asPID1(t) {
 		return
 	}
-	const makers, orphansEach, children = 8, 250, 200
+	const makers, orphansEach, children = 8, 1250, 200
 	r := NewReaper()
 	go r.Run(t.Context())
 	var wg sync.WaitGroup
