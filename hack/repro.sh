@@ -48,7 +48,7 @@ else
 fi
 
 status=0
-for file in vmlinuz initramfs.zst root.erofs root.verity roothash cmdline cyvive.efi disk.raw release.json sbom.spdx.json; do
+for file in vmlinuz initramfs.zst root.erofs root.erofs.zst root.verity roothash cmdline cyvive.efi disk.raw release.json sbom.spdx.json; do
   if cmp "$first/$file" "$work/out/$arch/$file"; then
     echo "same: $file"
   else

@@ -65,7 +65,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 func (o Options) node(ctx context.Context) (*Figures, error) {
 	f := &Figures{}
-	for _, name := range []string{"cyvive.efi", "root.erofs", "root.verity"} {
+	for _, name := range []string{"cyvive.efi", "root.erofs.zst", "root.verity"} {
 		info, err := os.Stat(filepath.Join(o.Cluster.ImageDir, name))
 		if err != nil {
 			return nil, err

@@ -112,6 +112,7 @@ func (b *builder) steps() []namedStep {
 		{"bundle", b.bundle},
 		{"sbom", b.sbom},
 		{"root", b.root},
+		{"transport", b.transport},
 		{"verity", b.verity},
 		{"uki", b.uki},
 		{"disk", b.disk},

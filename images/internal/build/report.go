@@ -18,7 +18,7 @@ const largest = 12
 // report prints what takes how much of the image, and what a node downloads.
 func (b *builder) report(context.Context) error {
 	var download int64
-	for _, name := range []string{"cyvive.efi", "root.erofs", "root.verity"} {
+	for _, name := range []string{"cyvive.efi", "root.erofs.zst", "root.verity"} {
 		i, err := os.Stat(b.out(name))
 		if err != nil {
 			return fmt.Errorf("report sizes: %w", err)
