@@ -100,8 +100,8 @@ func (n *nodeAPI) dial() (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+n.address, grpc.WithTransportCredentials(credentials.NewTLS(n.tls)))
 }
 
-func version(ctx context.Context, conn *grpc.ClientConn) error {
-	_, err := machinev1.NewMachineServiceClient(conn).GetVersion(ctx, &machinev1.GetVersionRequest{})
+func version(ctx context.Context, conn *grpc.ClientConn, options ...grpc.CallOption) error {
+	_, err := machinev1.NewMachineServiceClient(conn).GetVersion(ctx, &machinev1.GetVersionRequest{}, options...)
 	return err
 }
 
@@ -194,7 +194,8 @@ func (n *nodeAPI) crowd(ctx context.Context, p *probe.Client, r *NodeAPI) error 
 			conn, err := n.dial()
 			if err == nil {
 				conns[i] = conn
-				err = version(ctx, conn)
+				// A handshake that the node had no time for is tried again, as clients do.
+				err = version(ctx, conn, grpc.WaitForReady(true))
 			}
 			refused[i] = err != nil
 		})
