@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
@@ -39,6 +40,8 @@ type Layout struct {
 	Secrets string
 	// Data is the member's data directory.
 	Data string
+	// Processors of the node.
+	Processors int
 }
 
 // NodeLayout is the layout of a node.
@@ -47,6 +50,8 @@ func NodeLayout() Layout {
 		Rootfs:  "/usr/lib/cyvive/rootfs/etcd",
 		Secrets: "/run/cyvive/secrets/etcd",
 		Data:    "/var/etcd",
+
+		Processors: runtime.NumCPU(),
 	}
 }
 
@@ -56,7 +61,7 @@ func member(spec Spec, l Layout) container.Spec {
 		Name:   name,
 		Rootfs: l.Rootfs,
 		Args:   append([]string{"/usr/bin/etcd"}, Args(spec, "/secrets", "/var/lib/etcd")...),
-		Env:    []string{"PATH=/usr/bin"},
+		Env:    append([]string{"PATH=/usr/bin"}, container.GoEnv(l.Processors)...),
 		UID:    UID,
 		GID:    UID,
 		Mounts: []container.Mount{

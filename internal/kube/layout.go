@@ -1,6 +1,10 @@
 package kube
 
-import "github.com/cyvive/cyvive/internal/container"
+import (
+	"runtime"
+
+	"github.com/cyvive/cyvive/internal/container"
+)
 
 // Layout is where the domain finds and puts things on the node.
 type Layout struct {
@@ -17,6 +21,8 @@ type Layout struct {
 	Images string
 	// ResolvConf and MachineID are the node's; the plane gets copies.
 	ResolvConf, MachineID string
+	// Processors of the node.
+	Processors int
 }
 
 // NodeLayout is the layout of a node.
@@ -31,6 +37,7 @@ func NodeLayout() Layout {
 		Images:     "/usr/lib/cyvive/images",
 		ResolvConf: "/run/cyvive/resolv.conf",
 		MachineID:  "/run/cyvive/machine-id",
+		Processors: runtime.NumCPU(),
 	}
 }
 
@@ -58,7 +65,7 @@ func controlPlane(spec Spec, l Layout) []container.Spec {
 			Name:   name,
 			Rootfs: l.Rootfs,
 			Args:   append([]string{"/usr/bin/" + name}, args...),
-			Env:    []string{"PATH=/usr/bin"},
+			Env:    append([]string{"PATH=/usr/bin"}, container.GoEnv(l.Processors)...),
 			UID:    uid,
 			GID:    uid,
 			Mounts: []container.Mount{

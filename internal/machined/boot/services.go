@@ -2,9 +2,12 @@ package boot
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmsg"
 	"github.com/cyvive/cyvive/internal/machined/supervise"
 )
@@ -38,7 +41,7 @@ func services(k *kmsg.Writer) []supervise.Service {
 			Name: "containerd",
 			Command: supervise.Command{
 				Path: "/usr/bin/containerd", Args: []string{"containerd", "--config", "/etc/containerd/system.toml"},
-				Env: serviceEnv, Cgroup: cgroupRoot + "/system/containerd", OOMScoreAdj: containerdOOMScore,
+				Env: slices.Concat(serviceEnv, container.GoEnv(runtime.NumCPU())), Cgroup: cgroupRoot + "/system/containerd", OOMScoreAdj: containerdOOMScore,
 			},
 			Policy: supervise.Policy{
 				FirstDelay: 250 * time.Millisecond, MaxDelay: 10 * time.Second,

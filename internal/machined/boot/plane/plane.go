@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/machined/boot"
 	"github.com/cyvive/cyvive/internal/machined/supervise"
 )
@@ -135,7 +137,7 @@ func readArgs(path string) ([]string, error) {
 	return args, nil
 }
 
-var env = []string{"PATH=/usr/bin", "HOME=/root", "TMPDIR=/tmp"}
+var env = append([]string{"PATH=/usr/bin", "HOME=/root", "TMPDIR=/tmp"}, container.GoEnv(runtime.NumCPU())...)
 
 // services is the whole table. OOM scores are relative to pods: guaranteed
 // ones have -997, all others more.
