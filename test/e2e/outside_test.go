@@ -108,17 +108,21 @@ func (s *survivors) udpPorts(ctx context.Context) ([]uint16, error) {
 }
 
 // quiet is how long an idle node is watched; QUIET sets another time.
-const quiet = 30 * time.Second
+func quiet(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("QUIET")
+	if text == "" {
+		return 30 * time.Second
+	}
+	during, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("QUIET is %q, expected a duration such as 1h", text)
+	}
+	return during
+}
 
 // testQuiet wants an idle node to turn to nobody.
-func testQuiet(t *testing.T, s *survivors) {
-	during := quiet
-	if text := os.Getenv("QUIET"); text != "" {
-		var err error
-		if during, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("QUIET is %q, expected a duration such as 1h", text)
-		}
-	}
+func testQuiet(t *testing.T, s *survivors, during time.Duration) {
 	ctx := testContext(t, during+time.Minute)
 	mac, seen, frames := nodeMAC(t), map[string]int{}, 0
 	stop := s.wire.Listen(func(frame []byte) {

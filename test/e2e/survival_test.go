@@ -60,11 +60,11 @@ type survivors struct {
 	wire  *wire.Wire
 }
 
-// TestHostile is hard on one node. It is scanned and watched; a pod with all rights attacks it; then each part
-// is killed in turn, then all at once. Each comes back by itself, and nothing else
-// is touched: not the pod's container, not the other parts, and nothing is left
-// behind. With HOGS=1, pods take all that they can get at last. ROUNDS repeats the
-// killing.
+// TestHostile is hard on one node. It is scanned and watched; a pod with all rights
+// attacks it; then each part is killed in turn, then all at once. Each comes back
+// by itself, and nothing else is touched: not the pod's container, not the other
+// parts, and nothing is left behind. At last pods take all memory and processes
+// that they can get, and with HOGS=1 all else as well. ROUNDS repeats the killing.
 func TestHostile(t *testing.T) {
 	e := requireImage(t)
 	rounds := 1
@@ -74,7 +74,8 @@ func TestHostile(t *testing.T) {
 			t.Fatalf("ROUNDS is %q, expected a whole number above 0", text)
 		}
 	}
-	ctx := testContext(t, 20*time.Minute+time.Duration(rounds)*15*time.Minute)
+	watched := quiet(t)
+	ctx := testContext(t, 30*time.Minute+time.Duration(rounds)*15*time.Minute+watched)
 	s := probed(t, ctx, e)
 	defer s.wire.Close()
 	var err error
@@ -83,7 +84,7 @@ func TestHostile(t *testing.T) {
 	}
 	defer s.probe.Close()
 	t.Run("ports", func(t *testing.T) { testPorts(t, s) })
-	t.Run("quiet", func(t *testing.T) { testQuiet(t, s) })
+	t.Run("quiet", func(t *testing.T) { testQuiet(t, s, watched) })
 	t.Run("attacks", func(t *testing.T) { testAttacks(t, s) })
 	s.awaitDNS(t, ctx)
 	before, err := s.traces(ctx)
@@ -103,9 +104,11 @@ func TestHostile(t *testing.T) {
 	s.checkTraces(t, ctx, before)
 	t.Run("plane", func(t *testing.T) { s.killPlane(t, before) })
 	t.Run("services", s.withoutAgent)
+	kinds := []string{"memory", "processes"}
 	if os.Getenv("HOGS") == "1" {
-		t.Run("hogs", func(t *testing.T) { testHogs(t, s) })
+		kinds = append(kinds, "descriptors", "inodes", "disk")
 	}
+	t.Run("hogs", func(t *testing.T) { testHogs(t, s, kinds) })
 }
 
 // probed makes a cluster whose node has a probe and an open wire, and brings it up with its pod.
