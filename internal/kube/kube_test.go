@@ -27,9 +27,9 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // world is a kube domain on fakes.
 type world struct {
-	held []string
 	*kube.Reconciler
 	t               *testing.T
+	held            []string
 	now             time.Time
 	system, kubelet *containertest.Fake
 	api             *kubetest.APIServer
