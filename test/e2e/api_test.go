@@ -19,7 +19,6 @@ import (
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
-	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
 )
 
 // testAPI asks the node for all that needs a real kernel under it.
@@ -114,21 +113,10 @@ func testEvents(t *testing.T, ctx context.Context, s *suite) {
 // webClient is a client of HTTP with the administrator's certificate.
 func webClient(t *testing.T, s *suite) (*http.Client, string) {
 	t.Helper()
-	file, err := contexts.Load(s.Tools().Contexts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, c, err := file.Select("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := c.ClientTLS()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config, node := clientOf(t, s.Tools().Contexts)
 	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second}, c.Nodes[0]
+	return &http.Client{Transport: transport, Timeout: 30 * time.Second}, node
 }
 
 func testMetrics(t *testing.T, _ context.Context, s *suite) {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -99,11 +100,24 @@ var systemParts = []string{"machined", "system containerd", "etcd", "kube-apiser
 // dial connects to the node's API with the cluster's own certificate.
 func (s *survivors) dial(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	file, err := contexts.Load(s.ContextPath())
+	config, node := clientOf(t, s.ContextPath())
+	conn, err := grpc.NewClient(node, grpc.WithTransportCredentials(credentials.NewTLS(config)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, c, err := file.Select("")
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// clientOf is what connects as the current context of a file says, and the address
+// of its first node.
+func clientOf(t *testing.T, file string) (*tls.Config, string) {
+	t.Helper()
+	f, err := contexts.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, c, err := f.Select("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,12 +125,7 @@ func (s *survivors) dial(t *testing.T) *grpc.ClientConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient(c.Nodes[0], grpc.WithTransportCredentials(credentials.NewTLS(config)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
+	return config, c.Nodes[0]
 }
 
 // latencies are how long calls took, shortest first.
