@@ -63,53 +63,56 @@ type Figures struct {
 	NodeAPI *NodeAPI `json:"nodeAPI,omitempty"`
 }
 
-// row is one line of the table.
+// row is one line of the table. Its value is not a number where the figure was
+// not measured.
 type row struct {
 	name, unit string
 	value      func(*Figures) float64
 	// target of the ratio, or of the value where absolute is set; 0 is none.
 	target   float64
 	absolute bool
+	// mayBeZero tells that 0 is a figure.
+	mayBeZero bool
 }
 
 const mb = 1e6
 
 func rows() []row {
 	return []row{
-		{"first boot to API", "s", func(f *Figures) float64 { return f.FirstBoot.APISeconds }, 0, false},
-		{"first boot to Ready", "s", func(f *Figures) float64 { return f.FirstBoot.ReadySeconds }, 0, false},
-		{"first boot to pod", "s", func(f *Figures) float64 { return f.FirstBoot.PodSeconds }, 0, false},
-		{"boot to API", "s", func(f *Figures) float64 { return f.Boot.APISeconds }, 0, false},
-		{"boot to Ready", "s", func(f *Figures) float64 { return f.Boot.ReadySeconds }, 0.5, false},
-		{"boot to pod", "s", func(f *Figures) float64 { return f.Boot.PodSeconds }, 0, false},
-		{"download", "MB", func(f *Figures) float64 { return float64(f.DownloadBytes) / mb }, 100, true},
-		{"programs", "", func(f *Figures) float64 { return float64(len(f.Programs)) }, 0, false},
-		{"idle memory", "MB", func(f *Figures) float64 { return float64(f.Idle.MemoryBytes) / mb }, 0.65, false},
-		{"idle CPU", "s/min", func(f *Figures) float64 { return perMinute(f, f.Idle.CPUSeconds) }, 0.75, false},
-		{"idle disk I/O", "MB/min", func(f *Figures) float64 {
+		{name: "first boot to API", unit: "s", value: func(f *Figures) float64 { return f.FirstBoot.APISeconds }},
+		{name: "first boot to Ready", unit: "s", value: func(f *Figures) float64 { return f.FirstBoot.ReadySeconds }},
+		{name: "first boot to pod", unit: "s", value: func(f *Figures) float64 { return f.FirstBoot.PodSeconds }},
+		{name: "boot to API", unit: "s", value: func(f *Figures) float64 { return f.Boot.APISeconds }},
+		{name: "boot to Ready", unit: "s", target: 0.5, value: func(f *Figures) float64 { return f.Boot.ReadySeconds }},
+		{name: "boot to pod", unit: "s", value: func(f *Figures) float64 { return f.Boot.PodSeconds }},
+		{name: "download", unit: "MB", target: 100, absolute: true, value: func(f *Figures) float64 { return float64(f.DownloadBytes) / mb }},
+		{name: "programs", value: func(f *Figures) float64 { return float64(len(f.Programs)) }},
+		{name: "idle memory", unit: "MB", target: 0.65, value: func(f *Figures) float64 { return float64(f.Idle.MemoryBytes) / mb }},
+		{name: "idle CPU", unit: "s/min", target: 0.75, value: func(f *Figures) float64 { return perMinute(f, f.Idle.CPUSeconds) }},
+		{name: "idle disk I/O", unit: "MB/min", target: 0.3, mayBeZero: true, value: func(f *Figures) float64 {
 			return perMinute(f, float64(f.Idle.DiskReadBytes+f.Idle.DiskWrittenBytes)/mb)
-		}, 0.3, false},
-		{"idle network I/O", "kB/min", func(f *Figures) float64 { return perMinute(f, float64(f.Idle.NetworkBytes)/1e3) }, 0.9, false},
-		{"disk used", "MB", func(f *Figures) float64 { return float64(f.DiskUsedBytes) / mb }, 0.3, false},
-		{"PID 1", "MB", func(f *Figures) float64 { return float64(f.InitBytes) / mb }, 12, true},
-		{"machined", "MB", func(f *Figures) float64 { return float64(f.ResidentBytes[machined]) / mb }, 45, true},
-		{"PID 1, end of idle time to its beginning", "", func(f *Figures) float64 { return f.InitGrowth }, 0, false},
-		{"machined, end of idle time to its beginning", "", func(f *Figures) float64 { return f.MachinedGrowth }, 0, false},
-		{"Kubernetes API, p50", "ms", func(f *Figures) float64 { return f.KubernetesAPI.P50Millis }, 0, false},
-		{"Kubernetes API, p99", "ms", func(f *Figures) float64 { return f.KubernetesAPI.P99Millis }, 0, false},
-		{"node API, p50", "ms", nodeFigure(func(n *NodeAPI) float64 { return n.Unary.P50Millis }), 0, false},
-		{"node API, p99", "ms", nodeFigure(func(n *NodeAPI) float64 { return n.Unary.P99Millis }), 0, false},
-		{"node API", "calls/s", nodeFigure(func(n *NodeAPI) float64 { return n.CallsPerSecond }), 0, false},
-		{"node API, a log", "MB/s", nodeFigure(func(n *NodeAPI) float64 { return n.LogBytesPerSecond / mb }), 0, false},
-		{"500 clients, without answer", "", nodeFigure(func(n *NodeAPI) float64 { return float64(n.Refused) }), 0, false},
-		{"500 clients, machined", "MB", nodeFigure(func(n *NodeAPI) float64 { return float64(n.MemoryConnected) / mb }), 0, false},
+		}},
+		{name: "idle network I/O", unit: "kB/min", target: 0.9, mayBeZero: true, value: func(f *Figures) float64 { return perMinute(f, float64(f.Idle.NetworkBytes)/1e3) }},
+		{name: "disk used", unit: "MB", target: 0.3, value: func(f *Figures) float64 { return float64(f.DiskUsedBytes) / mb }},
+		{name: "PID 1", unit: "MB", target: 12, absolute: true, value: func(f *Figures) float64 { return float64(f.InitBytes) / mb }},
+		{name: "machined", unit: "MB", target: 45, absolute: true, value: func(f *Figures) float64 { return float64(f.ResidentBytes[machined]) / mb }},
+		{name: "PID 1, end of idle time to its beginning", value: func(f *Figures) float64 { return f.InitGrowth }},
+		{name: "machined, end of idle time to its beginning", value: func(f *Figures) float64 { return f.MachinedGrowth }},
+		{name: "Kubernetes API, p50", unit: "ms", value: func(f *Figures) float64 { return f.KubernetesAPI.P50Millis }},
+		{name: "Kubernetes API, p99", unit: "ms", value: func(f *Figures) float64 { return f.KubernetesAPI.P99Millis }},
+		{name: "node API, p50", unit: "ms", value: nodeFigure(func(n *NodeAPI) float64 { return n.Unary.P50Millis })},
+		{name: "node API, p99", unit: "ms", value: nodeFigure(func(n *NodeAPI) float64 { return n.Unary.P99Millis })},
+		{name: "node API", unit: "calls/s", value: nodeFigure(func(n *NodeAPI) float64 { return n.CallsPerSecond })},
+		{name: "node API, a log", unit: "MB/s", value: nodeFigure(func(n *NodeAPI) float64 { return n.LogBytesPerSecond / mb })},
+		{name: "500 clients, without answer", mayBeZero: true, value: nodeFigure(func(n *NodeAPI) float64 { return float64(n.Refused) })},
+		{name: "500 clients, machined", unit: "MB", value: nodeFigure(func(n *NodeAPI) float64 { return float64(n.MemoryConnected) / mb })},
 	}
 }
 
 func nodeFigure(value func(*NodeAPI) float64) func(*Figures) float64 {
 	return func(f *Figures) float64 {
 		if f.NodeAPI == nil {
-			return 0
+			return math.NaN()
 		}
 		return value(f.NodeAPI)
 	}
@@ -117,9 +120,19 @@ func nodeFigure(value func(*NodeAPI) float64) func(*Figures) float64 {
 
 func perMinute(f *Figures, v float64) float64 {
 	if f.Idle.Seconds == 0 {
-		return 0
+		return math.NaN()
 	}
 	return v / f.Idle.Seconds * 60
+}
+
+// measured returns the row's value, and whether there is one. Nothing takes no
+// time or memory at all, but an idle machine may well send and write nothing.
+func (r row) measured(f *Figures) (float64, bool) {
+	if f == nil {
+		return 0, false
+	}
+	v := r.value(f)
+	return v, !math.IsNaN(v) && (v != 0 || r.mayBeZero)
 }
 
 // compare fills in the ratios of what both machines have.
@@ -129,7 +142,8 @@ func (r *Result) compare() {
 	}
 	r.Ratios = map[string]float64{}
 	for _, row := range rows() {
-		if n, b := row.value(r.Node), row.value(r.Baseline); n > 0 && b > 0 {
+		n, isNode := row.measured(r.Node)
+		if b, isBaseline := row.measured(r.Baseline); isNode && isBaseline && b != 0 {
 			r.Ratios[row.name] = n / b
 		}
 	}
@@ -160,11 +174,8 @@ func (r *Result) Print(w io.Writer) error {
 }
 
 func cell(row row, f *Figures) string {
-	if f == nil {
-		return "-"
-	}
-	v := row.value(f)
-	if v == 0 {
+	v, ok := row.measured(f)
+	if !ok {
 		return "-"
 	}
 	if row.unit == "" && v != math.Trunc(v) {

@@ -19,10 +19,10 @@ func TestCompareAndPrint(t *testing.T) {
 			Boot: Boot{ReadySeconds: 10}, DownloadBytes: 80e6, Idle: Idle{Seconds: 120, CPUSeconds: 3, MemoryBytes: 600e6},
 			NodeAPI: &NodeAPI{CallsPerSecond: 1000},
 		},
-		Baseline: &Figures{Boot: Boot{ReadySeconds: 40}, DownloadBytes: 400e6, Idle: Idle{Seconds: 60, CPUSeconds: 3, MemoryBytes: 1000e6}},
+		Baseline: &Figures{Boot: Boot{ReadySeconds: 40}, DownloadBytes: 400e6, Idle: Idle{Seconds: 60, CPUSeconds: 3, MemoryBytes: 1000e6, NetworkBytes: 60e3}},
 	}
 	r.compare()
-	want := map[string]float64{"boot to Ready": 0.25, "download": 0.2, "idle CPU": 0.5, "idle memory": 0.6}
+	want := map[string]float64{"boot to Ready": 0.25, "download": 0.2, "idle CPU": 0.5, "idle memory": 0.6, "idle network I/O": 0}
 	if d := cmp.Diff(want, r.Ratios, cmpopts.EquateApprox(1e-9, 0)); d != "" {
 		t.Errorf("ratios (-want +got):\n%s", d)
 	}
@@ -32,7 +32,7 @@ func TestCompareAndPrint(t *testing.T) {
 	}
 	lines := map[string][]string{}
 	for line := range strings.Lines(text.String()) {
-		for _, name := range []string{"boot to Ready", "download", "idle CPU", "node API  calls/s", "disk used"} {
+		for _, name := range []string{"boot to Ready", "download", "idle CPU", "idle network I/O", "node API  calls/s", "disk used"} {
 			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), name); ok {
 				lines[name] = strings.Fields(rest)
 			}
@@ -40,7 +40,7 @@ func TestCompareAndPrint(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"boot to Ready": "s 10 40 0.25 ratio ≤ 0.5", "download": "MB 80 400 0.20 ≤ 100 MB",
-		"idle CPU": "s/min 1.5 3 0.50 ratio ≤ 0.75", "node API  calls/s": "1000 - - -", "disk used": "MB - - - ratio ≤ 0.3",
+		"idle CPU": "s/min 1.5 3 0.50 ratio ≤ 0.75", "idle network I/O": "kB/min 0 60 0.00 ratio ≤ 0.9", "node API  calls/s": "1000 - - -", "disk used": "MB - - - ratio ≤ 0.3",
 	} {
 		if got := strings.Join(lines[name], " "); got != want {
 			t.Errorf("%s: got %q, want %q in\n%s", name, got, want, text.String())
