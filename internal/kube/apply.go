@@ -19,6 +19,8 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 			return fmt.Errorf("make directory: %w", err)
 		}
 		return store.Replace(op.Target, []byte(op.Content), 0o644, 0)
+	case End:
+		return r.system.Stop(ctx, op.Target, endTimeout)
 	case Run:
 		return r.run(ctx, spec, op.Target)
 	case ImportImages:

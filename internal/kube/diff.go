@@ -18,6 +18,8 @@ const (
 	WriteSecrets Kind = iota + 1
 	// WriteFile replaces the plane's file Target by Content.
 	WriteFile
+	// End ends the container Target, which hangs.
+	End
 	// Run ensures the container Target.
 	Run
 	// ImportImages begins to bring the missing archives into the plane.
@@ -46,6 +48,8 @@ func (o Op) String() string {
 		return "issue certificates of kubernetes"
 	case WriteFile:
 		return "write " + o.Target
+	case End:
+		return "end container " + o.Target + ", which does not answer any more"
 	case Run:
 		return "run container " + o.Target
 	case ImportImages:
@@ -61,7 +65,7 @@ func (o Op) String() string {
 // Diff returns what leads from obs to spec. It is pure.
 //
 // The order is that in which the parts can work: files before the containers that
-// read them; the API server alone, since nothing works without it and its start
+// read them; what hangs is ended, and started when it is seen to be gone; the API server alone, since nothing works without it and its start
 // takes all the processors that a small node has; then the rest at once;
 // images before the CNI configuration, without which the node is not Ready, so
 // that no pod is placed here before its image is; cluster DNS when there is a node
@@ -81,6 +85,11 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	for _, path := range slices.Sorted(maps.Keys(obs.StaleFiles)) {
 		if path != cni {
 			ops = append(ops, Op{Kind: WriteFile, Target: path, Content: obs.StaleFiles[path]})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(obs.Silent)) {
+		if obs.Silent[name] >= silentMost {
+			ops = append(ops, Op{Kind: End, Target: name})
 		}
 	}
 	for _, c := range r.startable(spec, obs) {

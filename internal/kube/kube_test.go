@@ -2,7 +2,9 @@ package kube_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"net/netip"
 	"os"
@@ -30,6 +32,7 @@ type world struct {
 	*kube.Reconciler
 	t               *testing.T
 	held            []string
+	silent          map[string]error
 	now             time.Time
 	system, kubelet *containertest.Fake
 	api             *kubetest.APIServer
@@ -68,6 +71,7 @@ func (w *world) agent() *kube.Reconciler {
 	return kube.New(kube.Config{
 		System: w.system, Kubelet: w.kubelet, Images: w.images, API: w.api, Layout: w.layout,
 		Now: func() time.Time { return w.now }, Held: func() []string { return w.held },
+		Answers: func(_ context.Context, name string) error { return w.silent[name] },
 	})
 }
 
@@ -251,6 +255,32 @@ func testExitsAreMended(t *testing.T) {
 	w.kubelet.Exit("plane", 137)
 	w.expect("the plane starts again, and nobody looked at cluster DNS for long", "run container plane", "apply cluster DNS")
 	w.expect("and is asked for its images", "import images of the default bundle")
+}
+
+func TestHangsAreMended(t *testing.T) { synctest.Test(t, testHangsAreMended) }
+
+func testHangsAreMended(t *testing.T) {
+	w := newWorld(t)
+	w.silent = map[string]error{"kube-scheduler": errors.New("connection refused")}
+	w.run()
+	w.now = w.now.Add(3 * time.Minute)
+	w.expect("one that never answered may be slow to start")
+	w.waits("")
+
+	w.silent = nil
+	w.expect("all answer")
+	w.silent = map[string]error{"kube-scheduler": errors.New("timeout")}
+	w.now = w.now.Add(50 * time.Second)
+	w.expect("one is silent")
+	w.waits("")
+	w.now = w.now.Add(10 * time.Second)
+	w.expect("for longer")
+	w.waits("kube-scheduler to answer, which it has not for 1m0s")
+	w.now = w.now.Add(time.Minute)
+	w.expect("for too long", "end container kube-scheduler, which does not answer any more")
+	w.expect("it is gone", "run container kube-scheduler")
+	w.now = w.now.Add(3 * time.Minute)
+	w.expect("the new one has not answered yet")
 }
 
 func TestAPIServerThatFailsLeavesTheRestAlone(t *testing.T) {

@@ -28,6 +28,9 @@ type Observed struct {
 	Containers map[string]container.Info
 	// Held names the containers that are not to be started now.
 	Held []string
+	// Silent is for how long parts of the control plane that run, and answered
+	// before, have not answered.
+	Silent map[string]time.Duration
 	// PlaneUp says that the workload plane's container runtime answers.
 	PlaneUp bool
 	// ImagesMissing are the archives of the default bundle that were not
@@ -75,6 +78,7 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if err := r.observeContainers(ctx, &obs); err != nil || obs.Unavailable {
 		return obs, err
 	}
+	obs.Silent = r.liveness.observe(ctx, obs.Containers, r.now)
 	if obs.Containers[apiServer].State == container.Running {
 		api, err := r.api.Observe(ctx, spec)
 		obs.API = api

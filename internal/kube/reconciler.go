@@ -37,6 +37,8 @@ type Config struct {
 	Held func() []string
 	// API is nil for the real one, over HTTPS on loopback.
 	API APIServer
+	// Answers asks a part of the control plane whether it answers; nil is [Answers].
+	Answers func(ctx context.Context, name string) error
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -50,6 +52,7 @@ type Reconciler struct {
 	api             APIServer
 	now             func() time.Time
 	importer        importer
+	liveness        liveness
 	// dnsApplied is when this agent last applied cluster DNS.
 	dnsApplied time.Time
 }
@@ -64,6 +67,10 @@ func New(c Config) *Reconciler {
 		r.held = func() []string { return nil }
 	}
 	r.importer.images = c.Images
+	r.liveness = liveness{answers: c.Answers, last: map[string]lastAnswer{}}
+	if c.Answers == nil {
+		r.liveness.answers = Answers
+	}
 	if r.api == nil {
 		r.api = newRESTClient(r.now)
 	}

@@ -123,6 +123,8 @@ func containerReason(c container.Spec, obs Observed) string {
 		return fmt.Sprintf("container %s to run: it is %s", c.Name, info.State)
 	case info.Hash != c.Hash():
 		return fmt.Sprintf("container %s to be replaced", c.Name)
+	case obs.Silent[c.Name] >= silentSaid:
+		return fmt.Sprintf("%s to answer, which it has not for %s", c.Name, obs.Silent[c.Name].Round(time.Second))
 	}
 	return ""
 }

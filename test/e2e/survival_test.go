@@ -94,14 +94,17 @@ func TestHostile(t *testing.T) {
 	pod := s.podIdentity(t, ctx)
 	for round := 1; round <= rounds; round++ {
 		for _, p := range parts {
-			t.Run(fmt.Sprintf("%d/%s", round, p.name), func(t *testing.T) { s.kill(t, p) })
+			t.Run(fmt.Sprintf("%d/%s", round, p.name), func(t *testing.T) { s.hit(t, syscall.SIGKILL, p) })
 		}
-		t.Run(fmt.Sprintf("%d/all at once", round), func(t *testing.T) { s.kill(t, parts...) })
+		t.Run(fmt.Sprintf("%d/all at once", round), func(t *testing.T) { s.hit(t, syscall.SIGKILL, parts...) })
 	}
 	if diff := cmp.Diff(pod, s.podIdentity(t, ctx)); diff != "" {
 		t.Errorf("the pod's container is another (-before +after):\n%s", diff)
 	}
 	s.checkTraces(t, ctx, before)
+	// One that hangs is ended when it has not answered for two minutes.
+	scheduler := parts[slices.IndexFunc(parts, func(p part) bool { return p.name == "kube-scheduler" })]
+	t.Run("hang", func(t *testing.T) { s.hit(t, syscall.SIGSTOP, scheduler) })
 	t.Run("plane", func(t *testing.T) { s.killPlane(t, before) })
 	t.Run("services", s.withoutAgent)
 	kinds := []string{"memory", "processes"}
@@ -163,13 +166,14 @@ func (s *survivors) identities(t *testing.T, ctx context.Context) map[string]str
 	return found
 }
 
-// kill ends parts all at once, with SIGKILL, and waits until they are back.
-func (s *survivors) kill(t *testing.T, victims ...part) {
+// hit sends a signal to parts, all at once, and waits until others stand in their
+// place and the node is in order.
+func (s *survivors) hit(t *testing.T, with syscall.Signal, victims ...part) {
 	ctx := testContext(t, 8*time.Minute)
 	before := s.identities(t, ctx)
-	s.signal(t, ctx, victims...)
+	s.signal(t, ctx, with, victims...)
 	started := time.Now()
-	eventually(t, ctx, "wait for what was killed", func(ctx context.Context) error {
+	eventually(t, ctx, "wait for what was hit", func(ctx context.Context) error {
 		now := s.identities(t, ctx)
 		for _, v := range victims {
 			if now[v.name] == "" || now[v.name] == before[v.name] {
@@ -191,8 +195,8 @@ func (s *survivors) kill(t *testing.T, victims ...part) {
 	}
 }
 
-// signal kills, and wants each victim to be there.
-func (s *survivors) signal(t *testing.T, ctx context.Context, victims ...part) {
+// signal signals, and wants each victim to be there.
+func (s *survivors) signal(t *testing.T, ctx context.Context, with syscall.Signal, victims ...part) {
 	t.Helper()
 	all, err := s.probe.Processes(ctx)
 	if err != nil {
@@ -203,7 +207,7 @@ func (s *survivors) signal(t *testing.T, ctx context.Context, victims ...part) {
 		if i < 0 {
 			t.Fatalf("%s does not run", v.name)
 		}
-		if err := s.probe.Kill(ctx, all[i].PID, syscall.SIGKILL); err != nil {
+		if err := s.probe.Kill(ctx, all[i].PID, with); err != nil {
 			t.Fatalf("%s: %v", v.name, err)
 		}
 	}
@@ -229,7 +233,7 @@ func (s *survivors) settle(t *testing.T, ctx context.Context) {
 func (s *survivors) killPlane(t *testing.T, traces []string) {
 	ctx := testContext(t, 8*time.Minute)
 	before := s.identities(t, ctx)
-	s.signal(t, ctx, planeInit)
+	s.signal(t, ctx, syscall.SIGKILL, planeInit)
 	eventually(t, ctx, "wait for the plane", func(ctx context.Context) error {
 		now := s.identities(t, ctx)
 		for _, name := range []string{"plane", "kubelet", "workload containerd"} {

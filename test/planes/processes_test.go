@@ -112,6 +112,11 @@ func TestControlPlane(t *testing.T) {
 			}
 		}
 	})
+	t.Run("all parts answer the agent", func(t *testing.T) {
+		for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+			waitFor(ctx, t, "answer of "+name, func() error { return kube.Answers(ctx, name) })
+		}
+	})
 	t.Run("scheduler is healthy", func(t *testing.T) {
 		insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 		for name, url := range map[string]string{
