@@ -65,7 +65,8 @@ func (o Op) String() string {
 // Diff returns what leads from obs to spec. It is pure.
 //
 // The order is that in which the parts can work: files before the containers that
-// read them; what hangs is ended, and started when it is seen to be gone; the API server alone, since nothing works without it and its start
+// read them; what hangs is ended, and started when it is seen to be gone; the API
+// server alone, since nothing works without it and its start
 // takes all the processors that a small node has; then the rest at once;
 // images before the CNI configuration, without which the node is not Ready, so
 // that no pod is placed here before its image is; cluster DNS when there is a node

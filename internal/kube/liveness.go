@@ -16,7 +16,7 @@ const (
 	// answerTimeout is for one answer of a part.
 	answerTimeout = 10 * time.Second
 	// silentMost is how long a part that answered before may not answer until it
-	// is ended. It is several times what the busiest node takes for an answer.
+	// is ended: so long that several attempts of answerTimeout each have failed.
 	silentMost = 2 * time.Minute
 	// endTimeout is what one that hangs has to end by itself.
 	endTimeout = 5 * time.Second

@@ -24,8 +24,8 @@ const blockBytes = 4096
 // The root is not compressed. What a node downloads is (see transport), as one
 // stream with a long window, which finds what the programs have in common: 77 MB of
 // a root of 325 MB, while clusters of 64 KiB, each compressed for itself with zstd's
-// level 9, made 100 MB, clusters of 1 MiB 95 MB, and LZMA 84 MB at a tenth of the
-// speed. And the node decompresses it once, not with every read.
+// level 9, made 100 MB, clusters of 1 MiB 95 MB, and LZMA in clusters of 64 KiB
+// 84 MB. And the node decompresses it once, not with every read.
 var erofsArgs = []string{"-x-1", "--quiet"}
 
 // root makes the EROFS root.
