@@ -101,6 +101,20 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/..."},
 		},
 		{
+			name:     "a release is a stream",
+			reason:   "whoever builds, signs, sends or takes a release has files and connections of its own; the format knows none of them",
+			packages: []string{"internal/release"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "upgrades run on fakes",
+			reason:   "slots and boot entries are interfaces, so that every cut of the power can be tried in a test",
+			packages: []string{"internal/machined/upgrade"},
+			only:     []string{"internal/machined/ledger", "internal/release"},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "the agent starts on fakes",
 			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
 			packages: []string{"internal/machined"},

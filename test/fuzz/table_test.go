@@ -4,7 +4,8 @@ package fuzz
 func parsers() map[string][]string {
 	return map[string][]string{
 		// What a user or a cloud gives the node, and what comes over the network.
-		"internal/machined/config": {"FuzzParse"},
+		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact"},
+		"internal/release":         {"FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/machined/plan":   {"FuzzBuild"},
 		"internal/machined/server": {"FuzzCall", "FuzzConnection"},
 		"internal/network/dhcp":    {"FuzzGrant"},
@@ -36,6 +37,9 @@ func parsers() map[string][]string {
 		// What the node wrote itself, and a power cut may have spoilt.
 		"internal/audit":                      {"FuzzParseHead", "FuzzParseLine", "FuzzVerifier"},
 		"internal/machined":                   {"FuzzMachineID", "FuzzParseRelease"},
+		"internal/machined/crash":             {"FuzzParse"},
+		"internal/machined/upgrade":           {"FuzzRecord"},
+		"internal/storage/loader":             {"FuzzParseName", "FuzzParseText"},
 		"internal/machined/boot/marker":       {"FuzzParse"},
 		"internal/machined/boot/timeline":     {"FuzzParse"},
 		"internal/machined/ledger":            {"FuzzParse"},

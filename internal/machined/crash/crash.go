@@ -1,0 +1,155 @@
+// Package crash finds out how the boot before ended when nobody could write that
+// down: by what the kernel left in the firmware's memory when it died, and by
+// whether the watchdog had to start the machine.
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Source is where to look.
+type Source struct {
+	// Pstore is the mount point of the kernel's persistent storage
+	// (Documentation/admin-guide/pstore-blk.rst, fs/pstore), Watchdog the directory of
+	// the first watchdog in sysfs (Documentation/ABI/testing/sysfs-class-watchdog).
+	Pstore, Watchdog string
+	// Kept is the directory into which records are moved, the memory for them
+	// being small. Its parent must exist.
+	Kept string
+}
+
+const (
+	// maxRecordBytes is what is read of a record; kernels write some 1 to 64 KiB.
+	maxRecordBytes = 256 << 10
+	// maxKept is how many records are kept.
+	maxKept = 40
+	// cardReset is WDIOF_CARDRESET of include/uapi/linux/watchdog.h.
+	cardReset = 0x20
+)
+
+// Take returns what is known of a bad end of the boot before, for a person, empty if
+// nothing is. Records are moved away, so that a second call does not find them:
+// it is for the first agent of a boot. What can be told comes with the error too.
+func (s Source) Take() (string, error) {
+	text, err := s.panicText()
+	if text == "" && s.wasReset() {
+		text = "the watchdog started the machine again: it hung"
+	}
+	return text, err
+}
+
+// panicText reads and moves the records.
+func (s Source) panicText() (string, error) {
+	entries, err := os.ReadDir(s.Pstore)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read crash records: %w", err)
+	}
+	var text string
+	var errs []error
+	for _, e := range entries {
+		path := filepath.Join(s.Pstore, e.Name())
+		data, err := readSome(path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if found := parse(string(data)); found != "" {
+			text = found
+		}
+		errs = append(errs, s.keep(e.Name(), data, path))
+	}
+	errs = append(errs, s.thin())
+	if err := errors.Join(errs...); err != nil {
+		return text, fmt.Errorf("read crash records: %w", err)
+	}
+	return text, nil
+}
+
+func readSome(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data := make([]byte, maxRecordBytes)
+	n, err := f.ReadAt(data, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return data[:n], nil
+}
+
+func (s Source) keep(name string, data []byte, from string) error {
+	if err := os.MkdirAll(s.Kept, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(s.Kept, name), data, 0o600); err != nil {
+		return err
+	}
+	return os.Remove(from)
+}
+
+// thin removes the oldest records.
+func (s Source) thin() error {
+	entries, err := os.ReadDir(s.Kept)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	age := func(e fs.DirEntry) time.Time {
+		info, err := e.Info()
+		if err != nil {
+			return time.Time{}
+		}
+		return info.ModTime()
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return age(a).Compare(age(b)) })
+	for len(entries) > maxKept {
+		if err := os.Remove(filepath.Join(s.Kept, entries[0].Name())); err != nil {
+			return err
+		}
+		entries = entries[1:]
+	}
+	return nil
+}
+
+// parse finds the kernel's last words in a record: the line of a panic, or else
+// that of what made it.
+func parse(record string) string {
+	for _, mark := range []string{"Kernel panic - not syncing: ", "BUG: ", "Oops: "} {
+		_, rest, ok := strings.Cut(record, mark)
+		if !ok {
+			continue
+		}
+		line, _, _ := strings.Cut(rest, "\n")
+		line = strings.ToValidUTF8(strings.TrimSpace(line), "\uFFFD")
+		if mark[0] == 'K' {
+			return "kernel panic: " + line
+		}
+		return "kernel: " + mark + line
+	}
+	return ""
+}
+
+func (s Source) wasReset() bool {
+	data, err := os.ReadFile(filepath.Join(s.Watchdog, "bootstatus"))
+	if err != nil {
+		return false
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(data)), 0, 32)
+	return err == nil && n&cardReset != 0
+}

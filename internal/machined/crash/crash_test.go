@@ -1,0 +1,83 @@
+package crash
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func source(t *testing.T) Source {
+	dir := t.TempDir()
+	return Source{Pstore: dir + "/pstore", Watchdog: dir + "/watchdog", Kept: dir + "/kept"}
+}
+
+func take(t *testing.T, s Source, want string) {
+	t.Helper()
+	if got, err := s.Take(); got != want || err != nil {
+		t.Errorf("Take = %q, %v; want %q", got, err, want)
+	}
+}
+
+func TestTake(t *testing.T) {
+	s := source(t)
+	take(t, s, "") // neither is there
+	write(t, s.Watchdog+"/bootstatus", "0\n")
+	take(t, s, "")
+	write(t, s.Watchdog+"/bootstatus", "32\n")
+	take(t, s, "the watchdog started the machine again: it hung")
+	write(t, s.Pstore+"/dmesg-efi_pstore-1", "Panic#2 Part2\n<6>[    1.2] something before\n")
+	write(t, s.Pstore+"/dmesg-efi_pstore-2",
+		"Panic#2 Part1\n<0>[    9.5] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n<4>[    9.5] CPU: 0\n")
+	take(t, s, "kernel panic: Attempted to kill init! exitcode=0x00000100")
+	// They are kept, and not found again.
+	for _, name := range []string{"dmesg-efi_pstore-1", "dmesg-efi_pstore-2"} {
+		if _, err := os.Stat(filepath.Join(s.Kept, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	take(t, s, "the watchdog started the machine again: it hung")
+}
+
+func TestKeptIsBounded(t *testing.T) {
+	s := source(t)
+	for i := range maxKept + 5 {
+		write(t, fmt.Sprintf("%s/dmesg-%d", s.Pstore, i), "BUG: unable to handle page fault\n")
+	}
+	take(t, s, "kernel: BUG: unable to handle page fault")
+	if kept, err := os.ReadDir(s.Kept); len(kept) != maxKept || err != nil {
+		t.Errorf("%d records are kept, %v; want %d", len(kept), err, maxKept)
+	}
+}
+
+func TestCannotBeRead(t *testing.T) {
+	s := source(t)
+	write(t, s.Pstore+"/dir/file", "")
+	write(t, s.Pstore+"/z", "Kernel panic - not syncing: x\n")
+	if got, err := s.Take(); got != "kernel panic: x" || err == nil || !strings.Contains(err.Error(), "dir") {
+		t.Errorf("Take = %q, %v; want the panic, and an error that names dir", got, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("Panic#1 Part1\n<0>[ 1.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n")
+	f.Add("Oops: \xff")
+	f.Fuzz(func(t *testing.T, record string) {
+		got := parse(record)
+		if strings.Contains(got, "\n") || !utf8.ValidString(got) {
+			t.Errorf("%q", got)
+		}
+	})
+}

@@ -1,0 +1,251 @@
+package upgrade
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/cyvive/cyvive/internal/release"
+)
+
+// Errors of releases that were or were not pushed.
+var (
+	ErrNothingPushed = errors.New("no release was pushed")
+	ErrNoRoom        = errors.New("no room for a release")
+	ErrNoOther       = errors.New("the other slot holds nothing that can be started")
+)
+
+// Written is how far a release is that is being written into its slot.
+type Written struct{ Bytes, TotalBytes int64 }
+
+// envelopeFile keeps the signed manifest beside the parts. It is written last: without it, nothing was pushed.
+const envelopeFile = "release.dsse.json"
+
+// Push takes a release from r, which is a bundle, and keeps it. It reads no further than it must to refuse it.
+func (k *Keeper) Push(ctx context.Context, downgrade bool, r io.Reader) (System, error) {
+	if !k.work.TryLock() {
+		return System{}, fmt.Errorf("push: %w: another push or installation is at work", ErrBusy)
+	}
+	defer k.work.Unlock()
+	s, _ := k.Status()
+	if err := s.Record.Busy(); err != nil {
+		return System{}, fmt.Errorf("push: %w", err)
+	}
+	b, err := release.Open(r, k.cfg.Keys)
+	if err != nil {
+		return System{}, err
+	}
+	node, err := k.node(ctx)
+	if err != nil {
+		return System{}, err
+	}
+	if err := b.Manifest.Check(node, downgrade); err != nil {
+		return System{}, err
+	}
+	if err := k.receive(b); err != nil {
+		return System{}, errors.Join(err, os.RemoveAll(k.cfg.Pushed))
+	}
+	return k.target(b.Manifest), nil
+}
+
+func (k *Keeper) target(m release.Manifest) System {
+	return System{Version: m.Version, RootHash: m.RootHash, Slot: other(k.cfg.Running.Slot)}
+}
+
+// receive writes the parts of a bundle, and when they are all right, the envelope.
+func (k *Keeper) receive(b *release.Bundle) error {
+	if _, err := os.Stat(filepath.Dir(k.cfg.Pushed)); err != nil {
+		return fmt.Errorf("push: %w: the data volume is not there: %w", ErrNoRoom, err)
+	}
+	if err := os.RemoveAll(k.cfg.Pushed); err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	if err := os.Mkdir(k.cfg.Pushed, 0o700); err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	if err := b.Extract(func(f release.File) (io.WriteCloser, error) { return createSynced(filepath.Join(k.cfg.Pushed, f.Name)) }); err != nil {
+		return err
+	}
+	f, err := createSynced(filepath.Join(k.cfg.Pushed, envelopeFile))
+	if err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	_, err = f.Write(b.Envelope)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	return nil
+}
+
+// synced is a file that is on the disk when it is closed.
+type synced struct{ *os.File }
+
+func createSynced(path string) (synced, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return synced{f}, err
+}
+
+func (s synced) Close() error { return errors.Join(s.Sync(), s.File.Close()) }
+
+// pushed returns the manifest of what was pushed. It is verified again.
+func (k *Keeper) pushed() (release.Manifest, error) {
+	data, err := os.ReadFile(filepath.Join(k.cfg.Pushed, envelopeFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return release.Manifest{}, ErrNothingPushed
+	}
+	if err != nil {
+		return release.Manifest{}, err
+	}
+	return release.Verify(data, k.cfg.Keys)
+}
+
+// Install writes what was pushed into the other slot and arms it. The gates are how they are now. What was pushed is gone afterwards.
+func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
+	if !k.work.TryLock() {
+		return System{}, fmt.Errorf("install: %w: another push or installation is at work", ErrBusy)
+	}
+	defer k.work.Unlock()
+	m, err := k.pushed()
+	if err != nil {
+		return System{}, fmt.Errorf("install: %w", err)
+	}
+	target := k.target(m)
+	if err := k.arm(ctx, target, gates, func() error { return k.write(ctx, target, m) }); err != nil {
+		return target, fmt.Errorf("install: %w", err)
+	}
+	if err := os.RemoveAll(k.cfg.Pushed); err != nil {
+		k.cfg.Log.Warn("remove the release that was installed", "error", err)
+	}
+	return target, nil
+}
+
+// Rollback arms what is in the other slot.
+func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
+	if !k.work.TryLock() {
+		return System{}, fmt.Errorf("roll back: %w: a push or an installation is at work", ErrBusy)
+	}
+	defer k.work.Unlock()
+	s, _ := k.Status()
+	if s.Other == (System{}) {
+		return System{}, fmt.Errorf("roll back: %w", ErrNoOther)
+	}
+	err := k.arm(ctx, s.Other, gates, func() error { return k.cfg.Entries.Put(s.Other.Slot, s.Other.Version, Tries, nil) })
+	if err != nil {
+		return s.Other, fmt.Errorf("roll back: %w", err)
+	}
+	return s.Other, nil
+}
+
+// arm leads the record through the writing of a slot and its entry.
+func (k *Keeper) arm(ctx context.Context, target System, gates []Gate, write func() error) error {
+	s, _ := k.Status()
+	next, actions, err := s.Record.Begin(target, k.cfg.Running)
+	if err != nil {
+		return err
+	}
+	if err := k.become(ctx, next, actions); err != nil {
+		return err
+	}
+	if err := write(); err != nil {
+		next, actions := next.Abandon(err.Error(), k.cfg.Now())
+		return errors.Join(err, k.become(ctx, next, actions), k.lookAtOther(ctx))
+	}
+	return errors.Join(k.store(next.Written(k.cfg.Boot, gates)), k.lookAtOther(ctx))
+}
+
+// write fills the slot, and then makes its entry.
+func (k *Keeper) write(ctx context.Context, target System, m release.Manifest) error {
+	root, err := k.open(m.File(release.Root))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	tree, err := k.open(m.File(release.Verity))
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	plain, err := zstd.NewReader(root, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return fmt.Errorf("decompress root: %w", err)
+	}
+	defer plain.Close()
+	counted := &counter{from: plain, total: m.RootBytes, tell: k.progress}
+	if err := k.cfg.Slots.Write(ctx, target.Slot, target.RootHash, counted, tree); err != nil {
+		return err
+	}
+	if counted.n != m.RootBytes {
+		return fmt.Errorf("decompress root: %d bytes, %d were signed", counted.n, m.RootBytes)
+	}
+	kernel, err := k.open(m.File(release.Kernel))
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	return k.cfg.Entries.Put(target.Slot, target.Version, Tries, kernel)
+}
+
+// maxWindow bounds the memory of decompression; releases are made with 64 MiB.
+const maxWindow = 64 << 20
+
+// progress publishes how far the slot is.
+func (k *Keeper) progress(w Written) { k.change(func() { k.written = w }) }
+
+// counter tells how much was read, now and then.
+type counter struct {
+	from     io.Reader
+	n, total int64
+	tell     func(Written)
+	told     int64
+}
+
+const tellEvery = 8 << 20
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += int64(n)
+	if c.n-c.told >= tellEvery || err != nil {
+		c.told = c.n
+		c.tell(Written{c.n, c.total})
+	}
+	return n, err
+}
+
+// part is a file of what was pushed. Its end is an error unless all of it was what was signed: a disk may give back something else than was written.
+type part struct {
+	in   *os.File
+	file release.File
+	sum  hash.Hash
+}
+
+func (k *Keeper) open(f release.File) (*part, error) {
+	in, err := os.Open(filepath.Join(k.cfg.Pushed, f.Name))
+	if err != nil {
+		return nil, err
+	}
+	return &part{in: in, file: f, sum: sha256.New()}, nil
+}
+
+// Read implements io.Reader.
+func (p *part) Read(b []byte) (int, error) {
+	n, err := p.in.Read(b)
+	p.sum.Write(b[:n])
+	if errors.Is(err, io.EOF) {
+		if got := hex.EncodeToString(p.sum.Sum(nil)); got != p.file.SHA256 {
+			return n, fmt.Errorf("%s: %w, on the node's own disk: its SHA-256 is %s, %s was signed", p.file.Name, release.ErrAltered, got, p.file.SHA256)
+		}
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (p *part) Close() error { return p.in.Close() }
