@@ -59,7 +59,7 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 		return
 	}
 	version := o.requiredText("apiVersion", APIVersion, func(s string) bool { return s == APIVersion })
-	kind := o.requiredText("kind", "Machine, Network or Cluster", isKind)
+	kind := o.requiredText("kind", kinds, isKind)
 	if version == "" || kind == "" {
 		d.unsure = true
 		return
@@ -79,6 +79,9 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 	}
 	o.done()
 }
+
+// kinds names them for error texts.
+const kinds = "Machine, Network or Cluster"
 
 func isKind(s string) bool { return s == "Machine" || s == "Network" || s == "Cluster" }
 

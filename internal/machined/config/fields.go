@@ -1,0 +1,97 @@
+package config
+
+// Field describes one field of a document: the schema and the reference are made of it.
+type Field struct {
+	Name string
+	// Doc says what the field is for, in a sentence or two.
+	Doc string
+	// Type is the form of the value.
+	Type Type
+	// List says that it is a list of such values.
+	List bool
+	// Required fields have no default.
+	Required bool
+	// Default is the value of a field that is left out, as a document would have it; empty is none.
+	Default string
+	// Values are all that is allowed, where that is a choice.
+	Values []string
+	// Secret fields are never shown.
+	Secret bool
+	// Fields are those of an object.
+	Fields []Field
+}
+
+// Type is the form of a value.
+type Type string
+
+// The forms. Texts are checked further than their form by Parse.
+const (
+	TypeText   Type = "text"
+	TypeBool   Type = "true or false"
+	TypeObject Type = "object"
+)
+
+// Document is one kind of document.
+type Document struct {
+	Kind string
+	// Doc says what the document is about.
+	Doc string
+	// Required says that every configuration has one.
+	Required bool
+	Fields   []Field
+}
+
+// authorityField is the fields of a key pair.
+func authorityField(name, doc string) Field {
+	return Field{Name: name, Doc: doc, Type: TypeObject, Required: true, Fields: []Field{
+		{Name: "certificate", Doc: "The authority's certificate, PEM.", Type: TypeText, Required: true},
+		{Name: "key", Doc: "Its private key, PEM.", Type: TypeText, Required: true, Secret: true},
+	}}
+}
+
+// Documents returns every kind of document with all of its fields. The header (apiVersion and kind) is common to all.
+func Documents() []Document {
+	return []Document{
+		{
+			Kind: "Machine", Required: true, Doc: "What the node is called, and who may use its API.",
+			Fields: []Field{
+				{Name: "hostname", Doc: "The node's name, by RFC 1123, in lower case.", Type: TypeText, Required: true},
+				authorityField("ca", "The authority that signs the API's certificate and those of its clients."),
+				{Name: "certSANs", Doc: "Further names and addresses under which clients reach the API.", Type: TypeText, List: true},
+				{
+					Name: "profile", Doc: "How much of the kernel pods can reach: strict takes user namespaces and eBPF from them.", Type: TypeText,
+					Default: string(ProfileStandard), Values: []string{string(ProfileStandard), string(ProfileStrict)},
+				},
+			},
+		},
+		{
+			Kind: "Network", Doc: "The node's own links. Without it, the first physical link gets its address by DHCP.",
+			Fields: []Field{
+				{Name: "links", Doc: "The links that the node brings up.", Type: TypeObject, List: true, Fields: []Field{
+					{Name: "name", Doc: "The link's name, its MAC address, or first for the first physical one.", Type: TypeText, Required: true},
+					{Name: "dhcp", Doc: "Whether DHCP gives it an address. It does when neither dhcp nor addresses are given.", Type: TypeBool},
+					{Name: "addresses", Doc: "Addresses with the length of their prefix, such as 10.5.0.2/24.", Type: TypeText, List: true},
+					{Name: "gateway", Doc: "The next hop of the default route.", Type: TypeText},
+				}},
+				{Name: "nameservers", Doc: "Addresses of name servers, instead of those that DHCP names.", Type: TypeText, List: true},
+			},
+		},
+		{
+			Kind: "Cluster", Doc: "The Kubernetes cluster that the node belongs to. Without it, the node runs no Kubernetes.",
+			Fields: []Field{
+				{Name: "name", Doc: "The cluster's name.", Type: TypeText, Required: true},
+				{Name: "endpoint", Doc: "The URL under which clients reach the Kubernetes API, with scheme https and a port.", Type: TypeText, Required: true},
+				{Name: "role", Doc: "What the node does in the cluster.", Type: TypeText, Required: true, Values: []string{string(RoleControlPlane)}},
+				{Name: "podCIDR", Doc: "The network of the node's pods, IPv4, from /8 to /24.", Type: TypeText, Default: defaultPodCIDR.String()},
+				{Name: "serviceCIDR", Doc: "The network of service addresses, IPv4, from /8 to /28, apart from podCIDR.", Type: TypeText, Default: defaultServiceCIDR.String()},
+				{Name: "dnsDomain", Doc: "The domain of the cluster's DNS.", Type: TypeText, Default: defaultDNSDomain},
+				{Name: "certSANs", Doc: "Further names and addresses in kube-apiserver's certificate.", Type: TypeText, List: true},
+				authorityField("ca", "The authority of Kubernetes."),
+				authorityField("frontProxyCA", "The authority of Kubernetes' front proxy."),
+				authorityField("etcdCA", "The authority of etcd."),
+				{Name: "serviceAccountKey", Doc: "The private key that signs tokens of service accounts, PEM.", Type: TypeText, Required: true, Secret: true},
+				{Name: "encryptionKey", Doc: "The key that encrypts secrets in etcd: 32 bytes in base64.", Type: TypeText, Required: true, Secret: true},
+			},
+		},
+	}
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const base = `apiVersion: cyvive.dev/v1alpha1
+kind: Network
+nameservers: [10.0.0.1, 10.0.0.2]
+links:
+  - name: eth0
+    dhcp: true
+  - name: eth1
+    addresses: [10.5.0.2/24]
+---
+apiVersion: cyvive.dev/v1alpha1
+kind: Machine
+# who it is
+hostname: node1
+profile: strict
+ca:
+  certificate: public
+  key: hunter2
+`
+
+func TestMerge(t *testing.T) {
+	for name, test := range map[string]struct{ patch, gone, added string }{
+		"a field":       {"kind: Machine\nhostname: node2\n", "hostname: node1\n", "hostname: node2\n"},
+		"a deep field":  {"kind: Machine\nca: {key: other}\n", "  key: hunter2\n", "  key: other\n"},
+		"null":          {"kind: Machine\nprofile: null\n", "profile: strict\n", ""},
+		"a list":        {"kind: Network\nnameservers: [10.0.0.3]\n", "nameservers: [10.0.0.1, 10.0.0.2]\n", "nameservers: [10.0.0.3]\n"},
+		"a named item":  {"kind: Network\nlinks: [{name: eth0, dhcp: false}]\n", "    dhcp: true\n", "    dhcp: false\n"},
+		"an item less":  {"kind: Network\nlinks: [{name: eth0, $patch: delete}]\n", "  - name: eth0\n    dhcp: true\n", ""},
+		"nothing there": {"kind: Network\nlinks: [{name: eth7, $patch: delete}]\n", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Merge([]byte(base), []byte(test.patch))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := strings.Replace(base, test.gone, test.added, 1)
+			if test.gone == "" {
+				want = base
+			}
+			if d := cmp.Diff(want, string(got)); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestMergeDocuments(t *testing.T) {
+	got, err := Merge([]byte(base), []byte("kind: Network\n$patch: delete\n---\nkind: Cluster\nname: demo\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(got); strings.Contains(text, "Network") || !strings.Contains(text, "kind: Cluster\nname: demo\n") || strings.Contains(text, "null") {
+		t.Errorf("got:\n%s", text)
+	}
+	if got, err := Merge([]byte(base), []byte("kind: Network\nlinks: [{name: eth2, dhcp: true}]\n")); err != nil || !strings.Contains(string(got), "eth2") {
+		t.Errorf("an item more: %v\n%s", err, got)
+	}
+	for _, bad := range []string{"hostname: x\n", "kind: Planet\n", "kind: [\n"} {
+		if _, err := Merge([]byte(base), []byte(bad)); err == nil {
+			t.Errorf("took the patch %q", bad)
+		}
+	}
+}
+
+func TestRedactAndRestore(t *testing.T) {
+	shown, err := Redact([]byte(base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(shown); strings.Contains(text, "hunter2") || !strings.Contains(text, "key: '[redacted]'") || !strings.Contains(text, "# who it is") {
+		t.Errorf("redacted:\n%s", text)
+	}
+	back, err := Restore([]byte(strings.Replace(string(shown), "node1", "node2", 1)), []byte(base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.Replace(base, "node1", "node2", 1), string(back)); d != "" {
+		t.Errorf("given back (-want +got):\n%s", d)
+	}
+	// A secret that is not stored stays as it is, and is refused.
+	left, err := Restore(shown, []byte("kind: Machine\n"))
+	if err != nil || !strings.Contains(string(left), "[redacted]") {
+		t.Errorf("without a stored one: %v\n%s", err, left)
+	}
+	// What is not known is not shown.
+	unknown, err := Redact([]byte("kind: Planet\nkey: hunter2\nlist: [hunter2, {a: hunter2}]\n"))
+	if err != nil || strings.Contains(string(unknown), "hunter2") {
+		t.Errorf("of no kind: %v\n%s", err, unknown)
+	}
+}
+
+// TestRedactShowsNothing redacts a whole configuration: no key of it may be left.
+func TestRedactShowsNothing(t *testing.T) {
+	cfg := full(t)
+	data, err := Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := Redact(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(shown), "PRIVATE") || strings.Contains(string(shown), cfg.Cluster.EncryptionKey.Reveal()) {
+		t.Errorf("a secret is left:\n%s", shown)
+	}
+	back, err := Restore(shown, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Parse("user-data", back)
+	if d := cmp.Diff(cfg, got, compare()); d != "" || err != nil {
+		t.Errorf("given back: %v\n%s", err, d)
+	}
+}
+
+func FuzzMerge(f *testing.F) {
+	f.Add([]byte(base), []byte("kind: Machine\nhostname: node2\n"))
+	f.Add([]byte(base), []byte("kind: Network\nlinks: [{name: eth0, $patch: delete}]\n"))
+	f.Add([]byte("a: &x 1\nb: *x\n"), []byte("kind: Machine\nb: {<<: *x}\n"))
+	f.Fuzz(func(t *testing.T, to, patch []byte) {
+		got, err := Merge(to, patch)
+		if err != nil {
+			return
+		}
+		if _, err := Redact(got); err != nil {
+			t.Errorf("what was merged is not YAML: %v\n%s", err, got)
+		}
+	})
+}
+
+func FuzzRedact(f *testing.F) {
+	f.Add([]byte(base))
+	f.Add([]byte("kind: Machine\nca: {key: &a hunter2, certificate: *a}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		shown, err := Redact(data)
+		if err != nil {
+			return
+		}
+		again, err := Redact(shown)
+		if err != nil || string(again) != string(shown) {
+			t.Errorf("redacted twice: %v\n%s\n%s", err, shown, again)
+		}
+	})
+}

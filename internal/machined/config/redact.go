@@ -1,0 +1,118 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Redact returns documents with every secret replaced by "[redacted]". The documents need not be valid, but must be YAML; of one whose kind is not known,
+// every value is replaced. Comments stay: whoever writes a secret into one shows it.
+func Redact(data []byte) ([]byte, error) {
+	return edit(data, func(doc *yaml.Node, fields []Field) {
+		if fields == nil {
+			redactAll(doc)
+			return
+		}
+		eachSecret(doc, fields, "", func(_ string, value *yaml.Node) { redactAll(value) })
+	})
+}
+
+// Restore puts the secrets of stored documents into the places where data has "[redacted]", so that documents that were read can be changed and given
+// back. A place that has none in stored is left: Parse refuses it there.
+func Restore(data, stored []byte) ([]byte, error) {
+	secrets := map[string]*yaml.Node{}
+	_, err := edit(stored, func(doc *yaml.Node, fields []Field) {
+		eachSecret(doc, fields, kindOf(doc), func(path string, value *yaml.Node) { secrets[path] = value })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the stored configuration: %w", err)
+	}
+	return edit(data, func(doc *yaml.Node, fields []Field) {
+		eachSecret(doc, fields, kindOf(doc), func(path string, value *yaml.Node) {
+			if from := secrets[path]; from != nil && value.Kind == yaml.ScalarNode && value.Value == redacted {
+				value.Value, value.Style, value.Tag = from.Value, from.Style, from.Tag
+			}
+		})
+	})
+}
+
+// edit applies do to each document of data that is a mapping, with the fields of its kind, and writes them again. Documents that are empty are left out.
+func edit(data []byte, do func(doc *yaml.Node, fields []Field)) ([]byte, error) {
+	fields := map[string][]Field{}
+	for _, d := range Documents() {
+		fields[d.Kind] = d.Fields
+	}
+	in := yaml.NewDecoder(bytes.NewReader(data))
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	for {
+		var doc yaml.Node
+		err := in.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			line, problem := syntaxError(err)
+			return nil, Errors{{File: "configuration", Line: line, Problem: problem + ", expected YAML"}}
+		}
+		if len(doc.Content) != 1 || isNull(doc.Content[0]) {
+			continue
+		}
+		do(doc.Content[0], fields[kindOf(doc.Content[0])])
+		if err := enc.Encode(&doc); err != nil {
+			return nil, fmt.Errorf("write configuration: %w", err)
+		}
+	}
+	if err := enc.Close(); err != nil {
+		return nil, fmt.Errorf("write configuration: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// eachSecret calls do for the value of each secret field of a mapping, with its path.
+func eachSecret(node *yaml.Node, fields []Field, path string, do func(path string, value *yaml.Node)) {
+	if node.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		for _, f := range fields {
+			if f.Name != node.Content[i].Value {
+				continue
+			}
+			value, at := node.Content[i+1], path+"."+f.Name
+			switch {
+			case f.Secret:
+				do(at, value)
+			case f.List:
+				for n, item := range value.Content {
+					eachSecret(item, f.Fields, fmt.Sprintf("%s[%d]", at, n), do)
+				}
+			default:
+				eachSecret(value, f.Fields, at, do)
+			}
+		}
+	}
+}
+
+// redactAll replaces every value below a node.
+func redactAll(node *yaml.Node) {
+	switch node.Kind {
+	case yaml.ScalarNode:
+		node.SetString(redacted)
+	case yaml.MappingNode:
+		for i := 1; i < len(node.Content); i += 2 {
+			redactAll(node.Content[i])
+		}
+	case yaml.SequenceNode:
+		for _, item := range node.Content {
+			redactAll(item)
+		}
+	case yaml.AliasNode:
+		*node = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: redacted}
+	}
+}
