@@ -63,6 +63,7 @@ func parsers() map[string][]string {
 		"images/internal/tree":   {"FuzzAddTar", "FuzzNeeded", "FuzzResolve"},
 		"images/internal/uki":    {"FuzzBuild"},
 		"images/programs/demo":   {"FuzzSplitNUL"},
+		"images/programs/shim":   {"FuzzGroupOf"},
 
 		// Development: machines, and the machine that runs them.
 		"hack/qemu/bench":       {"FuzzCPUTime", "FuzzCardBytes", "FuzzListedPrograms", "FuzzParseMap", "FuzzParseNode", "FuzzUsedMemory"},

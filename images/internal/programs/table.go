@@ -58,7 +58,7 @@ func Table() []Program {
 		},
 		{
 			Name: "containerd-shim-runc-v2", Module: imgModule,
-			Package:   "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+			Package:   "./programs/shim",
 			Component: "github.com/containerd/containerd/v2",
 			Stamps:    []string{"github.com/containerd/containerd/v2/version.Version"},
 			Tags:      noTrace,
