@@ -13,9 +13,13 @@ const smallNode = 2
 // with nothing to do, the one with this setting took less processor time:
 // kube-controller-manager 30 %, the API server 18 %, etcd 16 %, the kubelet 12 %,
 // containerd 4 %. (Its image was some changes newer, which may be in the figures.)
+//
+// It also collects at half of the growth that is usual. Of two idle nodes of 4 GiB, one
+// after the other, the one with this had 782 MB of memory in use and not 815, the
+// API server 254 and not 282 MB resident, and took no more processor time.
 func GoEnv(processors int) []string {
 	if processors > smallNode {
 		return nil
 	}
-	return []string{"GOMAXPROCS=1"}
+	return []string{"GOMAXPROCS=1", "GOGC=50"}
 }

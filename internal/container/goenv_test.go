@@ -6,7 +6,7 @@ import (
 )
 
 func TestGoEnv(t *testing.T) {
-	for processors, want := range map[int][]string{1: {"GOMAXPROCS=1"}, 2: {"GOMAXPROCS=1"}, 3: nil, 64: nil} {
+	for processors, want := range map[int][]string{1: {"GOMAXPROCS=1", "GOGC=50"}, 2: {"GOMAXPROCS=1", "GOGC=50"}, 3: nil, 64: nil} {
 		if got := GoEnv(processors); !slices.Equal(got, want) {
 			t.Errorf("%d processors: got %q, want %q", processors, got, want)
 		}
