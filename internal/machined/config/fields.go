@@ -1,6 +1,6 @@
 package config
 
-// Field describes one field of a document: the schema and the reference are made of it.
+// Field describes one field of a document: the schema is made of it.
 type Field struct {
 	Name string
 	// Doc says what the field is for, in a sentence or two.
@@ -35,10 +35,8 @@ const (
 type Document struct {
 	Kind string
 	// Doc says what the document is about.
-	Doc string
-	// Required says that every configuration has one.
-	Required bool
-	Fields   []Field
+	Doc    string
+	Fields []Field
 }
 
 // authorityField is the fields of a key pair.
@@ -53,7 +51,7 @@ func authorityField(name, doc string) Field {
 func Documents() []Document {
 	return []Document{
 		{
-			Kind: "Machine", Required: true, Doc: "What the node is called, and who may use its API.",
+			Kind: "Machine", Doc: "What the node is called, and who may use its API.",
 			Fields: []Field{
 				{Name: "hostname", Doc: "The node's name, by RFC 1123, in lower case.", Type: TypeText, Required: true},
 				authorityField("ca", "The authority that signs the API's certificate and those of its clients."),

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/ledger"
 )
 
 // Source is where to look.
@@ -95,7 +97,8 @@ func (s Source) keep(name string, data []byte, from string) error {
 	if err := os.MkdirAll(s.Kept, 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(s.Kept, name), data, 0o600); err != nil {
+	// On the disk before the firmware forgets it.
+	if err := ledger.ReplaceFile(filepath.Join(s.Kept, name), data, 0o600); err != nil {
 		return err
 	}
 	return os.Remove(from)

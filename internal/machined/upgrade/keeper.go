@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
+	"reflect"
 	"sync"
 	"time"
 
@@ -183,7 +183,7 @@ func (k *Keeper) become(ctx context.Context, next Record, actions []Action) erro
 
 func (k *Keeper) store(next Record) error {
 	k.mu.Lock()
-	same := equal(k.record, next)
+	same := reflect.DeepEqual(k.record, next)
 	k.mu.Unlock()
 	if same {
 		return nil
@@ -207,13 +207,6 @@ func (k *Keeper) change(do func()) {
 	}
 }
 
-func equal(a, b Record) bool {
-	waived := slices.Equal(a.Waived, b.Waived)
-	a.Waived, b.Waived = nil, nil
-	last := a.Last == b.Last || a.Last != nil && b.Last != nil && *a.Last == *b.Last
-	return waived && last && a.Stage == b.Stage && a.Target == b.Target && a.From == b.From && a.Boot == b.Boot && a.Reason == b.Reason
-}
-
 // Status returns what is known, and a channel that is closed when that changes.
 func (k *Keeper) Status() (Status, <-chan struct{}) {
 	k.mu.Lock()
@@ -230,7 +223,9 @@ func (k *Keeper) Look(ctx context.Context, gates []Gate, deadline time.Duration)
 
 // Cancel gives up an upgrade that waits for the reboot.
 func (k *Keeper) Cancel(ctx context.Context) error {
-	k.work.Lock()
+	if !k.work.TryLock() {
+		return fmt.Errorf("cancel: %w: a push or an installation is at work", ErrBusy)
+	}
 	defer k.work.Unlock()
 	s, _ := k.Status()
 	next, actions, err := s.Record.Cancel(k.cfg.Now())
