@@ -66,9 +66,9 @@ func (o Op) String() string {
 //
 // The order is that in which the parts can work: files before the containers that
 // read them; what hangs is ended, and started when it is seen to be gone; the API
-// server alone, since nothing works without it and its start
-// takes all the processors that a small node has; then the rest at once;
-// images before the CNI configuration, without which the node is not Ready, so
+// server before its clients, since nothing works without it and its start takes a
+// whole processor; beside it, where there is a second one, the workload plane,
+// whose kubelet waits for it by itself; then the rest at once; images before the CNI configuration, without which the node is not Ready, so
 // that no pod is placed here before its image is; cluster DNS when there is a node
 // for it.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
@@ -118,7 +118,8 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 func (r *Reconciler) startable(spec Spec, obs Observed) []container.Spec {
 	var list []container.Spec
 	for _, c := range r.all(spec) {
-		if _, exists := obs.Containers[c.Name]; exists || obs.API.Ready || c.Name == apiServer {
+		beside := c.Name == apiServer || c.Name == plane && r.layout.Processors > 1
+		if _, exists := obs.Containers[c.Name]; exists || obs.API.Ready || beside {
 			list = append(list, c)
 		}
 	}

@@ -197,6 +197,24 @@ func testFromNothingToReady(t *testing.T) {
 	}
 }
 
+// Of two processors one is left for the plane while the API server starts.
+func TestPlaneBesideTheAPIServer(t *testing.T) { synctest.Test(t, testPlaneBesideTheAPIServer) }
+
+func testPlaneBesideTheAPIServer(t *testing.T) {
+	w := newWorld(t)
+	w.layout.Processors = 2
+	w.Reconciler = w.agent()
+	w.images.SetUp(true)
+	w.expect("from nothing",
+		"issue certificates of kubernetes", "write run/machine-id", "write run/resolv.conf",
+		"run container kube-apiserver", "run container plane")
+	w.waits("kube-apiserver to be ready: connection refused")
+	w.expect("the plane's runtime answers", "import images of the default bundle")
+	w.expect("nothing more until the API server answers")
+	w.api.Serve(kube.API{Ready: true})
+	w.expect("the API server is ready", "run container kube-controller-manager", "run container kube-scheduler")
+}
+
 func TestNoPodNetworkBeforeTheImages(t *testing.T) { synctest.Test(t, testNoPodNetworkBeforeTheImages) }
 
 func testNoPodNetworkBeforeTheImages(t *testing.T) {

@@ -15,7 +15,7 @@ const checkChunkBytes = 1 << 20
 
 // checkRest is how long CheckAll rests after a chunk, in times of what the
 // chunk took: hashing must not take the processor from what the node boots.
-const checkRest = 3
+const checkRest = 9
 
 // CheckAll reads the whole of a device past the page cache, so that a block
 // that nothing else reads is checked as well. On a device of Open a bad block
