@@ -11,4 +11,9 @@ func TestGoEnv(t *testing.T) {
 			t.Errorf("%d processors: got %q, want %q", processors, got, want)
 		}
 	}
+	for processors, want := range map[int][]string{2: {"GOGC=50"}, 3: nil} {
+		if got := GoEnvParallel(processors); !slices.Equal(got, want) {
+			t.Errorf("parallel, %d processors: got %q, want %q", processors, got, want)
+		}
+	}
 }

@@ -58,6 +58,10 @@ func APIServerArgs(spec Spec, secrets, audit string) []string {
 		"--max-requests-inflight=400",
 		"--max-mutating-requests-inflight=200",
 		"--profiling=false",
+		// There is one API server: it needs no lease by which others know it, and
+		// renews none every 10 s on an idle node's disk. The second gate is of what
+		// reads such leases.
+		"--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false",
 		// No service address is translated in the system plane: the server goes
 		// to the endpoints of webhooks and further APIs itself.
 		"--enable-aggregator-routing=true",

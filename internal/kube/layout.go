@@ -82,6 +82,7 @@ func controlPlane(spec Spec, l Layout) []container.Spec {
 	api := base(apiServer, apiServerUID, APIServerArgs(spec, "/secrets", "/run"))
 	api.MemoryMinBytes = 256 << 20
 	api.CPUWeight = 500
+	api.Env = append([]string{"PATH=/usr/bin"}, container.GoEnvParallel(l.Processors)...)
 	api.OOMScoreAdj = -998
 	api.Mounts = append(api.Mounts, container.Bind(l.Log+"/"+apiServer, "/run", "nosuid", "nodev", "noexec"))
 	return []container.Spec{

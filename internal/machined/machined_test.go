@@ -66,7 +66,7 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	if !slices.Contains(n.init.asked(), "start containerd") {
 		t.Errorf("init was asked for %v", n.init.asked())
 	}
-	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
+	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
 	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
 	n.kube.set(kube.Status{Ready: true, APIServerReady: true, NodeReady: true, PodsRunning: 1})
 	n.await("node in order", func(s snapshot) bool { return healthy(s, "node") })
@@ -98,7 +98,7 @@ func TestWallsOfTheProfile(t *testing.T) {
 	}
 	n.walls.set(errors.New("no such hook"))
 	n.source.set([]byte(strings.Replace(string(documents(t)), "kind: Machine\n", "kind: Machine\nprofile: strict\n", 1)))
-	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
+	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
 	n.await("the reason", func(s snapshot) bool {
 		return slices.ContainsFunc(s.checks, func(c server.Check) bool { return c.Name == "confinement" && !c.Healthy && c.Reason == "no such hook" })
 	})
@@ -114,7 +114,7 @@ func TestWallsOfTheProfile(t *testing.T) {
 func TestServicesReachTheKernel(t *testing.T) {
 	n := startNode(t, t.TempDir(), storagetest.New(1<<30))
 	n.source.set(documents(t))
-	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
+	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
 	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
 	if got := n.services.String(); got != "attached=false damaged=0\n" {
 		t.Errorf("before the cluster told of any service: %s", got)

@@ -28,7 +28,7 @@ func runningNode(t *testing.T) *node {
 	t.Helper()
 	n := startNode(t, t.TempDir(), storagetest.New(1<<30))
 	n.source.set(documents(t))
-	n.etcd.set(etcd.Status{Ready: true, Healthy: true})
+	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
 	n.await("etcd is healthy", func(s snapshot) bool { return healthy(s, "etcd") })
 	for name, runtime := range map[string]container.Runtime{"etcd": n.containers, "plane": n.plane} {
 		if err := runtime.Ensure(t.Context(), container.Spec{Name: name, Rootfs: "/r", Args: []string{"/x"}, Cgroup: "/system/" + name}); err != nil {

@@ -100,8 +100,9 @@ func Build(in Input, facts Facts) Desired {
 		return d
 	}
 	d.Etcd = &etcd.Spec{Name: in.Config.Machine.Hostname, Address: address, CA: in.Trust.Etcd}
-	if !facts.Etcd.Healthy {
-		d.Waits[Kubernetes] = "waiting for etcd"
+	// Not for its health: the API server has much to do before it needs etcd, and waits for it by itself.
+	if !facts.Etcd.Running {
+		d.Waits[Kubernetes] = "waiting for etcd to run"
 		return d
 	}
 	if !facts.Confined {

@@ -66,10 +66,10 @@ func TestOrderOfLayers(t *testing.T) {
 		{"no address", cluster, Facts{Network: network.Status{Reason: "link eth0 is down"}, Storage: stored, Identity: true},
 			"network storage", "waiting for an IPv4 address: link eth0 is down"},
 		{"no IPv4 address", cluster, Facts{Network: v6, Storage: stored, Identity: true}, "network storage", "waiting for an IPv4 address: not looked at yet"},
-		{"etcd first", cluster, Facts{Network: up, Storage: stored, Identity: true}, "network storage etcd", "waiting for etcd"},
-		{"no confinement", cluster, Facts{Network: up, Storage: stored, Identity: true, Etcd: etcd.Status{Healthy: true}},
+		{"etcd first", cluster, Facts{Network: up, Storage: stored, Identity: true}, "network storage etcd", "waiting for etcd to run"},
+		{"no confinement", cluster, Facts{Network: up, Storage: stored, Identity: true, Etcd: etcd.Status{Running: true}},
 			"network storage etcd", "waiting for the confinement of the workload plane"},
-		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Healthy: true}}, "network storage etcd kubernetes", ""},
+		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}}, "network storage etcd kubernetes", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := Build(test.in, test.facts)
@@ -99,7 +99,7 @@ func TestSpecifications(t *testing.T) {
 	_, _, cluster := inputs(t)
 	facts := Facts{
 		Network: network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}},
-		Storage: storage.Status{Ready: true}, Identity: true, Confined: true, Etcd: etcd.Status{Healthy: true},
+		Storage: storage.Status{Ready: true}, Identity: true, Confined: true, Etcd: etcd.Status{Running: true},
 	}
 	d := Build(cluster, facts)
 	if got := fmt.Sprintf("%s %s %s %s %s", d.Etcd.Name, d.Etcd.Address, d.Kube.NodeName, d.Kube.Addresses, d.Kube.Version); got != "node1 10.5.0.2 node1 [10.5.0.2] 1.0" {
@@ -121,7 +121,7 @@ func TestSpecifications(t *testing.T) {
 			t.Errorf("services make a difference to %s: %t", domain, got)
 		}
 	}
-	facts.Etcd.Healthy = false
+	facts.Etcd.Running = false
 	if d := Build(cluster, facts); !d.Differs(more, Kubernetes) || d.Differs(more, Etcd) {
 		t.Error("etcd that is away holds Kubernetes back, and nothing else")
 	}
