@@ -73,6 +73,7 @@ func parsers() map[string][]string {
 		"hack/qemu/probe":       {"FuzzClient", "FuzzParseStat"},
 		"hack/qemu/vm":          {"FuzzClean", "FuzzHasVirtualisation", "FuzzOwnCommandLine", "FuzzParseQMP"},
 		"hack/qemu/vmtest/wire": {"FuzzParseResult", "FuzzRead"},
+		"hack/release/keys":     {"FuzzParsePrivate"},
 	}
 }
 
@@ -83,6 +84,7 @@ func withoutFuzzTest() map[string]string {
 		"hack/apidoc":                 "reads the descriptions of this project's own protos, from the compiler",
 		"hack/qemu/guest":             "reads the plan that the program which started the machine has put into its memory",
 		"hack/qemu/probe/guest":       "takes orders from the program that started the machine, and lists /proc by package probe, which is fuzzed",
+		"hack/release/bundle":         "reads what the image builder has written beside the image that is to be signed",
 		"images/internal/build":       "reads a list that an earlier step of the same build has written",
 		"images/internal/programs":    "asks the go command for three of its variables, and checks that three came",
 		"images/internal/step":        "shows the end of a log as it is",

@@ -1,0 +1,127 @@
+// Command release makes the key pair that signs releases, and signs what the image builder has published.
+//
+//	go run ./hack/release keys
+//	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive.release
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cyvive/cyvive/hack/release/bundle"
+	"github.com/cyvive/cyvive/hack/release/keys"
+	"github.com/cyvive/cyvive/internal/release"
+)
+
+func main() {
+	if err := newCommand(os.Getenv).Execute(); err != nil {
+		fmt.Fprintf(os.Stderr, "release: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func newCommand(getenv func(string) string) *cobra.Command {
+	root := &cobra.Command{
+		Use: "release", Short: "Keys of releases, and releases",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.AddCommand(keysCommand(getenv), bundleCommand(getenv))
+	return root
+}
+
+// or is a folder given as a flag, or the user's own.
+func or(dir string, getenv func(string) string) (string, error) {
+	if dir != "" {
+		return dir, nil
+	}
+	return keys.Dir(getenv)
+}
+
+const keysHelp = "folder of the key pair (default: $CYVIVE_KEYS, or cyvive/keys in the user's data folder)"
+
+func keysCommand(getenv func(string) string) *cobra.Command {
+	var dir string
+	var ensure bool
+	cmd := &cobra.Command{
+		Use: "keys", Short: "Make a key pair for signing releases; one that is there is never overwritten", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := or(dir, getenv)
+			if err != nil {
+				return err
+			}
+			if !ensure {
+				if _, err := keys.Make(dir); err != nil {
+					return err
+				}
+				return describe(cmd.OutOrStdout(), dir)
+			}
+			made, err := keys.Ensure(dir)
+			if err != nil || !made {
+				return err
+			}
+			fmt.Fprintln(cmd.ErrOrStderr(), "There was no key for signing releases, so this is yours now. Nodes of the images that you build take")
+			fmt.Fprintln(cmd.ErrOrStderr(), "upgrades only from whoever has it: keep it, and keep it to yourself.")
+			return describe(cmd.ErrOrStderr(), dir)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "out", "", keysHelp)
+	cmd.Flags().BoolVar(&ensure, "ensure", false, "do nothing where there are public keys already")
+	return cmd
+}
+
+// describe names the files of a pair, and the keys as nodes name them in their refusals.
+func describe(out io.Writer, dir string) error {
+	data, err := os.ReadFile(filepath.Join(dir, keys.PublicFile))
+	if err != nil {
+		return fmt.Errorf("read public release keys: %w", err)
+	}
+	public, err := release.ParsePublicKeys(data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "private key  %s\npublic key   %s\n", filepath.Join(dir, keys.PrivateFile), filepath.Join(dir, keys.PublicFile))
+	for _, k := range public {
+		fmt.Fprintf(out, "key          %s\n", release.KeyID(k))
+	}
+	return nil
+}
+
+func bundleCommand(getenv func(string) string) *cobra.Command {
+	var dir, key, out string
+	cmd := &cobra.Command{
+		Use: "bundle", Short: "Sign what the image builder has published, as one file for nodectl upgrade", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if key == "" {
+				dir, err := keys.Dir(getenv)
+				if err != nil {
+					return err
+				}
+				key = filepath.Join(dir, keys.PrivateFile)
+			}
+			private, err := keys.Load(key)
+			if err != nil {
+				return err
+			}
+			m, err := bundle.Write(out, dir, private)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: version %s for %s, root %s, %.1f MB\n", out, m.Version, m.Architecture, m.RootHash, float64(m.PartsBytes())/1e6)
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&dir, "dir", "", "folder with the image's files, as out/amd64")
+	flags.StringVar(&key, "key", "", "private key (default: the user's own, as keys makes it)")
+	flags.StringVar(&out, "out", "", "file to write")
+	for _, name := range []string{"dir", "out"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+	return cmd
+}
