@@ -14,4 +14,26 @@
 //
 // A change is a new file that is on the disk before the ones that it replaces are removed. A power cut between the two leaves both; the next change
 // of the slot makes one of them again.
+//
+// # What the boot loader does
+//
+// Read in src/boot/boot.c of systemd 257.13, which images/lock.json pins:
+//
+//   - Every file *.conf of loader/entries is read (config_load_type1_entries), so the names that a file has while it is written must end otherwise. An
+//     entry whose file "efi" is not there is passed over (boot_entry_add_type1). Any EFI program may be started so, a unified kernel image too; with
+//     no line "options" it is given no load options, and its stub takes the command line that it holds (process_arguments of src/boot/stub.c).
+//     A key "uki" is not known before version 258.
+//   - The counter is what follows the last "+" of the name (boot_entry_parse_tries). It is changed before the entry is started, by a rename through
+//     the firmware's FAT driver (boot_entry_bump_counters). If that fails, this is printed and the entry is started all the same: on a machine
+//     whose firmware cannot write the partition a trial goes on until the release itself gives up.
+//   - Entries without tries come last, then sort-key, machine-id (there is none here) and version decide, the last by strverscmp_improved, which compares
+//     numbers as numbers; then the name without the counter; and then, if both have counters, more tries left (boot_entry_compare). Two files
+//     of one slot and generation, one with a counter and one without, stay in the order of the directory.
+//   - The first entry of that order is taken, one without tries too if there is no other, unless one of the variables LoaderEntryOneShot and
+//     LoaderEntryDefault or the line "default" of loader.conf names another (config_select_default_entry). Nothing here sets any; a person at the
+//     menu can.
+//   - The variable LoaderBootCountPath is written for systemd-bless-boot, which does nothing but rename the file, as Bless does. It is not read again.
+//   - An image that the firmware refuses to load ends the boot loader (image_start): the firmware goes on with whatever it starts next, and what
+//     becomes of the machine is up to it. The counter was taken off before, so one more reset is enough. The setting "reboot-on-error" is not
+//     known before version 258.
 package loader

@@ -158,6 +158,12 @@ func (l *Loader) Put(slot, version string, tries int, kernel io.Reader) error {
 			if err := remove(v.Dir, slot, ""); err != nil {
 				return err
 			}
+			// What nothing leads to makes room, as KernelBytes has it. A half of a new one is left by a power cut.
+			for _, name := range []string{kernelPath(slot), kernelPath(slot) + newSuffix} {
+				if err := os.Remove(filepath.Join(v.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+			}
 			if err := replace(filepath.Join(v.Dir, kernelPath(slot)), kernel); err != nil {
 				return err
 			}
@@ -230,12 +236,15 @@ func remove(dir, slot, except string) error {
 	return syncDir(entriesDir(dir))
 }
 
+// newSuffix ends the name of a file while it is written: the boot loader reads no such entry.
+const newSuffix = ".new"
+
 // replace puts a file on the disk under a name that nobody looks for, and then gives it its own.
 func replace(path string, from io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.Create(path + ".new")
+	f, err := os.Create(path + newSuffix)
 	if err != nil {
 		return err
 	}

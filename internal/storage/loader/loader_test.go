@@ -2,6 +2,7 @@ package loader
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -135,6 +136,57 @@ func TestOrder(t *testing.T) {
 	got = onePerSlot([]Entry{{Slot: "a", Generation: 9, Left: 0, Done: 2}, {Slot: "b", Generation: 2, Left: Unlimited}})
 	if got[0].Slot != "b" {
 		t.Errorf("first is slot %s, want b", got[0].Slot)
+	}
+}
+
+// TestRoom: a new kernel image takes the room of the one before, and of a half that a power cut left, but only behind their entry. The reader looks at
+// what is there while the new one is written.
+func TestRoom(t *testing.T) {
+	l, dir := open(t)
+	if err := l.Put("b", "1", 2, strings.NewReader("kernel 1")); err != nil {
+		t.Fatal(err)
+	}
+	half := filepath.Join(dir, kernelPath("b")+newSuffix)
+	if err := os.WriteFile(half, make([]byte, 1000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	look := lookingReader(func() {
+		if left := names(t, dir); len(left) != 0 {
+			t.Errorf("the kernel image is written while there are the entries %q", left)
+		}
+		if _, err := os.Stat(filepath.Join(dir, kernelPath("b"))); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the old kernel image still takes room: %v", err)
+		}
+		if info, err := os.Stat(half); err != nil || info.Size() != 0 {
+			t.Errorf("the half of another still takes room: %v, %v", info, err)
+		}
+	})
+	if err := l.Put("b", "2", 2, io.MultiReader(look, strings.NewReader("kernel 2"))); err != nil {
+		t.Fatal(err)
+	}
+	if kernel, err := os.ReadFile(filepath.Join(dir, kernelPath("b"))); string(kernel) != "kernel 2" || err != nil {
+		t.Errorf("kernel of b is %q, %v", kernel, err)
+	}
+}
+
+// lookingReader calls a function and is at its end.
+type lookingReader func()
+
+func (l lookingReader) Read([]byte) (int, error) { l(); return 0, io.EOF }
+
+// TestImageEntry: the image builder is another module and writes the entry of the first slot itself. Its test holds that against the same file.
+func TestImageEntry(t *testing.T) {
+	e := Entry{Slot: "a", Generation: 1, Version: "0.1.0", Left: Unlimited}
+	want, err := os.ReadFile(filepath.Join("../../../images/testdata", e.name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), e.Text()); d != "" {
+		t.Errorf("entry (-the image's +the node's):\n%s", d)
+	}
+	parsed, ok := parseName(e.name())
+	if got := parsed.parseText(string(want)); !ok || got != e {
+		t.Errorf("the image's entry is read as %+v", got)
 	}
 }
 
