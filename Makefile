@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 ARCH ?= $(shell go env GOARCH)
 # Regular expression that picks tests, for unit-test, root-test and vm-test.
 RUN ?=
+# Folder with the key pair that signs releases; hack/release/keys has the same default.
+export CYVIVE_KEYS ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/cyvive/keys
 
 # Commit that the protos must stay compatible with.
 BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
@@ -27,8 +29,16 @@ setup: ## install the programs that are missing (apt-get; asks sudo where needed
 	@go run ./hack/qemu setup --arch $(ARCH)
 
 .PHONY: image
-image: setup bin/nodectl ## build the node image into out/ARCH
-	@cd images && go run ./cmd/mkimage build --arch $(ARCH)
+image: setup keys bin/nodectl ## build the node image into out/ARCH
+	@keys=$$(realpath -m "$$CYVIVE_KEYS"); cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem"
+
+.PHONY: keys
+keys: ## make your key pair for signing releases, unless there is one
+	@go run ./hack/release keys --ensure
+
+.PHONY: release
+release: image ## sign the image, as one file for upgrades: out/ARCH/cyvive.release
+	@go run ./hack/release bundle --dir out/$(ARCH) --out out/$(ARCH)/cyvive.release
 
 .PHONY: golden
 golden: image ## write the reviewed list of the image again (images/testdata)

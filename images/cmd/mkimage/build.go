@@ -12,7 +12,14 @@ import (
 
 func buildCommand() *cobra.Command {
 	c, o := withOptions("build", "Build the image", build.Run)
-	c.Flags().StringVar(&o.Until, "until", "", "last step to run (default: all)")
+	f := c.Flags()
+	f.StringVar(&o.Until, "until", "", "last step to run (default: all)")
+	f.StringVar(&o.Keys, "keys", "", "public keys whose releases a node of the image takes (make keys)")
+	f.StringVar(&o.Version, "version", "", "version of the image (default: images/VERSION)")
+	f.StringVar(&o.Append, "append", "", "for tests: text behind the kernel's command line")
+	f.StringArrayVar(&o.Drop, "drop", nil, "for tests: leave a file out of the root")
+	f.StringToStringVar(&o.Put, "put", nil, "for tests: path=file: put file in the place of one of the root")
+	f.StringVar(&o.Aside, "aside", "", "for tests: directory for results of steps, in place of the cache")
 	return c
 }
 
@@ -29,12 +36,8 @@ func withOptions(use, short string, run func(context.Context, build.Options) err
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			for _, dir := range []*string{&o.Out, &o.Bin, &o.Images} {
-				abs, err := filepath.Abs(*dir)
-				if err != nil {
-					return fmt.Errorf("find directory: %w", err)
-				}
-				*dir = abs
+			if err := absolute(&o); err != nil {
+				return err
 			}
 			o.Progress = c.ErrOrStderr()
 			return run(c.Context(), o)
@@ -47,4 +50,30 @@ func withOptions(use, short string, run func(context.Context, build.Options) err
 	f.StringVar(&o.Images, "images", ".", "the images directory of the repository")
 	f.StringToStringVar(&o.Replace, "replace", nil, "program=file: use file in place of building the program")
 	return c, &o
+}
+
+// absolute makes the paths of the options independent of the working directory.
+func absolute(o *build.Options) error {
+	abs := func(name string) (string, error) {
+		if name == "" {
+			return "", nil
+		}
+		name, err := filepath.Abs(name)
+		if err != nil {
+			return "", fmt.Errorf("find directory: %w", err)
+		}
+		return name, nil
+	}
+	var err error
+	for _, name := range []*string{&o.Out, &o.Bin, &o.Images, &o.Keys, &o.Aside} {
+		if *name, err = abs(*name); err != nil {
+			return err
+		}
+	}
+	for at, file := range o.Put {
+		if o.Put[at], err = abs(file); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,6 +1,6 @@
 // Command mkimage builds the node image from the pinned inputs.
 //
-//	mkimage build --arch amd64 --out ../out
+//	mkimage build --arch amd64 --out ../out --keys FILE
 //	mkimage baseline --arch amd64 --out ../out
 //	mkimage lock
 //

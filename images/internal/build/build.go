@@ -34,6 +34,10 @@ type Options struct {
 	Until string
 	// Replace maps a program's name to a file that stands in for it.
 	Replace map[string]string
+	// Keys is the file of the public keys whose releases a node of this image
+	// takes. The steps from root on need it.
+	Keys string
+	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
 }
@@ -45,6 +49,8 @@ type builder struct {
 	cache   *cache.Cache
 	run     *step.Runner
 	version string
+	floor   string // oldest version that a node may be taken to
+	keys    []byte // release-keys.pem
 	current string // name of the step that runs
 	results results
 }
@@ -77,6 +83,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if !slices.ContainsFunc(b.steps(), func(s namedStep) bool { return o.Until == "" || s.name == o.Until }) {
 		return fmt.Errorf("build until %q: there is no such step", o.Until)
+	}
+	if b.reaches("root") {
+		if b.keys, err = readKeys(o.Keys); err != nil {
+			return err
+		}
 	}
 	return b.runSteps(ctx)
 }
@@ -120,6 +131,19 @@ func (b *builder) steps() []namedStep {
 	}
 }
 
+// reaches reports whether a build goes as far as the named step.
+func (b *builder) reaches(name string) bool {
+	for _, s := range b.steps() {
+		if s.name == name {
+			return true
+		}
+		if s.name == b.Until {
+			break
+		}
+	}
+	return false
+}
+
 func newBuilder(o Options) (*builder, error) {
 	l, err := lock.Load(filepath.Join(o.Images, "lock.json"))
 	if err != nil {
@@ -129,15 +153,16 @@ func newBuilder(o Options) (*builder, error) {
 	if pins == nil {
 		return nil, fmt.Errorf("build for %s: the lock file has no pins for it", o.Arch)
 	}
-	version, err := os.ReadFile(filepath.Join(o.Images, "VERSION"))
+	version, floor, err := versions(o)
 	if err != nil {
-		return nil, fmt.Errorf("read version: %w", err)
+		return nil, err
 	}
 	c, err := cache.Open()
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{Options: o, lock: l, pins: pins, cache: c, version: strings.TrimSpace(string(version))}
+	c.Aside = o.Aside
+	b := &builder{Options: o, lock: l, pins: pins, cache: c, version: version, floor: floor}
 	b.results.programs = map[string]string{}
 	b.run = &step.Runner{Cache: c, Out: o.Progress, Now: time.Now, Repeat: b.repeat}
 	return b, os.MkdirAll(b.out(""), 0o755)
@@ -153,7 +178,11 @@ func (b *builder) repeat() string {
 	if b.current == "baseline" {
 		return fmt.Sprintf("go -C %s run ./cmd/mkimage baseline --arch %s --out %s", b.Images, b.Arch, out)
 	}
-	return fmt.Sprintf("go -C %s run ./cmd/mkimage build --arch %s --out %s --until %s", b.Images, b.Arch, out, b.current)
+	words := []string{"go", "-C", b.Images, "run", "./cmd/mkimage", "build", "--arch", b.Arch, "--out", out, "--until", b.current}
+	if b.Keys != "" {
+		words = append(words, "--keys", b.Keys)
+	}
+	return strings.Join(append(words, b.Variant.flags()...), " ")
 }
 
 // out is the path of a file among the image's files.

@@ -137,8 +137,10 @@ func TestRefusals(t *testing.T) {
 	if err := l.Save(filepath.Join(images, "lock.json")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(images, "VERSION"), []byte("1\n"), 0o644); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"VERSION", "FLOOR"} {
+		if err := os.WriteFile(filepath.Join(images, name), []byte("1.0.0\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	o := Options{Arch: "riscv64", Out: t.TempDir(), Images: images, Progress: os.Stderr}
@@ -148,6 +150,10 @@ func TestRefusals(t *testing.T) {
 	o.Arch, o.Until = "amd64", "nothing"
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "no such step") {
 		t.Errorf("an unknown step: got %v", err)
+	}
+	o.Until = ""
+	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "make keys") {
+		t.Errorf("no release keys: got %v", err)
 	}
 	o.Until = "kernel"
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "make lock") {

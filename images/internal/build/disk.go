@@ -23,9 +23,13 @@ const (
 	dataBytes   = 64 * mib
 )
 
-// loaderConf is systemd-boot's loader.conf: no menu, no waiting, no editing of
-// the command line.
-const loaderConf = "timeout 0\neditor no\n"
+// Of kernel images the boot partition holds that of each slot, and beside them
+// one that is being written, and espSpareBytes for the boot loader, entries and
+// the file system's own.
+const (
+	espKernels    = 3
+	espSpareBytes = 8 * mib
+)
 
 // disk makes the bootable disk images.
 func (b *builder) disk(ctx context.Context) error {
@@ -41,10 +45,14 @@ func (b *builder) disk(ctx context.Context) error {
 	files := map[string][]byte{
 		"/EFI/BOOT/BOOT" + map[string]string{"x64": "X64", "aa64": "AA64"}[name] + ".EFI": boot.Data,
 		"/EFI/systemd/systemd-boot" + name + ".efi":                                       boot.Data,
-		"/EFI/Linux/cyvive-" + b.version + ".efi":                                         b.results.uki,
-		"/loader/loader.conf":                                                             []byte(loaderConf),
+		kernelPath:            b.results.uki,
+		entryPath:             entry(b.version),
+		"/loader/loader.conf": []byte(loaderConf),
 	}
-	key := step.Key("disk-1", string(boot.Data), string(b.results.uki), b.results.rootHash, loaderConf, b.version)
+	if err := b.fits(); err != nil {
+		return err
+	}
+	key := step.Key("disk-2", string(boot.Data), string(b.results.uki), b.results.rootHash, loaderConf, string(entry(b.version)))
 	mark := b.out(".disk")
 	if old, err := os.ReadFile(mark); err == nil && string(old) == key && exists(b.out("disk.raw")) && exists(b.out("disk.qcow2")) {
 		fmt.Fprintf(b.Progress, "mkimage: %-12s cached\n", "disk")
@@ -59,6 +67,27 @@ func (b *builder) disk(ctx context.Context) error {
 		}
 		return os.WriteFile(mark, []byte(key), 0o644)
 	})
+}
+
+// fits checks the parts against the partitions that a later release of their
+// size must fit into as well.
+func (b *builder) fits() error {
+	if n := int64(len(b.results.uki)); espKernels*n > espBytes-espSpareBytes {
+		return fmt.Errorf("lay out disk: a kernel image of %d bytes; the boot partition of %d is to hold %d of them", n, espBytes, espKernels)
+	}
+	for _, part := range []struct {
+		file  string
+		bytes int64
+	}{{b.results.root, rootBytes}, {b.results.verity, verityBytes}} {
+		info, err := os.Stat(part.file)
+		if err != nil {
+			return fmt.Errorf("lay out disk: %w", err)
+		}
+		if info.Size() > part.bytes {
+			return fmt.Errorf("lay out disk: %s has %d bytes, its partition %d", filepath.Base(part.file), info.Size(), part.bytes)
+		}
+	}
+	return nil
 }
 
 func exists(name string) bool {

@@ -21,7 +21,7 @@ import (
 var update = flag.Bool("update", false, "write the reviewed list of the image again")
 
 // kept are files of the image whose content tests look at.
-var kept = []string{cyviveDir + "/sbom.spdx.json", cyviveDir + "/release.json"}
+var kept = []string{cyviveDir + "/sbom.spdx.json", cyviveDir + "/release.json", cyviveDir + "/release-keys.pem"}
 
 // built is what was read from the image.
 type built struct {
@@ -205,6 +205,7 @@ func TestImageLayout(t *testing.T) {
 		plane + "/usr/bin/kubelet": "f", plane + "/opt/cni/bin/cyvive": "f", plane + "/etc/kubernetes": "d",
 		plane + "/etc/cni/net.d": "d", plane + "/usr/bin/mount": "f", plane + "/usr/lib/modules": "d",
 		"/usr/lib/cyvive/images/pause.tar": "f", "/usr/lib/cyvive/release.json": "f",
+		"/usr/lib/cyvive/release-keys.pem": "f",
 	} {
 		if got := at[name].Kind; got != kind {
 			t.Errorf("%s is %q, want %s", name, got, kind)

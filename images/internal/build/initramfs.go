@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cyvive/cyvive/images/internal/initramfs"
 	"github.com/cyvive/cyvive/images/internal/kernel"
@@ -13,10 +14,15 @@ import (
 
 // bootModules are what stage 1 may need to reach the root: disks of virtual
 // and real machines, dm-verity and EROFS. What is built in counts as there.
+//
+// With them come watchdogs, which have to be running before anything can hang,
+// and what keeps the kernel's last words in the firmware's memory, so that a boot
+// that ends before the root is there leaves a reason.
 var bootModules = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_rng", "sd_mod", "nvme", "ahci",
 	"hv_vmbus", "hv_storvsc", "xen_blkfront", "vmw_pvscsi",
 	"dm_mod", "dm_bufio", "dm_verity", "erofs", "sha256_ssse3",
+	"i6300esb", "wdat_wdt", "softdog", "efi_pstore",
 }
 
 // bootModulesFor leaves out what other architectures do not have.
@@ -25,7 +31,7 @@ func bootModulesFor(arch string) []string {
 		return bootModules
 	}
 	return []string{"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_rng", "sd_mod", "nvme", "ahci",
-		"dm_mod", "dm_bufio", "dm_verity", "erofs"}
+		"dm_mod", "dm_bufio", "dm_verity", "erofs", "softdog", "efi_pstore"}
 }
 
 // initramfs makes the initial RAM disk: init and the boot modules.
@@ -34,7 +40,8 @@ func (b *builder) initramfs(context.Context) error {
 	if err != nil {
 		return err
 	}
-	key := step.Key("initramfs-1", sum, filepath.Base(filepath.Dir(b.results.modules)), b.epoch().String(), b.Arch)
+	key := step.Key("initramfs-2", sum, filepath.Base(filepath.Dir(b.results.modules)), b.epoch().String(),
+		strings.Join(bootModulesFor(b.Arch), " "))
 	dir, err := b.run.Cached("initramfs", key, func(dir string) error {
 		all, err := kernel.Open(b.results.modules, b.pins.Kernel)
 		if err != nil {

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -28,6 +29,7 @@ func (b *builder) layout() (*tree.Tree, error) {
 	}
 	for _, add := range []func(*tree.Tree) error{
 		b.addUserland, b.addPrograms, b.addModules, b.addIdentity, b.addSystemRootfs, b.addPlane, b.addBundle,
+		b.addKeys, b.Variant.change,
 	} {
 		if err := add(t); err != nil {
 			return nil, fmt.Errorf("lay out root: %w", err)
@@ -132,7 +134,17 @@ func (b *builder) addPlane(t *tree.Tree) error {
 	if err := b.addMount(t); err != nil {
 		return err
 	}
-	return t.AddDir(planeDir, filepath.Join(b.Images, "files/plane"))
+	if err := t.AddDir(planeDir, filepath.Join(b.Images, "files/plane")); err != nil {
+		return err
+	}
+	// The sandbox image has the version of the image.
+	const config = planeDir + "/etc/containerd/config.toml"
+	text, err := t.Get(config).Content()
+	if err != nil {
+		return err
+	}
+	t.Write(config, 0o644, bytes.ReplaceAll(text, []byte("@VERSION@"), []byte(b.version)))
+	return nil
 }
 
 // addMount gives the plane mount and umount, which kubelet runs, and the
@@ -174,11 +186,13 @@ func (b *builder) addBundle(t *tree.Tree) error {
 // release is the content of release.json.
 func (b *builder) release() ([]byte, error) {
 	r := struct {
-		Version    string      `json:"version"`
+		Version string `json:"version"`
+		// Floor is the oldest version that a node of this release may be taken to.
+		Floor      string      `json:"floor"`
 		Kernel     string      `json:"kernel"`
 		Components []component `json:"components"`
 		Images     []string    `json:"images"`
-	}{b.version, b.pins.Kernel, b.results.components, nil}
+	}{b.version, b.floor, b.pins.Kernel, b.results.components, nil}
 	for _, name := range bundled {
 		r.Images = append(r.Images, b.imageName(name))
 	}

@@ -117,9 +117,12 @@ func (b *builder) program(ctx context.Context, pb *programs.Builder, p programs.
 }
 
 func (b *builder) ownProgram(p programs.Program, build func(out string) error) error {
-	dir, err := b.cache.Dir(filepath.Join("own", b.Arch))
-	if err != nil {
-		return err
+	dir := filepath.Join(b.Aside, "own", b.Arch)
+	if b.Aside == "" {
+		var err error
+		if dir, err = b.cache.Dir(filepath.Join("own", b.Arch)); err != nil {
+			return err
+		}
 	}
 	file := filepath.Join(dir, p.Name)
 	b.results.programs[p.Name] = file

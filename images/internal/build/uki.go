@@ -32,7 +32,13 @@ const hardening = "lsm=lockdown,yama,landlock,bpf slab_nomerge init_on_alloc=1 p
 var efiNames = map[string]string{"amd64": "x64", "arm64": "aa64"}
 
 // cmdline is the kernel command line of the image.
-func (b *builder) cmdline() string { return "roothash=" + b.results.rootHash + " " + cmdlineRest }
+func (b *builder) cmdline() string {
+	line := "roothash=" + b.results.rootHash + " " + cmdlineRest
+	if b.Append != "" {
+		line += " " + b.Append
+	}
+	return line
+}
 
 // uki makes the unified kernel image.
 func (b *builder) uki(context.Context) error {

@@ -17,7 +17,12 @@ const keepResults = 2
 
 // Cache is a directory. Its methods are safe for concurrent use by one
 // process; two builds at once are kept apart by renames.
-type Cache struct{ Root string }
+type Cache struct {
+	Root string
+	// Aside, where it is set, takes the new results of steps in place of Root: a
+	// build for a test uses what there is, and pushes nothing out of it.
+	Aside string
+}
 
 // Open makes the cache directory of the user.
 func Open() (*Cache, error) {
@@ -55,13 +60,21 @@ func (c *Cache) Dir(name string) (string, error) {
 func (c *Cache) Result(step, key string) (string, bool) {
 	d := filepath.Join(c.Root, "step", step, key)
 	_, err := os.Stat(d)
+	if err != nil && c.Aside != "" {
+		d = filepath.Join(c.Aside, "step", step, key)
+		_, err = os.Stat(d)
+	}
 	return d, err == nil
 }
 
 // Make fills a new directory by calling fill and then names it the result of
 // step for key; a result is there whole or not at all.
 func (c *Cache) Make(step, key string, fill func(dir string) error) (string, error) {
-	tmp, err := os.MkdirTemp(filepath.Join(c.Root, "tmp"), step+"-*")
+	base := filepath.Join(cmp.Or(c.Aside, c.Root), "tmp")
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return "", fmt.Errorf("make step directory: %w", err)
+	}
+	tmp, err := os.MkdirTemp(base, step+"-*")
 	if err != nil {
 		return "", fmt.Errorf("make step directory: %w", err)
 	}
@@ -81,6 +94,9 @@ func (c *Cache) Make(step, key string, fill func(dir string) error) (string, err
 			return dst, nil
 		}
 		return "", fmt.Errorf("keep step result: %w", err)
+	}
+	if c.Aside != "" {
+		return dst, nil
 	}
 	return dst, c.prune(step)
 }

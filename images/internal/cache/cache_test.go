@@ -72,3 +72,30 @@ func TestPrune(t *testing.T) {
 		t.Error("the newest result is gone")
 	}
 }
+
+// TestAside: what a build for a test makes is not in the cache, and what is in
+// the cache is used.
+func TestAside(t *testing.T) {
+	c := open(t)
+	old, err := c.Make("s", "a", fill("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Aside = filepath.Join(t.TempDir(), "aside")
+	if got, ok := c.Result("s", "a"); !ok || got != old {
+		t.Errorf("the cache's result is %q, %v; want %q", got, ok, old)
+	}
+	for _, key := range []string{"b", "c", "d"} {
+		dir, err := c.Make("s", key, fill(key))
+		if err != nil || filepath.Dir(filepath.Dir(filepath.Dir(dir))) != c.Aside {
+			t.Errorf("made in %q: %v", dir, err)
+		}
+		if got, ok := c.Result("s", key); !ok || got != dir {
+			t.Errorf("result is %q, %v; want %q", got, ok, dir)
+		}
+	}
+	left, err := os.ReadDir(filepath.Join(c.Root, "step", "s"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("the cache has %d results (%v), want the one it had", len(left), err)
+	}
+}

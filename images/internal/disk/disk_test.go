@@ -114,8 +114,9 @@ func TestESP(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	files := map[string][]byte{
 		"/EFI/BOOT/BOOTX64.EFI":         bytes.Repeat([]byte("boot"), 40_000),
-		"/EFI/Linux/cyvive-0.1.0.efi":   bytes.Repeat([]byte("kernel"), 500_000),
+		"/EFI/cyvive/a.efi":             bytes.Repeat([]byte("kernel"), 500_000),
 		"/loader/loader.conf":           []byte("timeout 0\n"),
+		"/loader/entries/cyvive-a.conf": []byte("title Cyvive\n"),
 		"/EFI/systemd/systemd-bootx64x": []byte("x"),
 	}
 	const size = 64 * mib

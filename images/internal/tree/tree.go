@@ -83,6 +83,9 @@ func (t *Tree) Put(name string, e *Entry) {
 	t.entries[name] = e
 }
 
+// Remove takes the entry at name away; other names of a file have to go with it.
+func (t *Tree) Remove(name string) { delete(t.entries, Clean(name)) }
+
 // MkdirAll makes directories of mode 0755 owned by root; those that exist
 // stay as they are.
 func (t *Tree) MkdirAll(names ...string) {
