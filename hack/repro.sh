@@ -2,6 +2,8 @@
 # Builds the image a second time and compares what came out with the first:
 # from a copy of the sources in another folder and with other file times, later,
 # with a cache of its own, and, where root runs this, as a user without any rights.
+# The public keys of releases are an input like the sources: both builds get those
+# of $CYVIVE_KEYS, or of the user's data folder.
 #
 # Usage: repro.sh ARCH full|short
 #
@@ -15,6 +17,7 @@ arch=$1 form=$2
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 first=$PWD/out/$arch
 from=${XDG_CACHE_HOME:-$HOME/.cache}/cyvive
+keys=${CYVIVE_KEYS:-${XDG_DATA_HOME:-$HOME/.local/share}/cyvive/keys}
 kept="tree kernel zfs coredns containerd containerd-shim-runc-v2 runc etcd kubernetes kubectl"
 
 # Not below the repository: the path of the sources must not matter.
@@ -25,6 +28,7 @@ mkdir -p "$work/elsewhere/src" "$work/cache/cyvive/step" "$work/modules" "$work/
 git ls-files -z --cached --others --exclude-standard | tar -c --null -T - --ignore-failed-read 2>/dev/null | tar -x -C "$work/elsewhere/src"
 find "$work/elsewhere/src" -exec touch -h -d '2001-02-03 04:05:06 UTC' {} +
 cp -a --reflink=auto "$from/deb" "$work/cache/cyvive/deb"
+cp "$keys/release.pem" "$work/release.pem"
 if [ "$form" = short ]; then
   for step in $kept; do
     cp -a --reflink=auto "$from/step/$step" "$work/cache/cyvive/step/"
@@ -34,7 +38,7 @@ fi
 # The second build. Its module cache is the first one's, mounted where another
 # user can read it; the mount is seen by this build alone.
 build='cd "$1/elsewhere/src/images" && exec env HOME="$1" XDG_CACHE_HOME="$1/cache" GOCACHE="$1/gocache" GOMODCACHE="$1/modules" TMPDIR="$1/tmp" \
-  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin"'
+  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin" --keys "$1/release.pem"'
 modules=$(go env GOMODCACHE)
 mkdir "$work/tmp"
 if [ "$(id -u)" = 0 ]; then
