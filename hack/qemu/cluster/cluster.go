@@ -198,6 +198,7 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 			{Path: filepath.Join(dir, cidataFile), Format: "raw", ReadOnly: true, Serial: "cidata"},
 		},
 		Network:  lan.Arguments(index),
+		Watchdog: true,
 		Detached: c.options.Detached,
 	}
 	if c.options.Probe == "" {

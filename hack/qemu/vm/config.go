@@ -76,6 +76,10 @@ type Config struct {
 	Ports []Port
 	// Network holds the -netdev and -device options.
 	Network []string
+	// Watchdog gives the machine an Intel 6300ESB, which resets it when the guest
+	// has begun to feed it and stops. Its clock stands still while the machine is
+	// paused.
+	Watchdog bool
 	// NoReboot makes QEMU exit when the guest asks for a restart.
 	NoReboot bool
 	// Detached lets the machine outlive its starter. Otherwise the kernel kills
@@ -121,6 +125,9 @@ func (c Config) Arguments() ([]string, error) {
 		args = append(args,
 			"-chardev", port.chardev(id),
 			"-device", "virtserialport,chardev="+id+",name="+port.Name)
+	}
+	if c.Watchdog {
+		args = append(args, "-device", "i6300esb", "-action", "watchdog=reset")
 	}
 	if c.NoReboot {
 		args = append(args, "-no-reboot")

@@ -17,7 +17,7 @@ func TestArguments(t *testing.T) {
 	}
 	direct := base
 	direct.Kernel, direct.Initrd, direct.Append = "/k", "/i", "quiet"
-	direct.NoReboot = true
+	direct.NoReboot, direct.Watchdog = true, true
 	direct.Ports = []Port{{Name: "p", Path: "/d/port"}}
 	for _, c := range []struct {
 		name      string
@@ -31,10 +31,11 @@ func TestArguments(t *testing.T) {
 			"file=/d/x -device virtio-blk-pci,drive=disk0,serial=system,bootindex=0",
 			"file=/d/y,readonly=on -device virtio-blk-pci,drive=disk1,bootindex=1",
 			"-nic none",
-		}, []string{"-kernel", "-no-reboot", "virtserialport"}},
+		}, []string{"-kernel", "-no-reboot", "virtserialport", "i6300esb"}},
 		{"direct", direct, []string{
 			"-kernel /k -append quiet -initrd /i",
 			"-chardev file,id=port0,path=/d/port -device virtserialport,chardev=port0,name=p",
+			"-device i6300esb -action watchdog=reset",
 			"-no-reboot",
 		}, []string{"pflash", "bootindex"}},
 	} {

@@ -59,6 +59,21 @@ func TestMonitorExecute(t *testing.T) {
 	}
 }
 
+func TestPause(t *testing.T) {
+	for name, run := range map[string]func(*VM) error{
+		"stop": func(v *VM) error { return v.Pause(t.Context()) },
+		"cont": func(v *VM) error { return v.Resume(t.Context()) },
+	} {
+		err := run(fakeMonitor(t, `{"error": {"class": "GenericError", "desc": "not now"}}`))
+		if err == nil || !strings.Contains(err.Error(), "command "+name+":") {
+			t.Errorf("%s: got %v, want the monitor's refusal of that command", name, err)
+		}
+		if err := run(fakeMonitor(t, `{"return": {}}`)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestMonitorAbsent(t *testing.T) {
 	machine := &VM{dir: t.TempDir(), name: "fake"}
 	if err := machine.PressPower(t.Context()); err == nil {
