@@ -84,7 +84,7 @@ vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole no
 	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 1 -timeout 20m $(RUNFLAG) \
 		-exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
-	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 60m -v $(RUNFLAG) ./test/e2e
+	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 6h -v $(RUNFLAG) ./test/e2e
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RUN=regexp)

@@ -12,9 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/diskfs/go-diskfs"
-	"github.com/diskfs/go-diskfs/partition/gpt"
-
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
@@ -152,27 +149,4 @@ func flipBit(t *testing.T, ctx context.Context, raw, overlay, partition string, 
 	if err != nil {
 		t.Fatalf("qemu-io: %v: %s", err, out)
 	}
-}
-
-// partitionStart returns where a partition begins, in bytes.
-func partitionStart(raw, name string) (int64, error) {
-	disk, err := diskfs.Open(raw, diskfs.WithOpenMode(diskfs.ReadOnly))
-	if err != nil {
-		return 0, err
-	}
-	defer disk.Close()
-	table, err := disk.GetPartitionTable()
-	if err != nil {
-		return 0, err
-	}
-	guid, ok := table.(*gpt.Table)
-	if !ok {
-		return 0, fmt.Errorf("%s: partition table is %s, want gpt", raw, table.Type())
-	}
-	for _, p := range guid.Partitions {
-		if p.Name == name {
-			return p.GetStart(), nil
-		}
-	}
-	return 0, fmt.Errorf("%s: there is no partition %s", raw, name)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"debug/pe"
-	"encoding/binary"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,75 +11,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 
+	"github.com/cyvive/cyvive/hack/release/releasetest"
 	"github.com/cyvive/cyvive/internal/release"
 )
-
-var (
-	hash    = strings.Repeat("c1", 32)
-	content = bytes.Repeat([]byte("root file system "), 4096)
-)
-
-// kernel makes a PE file with one section, as the beginning of a unified kernel image has it.
-func kernel(t *testing.T, machine uint16, section, cmdline string) []byte {
-	t.Helper()
-	const headerBytes = 0x200
-	data := make([]byte, 0x200)
-	copy(data, cmdline)
-	var b bytes.Buffer
-	b.WriteString("MZ")
-	b.Write(make([]byte, 0x3a))
-	name := [8]byte{}
-	copy(name[:], section)
-	for _, part := range []any{
-		uint32(0x40), []byte("PE\x00\x00"),
-		pe.FileHeader{Machine: machine, NumberOfSections: 1, SizeOfOptionalHeader: uint16(binary.Size(pe.OptionalHeader64{}))},
-		pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16},
-		pe.SectionHeader32{Name: name, VirtualSize: uint32(len(cmdline)), SizeOfRawData: uint32(len(data)), PointerToRawData: headerBytes},
-	} {
-		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.Write(make([]byte, headerBytes-b.Len()))
-	b.Write(data)
-	return b.Bytes()
-}
-
-// published is a folder as the image builder leaves it; change alters its files.
-func published(t *testing.T, change map[string][]byte) string {
-	t.Helper()
-	e, err := zstd.NewWriter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{
-		"release.json": []byte(`{"version": "0.2.0", "floor": "0.1.0", "components": [{"version": "1"}]}`),
-		"roothash":     []byte(hash + "\n"),
-		release.Kernel: kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".cmdline", "roothash="+hash+" quiet"),
-		release.Verity: []byte("hash tree"),
-		release.Root:   e.EncodeAll(content, nil),
-	}
-	for name, data := range change {
-		files[name] = data
-	}
-	dir := t.TempDir()
-	for name, data := range files {
-		if data == nil {
-			continue // taken away
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 // TestWrite makes a release and reads it as a node does.
 func TestWrite(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	dir := published(t, nil)
+	dir := releasetest.Folder(t, nil)
 	path := filepath.Join(t.TempDir(), "r.release")
 	m, err := Write(path, dir, key)
 	if err != nil {
@@ -97,7 +36,7 @@ func TestWrite(t *testing.T) {
 	if d := cmp.Diff(m, b.Manifest); d != "" {
 		t.Errorf("manifest (-written +read):\n%s", d)
 	}
-	if m.Version != "0.2.0" || m.Architecture != "amd64" || m.RootHash != hash || m.RootBytes != int64(len(content)) {
+	if m.Version != "0.2.0" || m.Architecture != "amd64" || m.RootHash != releasetest.RootHash || m.RootBytes != int64(len(releasetest.Root())) {
 		t.Errorf("manifest is %+v", m)
 	}
 	got := map[string]*bytes.Buffer{}
@@ -141,15 +80,15 @@ func TestDescribeRefuses(t *testing.T) {
 		"no hash tree":                {map[string][]byte{release.Verity: nil}, release.Verity},
 		"no root":                     {map[string][]byte{release.Root: nil}, release.Root},
 		"kernel is no PE file":        {map[string][]byte{release.Kernel: []byte("ELF")}, release.Kernel},
-		"kernel of another machine":   {map[string][]byte{release.Kernel: kernel(t, pe.IMAGE_FILE_MACHINE_RISCV64, ".cmdline", "")}, "neither amd64 nor arm64"},
-		"kernel without command line": {map[string][]byte{release.Kernel: kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".text", "")}, ".cmdline"},
+		"kernel of another machine":   {map[string][]byte{release.Kernel: releasetest.Kernel(t, pe.IMAGE_FILE_MACHINE_RISCV64, ".cmdline", "")}, "neither amd64 nor arm64"},
+		"kernel without command line": {map[string][]byte{release.Kernel: releasetest.Kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".text", "")}, ".cmdline"},
 		"kernel of another build": {map[string][]byte{
-			release.Kernel: kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".cmdline", "roothash="+strings.Repeat("d2", 32)),
+			release.Kernel: releasetest.Kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".cmdline", "roothash="+strings.Repeat("d2", 32)),
 		}, "another build"},
-		"root is not compressed": {map[string][]byte{release.Root: content}, "decompress"},
+		"root is not compressed": {map[string][]byte{release.Root: releasetest.Root()}, "decompress"},
 		"root is cut off":        {map[string][]byte{release.Root: cut(t)}, "decompress"},
 	} {
-		_, err := Describe(published(t, test.change))
+		_, err := Describe(releasetest.Folder(t, test.change))
 		if err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: got %v, want an error with %q", name, err, test.says)
 		}
@@ -159,7 +98,7 @@ func TestDescribeRefuses(t *testing.T) {
 // cut is a root whose last bytes are missing.
 func cut(t *testing.T) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(published(t, nil), release.Root))
+	data, err := os.ReadFile(filepath.Join(releasetest.Folder(t, nil), release.Root))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +108,7 @@ func cut(t *testing.T) []byte {
 // TestWriteRefuses: what is not valid as a manifest is not signed, and no file is left.
 func TestWriteRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.release")
-	dir := published(t, map[string][]byte{"release.json": []byte(`{"version": "next"}`)})
+	dir := releasetest.Folder(t, map[string][]byte{"release.json": []byte(`{"version": "next"}`)})
 	if _, err := Write(path, dir, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))); err == nil || !strings.Contains(err.Error(), "next") {
 		t.Errorf("got %v, want an error about the version", err)
 	}

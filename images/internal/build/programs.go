@@ -117,12 +117,13 @@ func (b *builder) program(ctx context.Context, pb *programs.Builder, p programs.
 }
 
 func (b *builder) ownProgram(p programs.Program, build func(out string) error) error {
-	dir := filepath.Join(b.Aside, "own", b.Arch)
-	if b.Aside == "" {
-		var err error
-		if dir, err = b.cache.Dir(filepath.Join("own", b.Arch)); err != nil {
-			return err
-		}
+	dir, err := b.cache.Dir(filepath.Join("own", b.Arch))
+	if b.Aside != "" {
+		dir = filepath.Join(b.Aside, "own", b.Arch)
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		return err
 	}
 	file := filepath.Join(dir, p.Name)
 	b.results.programs[p.Name] = file
