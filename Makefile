@@ -37,8 +37,8 @@ keys: ## make your key pair for signing releases, unless there is one
 	@go run ./hack/release keys --ensure
 
 .PHONY: release
-release: image ## sign the image, as one file for upgrades: out/ARCH/cyvive.release
-	@go run ./hack/release bundle --dir out/$(ARCH) --out out/$(ARCH)/cyvive.release
+release: image ## sign the image, as one file for upgrades: out/ARCH/cyvive-VERSION-ARCH.cyvive
+	@go run ./hack/release bundle --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).cyvive"
 
 .PHONY: golden
 golden: image ## write the reviewed list of the image again (images/testdata)

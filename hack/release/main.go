@@ -1,7 +1,7 @@
 // Command release makes the key pair that signs releases, and signs what the image builder has published.
 //
 //	go run ./hack/release keys
-//	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive.release
+//	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.cyvive
 package main
 
 import (

@@ -54,7 +54,7 @@ func TestKeys(t *testing.T) {
 
 func TestBundleNeedsAKey(t *testing.T) {
 	home := t.TempDir()
-	out := filepath.Join(home, "r.release")
+	out := filepath.Join(home, "r.cyvive")
 	if _, _, err := run(t, home, "bundle", "--dir", home, "--out", out); err == nil || !strings.Contains(err.Error(), keys.PrivateFile) {
 		t.Errorf("without a key: %v, want an error that names it", err)
 	}

@@ -68,7 +68,7 @@ func testRefused(t *testing.T, u *upgrades) {
 	}
 	for _, r := range all {
 		t.Run(r.name, func(t *testing.T) {
-			path := filepath.Join(u.dir, "bad.release")
+			path := filepath.Join(u.dir, "bad.cyvive")
 			defer os.Remove(path)
 			r.make(t, u, path)
 			_, err := u.Tools().Nodectl(ctx, "upgrade", "--image", path, "--allow-downgrade")

@@ -65,7 +65,7 @@ func (r *releases) build(t *testing.T, ctx context.Context, name, version string
 // sign makes one file of a folder that build has filled.
 func (r *releases) sign(t *testing.T, dir, name string) string {
 	t.Helper()
-	path := filepath.Join(r.dir, name+".release")
+	path := filepath.Join(r.dir, name+".cyvive")
 	m, err := bundle.Write(path, dir, r.key)
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 func TestWrite(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	dir := releasetest.Folder(t, nil)
-	path := filepath.Join(t.TempDir(), "r.release")
+	path := filepath.Join(t.TempDir(), "r.cyvive")
 	m, err := Write(path, dir, key)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func cut(t *testing.T) []byte {
 
 // TestWriteRefuses: what is not valid as a manifest is not signed, and no file is left.
 func TestWriteRefuses(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "r.release")
+	path := filepath.Join(t.TempDir(), "r.cyvive")
 	dir := releasetest.Folder(t, map[string][]byte{"release.json": []byte(`{"version": "next"}`)})
 	if _, err := Write(path, dir, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))); err == nil || !strings.Contains(err.Error(), "next") {
 		t.Errorf("got %v, want an error about the version", err)

@@ -32,7 +32,8 @@
 //   - The first entry of that order is taken, one without tries too if there is no other, unless one of the variables LoaderEntryOneShot and
 //     LoaderEntryDefault or the line "default" of loader.conf names another (config_select_default_entry). Nothing here sets any; a person at the
 //     menu can.
-//   - The variable LoaderBootCountPath is written for systemd-bless-boot, which does nothing but rename the file, as Bless does. It is not read again.
+//   - Last of the counting, the variable LoaderBootCountPath is set to the file's new name, for this boot only. Blessing does not need it: systemd-bless-boot
+//     finds the file by it and does nothing but rename that, as Bless does, and the boot loader never reads it.
 //   - An image that the firmware refuses to load ends the boot loader (image_start): the firmware goes on with whatever it starts next, and what
 //     becomes of the machine is up to it. The counter was taken off before, so one more reset is enough. The setting "reboot-on-error" is not
 //     known before version 258.
