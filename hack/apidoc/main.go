@@ -56,6 +56,13 @@ func run(in io.Reader, out io.Writer) error {
 	return nil
 }
 
+func stream(is bool) string {
+	if is {
+		return "stream of "
+	}
+	return ""
+}
+
 // syntaxField is the number of FileDescriptorProto.syntax, to which the comment
 // at a file's head belongs.
 const syntaxField = 12
@@ -67,11 +74,8 @@ func writeFile(w *strings.Builder, f protoreflect.FileDescriptor) {
 		fmt.Fprintf(w, "\n### %s\n\n%s\n", s.Name(), comment(s))
 		for j := range s.Methods().Len() {
 			m := s.Methods().Get(j)
-			stream := ""
-			if m.IsStreamingServer() {
-				stream = "stream of "
-			}
-			fmt.Fprintf(w, "\n**%s** (%s) → %s%s\n\n%s\n", m.Name(), m.Input().Name(), stream, m.Output().Name(), comment(m))
+			fmt.Fprintf(w, "\n**%s** (%s%s) → %s%s\n\n%s\n", m.Name(),
+				stream(m.IsStreamingClient()), m.Input().Name(), stream(m.IsStreamingServer()), m.Output().Name(), comment(m))
 		}
 	}
 	for i := range f.Enums().Len() {

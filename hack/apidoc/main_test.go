@@ -20,6 +20,7 @@ func TestRun(t *testing.T) {
 		},
 		Service: []*descriptorpb.ServiceDescriptorProto{{Name: proto.String("AService"), Method: []*descriptorpb.MethodDescriptorProto{
 			{Name: proto.String("Get"), InputType: proto.String(".node.a.v1.GetRequest"), OutputType: proto.String(".node.a.v1.GetResponse"), ServerStreaming: proto.Bool(true)},
+			{Name: proto.String("Put"), InputType: proto.String(".node.a.v1.GetRequest"), OutputType: proto.String(".node.a.v1.GetResponse"), ClientStreaming: proto.Bool(true)},
 		}}},
 		SourceCodeInfo: &descriptorpb.SourceCodeInfo{Location: []*descriptorpb.SourceCodeInfo_Location{
 			{Path: []int32{12}, Span: []int32{0, 0, 1}, LeadingComments: proto.String(" Package a\n is an example.\n")},
@@ -36,7 +37,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"## node.a.v1\n\nPackage a is an example.\n", "**Get** (GetRequest) → stream of GetResponse\n\nGet gets.\n", `| names | list of string | This \| that. |`, "### GetResponse\n\nIt has no fields.",
+		"## node.a.v1\n\nPackage a is an example.\n", "**Get** (GetRequest) → stream of GetResponse\n\nGet gets.\n", "**Put** (stream of GetRequest) → GetResponse\n", `| names | list of string | This \| that. |`, "### GetResponse\n\nIt has no fields.",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the reference lacks %q:\n%s", want, &out)

@@ -160,23 +160,33 @@ func (s *arrivals) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Co
 func (s *arrivals) HandleConn(context.Context, stats.ConnStats) {}
 
 // timedStream is a stream whose request must arrive, and whose messages the
-// client must take, in time.
+// client must take, in time. Where the client sends several messages, the time
+// of the request is that of the first, and each other has a time of its own.
 type timedStream struct {
 	grpc.ServerStream
-	stall time.Duration
+	stall, piece time.Duration
+	begun        bool // of the one goroutine that receives
 }
 
 // RecvMsg implements grpc.ServerStream.
-func (s timedStream) RecvMsg(m any) error {
+func (s *timedStream) RecvMsg(m any) error {
+	a := arrivalOf(s.Context())
+	if a != nil && s.begun {
+		timer := time.AfterFunc(s.piece, func() {
+			a.cancel(fmt.Errorf("the next message did not arrive within %v", s.piece))
+		})
+		defer timer.Stop()
+	}
 	err := s.ServerStream.RecvMsg(m)
 	if err == nil {
-		arrivalOf(s.Context()).arrived()
+		s.begun = true
+		a.arrived()
 	}
-	return err
+	return s.cause(err)
 }
 
 // SendMsg implements grpc.ServerStream.
-func (s timedStream) SendMsg(m any) error {
+func (s *timedStream) SendMsg(m any) error {
 	a := arrivalOf(s.Context())
 	if a == nil {
 		return s.ServerStream.SendMsg(m)
@@ -185,7 +195,11 @@ func (s timedStream) SendMsg(m any) error {
 		a.cancel(fmt.Errorf("the client did not take a message within %v", s.stall))
 	})
 	defer timer.Stop()
-	err := s.ServerStream.SendMsg(m)
+	return s.cause(s.ServerStream.SendMsg(m))
+}
+
+// cause makes an error of one's own time limits say so.
+func (s *timedStream) cause(err error) error {
 	if cause := context.Cause(s.Context()); err != nil && cause != nil && cause != s.Context().Err() {
 		return status.Error(codes.DeadlineExceeded, cause.Error())
 	}

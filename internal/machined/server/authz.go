@@ -12,6 +12,7 @@ import (
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
 
 // ClientRole is a role of the node API, carried as an organisation in a client
@@ -87,6 +88,13 @@ func rules() map[string]rule {
 		MetricsPath: {roles: readers},
 
 		kubev1.KubeService_GetKubeconfig_FullMethodName: {roles: admins, acts: true},
+
+		upgradev1.UpgradeService_Push_FullMethodName:     {roles: admins, acts: true},
+		upgradev1.UpgradeService_Install_FullMethodName:  {roles: admins, acts: true},
+		upgradev1.UpgradeService_Rollback_FullMethodName: {roles: admins, acts: true},
+		upgradev1.UpgradeService_Cancel_FullMethodName:   {roles: admins, acts: true},
+		upgradev1.UpgradeService_Status_FullMethodName:   {roles: readers},
+		upgradev1.UpgradeService_Watch_FullMethodName:    {roles: readers},
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators},
 	}

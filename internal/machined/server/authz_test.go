@@ -77,6 +77,12 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.container.v1.ContainerService/ListContainers":  readers,
 		"/node.kube.v1.KubeService/GetKubeconfig":             {admin},
 		"/node.audit.v1.AuditService/StreamEntries":           {admin, operator},
+		"/node.upgrade.v1.UpgradeService/Push":                {admin},
+		"/node.upgrade.v1.UpgradeService/Install":             {admin},
+		"/node.upgrade.v1.UpgradeService/Rollback":            {admin},
+		"/node.upgrade.v1.UpgradeService/Cancel":              {admin},
+		"/node.upgrade.v1.UpgradeService/Status":              readers,
+		"/node.upgrade.v1.UpgradeService/Watch":               readers,
 	}
 	if diff := cmp.Diff(want, server.Rules()); diff != "" {
 		t.Errorf("roles (-want +got):\n%s", diff)

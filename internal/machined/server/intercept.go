@@ -78,7 +78,7 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 }
 
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	timed := timedStream{ss, g.limits.StallTimeout}
+	timed := &timedStream{ServerStream: ss, stall: g.limits.StallTimeout, piece: g.limits.PieceTimeout}
 	return g.call(ss.Context(), info.FullMethod, true, func() error { return handler(srv, timed) })
 }
 

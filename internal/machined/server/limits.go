@@ -28,6 +28,10 @@ type Limits struct {
 	// the head of a request to its end, WriteTimeout for one write to a
 	// connection, StallTimeout for a client to take one message of a stream.
 	HandshakeTimeout, RequestTimeout, WriteTimeout, StallTimeout time.Duration
+	// PieceTimeout is for each further message of a client that sends a stream, from
+	// when it is waited for. All of the stream has no limit of time; how large it may
+	// be is for who reads it to say.
+	PieceTimeout time.Duration
 }
 
 // DefaultLimits is what a node bears on two processors and with some 50 MiB for
@@ -38,6 +42,7 @@ func DefaultLimits() Limits {
 		CallsPerSecond: 2000, CallsBurst: 4000, UnverifiedPerSecond: 50, UnverifiedBurst: 200,
 		RunningPerSubject: 1024, RunningPerAddress: 128,
 		HandshakeTimeout: 10 * time.Second, RequestTimeout: 20 * time.Second, WriteTimeout: 20 * time.Second, StallTimeout: 5 * time.Minute,
+		PieceTimeout: 20 * time.Second,
 	}
 }
 
@@ -57,7 +62,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	for _, v := range []struct{ have, def *time.Duration }{
 		{&l.HandshakeTimeout, &d.HandshakeTimeout}, {&l.RequestTimeout, &d.RequestTimeout},
-		{&l.WriteTimeout, &d.WriteTimeout}, {&l.StallTimeout, &d.StallTimeout},
+		{&l.WriteTimeout, &d.WriteTimeout}, {&l.StallTimeout, &d.StallTimeout}, {&l.PieceTimeout, &d.PieceTimeout},
 	} {
 		if *v.have == 0 {
 			*v.have = *v.def

@@ -23,6 +23,7 @@ import (
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
 
 // Port is the TCP port of the node API.
@@ -81,6 +82,7 @@ type Config struct {
 	Kernel     Kernel
 	Events     Events
 	Files      Files
+	Upgrades   Upgrades
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -143,6 +145,7 @@ func New(c Config) *Server {
 	eventv1.RegisterEventServiceServer(s, &eventService{events: c.Events})
 	filev1.RegisterFileServiceServer(s, &fileService{files: c.Files})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
+	upgradev1.RegisterUpgradeServiceServer(s, &upgradeService{config: c})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, http: web, table: table, recorder: r}
 }

@@ -36,6 +36,7 @@ type Node struct {
 	FileList map[string][]*filev1.File
 	FileData map[string]string
 	SBOM     string
+	Upgrades Upgrades
 	// Err is returned by every call, if it is set.
 	Err error
 	// OnPower is called by Reboot and Shutdown, if it is set.
@@ -115,6 +116,9 @@ func (n *Node) power(name string) error {
 	}
 	if n.OnPower != nil {
 		n.OnPower(n)
+	}
+	if name == "reboot" {
+		n.booted()
 	}
 	return nil
 }
