@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -28,18 +29,29 @@ const (
 
 // Boot is one entry.
 type Boot struct {
-	// ID is the kernel's boot_id.
+	// ID is the kernel's boot_id, or stands for it; see KernelID.
 	ID        string    `json:"id"`
 	StartedAt time.Time `json:"startedAt"`
 	Version   string    `json:"version,omitempty"`
 	RootHash  string    `json:"rootHash,omitempty"`
 	Slot      string    `json:"slot,omitempty"`
 	End       End       `json:"end"`
-	// Reason is what an ordered shutdown was for, for a person.
+	// Reason is what an ordered shutdown was for, or what is known of another end, for a person.
 	Reason string `json:"reason,omitempty"`
 	// LastSeen is when the entry was last written by its own boot.
 	LastSeen   time.Time   `json:"lastSeen"`
 	Milestones []Milestone `json:"milestones,omitempty"`
+}
+
+// lost begins the ID of a boot that left no entry of its own; the ID of the boot after it follows.
+const lost = "before "
+
+// KernelID is the kernel's boot_id, empty for a boot that left no entry of its own.
+func (b Boot) KernelID() string {
+	if strings.HasPrefix(b.ID, lost) {
+		return ""
+	}
+	return b.ID
 }
 
 // Milestone is a point of the boot, by the time since the kernel's start (CLOCK_BOOTTIME).
@@ -101,6 +113,31 @@ func (l *Ledger) Begin(boot Boot, previousClean bool) error {
 	}
 	boot.End, boot.LastSeen = Running, l.now()
 	return l.store(append(boots, boot))
+}
+
+// Note sets the reason for the end of a boot. One that left no entry, whose ID may be empty, gets one, made of what b knows and placed before
+// the running boot's. Noting the same again changes nothing.
+func (l *Ledger) Note(running string, b Boot) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b.ID == "" {
+		b.ID = lost + running
+	}
+	boots := slices.Clone(l.boots)
+	switch i := l.index(b.ID); {
+	case i < 0:
+		b.End = Unclean
+		at := l.index(running)
+		if at < 0 {
+			at = len(boots)
+		}
+		boots = slices.Insert(boots, at, b)
+	case boots[i].Reason == b.Reason:
+		return nil
+	default:
+		boots[i].Reason = b.Reason
+	}
+	return l.store(boots)
 }
 
 // Reached sets the milestones of a boot to those given, which include the earlier ones. It writes only if there is a change.

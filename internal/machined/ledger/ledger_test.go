@@ -74,6 +74,46 @@ func TestKeepsTheNewest(t *testing.T) {
 	}
 }
 
+// TestNotes: the reason of an end is noted once the next boot knows it, and a boot of which nothing else is known has its place.
+func TestNotes(t *testing.T) {
+	path, now := filepath.Join(t.TempDir(), "boots.jsonl"), time.Unix(1000, 0).UTC()
+	l := open(t, path, &now)
+	for _, id := range []string{"a", "b"} {
+		if err := l.Begin(Boot{ID: id, StartedAt: now}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(time.Hour)
+	for range 2 { // what is noted may be noted again
+		if err := l.Note("b", Boot{ID: "a", Reason: "it hung"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Note("b", Boot{Version: "2", Slot: "b", Reason: "kernel panic"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Note("b", Boot{ID: "b", Reason: "going back"}); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Unix(1000, 0).UTC()
+	want := []Boot{
+		{ID: "a", StartedAt: start, End: Clean, Reason: "it hung", LastSeen: start},
+		{ID: "before b", Version: "2", Slot: "b", End: Unclean, Reason: "kernel panic"},
+		{ID: "b", StartedAt: start, End: Running, Reason: "going back", LastSeen: start},
+	}
+	got := open(t, path, &now).Boots()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("boots (-want +got):\n%s", d)
+	}
+	if got[1].KernelID() != "" || got[0].KernelID() != "a" {
+		t.Errorf("IDs of the kernel: %q and %q", got[1].KernelID(), got[0].KernelID())
+	}
+	// A boot whose entry is not kept any more, in a ledger that lost the running one too.
+	if err := l.Note("x", Boot{ID: "y", Reason: "old"}); err != nil || l.Boots()[3].ID != "y" {
+		t.Errorf("%+v, %v", l.Boots(), err)
+	}
+}
+
 func TestBadLinesAreDropped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "boots.jsonl")
 	if err := os.WriteFile(path, []byte("{\"id\":\"a\",\"end\":\"running\"}\nnot json\n{}\n{\"id\":\"b"), 0o600); err != nil {
