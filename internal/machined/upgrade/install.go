@@ -40,10 +40,12 @@ func (k *Keeper) Push(ctx context.Context, downgrade bool, r io.Reader) (System,
 	if err := s.Record.Busy(); err != nil {
 		return System{}, fmt.Errorf("push: %w", err)
 	}
-	b, err := release.Open(r, k.cfg.Keys)
+	stream := &bounded{r: r, left: headBytes}
+	b, err := release.Open(stream, k.cfg.Keys)
 	if err != nil {
 		return System{}, err
 	}
+	stream.left += b.Manifest.PartsBytes() + slackBytes
 	node, err := k.node(ctx)
 	if err != nil {
 		return System{}, err
@@ -61,12 +63,54 @@ func (k *Keeper) target(m release.Manifest) System {
 	return System{Version: m.Version, RootHash: m.RootHash, Slot: other(k.cfg.Running.Slot)}
 }
 
+const (
+	// headBytes is what may come until the signed manifest is there, slackBytes what is around the parts: the headers of an archive and its end.
+	headBytes  = 3 * release.MaxManifestBytes
+	slackBytes = 64 << 10
+	// keptFreeBytes are left to others on the data volume.
+	keptFreeBytes = 64 << 20
+)
+
+// bounded ends a stream that brings more than it may.
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("%w: more comes than belongs to it", release.ErrMalformed)
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+// room says whether the data volume has space for a release.
+func (k *Keeper) room(m release.Manifest) error {
+	if k.cfg.FreeBytes == nil {
+		return nil
+	}
+	free, err := k.cfg.FreeBytes(filepath.Dir(k.cfg.Pushed))
+	if err != nil {
+		return err
+	}
+	if free < m.PartsBytes()+keptFreeBytes {
+		return fmt.Errorf("%w: it has %d bytes, and of the %d that the data volume has left, %d stay free", ErrNoRoom, m.PartsBytes(), free, keptFreeBytes)
+	}
+	return nil
+}
+
 // receive writes the parts of a bundle, and when they are all right, the envelope.
 func (k *Keeper) receive(b *release.Bundle) error {
 	if _, err := os.Stat(filepath.Dir(k.cfg.Pushed)); err != nil {
 		return fmt.Errorf("push: %w: the data volume is not there: %w", ErrNoRoom, err)
 	}
 	if err := os.RemoveAll(k.cfg.Pushed); err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	if err := k.room(b.Manifest); err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
 	if err := os.Mkdir(k.cfg.Pushed, 0o700); err != nil {
@@ -179,6 +223,8 @@ func (k *Keeper) write(ctx context.Context, target System, m release.Manifest) e
 		return fmt.Errorf("decompress root: %w", err)
 	}
 	defer plain.Close()
+	k.progress(Written{TotalBytes: m.RootBytes})
+	defer k.progress(Written{})
 	counted := &counter{from: plain, total: m.RootBytes, tell: k.progress}
 	if err := k.cfg.Slots.Write(ctx, target.Slot, target.RootHash, counted, tree); err != nil {
 		return err

@@ -53,13 +53,15 @@ type Entry struct {
 	KernelBytes int64
 }
 
-// Config is what a Keeper is made of. All fields are needed but Crash, Floor and Changed.
+// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes and Changed.
 type Config struct {
 	Log *slog.Logger
 	Now func() time.Time
 	// Record is the file of the record, on the state volume. Pushed is the directory for a release that was pushed, on the data volume; its
 	// parent exists when that is mounted.
 	Record, Pushed string
+	// FreeBytes is what the file system of a directory has left for it; nil is enough.
+	FreeBytes func(dir string) (int64, error)
 	// Boot is the kernel's boot_id, SinceBoot the time since the kernel's start, Crash what is known of a bad end of the boot before.
 	Boot      string
 	SinceBoot func() time.Duration
@@ -217,6 +219,9 @@ func (k *Keeper) Status() (Status, <-chan struct{}) {
 // Look takes the gates, and the deadline of a trial. It returns when to call it again at the latest; zero is never.
 func (k *Keeper) Look(ctx context.Context, gates []Gate, deadline time.Duration) (time.Duration, error) {
 	s, _ := k.Status()
+	if s.Record.Stage != Trial {
+		return 0, nil // another method may be changing the record
+	}
 	next, actions, again := s.Record.Look(gates, k.cfg.Now(), k.cfg.SinceBoot(), deadline)
 	return again, k.become(ctx, next, actions)
 }

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -39,7 +40,10 @@ type machine struct {
 	crash   string
 }
 
-const slotBytes = 1 << 20
+const (
+	slotBytes = 1 << 20
+	deadline  = 10 * time.Minute
+)
 
 func rootHash(n string) string { return strings.Repeat(n, 64) }
 
@@ -227,7 +231,7 @@ func TestUpgradeAndBack(t *testing.T) {
 	if got := m.stage(); got != Trial || m.running.Slot != "b" {
 		t.Fatalf("stage %s in slot %s, want %s in b", got, m.running.Slot, Trial)
 	}
-	if _, err := m.keeper.Look(t.Context(), healthy(), Deadline); err != nil {
+	if _, err := m.keeper.Look(t.Context(), healthy(), deadline); err != nil {
 		t.Fatal(err)
 	}
 	s, _ := m.keeper.Status()
@@ -254,8 +258,8 @@ func TestNeverWell(t *testing.T) {
 	m := newMachine(t)
 	m.install("1.1.0", "2")
 	m.reboot()
-	m.keeper.cfg.SinceBoot = func() time.Duration { return Deadline }
-	if _, err := m.keeper.Look(t.Context(), gates("node", "1m"), Deadline); err != nil {
+	m.keeper.cfg.SinceBoot = func() time.Duration { return deadline }
+	if _, err := m.keeper.Look(t.Context(), gates("node", "1m"), deadline); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -318,6 +322,64 @@ func TestRefused(t *testing.T) {
 		t.Errorf("slot b was touched: %s, %+v", m.slots["b"], m.entries["b"])
 	}
 	m.install("1.1.0", "2")
+}
+
+// endless repeats a block.
+type endless struct {
+	block []byte
+	at    int
+	read  int64
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := copy(p, e.block[e.at:])
+	e.at = (e.at + n) % len(e.block)
+	e.read += int64(n)
+	return n, nil
+}
+
+// TestEndlessPush: a stream that never comes to the point is given up after what a manifest can have, and one that goes on behind the release
+// after what the manifest says.
+func TestEndlessPush(t *testing.T) {
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	if err := w.WriteHeader(&tar.Header{Name: strings.Repeat("x", 300), Format: tar.FormatPAX, Mode: 0o644}); err != nil {
+		t.Fatal(err)
+	}
+	// The extended header alone, which promises that another follows.
+	extended := archive.Bytes()[:archive.Len()-512]
+	good := bundle(t, 1, "1.1.0", "2", nil)
+	for name, test := range map[string]struct {
+		start []byte
+		limit int64
+	}{"from the start": {nil, 256 << 10}, "behind it": {good[:len(good)-1024], 320 << 10}} {
+		m := newMachine(t)
+		e := &endless{block: extended}
+		_, err := m.keeper.Push(t.Context(), false, io.MultiReader(bytes.NewReader(test.start), e))
+		if !errors.Is(err, release.ErrMalformed) || e.read > test.limit {
+			t.Errorf("%s: %v after %d bytes", name, err, e.read)
+		}
+		if _, err := os.Stat(filepath.Join(m.dir, "data/upgrade")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: something was kept: %v", name, err)
+		}
+	}
+}
+
+// TestNoRoom: what does not fit beside the node's own data is refused before it is written.
+func TestNoRoom(t *testing.T) {
+	m := newMachine(t)
+	m.keeper.cfg.FreeBytes = func(dir string) (int64, error) {
+		if dir != filepath.Join(m.dir, "data") {
+			t.Errorf("asked for the room of %s", dir)
+		}
+		return keptFreeBytes, nil
+	}
+	if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("pushed: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(m.dir, "data/upgrade")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something was written: %v", err)
+	}
 }
 
 // TestDiskFails: the slot cannot be written; the node stays as it is, says so, and the next attempt goes through.

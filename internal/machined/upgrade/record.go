@@ -22,9 +22,6 @@ const (
 )
 
 const (
-	// Deadline is the default of how long after the kernel's start a release has to be well. One that is too short sends good releases back;
-	// until it a bad one keeps the node from work.
-	Deadline = 10 * time.Minute
 	// Settle is how long all gates must hold without a break.
 	Settle = 30 * time.Second
 	// Tries is how often the boot loader starts a release that was not blessed: twice, so that a power cut is not taken for its fault.
@@ -175,7 +172,7 @@ func (r Record) Started(s Start, now time.Time) (Record, []Action) {
 		case r.Boot == s.Boot:
 			return r, nil // the reboot is to come
 		}
-		return r.returned(s, "it was started and gave no sign: it stopped before its agent came up", "", now)
+		return r.returned(s, "it was started and left no word: it ended before its agent had the state volume", "", now)
 	case Trial:
 		if onTarget {
 			return r.tried(s, now)
@@ -237,7 +234,8 @@ type Gate struct {
 	Reason string
 }
 
-// Look takes the gates during a trial; since is the time since the kernel's start, deadline until when they must hold. The time after which to look again, if nothing changes before,
+// Look takes the gates during a trial; since is the time since the kernel's start, deadline until when they must hold: one
+// that is too short sends good releases back, until a long one a bad release keeps the node from work. The time after which to look again, if nothing changes before,
 // comes with it; zero outside of a trial.
 func (r Record) Look(gates []Gate, now time.Time, since, deadline time.Duration) (Record, []Action, time.Duration) {
 	if r.Stage != Trial {

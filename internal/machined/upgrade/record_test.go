@@ -66,7 +66,7 @@ func step(t *testing.T, r Record, d *datadriven.TestData) (Record, string) {
 		if errSince != nil {
 			t.Fatal(errSince)
 		}
-		r, actions, again = r.Look(gates(text("failing"), text("held")), noon, since, Deadline)
+		r, actions, again = r.Look(gates(text("failing"), text("held")), noon, since, deadline)
 	default:
 		t.Fatalf("unknown command %q", d.Cmd)
 	}
@@ -208,7 +208,7 @@ func TestPowerCuts(t *testing.T) {
 				if good {
 					failing = ""
 				}
-				next, actions, _ := r.Look(gates(failing, "1m"), noon, Deadline, Deadline)
+				next, actions, _ := r.Look(gates(failing, "1m"), noon, deadline, deadline)
 				apply(next, actions)
 				continue
 			case Armed:
@@ -261,7 +261,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		for i, on := range []string{"2", "1", "2"} {
 			r, _ = r.Started(Start{Boot: fmt.Sprint("boot", i), Running: system(on), Other: system("1"), Counted: on == "2"}, noon)
-			next, actions, _ := r.Look(gates("node", "1m"), noon, Deadline, Deadline)
+			next, actions, _ := r.Look(gates("node", "1m"), noon, deadline, deadline)
 			if r.Stage == Trial && (next.Stage != Reverting || len(actions) == 0) {
 				t.Fatalf("a trial that is not well at its deadline goes on: %+v", next)
 			}
