@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 var hostLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -44,6 +45,31 @@ func isLinkName(s string) bool {
 		return strings.Count(s, ":") == 5
 	}
 	return interfaceName.MatchString(s)
+}
+
+// durationPattern is the form of a duration: hours, minutes and seconds, each at most once and at least one of them. JSON Schema reads it as Go does.
+const durationPattern = `^(?:[0-9]{1,4}h(?:[0-9]{1,4}m)?(?:[0-9]{1,5}s)?|[0-9]{1,4}m(?:[0-9]{1,5}s)?|[0-9]{1,5}s)$`
+
+var durationForm = regexp.MustCompile(durationPattern)
+
+func parseDuration(s string) (time.Duration, bool) {
+	if !durationForm.MatchString(s) {
+		return 0, false
+	}
+	d, err := time.ParseDuration(s)
+	return d, err == nil
+}
+
+// durationText writes a duration of whole seconds in the shortest form that parseDuration reads.
+func durationText(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func isEndpoint(s string) bool {

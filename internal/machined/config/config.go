@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 )
 
 // APIVersion is the version of the configuration documents that this package reads and writes.
@@ -28,6 +29,14 @@ type Machine struct {
 	CertSANs []string
 	// Profile is what pods may use of the kernel's wider surfaces.
 	Profile Profile
+	Upgrade Upgrade
+}
+
+// Upgrade is how a new release is tried.
+type Upgrade struct {
+	// Deadline is how long after the kernel's start a release has to be well before the node goes back. One that is too short sends good releases
+	// back; until it a bad one keeps the node from work.
+	Deadline time.Duration
 }
 
 // Profile chooses how much of the kernel pods can reach.

@@ -1,12 +1,23 @@
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Defaults of fields that a document leaves out.
 const (
 	defaultDNSDomain = "cluster.local"
+	// DefaultUpgradeDeadline is also that of a node whose configuration is not known or not valid.
+	DefaultUpgradeDeadline = 10 * time.Minute
 	// MaxBytes is the largest configuration that Parse reads.
 	MaxBytes = 1 << 20
+)
+
+// Bounds of the deadline of an upgrade. Init ends a trial by itself some time after the longest (package trial).
+const (
+	MinUpgradeDeadline = time.Minute
+	MaxUpgradeDeadline = time.Hour
 )
 
 var (

@@ -26,9 +26,10 @@ type Type string
 
 // The forms. Texts are checked further than their form by Parse.
 const (
-	TypeText   Type = "text"
-	TypeBool   Type = "true or false"
-	TypeObject Type = "object"
+	TypeText     Type = "text"
+	TypeBool     Type = "true or false"
+	TypeDuration Type = "duration"
+	TypeObject   Type = "object"
 )
 
 // Document is one kind of document.
@@ -60,6 +61,12 @@ func Documents() []Document {
 					Name: "profile", Doc: "How much of the kernel pods can reach: strict takes user namespaces and eBPF from them.", Type: TypeText,
 					Default: string(ProfileStandard), Values: []string{string(ProfileStandard), string(ProfileStrict)},
 				},
+				{Name: "upgrade", Doc: "How a new release is tried.", Type: TypeObject, Fields: []Field{
+					{
+						Name: "deadline", Type: TypeDuration, Default: durationText(DefaultUpgradeDeadline),
+						Doc: "How long after the kernel's start a release has to be well before the node goes back to the one before: 1m to 1h.",
+					},
+				}},
 			},
 		},
 		{

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
@@ -87,7 +88,7 @@ func compareField(t *testing.T, path string, written reflect.Type, f Field) {
 // same.
 func TestDescribedDefaults(t *testing.T) {
 	cfg := full(t)
-	cfg.Machine.CertSANs, cfg.Machine.Profile = nil, ""
+	cfg.Machine.CertSANs, cfg.Machine.Profile, cfg.Machine.Upgrade = nil, "", Upgrade{}
 	cfg.Network = Network{}
 	c := cfg.Cluster
 	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs = netip.Prefix{}, netip.Prefix{}, "", nil
@@ -121,7 +122,7 @@ func TestDescribedDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(want, got, compare()); d != "" || defaults < 4 {
+	if d := cmp.Diff(want, got, compare()); d != "" || defaults < 5 {
 		t.Errorf("with %d defaults written out (-left out +written out):\n%s", defaults, d)
 	}
 }
@@ -172,5 +173,30 @@ func TestSchema(t *testing.T) {
 	}
 	if kinds := fmt.Sprint(len(decoded["$defs"].(map[string]any))); kinds != "3" {
 		t.Errorf("the schema has %s kinds", kinds)
+	}
+}
+
+// TestDurations: what Parse takes for a duration has the form that the schema says, and is written as it is read.
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{"10m": 10 * time.Minute, "1h": time.Hour, "2m30s": 150 * time.Second, "90s": 90 * time.Second, "1h5s": time.Hour + 5*time.Second} {
+		d, ok := parseDuration(text)
+		if !ok || d != want {
+			t.Errorf("%s: %v, %t", text, d, ok)
+		}
+		if again, ok := parseDuration(durationText(d)); !ok || again != d {
+			t.Errorf("%s is written as %s", text, durationText(d))
+		}
+	}
+	for _, text := range []string{"", "10", "1.5m", "-5m", "300000ms", "5m 3s", "5s3m", "ten minutes", "m", "99999999999h"} {
+		if d, ok := parseDuration(text); ok {
+			t.Errorf("%q was read as %v", text, d)
+		}
+	}
+	for text, good := range map[string]bool{"59s": false, "1m": true, "60m": true, "3601s": false} {
+		doc := "apiVersion: cyvive.dev/v1alpha1\nkind: Machine\nupgrade: {deadline: " + text + "}\n"
+		_, err := Parse("user-data", []byte(doc))
+		if named := strings.Contains(fmt.Sprint(err), "Machine.upgrade.deadline"); named == good {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -15,10 +15,14 @@ type (
 	}
 	machineDoc struct {
 		header   `yaml:",inline"`
-		Hostname string   `yaml:"hostname"`
-		CertSANs []string `yaml:"certSANs,omitempty"`
-		Profile  string   `yaml:"profile,omitempty"`
-		CA       pairDoc  `yaml:"ca"`
+		Hostname string     `yaml:"hostname"`
+		CertSANs []string   `yaml:"certSANs,omitempty"`
+		Profile  string     `yaml:"profile,omitempty"`
+		Upgrade  upgradeDoc `yaml:"upgrade,omitempty"`
+		CA       pairDoc    `yaml:"ca"`
+	}
+	upgradeDoc struct {
+		Deadline string `yaml:"deadline,omitempty"`
 	}
 	networkDoc struct {
 		header      `yaml:",inline"`
@@ -67,9 +71,13 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if cfg.Machine.Profile == ProfileStandard {
 		profile = ""
 	}
+	var upgrade upgradeDoc
+	if d := cfg.Machine.Upgrade.Deadline; d != 0 && d != DefaultUpgradeDeadline {
+		upgrade.Deadline = durationText(d)
+	}
 	docs = append(docs, machineDoc{
 		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, Profile: profile,
-		CA: pair(cfg.Machine.CA),
+		Upgrade: upgrade, CA: pair(cfg.Machine.CA),
 	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)

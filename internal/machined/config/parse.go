@@ -118,7 +118,29 @@ func (o *object) machine() Machine {
 		CA:       o.keyPair("ca"),
 		CertSANs: texts(o, "certSANs", "a DNS name or an IP address", parseSAN),
 		Profile:  o.profile(),
+		Upgrade:  o.upgrade(),
 	}
+}
+
+func (o *object) upgrade() Upgrade {
+	u := Upgrade{Deadline: DefaultUpgradeDeadline}
+	node := o.take("upgrade")
+	if node == nil {
+		return u
+	}
+	f := o.d.object(node, o.field("upgrade"))
+	if f == nil {
+		return u
+	}
+	f.text("deadline", "a duration from 1m to 1h, such as 10m or 2m30s", func(s string) bool {
+		d, ok := parseDuration(s)
+		if ok {
+			u.Deadline = d
+		}
+		return ok && d >= MinUpgradeDeadline && d <= MaxUpgradeDeadline
+	})
+	f.done()
+	return u
 }
 
 func (o *object) profile() Profile {

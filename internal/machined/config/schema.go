@@ -61,6 +61,8 @@ func (f Field) schema() map[string]any {
 		s = objectSchema(f.Fields)
 	case TypeBool:
 		s = map[string]any{"type": "boolean"}
+	case TypeDuration:
+		s = map[string]any{"type": "string", "pattern": durationPattern}
 	default:
 		s = map[string]any{"type": "string"}
 	}
