@@ -108,6 +108,13 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "the guard of a trial is small",
+			reason:   "PID 1 links it, and decides by it whether the machine starts again: it reads one variable and a clock that it is given",
+			packages: []string{"internal/machined/boot/trial"},
+			only:     []string{},
+			ban:      []string{"os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "upgrades run on fakes",
 			reason:   "slots and boot entries are interfaces, so that every cut of the power can be tried in a test",
 			packages: []string{"internal/machined/upgrade"},

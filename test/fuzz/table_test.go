@@ -21,6 +21,9 @@ func parsers() map[string][]string {
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
+		// The firmware's memory.
+		"internal/machined/boot/trial": {"FuzzParse"},
+
 		// The kernel, and what pods can make it say.
 		"internal/machined/boot":            {"FuzzTotalMemory", "FuzzUnmountOrder"},
 		"internal/machined/boot/cmdline":    {"FuzzParse"},
@@ -81,18 +84,20 @@ func parsers() map[string][]string {
 // with the reason.
 func withoutFuzzTest() map[string]string {
 	return map[string]string{
-		"hack/apidoc":                 "reads the descriptions of this project's own protos, from the compiler",
-		"hack/qemu/guest":             "reads the plan that the program which started the machine has put into its memory",
-		"hack/qemu/probe/guest":       "takes orders from the program that started the machine, and lists /proc by package probe, which is fuzzed",
-		"hack/release/bundle":         "reads what the image builder has written beside the image that is to be signed",
-		"hack/release/releasetest":    "writes a file for tests, and reads none",
-		"images/internal/build":       "reads a list that an earlier step of the same build has written, and the public keys of whoever builds",
-		"images/internal/programs":    "asks the go command for three of its variables, and checks that three came",
-		"images/internal/step":        "shows the end of a log as it is",
-		"internal/confine/lsm":        "reads the kernel's list of its security modules",
-		"internal/network/bpf":        "reads maps that only it writes, by the layout of the program it is compiled with",
-		"test/e2e/attacker":           "reads what the kernel of the node under attack says; what it gets wrong is an attempt that reports itself as broken",
-		"internal/machined/hold":      "reads a file in memory that only it writes, and replaces as a whole",
-		"internal/machined/supervise": "hands lines on as they are",
+		"cmd/machined":                    "takes the root hash of a manifest that package release has checked",
+		"hack/apidoc":                     "reads the descriptions of this project's own protos, from the compiler",
+		"hack/qemu/guest":                 "reads the plan that the program which started the machine has put into its memory",
+		"hack/qemu/probe/guest":           "takes orders from the program that started the machine, and lists /proc by package probe, which is fuzzed",
+		"images/internal/build":           "reads a list that an earlier step of the same build has written, and the public keys of whoever builds",
+		"images/internal/programs":        "asks the go command for three of its variables, and checks that three came",
+		"images/internal/step":            "shows the end of a log as it is",
+		"internal/confine/lsm":            "reads the kernel's list of its security modules",
+		"internal/network/bpf":            "reads maps that only it writes, by the layout of the program it is compiled with",
+		"test/e2e/attacker":               "reads what the kernel of the node under attack says; what it gets wrong is an attempt that reports itself as broken",
+		"internal/machined/boot/watchdog": "reads a number that stage 1 has put into its environment",
+		"internal/machined/hold":          "reads a file in memory that only it writes, and replaces as a whole",
+		"internal/machined/supervise":     "hands lines on as they are",
+		"hack/release/bundle":             "reads what the image builder has written beside the image that is to be signed",
+		"hack/release/releasetest":        "writes a file for tests, and reads none",
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
 	"github.com/cyvive/cyvive/internal/machined/boot/power"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/boot/uevent"
 	"github.com/cyvive/cyvive/internal/machined/boot/verity"
 	"github.com/cyvive/cyvive/internal/machined/boot/watchdog"
@@ -38,29 +39,35 @@ type machine struct {
 	log      *slog.Logger
 	kmsg     *kmsg.Writer
 	requests chan control.Action
+	slot     string
 	dog      *watchdog.Dog
 	mods     *kmod.Loader
 	reaper   *supervise.Reaper
 	services *supervise.Supervisor
 	logs     *supervise.Logs
+	trial    *trial.Guard
+	// farewell is the last line of the kernel's log, if there is one; of wait's
+	// goroutine alone.
+	farewell string
 }
 
 // Run is init. It returns only when it refused to start, when the boot failed,
 // or when the kernel refused to go down; PID 1 then exits, and the kernel
 // stops with a panic. It changes nothing before its refusals.
 func Run() error {
-	_, err := marker.Read(marker.DefaultPath)
+	mark, err := marker.Read(marker.DefaultPath)
 	if err := marker.CheckInit(marker.Look(), err); err != nil {
 		return err
 	}
 	k := kmsg.Open()
-	m := &machine{log: k.Logger("init"), kmsg: k, requests: make(chan control.Action, 1), reaper: supervise.NewReaper()}
+	m := &machine{log: k.Logger("init"), kmsg: k, requests: make(chan control.Action, 1), slot: mark.Slot, reaper: supervise.NewReaper()}
 	m.mark("init")
 	signals := notify()
 	ctx := context.Background()
 	if err := Walk(m.log, m.steps(ctx)); err != nil {
 		return err
 	}
+	m.watchTrial(trial.Variable)
 	m.supervise(ctx)
 	return m.wait(signals)
 }
@@ -95,6 +102,7 @@ func (m *machine) steps(ctx context.Context) []Step {
 		{Name: "loopback", Run: loopbackUp, Needed: true},
 		{Name: "devices", Run: func() error { return m.startDevices(ctx) }},
 		{Name: "storage modules", Run: m.loadStorage},
+		{Name: "crash records", Run: m.openCrashRecords},
 		{Name: "lockdown", Run: func() error { return lockDown(lockdownFile) }},
 		{Name: "kernel settings", Run: m.applySettings},
 		{Name: "clock", Run: func() error { return raiseClock(m.log) }},
@@ -156,12 +164,6 @@ func (m *machine) startDevices(ctx context.Context) error {
 	return errors.Join(coldplug(m.log, m.mods), keys.Scan(ctx))
 }
 
-func (m *machine) openWatchdog() error {
-	var err error
-	m.dog, err = watchdog.Open("/dev/watchdog0")
-	return err
-}
-
 func (m *machine) openLogs() error {
 	var err error
 	m.logs, err = supervise.NewLogs(filepath.Join(runDir, "log"), m.log)
@@ -210,16 +212,11 @@ func (m *machine) wait(signals <-chan os.Signal) error {
 				m.ask(control.Reboot)
 			}
 		case a := <-m.requests:
-			return goDown(m.log, m.services, m.reaper, a, m.feed)
+			return goDown(m.log, m.services, m.reaper, a, m.feed, m.sayFarewell)
 		case <-ping.C:
 			m.feed()
+			m.checkTrial(time.Now(), keepLog)
 		}
-	}
-}
-
-func (m *machine) feed() {
-	if err := m.dog.Ping(); err != nil {
-		m.log.Warn("watchdog", "err", err)
 	}
 }
 
@@ -243,6 +240,13 @@ func (h handler) Restart(ctx context.Context, name string) error {
 }
 func (h handler) Status() []control.Service           { return h.m.services.Status() }
 func (h handler) OpenLog(name string) (string, error) { return h.m.logs.FIFO(name) }
+func (h handler) Trial(on bool) {
+	if on {
+		h.m.trial.Alive(time.Now())
+	} else {
+		h.m.trial.Settle()
+	}
+}
 func (h handler) Shutdown(a control.Action) error {
 	if !h.m.ask(a) {
 		return errors.New("the machine goes down already")

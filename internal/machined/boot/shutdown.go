@@ -25,9 +25,9 @@ var shutdownPhases = []phases.Phase{
 	{Name: "sync", Deadline: 15 * time.Second},
 }
 
-// goDown walks the phases and ends the machine. It returns only when the
-// kernel refuses that.
-func goDown(log *slog.Logger, s *supervise.Supervisor, r *supervise.Reaper, a control.Action, tick func()) error {
+// goDown walks the phases, calling tick between them, calls last and ends the
+// machine. It returns only when the kernel refuses that.
+func goDown(log *slog.Logger, s *supervise.Supervisor, r *supervise.Reaper, a control.Action, tick, last func()) error {
 	log.Info("shutting down", "action", string(a))
 	phases.Run(log, shutdownPhases, map[string]phases.Work{
 		"machined": func(ctx context.Context) error {
@@ -47,6 +47,7 @@ func goDown(log *slog.Logger, s *supervise.Supervisor, r *supervise.Reaper, a co
 		how = unix.LINUX_REBOOT_CMD_POWER_OFF
 	}
 	log.Info("down", "action", string(a))
+	last()
 	if err := unix.Reboot(how); err != nil {
 		return fmt.Errorf("%s: %w", a, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
 )
 
@@ -130,8 +131,8 @@ func (s Source) thin() error {
 	return nil
 }
 
-// parse finds the kernel's last words in a record: the line of a panic, or else
-// that of what made it.
+// parse finds the last words in a record: the kernel's line of a panic, or else that
+// of what made it, or init's when it ended a trial.
 func parse(record string) string {
 	for _, mark := range []string{"Kernel panic - not syncing: ", "BUG: ", "Oops: "} {
 		_, rest, ok := strings.Cut(record, mark)
@@ -144,6 +145,10 @@ func parse(record string) string {
 			return "kernel panic: " + line
 		}
 		return "kernel: " + mark + line
+	}
+	if _, rest, ok := strings.Cut(record, trial.Mark); ok {
+		line, _, _ := strings.Cut(rest, "\n")
+		return "init ended the trial: " + strings.ToValidUTF8(strings.TrimSpace(line), "\uFFFD")
 	}
 	return ""
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 )
 
 func write(t *testing.T, path, text string) {
@@ -49,6 +51,10 @@ func TestTake(t *testing.T) {
 		}
 	}
 	take(t, s, "the watchdog started the machine again: it hung")
+	// An ordered restart leaves its end too, where init has asked for it.
+	write(t, s.Pstore+"/dmesg-efi_pstore-3", "Shutdown#1 Part1\n<6>[  300.1] init: down action=reboot\n<3>[  300.2] "+trial.Mark+
+		"its agent has given no sign of life for 3m0s\n<0>[  300.3] reboot: Restarting system\n")
+	take(t, s, "init ended the trial: its agent has given no sign of life for 3m0s")
 }
 
 func TestKeptIsBounded(t *testing.T) {
@@ -74,6 +80,7 @@ func TestCannotBeRead(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("Panic#1 Part1\n<0>[ 1.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n")
 	f.Add("Oops: \xff")
+	f.Add("<3>[ 1.0] " + trial.Mark + "silent\n")
 	f.Fuzz(func(t *testing.T, record string) {
 		got := parse(record)
 		if strings.Contains(got, "\n") || !utf8.ValidString(got) {

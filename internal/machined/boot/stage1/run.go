@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/boot/uevent"
 	"github.com/cyvive/cyvive/internal/machined/boot/verity"
+	"github.com/cyvive/cyvive/internal/machined/boot/watchdog"
 )
 
 // Times of the search for the root's partitions.
@@ -52,7 +54,8 @@ func Run() error {
 	if err != nil {
 		return err
 	}
-	p, err := openRoot(log, hash)
+	dog := &hound{log: log}
+	p, err := openRoot(log, hash, dog)
 	if err != nil {
 		return err
 	}
@@ -63,8 +66,13 @@ func Run() error {
 	if err := switchRoot(newRoot); err != nil {
 		return err
 	}
+	handed, err := dog.HandOn()
+	if err != nil {
+		log.Warn("the watchdog is not handed on", "err", err)
+	}
 	const next = "/sbin/init"
-	err = unix.Exec(next, []string{next}, []string{"PATH=/usr/bin", "HOME=/", "TERM=linux"})
+	err = unix.Exec(next, []string{next}, append([]string{"PATH=/usr/bin", "HOME=/", "TERM=linux"}, handed...))
+	runtime.KeepAlive(dog) // open until here
 	return fmt.Errorf("execute %s: %w", next, err)
 }
 
@@ -95,7 +103,7 @@ func firstMounts() error {
 
 // openRoot loads what it takes, waits for the partitions, and mounts the root
 // file system at newRoot.
-func openRoot(log *slog.Logger, hash [32]byte) (pair, error) {
+func openRoot(log *slog.Logger, hash [32]byte, dog *hound) (pair, error) {
 	events, err := uevent.Listen()
 	if err != nil {
 		return pair{}, err
@@ -115,7 +123,7 @@ func openRoot(log *slog.Logger, hash [32]byte) (pair, error) {
 			return pair{}, err
 		}
 	}
-	p, err := search(log, events, mods, hash)
+	p, err := search(log, events, mods, hash, dog)
 	if err != nil {
 		return p, err
 	}
@@ -133,8 +141,9 @@ func openRoot(log *slog.Logger, hash [32]byte) (pair, error) {
 	return p, nil
 }
 
-// search loads drivers for the devices that show up until both partitions do.
-func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [32]byte) (pair, error) {
+// search loads drivers for the devices that show up until both partitions do, and
+// meanwhile feeds the watchdog, once there is one among them.
+func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [32]byte, dog *hound) (pair, error) {
 	rootID, verityID := halves(hash)
 	log.Info("waiting for the root partitions", "root", rootID, "verity", verityID)
 	ctx, cancel := context.WithTimeout(context.Background(), searchDeadline)
@@ -154,6 +163,7 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 		if len(loaded) > 0 {
 			log.Info("loaded modules for devices", "modules", strings.Join(loaded, ","))
 		}
+		dog.look(watchdog.Device)
 		list, scanErr := scan("/sys/block", "/dev")
 		if p, ok := findPair(list, hash); ok {
 			return p, nil

@@ -54,6 +54,14 @@ func (c *Client) Shutdown(ctx context.Context, a Action) error {
 	return err
 }
 
+// Trial tells init about the trial of a new release (package boot/trial): that the
+// agent is alive and still at it, or that this boot is no trial, or none any more,
+// which is for good. It does not make a boot a trial.
+func (c *Client) Trial(ctx context.Context, on bool) error {
+	_, err := c.call(ctx, request{Op: "trial", On: &on})
+	return err
+}
+
 func (c *Client) call(ctx context.Context, q request) (response, error) {
 	var a response
 	var dialer net.Dialer

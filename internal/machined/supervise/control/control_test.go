@@ -48,6 +48,8 @@ func (f *fake) Shutdown(a Action) error {
 	return nil
 }
 
+func (f *fake) Trial(on bool) { f.calls <- fmt.Sprint("trial ", on) }
+
 func serve(t *testing.T, uid uint32) (*Client, *fake) {
 	t.Helper()
 	f := &fake{calls: make(chan string, 32), block: make(chan struct{})}
@@ -72,10 +74,11 @@ func serve(t *testing.T, uid uint32) (*Client, *fake) {
 func TestCalls(t *testing.T) {
 	c, f := serve(t, uint32(os.Getuid()))
 	ctx := t.Context()
-	if err := errors.Join(c.Start(ctx, "containerd"), c.Stop(ctx, "containerd"), c.Restart(ctx, "machined"), c.Shutdown(ctx, Reboot)); err != nil {
+	if err := errors.Join(c.Start(ctx, "containerd"), c.Stop(ctx, "containerd"), c.Restart(ctx, "machined"), c.Shutdown(ctx, Reboot),
+		c.Trial(ctx, true), c.Trial(ctx, false)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"start containerd", "stop containerd", "restart machined", "shutdown reboot"} {
+	for _, want := range []string{"start containerd", "stop containerd", "restart machined", "shutdown reboot", "trial true", "trial false"} {
 		if got := <-f.calls; got != want {
 			t.Errorf("call = %q, want %q", got, want)
 		}
@@ -155,7 +158,7 @@ func TestSeveralRequestsOnOneConnection(t *testing.T) {
 func FuzzParseRequest(f *testing.F) {
 	for _, s := range []string{
 		`{"op":"start","service":"containerd"}`, `{"op":"status"}`, `{"op":"log","name":"etcd"}`,
-		`{"op":"shutdown","action":"reboot"}`, `{"op":"status"}{}`, `{"op":"x"}`, `{"no":1}`, `[`, ``,
+		`{"op":"shutdown","action":"reboot"}`, `{"op":"trial","on":false}`, `{"op":"trial"}`, `{"op":"status"}{}`, `{"op":"x"}`, `{"no":1}`, `[`, ``,
 	} {
 		f.Add([]byte(s))
 	}
@@ -166,6 +169,9 @@ func FuzzParseRequest(f *testing.F) {
 		}
 		if q.Op == "log" && filepath.Base(q.Name) != q.Name {
 			t.Errorf("name %q is not a plain file name", q.Name)
+		}
+		if q.Op == "trial" && q.On == nil {
+			t.Error("a trial that is neither on nor off was let through")
 		}
 		if q.Op == "shutdown" && q.Action != Reboot && q.Action != PowerOff {
 			t.Errorf("action %q was let through", q.Action)

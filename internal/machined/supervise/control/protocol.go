@@ -40,6 +40,7 @@ type request struct {
 	Service string `json:"service,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Action  Action `json:"action,omitempty"`
+	On      *bool  `json:"on,omitempty"`
 }
 
 type response struct {
@@ -71,6 +72,10 @@ func parseRequest(line []byte) (request, error) {
 	case "shutdown":
 		if q.Action != Reboot && q.Action != PowerOff {
 			return q, fmt.Errorf("shutdown: action %q is neither %q nor %q", q.Action, Reboot, PowerOff)
+		}
+	case "trial":
+		if q.On == nil {
+			return q, fmt.Errorf("trial: not said whether it is on")
 		}
 	case "status":
 	default:

@@ -23,6 +23,8 @@ type Handler interface {
 	OpenLog(name string) (fifo string, err error)
 	// Shutdown only begins it.
 	Shutdown(a Action) error
+	// Trial is what the agent says of a trial; see Client.
+	Trial(on bool)
 }
 
 // Limits of a connection.
@@ -134,6 +136,8 @@ func answer(ctx context.Context, line []byte, h Handler) response {
 		a.Path, err = h.OpenLog(q.Name)
 	case "shutdown":
 		err = h.Shutdown(q.Action)
+	case "trial":
+		h.Trial(*q.On)
 	}
 	if err != nil {
 		return response{Error: err.Error()}
