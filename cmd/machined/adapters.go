@@ -54,7 +54,7 @@ const (
 
 // adapters makes everything that touches the machine. The returned function releases it.
 func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error) {
-	boot, err := bootFacts(m)
+	boot, floor, err := bootFacts(m)
 	if err != nil {
 		return machined.Config{}, nil, err
 	}
@@ -109,6 +109,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Kernel:      procfs.New(boot.StartedAt),
 		Files:       files.Reader{Root: "/", Secret: []string{stateDir}},
 		SBOM:        func() (io.ReadCloser, error) { return os.Open("/usr/lib/cyvive/sbom.spdx.json") },
+		Upgrades:    upgrades(log, disk, m, floor),
+		Crash:       crashes().Take,
 		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
 		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),
@@ -142,27 +144,29 @@ func openRuntimes(logs containerd.LogOpener, log *slog.Logger) ([]*containerd.Ru
 	return out, nil
 }
 
-func bootFacts(m marker.Marker) (machined.Boot, error) {
+// bootFacts returns what runs, and the oldest version that it may be replaced by.
+func bootFacts(m marker.Marker) (boot machined.Boot, floor string, err error) {
 	data, err := os.ReadFile("/usr/lib/cyvive/release.json")
 	if err != nil {
-		return machined.Boot{}, fmt.Errorf("read release: %w", err)
+		return machined.Boot{}, "", fmt.Errorf("read release: %w", err)
 	}
-	version, err := machined.ParseRelease(data)
+	release, err := machined.ParseRelease(data)
 	if err != nil {
-		return machined.Boot{}, err
+		return machined.Boot{}, "", err
 	}
+	version := release.Version
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return machined.Boot{}, fmt.Errorf("read boot ID: %w", err)
+		return machined.Boot{}, "", fmt.Errorf("read boot ID: %w", err)
 	}
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
-		return machined.Boot{}, fmt.Errorf("read kernel release: %w", err)
+		return machined.Boot{}, "", fmt.Errorf("read kernel release: %w", err)
 	}
 	version.KernelRelease, version.RootHash, version.Slot = unix.ByteSliceToString(uts.Release[:]), m.RootHash, m.Slot
 	return machined.Boot{
 		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk,
-	}, nil
+	}, release.Floor, nil
 }
 
 // fileTimeline is the timeline file that init began.

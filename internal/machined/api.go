@@ -108,7 +108,7 @@ func (v bootsAPI) Boots(context.Context) ([]server.Boot, error) {
 			continue
 		}
 		out = append(out, server.Boot{
-			ID: e.ID, StartedAt: e.StartedAt, End: ends[e.End], Uptime: e.LastSeen.Sub(e.StartedAt), Version: e.Version, Slot: e.Slot,
+			ID: e.KernelID(), StartedAt: e.StartedAt, End: ends[e.End], Uptime: e.LastSeen.Sub(e.StartedAt), Version: e.Version, Slot: e.Slot,
 			Milestones: convert(e.Milestones), Reason: e.Reason,
 		})
 	}

@@ -10,6 +10,7 @@
 //	certificate     the API's own certificate, for the addresses of the moment
 //	runtime         asks init for the system containerd when containers are wanted
 //	services        once Kubernetes is wanted: the service addresses of the cluster
+//	upgrades        once state is mounted: leads the trial of a new release to its end
 //	milestones      writes the boot's timeline, once for each name
 //	server          the node API, from the first moment on
 //

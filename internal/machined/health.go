@@ -9,7 +9,7 @@ import (
 )
 
 // health returns the checks of a snapshot, in the order in which the node comes up. Etcd and Kubernetes have none on a node without a
-// cluster.
+// cluster. They are the gates of a new release too.
 func health(s snapshot) []server.Check {
 	checks := []server.Check{
 		check("config", s.input.Config != nil, first(s.configProblem, s.desired.Waits[plan.Network], "looking for the configuration")),
@@ -18,15 +18,19 @@ func health(s snapshot) []server.Check {
 		check("identity", s.identity, first(s.identityProblem, "waiting for the state volume")),
 		check("confinement", s.isConfined(), first(s.confineProblem, "not in force yet")),
 	}
-	if s.input.Config != nil && s.input.Config.Cluster == nil {
-		return checks
+	if s.input.Config == nil || s.input.Config.Cluster != nil {
+		checks = append(checks, clusterHealth(s)...)
 	}
-	return append(checks,
+	return append(checks, upgradeHealth(s)...)
+}
+
+func clusterHealth(s snapshot) []server.Check {
+	return []server.Check{
 		domainCheck("etcd", s.etcd, s.etcd.Status.Ready, waitingFor(s.etcd.Status.Reason)),
 		domainCheck("kube-apiserver", s.kube, s.kube.Status.APIServerReady, waitingFor(s.kube.Status.Reason)),
 		domainCheck("node", s.kube, s.kube.Status.Ready, waitingFor(s.kube.Status.Reason)),
 		servicesCheck(s),
-	)
+	}
 }
 
 // servicesCheck is about what pods can reach by service addresses: the cluster told of them, and the kernel translates.

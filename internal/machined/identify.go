@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,13 +42,13 @@ func (a *Agent) identify(ctx context.Context) error {
 		return !s.identity && s.storage.Status.StateMounted && volumesKnown(s.storage.Status)
 	},
 		func(s snapshot) {
-			err := a.setUpState(ctx, s.storage.Status)
+			crash, err := a.setUpState(ctx, s.storage.Status)
 			if err != nil {
 				a.log.Error("set up the state volume", "error", err)
 				sleep(ctx, time.Second)
 			}
 			a.update(func(s *snapshot) {
-				s.identity, s.identityProblem = err == nil, ""
+				s.identity, s.identityProblem, s.crash = err == nil, "", first(crash, s.crash)
 				if err != nil {
 					s.identityProblem = err.Error()
 				}
@@ -75,13 +76,14 @@ func allClean(s storage.Status) bool {
 	return true
 }
 
-func (a *Agent) setUpState(ctx context.Context, s storage.Status) error {
+// setUpState returns what is known of a bad end of the boot before, with an error too.
+func (a *Agent) setUpState(ctx context.Context, s storage.Status) (crash string, err error) {
 	if err := machineID(filepath.Join(a.cfg.StateDir, "machine-id"), a.cfg.MachineID); err != nil {
-		return err
+		return "", err
 	}
 	l, dropped, err := ledger.Open(filepath.Join(a.cfg.StateDir, "boots.jsonl"), a.now)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if dropped > 0 {
 		a.log.Warn("dropped lines of the boot ledger that cannot be read", "lines", dropped)
@@ -89,13 +91,39 @@ func (a *Agent) setUpState(ctx context.Context, s storage.Status) error {
 	v := a.cfg.Boot.Version
 	boot := ledger.Boot{ID: a.cfg.Boot.ID, StartedAt: a.cfg.Boot.StartedAt.UTC(), Version: v.OS, RootHash: v.RootHash, Slot: v.Slot}
 	if err := l.Begin(boot, allClean(s)); err != nil {
-		return err
+		return "", err
 	}
 	a.history.set(l)
+	crash = a.takeCrash(l)
 	if a.cfg.Audit == nil {
-		return nil
+		return crash, nil
 	}
-	return a.cfg.Audit.Move(ctx, filepath.Join(a.cfg.StateDir, "audit"))
+	return crash, a.cfg.Audit.Move(ctx, filepath.Join(a.cfg.StateDir, "audit"))
+}
+
+// takeCrash finds out how the boot before ended and, if that has no reason yet, notes it. A boot that ended in order is not meant: what crashed then
+// was one that left no entry, of which the keeper of upgrades knows.
+func (a *Agent) takeCrash(l *ledger.Ledger) string {
+	if a.cfg.Crash == nil {
+		return ""
+	}
+	text, err := a.cfg.Crash()
+	if err != nil {
+		a.log.Warn("look for what the boot before left", "error", err)
+	}
+	if text == "" {
+		return ""
+	}
+	a.log.Warn("the boot before ended badly", "reason", text)
+	boots := l.Boots()
+	i := slices.IndexFunc(boots, func(b ledger.Boot) bool { return b.ID == a.cfg.Boot.ID }) - 1
+	if i < 0 || boots[i].End != ledger.Unclean || boots[i].Reason != "" {
+		return text
+	}
+	if err := l.Note(a.cfg.Boot.ID, ledger.Boot{ID: boots[i].ID, Reason: text}); err != nil {
+		a.log.Error("write the boot ledger", "error", err)
+	}
+	return text
 }
 
 // machineID copies the node's machine ID (machine-id(5)) from the state volume to where the running system reads it, and makes one on the

@@ -22,6 +22,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
@@ -33,6 +34,7 @@ type Init interface {
 	Restart(ctx context.Context, service string) error
 	Status(ctx context.Context) ([]control.Service, error)
 	Shutdown(ctx context.Context, action control.Action) error
+	Trial(ctx context.Context, on bool) error
 }
 
 // Audit is the audit log, as the agent needs it. *auditlog.Log implements it.
@@ -48,7 +50,7 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Now, SBOM, More and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Now, SBOM, More, Upgrades, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -83,6 +85,11 @@ type Config struct {
 	Logs   server.Logs
 	Kernel server.Kernel
 	Files  server.Files
+	// Upgrades is nil on a node that was not started from a slot.
+	Upgrades *Upgrades
+	// Crash is what is known of a bad end of the boot before, empty if nothing is. It needs the state volume, and finds what it knows once.
+	// Nil knows nothing.
+	Crash func() (string, error)
 	// SBOM opens the bill of materials of the image.
 	SBOM func() (io.ReadCloser, error)
 	// Listen opens the API's socket.
@@ -116,8 +123,10 @@ type Agent struct {
 	containersChanged reconcile.Waker
 	identity          atomic.Pointer[server.Identity]
 	history           history
-	events            *eventlog.Log
-	ending            ending
+	// keeper is nil until the node knows its slots.
+	keeper atomic.Pointer[upgrade.Keeper]
+	events *eventlog.Log
+	ending ending
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
 	loopsCtx  context.Context
@@ -143,7 +152,7 @@ func New(cfg Config) (*Agent, error) {
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input, held: cfg.Held.Names()}.planned(cfg.Now()))
+	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	if err := a.certify(snapshot{}, nil); err != nil {
 		return nil, err
@@ -161,7 +170,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks := []task{
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
-		{"services", a.watchServices},
+		{"services", a.watchServices}, {"upgrades", a.keepUpgrades},
 		{"service events", a.tellServices},
 	}
 	tasks = append(tasks, a.containerWatchers()...)
@@ -231,7 +240,7 @@ func (a *Agent) serve(ctx context.Context) error {
 	s := server.New(server.Config{
 		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
-		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files,
+		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
 		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
 	})
 	a.serveMore(ctx, s)
@@ -239,7 +248,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		listener, err := a.cfg.Listen()
 		if err == nil {
 			a.log.Info("node API listens", "address", listener.Addr().String())
-			a.update(func(s *snapshot) { s.listening = true })
+			a.update(func(s *snapshot) { s.listening, s.listeningSince = true, a.now() })
 			return s.Serve(ctx, listener)
 		}
 		a.log.Error("open the API's socket", "error", err)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/semver"
+
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -325,9 +327,11 @@ func TestServicesAndContainers(t *testing.T) {
 
 func FuzzParseRelease(f *testing.F) {
 	f.Add([]byte(`{"version":"1.0","components":[{"name":"etcd","version":"3.6.12","source":"go"}],"images":[]}`))
+	f.Add([]byte(`{"version":"1.1.0","floor":"1.0.0"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if v, err := ParseRelease(data); (err == nil) != (v.OS != "") {
-			t.Errorf("got %+v and %v", v, err)
+		r, err := ParseRelease(data)
+		if (err == nil) != (r.Version.OS != "") || r.Floor != "" && !semver.IsValid("v"+r.Floor) {
+			t.Errorf("got %+v and %v", r, err)
 		}
 	})
 }

@@ -135,9 +135,15 @@ func (i *fakeInit) Status(context.Context) ([]control.Service, error) {
 	return []control.Service{{Name: "machined", State: "running", PID: 2}, {Name: "containerd", State: "waiting", Restarts: 3}}, nil
 }
 
+func (i *fakeInit) Trial(_ context.Context, on bool) error {
+	i.note(fmt.Sprint("trial ", on))
+	return nil
+}
+
 type memoryTimeline struct {
-	mu   sync.Mutex
-	list []timeline.Milestone
+	mu    sync.Mutex
+	list  []timeline.Milestone
+	since time.Duration // zero is a minute
 }
 
 func (m *memoryTimeline) Read() ([]timeline.Milestone, error) {
@@ -153,7 +159,20 @@ func (m *memoryTimeline) Append(one timeline.Milestone) error {
 	return nil
 }
 
-func (m *memoryTimeline) Now() time.Duration { return time.Minute }
+func (m *memoryTimeline) Now() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.since == 0 {
+		return time.Minute
+	}
+	return m.since
+}
+
+func (m *memoryTimeline) set(since time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.since = since
+}
 
 // tables are the services of a cluster, as a test sends them.
 type tables chan *service.Table
@@ -210,6 +229,12 @@ func (s shaped[Spec, Observed, Op, Status]) Status(Spec, Observed) Status {
 // startNode starts an agent. The milestones are those that an earlier agent of the same boot left.
 func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...timeline.Milestone) *node {
 	t.Helper()
+	return startNodeWith(t, state, disk, func(*Config) {}, left...)
+}
+
+// startNodeWith is startNode with changes of the configuration.
+func startNodeWith(t *testing.T, state string, disk *storagetest.Machine, change func(*Config), left ...timeline.Milestone) *node {
+	t.Helper()
 	n := &node{
 		t: t, state: state, source: &source{}, host: &networktest.Host{}, dhcp: &networktest.DHCP{}, disk: disk, init: &fakeInit{}, walls: &walls{},
 		timeline: &memoryTimeline{list: left}, containers: containertest.NewFake("system", time.Now), plane: containertest.NewFake("kubelet", time.Now),
@@ -232,7 +257,7 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 	if n.audit, err = auditlog.Open(t.TempDir(), t.Name(), 1<<20, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	n.Agent, err = New(Config{
+	cfg := Config{
 		Audit:    n.audit,
 		Boot:     Boot{ID: t.Name(), StartedAt: time.Unix(1000, 0), Version: server.Version{OS: "1.0", Slot: "a"}, Disk: "/dev/vda"},
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
@@ -243,8 +268,9 @@ func startNode(t *testing.T, state string, disk *storagetest.Machine, left ...ti
 		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
 		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
 		More: func() (net.Listener, error) { return n.more, nil },
-	})
-	if err != nil {
+	}
+	change(&cfg)
+	if n.Agent, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -5,14 +5,24 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/mod/semver"
+
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
 
-// ParseRelease reads release.json of the image: the version of the operating system and of what it is made from. Fields that are not
-// known are passed over.
-func ParseRelease(data []byte) (server.Version, error) {
+// Release is what the image says of itself.
+type Release struct {
+	// Version is that of the operating system and of what it is made from.
+	Version server.Version
+	// Floor is the oldest version that the node may be taken to; empty allows all.
+	Floor string
+}
+
+// ParseRelease reads release.json of the image. Fields that are not known are passed over.
+func ParseRelease(data []byte) (Release, error) {
 	var r struct {
 		Version    string `json:"version"`
+		Floor      string `json:"floor"`
 		Components []struct {
 			Name    string `json:"name"`
 			Version string `json:"version"`
@@ -20,14 +30,17 @@ func ParseRelease(data []byte) (server.Version, error) {
 		} `json:"components"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return server.Version{}, fmt.Errorf("parse release: %w", err)
+		return Release{}, fmt.Errorf("parse release: %w", err)
 	}
 	if r.Version == "" {
-		return server.Version{}, errors.New("parse release: no version")
+		return Release{}, errors.New("parse release: no version")
+	}
+	if r.Floor != "" && !semver.IsValid("v"+r.Floor) {
+		return Release{}, fmt.Errorf("parse release: floor %q is not of the form 1.2.3", r.Floor)
 	}
 	v := server.Version{OS: r.Version}
 	for _, c := range r.Components {
 		v.Components = append(v.Components, server.Component{Name: c.Name, Version: c.Version, Source: c.Source})
 	}
-	return v, nil
+	return Release{Version: v, Floor: r.Floor}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
@@ -29,8 +30,17 @@ type snapshot struct {
 	confineProblem string
 	// listening, runtime: the API answers, the system containerd was started.
 	listening, runtime bool
+	listeningSince     time.Time
 	// held are the services that were stopped on request.
 	held []string
+
+	// crash is what is known of a bad end of the boot before.
+	crash string
+	// upgradable: the node was started from a slot. upgrade is nil until it knows its slots; upgradeProblem says why it does not, or cannot do
+	// what an upgrade asks for.
+	upgradable     bool
+	upgrade        *upgrade.Status
+	upgradeProblem string
 
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]

@@ -53,6 +53,23 @@ func (Mounts) Mount(device, target, fileSystem string, options []string) error {
 	return nil
 }
 
+// Unmount unmounts what is on the target, the topmost where several are stacked. That there is nothing is no error.
+func (Mounts) Unmount(target string) error {
+	if err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("unmount %s: %w", target, err)
+	}
+	return nil
+}
+
+// FreeBytes is what the file system of a directory has left for those without privileges.
+func (Mounts) FreeBytes(dir string) (int64, error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		return 0, fmt.Errorf("read free space of %s: %w", dir, err)
+	}
+	return int64(stat.Bavail) * stat.Bsize, nil
+}
+
 // Directory returns the permissions of a directory; a file of another kind is fs.ErrInvalid.
 func (Mounts) Directory(path string) (fs.FileMode, error) {
 	info, err := os.Lstat(path)
