@@ -36,14 +36,14 @@ func TestScripts(t *testing.T) {
 		Dir:           "testdata/script",
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(e *testscript.Env) error {
-			e.Values[nodesKey{}] = &nodes{listeners: map[string]net.Listener{}, apis: map[string]*servertest.API{}}
+			e.Values[nodesKey{}] = &nodes{listeners: map[string]net.Listener{}, apis: map[string]*servertest.API{}, values: map[string]*servertest.Node{}}
 			e.Setenv("ARCH", runtime.GOARCH)
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("NODECTL_CONFIG", e.WorkDir+"/contexts.yaml")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper, "pause": cmdPause,
+			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper, "pause": cmdPause, "unfit": cmdUnfit,
 		},
 	})
 }
@@ -54,6 +54,7 @@ type nodesKey struct{}
 type nodes struct {
 	listeners map[string]net.Listener
 	apis      map[string]*servertest.API
+	values    map[string]*servertest.Node
 }
 
 func nodesOf(ts *testscript.TestScript) *nodes { return ts.Value(nodesKey{}).(*nodes) }
@@ -95,14 +96,22 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	log, err := auditlog.Open(ts.MkAbs("audit-"+args[0]), "boot-1", 1<<20, time.Now)
 	ts.Check(err)
 	api := servertest.StartOn(scriptTB{ts: ts}, nodesOf(ts).listeners[args[0]], node, authority, log)
+	boot := 1
 	node.OnPower = func(n *servertest.Node) {
 		if calls := n.Calls(); calls[len(calls)-1] == "shutdown" {
 			go api.Stop(scriptTB{ts: ts})
 			return
 		}
-		n.Change(func(n *servertest.Node) { n.NodeValue.BootID = "boot-2" })
+		boot++
+		n.Change(func(n *servertest.Node) { n.NodeValue.BootID = fmt.Sprintf("boot-%d", boot) })
 	}
-	nodesOf(ts).apis[args[0]] = api
+	nodesOf(ts).apis[args[0]], nodesOf(ts).values[args[0]] = api, node
+}
+
+// cmdUnfit sets why the next release that a node starts goes back; without a reason it
+// stays: unfit VARIABLE [REASON].
+func cmdUnfit(ts *testscript.TestScript, _ bool, args []string) {
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.Upgrades.Unfit = strings.Join(args[1:], " ") })
 }
 
 // cmdStop stops a node: stop VARIABLE.
@@ -210,7 +219,16 @@ func exampleNode() *servertest.Node {
 			{Name: "ssl", Kind: filev1.FileKind_FILE_KIND_DIRECTORY, Mode: 0o755},
 			{Name: "localtime", Kind: filev1.FileKind_FILE_KIND_LINK, Mode: 0o777, LinkTarget: "../usr/share/zoneinfo/UTC"},
 		}},
-		FileData:        map[string]string{"/etc/os-release": "ID=cyvive\n"},
+		FileData: map[string]string{"/etc/os-release": "ID=cyvive\n"},
+		Upgrades: servertest.Upgrades{
+			Release: server.System{Version: "0.2.0", Slot: "b", RootHash: "0b"}, TrialTime: 1500 * time.Millisecond,
+			Status: server.UpgradeStatus{
+				Stage: server.UpgradeIdle, Running: server.System{Version: "0.1.0", Slot: "a", RootHash: "0a"}, Deadline: 10 * time.Minute,
+				Gates: []server.UpgradeGate{
+					{Name: "api", Holds: true, Since: at}, {Name: "etcd", Reason: "waiting for a leader", Since: at, Waived: true},
+				},
+			},
+		},
 		SBOM:            `{"spdxVersion":"SPDX-2.3"}`,
 		KubeconfigValue: server.Kubeconfig{ClusterName: "demo", ExpiresAt: at, YAML: []byte(exampleKubeconfig)},
 	}
