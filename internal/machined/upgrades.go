@@ -43,16 +43,14 @@ const (
 
 // upgradeTask leads this boot's trial to its end, if it is one. It is of one goroutine.
 type upgradeTask struct {
-	a       *Agent
-	crash   string
-	started time.Time
-	signed  time.Time // when init got the last sign of life
+	a      *Agent
+	signed time.Time // when init got the last sign of life, at first the task's start
 }
 
 // keepUpgrades opens the keeper of upgrades once the state volume is there, and returns to it while this boot is a trial. What comes later is
 // for the API to begin and for the next boot to end.
 func (a *Agent) keepUpgrades(ctx context.Context) error {
-	t := &upgradeTask{a: a, started: a.now(), signed: a.now()}
+	t := &upgradeTask{a: a, signed: a.now()}
 	var version uint64
 	for {
 		again, settled := t.look(ctx)
