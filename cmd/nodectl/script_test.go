@@ -221,7 +221,7 @@ func exampleNode() *servertest.Node {
 		}},
 		FileData: map[string]string{"/etc/os-release": "ID=cyvive\n"},
 		Upgrades: servertest.Upgrades{
-			Release: server.System{Version: "0.2.0", Slot: "b", RootHash: "0b"}, TrialTime: 1500 * time.Millisecond,
+			Release: server.System{Version: "0.2.0", Slot: "b", RootHash: "0b"}, TrialTime: 2 * time.Second,
 			Status: server.UpgradeStatus{
 				Stage: server.UpgradeIdle, Running: server.System{Version: "0.1.0", Slot: "a", RootHash: "0a"}, Deadline: 10 * time.Minute,
 				Gates: []server.UpgradeGate{
