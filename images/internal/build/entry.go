@@ -12,10 +12,11 @@ const (
 	kernelPath = "/EFI/cyvive/a.efi"
 )
 
-// loaderConf is systemd-boot's loader.conf: no menu, no waiting, no editing of
-// the command line. It names no default: the boot loader takes the first entry
+// loaderConf is systemd-boot's loader.conf: no waiting, no editing of the command
+// line, and no menu, which with a timeout of 0 a byte on the console still opens
+// (loader.conf(5); menu-disabled is known from 257 on). It names no default: the boot loader takes the first entry
 // in its own order, which is how a trial comes before what is known to be good.
-const loaderConf = "timeout 0\neditor no\n"
+const loaderConf = "timeout menu-disabled\neditor no\n"
 
 // entry is the text of the entry: generation 1, without a counter in its file's
 // name, so that it is started always.
