@@ -84,15 +84,16 @@ vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole no
 	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 1 -timeout 20m $(RUNFLAG) \
 		-exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
-	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 6h -v $(RUNFLAG) ./test/e2e
+	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 5h -v $(RUNFLAG) ./test/e2e
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RUN=regexp)
 	@hack/fuzz.sh '$(or $(TIME),20s)' '$(RUN)'
 
 .PHONY: soak
-soak: setup image bin/qemu bin/nodectl ## run the long forms of tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h)
-	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) HOGS=1 go test -count=1 -timeout 8h -v -run '^TestHostile$$' ./test/e2e
+soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad
+	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) HOGS=1 UPGRADES=1 \
+		go test -count=1 -timeout 12h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade)$$)' ./test/e2e
 
 .PHONY: bench
 bench: image baseline bin/qemu ## measure a node beside Debian with kubeadm into out/bench.json (IDLE=15m)
