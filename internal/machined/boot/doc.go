@@ -8,6 +8,6 @@
 // work of children.
 //
 // Packages below: stage1 (PID 1 before the root is there), verity, kmod,
-// uevent, kmsg, cmdline, marker, timeline, power (keys), watchdog, and plane
-// (PID 1 of the workload plane).
+// uevent, kmsg, cmdline, marker, timeline, power (keys), watchdog, trial (of a new
+// release, whose agent may be silent), and plane (PID 1 of the workload plane).
 package boot
