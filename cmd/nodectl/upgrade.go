@@ -31,8 +31,8 @@ func (a *app) upgradeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "upgrade --image FILE",
 		Short: "Upgrade nodes, one after the other (needs node:admin)",
-		Long: "Upgrade nodes, one after the other (needs node:admin). The release is pushed to the node, written into the slot that does not run, and started. " +
-			"It stays when it proves itself in time; else the node goes back by itself, which counts as a failure. After a failure no further node is begun.",
+		Long: "Upgrade nodes, one after the other (needs node:admin). The release is pushed to the node, written into the slot that does not run, " +
+			"and started. It stays when it proves itself in time; else the node goes back by itself, which counts as a failure. After a failure no further node is begun.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.image == "" {

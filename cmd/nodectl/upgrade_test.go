@@ -39,10 +39,12 @@ func TestBecomes(t *testing.T) {
 			"", "rolled back to version 1.0.0 (slot a): kernel panic",
 		},
 		"cancelled by another": {
-			&upgradev1.StatusResponse{Stage: upgradev1.Stage_STAGE_IDLE, BootId: "1", Running: old, Last: outcome(target, false, "cancelled")}, "", "given up: cancelled",
+			&upgradev1.StatusResponse{Stage: upgradev1.Stage_STAGE_IDLE, BootId: "1", Running: old, Last: outcome(target, false, "cancelled")},
+			"", "given up: cancelled",
 		},
 		"another upgrade": {
-			&upgradev1.StatusResponse{Stage: upgradev1.Stage_STAGE_IDLE, BootId: "3", Running: old, Last: outcome(old, true, "")}, "", "knows nothing of an upgrade to 1.1.0 (slot b)",
+			&upgradev1.StatusResponse{Stage: upgradev1.Stage_STAGE_IDLE, BootId: "3", Running: old, Last: outcome(old, true, "")},
+			"", "knows nothing of an upgrade to 1.1.0 (slot b)",
 		},
 		"a lost record": {&upgradev1.StatusResponse{Stage: upgradev1.Stage_STAGE_IDLE, BootId: "3", Running: old}, "", "knows nothing of an upgrade"},
 	} {
