@@ -2,6 +2,7 @@ package machined
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,11 +18,20 @@ type Document struct {
 	Data []byte
 }
 
-// Source finds the configuration of the node.
+// Source finds the configuration of the node. Its methods are called by one goroutine.
 type Source interface {
-	// Find looks once. It returns nil and no error if there is no configuration now.
+	// Find looks once. It returns nil and no error if there is no configuration now, and an error of type *Waiting if it cannot look yet.
 	Find(ctx context.Context) (*Document, error)
+	// Where says in words where Find looks, for a person who wonders why the node has no configuration.
+	Where() string
 }
+
+// Waiting is the error of a source that cannot look yet. Nothing is wrong so far; the node is told what it waits for, and brings up the network
+// that needs no configuration, which may be just that.
+type Waiting struct{ For string }
+
+// Error says what is waited for.
+func (w *Waiting) Error() string { return "waiting for " + w.For }
 
 const (
 	// searchFor is how long the network waits for a configuration volume before it falls back to DHCP: devices may still be appearing.
@@ -29,6 +39,9 @@ const (
 	// searchEvery is the time between two looks, and slowSearch that after searchFor.
 	searchEvery = 250 * time.Millisecond
 	slowSearch  = 5 * time.Second
+	// waitFor is how long a source that waits is asked every waitEvery, as what it waits for is mostly an address or a server that starts.
+	waitFor   = time.Minute
+	waitEvery = time.Second
 )
 
 // configure looks for a configuration until it has a valid one, which then holds until the next boot. Without one the node is in maintenance
@@ -36,56 +49,78 @@ const (
 func (a *Agent) configure(ctx context.Context) error {
 	started := time.Now()
 	for {
-		input, problem := a.lookOnce(ctx)
-		late := time.Since(started) >= searchFor
-		if input == nil && problem == "" && late {
-			problem = "no configuration found: there is no volume labelled cidata with a file user-data"
+		input, err := a.lookOnce(ctx)
+		searched := time.Since(started)
+		if input == nil && err == nil && searched >= searchFor {
+			err = fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
 		}
-		if problem != "" || input != nil {
-			a.adopt(input, problem)
+		if err != nil || input != nil {
+			a.adopt(input, err)
 		}
 		if input != nil {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		pause := searchEvery
-		if late {
-			pause = slowSearch
-		}
-		if !sleep(ctx, pause) {
+		if !sleep(ctx, untilNext(searched, err)) {
 			return ctx.Err()
 		}
 	}
 }
 
+// untilNext is the time to the next look, after looks for some time of which the last gave err.
+func untilNext(searched time.Duration, err error) time.Duration {
+	var waiting *Waiting
+	switch {
+	case searched < searchFor:
+		return searchEvery
+	case errors.As(err, &waiting) && searched < waitFor:
+		return waitEvery
+	}
+	return slowSearch
+}
+
 // lookOnce returns a configuration, or why the one that was found does not serve, or neither.
-func (a *Agent) lookOnce(ctx context.Context) (*plan.Input, string) {
+func (a *Agent) lookOnce(ctx context.Context) (*plan.Input, error) {
 	doc, err := a.cfg.Source.Find(ctx)
+	var waiting *Waiting
+	if errors.As(err, &waiting) {
+		return nil, err
+	}
 	if err != nil {
-		return nil, fmt.Sprintf("read configuration: %v", err)
+		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	if doc == nil {
-		return nil, ""
+		return nil, nil
 	}
 	cfg, err := config.Parse(doc.Name, doc.Data)
 	if err != nil {
-		return nil, err.Error()
+		return nil, err
 	}
 	trust, err := plan.ReadTrust(cfg)
 	if err != nil {
-		return nil, err.Error()
+		return nil, err
 	}
-	return &plan.Input{Searched: true, Config: cfg, Trust: trust}, ""
+	return &plan.Input{Searched: true, Config: cfg, Trust: trust}, nil
 }
 
-func (a *Agent) adopt(input *plan.Input, problem string) {
-	if problem != a.snapshot().configProblem {
-		a.log.Warn("no valid configuration, the node is in maintenance mode", "error", problem)
-		a.events.Add(server.EventConfiguration, "configuration", "refused", problem)
+// adopt puts a configuration in force, or what keeps the node from having one.
+func (a *Agent) adopt(input *plan.Input, err error) {
+	problem := ""
+	if err != nil {
+		problem = err.Error()
 	}
-	if input != nil {
+	var waiting *Waiting
+	switch {
+	case input != nil:
 		a.events.Add(server.EventConfiguration, "configuration", "accepted", "host name "+input.Config.Machine.Hostname)
 		a.log.Info("configuration accepted", "hostname", input.Config.Machine.Hostname, "cluster", input.Config.Cluster != nil)
+	case problem == a.snapshot().configProblem:
+	case errors.As(err, &waiting):
+		a.log.Info("no configuration yet", "reason", problem)
+		a.events.Add(server.EventConfiguration, "configuration", "waiting", problem)
+	default:
+		a.log.Warn("no valid configuration, the node is in maintenance mode", "error", problem)
+		a.events.Add(server.EventConfiguration, "configuration", "refused", problem)
 	}
 	a.update(func(s *snapshot) {
 		s.configProblem = problem

@@ -57,18 +57,27 @@ type node struct {
 type source struct {
 	mu  sync.Mutex
 	doc *Document
+	err error
 }
 
 func (s *source) Find(context.Context) (*Document, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.doc, nil
+	return s.doc, s.err
+}
+
+func (s *source) Where() string { return "the hands of the test" }
+
+func (s *source) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
 }
 
 func (s *source) set(data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.doc = &Document{Name: "user-data", Data: data}
+	s.doc, s.err = &Document{Name: "user-data", Data: data}, nil
 }
 
 type fakeInit struct {

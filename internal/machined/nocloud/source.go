@@ -18,6 +18,9 @@ const (
 // Source implements machined.Source on the block devices of the machine.
 type Source struct{}
 
+// Where names the volume and its file.
+func (Source) Where() string { return "a volume labelled " + label + " with a file " + userData }
+
 // Find looks at all block devices once.
 func (Source) Find(context.Context) (*machined.Document, error) {
 	volume, found, err := blockdev.FindLabel(label)

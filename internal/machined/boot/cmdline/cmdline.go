@@ -66,20 +66,29 @@ func (a Args) Last(key string) (string, bool) {
 	return "", false
 }
 
-// RootHash is the parameter roothash=: the SHA-256 root of the root file
-// system's verity tree. Given twice it must agree, so that nothing appended
-// to the signed line can change it.
-func (a Args) RootHash() ([32]byte, error) {
-	var hash [32]byte
-	var text string
+// Only returns the value of the parameter named key, and whether there is one.
+// Given twice it must agree, so that nothing appended to a signed line can change
+// what stands on it.
+func (a Args) Only(key string) (value string, ok bool, err error) {
 	for _, p := range a {
-		if p.Key != "roothash" {
+		if p.Key != key {
 			continue
 		}
-		if text != "" && p.Value != text {
-			return hash, fmt.Errorf("kernel command line: roothash= is given twice, and differs")
+		if ok && p.Value != value {
+			return "", false, fmt.Errorf("kernel command line: %s= is given twice, and differs", key)
 		}
-		text = p.Value
+		value, ok = p.Value, true
+	}
+	return value, ok, nil
+}
+
+// RootHash is the parameter roothash=: the SHA-256 root of the root file
+// system's verity tree.
+func (a Args) RootHash() ([32]byte, error) {
+	var hash [32]byte
+	text, _, err := a.Only("roothash")
+	if err != nil {
+		return hash, err
 	}
 	if text == "" {
 		return hash, fmt.Errorf("kernel command line: roothash= is missing")

@@ -1,6 +1,7 @@
 package cmdline
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -64,4 +65,19 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestOnly(t *testing.T) {
+	args := Parse("a=1 b a=1 c=1 c=2 d= d=1")
+	for key, want := range map[string]string{"a": "1 true <nil>", "b": " true <nil>", "e": " false <nil>"} {
+		value, ok, err := args.Only(key)
+		if got := fmt.Sprint(value, " ", ok, " ", err); got != want {
+			t.Errorf("Only(%s): got %s, want %s", key, got, want)
+		}
+	}
+	for _, key := range []string{"c", "d"} {
+		if _, _, err := args.Only(key); err == nil || !strings.Contains(err.Error(), key+"= is given twice, and differs") {
+			t.Errorf("Only(%s): %v", key, err)
+		}
+	}
 }
