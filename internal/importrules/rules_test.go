@@ -128,6 +128,13 @@ func rules() []rule {
 			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/...", "internal/confine/lsm", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "sources run on fakes",
+			reason:   "a configuration comes from volumes, servers and files of sysfs: the first are interfaces, and with the two others all sources can be tried in a test",
+			packages: []string{"internal/machined/source"},
+			only:     []string{"internal/machined", "internal/machined/config", "internal/machined/boot/cmdline"},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "the server sees interfaces",
 			reason:   "it is an adapter between gRPC and what its consumers implement; it could not be tested with fakes if it reached past them",
 			packages: []string{"internal/machined/server/..."},
@@ -163,8 +170,8 @@ func rules() []rule {
 			name:     "fakes stay in tests",
 			reason:   "a fake in the program would be a stub that nobody notices",
 			packages: []string{"cmd/...", "internal/..."},
-			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest"},
-			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "testing"},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "testing"},
 		},
 	}
 }
