@@ -16,7 +16,8 @@ type Host interface {
 	SetUp(ctx context.Context, link string) error
 	AddAddress(ctx context.Context, link string, address netip.Prefix) error
 	DeleteAddress(ctx context.Context, link string, address netip.Prefix) error
-	// AddGateway adds a default route by way of gateway, marked as the domain's.
+	// AddGateway adds a default route by way of gateway, marked as the domain's. On a link whose addresses are alone in their networks (/32), the
+	// gateway is on the link.
 	AddGateway(ctx context.Context, link string, gateway netip.Addr) error
 	DeleteGateway(ctx context.Context, link string, gateway netip.Addr) error
 	// Unreachable returns the ranges that AddUnreachable added.

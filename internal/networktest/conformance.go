@@ -53,6 +53,17 @@ func Conformance(t *testing.T, host network.Host, link string) {
 			t.Errorf("status after the change: %+v", s)
 		}
 	})
+	t.Run("an address alone in its network", func(t *testing.T) {
+		// As Google Cloud and Hetzner lease them.
+		alone := one
+		alone.Links = []network.Link{{
+			Name: link, Addresses: []netip.Prefix{netip.MustParsePrefix("10.128.0.2/32")}, Gateway: netip.MustParseAddr("10.128.0.1"),
+		}}
+		Converge(t, domain, alone)
+		expectLink(t, host, link, alone.Links[0].Addresses, []netip.Addr{alone.Links[0].Gateway})
+		Converge(t, domain, one)
+		expectLink(t, host, link, one.Links[0].Addresses, []netip.Addr{one.Links[0].Gateway})
+	})
 	t.Run("link that is not there", func(t *testing.T) {
 		if err := host.SetUp(t.Context(), "absent0"); err == nil {
 			t.Error("setting an absent link up succeeded")

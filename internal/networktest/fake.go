@@ -115,10 +115,13 @@ func (h *Host) DeleteAddress(_ context.Context, name string, a netip.Prefix) err
 	})
 }
 
-// AddGateway implements network.Host. As in the kernel, the next hop must be in the network of an address of a link that is up.
+// AddGateway implements network.Host. As in the kernel, the next hop must be in the network of an address of a link that is up, unless those
+// networks are of one address each.
 func (h *Host) AddGateway(_ context.Context, name string, g netip.Addr) error {
 	return h.with(name, func(l *network.LinkState) error {
-		if !l.Up || !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g) }) {
+		reached := slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g) })
+		alone := len(l.Addresses) > 0 && !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return !p.IsSingleIP() })
+		if !l.Up || !reached && !alone {
 			return fmt.Errorf("add route via %s: network is unreachable", g)
 		}
 		if !slices.Contains(l.Gateways, g) {

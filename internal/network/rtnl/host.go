@@ -137,11 +137,26 @@ func (h *Host) DeleteAddress(_ context.Context, name string, address netip.Prefi
 	})
 }
 
-// AddGateway adds a default route. One that is there already is success.
-func (h *Host) AddGateway(_ context.Context, name string, gateway netip.Addr) error {
+// AddGateway adds a default route. One that is there already is success. On a link whose addresses are alone in their networks, such as those
+// that Google Cloud and Hetzner lease, the next hop is taken to be on the link, since no network says so.
+func (h *Host) AddGateway(ctx context.Context, name string, gateway netip.Addr) error {
 	return h.with(name, func(link netlink.Link) error {
-		return ignore(unix.EEXIST, h.handle.RouteAdd(defaultRoute(link, gateway)))
+		addresses, err := h.addresses(ctx, link)
+		if err != nil {
+			return err
+		}
+		route := defaultRoute(link, gateway)
+		if areAlone(addresses, gateway.Is4()) {
+			route.SetFlag(netlink.FLAG_ONLINK)
+		}
+		return ignore(unix.EEXIST, h.handle.RouteAdd(route))
 	})
+}
+
+// areAlone tells whether there are addresses of the family, and each is alone in its network.
+func areAlone(addresses []netip.Prefix, is4 bool) bool {
+	same := slices.DeleteFunc(slices.Clone(addresses), func(p netip.Prefix) bool { return p.Addr().Is4() != is4 })
+	return len(same) > 0 && !slices.ContainsFunc(same, func(p netip.Prefix) bool { return !p.IsSingleIP() })
 }
 
 // DeleteGateway removes a default route. One that is gone already is success.
