@@ -18,6 +18,7 @@ import (
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined"
+	"github.com/cyvive/cyvive/internal/machined/boot/cmdline"
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -31,6 +32,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server/procfs"
 	"github.com/cyvive/cyvive/internal/machined/server/ringlog"
 	"github.com/cyvive/cyvive/internal/machined/server/workload"
+	"github.com/cyvive/cyvive/internal/machined/source"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/network/bpf"
@@ -55,6 +57,10 @@ const (
 // adapters makes everything that touches the machine. The returned function releases it.
 func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error) {
 	boot, floor, err := bootFacts(m)
+	if err != nil {
+		return machined.Config{}, nil, err
+	}
+	args, err := cmdline.Read()
 	if err != nil {
 		return machined.Config{}, nil, err
 	}
@@ -90,7 +96,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	}
 	return machined.Config{
 		Log: log, Audit: audit, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
-		Source:  nocloud.Source{},
+		Source:  sources(args),
 		Network: network.New(host, leases, services),
 		Storage: storage.New(disk, mount.Mounts{}),
 		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
@@ -118,6 +124,13 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		NetworkWake: networkWake,
 		Watchers:    []func(context.Context) error{func(ctx context.Context) error { return rtnl.Watch(ctx, networkWake.Wake) }},
 	}, done, nil
+}
+
+// sources are the places of this machine's configuration.
+func sources(args cmdline.Args) machined.Source {
+	return source.New(source.Config{
+		Facts: source.ReadFacts("/sys", args), Sys: "/sys", NoCloud: nocloud.Source{}, ConfigDrive: nocloud.ConfigDrive{},
+	})
 }
 
 // listenVsock opens the API's port to the machine's host: vsock needs no network.

@@ -10,6 +10,7 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/fat32"
 
 	"github.com/cyvive/cyvive/hack/qemu/cidata"
+	"github.com/cyvive/cyvive/internal/machined"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
 )
 
@@ -72,6 +73,11 @@ func fat(t *testing.T, label, name, content string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if dir := filepath.Dir(name); dir != "." {
+		if err := fs.Mkdir("/" + dir); err != nil {
+			t.Fatal(err)
+		}
+	}
 	f, err := fs.OpenFile("/"+name, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		t.Fatal(err)
@@ -91,28 +97,35 @@ func TestVMFindsTheConfiguration(t *testing.T) {
 	if err := cidata.Write(iso, []byte("kind: Machine\n"), []byte("instance-id: x\n")); err != nil {
 		t.Fatal(err)
 	}
+	const driveFile = "openstack/latest/user_data"
 	for _, test := range []struct {
-		name, image, want, problem string
+		name, image          string
+		source               machined.Source
+		want, found, problem string
 	}{
-		{"no volume", "", "", ""},
-		{"ISO 9660", iso, "kind: Machine\n", ""},
-		{"FAT", fat(t, "CIDATA", "user-data", "kind: Network\n"), "kind: Network\n", ""},
-		{"another label", fat(t, "OTHER", "user-data", "kind: Network\n"), "", ""},
-		{"no user-data", fat(t, "cidata", "meta-data", "x"), "", "has no file user-data"},
+		{"no volume", "", Source{}, "", "", ""},
+		{"ISO 9660", iso, Source{}, "kind: Machine\n", "user-data", ""},
+		{"FAT", fat(t, "CIDATA", "user-data", "kind: Network\n"), Source{}, "kind: Network\n", "user-data", ""},
+		{"another label", fat(t, "OTHER", "user-data", "kind: Network\n"), Source{}, "", "", ""},
+		{"no user-data", fat(t, "cidata", "meta-data", "x"), Source{}, "", "", "has no file user-data"},
+		{"no config drive", iso, ConfigDrive{}, "", "", ""},
+		{"config drive", fat(t, "config-2", driveFile, "kind: Cluster\n"), ConfigDrive{}, "kind: Cluster\n", driveFile, ""},
+		{"config drive without user data", fat(t, "CONFIG-2", "openstack/latest/meta_data.json", "{}"), ConfigDrive{}, "", "", ""},
+		{"config drive is no NoCloud volume", fat(t, "config-2", driveFile, "kind: Cluster\n"), Source{}, "", "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			put(t, disks[1], "")
 			put(t, disks[1], test.image)
-			doc, err := Source{}.Find(t.Context())
+			doc, err := test.source.Find(t.Context())
 			if (err != nil) != (test.problem != "") || err != nil && !strings.Contains(err.Error(), test.problem) {
 				t.Fatalf("error %v, want %q", err, test.problem)
 			}
-			got := ""
+			got, found := "", ""
 			if doc != nil {
-				got = string(doc.Data)
+				got, found = string(doc.Data), doc.Name
 			}
-			if got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
+			if got != test.want || found != test.found {
+				t.Errorf("got %q in %q, want %q in %q", got, found, test.want, test.found)
 			}
 		})
 	}

@@ -3,12 +3,12 @@ package source
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -61,27 +61,30 @@ func (c *client) connection(err error) *trouble {
 	var timeout net.Error
 	var dns *net.DNSError
 	var op *net.OpError
-	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
 	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		t.reason = "there is no such name"
+	case errors.As(err, &dns):
+		t.reason = "the name cannot be looked up"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		t.reason = "no answer in " + c.timeout.String()
 		if t.unreached = errors.As(err, &op) && op.Op == "dial"; t.unreached {
 			t.reason = "no connection in " + min(dialTimeout, c.timeout).String()
 		}
-	case errors.As(err, &dns) && dns.IsNotFound:
-		t.reason = "there is no such name"
-	case errors.As(err, &dns):
-		t.reason = "the name cannot be looked up"
 	case errors.Is(err, errOtherKey):
 		t.reason, t.passing = errOtherKey.Error(), false
-	case errors.As(err, &certificate):
-		t.reason, t.passing = certificate.Error(), false
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		t.reason = "the answer is no TLS"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		t.reason = "the answer was cut off"
 	case errors.As(err, &op):
 		t.reason, t.unreached = operation(op), op.Op == "dial"
+	case strings.HasPrefix(innermost(err).Error(), "tls: "):
+		t.reason = innermost(err).Error()
 	default:
-		t.reason = fmt.Sprintf("%.200s", innermost(err))
+		// What net/http says of such an answer may be a line of it.
+		t.reason = "the answer is no proper HTTP"
 	}
 	return t
 }
@@ -91,7 +94,7 @@ func operation(op *net.OpError) string {
 	if errors.As(op.Err, &call) {
 		return call.Err.Error()
 	}
-	return fmt.Sprintf("%.200s", op.Err)
+	return op.Err.Error()
 }
 
 func innermost(err error) error {

@@ -53,7 +53,8 @@ func parseURL(args cmdline.Args) (*pinned, error) {
 		return nil, fmt.Errorf("kernel command line: %s= or %s= is given without %s=", sumArg, keyArg, urlArg)
 	}
 	if p.url, err = url.Parse(text); err != nil || p.url.Hostname() == "" || p.url.Scheme != "http" && p.url.Scheme != "https" {
-		return nil, fmt.Errorf("kernel command line: %s=%.200q, expected a URL with http or https and a host", urlArg, text)
+		shown, _, _ := strings.Cut(text, "?")
+		return nil, fmt.Errorf("kernel command line: %s=%.200q, expected a URL with http or https and a host", urlArg, shown)
 	}
 	return p, p.check()
 }

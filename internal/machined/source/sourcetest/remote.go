@@ -63,7 +63,7 @@ func faults() []struct {
 		{Broken, true, "500 Internal Server Error"},
 		{Forbidden, false, "403 Forbidden"},
 		{CutOff, true, "was cut off"},
-		{OtherProtocol, true, "malformed HTTP response"},
+		{OtherProtocol, true, "no proper HTTP"},
 		{Unframed, false, "does not say how long it is"},
 		{Huge, false, "1048576"},
 		{Endless, false, "1048576"},
