@@ -158,7 +158,7 @@ func testLarge(t *testing.T, s Subject) {
 	}
 	s.Place.Put(wrap(compressed(t, most), ""))
 	s.expectDocuments(t, most)
-	s.Place.Put(wrap(compressed(t, strings.Repeat(most, 100)), ""))
+	s.Place.Put(wrap(compressed(t, strings.Repeat(most, 3)), ""))
 	s.expectTooLarge(t)
 }
 
