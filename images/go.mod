@@ -5,6 +5,8 @@ go 1.26.6
 // See images/conntrack.
 replace github.com/mwitkow/go-conntrack => ./conntrack
 
+replace github.com/cyvive/cyvive/images/startup => ./startup
+
 require (
 	github.com/ProtonMail/go-crypto v1.4.1
 	github.com/containerd/containerd/api v1.12.0
@@ -12,6 +14,7 @@ require (
 	github.com/containerd/go-dmverity v0.1.0
 	github.com/containerd/plugin v1.1.0
 	github.com/coredns/coredns v1.15.0
+	github.com/cyvive/cyvive/images/startup v0.0.0
 	github.com/diskfs/go-diskfs v1.9.4
 	github.com/google/go-cmp v0.7.0
 	github.com/klauspost/compress v1.20.0

@@ -3,6 +3,7 @@ module github.com/cyvive/cyvive/images/kubernetes
 go 1.26.0
 
 require (
+	github.com/cyvive/cyvive/images/startup v0.0.0
 	github.com/spf13/cobra v1.10.2
 	k8s.io/component-base v0.36.3
 	k8s.io/kubernetes v1.36.3
@@ -183,6 +184,7 @@ require (
 tool k8s.io/kubernetes/cmd/kubectl
 
 replace (
+	github.com/cyvive/cyvive/images/startup => ../startup
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3
 	k8s.io/apimachinery => k8s.io/apimachinery v0.36.3

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cyvive/cyvive/images/startup"
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"          // the JSON log format
@@ -37,6 +38,7 @@ func command(name string) *cobra.Command {
 }
 
 func main() {
+	startup.EaseGC()
 	name := filepath.Base(os.Args[0])
 	c := command(name)
 	if c == nil {

@@ -65,7 +65,7 @@ func controlPlane(spec Spec, l Layout) []container.Spec {
 			Name:   name,
 			Rootfs: l.Rootfs,
 			Args:   append([]string{"/usr/bin/" + name}, args...),
-			Env:    append([]string{"PATH=/usr/bin"}, container.GoEnv(l.Processors)...),
+			Env:    append([]string{"PATH=/usr/bin"}, container.GoEnvStarting(l.Processors, 128<<20)...),
 			UID:    uid,
 			GID:    uid,
 			Mounts: []container.Mount{
@@ -82,7 +82,10 @@ func controlPlane(spec Spec, l Layout) []container.Spec {
 	api := base(apiServer, apiServerUID, APIServerArgs(spec, "/secrets", "/run"))
 	api.MemoryMinBytes = 256 << 20
 	api.CPUWeight = 500
-	api.Env = append([]string{"PATH=/usr/bin"}, container.GoEnvParallel(l.Processors)...)
+	// The node waits for its start: it works with all processors. With two emulated
+	// ones on a slow host, a node was Ready 237 s after its kernel's start at its
+	// first boot, and with one for the API server 302 s.
+	api.Env = append([]string{"PATH=/usr/bin"}, container.GoGCAfterStart(l.Processors, 512<<20)...)
 	api.OOMScoreAdj = -998
 	api.Mounts = append(api.Mounts, container.Bind(l.Log+"/"+apiServer, "/run", "nosuid", "nodev", "noexec"))
 	return []container.Spec{

@@ -14,9 +14,11 @@ import (
 	"os"
 
 	"github.com/containerd/containerd/v2/cmd/containerd/command"
+	"github.com/cyvive/cyvive/images/startup"
 )
 
 func main() {
+	startup.EaseGC()
 	if err := command.App().Run(context.Background(), os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "containerd:", err)
 		os.Exit(1)

@@ -41,7 +41,7 @@ func services(k *kmsg.Writer) []supervise.Service {
 			Name: "containerd",
 			Command: supervise.Command{
 				Path: "/usr/bin/containerd", Args: []string{"containerd", "--config", "/etc/containerd/system.toml"},
-				Env: slices.Concat(serviceEnv, container.GoEnv(runtime.NumCPU())), Cgroup: cgroupRoot + "/system/containerd", OOMScoreAdj: containerdOOMScore,
+				Env: slices.Concat(serviceEnv, container.GoEnvStarting(runtime.NumCPU(), 64<<20)), Cgroup: cgroupRoot + "/system/containerd", OOMScoreAdj: containerdOOMScore,
 			},
 			Policy: supervise.Policy{
 				FirstDelay: 250 * time.Millisecond, MaxDelay: 10 * time.Second,

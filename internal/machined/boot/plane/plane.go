@@ -137,7 +137,7 @@ func readArgs(path string) ([]string, error) {
 	return args, nil
 }
 
-var env = append([]string{"PATH=/usr/bin", "HOME=/root", "TMPDIR=/tmp"}, container.GoEnv(runtime.NumCPU())...)
+var env = append([]string{"PATH=/usr/bin", "HOME=/root", "TMPDIR=/tmp"}, container.GoEnvStarting(runtime.NumCPU(), 128<<20)...)
 
 // services is the whole table. OOM scores are relative to pods: guaranteed
 // ones have -997, all others more.
