@@ -73,7 +73,7 @@ test: setup image check unit-test root-test repro-short vm-test ## run every tes
 unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
 	go test $(RUNFLAG) $$(go list ./... | grep -v /test/e2e$$)
 	go test -race -short $(RUNFLAG) ./internal/... ./cmd/...
-	cd images && go test $(RUNFLAG) ./...
+	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
 
 .PHONY: root-test
 root-test: ## run the tests that need root, in namespaces of their own (RUN=regexp)
@@ -107,7 +107,7 @@ baseline: setup
 .PHONY: check
 check: ## check format, vet, staticcheck, generated code, import rules and protos
 	@echo "check: gofmt"; files=$$(gofmt -l api cmd hack images internal test); [ -z "$$files" ] || { echo "not formatted:"; echo "$$files"; exit 1; }
-	@echo "check: vet"; go vet ./...; cd images && go vet ./...
+	@echo "check: vet"; go vet ./...; cd images && go vet ./... github.com/cyvive/cyvive/images/startup
 	@echo "check: staticcheck"; $(TOOL) staticcheck ./...
 	@echo "check: import rules"; go test ./internal/importrules
 	@echo "check: protos"; $(TOOL) buf lint; $(TOOL) buf breaking --against ".git#ref=$(BASE)"

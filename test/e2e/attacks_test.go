@@ -66,29 +66,7 @@ type attackResult struct{ Name, Refused, Reached string }
 // and then outside of all walls, where the same attempts get through.
 func testAttacks(t *testing.T, s *survivors) {
 	ctx := testContext(t, 6*time.Minute)
-	file := filepath.Join(t.TempDir(), "attacker")
-	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", file, "./attacker")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+s.env.arch)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build attacker: %v\n%s", err, out)
-	}
-	program, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := s.probe.Processes(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(all, planeInit.is)
-	if i < 0 {
-		t.Fatal("the plane does not run")
-	}
-	root := fmt.Sprintf("/proc/%d/root", all[i].PID)
-	if err := s.probe.Write(ctx, root+attackerFile, program); err != nil {
-		t.Fatal(err)
-	}
-
+	root := s.putAttacker(t, ctx)
 	confined := s.attack(t, ctx)
 	for _, r := range confined {
 		if r.Refused == "" {
@@ -119,6 +97,35 @@ func testAttacks(t *testing.T, s *survivors) {
 			t.Logf("without walls, too: %s: %s", name, r.Refused)
 		}
 	}
+}
+
+// putAttacker builds the attacker and puts it into the plane. It returns the
+// plane's root as the node sees it.
+func (s *survivors) putAttacker(t *testing.T, ctx context.Context) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "attacker")
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", file, "./attacker")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+s.env.arch)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build attacker: %v\n%s", err, out)
+	}
+	program, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.probe.Processes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(all, planeInit.is)
+	if i < 0 {
+		t.Fatal("the plane does not run")
+	}
+	root := fmt.Sprintf("/proc/%d/root", all[i].PID)
+	if err := s.probe.Write(ctx, root+attackerFile, program); err != nil {
+		t.Fatal(err)
+	}
+	return root
 }
 
 // attack runs the pod to its end and returns what it printed.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,19 +39,24 @@ spec:
     - {name: scratch, emptyDir: {}}
 `
 
-// hogTime is how long each of them keeps all that it got.
-const hogTime = 10 * time.Second
+const (
+	// hogTime is how long each of them keeps all that it got.
+	hogTime = 10 * time.Second
+	// hogLimit is in what time each must have got it.
+	hogLimit = 8 * time.Minute
+)
 
 // testHogs lets a pod of each kind take all that it can get. All the while the
 // node's API answers, and no part of the system plane is started again. Those that
 // fill the disk come last: for some minutes after them Kubernetes puts no pod on
 // the node.
 func testHogs(t *testing.T, s *survivors, kinds []string) {
-	ctx := testContext(t, 20*time.Minute)
+	ctx := testContext(t, time.Minute+time.Duration(len(kinds))*2*hogLimit)
+	s.putAttacker(t, ctx)
 	client := machinev1.NewMachineServiceClient(s.dial(t))
 	measuring, stop := context.WithTimeout(ctx, hogTime)
+	defer stop()
 	idle := answers(t, measuring, client)
-	stop()
 	t.Logf("idle: %s", idle)
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -58,31 +64,17 @@ func testHogs(t *testing.T, s *survivors, kinds []string) {
 			if err := s.Tools().Apply(ctx, []byte(strings.ReplaceAll(hogPod, "KIND", kind))); err != nil {
 				t.Fatal(err)
 			}
-			measuring, stop := context.WithCancel(ctx)
-			measured := make(chan latencies, 1)
-			go func() { measured <- answers(t, measuring, client) }()
-			eventually(t, ctx, "wait for the hog to have all", func(ctx context.Context) error {
-				// Both may fail while the node is hard put.
-				status, err := s.Tools().Kubectl(ctx, "get", "pod", "hog", "--output",
-					"jsonpath={.status.phase} {.status.reason} {.status.containerStatuses[*].state.terminated.reason} {.status.containerStatuses[*].lastState.terminated.reason}")
-				if err == nil && (strings.Contains(status, "OOMKilled") || strings.Contains(status, "Evicted")) {
-					t.Logf("the hog: %s", status)
-					return nil
-				}
-				said, err := s.Tools().Kubectl(ctx, "logs", "hog")
-				if err == nil && strings.Contains(said, "no more") {
-					t.Logf("the hog: %s", said)
-					return nil
-				}
-				return fmt.Errorf("it is %s, and says %q", status, said)
+			started := time.Now()
+			busy := measure(t, ctx, client, func() {
+				s.awaitHog(t)
+				t.Logf("it had all after %s", time.Since(started).Round(time.Second))
+				wait(ctx, hogTime)
 			})
-			wait(ctx, hogTime)
-			stop()
-			busy := <-measured
 			t.Logf("busy: %s; its 99th hundredth is %.1f times the idle one", busy, busy.at(0.99).Seconds()/idle.at(0.99).Seconds())
 			if _, err := s.Tools().Kubectl(ctx, "delete", "pod", "hog", "--wait=true", "--timeout=3m"); err != nil {
 				t.Error(err)
 			}
+			t.Logf("it was gone after %s", time.Since(started).Round(time.Second))
 			after := s.identities(t, ctx)
 			for _, name := range systemParts {
 				if before[name] == "" || before[name] != after[name] {
@@ -92,6 +84,41 @@ func testHogs(t *testing.T, s *survivors, kinds []string) {
 		})
 	}
 	s.settle(t, ctx)
+}
+
+// awaitHog waits until the pod has all that it gets.
+func (s *survivors) awaitHog(t *testing.T) {
+	t.Helper()
+	eventually(t, testContext(t, hogLimit), "wait for the hog to have all", func(ctx context.Context) error {
+		// Both may fail while the node is hard put.
+		status, err := s.Tools().Kubectl(ctx, "get", "pod", "hog", "--output",
+			"jsonpath={.status.phase} {.status.reason} {.status.containerStatuses[*].state} {.status.containerStatuses[*].lastState.terminated.reason}")
+		if err == nil && (strings.Contains(status, "OOMKilled") || strings.Contains(status, "Evicted")) {
+			t.Logf("the hog: %s", status)
+			return nil
+		}
+		said, err := s.Tools().Kubectl(ctx, "logs", "hog")
+		if err == nil && strings.Contains(said, "no more") {
+			t.Logf("the hog: %s", said)
+			return nil
+		}
+		return fmt.Errorf("it is %s, and says %q", status, said)
+	})
+}
+
+// measure calls the node's API while something goes on, and returns how long that took.
+func measure(t *testing.T, ctx context.Context, client machinev1.MachineServiceClient, meanwhile func()) latencies {
+	t.Helper()
+	measuring, stop := context.WithCancel(ctx)
+	var list latencies
+	var calls sync.WaitGroup
+	calls.Go(func() { list = answers(t, measuring, client) })
+	defer calls.Wait() // also where meanwhile ends the test
+	defer stop()
+	meanwhile()
+	stop()
+	calls.Wait()
+	return list
 }
 
 // systemParts are those that no pod may take down.
