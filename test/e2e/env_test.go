@@ -127,12 +127,12 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// eventually repeats check until it returns nil.
+// eventually repeats check until it returns nil. It rests four times as long as the
+// check takes, so that a slow machine has time for what is waited for.
 func eventually(t *testing.T, ctx context.Context, what string, check func(context.Context) error) {
 	t.Helper()
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		began := time.Now()
 		limited, cancel := context.WithTimeout(ctx, 20*time.Second)
 		err := check(limited)
 		cancel()
@@ -142,7 +142,7 @@ func eventually(t *testing.T, ctx context.Context, what string, check func(conte
 		select {
 		case <-ctx.Done():
 			t.Fatalf("%s: %v: %v", what, context.Cause(ctx), err)
-		case <-tick.C:
+		case <-time.After(max(500*time.Millisecond, 4*time.Since(began))):
 		}
 	}
 }

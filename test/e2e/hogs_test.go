@@ -172,10 +172,10 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// answers calls the node's API until ctx ends, ten times a second or so. Every call
+// answers calls the node's API until ctx ends, four times a second or so. Every call
 // must succeed.
 func answers(t *testing.T, ctx context.Context, client machinev1.MachineServiceClient) latencies {
-	const timeout, pause = 30 * time.Second, 50 * time.Millisecond
+	const timeout, pause = 30 * time.Second, 200 * time.Millisecond
 	list := latencies{}
 	for ; ctx.Err() == nil; wait(ctx, pause) {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)

@@ -56,10 +56,9 @@ const retryInterval = 2 * time.Second
 // retry repeats an attempt until it succeeds or the context ends, and reports
 // what stands in the way whenever that changes.
 func (c *Cluster) retry(ctx context.Context, what string, attempt func(context.Context) error) error {
-	tick := time.NewTicker(retryInterval)
-	defer tick.Stop()
 	var last error
 	for {
+		began := time.Now()
 		limited, cancel := context.WithTimeout(ctx, 20*time.Second)
 		err := attempt(limited)
 		cancel()
@@ -74,7 +73,8 @@ func (c *Cluster) retry(ctx context.Context, what string, attempt func(context.C
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w: %w", what, context.Cause(ctx), err)
-		case <-tick.C:
+		// A slow machine needs the time for what is waited for.
+		case <-time.After(max(retryInterval, 2*time.Since(began))):
 		}
 	}
 }
