@@ -92,6 +92,7 @@ func withoutFuzzTest() map[string]string {
 		"images/internal/build":               "reads a list that an earlier step of the same build has written, and the public keys of whoever builds",
 		"images/internal/programs":            "asks the go command for three of its variables, and checks that three came",
 		"images/internal/step":                "shows the end of a log as it is",
+		"images/startup":                      "reads a percentage that the node has put into its environment, and says so where it is none",
 		"internal/confine/lsm":                "reads the kernel's list of its security modules",
 		"internal/network/bpf":                "reads maps that only it writes, by the layout of the program it is compiled with",
 		"test/e2e/attacker":                   "reads what the kernel of the node under attack says; what it gets wrong is an attempt that reports itself as broken",
