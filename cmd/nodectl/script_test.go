@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,17 +97,20 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	log, err := auditlog.Open(ts.MkAbs("audit-"+args[0]), "boot-1", 1<<20, time.Now)
 	ts.Check(err)
-	api := servertest.StartOn(scriptTB{ts: ts}, nodesOf(ts).listeners[args[0]], node, authority, log)
 	boot := 1
-	node.OnPower = func(n *servertest.Node) {
+	var api atomic.Pointer[servertest.API]
+	node.OnPower = func(n *servertest.Node) { // before the node runs: it is called by another goroutine
 		if calls := n.Calls(); calls[len(calls)-1] == "shutdown" {
-			go api.Stop(scriptTB{ts: ts})
+			go api.Load().Stop(scriptTB{ts: ts})
 			return
 		}
-		boot++
-		n.Change(func(n *servertest.Node) { n.NodeValue.BootID = fmt.Sprintf("boot-%d", boot) })
+		n.Change(func(n *servertest.Node) {
+			boot++
+			n.NodeValue.BootID = fmt.Sprintf("boot-%d", boot)
+		})
 	}
-	nodesOf(ts).apis[args[0]], nodesOf(ts).values[args[0]] = api, node
+	api.Store(servertest.StartOn(scriptTB{ts: ts}, nodesOf(ts).listeners[args[0]], node, authority, log))
+	nodesOf(ts).apis[args[0]], nodesOf(ts).values[args[0]] = api.Load(), node
 }
 
 // cmdUnfit sets why the next release that a node starts goes back; without a reason it
