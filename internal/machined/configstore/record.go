@@ -22,6 +22,8 @@ type Record struct {
 	Newest uint64 `json:"newest"`
 	// Current is the revision that the node has, also while it is being tried; 0 is none.
 	Current uint64 `json:"current"`
+	// Owned says that a revision was applied or staged over the API: sources are not asked any more.
+	Owned bool `json:"owned,omitempty"`
 	// Boot is the kernel's boot_id, and Base the revision that fields have in it which need a reboot to change.
 	Boot string `json:"boot"`
 	Base uint64 `json:"base,omitempty"`
@@ -76,10 +78,24 @@ func (r Record) Applied(n uint64, whole bool) (Record, error) {
 		return r, r.trying()
 	}
 	r = r.become(n)
-	r.Staged = nil
+	r.Staged, r.Owned = nil, true
 	if whole {
 		r.Base = n
 	}
+	return r, nil
+}
+
+// Found makes n, which a source of configurations had at the start, the current revision.
+func (r Record) Found(n uint64) (Record, error) {
+	owned, staged := r.Owned, r.Staged
+	r, err := r.Applied(n, true)
+	r.Owned, r.Staged = owned, staged
+	return r, err
+}
+
+// Unstages gives up what is staged.
+func (r Record) Unstages() (Record, error) {
+	r.Staged = nil
 	return r, nil
 }
 
@@ -108,7 +124,7 @@ func (r Record) Confirmed(n uint64, whole bool, now time.Time) (Record, error) {
 		return r, ErrNotTrying
 	}
 	tried, back := r.Current, r.Trying.Back
-	r.Trying, r.Current = nil, back
+	r.Trying, r.Current, r.Owned = nil, back, true
 	r = r.become(tried)
 	if whole {
 		r.Base = tried
@@ -149,7 +165,7 @@ func (r Record) Started(boot string, since time.Duration, now time.Time) (Record
 		r, _ = r.Reverted("the node was started again before it was confirmed", now)
 	}
 	if s := r.Staged; s != nil {
-		r.Staged = nil
+		r.Staged, r.Owned = nil, true
 		r = r.become(s.Revision)
 	}
 	r.Base = r.Current

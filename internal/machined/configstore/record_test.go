@@ -36,7 +36,7 @@ func TestTrial(t *testing.T) {
 		}
 	}
 	confirmed, err := trying.Confirmed(4, true, start)
-	want := Record{Boot: "a", Current: 4, Base: 4, Past: []uint64{1, 2, 3}, Last: &Outcome{Revision: 4, Succeeded: true, At: start}}
+	want := Record{Boot: "a", Current: 4, Base: 4, Owned: true, Past: []uint64{1, 2, 3}, Last: &Outcome{Revision: 4, Succeeded: true, At: start}}
 	if d := cmp.Diff(want, confirmed); d != "" || err != nil {
 		t.Errorf("confirmed: %v (-want +got):\n%s", err, d)
 	}
@@ -65,12 +65,20 @@ func TestStaged(t *testing.T) {
 	if same, changed := r.Started("a", 0, start); changed || same.Current != 3 {
 		t.Errorf("after a restart of the agent: %+v", same)
 	}
-	want := Record{Boot: "b", Current: 4, Base: 4, Past: []uint64{3}}
+	want := Record{Boot: "b", Current: 4, Base: 4, Owned: true, Past: []uint64{3}}
 	if next, changed := r.Started("b", 0, start); !changed || cmp.Diff(want, next) != "" {
 		t.Errorf("after a boot: %t, %+v", changed, next)
 	}
 	applied, err := r.Applied(5, false)
-	if d := cmp.Diff(Record{Boot: "a", Current: 5, Base: 3, Past: []uint64{3}}, applied); d != "" || err != nil {
+	if d := cmp.Diff(Record{Boot: "a", Current: 5, Base: 3, Owned: true, Past: []uint64{3}}, applied); d != "" || err != nil {
 		t.Errorf("applied: %v (-want +got):\n%s", err, d)
+	}
+}
+
+// TestFound: what a source has leaves it to the sources, and a lost record does not.
+func TestFound(t *testing.T) {
+	r, err := Record{Boot: "a", Current: 1}.Found(2)
+	if d := cmp.Diff(Record{Boot: "a", Current: 2, Base: 2, Past: []uint64{1}}, r); d != "" || err != nil {
+		t.Errorf("found: %v (-want +got):\n%s", err, d)
 	}
 }

@@ -91,9 +91,13 @@ func (s *Store) readRecord(names []string, numbers []uint64) error {
 		return nil // the power failed before the first record was written: nobody was told of the revision
 	}
 	for _, n := range numbers {
-		if r, err := s.read(n); err == nil && r.Mode != Try && r.Mode != Stage {
-			s.record = s.record.become(n)
+		r, err := s.read(n)
+		if err != nil || r.Mode == Try || r.Mode == Stage {
+			s.record.Owned = true // or it may be; what was applied is not to give way to what a source has
+			continue
 		}
+		s.record = s.record.become(n)
+		s.record.Owned = s.record.Owned || r.Mode != Source
 	}
 	s.problem("no record can be read: the newest revision that was neither tried nor staged counts, which is %d", s.record.Current)
 	return nil
@@ -254,6 +258,23 @@ func (s *Store) Change(change func(Record) (Record, error)) error {
 		return err
 	}
 	return s.write(record)
+}
+
+// Revert ends a trial. It does so also when that cannot be written, which the error says: the next start ends it too, since its time has passed or
+// its boot has.
+func (s *Store) Revert(reason string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	record, err := s.record.Reverted(reason, s.cfg.Now())
+	if err != nil {
+		return err
+	}
+	if err := s.write(record); err != nil {
+		record.Sequence, record.Newest = s.record.Sequence, s.record.Newest
+		s.record = record
+		return err
+	}
+	return nil
 }
 
 // GiveUp goes back from a current revision that turned out not to be usable.

@@ -1,0 +1,368 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/diff"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/configstore"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+)
+
+// configsAPI implements server.Configs.
+type configsAPI struct{ a *Agent }
+
+// open locks the configurations. The caller calls the function that is returned, also with an error.
+func (v configsAPI) open() (*configs, func(), error) {
+	c := &v.a.configs
+	c.mu.Lock()
+	if c.store == nil {
+		return nil, c.mu.Unlock, fmt.Errorf("%w: the node has not read its state volume yet: %s",
+			server.ErrUnavailable, first(stateProblem(v.a.snapshot()), "waiting for the state volume"))
+	}
+	return c, c.mu.Unlock, nil
+}
+
+// changing is open for what changes the node, which must not be going down.
+func (v configsAPI) changing(expected uint64) (*configs, func(), error) {
+	c, unlock, err := v.open()
+	if err != nil {
+		return nil, unlock, err
+	}
+	v.a.ending.mu.Lock()
+	defer v.a.ending.mu.Unlock()
+	if v.a.ending.asked {
+		return nil, unlock, fmt.Errorf("%w: the machine is going down (%s)", server.ErrPrecondition, v.a.ending.reason)
+	}
+	if n := c.store.Record().Current; expected != 0 && n != expected {
+		return nil, unlock, fmt.Errorf("%w: the current revision is %d and not %d: somebody changed the configuration; get it again, and change that",
+			server.ErrPrecondition, n, expected)
+	}
+	return c, unlock, nil
+}
+
+// GetConfig implements server.Configs.
+func (v configsAPI) GetConfig(_ context.Context, revision uint64) (server.ConfigState, error) {
+	c, unlock, err := v.open()
+	defer unlock()
+	if err != nil {
+		return server.ConfigState{}, err
+	}
+	r := c.store.Record()
+	if revision == 0 {
+		if revision = r.Current; revision == 0 {
+			return server.ConfigState{}, fmt.Errorf("%w: the node has stored no configuration", server.ErrNotFound)
+		}
+	}
+	stored, err := c.store.Read(revision)
+	if err != nil {
+		return server.ConfigState{}, configError(err)
+	}
+	shown, err := config.Redact(stored.Document)
+	if err != nil {
+		return server.ConfigState{}, err
+	}
+	out := server.ConfigState{
+		Revision: describe(configstore.Entry{Revision: stored}, r), Document: string(shown), Pending: changes(c.pending()), Problems: c.store.Problems(),
+	}
+	if s := r.Staged; s != nil {
+		out.Staged = s.Revision
+	}
+	if t := r.Trying; t != nil {
+		out.Trial = &server.ConfigTrial{Revision: r.Current, Back: t.Back, Left: r.Left(v.a.cfg.Timeline.Now())}
+	}
+	if l := r.Last; l != nil {
+		out.Last = &server.ConfigOutcome{Revision: l.Revision, Succeeded: l.Succeeded, Reason: l.Reason, At: l.At}
+	}
+	return out, nil
+}
+
+// ValidateConfig implements server.Configs.
+func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument) (server.ConfigCheck, error) {
+	c, unlock, err := v.open()
+	defer unlock()
+	if err != nil {
+		return server.ConfigCheck{}, err
+	}
+	dr, err := v.draft(c, d)
+	var mistakes config.Errors
+	if errors.As(err, &mistakes) {
+		var out server.ConfigCheck
+		for _, m := range mistakes {
+			out.Mistakes = append(out.Mistakes, server.ConfigMistake{File: m.File, Line: m.Line, Field: m.Field, Problem: m.Problem})
+		}
+		return out, nil
+	}
+	if err != nil {
+		return server.ConfigCheck{}, err
+	}
+	dr.by, dr.dry = server.ConfigAuto, true
+	var out server.ConfigCheck
+	if err := dr.judge(); err != nil {
+		// It is for the caller to see which field that is.
+		out.Changes = changes(plan.Compare(dr.current, dr.cfg))
+		return out, nil
+	}
+	result, err := v.a.change(ctx, dr)
+	return server.ConfigCheck{Changes: result.Changes, Domains: result.Domains}, err
+}
+
+// draft makes a draft of documents, and of what they are compared with.
+func (v configsAPI) draft(c *configs, d server.ConfigDocument) (draft, error) {
+	var stored []byte
+	current, err := c.store.Current()
+	if err != nil {
+		return draft{}, err
+	}
+	if current != nil {
+		stored = current.Document
+	}
+	var out draft
+	if out.document, out.cfg, err = compose(stored, d); err != nil {
+		return draft{}, err
+	}
+	return out, c.compared(&out)
+}
+
+// compared fills in the configurations that a draft is compared with.
+func (c *configs) compared(d *draft) (err error) {
+	r := c.store.Record()
+	if r.Current != 0 {
+		if d.current, err = c.read(r.Current); err != nil {
+			return err
+		}
+	}
+	if r.Base != 0 {
+		d.base, _ = c.read(r.Base) // one that cannot be read any more has no say
+	}
+	return nil
+}
+
+// ApplyConfig implements server.Configs.
+func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (server.ConfigResult, error) {
+	if r.Mode == server.ConfigTry {
+		if r.TryTimeout == 0 {
+			r.TryTimeout = defaultTry
+		}
+		if r.TryTimeout < minTry || r.TryTimeout > maxTry {
+			return server.ConfigResult{}, fmt.Errorf("%w: a trial of %s, expected one from %s to %s", server.ErrInvalid, r.TryTimeout, minTry, maxTry)
+		}
+	}
+	c, unlock, err := v.changing(r.Expected)
+	defer unlock()
+	if err != nil {
+		return server.ConfigResult{}, err
+	}
+	record := c.store.Record()
+	switch {
+	case record.Trying != nil:
+		_, err := record.Tries(0, 0)
+		return server.ConfigResult{}, configError(err)
+	case record.Current == 0 && r.Mode == server.ConfigTry:
+		return server.ConfigResult{}, fmt.Errorf("%w: the node has stored no configuration that it could go back to", server.ErrPrecondition)
+	}
+	d, err := v.draft(c, r.ConfigDocument)
+	if err != nil {
+		return server.ConfigResult{}, configError(err)
+	}
+	d.by, d.timeout, d.dry = r.Mode, r.TryTimeout, r.DryRun
+	d.as = configstore.Revision{By: r.By, Mode: storedModes[r.Mode], Document: d.document}
+	result, err := v.a.change(ctx, d)
+	return result, configError(err)
+}
+
+// ConfirmConfig implements server.Configs.
+func (v configsAPI) ConfirmConfig(_ context.Context, by string, revision uint64) (uint64, error) {
+	c, unlock, err := v.changing(0)
+	defer unlock()
+	if err != nil {
+		return 0, err
+	}
+	r := c.store.Record()
+	if r.Trying != nil && r.Left(v.a.cfg.Timeline.Now()) == 0 {
+		v.a.takeBack("it was not confirmed in time")
+		r = c.store.Record()
+	}
+	if r.Trying == nil || revision != 0 && revision != r.Current {
+		return 0, fmt.Errorf("%w: revision %d is not being tried%s", server.ErrPrecondition, revision, whyNot(r, revision))
+	}
+	tried, err := c.read(r.Current)
+	if err != nil {
+		return 0, err
+	}
+	whole := true
+	if base, err := c.read(r.Base); err == nil {
+		whole = reflect.DeepEqual(plan.InForce(base, tried), tried)
+	}
+	err = c.store.Change(func(r configstore.Record) (configstore.Record, error) { return r.Confirmed(revision, whole, v.a.now()) })
+	if err != nil {
+		return 0, configError(err)
+	}
+	c.changed.Wake()
+	v.a.log.Info("configuration confirmed", "revision", r.Current, "by", by)
+	v.a.events.Add(server.EventConfiguration, "configuration", "confirmed", fmt.Sprintf("revision %d by %s", r.Current, by))
+	return r.Current, nil
+}
+
+// whyNot says what became of a revision that is not tried.
+func whyNot(r configstore.Record, n uint64) string {
+	switch l := r.Last; {
+	case r.Trying != nil:
+		return fmt.Sprintf(", but revision %d is", r.Current)
+	case l == nil || n != 0 && l.Revision != n:
+		return ""
+	case l.Succeeded:
+		return fmt.Sprintf(": revision %d was confirmed before", l.Revision)
+	default:
+		return fmt.Sprintf(": revision %d was taken back, %s", l.Revision, l.Reason)
+	}
+}
+
+// ConfigHistory implements server.Configs.
+func (v configsAPI) ConfigHistory(context.Context) ([]server.ConfigRevision, error) {
+	c, unlock, err := v.open()
+	defer unlock()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := c.store.History()
+	if err != nil {
+		return nil, err
+	}
+	var out []server.ConfigRevision
+	for _, e := range entries {
+		out = append(out, describe(e, c.store.Record()))
+	}
+	return out, nil
+}
+
+var storedModes = map[server.ConfigMode]configstore.Mode{
+	server.ConfigAuto: configstore.Auto, server.ConfigNoReboot: configstore.NoReboot, server.ConfigStaged: configstore.Stage, server.ConfigTry: configstore.Try,
+	server.ConfigSource: configstore.Source, server.ConfigRollback: configstore.Rollback,
+}
+
+func describe(e configstore.Entry, r configstore.Record) server.ConfigRevision {
+	out := server.ConfigRevision{
+		Number: e.Number, Time: e.Time, By: e.By, Note: e.Note, SizeBytes: len(e.Document), Problem: strings.ToValidUTF8(e.Problem, "?"),
+		Current: e.Number == r.Current, Staged: r.Staged != nil && r.Staged.Revision == e.Number, Trying: r.Trying != nil && e.Number == r.Current,
+	}
+	for mode, stored := range storedModes {
+		if stored == e.Mode {
+			out.Mode = mode
+		}
+	}
+	return out
+}
+
+// DiffConfigs implements server.Configs.
+func (v configsAPI) DiffConfigs(_ context.Context, from, to uint64) (server.ConfigDiff, error) {
+	c, unlock, err := v.open()
+	defer unlock()
+	if err != nil {
+		return server.ConfigDiff{}, err
+	}
+	if to == 0 {
+		to = c.store.Record().Current
+	}
+	if from == 0 {
+		if from, err = before(c.store, to); err != nil {
+			return server.ConfigDiff{}, err
+		}
+	}
+	var revisions [2]configstore.Revision
+	var shown [2][]byte
+	for i, n := range []uint64{from, to} {
+		if revisions[i], err = c.store.Read(n); err != nil {
+			return server.ConfigDiff{}, configError(err)
+		}
+		if shown[i], err = config.Redact(revisions[i].Document); err != nil {
+			return server.ConfigDiff{}, err
+		}
+	}
+	out := server.ConfigDiff{From: from, To: to}
+	out.Text = string(diff.Diff(fmt.Sprintf("revision %d", from), shown[0], fmt.Sprintf("revision %d", to), shown[1]))
+	if out.Secrets, err = config.ChangedSecrets(revisions[0].Document, revisions[1].Document); err != nil {
+		return server.ConfigDiff{}, err
+	}
+	old, oldErr := config.Parse("", revisions[0].Document)
+	fresh, freshErr := config.Parse("", revisions[1].Document)
+	if oldErr == nil && freshErr == nil {
+		out.Changes = changes(plan.Compare(old, fresh))
+	}
+	return out, nil
+}
+
+// before is the newest revision that is older than one.
+func before(store *configstore.Store, n uint64) (uint64, error) {
+	entries, err := store.History()
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		if e.Number < n && e.Problem == "" {
+			return e.Number, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: no revision before %d is kept", server.ErrNotFound, n)
+}
+
+// RollbackConfig implements server.Configs.
+func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r server.ConfigRequest) (server.ConfigResult, error) {
+	c, unlock, err := v.changing(r.Expected)
+	defer unlock()
+	if err != nil {
+		return server.ConfigResult{}, err
+	}
+	record := c.store.Record()
+	if revision == 0 {
+		if revision = record.Previous(); revision == 0 {
+			return server.ConfigResult{}, fmt.Errorf("%w: there is no revision before the current one", server.ErrPrecondition)
+		}
+	}
+	stored, err := c.store.Read(revision)
+	if err != nil {
+		return server.ConfigResult{}, configError(err)
+	}
+	d := draft{document: stored.Document, by: server.ConfigAuto, dry: r.DryRun}
+	if d.cfg, err = config.Parse(fmt.Sprintf("revision %d", revision), stored.Document); err != nil {
+		return server.ConfigResult{}, fmt.Errorf("%w: this release cannot use it: %w", server.ErrPrecondition, err)
+	}
+	d.as = configstore.Revision{By: r.By, Mode: configstore.Rollback, Note: fmt.Sprintf("back to revision %d", revision), Document: stored.Document}
+	if record.Trying != nil && !r.DryRun {
+		v.a.takeBack("rolled back by " + r.By)
+		if record = c.store.Record(); record.Current == revision {
+			return server.ConfigResult{Revision: revision, Pending: changes(c.pending())}, nil
+		}
+	}
+	if err := c.compared(&d); err != nil {
+		return server.ConfigResult{}, err
+	}
+	result, err := v.a.change(ctx, d)
+	return result, configError(err)
+}
+
+// maxMistakes is how many an error names.
+const maxMistakes = 20
+
+// configError gives an error of a configuration the class by which the API tells it on.
+func configError(err error) error {
+	var mistakes config.Errors
+	switch {
+	case errors.As(err, &mistakes) && !errors.Is(err, server.ErrPrecondition):
+		if more := len(mistakes) - maxMistakes; more > 0 {
+			return fmt.Errorf("%w:\n%w\nand %d more", server.ErrInvalid, mistakes[:maxMistakes], more)
+		}
+		return fmt.Errorf("%w:\n%w", server.ErrInvalid, mistakes)
+	case errors.Is(err, configstore.ErrNotFound):
+		return fmt.Errorf("%w: %w; `nodectl config history` lists those that are kept", server.ErrNotFound, err)
+	case errors.Is(err, configstore.ErrTrying), errors.Is(err, configstore.ErrNotTrying):
+		return fmt.Errorf("%w: %w", server.ErrPrecondition, err)
+	}
+	return err
+}
