@@ -205,6 +205,10 @@ func (c Configs) ConfigHistory(context.Context) ([]server.ConfigRevision, error)
 	defer c.mu.Unlock()
 	c.Node.Configs.expire()
 	out := slices.Clone(c.Node.Configs.Revisions)
+	for i, r := range out {
+		t := c.Node.Configs.trial
+		out[i].Trying, out[i].Staged = t != nil && t.Revision == r.Number, r.Number == c.Node.Configs.staged
+	}
 	slices.Reverse(out)
 	return out, err
 }
