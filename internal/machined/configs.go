@@ -99,10 +99,6 @@ func (a *Agent) openStore() error {
 	defer a.configs.mu.Unlock()
 	store, err := configstore.Open(configstore.OSDir(filepath.Join(a.cfg.StateDir, "config")), configstore.Config{
 		Now: a.now, Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now,
-		Check: func(document []byte) error {
-			_, err := config.Parse("revision", document)
-			return err
-		},
 	})
 	if err != nil {
 		return err
@@ -130,9 +126,14 @@ func (a *Agent) takeStored() bool {
 	if l := r.Last; l != nil && !l.Succeeded {
 		a.log.Warn("a revision of the configuration was taken back", "revision", l.Revision, "reason", l.Reason)
 	}
-	if err := a.enforce(fmt.Sprintf("revision %d of the state volume", r.Current)); err != nil {
-		a.log.Error("take the configuration of the state volume", "error", err)
-		return false
+	err := a.enforce(fmt.Sprintf("revision %d of the state volume", r.Current))
+	switch {
+	case err == nil:
+	case r.Trying != nil:
+		a.takeBack(err.Error())
+	default:
+		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
+		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
 	}
 	return true
 }

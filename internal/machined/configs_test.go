@@ -19,6 +19,7 @@ import (
 
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/configstore"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -431,6 +432,34 @@ func TestDamagedRevision(t *testing.T) {
 	}
 	if p := got.GetProblems(); len(p) != 1 || !strings.Contains(p[0], "revision 3 cannot be used, the one before it counts, which is 2: read revision 3: it is damaged") {
 		t.Errorf("problems: %q", p)
+	}
+}
+
+// TestReleaseThatCannotUseIt: a revision that this release cannot use stays the current one, and the node says what is wrong with it, for its trial to
+// fail. Older revisions and the source do not take its place.
+func TestReleaseThatCannotUseIt(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node2\n")
+	o.end()
+	store, err := configstore.Open(configstore.OSDir(filepath.Join(o.state, "config")), configstore.Config{
+		Now: time.Now, Boot: "of another release", SinceBoot: func() time.Duration { return 0 },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.Add(configstore.Revision{Mode: configstore.Auto, Document: []byte("apiVersion: cyvive.dev/v9\nkind: Machine\n")},
+		func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Applied(n, true) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := startNode(t, o.state, o.disk)
+	n.source.set(o.docs)
+	n.await("the reason", func(s snapshot) bool {
+		return strings.HasPrefix(reasonOf(s, "config"), "use revision 3 of the state volume: revision 3:1: Machine.apiVersion: got")
+	})
+	if r := n.configs.store.Record(); r.Current != 3 || n.snapshot().input.Config != nil {
+		t.Errorf("revision %d is current, and in force is %v", r.Current, n.snapshot().input.Config)
 	}
 }
 

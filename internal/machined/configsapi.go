@@ -162,8 +162,7 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	record := c.store.Record()
 	switch {
 	case record.Trying != nil:
-		_, err := record.Tries(0, 0)
-		return server.ConfigResult{}, configError(err)
+		return server.ConfigResult{}, configError(record.Busy())
 	case record.Current == 0 && r.Mode == server.ConfigTry:
 		return server.ConfigResult{}, fmt.Errorf("%w: the node has stored no configuration that it could go back to", server.ErrPrecondition)
 	}

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -133,17 +132,11 @@ type running struct {
 
 var start = time.Date(2026, 11, 26, 4, 0, 0, 0, time.UTC)
 
-// open opens the store. Documents with "unfit" cannot be used.
+// open opens the store.
 func (r *running) open(t testing.TB, d Dir) *Store {
 	t.Helper()
 	s, err := Open(d, Config{
 		Boot: r.boot, SinceBoot: func() time.Duration { return r.since }, Now: func() time.Time { return start.Add(r.since) },
-		Check: func(document []byte) error {
-			if strings.Contains(string(document), "unfit") {
-				return errors.New("it is unfit")
-			}
-			return nil
-		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -74,8 +74,8 @@ func (r Record) become(n uint64) Record {
 
 // Applied makes n the current revision; whole says that nothing of it waits for a reboot. What was staged is given up.
 func (r Record) Applied(n uint64, whole bool) (Record, error) {
-	if r.Trying != nil {
-		return r, r.trying()
+	if err := r.Busy(); err != nil {
+		return r, err
 	}
 	r = r.become(n)
 	r.Staged, r.Owned = nil, true
@@ -101,8 +101,8 @@ func (r Record) Unstages() (Record, error) {
 
 // Stages has n take effect with the next boot.
 func (r Record) Stages(n uint64) (Record, error) {
-	if r.Trying != nil {
-		return r, r.trying()
+	if err := r.Busy(); err != nil {
+		return r, err
 	}
 	r.Staged = &Staged{Revision: n, Boot: r.Boot}
 	return r, nil
@@ -110,8 +110,8 @@ func (r Record) Stages(n uint64) (Record, error) {
 
 // Tries makes n the current revision until a time since the kernel's start.
 func (r Record) Tries(n uint64, until time.Duration) (Record, error) {
-	if r.Trying != nil {
-		return r, r.trying()
+	if err := r.Busy(); err != nil {
+		return r, err
 	}
 	r.Trying = &Trying{Back: r.Current, Boot: r.Boot, Until: until}
 	r.Current, r.Staged = n, nil
@@ -175,7 +175,7 @@ func (r Record) Started(boot string, since time.Duration, now time.Time) (Record
 // notConfirmed is the reason of a trial that nobody confirmed.
 const notConfirmed = "it was not confirmed in time"
 
-// Unusable gives up the current revision for the newest one before it; none is left when Current is 0 then.
+// Unusable gives up the current revision, which cannot be read, for the newest one before it; none is left when Current is 0 then.
 func (r Record) Unusable(reason string, now time.Time) Record {
 	bad := r.Current
 	if r.Trying != nil {
@@ -209,6 +209,10 @@ func (r Record) needs(n uint64) bool {
 	return n == r.Current || n == r.Base || n == r.Previous() || r.Staged != nil && n == r.Staged.Revision
 }
 
-func (r Record) trying() error {
+// Busy is an error while a revision is being tried; it says what can be done about it.
+func (r Record) Busy() error {
+	if r.Trying == nil {
+		return nil
+	}
 	return fmt.Errorf("%w: revision %d; confirm it, roll it back, or wait until the node goes back to revision %d by itself", ErrTrying, r.Current, r.Trying.Back)
 }

@@ -19,8 +19,6 @@ type Config struct {
 	// Boot is the kernel's boot_id, SinceBoot the time since its start.
 	Boot      string
 	SinceBoot func() time.Duration
-	// Check says whether this release can use a document; the error is why not.
-	Check func(document []byte) error
 }
 
 // Store is the configurations of a node. Its methods may be called concurrently, but a Store must be the only one on its directory.
@@ -55,7 +53,7 @@ func Open(dir Dir, cfg Config) (*Store, error) {
 	}
 	s.removeOrphans(numbers)
 	record, changed := s.record.Started(cfg.Boot, cfg.SinceBoot(), cfg.Now())
-	record, fell := s.usable(record)
+	record, fell := s.readable(record)
 	if !changed && !fell {
 		return s, nil
 	}
@@ -117,19 +115,17 @@ func (s *Store) removeOrphans(numbers []uint64) {
 	}
 }
 
-// usable gives up current revisions that cannot be read or used, until one can.
-func (s *Store) usable(record Record) (Record, bool) {
+// readable gives up current revisions that cannot be read, until one can. Whether this release can use what it says is not looked at: a release that
+// cannot is to go, and not the configuration.
+func (s *Store) readable(record Record) (Record, bool) {
 	fell := false
 	for record.Current != 0 {
-		r, err := s.read(record.Current)
-		if err == nil {
-			err = s.cfg.Check(r.Document)
-		}
+		_, err := s.read(record.Current)
 		if err == nil {
 			break
 		}
 		bad := record.Current
-		record = record.Unusable(fmt.Sprintf("it cannot be used: %v", err), s.cfg.Now())
+		record = record.Unusable(err.Error(), s.cfg.Now())
 		s.problem("revision %d cannot be used, %s: %v", bad, goesBackTo(record.Current), err)
 		fell = true
 	}
@@ -275,14 +271,6 @@ func (s *Store) Revert(reason string) error {
 		return err
 	}
 	return nil
-}
-
-// GiveUp goes back from a current revision that turned out not to be usable.
-func (s *Store) GiveUp(reason string) error {
-	return s.Change(func(r Record) (Record, error) {
-		next, _ := s.usable(r.Unusable(reason, s.cfg.Now()))
-		return next, nil
-	})
 }
 
 // write puts a record in place of the older of the two.

@@ -167,26 +167,41 @@ func TestEveryDamage(t *testing.T) {
 	}
 }
 
-// TestUnfit: a document that this release cannot use is passed over, with the reason in the record.
-func TestUnfit(t *testing.T) {
+// TestReasons: what is given up since it cannot be read has its reason in the record, and a node that has nothing left says so.
+func TestReasons(t *testing.T) {
 	now := &running{boot: "first"}
-	d, s := three(t, now)
-	apply(t, s, "unfit")
-	again := now.open(t, d)
-	if got := holds(again); got != "three" {
-		t.Errorf("the store has %q", got)
-	}
-	want := &Outcome{Revision: 4, Reason: "it cannot be used: it is unfit", At: start}
-	if d := cmp.Diff(want, again.Record().Last); d != "" {
-		t.Errorf("outcome (-want +got):\n%s", d)
-	}
-	for range 3 {
-		if err := again.GiveUp("no"); err != nil {
-			t.Fatal(err)
+	d, _ := three(t, now)
+	for n := uint64(3); n > 0; n-- {
+		d.files[revisionName(n)] = content{"", true}
+		s := now.open(t, d)
+		want := &Outcome{Revision: n, Reason: fmt.Sprintf("read revision %d: %v", n, errDamaged), At: start}
+		if d := cmp.Diff(want, s.Record().Last); d != "" || s.Record().Current != n-1 {
+			t.Errorf("current is %d, outcome (-want +got):\n%s", s.Record().Current, d)
+		}
+		if n == 1 && !strings.Contains(s.Problems()[0], "there is none before it") {
+			t.Errorf("problems %q", s.Problems())
 		}
 	}
-	if got := holds(again); got != "" {
-		t.Errorf("after all were given up the store has %q", got)
+}
+
+// TestRevertNeedsNoDisk: a trial ends in its time when that cannot be written, too.
+func TestRevertNeedsNoDisk(t *testing.T) {
+	now := &running{boot: "first"}
+	d, s := three(t, now)
+	if _, err := s.Add(Revision{Mode: Try, Document: []byte("tried")}, func(r Record, n uint64) (Record, error) { return r.Tries(n, time.Minute) }); err != nil {
+		t.Fatal(err)
+	}
+	d.left = 0
+	if err := s.Revert("no"); !errors.Is(err, errPower) || holds(s) != "three" || s.Record().Trying != nil {
+		t.Errorf("the store has %q, %v", holds(s), err)
+	}
+	now.since = time.Minute
+	if again := now.open(t, d.fates()[0]); holds(again) != "three" {
+		t.Errorf("after the cut the store has %q", holds(again))
+	}
+	d.left = -1
+	if r := apply(t, s, "again"); holds(s) != "again" || r.Number != 5 {
+		t.Errorf("with the disk again: revision %d, %q", r.Number, holds(s))
 	}
 }
 
