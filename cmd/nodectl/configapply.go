@@ -32,6 +32,9 @@ func readInput(args []string, patch string) (in input, err error) {
 	if patch != "" {
 		in.patch, err = readDocument(patch)
 	}
+	if err == nil && len(in.document)+len(in.patch) > maxRequest {
+		err = fmt.Errorf("%d bytes are too many for one call, which takes %d: use --patch with what is to change", len(in.document)+len(in.patch), maxRequest)
+	}
 	return in, err
 }
 

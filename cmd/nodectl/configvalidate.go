@@ -15,6 +15,9 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
+// maxRequest is what goes into one call with room for the rest of it: the node takes 64 KiB.
+const maxRequest = 60 << 10
+
 // readDocument reads a file, or standard input for a dash.
 func readDocument(path string) (string, error) {
 	var data []byte

@@ -63,16 +63,18 @@ func (a *Agent) enforce(why string) error {
 		return err
 	}
 	if r := a.configs.store.Record(); r.Trying != nil {
-		// What it would go back to must be at hand.
-		_, err = a.configs.read(r.Trying.Back)
+		// What it would go back to is to be at hand, whatever becomes of the disk.
+		if _, err := a.configs.read(r.Trying.Back); err != nil {
+			a.log.Error("read the configuration before the one that is tried", "error", err)
+		}
 		a.configs.changed.Wake()
 	}
 	if reflect.DeepEqual(a.snapshot().input.Config, cfg) {
-		return err
+		return nil
 	}
 	a.log.Info("configuration in force", "from", why)
 	a.adopt(input, nil)
-	return err
+	return nil
 }
 
 // pending are the changes of the current revision that wait for a reboot.

@@ -21,7 +21,7 @@ type configs struct {
 	store *configstore.Store
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
-	// found is what the source has, and late says that it had to be asked while the state volume was not there.
+	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there.
 	found *Document
 	late  bool
 	// changed has keepConfigs look again.
@@ -140,8 +140,9 @@ func (a *Agent) keepFound(doc *Document) {
 	c := &a.configs
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.found = doc
+	c.found = nil
 	if c.store == nil {
+		c.found = doc
 		return
 	}
 	current, err := c.store.Current()

@@ -44,14 +44,9 @@ func (v configsAPI) changing(expected uint64) (*configs, func(), error) {
 	return c, unlock, nil
 }
 
-// ValidateConfig implements server.Configs.
+// ValidateConfig implements server.Configs. Many may call it, so nothing is locked while the domains are asked: the end of a trial would have to wait.
 func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument) (server.ConfigCheck, error) {
-	c, unlock, err := v.open()
-	defer unlock()
-	if err != nil {
-		return server.ConfigCheck{}, err
-	}
-	dr, err := v.draft(c, d)
+	dr, err := v.drafted(d)
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
 		var out server.ConfigCheck
@@ -63,15 +58,30 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument)
 	if err != nil {
 		return server.ConfigCheck{}, err
 	}
-	dr.by, dr.dry = server.ConfigAuto, true
 	var out server.ConfigCheck
-	if err := dr.judge(); err != nil {
-		// It is for the caller to see which field that is.
+	if dr.current != nil {
 		out.Changes = changes(plan.Compare(dr.current, dr.cfg))
-		return out, nil
 	}
-	result, err := v.a.change(ctx, dr)
-	return server.ConfigCheck{Changes: result.Changes, Domains: result.Domains}, err
+	dr.by = server.ConfigAuto
+	if dr.judge() != nil {
+		return out, nil // the changes say which field that is
+	}
+	force := dr.cfg
+	if dr.base != nil {
+		force = plan.InForce(dr.base, dr.cfg)
+	}
+	out.Domains, _, err = v.a.preview(ctx, force)
+	return out, err
+}
+
+// drafted is draft for who does not go on to change something.
+func (v configsAPI) drafted(d server.ConfigDocument) (draft, error) {
+	c, unlock, err := v.open()
+	defer unlock()
+	if err != nil {
+		return draft{}, err
+	}
+	return v.draft(c, d)
 }
 
 // draft makes a draft of documents, and of what they are compared with.

@@ -6,7 +6,7 @@ import (
 )
 
 // Open reads the store, and does what the start of a boot asks for. The error is one of the directory itself: what is wrong with single files is
-// stepped over.
+// stepped over, and a disk that takes nothing any more still says what the node is to be.
 func Open(dir Dir, cfg Config) (*Store, error) {
 	s := &Store{dir: dir, cfg: cfg, next: 1}
 	names, err := dir.List()
@@ -29,8 +29,8 @@ func Open(dir Dir, cfg Config) (*Store, error) {
 	if !changed && !fell {
 		return s, nil
 	}
-	if err := s.write(record); err != nil {
-		return nil, fmt.Errorf("open configuration store: %w", err)
+	if err := s.keep(record); err != nil {
+		s.problem("what counts from this start on cannot be written: %v", err)
 	}
 	return s, nil
 }

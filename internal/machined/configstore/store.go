@@ -154,12 +154,19 @@ func (s *Store) Revert(reason string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.write(record); err != nil {
+	// The one before may have been spoilt meanwhile.
+	record, _ = s.readable(record)
+	return s.keep(record)
+}
+
+// keep is write for what counts also when it cannot be written.
+func (s *Store) keep(record Record) error {
+	err := s.write(record)
+	if err != nil {
 		record.Sequence, record.Newest = s.record.Sequence, s.record.Newest
 		s.record = record
-		return err
 	}
-	return nil
+	return err
 }
 
 // write puts a record in place of the older of the two.

@@ -196,10 +196,21 @@ func TestRevertNeedsNoDisk(t *testing.T) {
 		t.Errorf("the store has %q, %v", holds(s), err)
 	}
 	now.since = time.Minute
+	if full := now.open(t, d); holds(full) != "three" || len(full.Problems()) != 1 {
+		t.Errorf("opened on a disk that takes nothing: %q, %q", holds(full), full.Problems())
+	}
 	if again := now.open(t, d.fates()[0]); holds(again) != "three" {
 		t.Errorf("after the cut the store has %q", holds(again))
 	}
 	d.left = -1
+	spoilt, late := three(t, now)
+	if _, err := late.Add(Revision{Mode: Try, Document: []byte("tried")}, func(r Record, n uint64) (Record, error) { return r.Tries(n, time.Hour) }); err != nil {
+		t.Fatal(err)
+	}
+	spoilt.files[revisionName(3)] = content{"", true}
+	if err := late.Revert("no"); err != nil || holds(late) != "two" {
+		t.Errorf("back to a revision that is spoilt: %q, %v", holds(late), err)
+	}
 	if r := apply(t, s, "again"); holds(s) != "again" || r.Number != 5 {
 		t.Errorf("with the disk again: revision %d, %q", r.Number, holds(s))
 	}
