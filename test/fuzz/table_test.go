@@ -40,7 +40,7 @@ func parsers() map[string][]string {
 
 		// What the node wrote itself, and a power cut may have spoilt.
 		"internal/audit":                      {"FuzzParseHead", "FuzzParseLine", "FuzzVerifier"},
-		"internal/machined":                   {"FuzzMachineID", "FuzzParseRelease"},
+		"internal/machined":                   {"FuzzCompose", "FuzzMachineID", "FuzzParseRelease"},
 		"internal/machined/configstore":       {"FuzzOpen", "FuzzRevision"},
 		"internal/machined/crash":             {"FuzzParse"},
 		"internal/machined/upgrade":           {"FuzzRecord"},
