@@ -32,43 +32,40 @@ type configs struct {
 // cluster, but it can be reached, and says what is wrong.
 const stateGrace = 10 * time.Second
 
-// openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while.
+// openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
+// time it takes.
 func (a *Agent) openConfigs(ctx context.Context) error {
 	var version uint64
 	var troubled time.Time
 	for {
-		s, v, _ := a.store.Watch(ctx, version)
-		if ctx.Err() != nil {
-			return ctx.Err()
+		s, v, err := a.store.Watch(ctx, version)
+		if err != nil {
+			return err
 		}
 		version = v
-		switch problem := stateProblem(s); {
-		case mounted(s, storage.State):
-			if err := a.openStore(); err == nil {
+		problem := stateProblem(s)
+		if mounted(s, storage.State) {
+			err := a.openStore()
+			if err == nil {
 				return nil
-			} else if troubled.IsZero() {
-				a.log.Error("open the configurations of the state volume", "error", err)
 			}
-			fallthrough
-		case problem != "":
-			if troubled.IsZero() {
-				troubled = time.Now()
-			}
-		default:
-			troubled = time.Time{}
+			problem = err.Error()
 		}
-		if troubled.IsZero() {
-			continue
-		}
-		if time.Since(troubled) >= stateGrace {
-			a.log.Error("the state volume cannot be used: the configuration is taken from other places", "reason", stateProblem(s))
+		switch {
+		case problem == "":
+		case troubled.IsZero():
+			troubled = time.Now()
+		case time.Since(troubled) >= stateGrace:
+			a.log.Error("the state volume cannot be used: the configuration is taken from other places", "reason", problem)
 			a.configs.late = true
 			return nil
 		}
-		if !sleep(ctx, searchEvery) {
-			return ctx.Err()
+		if !troubled.IsZero() {
+			version = 0 // time is what is waited for
+			if !sleep(ctx, searchEvery) {
+				return ctx.Err()
+			}
 		}
-		version = 0
 	}
 }
 
