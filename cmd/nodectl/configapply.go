@@ -51,7 +51,7 @@ func (f *applyFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.mode, "mode", "auto", "auto, no-reboot, staged or try")
 	c.Flags().DurationVar(&f.timeout, "try-timeout", 0, "with --mode try: go back after so long unless it is confirmed (the node's default is 2m)")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "only print what would be done")
-	c.Flags().BoolVar(&f.confirm, "confirm", false, "with --mode try: confirm as soon as the node answers on a new connection")
+	c.Flags().BoolVar(&f.confirm, "confirm", false, "with --mode try: confirm as soon as the network has settled and the node answers on a new connection")
 	c.Flags().BoolVar(&f.wait, "wait", false, "with --mode try: wait until it is confirmed or taken back")
 	_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"auto", "no-reboot", "staged", "try"}, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -11,20 +11,10 @@ import (
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 )
 
-// settleTime is how long a node may take to put a trial in force, after it has answered.
-const settleTime = 3 * time.Second
-
 // tried confirms a trial, or waits for its end, if so asked.
 func (a *app) tried(ctx context.Context, t *target, node string, f applyFlags, trial *configv1.Trial) error {
 	if !f.confirm && !f.wait {
 		return nil
-	}
-	if f.confirm {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(min(settleTime, trial.GetLeft().AsDuration()/4)):
-		}
 	}
 	// Beyond its end, so that it is seen how it ended.
 	limit := trial.GetLeft().AsDuration() + time.Minute
@@ -51,6 +41,9 @@ func (a *app) trialEnds(ctx context.Context, t *target, node string, confirm boo
 	if trial := now.GetTrial(); trial.GetRevision() == revision {
 		if !confirm {
 			return fmt.Errorf("revision %d is being tried", revision), nil
+		}
+		if !now.GetSettled() {
+			return errors.New("the node changes its network still"), nil
 		}
 		if _, err := client.Confirm(ctx, &configv1.ConfirmRequest{Revision: revision}); err != nil {
 			return t.explain(err, conn.lastCause()), nil

@@ -288,6 +288,9 @@ func TestTryBringsTheNodeBack(t *testing.T) {
 	if tr := resp.GetTrial(); tr.GetRevision() != 2 || tr.GetBack() != 1 || tr.GetLeft().AsDuration() != defaultTry || len(resp.GetNotes()) != 1 {
 		t.Errorf("answer: %v", resp)
 	}
+	if now, err := admin.Get(t.Context(), &configv1.GetRequest{}); err == nil && now.GetSettled() && len(o.dhcp.Clients()) > 0 {
+		t.Error("the node calls itself settled while its network is the old one")
+	}
 	o.await("the wrong address", func(s snapshot) bool { return slices.Contains(s.network.Status.Addresses, prefix("192.0.2.9/24")) })
 	o.eventually(t, "the caller is shut out", func() error {
 		if _, err := admin.Get(t.Context(), &configv1.GetRequest{}); status.Code(err) != codes.Unauthenticated {
@@ -345,6 +348,13 @@ func TestTrialOverRestarts(t *testing.T) {
 	}
 
 	resp := applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
+	o.eventually(t, "the node settles", func() error {
+		now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+		if err == nil && (!now.GetSettled() || now.GetTrial().GetRevision() != resp.GetRevision()) {
+			err = fmt.Errorf("got %v", now)
+		}
+		return err
+	})
 	if _, err := admin.Confirm(t.Context(), &configv1.ConfirmRequest{Revision: resp.GetRevision()}); err != nil {
 		t.Fatal(err)
 	}

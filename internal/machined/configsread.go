@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -125,6 +126,7 @@ func (v configsAPI) GetConfig(_ context.Context, revision uint64) (server.Config
 	out := server.ConfigState{
 		Revision: describe(configstore.Entry{Revision: stored}, r), Document: string(shown), Pending: changes(c.pending()), Problems: c.store.Problems(),
 	}
+	out.Settled = v.settled()
 	if s := r.Staged; s != nil {
 		out.Staged = s.Revision
 	}
@@ -135,4 +137,12 @@ func (v configsAPI) GetConfig(_ context.Context, revision uint64) (server.Config
 		out.Last = &server.ConfigOutcome{Revision: l.Revision, Succeeded: l.Succeeded, Reason: l.Reason, At: l.At}
 	}
 	return out, nil
+}
+
+// settled says that nothing of the configuration in force is still to be done by the network.
+func (v configsAPI) settled() bool {
+	force, err := v.a.configs.inForce()
+	s := v.a.snapshot()
+	return err == nil && reflect.DeepEqual(force, s.input.Config) &&
+		s.network.Satisfied && s.network.Generation >= s.networkFrom && s.network.Status.Ready
 }

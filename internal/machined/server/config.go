@@ -22,7 +22,7 @@ func (s *configService) Get(ctx context.Context, req *configv1.GetRequest) (*con
 	}
 	resp := &configv1.GetResponse{
 		Revision: revisionToProto(c.Revision), Document: c.Document, Trial: trialToProto(c.Trial), Staged: c.Staged,
-		Pending: changesToProto(c.Pending), Problems: c.Problems,
+		Pending: changesToProto(c.Pending), Problems: c.Problems, Settled: c.Settled,
 	}
 	if l := c.Last; l != nil {
 		resp.Last = &configv1.Outcome{Revision: l.Revision, Succeeded: l.Succeeded, Reason: l.Reason, At: timeToProto(l.At)}

@@ -77,6 +77,7 @@ type ConfigState struct {
 	Pending  []ConfigChange
 	Last     *ConfigOutcome
 	Problems []string
+	Settled  bool // it is in force, and the network is as it asks
 }
 
 // ConfigMistake is one thing that is wrong with documents.

@@ -605,7 +605,10 @@ type GetResponse struct {
 	// How the last trial ended; unset if there was none.
 	Last *Outcome `protobuf:"bytes,6,opt,name=last,proto3" json:"last,omitempty"`
 	// What is wrong with the history, in words for a person.
-	Problems      []string `protobuf:"bytes,7,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []string `protobuf:"bytes,7,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The current revision is in force, and the network has become what it asks for:
+	// who reaches the node now will reach it later.
+	Settled       bool `protobuf:"varint,8,opt,name=settled,proto3" json:"settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -687,6 +690,13 @@ func (x *GetResponse) GetProblems() []string {
 		return x.Problems
 	}
 	return nil
+}
+
+func (x *GetResponse) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
 }
 
 type ValidateRequest struct {
@@ -1559,7 +1569,7 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"(\n" +
 	"\n" +
 	"GetRequest\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\"\x9f\x02\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"\xb9\x02\n" +
 	"\vGetResponse\x124\n" +
 	"\brevision\x18\x01 \x01(\v2\x18.node.config.v1.RevisionR\brevision\x12\x1a\n" +
 	"\bdocument\x18\x02 \x01(\tR\bdocument\x12+\n" +
@@ -1567,7 +1577,8 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\x06staged\x18\x04 \x01(\x04R\x06staged\x120\n" +
 	"\apending\x18\x05 \x03(\v2\x16.node.config.v1.ChangeR\apending\x12+\n" +
 	"\x04last\x18\x06 \x01(\v2\x17.node.config.v1.OutcomeR\x04last\x12\x1a\n" +
-	"\bproblems\x18\a \x03(\tR\bproblems\"W\n" +
+	"\bproblems\x18\a \x03(\tR\bproblems\x12\x18\n" +
+	"\asettled\x18\b \x01(\bR\asettled\"W\n" +
 	"\x0fValidateRequest\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
 	"\x05patch\x18\x02 \x01(\tR\x05patch\x12\x12\n" +

@@ -86,7 +86,7 @@ func (c Configs) GetConfig(_ context.Context, n uint64) (server.ConfigState, err
 		return server.ConfigState{}, err
 	}
 	shown, err := config.Redact([]byte(document))
-	out := server.ConfigState{Revision: l.Revisions[n-1], Document: string(shown), Staged: l.staged, Last: l.last}
+	out := server.ConfigState{Revision: l.Revisions[n-1], Document: string(shown), Staged: l.staged, Last: l.last, Settled: true}
 	if t := l.trial; t != nil {
 		out.Trial = &server.ConfigTrial{Revision: t.Revision, Back: t.Back, Left: time.Until(l.until)}
 	}
