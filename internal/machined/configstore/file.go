@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,12 +53,12 @@ type Dir interface {
 	SyncDir() error
 }
 
-// OSDir is a directory of the file system, which is made with mode 0700 when it is not there.
+// OSDir is a directory of the file system, which is made with mode 0700 when it is not there; that in which it lies has to be.
 type OSDir string
 
 // List implements Dir.
 func (d OSDir) List() ([]string, error) {
-	if err := os.MkdirAll(string(d), 0o700); err != nil {
+	if err := os.Mkdir(string(d), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	entries, err := os.ReadDir(string(d))
