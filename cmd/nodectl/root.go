@@ -79,7 +79,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.eventsCommand(), a.filesCommand(), a.sbomCommand(), a.dashboardCommand(),
 		a.bootsCommand(), a.timelineCommand(), a.containerCommand(),
 		a.auditCommand(), a.rebootCommand(), a.shutdownCommand(), a.upgradeCommand(), a.rollbackCommand(),
-		a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
+		a.configCommand(), a.validateCommand(), a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContexts) // fails for unknown flags only
 	_ = root.RegisterFlagCompletionFunc("nodes", a.completeNodes)

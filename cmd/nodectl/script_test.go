@@ -92,6 +92,7 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		node.NodeValue.Hostname = cfg.Machine.Hostname
 		node.NodeValue.BootID = "boot-1"
+		node.Configs.Add(ts.ReadFile(args[1]))
 	} else {
 		node.Checks = []server.Check{{Name: "config", Reason: `user-data:3: Cluster.podCIDR: got "x", expected an IPv4 prefix`}}
 	}

@@ -40,7 +40,8 @@ func parsers() map[string][]string {
 
 		// What the node wrote itself, and a power cut may have spoilt.
 		"internal/audit":                      {"FuzzParseHead", "FuzzParseLine", "FuzzVerifier"},
-		"internal/machined":                   {"FuzzMachineID", "FuzzParseRelease"},
+		"internal/machined":                   {"FuzzCompose", "FuzzMachineID", "FuzzParseRelease"},
+		"internal/machined/configstore":       {"FuzzOpen", "FuzzRevision"},
 		"internal/machined/crash":             {"FuzzParse"},
 		"internal/machined/upgrade":           {"FuzzRecord"},
 		"internal/storage/loader":             {"FuzzParseName", "FuzzParseText"},
@@ -85,6 +86,8 @@ func parsers() map[string][]string {
 // with the reason.
 func withoutFuzzTest() map[string]string {
 	return map[string]string{
+		"cmd/nodectl":                         "reads the numbers of its arguments, and takes a text that its user edits apart into lines",
+		"cmd/nodectl/editor":                  "takes the name of a program from the environment of its user",
 		"cmd/machined":                        "takes the root hash of a manifest that package release has checked",
 		"hack/apidoc":                         "reads the descriptions of this project's own protos, from the compiler",
 		"hack/qemu/guest":                     "reads the plan that the program which started the machine has put into its memory",

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
+	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
@@ -95,6 +96,15 @@ func rules() map[string]rule {
 		upgradev1.UpgradeService_Cancel_FullMethodName:   {roles: admins, acts: true},
 		upgradev1.UpgradeService_Status_FullMethodName:   {roles: readers},
 		upgradev1.UpgradeService_Watch_FullMethodName:    {roles: readers},
+
+		// No document that comes out of these holds a secret.
+		configv1.ConfigService_Get_FullMethodName:      {roles: readers},
+		configv1.ConfigService_Validate_FullMethodName: {roles: readers},
+		configv1.ConfigService_History_FullMethodName:  {roles: readers},
+		configv1.ConfigService_Diff_FullMethodName:     {roles: readers},
+		configv1.ConfigService_Apply_FullMethodName:    {roles: admins, acts: true},
+		configv1.ConfigService_Confirm_FullMethodName:  {roles: admins, acts: true},
+		configv1.ConfigService_Rollback_FullMethodName: {roles: admins, acts: true},
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators},
 	}

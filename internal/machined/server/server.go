@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
+	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
@@ -83,6 +84,7 @@ type Config struct {
 	Events     Events
 	Files      Files
 	Upgrades   Upgrades
+	Configs    Configs
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -146,6 +148,7 @@ func New(c Config) *Server {
 	filev1.RegisterFileServiceServer(s, &fileService{files: c.Files})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
 	upgradev1.RegisterUpgradeServiceServer(s, &upgradeService{config: c})
+	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, http: web, table: table, recorder: r}
 }

@@ -37,6 +37,7 @@ type Node struct {
 	FileData map[string]string
 	SBOM     string
 	Upgrades Upgrades
+	Configs  ConfigList
 	// Err is returned by every call, if it is set.
 	Err error
 	// OnPower is called by Reboot and Shutdown, if it is set.
