@@ -38,6 +38,8 @@ const (
 	maxRecordBytes = 256 << 10
 	// maxKept is how many records are kept.
 	maxKept = 40
+	// panicked begins the text of a panic.
+	panicked = "kernel panic: "
 	// cardReset is WDIOF_CARDRESET of include/uapi/linux/watchdog.h.
 	cardReset = 0x20
 )
@@ -142,7 +144,7 @@ func parse(record string) string {
 		line, _, _ := strings.Cut(rest, "\n")
 		line = strings.ToValidUTF8(strings.TrimSpace(line), "\uFFFD")
 		if mark[0] == 'K' {
-			return "kernel panic: " + line
+			return panicked + line
 		}
 		return "kernel: " + mark + line
 	}

@@ -74,7 +74,7 @@ func (s Source) Crashes(context.Context) ([]server.Crash, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read crash records: %w", err)
 		}
-		if found := parse(string(data)); found != "" {
+		if found := parse(string(data)); found != "" && !strings.HasPrefix(c.Summary, panicked) {
 			c.Summary = found
 		}
 	}
@@ -135,7 +135,9 @@ type part struct{ dump, part int }
 
 // compare sorts by time: a dump is written from its end, so the highest part is the
 // oldest (fs/pstore/platform.c, pstore_dump).
-func (p part) compare(o part) int { return cmp.Or(cmp.Compare(p.dump, o.dump), cmp.Compare(o.part, p.part)) }
+func (p part) compare(o part) int {
+	return cmp.Or(cmp.Compare(p.dump, o.dump), cmp.Compare(o.part, p.part))
+}
 
 // partOf reads the first line of a record, "Panic#2 Part1". A record without one, as
 // those of consoles are, comes before all others.

@@ -100,7 +100,7 @@ const (
 	DiskVerdict_DISK_VERDICT_UNSPECIFIED DiskVerdict = 0
 	DiskVerdict_DISK_VERDICT_GOOD        DiskVerdict = 1
 	// It works, and a limit of its own is passed: see DiskHealth.warnings.
-	DiskVerdict_DISK_VERDICT_WORN DiskVerdict = 2
+	DiskVerdict_DISK_VERDICT_WARNING DiskVerdict = 2
 	// It expects to fail, or has begun to: see DiskHealth.warnings.
 	DiskVerdict_DISK_VERDICT_FAILING DiskVerdict = 3
 )
@@ -110,13 +110,13 @@ var (
 	DiskVerdict_name = map[int32]string{
 		0: "DISK_VERDICT_UNSPECIFIED",
 		1: "DISK_VERDICT_GOOD",
-		2: "DISK_VERDICT_WORN",
+		2: "DISK_VERDICT_WARNING",
 		3: "DISK_VERDICT_FAILING",
 	}
 	DiskVerdict_value = map[string]int32{
 		"DISK_VERDICT_UNSPECIFIED": 0,
 		"DISK_VERDICT_GOOD":        1,
-		"DISK_VERDICT_WORN":        2,
+		"DISK_VERDICT_WARNING":     2,
 		"DISK_VERDICT_FAILING":     3,
 	}
 )
@@ -1942,11 +1942,11 @@ const file_inventory_v1_inventory_proto_rawDesc = "" +
 	"\fDISK_BUS_USB\x10\x04\x12\x13\n" +
 	"\x0fDISK_BUS_VIRTIO\x10\x05\x12\x10\n" +
 	"\fDISK_BUS_XEN\x10\x06\x12\x10\n" +
-	"\fDISK_BUS_MMC\x10\a*s\n" +
+	"\fDISK_BUS_MMC\x10\a*v\n" +
 	"\vDiskVerdict\x12\x1c\n" +
 	"\x18DISK_VERDICT_UNSPECIFIED\x10\x00\x12\x15\n" +
-	"\x11DISK_VERDICT_GOOD\x10\x01\x12\x15\n" +
-	"\x11DISK_VERDICT_WORN\x10\x02\x12\x18\n" +
+	"\x11DISK_VERDICT_GOOD\x10\x01\x12\x18\n" +
+	"\x14DISK_VERDICT_WARNING\x10\x02\x12\x18\n" +
 	"\x14DISK_VERDICT_FAILING\x10\x03*?\n" +
 	"\x06Toggle\x12\x16\n" +
 	"\x12TOGGLE_UNSPECIFIED\x10\x00\x12\x0e\n" +

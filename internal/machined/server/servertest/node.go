@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
@@ -18,19 +19,23 @@ import (
 // Node is a node made of what its fields say. It implements everything the
 // server needs; calls are counted. Set the fields before it serves.
 type Node struct {
-	VersionValue    server.Version
-	Checks          []server.Check
-	NodeValue       server.Node
-	Records         []server.Record
-	ServiceList     []server.Service
-	Lines           map[string][]string
-	ContainerList   []server.Container
-	BootList        []server.Boot
+	VersionValue  server.Version
+	Checks        []server.Check
+	NodeValue     server.Node
+	Records       []server.Record
+	ServiceList   []server.Service
+	Lines         map[string][]string
+	ContainerList []server.Container
+	BootList      []server.Boot
+	CrashList     []server.Crash
+	// CrashLines is the log of each crash, by the boot that found it.
+	CrashLines      map[string][]server.CrashLine
 	KubeconfigValue server.Kubeconfig
 	ProcessList     []*kernelv1.Process
 	MountList       []*kernelv1.Mount
 	CgroupList      []*kernelv1.Cgroup
 	StatsValue      *kernelv1.Stats
+	InventoryValue  *inventoryv1.Inventory
 	EventList       []server.Event
 	// FileList is the entries of each folder, FileData what is in each file.
 	FileList map[string][]*filev1.File
@@ -51,6 +56,8 @@ var (
 	_ server.Services   = (*Node)(nil)
 	_ server.Containers = (*Node)(nil)
 	_ server.Boots      = (*Node)(nil)
+	_ server.Crashes    = (*Node)(nil)
+	_ server.Inventory  = (*Node)(nil)
 	_ server.Logs       = Logs{}
 	_ server.Dmesg      = Dmesg{}
 	_ server.Kube       = (*Node)(nil)
@@ -196,6 +203,31 @@ func (n *Node) Stats(context.Context) (*kernelv1.Stats, error) {
 // Boots implements server.Boots.
 func (n *Node) Boots(context.Context) ([]server.Boot, error) {
 	return n.BootList, n.called("boots")
+}
+
+// Crashes implements server.Crashes.
+func (n *Node) Crashes(context.Context) ([]server.Crash, error) {
+	return n.CrashList, n.called("crashes")
+}
+
+// CrashLog implements server.Crashes. The running boot is BootList's first.
+func (n *Node) CrashLog(ctx context.Context, foundBy string, tail int, send func(server.CrashLine) error) error {
+	if err := n.called("crash log " + foundBy); err != nil {
+		return err
+	}
+	if foundBy == "" && len(n.BootList) > 0 {
+		foundBy = n.BootList[0].ID
+	}
+	lines, ok := n.CrashLines[foundBy]
+	if !ok {
+		return fmt.Errorf("crash log of boot %q: %w", foundBy, server.ErrNotFound)
+	}
+	return stream(ctx, lines, server.StreamOptions{Tail: tail}, send)
+}
+
+// Inventory implements server.Inventory.
+func (n *Node) Inventory(context.Context, bool) (*inventoryv1.Inventory, error) {
+	return n.InventoryValue, n.called("inventory")
 }
 
 // Kubeconfig implements server.Kube.
