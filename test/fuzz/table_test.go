@@ -22,21 +22,24 @@ func parsers() map[string][]string {
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
+		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},
+
 		// The firmware's memory.
 		"internal/machined/boot/trial": {"FuzzParse"},
 
 		// The kernel, and what pods can make it say.
-		"internal/machined/boot":            {"FuzzTotalMemory", "FuzzUnmountOrder"},
-		"internal/machined/boot/cmdline":    {"FuzzParse"},
-		"internal/machined/boot/kmod":       {"FuzzMatch", "FuzzReadIndex"},
-		"internal/machined/boot/kmsg":       {"FuzzSplit"},
-		"internal/machined/boot/plane":      {"FuzzPopulated", "FuzzReadArgs"},
-		"internal/machined/boot/power":      {"FuzzHasKey", "FuzzRead"},
-		"internal/machined/boot/uevent":     {"FuzzParse"},
-		"internal/machined/server/files":    {"FuzzPath"},
-		"internal/machined/server/kmsg":     {"FuzzParse"},
-		"internal/machined/server/procfs":   {"FuzzParse"},
-		"internal/machined/server/workload": {"FuzzProcesses", "FuzzStartTicks"},
+		"internal/machined/boot":             {"FuzzTotalMemory", "FuzzUnmountOrder"},
+		"internal/machined/boot/cmdline":     {"FuzzParse"},
+		"internal/machined/boot/kmod":        {"FuzzMatch", "FuzzReadIndex"},
+		"internal/machined/boot/kmsg":        {"FuzzSplit"},
+		"internal/machined/boot/plane":       {"FuzzPopulated", "FuzzReadArgs"},
+		"internal/machined/boot/power":       {"FuzzHasKey", "FuzzRead"},
+		"internal/machined/boot/uevent":      {"FuzzParse"},
+		"internal/machined/server/files":     {"FuzzPath"},
+		"internal/machined/server/inventory": {"FuzzCPUInfo", "FuzzProperties", "FuzzTable", "FuzzText"},
+		"internal/machined/server/kmsg":      {"FuzzParse"},
+		"internal/machined/server/procfs":    {"FuzzParse"},
+		"internal/machined/server/workload":  {"FuzzProcesses", "FuzzStartTicks"},
 
 		// What the node wrote itself, and a power cut may have spoilt.
 		"internal/audit":                      {"FuzzParseHead", "FuzzParseLine", "FuzzVerifier"},

@@ -654,7 +654,7 @@ type Processor struct {
 	Vendor string                 `protobuf:"bytes,2,opt,name=vendor,proto3" json:"vendor,omitempty"`
 	Model  string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
 	// amd64: family, model and stepping in hexadecimal, "19-11-01". arm64:
-	// implementer, part, variant and revision, "41-d0c-3-1".
+	// implementer, part, variant and revision, "41-d0c-03-01".
 	Identity string `protobuf:"bytes,4,opt,name=identity,proto3" json:"identity,omitempty"`
 	Cores    uint32 `protobuf:"varint,5,opt,name=cores,proto3" json:"cores,omitempty"`
 	// Processors of the kernel that are online.
@@ -1048,7 +1048,8 @@ type Disk struct {
 	Model    string `protobuf:"bytes,5,opt,name=model,proto3" json:"model,omitempty"`
 	Firmware string `protobuf:"bytes,6,opt,name=firmware,proto3" json:"firmware,omitempty"`
 	// Where it is plugged in, from the machine's root to the disk, as sysfs names
-	// it: the same after a boot, and for another disk in the same place.
+	// it but without the numbers that the kernel gives in the order in which it finds
+	// things: the same after a boot, and for another disk in the same place.
 	Path string  `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`
 	Bus  DiskBus `protobuf:"varint,8,opt,name=bus,proto3,enum=node.inventory.v1.DiskBus" json:"bus,omitempty"`
 	// How an NVMe disk is reached: "pcie", "tcp", "rdma", "fc"; empty for others.

@@ -53,7 +53,7 @@ func isDisk(kind string) bool { return kind == "" || kind == "0" || kind == "20"
 func (l *look) disk(dir, name, place string) *inventoryv1.Disk {
 	sectors := l.number(dir, "size")
 	d := &inventoryv1.Disk{
-		Name: valid(name), Path: strings.TrimSuffix(place, "/block/"+name), Bus: busOf(name, place), SizeBytes: min(sectors, 1<<54) * sectorBytes,
+		Name: valid(name), Path: l.stable(name, place), Bus: busOf(name, place), SizeBytes: min(sectors, 1<<54) * sectorBytes,
 		LogicalSectorBytes: l.small(dir, "queue/logical_block_size"), PhysicalSectorBytes: l.small(dir, "queue/physical_block_size"),
 		Rotational: l.text(dir, "queue/rotational") == "1", Removable: l.text(dir, "removable") == "1", ReadOnly: l.text(dir, "ro") == "1",
 		Vendor: l.text(dir, "device/vendor"), Model: cmp.Or(l.text(dir, "device/model"), l.text(dir, "device/name")),
@@ -66,10 +66,15 @@ func (l *look) disk(dir, name, place string) *inventoryv1.Disk {
 		d.Vendor = "" // a number that names the kind of device
 	case inventoryv1.DiskBus_DISK_BUS_NVME:
 		d.Transport = l.text(dir, "device/transport")
-		// A namespace's place goes on below the controller: ".../nvme/nvme0/nvme0n1".
-		d.Path = strings.TrimSuffix(d.GetPath(), "/"+name)
 	}
 	return d
+}
+
+// stable is the place of a disk without what may change with a boot. Most disks are in
+// a folder "block" of their device, namespaces of NVMe in their controller's.
+func (l *look) stable(name, place string) string {
+	place = strings.TrimSuffix(strings.TrimSuffix(place, "/"+name), "/block")
+	return stablePlace(place, func(ata string) string { return l.text("sys/class/ata_port", ata, "port_no") })
 }
 
 // unitSerial reads page 80h of a SCSI disk's vital product data: four bytes, and then

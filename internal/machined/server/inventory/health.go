@@ -21,7 +21,8 @@ const (
 
 // healthCache holds what each disk has answered, and which of them have not yet.
 type healthCache struct {
-	now func() time.Time
+	now      func() time.Time
+	deadline time.Duration
 
 	mu      sync.Mutex
 	answers map[string]*healthAnswer
@@ -35,7 +36,7 @@ type healthAnswer struct {
 }
 
 func newHealthCache(now func() time.Time) *healthCache {
-	return &healthCache{now: now, answers: map[string]*healthAnswer{}}
+	return &healthCache{now: now, deadline: healthDeadline, answers: map[string]*healthAnswer{}}
 }
 
 // get returns the answer for a disk, asking if the last one is old and no question is
@@ -79,7 +80,7 @@ func (a *healthAnswer) ended() bool {
 
 // askDisks fills in the health of disks, all at once.
 func (r *Reader) askDisks(ctx context.Context, disks []*inventoryv1.Disk) {
-	ctx, cancel := context.WithTimeout(ctx, healthDeadline)
+	ctx, cancel := context.WithTimeout(ctx, r.health.deadline)
 	defer cancel()
 	keys := map[string]bool{}
 	answers := make([]*healthAnswer, len(disks))
@@ -95,7 +96,7 @@ func (r *Reader) askDisks(ctx context.Context, disks []*inventoryv1.Disk) {
 		case <-a.done:
 			disks[i].Health = proto.CloneOf(a.health)
 		case <-ctx.Done():
-			disks[i].Health = unavailable(fmt.Errorf("it has not answered within %v", healthDeadline))
+			disks[i].Health = unavailable(fmt.Errorf("it has not answered within %v", r.health.deadline))
 		}
 	}
 	r.health.keep(keys)

@@ -42,6 +42,10 @@ type Node struct {
 	FileData map[string]string
 	SBOM     string
 	Upgrades Upgrades
+	// InventoryFrom and FilesFrom answer in place of InventoryValue, FileList and
+	// FileData, if they are set.
+	InventoryFrom server.Inventory
+	FilesFrom     server.Files
 	// Err is returned by every call, if it is set.
 	Err error
 	// OnPower is called by Reboot and Shutdown, if it is set.
@@ -226,8 +230,11 @@ func (n *Node) CrashLog(ctx context.Context, foundBy string, tail int, send func
 }
 
 // Inventory implements server.Inventory.
-func (n *Node) Inventory(context.Context, bool) (*inventoryv1.Inventory, error) {
-	return n.InventoryValue, n.called("inventory")
+func (n *Node) Inventory(ctx context.Context, diskHealth bool) (*inventoryv1.Inventory, error) {
+	if err := n.called("inventory"); err != nil || n.InventoryFrom == nil {
+		return n.InventoryValue, err
+	}
+	return n.InventoryFrom.Inventory(ctx, diskHealth)
 }
 
 // Kubeconfig implements server.Kube.
@@ -250,9 +257,12 @@ func (e Events) Stream(ctx context.Context, o server.StreamOptions, send func(se
 type Files struct{ *Node }
 
 // List implements server.Files.
-func (f Files) List(_ context.Context, path string) ([]*filev1.File, bool, error) {
+func (f Files) List(ctx context.Context, path string) ([]*filev1.File, bool, error) {
 	if err := f.called("list " + path); err != nil {
 		return nil, false, err
+	}
+	if f.FilesFrom != nil {
+		return f.FilesFrom.List(ctx, path)
 	}
 	files, ok := f.FileList[path]
 	if !ok {
@@ -262,9 +272,12 @@ func (f Files) List(_ context.Context, path string) ([]*filev1.File, bool, error
 }
 
 // Read implements server.Files.
-func (f Files) Read(_ context.Context, path string, offset, limit uint64, send func([]byte) error) error {
+func (f Files) Read(ctx context.Context, path string, offset, limit uint64, send func([]byte) error) error {
 	if err := f.called("read " + path); err != nil {
 		return err
+	}
+	if f.FilesFrom != nil {
+		return f.FilesFrom.Read(ctx, path, offset, limit, send)
 	}
 	data, ok := f.FileData[path]
 	if !ok {
