@@ -44,7 +44,7 @@ func parsers() map[string][]string {
 		// What the node wrote itself, and a power cut may have spoilt.
 		"internal/audit":                      {"FuzzParseHead", "FuzzParseLine", "FuzzVerifier"},
 		"internal/machined":                   {"FuzzMachineID", "FuzzParseRelease"},
-		"internal/machined/crash":             {"FuzzParse"},
+		"internal/machined/crash":             {"FuzzLines", "FuzzParse"},
 		"internal/machined/upgrade":           {"FuzzRecord"},
 		"internal/storage/loader":             {"FuzzParseName", "FuzzParseText"},
 		"internal/machined/boot/marker":       {"FuzzParse"},
@@ -59,6 +59,8 @@ func parsers() map[string][]string {
 		"cmd/nodectl/contexts":   {"FuzzParse"},
 		"cmd/nodectl/kubeconfig": {"FuzzMerge"},
 		"cmd/nodectl/output":     {"FuzzClean"},
+		"cmd/nodectl/redact":     {"FuzzText"},
+		"cmd/nodectl/support":    {"FuzzFileName", "FuzzRecipients"},
 
 		// Packages of distributions, and their mirrors.
 		"images/internal/deb":    {"FuzzCompareVersions", "FuzzReadParagraphs", "FuzzWalk"},
