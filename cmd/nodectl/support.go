@@ -172,7 +172,7 @@ func (a *app) collect(ctx context.Context, t *target, f supportFlags, w io.Write
 		c.run(ctx)
 		return c, c.broken
 	})
-	any := false
+	found := false
 	for _, r := range results {
 		if r.resp == nil {
 			r.resp = &collector{node: support.Node{Address: r.node, Folder: folders[r.node], Items: []support.Item{{Name: "connection", Failed: r.err.Error()}}}}
@@ -180,12 +180,12 @@ func (a *app) collect(ctx context.Context, t *target, f supportFlags, w io.Write
 			return m, r.err
 		}
 		m.Nodes = append(m.Nodes, r.resp.node)
-		any = any || r.resp.node.Taken()
+		found = found || r.resp.node.Taken()
 	}
 	if err := ctx.Err(); err != nil {
 		return m, err
 	}
-	if !any {
+	if !found {
 		return m, errNothing
 	}
 	return m, archive.Close(m)

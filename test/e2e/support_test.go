@@ -53,7 +53,9 @@ func testSupport(t *testing.T, s *suite) {
 		}
 	}
 	var manifest struct {
-		Nodes []struct{ Items []struct{ Name, Failed string } }
+		Nodes []struct {
+			Items []struct{ Name, Failed string }
+		}
 	}
 	if err := json.Unmarshal(files["manifest.json"], &manifest); err != nil || len(manifest.Nodes) != 1 {
 		t.Errorf("manifest: %v, %s", err, files["manifest.json"])

@@ -12,7 +12,7 @@ import (
 const Mark = "[redacted]"
 
 // forms are secrets that are told by their form alone: what is behind the first group,
-// up to the second if there is one.
+// up to the second if there is one. Each begins with letters by which it is found fast.
 var forms = []*regexp.Regexp{
 	regexp.MustCompile(`()AGE-SECRET-KEY-[0-9A-Za-z-]+`),
 	// JSON Web Tokens, of service accounts above all.
@@ -20,12 +20,8 @@ var forms = []*regexp.Regexp{
 	// Private keys in PEM in base64, as kubeconfigs have them: "-----BEGIN " and not
 	// "-----BEGIN C", with which a certificate begins.
 	regexp.MustCompile(`()LS0tLS1CRUdJTiB[A-CE-Za-z0-9+/][\w+/=-]{8,}`),
-	// Bootstrap tokens of Kubernetes.
-	regexp.MustCompile(`()\b[a-z0-9]{6}\.[a-z0-9]{16}\b`),
-	// Credentials of HTTP.
-	regexp.MustCompile(`((?i)\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}`),
 	// A password in an address.
-	regexp.MustCompile(`([a-zA-Z][\w+.-]*://[^/\s:@"'?#]*:)[^/\s@"']+(@)`),
+	regexp.MustCompile(`(://[^/\s:@"'?#]*:)[^/\s@"']+(@)`),
 }
 
 // named is a name that says what stands behind it, and what is between. As a flag, the
@@ -52,7 +48,8 @@ type span struct{ from, to int }
 
 // Text takes secrets out of a text and counts them. Doing it again changes nothing.
 func Text(text string) (string, int) {
-	found := append(keys(text), values(text)...)
+	lower := lowered(text)
+	found := slices.Concat(keys(text), values(text, lower), credentials(text, lower), bootstrapTokens(text))
 	for _, form := range forms {
 		for _, at := range form.FindAllStringSubmatchIndex(text, -1) {
 			s := span{at[3], at[1]}
@@ -83,9 +80,8 @@ func Text(text string) (string, int) {
 
 // values finds what stands behind names. A value may itself be a name with a value, so
 // the search goes on at its beginning.
-func values(text string) []span {
+func values(text, lower string) []span {
 	var out []span
-	lower := lowered(text)
 	next := make([]int, len(hints)) // where each is found next; len(text) is nowhere
 	for i := range next {
 		next[i] = -1
@@ -128,7 +124,7 @@ func values(text string) []span {
 
 // inName tells whether a byte in lower case can be part of a name.
 func inName(b byte) bool {
-	return b >= 'a' && b <= 'z' || b >= '0' && b <= '9' || b == '_' || b == '-' || b == '.'
+	return isLetter(b) || b == '_' || b == '-' || b == '.'
 }
 
 // lowered is a text with its letters of ASCII in lower case, and as long.
@@ -177,6 +173,62 @@ func stays(name, between, value string) bool {
 		return true
 	}
 	return ofFile.MatchString(name) && plainPath.MatchString(value) || ofWord.MatchString(name) && plainWord.MatchString(value)
+}
+
+// credential is what HTTP's header Authorization holds.
+var credential = regexp.MustCompile(`^(?i)((?:bearer|basic)\s+)[\w.~+/=-]{8,}`)
+
+// credentials finds them.
+func credentials(text, lower string) []span {
+	var out []span
+	for _, kind := range []string{"bearer", "basic"} {
+		for from := 0; ; {
+			i := strings.Index(lower[from:], kind)
+			if i < 0 {
+				break
+			}
+			at := from + i
+			from = at + len(kind)
+			if m := credential.FindStringSubmatchIndex(text[at:]); m != nil && (at == 0 || !isLetter(lower[at-1])) {
+				out = append(out, span{at + m[3], at + m[1]})
+			}
+		}
+	}
+	return out
+}
+
+// bootstrapTokens finds those of Kubernetes: six letters or digits, a point, and 16.
+func bootstrapTokens(text string) []span {
+	const before, after = 6, 16
+	var out []span
+	for from := 0; ; {
+		i := strings.IndexByte(text[from:], '.')
+		if i < 0 {
+			return out
+		}
+		s := span{from + i - before, from + i + 1 + after}
+		from += i + 1
+		if s.from < 0 || s.to > len(text) || s.from > 0 && isWord(text[s.from-1]) || s.to < len(text) && isWord(text[s.to]) {
+			continue
+		}
+		if allLetters(text[s.from:from-1]) && allLetters(text[from:s.to]) {
+			out = append(out, s)
+		}
+	}
+}
+
+// isLetter tells whether a byte is a letter in lower case or a digit.
+func isLetter(b byte) bool { return b >= 'a' && b <= 'z' || b >= '0' && b <= '9' }
+
+func isWord(b byte) bool { return isLetter(b) || b >= 'A' && b <= 'Z' || b == '_' }
+
+func allLetters(text string) bool {
+	for i := range len(text) {
+		if !isLetter(text[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 const (

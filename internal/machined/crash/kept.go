@@ -25,6 +25,9 @@ type record struct {
 	sizeBytes           int64
 }
 
+// unknown is the boot that found what an older agent has kept, which made no folders.
+const unknown = "unknown"
+
 // records lists what is kept: a folder for each boot that found something.
 func (s Source) records() ([]record, error) {
 	boots, err := os.ReadDir(s.Kept)
@@ -36,6 +39,9 @@ func (s Source) records() ([]record, error) {
 	}
 	var out []record
 	for _, boot := range boots {
+		if info, err := boot.Info(); err == nil && info.Mode().IsRegular() {
+			out = append(out, record{unknown, boot.Name(), filepath.Join(s.Kept, boot.Name()), info.ModTime(), info.Size()})
+		}
 		if !boot.IsDir() {
 			continue
 		}

@@ -98,6 +98,17 @@ func TestCrashLog(t *testing.T) {
 			t.Errorf("%q: got %v, want ErrNotFound", name, err)
 		}
 	}
+	// What an older agent has kept is there too.
+	write(t, s.Kept+"/dmesg-efi_pstore-1", "Panic#1 Part1\n<0>[    1.000000] Kernel panic - not syncing: old\n")
+	if err := os.Chtimes(s.Kept+"/dmesg-efi_pstore-1", died, died.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if crashes, err = s.Crashes(t.Context()); err != nil || len(crashes) != 2 || crashes[1].FoundBy != unknown || crashes[1].Summary != "kernel panic: old" {
+		t.Errorf("with an older agent's: got %+v, %v", crashes, err)
+	}
+	if lines := log(t, s, unknown, -1); len(lines) != 1 {
+		t.Errorf("log of an older agent: got %v", lines)
+	}
 	// A newer crash comes first, and the oldest records make way.
 	for i := range maxKept {
 		write(t, filepath.Join(s.Pstore, "dmesg-ramoops-"+string(rune('A'+i))), "Oops#1 Part1\n<1>[ 1.000000] Oops: 0002\n")

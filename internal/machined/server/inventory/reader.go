@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
@@ -42,6 +43,9 @@ type Reader struct {
 	root    string
 	devices Devices
 	health  *healthCache
+	// reading holds all but one caller back: the kernel interrupts processors and takes
+	// locks of the network for some of it. No disk is waited for in it.
+	reading sync.Mutex
 }
 
 var _ server.Inventory = (*Reader)(nil)
@@ -61,6 +65,20 @@ type look struct {
 // Inventory implements server.Inventory.
 func (r *Reader) Inventory(ctx context.Context, diskHealth bool) (*inventoryv1.Inventory, error) {
 	l := &look{Reader: r}
+	all := l.all()
+	if diskHealth {
+		r.askDisks(ctx, all.GetDisks())
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// all reads everything but the health of disks.
+func (l *look) all() *inventoryv1.Inventory {
+	l.reading.Lock()
+	defer l.reading.Unlock()
 	table := l.smbios()
 	all := &inventoryv1.Inventory{
 		System:     l.system(),
@@ -72,14 +90,8 @@ func (r *Reader) Inventory(ctx context.Context, diskHealth bool) (*inventoryv1.I
 		PciDevices: l.pciDevices(),
 		Tpm:        l.tpm(),
 	}
-	if diskHealth {
-		r.askDisks(ctx, all.GetDisks())
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	all.Problems = l.problems
-	return all, nil
+	return all
 }
 
 // problem notes what could not be read. That it is not there is none.
