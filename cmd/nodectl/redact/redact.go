@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // Mark stands where something was taken out.
@@ -23,25 +22,6 @@ var forms = []*regexp.Regexp{
 	// A password in an address.
 	regexp.MustCompile(`(://[^/\s:@"'?#]*:)[^/\s@"']+(@)`),
 }
-
-// named is a name that says what stands behind it, and what is between. As a flag, the
-// name may have no more than white space behind it. A name is a whole word of letters,
-// digits and -_. that holds one of hints.
-var (
-	named = regexp.MustCompile(`^(?i)([\w.-]*(?:password|passwd|passphrase|passcode|secret|token|credential|signature|api[-_.]?key|access[-_.]?key|` +
-		`private[-_.]?key|client[-_.]?key|key[-_.]?data|encryption[-_.]?key|shared[-_.]?key)[\w.-]*|[\w.-]*(?:pass|pwd|psk|sig))` +
-		`(\\?["']?\s*[=:]\s*|\s+)`)
-	hints = []string{"pass", "secret", "token", "credential", "signature", "key", "pwd", "psk", "sig"}
-)
-
-// Behind names that end so stands a file's name, or a word that tells of the secret and
-// is none.
-var (
-	ofFile    = regexp.MustCompile(`(?i)(?:file|path|dir)$`)
-	ofWord    = regexp.MustCompile(`(?i)(?:name|namespace|type|mode|ttl|audiences?|issuer|expiration|duration|lookup|count|version)$`)
-	plainPath = regexp.MustCompile(`^["']?/[\w./@-]*["']?$`)
-	plainWord = regexp.MustCompile(`^["']?[a-z0-9.-]{1,63}["']?$`)
-)
 
 // span is a part of a text.
 type span struct{ from, to int }
@@ -78,55 +58,6 @@ func Text(text string) (string, int) {
 	return out.String(), n
 }
 
-// values finds what stands behind names. A value may itself be a name with a value, so
-// the search goes on at its beginning.
-func values(text, lower string) []span {
-	var out []span
-	next := make([]int, len(hints)) // where each is found next; len(text) is nowhere
-	for i := range next {
-		next[i] = -1
-	}
-	covered := 0 // by the values found so far
-	for from := 0; ; {
-		for i, hint := range hints {
-			if next[i] < from {
-				next[i] = len(text)
-				if at := strings.Index(lower[from:], hint); at >= 0 {
-					next[i] = from + at
-				}
-			}
-		}
-		hint := slices.Min(next)
-		if hint == len(text) {
-			return out
-		}
-		word := hint
-		for word > from && inName(lower[word-1]) {
-			word--
-		}
-		at := named.FindStringSubmatchIndex(text[word:])
-		if at == nil {
-			for from = hint; from < len(text) && inName(lower[from]); from++ {
-			}
-			continue
-		}
-		name, between := text[word+at[2]:word+at[3]], text[word+at[4]:word+at[5]]
-		from = word + at[1]
-		if from < covered && !strings.ContainsAny(text[from:from+1], "\"'\\") {
-			continue // it goes as far as the one before
-		}
-		if s := (span{from, from + valueBytes(text[from:])}); s.from < s.to && !stays(name, between, text[s.from:s.to]) {
-			out = append(out, s)
-			covered = max(covered, s.to)
-		}
-	}
-}
-
-// inName tells whether a byte in lower case can be part of a name.
-func inName(b byte) bool {
-	return isLetter(b) || b == '_' || b == '-' || b == '.'
-}
-
 // lowered is a text with its letters of ASCII in lower case, and as long.
 func lowered(text string) string {
 	out := []byte(text)
@@ -136,43 +67,6 @@ func lowered(text string) string {
 		}
 	}
 	return string(out)
-}
-
-// valueBytes is the length of the value at the beginning of a text: what is in quotes, in
-// quotes within quotes, or before white space.
-func valueBytes(text string) int {
-	line, _, _ := strings.Cut(text, "\n")
-	for _, quote := range []string{`\"`, `"`, `'`} {
-		if !strings.HasPrefix(line, quote) {
-			continue
-		}
-		for i := len(quote); i < len(line); i++ {
-			if strings.HasPrefix(line[i:], quote) {
-				return i + len(quote)
-			}
-			if line[i] == '\\' && quote != "'" {
-				i++
-			}
-		}
-	}
-	if i := strings.IndexFunc(text, unicode.IsSpace); i >= 0 {
-		return i
-	}
-	return len(text)
-}
-
-// stays tells whether what stands behind a name is no secret.
-func stays(name, between, value string) bool {
-	isFlag := strings.HasPrefix(name, "-")
-	switch {
-	case strings.TrimSpace(between) == "" && (!isFlag || strings.HasPrefix(value, "-")):
-		return true // a word in a sentence, or a flag behind a flag
-	case strings.HasPrefix(value, Mark[:len(Mark)-1]):
-		return true
-	case value == "true" || value == "false" || value == "null" || value == "nil":
-		return true
-	}
-	return ofFile.MatchString(name) && plainPath.MatchString(value) || ofWord.MatchString(name) && plainWord.MatchString(value)
 }
 
 // credential is what HTTP's header Authorization holds.
@@ -229,67 +123,4 @@ func allLetters(text string) bool {
 		}
 	}
 	return true
-}
-
-const (
-	keyBegin, keyEnd, keyMark = "-----BEGIN ", "-----END ", "PRIVATE KEY-----"
-	// maxKeyBytes is more than any private key in PEM has.
-	maxKeyBytes = 16 << 10
-	// maxLabelBytes is more than any kind of key has for a name.
-	maxLabelBytes = 32
-)
-
-// keys finds private keys in PEM, and halves of them where a text was cut off.
-func keys(text string) []span {
-	var out []span
-	var begin, end mark
-	for at := 0; ; {
-		begin.seek(text, keyBegin, at)
-		end.seek(text, keyEnd, at)
-		var s span
-		switch {
-		case begin.at < 0 && end.at < 0:
-			return out
-		case begin.at < 0 || end.at >= 0 && end.at < begin.at: // its beginning is missing
-			s = span{max(at, end.at-maxKeyBytes), end.after}
-		case end.at >= 0 && end.at < begin.at+maxKeyBytes:
-			s = span{begin.at, end.after}
-		default: // its end is
-			s = span{begin.at, min(len(text), begin.at+maxKeyBytes)}
-		}
-		out = append(out, s)
-		at = s.to
-	}
-}
-
-// mark is a line with which a private key begins or ends, and where it stops. It begins
-// as one before all text; at is -1 when there is no more.
-type mark struct {
-	at, after int
-	sought    bool
-}
-
-// seek moves on to the first mark from a place on.
-func (m *mark) seek(text, kind string, from int) {
-	if m.sought && (m.at < 0 || m.at >= from) {
-		return
-	}
-	m.sought = true
-	m.at, m.after = label(text, kind, from)
-}
-
-// label finds the first line from a place on with which a private key begins or ends,
-// and where that line stops; -1 is none.
-func label(text, kind string, from int) (at, after int) {
-	for {
-		i := strings.Index(text[from:], kind)
-		if i < 0 {
-			return -1, -1
-		}
-		at, from = from+i, from+i+len(kind)
-		rest := text[from:min(len(text), from+maxLabelBytes+len(keyMark))]
-		if length := strings.Index(rest, keyMark); length >= 0 && !strings.ContainsAny(rest[:length], "\n-") {
-			return at, from + length + len(keyMark)
-		}
-	}
 }

@@ -111,8 +111,9 @@ func (l *look) interfaces() []*inventoryv1.NetworkInterface {
 			there := carrier == "1"
 			n.Carrier = &there
 		}
-		if firmware, err := l.devices.NICFirmware(name); err == nil {
-			n.Firmware = valid(firmware) // a driver need not have any
+		// A driver need not have any, and some say so in these letters.
+		if firmware, err := l.devices.NICFirmware(name); err == nil && firmware != "N/A" {
+			n.Firmware = valid(firmware)
 		}
 		out = append(out, n)
 	}
