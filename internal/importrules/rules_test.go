@@ -29,7 +29,7 @@ var systemCalls = []string{
 	"internal/network/rtnl/...", "internal/network/dhcp/...", "internal/network/bpf/...",
 	"internal/storage/blockdev/...", "internal/storage/mount/...",
 	"internal/machined/boot/...", "internal/machined/supervise/...",
-	"internal/machined/server/files",
+	"internal/machined/server/files", "internal/machined/server/inventory/device",
 	"hack/...",
 }
 

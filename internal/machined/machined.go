@@ -80,11 +80,14 @@ type Config struct {
 	// Terminate asks a process of the workload plane to end.
 	Terminate func(pid uint32) error
 	// Held are the containers that the domains' runtimes do not start.
-	Held   *hold.Hold
-	Dmesg  server.Dmesg
-	Logs   server.Logs
-	Kernel server.Kernel
-	Files  server.Files
+	Held  *hold.Hold
+	Dmesg server.Dmesg
+	// Crashes are the logs of boots that ended badly, and Inventory what the machine is made of.
+	Crashes   server.Crashes
+	Inventory server.Inventory
+	Logs      server.Logs
+	Kernel    server.Kernel
+	Files     server.Files
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Crash is what is known of a bad end of the boot before, empty if nothing is. It needs the state volume, and finds what it knows once.
@@ -246,8 +249,8 @@ func (a *Agent) serve(ctx context.Context) error {
 	s := server.New(server.Config{
 		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
-		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a}, Configs: configsAPI{a},
-		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
+		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
+		Configs: configsAPI{a}, Crashes: a.cfg.Crashes, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
 	})
 	a.serveMore(ctx, s)
 	for {

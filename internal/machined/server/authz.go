@@ -9,6 +9,7 @@ import (
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
@@ -60,6 +61,11 @@ func rules() map[string]rule {
 		machinev1.MachineService_Shutdown_FullMethodName:    {roles: operators, acts: true},
 		machinev1.MachineService_StreamDmesg_FullMethodName: {roles: readers},
 		machinev1.MachineService_ListBoots_FullMethodName:   {roles: readers},
+
+		machinev1.MachineService_ListCrashes_FullMethodName:    {roles: readers},
+		machinev1.MachineService_StreamCrashLog_FullMethodName: {roles: readers},
+
+		inventoryv1.InventoryService_GetInventory_FullMethodName: {roles: readers},
 
 		servicev1.ServiceService_ListServices_FullMethodName:   {roles: readers},
 		servicev1.ServiceService_WatchServices_FullMethodName:  {roles: readers},

@@ -70,9 +70,10 @@ func (r *recorder) unverified(e audit.Entry) {
 // flush writes how many were suppressed since the last entry.
 func (r *recorder) flush() {
 	r.mu.Lock()
-	suppressed := r.suppressed
-	if len(suppressed) > 0 {
-		r.suppressed = map[string]uint64{}
+	var suppressed map[string]uint64
+	if len(r.suppressed) > 0 {
+		// Others go on writing into the new one.
+		suppressed, r.suppressed = r.suppressed, map[string]uint64{}
 	}
 	r.mu.Unlock()
 	for _, code := range slices.Sorted(maps.Keys(suppressed)) {

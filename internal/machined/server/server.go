@@ -20,6 +20,7 @@ import (
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
@@ -79,8 +80,10 @@ type Config struct {
 	Logs       Logs
 	Containers Containers
 	Boots      Boots
+	Crashes    Crashes
 	Kube       Kube
 	Kernel     Kernel
+	Inventory  Inventory
 	Events     Events
 	Files      Files
 	Upgrades   Upgrades
@@ -144,6 +147,7 @@ func New(c Config) *Server {
 	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs})
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
 	kernelv1.RegisterKernelServiceServer(s, &kernelService{kernel: c.Kernel})
+	inventoryv1.RegisterInventoryServiceServer(s, &inventoryService{inventory: c.Inventory})
 	eventv1.RegisterEventServiceServer(s, &eventService{events: c.Events})
 	filev1.RegisterFileServiceServer(s, &fileService{files: c.Files})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
