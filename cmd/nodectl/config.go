@@ -29,9 +29,7 @@ func (a *app) configGetCommand() *cobra.Command {
 			"What else is to be known of it, such as a trial or a reboot that it waits for, is on standard error.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			get := func(ctx context.Context, conn *connection) (*configv1.GetResponse, error) {
-				return configv1.NewConfigServiceClient(conn).Get(ctx, &configv1.GetRequest{Revision: revision})
-			}
+			get := getConfig(revision)
 			if a.format != output.FormatTable {
 				return unary(cmd.Context(), a, get, columns[*configv1.GetResponse]{}, nil)
 			}
@@ -40,6 +38,17 @@ func (a *app) configGetCommand() *cobra.Command {
 	}
 	c.Flags().Uint64VarP(&revision, "revision", "r", 0, "an older revision, instead of the current one")
 	return c
+}
+
+// getConfig asks for a revision, 0 for the current one.
+func getConfig(revision uint64) func(context.Context, *connection) (*configv1.GetResponse, error) {
+	return func(ctx context.Context, conn *connection) (*configv1.GetResponse, error) {
+		return configv1.NewConfigServiceClient(conn).Get(ctx, &configv1.GetRequest{Revision: revision})
+	}
+}
+
+func configHistory(ctx context.Context, conn *connection) (*configv1.HistoryResponse, error) {
+	return configv1.NewConfigServiceClient(conn).History(ctx, &configv1.HistoryRequest{})
 }
 
 // texts runs a call that has a text for an answer on all nodes, and writes the texts, each below the name of its node where there are several. What notes
@@ -115,9 +124,8 @@ func (a *app) configHistoryCommand() *cobra.Command {
 		Short: "List the revisions of the configuration that nodes keep",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*configv1.HistoryResponse, error) {
-				return configv1.NewConfigServiceClient(conn).History(ctx, &configv1.HistoryRequest{})
-			}, columns[*configv1.HistoryResponse]{[]string{"REVISION", "TIME", "BY", "MODE", "STATE", "NOTE"}, historyRows}, nil)
+			return unary(cmd.Context(), a, configHistory,
+				columns[*configv1.HistoryResponse]{[]string{"REVISION", "TIME", "BY", "MODE", "STATE", "NOTE"}, historyRows}, nil)
 		},
 	}
 }

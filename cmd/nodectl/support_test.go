@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.yaml.in/yaml/v3"
@@ -187,6 +188,7 @@ func TestSupportHoldsNoSecret(t *testing.T) {
 	node.Checks = append(node.Checks, server.Check{Name: "config", Reason: "fetch https://boot:" + secret + "@10.0.0.1/: refused"})
 	node.EventList = append(node.EventList, server.Event{Subject: "config", State: "failed", Reason: "?token=" + secret})
 	node.CrashLines["4b2c9e30-aaaa"] = append(node.CrashLines["4b2c9e30-aaaa"], server.CrashLine{Message: "init: app --password " + secret})
+	node.Configs.Add("kind: Machine\nhostname: node1 # password: " + secret + "\nca:\n  key: " + secret + "\n")
 	node.MountList = append(node.MountList, &kernelv1.Mount{Target: "/mnt", Type: "cifs", Options: "rw,username=x,password=" + secret})
 
 	data, out := runSupport(t, node)
@@ -205,14 +207,17 @@ func TestSupportHoldsNoSecret(t *testing.T) {
 		}
 		marks += bytes.Count(text, []byte(redact.Mark))
 	}
-	if marks < 12 {
-		t.Errorf("%d secrets were taken out, and at least 12 were planted", marks)
+	if marks < 14 {
+		t.Errorf("%d secrets were taken out, and at least 14 were planted", marks)
 	}
 	var m support.Manifest
 	if err := json.Unmarshal(opened["manifest.json"], &m); err != nil || len(m.Nodes) != 1 {
 		t.Fatalf("manifest: %v, %s", err, opened["manifest.json"])
 	}
 	folder := m.Nodes[0].Folder
+	if got := string(opened[folder+"/config.yaml"]); !strings.HasPrefix(got, "kind: Machine\nhostname: node1 #") {
+		t.Errorf("the configuration is %q", got)
+	}
 	if got := string(opened[folder+"/logs/etcd.log"]); !strings.HasSuffix(got, "end of the log\n") {
 		t.Errorf("the log is %q", got)
 	}
@@ -223,7 +228,7 @@ func TestSupportHoldsNoSecret(t *testing.T) {
 			t.Errorf("a file with a key: %+v", i)
 		}
 	}
-	if counted < 12 {
+	if counted < 13 {
 		t.Errorf("the manifest has %d redactions", counted)
 	}
 	for _, c := range node.Calls() {
@@ -265,6 +270,31 @@ func TestSupportIsBounded(t *testing.T) {
 	}
 	if got := len(opened[folder+"/logs/plane-kubelet.log"]); got != 3<<20+1 {
 		t.Errorf("a line of 3 MiB became %d bytes", got)
+	}
+}
+
+// TestSupportOfANodeInTrouble: a node that says of parts that they are not there yet is asked for all the others.
+func TestSupportOfANodeInTrouble(t *testing.T) {
+	node := exampleNode()
+	node.Configs.Err = fmt.Errorf("read the configuration: %w: waiting for the state volume", server.ErrUnavailable)
+	data, out := runSupport(t, node)
+	opened, err := open(data, out.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m support.Manifest
+	if err := json.Unmarshal(opened["manifest.json"], &m); err != nil {
+		t.Fatal(err)
+	}
+	var failed []string
+	for _, i := range m.Nodes[0].Failures() {
+		failed = append(failed, i.Name)
+		if !strings.Contains(i.Failed, "waiting for the state volume") {
+			t.Errorf("%s: %s", i.Name, i.Failed)
+		}
+	}
+	if diff := cmp.Diff([]string{"config", "config history"}, failed); diff != "" || out.code != exitSome {
+		t.Errorf("exit status %d, missing (-want +got):\n%s", out.code, diff)
 	}
 }
 

@@ -11,11 +11,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
+	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 	"github.com/cyvive/cyvive/cmd/nodectl/output"
+	"github.com/cyvive/cyvive/cmd/nodectl/redact"
 	"github.com/cyvive/cyvive/cmd/nodectl/support"
 )
 
@@ -66,6 +68,7 @@ func (c *collector) run(ctx context.Context) {
 	c.add(ctx, "upgrade", "upgrade.json", message(func(ctx context.Context, conn *connection) (*upgradev1.StatusResponse, error) {
 		return upgradev1.NewUpgradeServiceClient(conn).Status(ctx, &upgradev1.StatusRequest{})
 	}))
+	c.addConfig(ctx)
 	c.addServices(ctx)
 	c.add(ctx, "containers", "containers.json", message(listContainers))
 	everything := tailFlags{tail: -1}
@@ -95,6 +98,26 @@ func (c *collector) addKernel(ctx context.Context) {
 	c.add(ctx, "cgroups", "cgroups.json", message(func(ctx context.Context, conn *connection) (*kernelv1.ListCgroupsResponse, error) {
 		return client(conn).ListCgroups(ctx, &kernelv1.ListCgroupsRequest{})
 	}))
+}
+
+// addConfig takes the current configuration, which the node gives without its secrets,
+// and the history of earlier ones.
+func (c *collector) addConfig(ctx context.Context) {
+	var document string
+	c.add(ctx, "config", "config.json", message(func(ctx context.Context, conn *connection) (*configv1.GetResponse, error) {
+		got, err := getConfig(0)(ctx, conn)
+		if err == nil {
+			document, got.Document = got.GetDocument(), "" // it has a file of its own
+		}
+		return got, err
+	}))
+	if document != "" {
+		c.add(ctx, "config document", "config.yaml", func(context.Context, *connection) (content, error) {
+			text, n := redact.Text(document)
+			return content{text: text, redactions: n}, nil
+		})
+	}
+	c.add(ctx, "config history", "config-history.json", message(configHistory))
 }
 
 // addCrashes takes the list of crashes and the newest of their logs.
@@ -160,10 +183,11 @@ func (c *collector) add(ctx context.Context, name, file string, from take) {
 	item.File, item.Bytes, item.Dropped, item.Redactions = file, len(got.text), got.dropped, got.redactions
 }
 
-// judge puts an error in words. That a node has no such thing is no failure.
+// judge puts an error in words. That a node has no such thing is no failure, and one
+// that says that it has no answer yet is not silent.
 func (c *collector) judge(item *support.Item, err error) {
 	code := status.Code(err)
-	if code == codes.Unavailable || code == codes.DeadlineExceeded {
+	if code == codes.Unavailable && c.conn.lastCause() != nil || code == codes.DeadlineExceeded {
 		c.silent++
 		if len(c.node.Items) == 0 {
 			c.silent = maxSilent // it did not answer at all

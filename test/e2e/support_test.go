@@ -46,7 +46,7 @@ func testSupport(t *testing.T, s *suite) {
 	s.nodectl(t, ctx, "support", "--recipient", id.Recipient().String(), "--audit", "--output", path, "--timeout", "60s")
 	files := openSupport(t, path, id)
 	for _, name := range []string{
-		"manifest.json", "health.json", "boots.json", "dmesg.txt", "events.txt", "logs/etcd.log", "processes.json", "inventory.json", "files/proc/modules", "audit.jsonl",
+		"manifest.json", "health.json", "boots.json", "config.yaml", "config.json", "config-history.json", "dmesg.txt", "events.txt", "logs/etcd.log", "processes.json", "inventory.json", "files/proc/modules", "audit.jsonl",
 	} {
 		if len(files[name]) == 0 {
 			t.Errorf("the archive lacks %s", name)

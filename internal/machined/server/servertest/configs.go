@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ type ConfigList struct {
 	// Revisions are numbered from 1 in their order; Documents belong to them. The last that is Current is so.
 	Revisions []server.ConfigRevision
 	Documents []string
+	// Err is returned by every call for them, if it is set.
+	Err error
 
 	trial  *server.ConfigTrial
 	until  time.Time
@@ -62,6 +65,8 @@ func (l *ConfigList) expire() {
 type Configs struct{ *Node }
 
 var _ server.Configs = Configs{}
+
+func (c Configs) called(name string) error { return cmp.Or(c.Node.called(name), c.Node.Configs.Err) }
 
 func (c Configs) read(n uint64) (string, error) {
 	if n == 0 || n > uint64(len(c.Node.Configs.Documents)) {
