@@ -128,7 +128,8 @@ func (w testWriter) Write(p []byte) (int, error) {
 }
 
 // eventually repeats check until it returns nil. It rests four times as long as the
-// check takes, so that a slow machine has time for what is waited for.
+// check takes, and five seconds at most, so that a slow machine has time for what is
+// waited for.
 func eventually(t *testing.T, ctx context.Context, what string, check func(context.Context) error) {
 	t.Helper()
 	for {
@@ -142,7 +143,7 @@ func eventually(t *testing.T, ctx context.Context, what string, check func(conte
 		select {
 		case <-ctx.Done():
 			t.Fatalf("%s: %v: %v", what, context.Cause(ctx), err)
-		case <-time.After(max(500*time.Millisecond, 4*time.Since(began))):
+		case <-time.After(min(max(500*time.Millisecond, 4*time.Since(began)), 5*time.Second)):
 		}
 	}
 }

@@ -106,7 +106,8 @@ func (s *survivors) awaitHog(t *testing.T) {
 	})
 }
 
-// measure calls the node's API while something goes on, and returns how long that took.
+// measure calls the node's API while something goes on, and returns how long the
+// calls took.
 func measure(t *testing.T, ctx context.Context, client machinev1.MachineServiceClient, meanwhile func()) latencies {
 	t.Helper()
 	measuring, stop := context.WithCancel(ctx)

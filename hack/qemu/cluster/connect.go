@@ -74,7 +74,7 @@ func (c *Cluster) retry(ctx context.Context, what string, attempt func(context.C
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w: %w", what, context.Cause(ctx), err)
 		// A slow machine needs the time for what is waited for.
-		case <-time.After(max(retryInterval, 2*time.Since(began))):
+		case <-time.After(min(max(retryInterval, 2*time.Since(began)), 5*time.Second)):
 		}
 	}
 }
