@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrNotRunning says that no QEMU process belongs to the machine's folder.
@@ -28,7 +30,7 @@ const pollInterval = 50 * time.Millisecond
 type VM struct {
 	dir     string
 	name    string
-	pid     int
+	process *os.Process
 	console *Console
 }
 
@@ -37,7 +39,7 @@ type VM struct {
 // the UEFI variables are kept. It fails when the machine already runs.
 func Start(ctx context.Context, c Config) (*VM, error) {
 	if vm, err := Attach(c.Name, c.Dir); err == nil {
-		return nil, fmt.Errorf("start machine %s: it already runs as process %d", c.Name, vm.pid)
+		return nil, fmt.Errorf("start machine %s: it already runs as process %d", c.Name, vm.PID())
 	}
 	if err := prepare(c); err != nil {
 		return nil, fmt.Errorf("start machine %s: %w", c.Name, err)
@@ -68,8 +70,8 @@ func Start(ctx context.Context, c Config) (*VM, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start machine %s: %w", c.Name, err)
 	}
-	vm := &VM{dir: c.Dir, name: c.processName(), pid: cmd.Process.Pid, console: console}
-	go func() { _ = cmd.Wait() }() // reaps; Wait learns of the end from /proc
+	vm := &VM{dir: c.Dir, name: c.processName(), process: cmd.Process, console: console}
+	go func() { _ = cmd.Wait() }() // reaps; our Wait asks the process's handle
 	if err := vm.awaitMonitor(ctx); err != nil {
 		_ = vm.PowerCut(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("start machine %s: %w", c.Name, err)
@@ -120,11 +122,17 @@ func Attach(name, dir string) (*VM, error) {
 	if err != nil || pid <= 1 {
 		return nil, fmt.Errorf("find machine %s: pidfile holds %q: %w", name, data, ErrNotRunning)
 	}
+	// The handle comes before the look at what it holds, so that the pid cannot
+	// pass to another program in between.
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		return nil, fmt.Errorf("find machine %s: %w", name, err)
+	}
 	vm := &VM{
-		dir: dir, name: Config{Name: name}.processName(), pid: pid,
+		dir: dir, name: Config{Name: name}.processName(), process: process,
 		console: OpenConsole(filepath.Join(dir, ConsoleFile)),
 	}
-	if !vm.Running() {
+	if !vm.own() {
 		return nil, fmt.Errorf("find machine %s: %w", name, ErrNotRunning)
 	}
 	return vm, nil
@@ -135,13 +143,28 @@ func Attach(name, dir string) (*VM, error) {
 func (v *VM) Console() *Console { return v.console }
 
 // PID is the process that was started or attached to.
-func (v *VM) PID() int { return v.pid }
+func (v *VM) PID() int { return v.process.Pid }
 
-// Running tells whether the process lives and is the QEMU of this machine: its
-// command line carries the machine's name, its working directory is the
-// machine's folder.
+// Running tells whether the process has not ended. It has when all its threads
+// have, so that what it held (the locks on its disks, its sockets) is free: a
+// process whose first thread is already a zombie may still hold them. It needs
+// Linux 5.4 or later, and takes every process for running before.
 func (v *VM) Running() bool {
-	proc := filepath.Join("/proc", strconv.Itoa(v.pid))
+	var ended bool
+	err := v.process.WithHandle(func(handle uintptr) {
+		// "Readable when the process terminates" (pidfd_open(2)), of a thread group
+		// when its last thread does (kernel/exit.c, exit_notify, Linux 6.12).
+		poll := []unix.PollFd{{Fd: int32(handle), Events: unix.POLLIN}}
+		n, err := unix.Poll(poll, 0)
+		ended = err == nil && n == 1
+	})
+	return !errors.Is(err, os.ErrProcessDone) && !ended
+}
+
+// own tells whether the process is the QEMU of this machine: its command line
+// carries the machine's name, its working directory is the machine's folder.
+func (v *VM) own() bool {
+	proc := filepath.Join("/proc", strconv.Itoa(v.PID()))
 	cmdline, err := os.ReadFile(filepath.Join(proc, "cmdline"))
 	if err != nil || !ownCommandLine(cmdline, v.name) {
 		return false // a zombie's command line is empty
@@ -151,7 +174,7 @@ func (v *VM) Running() bool {
 		return false
 	}
 	dir, err := filepath.EvalSymlinks(v.dir)
-	return err == nil && cwd == dir
+	return err == nil && cwd == dir && v.Running()
 }
 
 // ownCommandLine reads /proc/<pid>/cmdline (proc_pid_cmdline(5)): arguments,
@@ -182,10 +205,7 @@ func (v *VM) Wait(ctx context.Context) error {
 // PowerCut ends the process at once, as if the plug were pulled: what the guest
 // had written reached the image, what it had not is gone.
 func (v *VM) PowerCut(ctx context.Context) error {
-	if !v.Running() {
-		return nil
-	}
-	if err := syscall.Kill(v.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := v.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("cut power of machine %s: %w", v.name, err)
 	}
 	return v.Wait(ctx)
@@ -203,7 +223,7 @@ func (v *VM) awaitMonitor(ctx context.Context) error {
 		if err == nil {
 			return qmp.Close()
 		}
-		if _, statErr := os.Stat(filepath.Join("/proc", strconv.Itoa(v.pid))); statErr != nil {
+		if !v.Running() {
 			output, _ := os.ReadFile(filepath.Join(v.dir, outputFile))
 			return fmt.Errorf("QEMU ended: %s", bytes.TrimSpace(output))
 		}
