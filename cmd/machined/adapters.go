@@ -28,6 +28,8 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
 	"github.com/cyvive/cyvive/internal/machined/server/files"
+	"github.com/cyvive/cyvive/internal/machined/server/inventory"
+	"github.com/cyvive/cyvive/internal/machined/server/inventory/device"
 	"github.com/cyvive/cyvive/internal/machined/server/kmsg"
 	"github.com/cyvive/cyvive/internal/machined/server/procfs"
 	"github.com/cyvive/cyvive/internal/machined/server/ringlog"
@@ -116,7 +118,9 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Files:       files.Reader{Root: "/", Secret: []string{stateDir}},
 		SBOM:        func() (io.ReadCloser, error) { return os.Open("/usr/lib/cyvive/sbom.spdx.json") },
 		Upgrades:    upgrades(log, disk, m, floor),
-		Crash:       crashes().Take,
+		Crash:       crashes(boot.ID).Take,
+		Crashes:     crashes(boot.ID),
+		Inventory:   inventory.New("/", device.Devices{Dir: "/dev"}, time.Now),
 		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
 		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),

@@ -54,9 +54,9 @@ func upgrades(log *slog.Logger, disk *blockdev.Disk, m marker.Marker, floor stri
 	}
 }
 
-// crashes is what the kernel and the watchdog tell of the boot before.
-func crashes() crash.Source {
-	return crash.Source{Pstore: "/sys/fs/pstore", Watchdog: "/sys/class/watchdog/watchdog0", Kept: filepath.Join(stateDir, "crash")}
+// crashes is what the kernel and the watchdog tell of the boot before the running one, and what is kept of earlier ones.
+func crashes(boot string) crash.Source {
+	return crash.Source{Pstore: "/sys/fs/pstore", Watchdog: "/sys/class/watchdog/watchdog0", Kept: filepath.Join(stateDir, "crash"), Boot: boot}
 }
 
 // readKeys reads the keys that the verified root brings. Without them the node works, and takes no release.

@@ -10,7 +10,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
-	exitSome   = 3 // of several nodes, some failed and some did not
+	exitSome   = 3 // of several nodes, some failed and some did not; or an archive lacks something
 )
 
 // usageError is a mistake in the command line.
@@ -36,6 +36,9 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	if e, ok := errors.AsType[nodesError](err); ok && e.failed < e.total {
+		return exitSome
+	}
+	if _, ok := errors.AsType[incompleteError](err); ok {
 		return exitSome
 	}
 	return exitFailed

@@ -77,9 +77,9 @@ func (a *app) rootCommand() *cobra.Command {
 		a.versionCommand(), a.healthCommand(), a.getCommand(),
 		a.serviceCommand(), a.logsCommand(), a.dmesgCommand(),
 		a.eventsCommand(), a.filesCommand(), a.sbomCommand(), a.dashboardCommand(),
-		a.bootsCommand(), a.timelineCommand(), a.containerCommand(),
+		a.bootsCommand(), a.timelineCommand(), a.crashesCommand(), a.containerCommand(), a.inventoryCommand(), a.supportCommand(),
 		a.auditCommand(), a.rebootCommand(), a.shutdownCommand(), a.upgradeCommand(), a.rollbackCommand(),
-		a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
+		a.configCommand(), a.validateCommand(), a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContexts) // fails for unknown flags only
 	_ = root.RegisterFlagCompletionFunc("nodes", a.completeNodes)

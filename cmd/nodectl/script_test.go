@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
-			"pause": cmdPause, "unfit": cmdUnfit,
+			"pause": cmdPause, "unfit": cmdUnfit, "agekey": cmdAgeKey, "unpack": cmdUnpack,
 		},
 	})
 }
@@ -92,6 +92,7 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		node.NodeValue.Hostname = cfg.Machine.Hostname
 		node.NodeValue.BootID = "boot-1"
+		node.Configs.Add(ts.ReadFile(args[1]))
 	} else {
 		node.Checks = []server.Check{{Name: "config", Reason: `user-data:3: Cluster.podCIDR: got "x", expected an IPv4 prefix`}}
 	}
@@ -215,6 +216,12 @@ func exampleNode() *servertest.Node {
 			Time: timestamppb.New(at), Uptime: durationpb.New(time.Minute), Cpu: &kernelv1.CPUStats{Processors: 2, Load1: 0.5},
 			Memory: &kernelv1.MemoryStats{TotalBytes: 4 << 30, AvailableBytes: 3 << 30}, Disks: []*kernelv1.DiskStats{{Name: "vda", ReadBytes: 1 << 20}},
 		},
+		CrashList: []server.Crash{{FoundBy: "4b2c9e30-aaaa", Time: at.Add(-time.Minute), Summary: "kernel panic: Fatal exception", Records: 2, SizeBytes: 3000}},
+		CrashLines: map[string][]server.CrashLine{"4b2c9e30-aaaa": {
+			{Level: 5, Since: new(time.Duration), Message: "Linux version 6.12.57", Record: "dmesg-efi_pstore-2"},
+			{Level: 6, Message: "and \x1b[31mred", Record: "dmesg-efi_pstore-2"}, {Message: "Kernel panic - not syncing: Fatal exception", Record: "dmesg-efi_pstore-1"},
+		}},
+		InventoryValue: exampleInventory(),
 		EventList: []server.Event{
 			{Sequence: 1, Time: at, Kind: server.EventAgent, Subject: "agent", State: "started", Reason: "version 0.1.0"},
 			{Sequence: 2, Time: at, Kind: server.EventHealth, Subject: "etcd", State: "ready"},

@@ -34,3 +34,6 @@ func seconds(d *durationpb.Duration) string {
 	}
 	return t.Round(time.Second).String()
 }
+
+// roundedSeconds writes a time to wait.
+func roundedSeconds(d *durationpb.Duration) string { return d.AsDuration().Round(time.Second).String() }

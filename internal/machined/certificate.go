@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -57,16 +58,24 @@ func (a *Agent) keepCertificate(ctx context.Context) error {
 
 // certificateInputs are the parts of a snapshot that the certificate depends on.
 type certificateInputs struct {
-	configured, stored bool
-	addresses          []netip.Addr
+	stored    bool
+	machine   *config.Machine // nil without a configuration; it is never changed
+	addresses []netip.Addr
 }
 
 func (i certificateInputs) equal(o certificateInputs) bool {
-	return i.configured == o.configured && i.stored == o.stored && slices.Equal(i.addresses, o.addresses)
+	if i.stored != o.stored || (i.machine == nil) != (o.machine == nil) || !slices.Equal(i.addresses, o.addresses) {
+		return false
+	}
+	return i.machine == o.machine ||
+		i.machine.Hostname == o.machine.Hostname && i.machine.CA == o.machine.CA && slices.Equal(i.machine.CertSANs, o.machine.CertSANs)
 }
 
 func (s snapshot) certificateInputs() certificateInputs {
-	i := certificateInputs{configured: s.input.Config != nil, stored: s.identity}
+	i := certificateInputs{stored: s.identity}
+	if s.input.Config != nil {
+		i.machine = &s.input.Config.Machine
+	}
 	for _, p := range s.network.Status.Addresses {
 		i.addresses = append(i.addresses, p.Addr())
 	}

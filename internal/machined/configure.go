@@ -44,12 +44,26 @@ const (
 	waitEvery = time.Second
 )
 
-// configure looks for a configuration until it has a valid one, which then holds until the next boot. Without one the node is in maintenance
-// mode, and goes on looking: a volume may be attached, or replaced by a right one.
+// configure has the node take the configuration of its state volume or, until one was applied over the API, that of its source; then it looks
+// after trials.
 func (a *Agent) configure(ctx context.Context) error {
+	if err := a.openConfigs(ctx); err != nil {
+		return err
+	}
+	if !a.takeStored() {
+		if err := a.search(ctx); err != nil {
+			return err
+		}
+	}
+	return a.keepConfigs(ctx)
+}
+
+// search looks for a configuration until it has a valid one. Without one the node is in maintenance mode, and goes on looking: a volume may be
+// attached, or replaced by a right one.
+func (a *Agent) search(ctx context.Context) error {
 	started := time.Now()
 	for {
-		input, err := a.lookOnce(ctx)
+		doc, input, err := a.lookOnce(ctx)
 		searched := time.Since(started)
 		if input == nil && err == nil && searched >= searchFor {
 			err = fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
@@ -58,8 +72,8 @@ func (a *Agent) configure(ctx context.Context) error {
 			a.adopt(input, err)
 		}
 		if input != nil {
-			<-ctx.Done()
-			return ctx.Err()
+			a.keepFound(doc)
+			return nil
 		}
 		if !sleep(ctx, untilNext(searched, err)) {
 			return ctx.Err()
@@ -79,23 +93,29 @@ func untilNext(searched time.Duration, err error) time.Duration {
 	return slowSearch
 }
 
-// lookOnce returns a configuration, or why the one that was found does not serve, or neither.
-func (a *Agent) lookOnce(ctx context.Context) (*plan.Input, error) {
+// lookOnce returns a configuration with its documents, or why the one that was found does not serve, or neither.
+func (a *Agent) lookOnce(ctx context.Context) (*Document, *plan.Input, error) {
 	doc, err := a.cfg.Source.Find(ctx)
 	var waiting *Waiting
 	if errors.As(err, &waiting) {
-		return nil, err
+		return nil, nil, err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
 	}
 	if doc == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	cfg, err := config.Parse(doc.Name, doc.Data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	input, err := inputOf(cfg)
+	return doc, input, err
+}
+
+// inputOf is what the plan takes of a configuration.
+func inputOf(cfg *config.Config) (*plan.Input, error) {
 	trust, err := plan.ReadTrust(cfg)
 	if err != nil {
 		return nil, err

@@ -4,7 +4,7 @@
 // package plan computed from both. Tasks change the snapshot, and each change computes the desired state anew; a change of that wakes the
 // loops of the domains. The tasks are:
 //
-//	configuration   looks for the documents until it has valid ones
+//	configuration   takes the documents of the state volume, or looks for some until it has valid ones; then ends trials of others
 //	loops           one for each domain: network, storage, etcd, Kubernetes
 //	identity        once state is mounted: machine ID, boot ledger
 //	certificate     the API's own certificate, for the addresses of the moment

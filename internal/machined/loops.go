@@ -49,9 +49,11 @@ func loopTask[Spec, Observed any, Op fmt.Stringer, Status any](
 	a *Agent, domain reconcile.Domain[Spec, Observed, Op, Status], name string, resync time.Duration,
 	spec func(plan.Desired) *Spec, publish func(*snapshot, state.Report[Status]), settled func(Status) bool,
 ) task {
+	ask := make(chan func(context.Context))
+	a.views[name] = viewOf(domain, ask, spec)
 	return task{"loop " + name, func(ctx context.Context) error {
 		return reconcile.Run(ctx, domain, reconcile.Config[Spec, Status]{
-			Name: name, Log: a.log, Wake: a.wakers[name], Resync: resync, Settled: settled,
+			Name: name, Log: a.log, Wake: a.wakers[name], Ask: ask, Resync: resync, Settled: settled,
 			Desired: func() reconcile.Desired[Spec] {
 				s := a.snapshot()
 				return reconcile.Desired[Spec]{Generation: s.generation, Spec: spec(s.desired), Waits: s.desired.Waits[name]}

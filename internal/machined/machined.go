@@ -80,11 +80,14 @@ type Config struct {
 	// Terminate asks a process of the workload plane to end.
 	Terminate func(pid uint32) error
 	// Held are the containers that the domains' runtimes do not start.
-	Held   *hold.Hold
-	Dmesg  server.Dmesg
-	Logs   server.Logs
-	Kernel server.Kernel
-	Files  server.Files
+	Held  *hold.Hold
+	Dmesg server.Dmesg
+	// Crashes are the logs of boots that ended badly, and Inventory what the machine is made of.
+	Crashes   server.Crashes
+	Inventory server.Inventory
+	Logs      server.Logs
+	Kernel    server.Kernel
+	Files     server.Files
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Crash is what is known of a bad end of the boot before, empty if nothing is. It needs the state volume, and finds what it knows once.
@@ -124,9 +127,13 @@ type Agent struct {
 	identity          atomic.Pointer[server.Identity]
 	history           history
 	// keeper is nil until the node knows its slots.
-	keeper atomic.Pointer[upgrade.Keeper]
-	events *eventlog.Log
-	ending ending
+	keeper  atomic.Pointer[upgrade.Keeper]
+	events  *eventlog.Log
+	ending  ending
+	configs configs
+	// views are the domains, for who wants to know what they would do.
+	views   map[string]view
+	domains []task
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
 	loopsCtx  context.Context
@@ -147,8 +154,10 @@ func New(cfg Config) (*Agent, error) {
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
 			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(),
 		},
-		containersChanged: reconcile.NewWaker(),
+		containersChanged: reconcile.NewWaker(), views: map[string]view{},
 	}
+	a.configs.changed = reconcile.NewWaker()
+	a.domains = a.loopTasks()
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, Version: cfg.Boot.Version.OS}
@@ -181,7 +190,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, t := range tasks {
 		all.Go(func() { a.finish(ctx, t.name, t.run(ctx), cancel) })
 	}
-	for _, t := range a.loopTasks() {
+	for _, t := range a.domains {
 		a.loopsDone.Go(func() { a.finish(a.loopsCtx, t.name, t.run(a.loopsCtx), cancel) })
 	}
 	all.Wait()
@@ -241,7 +250,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
-		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
+		Configs: configsAPI{a}, Crashes: a.cfg.Crashes, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
 	})
 	a.serveMore(ctx, s)
 	for {

@@ -331,3 +331,5 @@ func (n *node) await(what string, condition func(snapshot) bool) {
 		version = v
 	}
 }
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }

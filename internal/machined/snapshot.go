@@ -52,7 +52,9 @@ type snapshot struct {
 	// desired follows from all above; generation grows with each change of it.
 	desired    plan.Desired
 	generation uint64
-	checks     []server.Check
+	// networkFrom is the generation that the network's specification is from.
+	networkFrom uint64
+	checks      []server.Check
 }
 
 // profile is the one that is wanted; without a configuration nothing is known against the standard one.
@@ -73,8 +75,11 @@ func (s snapshot) planned(now time.Time) snapshot {
 		Services: s.services,
 	})
 	if !reflect.DeepEqual(desired, s.desired) {
-		s.desired = desired
 		s.generation++
+		if desired.Differs(s.desired, plan.Network) {
+			s.networkFrom = s.generation
+		}
+		s.desired = desired
 	}
 	s.checks = dated(s.checks, withHeld(health(s), s.held), now)
 	return s

@@ -54,11 +54,16 @@ const (
 	minResizeBytes = 160 << 20
 )
 
-// Diff returns the operations from obs to spec. A volume that Status calls refused yields none.
+// Diff returns the operations from obs to spec. A volume that Status calls refused yields none. Volumes are mounted one after the other, each in a
+// round of its own, so that others learn of the first while the next is still being made.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	var ops []Op
 	for _, v := range spec.Volumes {
-		ops = append(ops, volumeOps(v, obs.Volumes[v.Name])...)
+		state := obs.Volumes[v.Name]
+		ops = append(ops, volumeOps(v, state)...)
+		if !state.Mounted && len(ops) > 0 {
+			return ops
+		}
 	}
 	return ops
 }

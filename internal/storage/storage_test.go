@@ -39,8 +39,9 @@ func pass(t *testing.T, domain *storage.Reconciler, spec storage.Spec) ([]string
 func firstBoot() []string {
 	return []string{
 		"record state of state: clean", "make file system on state (/dev/vda6)", "mount state (/dev/vda6)",
+		"make directory /state",
 		"grow partition data (/dev/vda7)", "record state of data: clean", "make file system on data (/dev/vda7)", "mount data (/dev/vda7)",
-		"make directory /state", "make directory /var/etcd", "make directory /var/plane", "make directory /var/log", "make directory /var/upgrade",
+		"make directory /var/etcd", "make directory /var/plane", "make directory /var/log", "make directory /var/upgrade",
 	}
 }
 

@@ -45,6 +45,7 @@ func TestCluster(t *testing.T) {
 		{"isolation", testIsolation},
 		{"audit", testAudit},
 		{"api", testAPI},
+		{"support", testSupport},
 		{"reboot", testReboot},
 		{"power-cut", testPowerCut},
 		{"audit-continues", testAuditContinues},

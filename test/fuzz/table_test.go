@@ -22,26 +22,30 @@ func parsers() map[string][]string {
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
+		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},
+
 		// The firmware's memory.
 		"internal/machined/boot/trial": {"FuzzParse"},
 
 		// The kernel, and what pods can make it say.
-		"internal/machined/boot":            {"FuzzTotalMemory", "FuzzUnmountOrder"},
-		"internal/machined/boot/cmdline":    {"FuzzParse"},
-		"internal/machined/boot/kmod":       {"FuzzMatch", "FuzzReadIndex"},
-		"internal/machined/boot/kmsg":       {"FuzzSplit"},
-		"internal/machined/boot/plane":      {"FuzzPopulated", "FuzzReadArgs"},
-		"internal/machined/boot/power":      {"FuzzHasKey", "FuzzRead"},
-		"internal/machined/boot/uevent":     {"FuzzParse"},
-		"internal/machined/server/files":    {"FuzzPath"},
-		"internal/machined/server/kmsg":     {"FuzzParse"},
-		"internal/machined/server/procfs":   {"FuzzParse"},
-		"internal/machined/server/workload": {"FuzzProcesses", "FuzzStartTicks"},
+		"internal/machined/boot":             {"FuzzTotalMemory", "FuzzUnmountOrder"},
+		"internal/machined/boot/cmdline":     {"FuzzParse"},
+		"internal/machined/boot/kmod":        {"FuzzMatch", "FuzzReadIndex"},
+		"internal/machined/boot/kmsg":        {"FuzzSplit"},
+		"internal/machined/boot/plane":       {"FuzzPopulated", "FuzzReadArgs"},
+		"internal/machined/boot/power":       {"FuzzHasKey", "FuzzRead"},
+		"internal/machined/boot/uevent":      {"FuzzParse"},
+		"internal/machined/server/files":     {"FuzzPath"},
+		"internal/machined/server/inventory": {"FuzzCPUInfo", "FuzzProperties", "FuzzTable", "FuzzText"},
+		"internal/machined/server/kmsg":      {"FuzzParse"},
+		"internal/machined/server/procfs":    {"FuzzParse"},
+		"internal/machined/server/workload":  {"FuzzProcesses", "FuzzStartTicks"},
 
 		// What the node wrote itself, and a power cut may have spoilt.
 		"internal/audit":                      {"FuzzParseHead", "FuzzParseLine", "FuzzVerifier"},
-		"internal/machined":                   {"FuzzMachineID", "FuzzParseRelease"},
-		"internal/machined/crash":             {"FuzzParse"},
+		"internal/machined":                   {"FuzzCompose", "FuzzMachineID", "FuzzParseRelease"},
+		"internal/machined/configstore":       {"FuzzOpen", "FuzzRevision"},
+		"internal/machined/crash":             {"FuzzLines", "FuzzParse"},
 		"internal/machined/upgrade":           {"FuzzRecord"},
 		"internal/storage/loader":             {"FuzzParseName", "FuzzParseText"},
 		"internal/machined/boot/marker":       {"FuzzParse"},
@@ -56,6 +60,8 @@ func parsers() map[string][]string {
 		"cmd/nodectl/contexts":   {"FuzzParse"},
 		"cmd/nodectl/kubeconfig": {"FuzzMerge"},
 		"cmd/nodectl/output":     {"FuzzClean"},
+		"cmd/nodectl/redact":     {"FuzzText"},
+		"cmd/nodectl/support":    {"FuzzFileName", "FuzzRecipients"},
 
 		// Packages of distributions, and their mirrors.
 		"images/internal/deb":    {"FuzzCompareVersions", "FuzzReadParagraphs", "FuzzWalk"},
@@ -85,6 +91,8 @@ func parsers() map[string][]string {
 // with the reason.
 func withoutFuzzTest() map[string]string {
 	return map[string]string{
+		"cmd/nodectl":                         "reads the numbers of its arguments, and takes a text that its user edits apart into lines",
+		"cmd/nodectl/editor":                  "takes the name of a program from the environment of its user",
 		"cmd/machined":                        "takes the root hash of a manifest that package release has checked",
 		"hack/apidoc":                         "reads the descriptions of this project's own protos, from the compiler",
 		"hack/qemu/guest":                     "reads the plan that the program which started the machine has put into its memory",

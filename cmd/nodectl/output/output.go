@@ -204,6 +204,16 @@ func (t Table) Write(w io.Writer) error {
 	return nil
 }
 
+// CleanText is Clean for a text of several lines, whose tabs stay.
+func CleanText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		return []rune(Clean(string(r)))[0]
+	}, s)
+}
+
 // Clean replaces control characters, by which a log line could drive the
 // reader's terminal. Tabs become spaces.
 func Clean(s string) string {

@@ -5,6 +5,7 @@ package secretfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +14,15 @@ import (
 // Write replaces the file at path, or makes it, and its folder (mode 0700) if
 // need be. A symbolic link stays one, what it leads to is replaced.
 func Write(path string, data []byte) error {
-	if err := write(path, data); err != nil {
+	return WriteFrom(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// WriteFrom is Write with what fill writes. An error of fill leaves the file as it was.
+func WriteFrom(path string, fill func(io.Writer) error) error {
+	if err := write(path, fill); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
@@ -28,7 +37,7 @@ func Create(path string, data []byte) error {
 	return Write(path, data)
 }
 
-func write(path string, data []byte) error {
+func write(path string, fill func(io.Writer) error) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
@@ -41,7 +50,7 @@ func write(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := fill(f, data); err != nil {
+	if err := finish(f, fill); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
@@ -50,8 +59,8 @@ func write(path string, data []byte) error {
 	return nil
 }
 
-func fill(f *os.File, data []byte) error {
-	_, err := f.Write(data)
+func finish(f *os.File, fill func(io.Writer) error) error {
+	err := fill(f)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -2,6 +2,7 @@ package secretfile
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,6 +37,27 @@ func TestWrite(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("folder: got %v, %v, want mode 0700", info.Mode(), err)
 	}
+}
+
+// TestWriteFrom: what cannot be written whole leaves what was there, and nothing else.
+func TestWriteFrom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := Write(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	err := WriteFrom(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, "half")
+		return errors.Join(err, broken)
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v, want it broken", err)
+	}
+	check(t, path, "old")
+	if err := WriteFrom(path, func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	check(t, path, "new")
 }
 
 func TestWriteTightensTheMode(t *testing.T) {

@@ -104,6 +104,9 @@ type KeyPair struct {
 // Secret is a text that formats, logs and encodes as "[redacted]". Only Reveal gives the text out.
 type Secret struct{ text string }
 
+// Redacted stands for a secret wherever one is shown.
+const Redacted = redacted
+
 const redacted = "[redacted]"
 
 // NewSecret wraps text.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -22,6 +23,11 @@ func Merge(base, patch []byte) ([]byte, error) {
 		patches[kind] = doc
 	})
 	if err != nil {
+		var all Errors
+		errors.As(err, &all)
+		for _, e := range all {
+			e.File = "patch"
+		}
 		return nil, fmt.Errorf("read patch: %w", err)
 	}
 	if patches[""] != nil {

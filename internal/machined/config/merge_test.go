@@ -97,6 +97,26 @@ func TestRedactAndRestore(t *testing.T) {
 	}
 }
 
+func TestChangedSecrets(t *testing.T) {
+	for name, test := range map[string]struct {
+		from, to string
+		want     []string
+	}{
+		"none":    {base, strings.Replace(base, "node1", "node2", 1), nil},
+		"another": {base, strings.Replace(base, "hunter2", "hunter3", 1), []string{"Machine.ca.key"}},
+		"added":   {base, base + "---\nkind: Cluster\nencryptionKey: hunter2\netcdCA: {key: x}\n", []string{"Cluster.encryptionKey", "Cluster.etcdCA.key"}},
+		"gone":    {base, "kind: Machine\n", []string{"Machine.ca.key"}},
+	} {
+		got, err := ChangedSecrets([]byte(test.from), []byte(test.to))
+		if d := cmp.Diff(test.want, got); d != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+	}
+	if _, err := ChangedSecrets([]byte(base), []byte("kind: [\n")); err == nil {
+		t.Error("took what is no YAML")
+	}
+}
+
 // TestRedactShowsNothing redacts a whole configuration: no key of it may be left.
 func TestRedactShowsNothing(t *testing.T) {
 	cfg := full(t)

@@ -40,6 +40,43 @@ func Restore(data, stored []byte) ([]byte, error) {
 	})
 }
 
+// ChangedSecrets returns the paths of the secret fields in which two configurations differ, in the order of the second; those that only the first
+// has come last. An item of a list is known by its place.
+func ChangedSecrets(from, to []byte) ([]string, error) {
+	before, order, err := secretsOf(from)
+	if err != nil {
+		return nil, err
+	}
+	after, paths, err := secretsOf(to)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range order {
+		if _, ok := after[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	var changed []string
+	for _, path := range paths {
+		if before[path] != after[path] {
+			changed = append(changed, path)
+		}
+	}
+	return changed, nil
+}
+
+// secretsOf returns the secret texts of documents by their path, and the paths in their order.
+func secretsOf(data []byte) (texts map[string]string, order []string, err error) {
+	texts = map[string]string{}
+	_, err = edit(data, func(doc *yaml.Node, fields []Field) {
+		eachSecret(doc, fields, kindOf(doc), func(path string, value *yaml.Node) {
+			texts[path] = value.Value
+			order = append(order, path)
+		})
+	})
+	return texts, order, err
+}
+
 // edit applies do to each document of data that is a mapping, with the fields of its kind, and writes them again. Documents that are empty are left out.
 func edit(data []byte, do func(doc *yaml.Node, fields []Field)) ([]byte, error) {
 	fields := map[string][]Field{}

@@ -28,6 +28,9 @@ type Source struct {
 	// Kept is the directory into which records are moved, the memory for them
 	// being small. Its parent must exist.
 	Kept string
+	// Boot is the running boot's ID: the name of the folder in Kept for what it
+	// finds.
+	Boot string
 }
 
 const (
@@ -35,6 +38,8 @@ const (
 	maxRecordBytes = 256 << 10
 	// maxKept is how many records are kept.
 	maxKept = 40
+	// panicked begins the text of a panic.
+	panicked = "kernel panic: "
 	// cardReset is WDIOF_CARDRESET of include/uapi/linux/watchdog.h.
 	cardReset = 0x20
 )
@@ -71,7 +76,7 @@ func (s Source) panicText() (string, error) {
 		if found := parse(string(data)); found != "" {
 			text = found
 		}
-		errs = append(errs, s.keep(e.Name(), data, path))
+		errs = append(errs, s.keep(e, data, path))
 	}
 	errs = append(errs, s.thin())
 	if err := errors.Join(errs...); err != nil {
@@ -94,39 +99,36 @@ func readSome(path string) ([]byte, error) {
 	return data[:n], nil
 }
 
-func (s Source) keep(name string, data []byte, from string) error {
-	if err := os.MkdirAll(s.Kept, 0o700); err != nil {
+// keep moves a record to the disk, with the time at which it was written.
+func (s Source) keep(e fs.DirEntry, data []byte, from string) error {
+	dir := filepath.Join(s.Kept, s.Boot)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	// On the disk before the firmware forgets it.
-	if err := ledger.ReplaceFile(filepath.Join(s.Kept, name), data, 0o600); err != nil {
+	to := filepath.Join(dir, e.Name())
+	if err := ledger.ReplaceFile(to, data, 0o600); err != nil {
 		return err
+	}
+	if info, err := e.Info(); err == nil {
+		_ = os.Chtimes(to, time.Time{}, info.ModTime()) // the record is worth more than its time
 	}
 	return os.Remove(from)
 }
 
-// thin removes the oldest records.
+// thin removes the oldest records, and folders that are empty.
 func (s Source) thin() error {
-	entries, err := os.ReadDir(s.Kept)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	records, err := s.records()
 	if err != nil {
 		return err
 	}
-	age := func(e fs.DirEntry) time.Time {
-		info, err := e.Info()
-		if err != nil {
-			return time.Time{}
-		}
-		return info.ModTime()
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return age(a).Compare(age(b)) })
-	for len(entries) > maxKept {
-		if err := os.Remove(filepath.Join(s.Kept, entries[0].Name())); err != nil {
+	slices.SortFunc(records, func(a, b record) int { return a.time.Compare(b.time) })
+	for len(records) > maxKept {
+		if err := os.Remove(records[0].path); err != nil {
 			return err
 		}
-		entries = entries[1:]
+		_ = os.Remove(filepath.Dir(records[0].path)) // fails while there are others
+		records = records[1:]
 	}
 	return nil
 }
@@ -142,7 +144,7 @@ func parse(record string) string {
 		line, _, _ := strings.Cut(rest, "\n")
 		line = strings.ToValidUTF8(strings.TrimSpace(line), "\uFFFD")
 		if mark[0] == 'K' {
-			return "kernel panic: " + line
+			return panicked + line
 		}
 		return "kernel: " + mark + line
 	}

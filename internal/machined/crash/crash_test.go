@@ -23,7 +23,7 @@ func write(t *testing.T, path, text string) {
 
 func source(t *testing.T) Source {
 	dir := t.TempDir()
-	return Source{Pstore: dir + "/pstore", Watchdog: dir + "/watchdog", Kept: dir + "/kept"}
+	return Source{Pstore: dir + "/pstore", Watchdog: dir + "/watchdog", Kept: dir + "/kept", Boot: "boot-2"}
 }
 
 func take(t *testing.T, s Source, want string) {
@@ -46,7 +46,7 @@ func TestTake(t *testing.T) {
 	take(t, s, "kernel panic: Attempted to kill init! exitcode=0x00000100")
 	// They are kept, and not found again.
 	for _, name := range []string{"dmesg-efi_pstore-1", "dmesg-efi_pstore-2"} {
-		if _, err := os.Stat(filepath.Join(s.Kept, name)); err != nil {
+		if _, err := os.Stat(filepath.Join(s.Kept, s.Boot, name)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestKeptIsBounded(t *testing.T) {
 		write(t, fmt.Sprintf("%s/dmesg-%d", s.Pstore, i), "BUG: unable to handle page fault\n")
 	}
 	take(t, s, "kernel: BUG: unable to handle page fault")
-	if kept, err := os.ReadDir(s.Kept); len(kept) != maxKept || err != nil {
+	if kept, err := os.ReadDir(filepath.Join(s.Kept, s.Boot)); len(kept) != maxKept || err != nil {
 		t.Errorf("%d records are kept, %v; want %d", len(kept), err, maxKept)
 	}
 }

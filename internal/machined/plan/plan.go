@@ -20,7 +20,7 @@ const (
 	Kubernetes = "kubernetes"
 )
 
-// Input is what does not change once it is known.
+// Input is what changes only when somebody wants it to.
 type Input struct {
 	// Disk is the device of the system disk.
 	Disk string

@@ -27,6 +27,8 @@ type Config[Spec, Status any] struct {
 	Desired func() Desired[Spec]
 	// Wake starts a pass. Senders must not block: use a channel of capacity one and a select with default, or Waker.
 	Wake <-chan struct{}
+	// Ask, if set, brings functions to call between two passes, from the loop's goroutine: so that somebody can look through the domain's eyes.
+	Ask <-chan func(context.Context)
 	// Resync is the longest time between two passes; 0 means 5 minutes.
 	Resync time.Duration
 	// Backoff is the first delay after a failure, doubled with each further one up to BackoffMax; 0 means 500 ms and 30 s.
@@ -57,15 +59,27 @@ func Run[Spec, Observed any, Op fmt.Stringer, Status any](
 	l := &loop[Spec, Observed, Op, Status]{domain: domain, cfg: withDefaults(cfg)}
 	for {
 		delay := l.pass(ctx)
-		timer := time.NewTimer(delay)
+		if err := l.wait(ctx, delay); err != nil {
+			return err
+		}
+	}
+}
+
+// wait returns when the next pass is due, and answers who asks until then.
+func (l *loop[Spec, Observed, Op, Status]) wait(ctx context.Context, delay time.Duration) error {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return ctx.Err()
+		case do := <-l.cfg.Ask:
+			do(ctx)
+			continue
 		case <-l.cfg.Wake:
-			timer.Stop()
 		case <-timer.C:
 		}
+		return nil
 	}
 }
 

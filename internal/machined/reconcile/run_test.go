@@ -256,3 +256,30 @@ func TestTimeoutEndsAPass(t *testing.T) {
 		}
 	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
 }
+
+// TestAsked: between two passes the loop does what it is asked to, and goes on as it would have.
+func TestAsked(t *testing.T) {
+	var ask chan func(context.Context) // it is of the bubble
+	run(t, func(t *testing.T, h *harness) {
+		h.want(1, 1)
+		synctest.Wait()
+		before, asked := h.passes, 0
+		for range 3 {
+			ask <- func(ctx context.Context) {
+				if ctx.Err() != nil {
+					t.Error(ctx.Err())
+				}
+				asked++
+			}
+			time.Sleep(20 * time.Minute)
+			synctest.Wait()
+		}
+		// A resync comes each hour, whoever asks meanwhile.
+		if asked != 3 || h.passes != before+1 {
+			t.Errorf("asked %d times, %d passes after %d", asked, h.passes, before)
+		}
+	}, func(c *Config[int, count]) {
+		ask = make(chan func(context.Context))
+		c.Ask = ask
+	})
+}

@@ -5,9 +5,11 @@ import (
 	"strings"
 
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
+	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
@@ -60,6 +62,11 @@ func rules() map[string]rule {
 		machinev1.MachineService_StreamDmesg_FullMethodName: {roles: readers},
 		machinev1.MachineService_ListBoots_FullMethodName:   {roles: readers},
 
+		machinev1.MachineService_ListCrashes_FullMethodName:    {roles: readers},
+		machinev1.MachineService_StreamCrashLog_FullMethodName: {roles: readers},
+
+		inventoryv1.InventoryService_GetInventory_FullMethodName: {roles: readers},
+
 		servicev1.ServiceService_ListServices_FullMethodName:   {roles: readers},
 		servicev1.ServiceService_WatchServices_FullMethodName:  {roles: readers},
 		servicev1.ServiceService_StreamLogs_FullMethodName:     {roles: readers},
@@ -95,6 +102,15 @@ func rules() map[string]rule {
 		upgradev1.UpgradeService_Cancel_FullMethodName:   {roles: admins, acts: true},
 		upgradev1.UpgradeService_Status_FullMethodName:   {roles: readers},
 		upgradev1.UpgradeService_Watch_FullMethodName:    {roles: readers},
+
+		// No document that comes out of these holds a secret.
+		configv1.ConfigService_Get_FullMethodName:      {roles: readers},
+		configv1.ConfigService_Validate_FullMethodName: {roles: readers},
+		configv1.ConfigService_History_FullMethodName:  {roles: readers},
+		configv1.ConfigService_Diff_FullMethodName:     {roles: readers},
+		configv1.ConfigService_Apply_FullMethodName:    {roles: admins, acts: true},
+		configv1.ConfigService_Confirm_FullMethodName:  {roles: admins, acts: true},
+		configv1.ConfigService_Rollback_FullMethodName: {roles: admins, acts: true},
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators},
 	}

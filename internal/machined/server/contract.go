@@ -7,6 +7,7 @@ import (
 	"time"
 
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/audit"
 )
@@ -225,6 +226,33 @@ type Boots interface {
 	Boots(ctx context.Context) ([]Boot, error)
 }
 
+// Crash is what the kernel left of one boot that ended badly.
+type Crash struct {
+	FoundBy   string    // the ID of the boot that found it
+	Time      time.Time // when the first record was written
+	Summary   string    // the kernel's last words; empty where none is known
+	Records   int
+	SizeBytes int64
+}
+
+// CrashLine is one line of a dead kernel's log.
+type CrashLine struct {
+	Level           uint8          // syslog(3)
+	Since           *time.Duration // since that kernel's start; nil where the line has none
+	Message, Record string         // valid UTF-8; the record that the line is from
+}
+
+// Crashes reads what dead kernels left. Package crash implements it. Safe for
+// concurrent use.
+type Crashes interface {
+	// Crashes returns them newest first.
+	Crashes(ctx context.Context) ([]Crash, error)
+	// CrashLog calls send for each line, oldest first, or for the newest so many
+	// if tail is not negative, and returns send's first error as it is. An empty
+	// foundBy is the running boot. Where that found no log, it is ErrNotFound.
+	CrashLog(ctx context.Context, foundBy string, tail int, send func(CrashLine) error) error
+}
+
 // Kubeconfig is access to a cluster.
 type Kubeconfig struct {
 	YAML        []byte // holds a private key
@@ -252,6 +280,14 @@ type Kernel interface {
 	// Stats returns all counters of one moment; what this kernel does not have
 	// is left out.
 	Stats(ctx context.Context) (*kernelv1.Stats, error)
+}
+
+// Inventory reads what the machine is made of, in the messages of the API. Package
+// server/inventory implements it. Safe for concurrent use.
+type Inventory interface {
+	// Inventory leaves out what the machine does not tell, and says so in the
+	// message's problems. Without diskHealth no disk is asked for anything.
+	Inventory(ctx context.Context, diskHealth bool) (*inventoryv1.Inventory, error)
 }
 
 // Events is what happened. Package server/eventlog implements it. Safe for

@@ -125,5 +125,7 @@ func exampleNode() *servertest.Node {
 		Lines:         map[string][]string{"etcd": {"one", "two"}},
 		ContainerList: []server.Container{{Namespace: "system", Name: "etcd"}},
 		BootList:      []server.Boot{{ID: "b1"}},
+		CrashList:     []server.Crash{{FoundBy: "b1"}},
+		CrashLines:    map[string][]server.CrashLine{"b1": {{Message: "Kernel panic"}}},
 	}
 }

@@ -67,6 +67,16 @@ func peerChain(ctx context.Context) []*x509.Certificate {
 	return info.State.PeerCertificates
 }
 
+// subjectOf is the common name of the caller of a method, whom the gate has
+// verified; empty in maintenance mode.
+func subjectOf(ctx context.Context) string {
+	chain := peerChain(ctx)
+	if len(chain) == 0 {
+		return ""
+	}
+	return chain[0].Subject.CommonName
+}
+
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	arrivalOf(ctx).arrived()
 	var resp any

@@ -16,9 +16,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
+	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
@@ -78,11 +80,14 @@ type Config struct {
 	Logs       Logs
 	Containers Containers
 	Boots      Boots
+	Crashes    Crashes
 	Kube       Kube
 	Kernel     Kernel
+	Inventory  Inventory
 	Events     Events
 	Files      Files
 	Upgrades   Upgrades
+	Configs    Configs
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -142,10 +147,12 @@ func New(c Config) *Server {
 	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs})
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
 	kernelv1.RegisterKernelServiceServer(s, &kernelService{kernel: c.Kernel})
+	inventoryv1.RegisterInventoryServiceServer(s, &inventoryService{inventory: c.Inventory})
 	eventv1.RegisterEventServiceServer(s, &eventService{events: c.Events})
 	filev1.RegisterFileServiceServer(s, &fileService{files: c.Files})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
 	upgradev1.RegisterUpgradeServiceServer(s, &upgradeService{config: c})
+	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, http: web, table: table, recorder: r}
 }

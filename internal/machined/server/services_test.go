@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -88,6 +90,45 @@ func TestBoots(t *testing.T) {
 		{BootId: "b1", End: machinev1.BootEnd_BOOT_END_UNCLEAN, Uptime: durationpb.New(0), Reason: "power lost"},
 		{BootId: "b0", End: machinev1.BootEnd_BOOT_END_CLEAN, Uptime: durationpb.New(0)},
 	}}, got, err)
+}
+
+func TestCrashes(t *testing.T) {
+	at, since := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC), 12*time.Second
+	node := &servertest.Node{
+		BootList:  []server.Boot{{ID: "b3", End: server.BootRunning}, {ID: "b2"}, {ID: "b1"}},
+		CrashList: []server.Crash{{FoundBy: "b3", Time: at, Summary: "kernel panic: x", Records: 2, SizeBytes: 2048}, {FoundBy: "b1"}, {FoundBy: "b0"}},
+		CrashLines: map[string][]server.CrashLine{
+			"b3": {{Level: 5, Since: &since, Message: "one", Record: "dmesg-1"}, {Level: 6, Message: "two", Record: "dmesg-1"}},
+		},
+	}
+	client := machinev1.NewMachineServiceClient(admin(t, node))
+	list, err := client.ListCrashes(t.Context(), &machinev1.ListCrashesRequest{})
+	check(t, &machinev1.ListCrashesResponse{Crashes: []*machinev1.Crash{
+		{FoundByBootId: "b3", BootId: "b2", Time: timestamppb.New(at), Summary: "kernel panic: x", Records: 2, SizeBytes: 2048}, {FoundByBootId: "b1"}, {FoundByBootId: "b0"},
+	}}, list, err)
+	two := &machinev1.StreamCrashLogResponse{Level: 6, Message: "two", Record: "dmesg-1"}
+	for _, c := range []struct {
+		request *machinev1.StreamCrashLogRequest
+		want    []*machinev1.StreamCrashLogResponse
+	}{
+		{&machinev1.StreamCrashLogRequest{}, []*machinev1.StreamCrashLogResponse{{Level: 5, SinceBoot: durationpb.New(since), Message: "one", Record: "dmesg-1"}, two}},
+		{&machinev1.StreamCrashLogRequest{FoundByBootId: "b3", Tail: proto.Uint32(1)}, []*machinev1.StreamCrashLogResponse{two}},
+	} {
+		log, err := client.StreamCrashLog(t.Context(), c.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, receiveAll(t, log), protocmp.Transform()); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
+		}
+	}
+	log, err := client.StreamCrashLog(t.Context(), &machinev1.StreamCrashLogRequest{FoundByBootId: "b2"})
+	if err == nil {
+		_, err = log.Recv()
+	}
+	if status.Code(err) != codes.NotFound {
+		t.Errorf("a boot that found none: got %v, want NotFound", err)
+	}
 }
 
 func TestServicesAndContainers(t *testing.T) {

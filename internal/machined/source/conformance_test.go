@@ -166,7 +166,6 @@ func (m *memory) Where() string { return m.name }
 
 func TestVolumes(t *testing.T) {
 	for name, set := range map[string]func(*source.Config, machined.Source){
-		"stored":       func(c *source.Config, s machined.Source) { c.Stored = s },
 		"NoCloud":      func(c *source.Config, s machined.Source) { c.NoCloud = s },
 		"config drive": func(c *source.Config, s machined.Source) { c.ConfigDrive = s },
 	} {

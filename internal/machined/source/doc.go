@@ -1,12 +1,13 @@
 // Package source finds the configuration of a node in the places where machines of many kinds are given one. The first place that holds one wins:
 //
-//	stored      what was applied before, on the state volume       (a source of its own, see Config.Stored)
 //	NoCloud     a volume labelled cidata                           internal/machined/nocloud
 //	URL         cyvive.config= on the kernel command line          url.go
 //	platform    OpenStack's config drive, then the metadata        platform.go, and a file for each
 //	            service of AWS, Azure, DigitalOcean, Google
 //	            Cloud, Hetzner or OpenStack
 //	firmware    an OEM string of SMBIOS, then a file of fw_cfg     smbios.go, fwcfg.go
+//
+// The agent looks here as long as nothing was applied over the API. What was is on the state volume (package configstore), and goes before all of them.
 //
 // # Order
 //
@@ -37,7 +38,7 @@
 //
 // # What is found
 //
-// All places but the stored one and NoCloud take the documents as they are, or compressed by gzip, and both also in base64, since some
+// All places but NoCloud take the documents as they are, or compressed by gzip, and both also in base64, since some
 // platforms keep only text and little of it. What is clearly meant for another program, such as #cloud-config, is an error that says what was found
 // where. No error or reason holds what a document says.
 package source

@@ -22,16 +22,16 @@ const documents = "apiVersion: cyvive.dev/v1alpha1\nkind: Machine\nhostname: "
 // machine is one that has a place of every kind.
 type machine struct {
 	*source.Sources
-	clock                  *sourcetest.Clock
-	stored, nocloud, drive *memory
-	web, metadata          *sourcetest.Server
-	oem, fw                file
+	clock          *sourcetest.Clock
+	nocloud, drive *memory
+	web, metadata  *sourcetest.Server
+	oem, fw        file
 }
 
 func newMachine(t *testing.T, withURL bool) *machine {
 	sys := t.TempDir()
 	m := &machine{
-		clock: sourcetest.NewClock(), stored: &memory{name: "stored"}, nocloud: &memory{name: "user-data"}, drive: &memory{name: "drive"},
+		clock: sourcetest.NewClock(), nocloud: &memory{name: "user-data"}, drive: &memory{name: "drive"},
 		web: sourcetest.NewWeb(t, "/config", true), metadata: sourcetest.NewAWS(t, false),
 		oem: file{t: t, path: filepath.Join(sys, "firmware/dmi/tables/DMI"), form: func(data []byte) []byte {
 			return table(structure(11, "dev.cyvive.config="+string(data)))
@@ -43,7 +43,7 @@ func newMachine(t *testing.T, withURL bool) *machine {
 		facts.Args = cmdline.Parse("cyvive.config=" + m.web.URL + "/config cyvive.config.spki=" + m.web.Key())
 	}
 	m.Sources = source.New(source.Config{
-		Facts: facts, Stored: m.stored, NoCloud: m.nocloud, ConfigDrive: m.drive, Sys: sys, Now: m.clock.Now,
+		Facts: facts, NoCloud: m.nocloud, ConfigDrive: m.drive, Sys: sys, Now: m.clock.Now,
 		Addressed: func() bool { return true }, Bases: func(string, []string) []string { return []string{m.metadata.URL} },
 	})
 	if got := m.find(t); !strings.Contains(got, "volumes to appear") {
@@ -61,7 +61,7 @@ func (m *machine) places() []struct {
 		name string
 		sourcetest.Place
 	}{
-		{"stored", m.stored}, {"NoCloud", m.nocloud}, {"URL", m.web}, {"drive", m.drive}, {"metadata", m.metadata}, {"SMBIOS", m.oem}, {"fw_cfg", m.fw},
+		{"NoCloud", m.nocloud}, {"URL", m.web}, {"drive", m.drive}, {"metadata", m.metadata}, {"SMBIOS", m.oem}, {"fw_cfg", m.fw},
 	}
 }
 
@@ -237,7 +237,7 @@ func TestReadFacts(t *testing.T) {
 // TestWhere: whoever wonders reads of every place, in their order, and of none that is not looked at.
 func TestWhere(t *testing.T) {
 	m := newMachine(t, true)
-	want := "stored, user-data, " + m.web.URL + "/config, drive, the user data of AWS, an OEM string dev.cyvive.config= of SMBIOS or QEMU's fw_cfg file opt/dev.cyvive.config"
+	want := "user-data, " + m.web.URL + "/config, drive, the user data of AWS, an OEM string dev.cyvive.config= of SMBIOS or QEMU's fw_cfg file opt/dev.cyvive.config"
 	if d := cmp.Diff(want, m.Where()); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

@@ -16,9 +16,8 @@ type Config struct {
 	Facts Facts
 	// Sys is where sysfs is mounted.
 	Sys string
-	// Stored holds what was applied before, NoCloud and ConfigDrive look at volumes. A nil one is left out. What the drive holds may be
-	// compressed, as user data of its platform may.
-	Stored, NoCloud, ConfigDrive machined.Source
+	// NoCloud and ConfigDrive look at volumes. A nil one is left out. What the drive holds may be compressed, as user data of its platform may.
+	NoCloud, ConfigDrive machined.Source
 	// Addressed tells whether the machine has an address to ask servers from; nil looks at its links.
 	Addressed func() bool
 	// Bases returns the URLs at which a platform's service answers, given those that it is documented to have; nil returns these.
@@ -50,7 +49,6 @@ func New(cfg Config) *Sources {
 		cfg.Bases = func(_ string, documented []string) []string { return documented }
 	}
 	s := &Sources{}
-	s.add(cfg.Stored)
 	s.add(cfg.NoCloud)
 	s.add(cfg.url())
 	if cfg.ConfigDrive != nil {

@@ -1498,6 +1498,309 @@ func (x *Milestone) GetSinceKernelStart() *durationpb.Duration {
 	return nil
 }
 
+type ListCrashesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCrashesRequest) Reset() {
+	*x = ListCrashesRequest{}
+	mi := &file_machine_v1_machine_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCrashesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCrashesRequest) ProtoMessage() {}
+
+func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
+func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{24}
+}
+
+type ListCrashesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Crashes       []*Crash               `protobuf:"bytes,1,rep,name=crashes,proto3" json:"crashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCrashesResponse) Reset() {
+	*x = ListCrashesResponse{}
+	mi := &file_machine_v1_machine_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCrashesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCrashesResponse) ProtoMessage() {}
+
+func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
+func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListCrashesResponse) GetCrashes() []*Crash {
+	if x != nil {
+		return x.Crashes
+	}
+	return nil
+}
+
+// Crash is the records that the kernel left of one boot in memory which a restart
+// does not clear (pstore: EFI variables, ramoops, ERST), kept on the state
+// partition since. A node keeps the newest 40 records.
+type Crash struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The boot that found the records, and so the one after the crash. It names
+	// the crash.
+	FoundByBootId string `protobuf:"bytes,1,opt,name=found_by_boot_id,json=foundByBootId,proto3" json:"found_by_boot_id,omitempty"`
+	// The boot that left them, where the ledger knows: the one before.
+	BootId string `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	// When the first of them was written, by the node's clock. Source: pstore.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// What the kernel said last, for a person: "kernel panic: …". Empty where
+	// no line is one of the known.
+	Summary string `protobuf:"bytes,4,opt,name=summary,proto3" json:"summary,omitempty"`
+	// Records, and their length together.
+	Records       uint32 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
+	SizeBytes     uint64 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Crash) Reset() {
+	*x = Crash{}
+	mi := &file_machine_v1_machine_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Crash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Crash) ProtoMessage() {}
+
+func (x *Crash) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Crash.ProtoReflect.Descriptor instead.
+func (*Crash) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Crash) GetFoundByBootId() string {
+	if x != nil {
+		return x.FoundByBootId
+	}
+	return ""
+}
+
+func (x *Crash) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
+func (x *Crash) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Crash) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *Crash) GetRecords() uint32 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *Crash) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+type StreamCrashLogRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this crash, by Crash.found_by_boot_id; empty is what the running boot
+	// found, which is the log of the boot before.
+	FoundByBootId string `protobuf:"bytes,1,opt,name=found_by_boot_id,json=foundByBootId,proto3" json:"found_by_boot_id,omitempty"`
+	// The newest so many lines; unset is all.
+	Tail          *uint32 `protobuf:"varint,2,opt,name=tail,proto3,oneof" json:"tail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamCrashLogRequest) Reset() {
+	*x = StreamCrashLogRequest{}
+	mi := &file_machine_v1_machine_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamCrashLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamCrashLogRequest) ProtoMessage() {}
+
+func (x *StreamCrashLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamCrashLogRequest.ProtoReflect.Descriptor instead.
+func (*StreamCrashLogRequest) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StreamCrashLogRequest) GetFoundByBootId() string {
+	if x != nil {
+		return x.FoundByBootId
+	}
+	return ""
+}
+
+func (x *StreamCrashLogRequest) GetTail() uint32 {
+	if x != nil && x.Tail != nil {
+		return *x.Tail
+	}
+	return 0
+}
+
+// StreamCrashLogResponse is one line of a dead kernel's log.
+type StreamCrashLogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// syslog(3) level: 0 (emergency) to 7 (debug).
+	Level uint32 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	// Since that kernel started. Unset for a line without, which goes on with the
+	// one before.
+	SinceBoot *durationpb.Duration `protobuf:"bytes,2,opt,name=since_boot,json=sinceBoot,proto3" json:"since_boot,omitempty"`
+	// Invalid UTF-8 is replaced by U+FFFD.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// The pstore record it is from, for example "dmesg-efi_pstore-…".
+	Record        string `protobuf:"bytes,4,opt,name=record,proto3" json:"record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamCrashLogResponse) Reset() {
+	*x = StreamCrashLogResponse{}
+	mi := &file_machine_v1_machine_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamCrashLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamCrashLogResponse) ProtoMessage() {}
+
+func (x *StreamCrashLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamCrashLogResponse.ProtoReflect.Descriptor instead.
+func (*StreamCrashLogResponse) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *StreamCrashLogResponse) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *StreamCrashLogResponse) GetSinceBoot() *durationpb.Duration {
+	if x != nil {
+		return x.SinceBoot
+	}
+	return nil
+}
+
+func (x *StreamCrashLogResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *StreamCrashLogResponse) GetRecord() string {
+	if x != nil {
+		return x.Record
+	}
+	return ""
+}
+
 var File_machine_v1_machine_proto protoreflect.FileDescriptor
 
 const file_machine_v1_machine_proto_rawDesc = "" +
@@ -1583,7 +1886,28 @@ const file_machine_v1_machine_proto_rawDesc = "" +
 	"\x06reason\x18\b \x01(\tR\x06reason\"h\n" +
 	"\tMilestone\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12G\n" +
-	"\x12since_kernel_start\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x10sinceKernelStart*4\n" +
+	"\x12since_kernel_start\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x10sinceKernelStart\"\x14\n" +
+	"\x12ListCrashesRequest\"G\n" +
+	"\x13ListCrashesResponse\x120\n" +
+	"\acrashes\x18\x01 \x03(\v2\x16.node.machine.v1.CrashR\acrashes\"\xcc\x01\n" +
+	"\x05Crash\x12'\n" +
+	"\x10found_by_boot_id\x18\x01 \x01(\tR\rfoundByBootId\x12\x17\n" +
+	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
+	"\asummary\x18\x04 \x01(\tR\asummary\x12\x18\n" +
+	"\arecords\x18\x05 \x01(\rR\arecords\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x06 \x01(\x04R\tsizeBytes\"b\n" +
+	"\x15StreamCrashLogRequest\x12'\n" +
+	"\x10found_by_boot_id\x18\x01 \x01(\tR\rfoundByBootId\x12\x17\n" +
+	"\x04tail\x18\x02 \x01(\rH\x00R\x04tail\x88\x01\x01B\a\n" +
+	"\x05_tail\"\x9a\x01\n" +
+	"\x16StreamCrashLogResponse\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\x128\n" +
+	"\n" +
+	"since_boot\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\tsinceBoot\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
+	"\x06record\x18\x04 \x01(\tR\x06record*4\n" +
 	"\x04Slot\x12\x14\n" +
 	"\x10SLOT_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -1599,7 +1923,7 @@ const file_machine_v1_machine_proto_rawDesc = "" +
 	"\x14BOOT_END_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10BOOT_END_RUNNING\x10\x01\x12\x12\n" +
 	"\x0eBOOT_END_CLEAN\x10\x02\x12\x14\n" +
-	"\x10BOOT_END_UNCLEAN\x10\x032\xd7\x06\n" +
+	"\x10BOOT_END_UNCLEAN\x10\x032\x96\b\n" +
 	"\x0eMachineService\x12U\n" +
 	"\n" +
 	"GetVersion\x12\".node.machine.v1.GetVersionRequest\x1a#.node.machine.v1.GetVersionResponse\x12R\n" +
@@ -1611,7 +1935,9 @@ const file_machine_v1_machine_proto_rawDesc = "" +
 	"\x06Reboot\x12\x1e.node.machine.v1.RebootRequest\x1a\x1f.node.machine.v1.RebootResponse\x12O\n" +
 	"\bShutdown\x12 .node.machine.v1.ShutdownRequest\x1a!.node.machine.v1.ShutdownResponse\x12Z\n" +
 	"\vStreamDmesg\x12#.node.machine.v1.StreamDmesgRequest\x1a$.node.machine.v1.StreamDmesgResponse0\x01\x12R\n" +
-	"\tListBoots\x12!.node.machine.v1.ListBootsRequest\x1a\".node.machine.v1.ListBootsResponseB9Z7github.com/cyvive/cyvive/api/proto/machine/v1;machinev1b\x06proto3"
+	"\tListBoots\x12!.node.machine.v1.ListBootsRequest\x1a\".node.machine.v1.ListBootsResponse\x12X\n" +
+	"\vListCrashes\x12#.node.machine.v1.ListCrashesRequest\x1a$.node.machine.v1.ListCrashesResponse\x12c\n" +
+	"\x0eStreamCrashLog\x12&.node.machine.v1.StreamCrashLogRequest\x1a'.node.machine.v1.StreamCrashLogResponse0\x01B9Z7github.com/cyvive/cyvive/api/proto/machine/v1;machinev1b\x06proto3"
 
 var (
 	file_machine_v1_machine_proto_rawDescOnce sync.Once
@@ -1626,80 +1952,92 @@ func file_machine_v1_machine_proto_rawDescGZIP() []byte {
 }
 
 var file_machine_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_machine_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_machine_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_machine_v1_machine_proto_goTypes = []any{
-	(Slot)(0),                     // 0: node.machine.v1.Slot
-	(NodeRole)(0),                 // 1: node.machine.v1.NodeRole
-	(BootEnd)(0),                  // 2: node.machine.v1.BootEnd
-	(*GetVersionRequest)(nil),     // 3: node.machine.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 4: node.machine.v1.GetVersionResponse
-	(*Component)(nil),             // 5: node.machine.v1.Component
-	(*GetHealthRequest)(nil),      // 6: node.machine.v1.GetHealthRequest
-	(*GetHealthResponse)(nil),     // 7: node.machine.v1.GetHealthResponse
-	(*HealthCheck)(nil),           // 8: node.machine.v1.HealthCheck
-	(*GetNodeRequest)(nil),        // 9: node.machine.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),       // 10: node.machine.v1.GetNodeResponse
-	(*WatchHealthRequest)(nil),    // 11: node.machine.v1.WatchHealthRequest
-	(*WatchHealthResponse)(nil),   // 12: node.machine.v1.WatchHealthResponse
-	(*WatchNodeRequest)(nil),      // 13: node.machine.v1.WatchNodeRequest
-	(*WatchNodeResponse)(nil),     // 14: node.machine.v1.WatchNodeResponse
-	(*GetSBOMRequest)(nil),        // 15: node.machine.v1.GetSBOMRequest
-	(*GetSBOMResponse)(nil),       // 16: node.machine.v1.GetSBOMResponse
-	(*RebootRequest)(nil),         // 17: node.machine.v1.RebootRequest
-	(*RebootResponse)(nil),        // 18: node.machine.v1.RebootResponse
-	(*ShutdownRequest)(nil),       // 19: node.machine.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),      // 20: node.machine.v1.ShutdownResponse
-	(*StreamDmesgRequest)(nil),    // 21: node.machine.v1.StreamDmesgRequest
-	(*StreamDmesgResponse)(nil),   // 22: node.machine.v1.StreamDmesgResponse
-	(*ListBootsRequest)(nil),      // 23: node.machine.v1.ListBootsRequest
-	(*ListBootsResponse)(nil),     // 24: node.machine.v1.ListBootsResponse
-	(*Boot)(nil),                  // 25: node.machine.v1.Boot
-	(*Milestone)(nil),             // 26: node.machine.v1.Milestone
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(Slot)(0),                      // 0: node.machine.v1.Slot
+	(NodeRole)(0),                  // 1: node.machine.v1.NodeRole
+	(BootEnd)(0),                   // 2: node.machine.v1.BootEnd
+	(*GetVersionRequest)(nil),      // 3: node.machine.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),     // 4: node.machine.v1.GetVersionResponse
+	(*Component)(nil),              // 5: node.machine.v1.Component
+	(*GetHealthRequest)(nil),       // 6: node.machine.v1.GetHealthRequest
+	(*GetHealthResponse)(nil),      // 7: node.machine.v1.GetHealthResponse
+	(*HealthCheck)(nil),            // 8: node.machine.v1.HealthCheck
+	(*GetNodeRequest)(nil),         // 9: node.machine.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),        // 10: node.machine.v1.GetNodeResponse
+	(*WatchHealthRequest)(nil),     // 11: node.machine.v1.WatchHealthRequest
+	(*WatchHealthResponse)(nil),    // 12: node.machine.v1.WatchHealthResponse
+	(*WatchNodeRequest)(nil),       // 13: node.machine.v1.WatchNodeRequest
+	(*WatchNodeResponse)(nil),      // 14: node.machine.v1.WatchNodeResponse
+	(*GetSBOMRequest)(nil),         // 15: node.machine.v1.GetSBOMRequest
+	(*GetSBOMResponse)(nil),        // 16: node.machine.v1.GetSBOMResponse
+	(*RebootRequest)(nil),          // 17: node.machine.v1.RebootRequest
+	(*RebootResponse)(nil),         // 18: node.machine.v1.RebootResponse
+	(*ShutdownRequest)(nil),        // 19: node.machine.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),       // 20: node.machine.v1.ShutdownResponse
+	(*StreamDmesgRequest)(nil),     // 21: node.machine.v1.StreamDmesgRequest
+	(*StreamDmesgResponse)(nil),    // 22: node.machine.v1.StreamDmesgResponse
+	(*ListBootsRequest)(nil),       // 23: node.machine.v1.ListBootsRequest
+	(*ListBootsResponse)(nil),      // 24: node.machine.v1.ListBootsResponse
+	(*Boot)(nil),                   // 25: node.machine.v1.Boot
+	(*Milestone)(nil),              // 26: node.machine.v1.Milestone
+	(*ListCrashesRequest)(nil),     // 27: node.machine.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),    // 28: node.machine.v1.ListCrashesResponse
+	(*Crash)(nil),                  // 29: node.machine.v1.Crash
+	(*StreamCrashLogRequest)(nil),  // 30: node.machine.v1.StreamCrashLogRequest
+	(*StreamCrashLogResponse)(nil), // 31: node.machine.v1.StreamCrashLogResponse
+	(*timestamppb.Timestamp)(nil),  // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 33: google.protobuf.Duration
 }
 var file_machine_v1_machine_proto_depIdxs = []int32{
 	0,  // 0: node.machine.v1.GetVersionResponse.slot:type_name -> node.machine.v1.Slot
 	5,  // 1: node.machine.v1.GetVersionResponse.components:type_name -> node.machine.v1.Component
 	8,  // 2: node.machine.v1.GetHealthResponse.checks:type_name -> node.machine.v1.HealthCheck
-	27, // 3: node.machine.v1.HealthCheck.since:type_name -> google.protobuf.Timestamp
+	32, // 3: node.machine.v1.HealthCheck.since:type_name -> google.protobuf.Timestamp
 	1,  // 4: node.machine.v1.GetNodeResponse.role:type_name -> node.machine.v1.NodeRole
-	27, // 5: node.machine.v1.GetNodeResponse.booted_at:type_name -> google.protobuf.Timestamp
+	32, // 5: node.machine.v1.GetNodeResponse.booted_at:type_name -> google.protobuf.Timestamp
 	7,  // 6: node.machine.v1.WatchHealthResponse.health:type_name -> node.machine.v1.GetHealthResponse
 	10, // 7: node.machine.v1.WatchNodeResponse.node:type_name -> node.machine.v1.GetNodeResponse
-	28, // 8: node.machine.v1.StreamDmesgResponse.since_boot:type_name -> google.protobuf.Duration
+	33, // 8: node.machine.v1.StreamDmesgResponse.since_boot:type_name -> google.protobuf.Duration
 	25, // 9: node.machine.v1.ListBootsResponse.boots:type_name -> node.machine.v1.Boot
-	27, // 10: node.machine.v1.Boot.started_at:type_name -> google.protobuf.Timestamp
+	32, // 10: node.machine.v1.Boot.started_at:type_name -> google.protobuf.Timestamp
 	2,  // 11: node.machine.v1.Boot.end:type_name -> node.machine.v1.BootEnd
-	28, // 12: node.machine.v1.Boot.uptime:type_name -> google.protobuf.Duration
+	33, // 12: node.machine.v1.Boot.uptime:type_name -> google.protobuf.Duration
 	0,  // 13: node.machine.v1.Boot.slot:type_name -> node.machine.v1.Slot
 	26, // 14: node.machine.v1.Boot.milestones:type_name -> node.machine.v1.Milestone
-	28, // 15: node.machine.v1.Milestone.since_kernel_start:type_name -> google.protobuf.Duration
-	3,  // 16: node.machine.v1.MachineService.GetVersion:input_type -> node.machine.v1.GetVersionRequest
-	6,  // 17: node.machine.v1.MachineService.GetHealth:input_type -> node.machine.v1.GetHealthRequest
-	11, // 18: node.machine.v1.MachineService.WatchHealth:input_type -> node.machine.v1.WatchHealthRequest
-	9,  // 19: node.machine.v1.MachineService.GetNode:input_type -> node.machine.v1.GetNodeRequest
-	13, // 20: node.machine.v1.MachineService.WatchNode:input_type -> node.machine.v1.WatchNodeRequest
-	15, // 21: node.machine.v1.MachineService.GetSBOM:input_type -> node.machine.v1.GetSBOMRequest
-	17, // 22: node.machine.v1.MachineService.Reboot:input_type -> node.machine.v1.RebootRequest
-	19, // 23: node.machine.v1.MachineService.Shutdown:input_type -> node.machine.v1.ShutdownRequest
-	21, // 24: node.machine.v1.MachineService.StreamDmesg:input_type -> node.machine.v1.StreamDmesgRequest
-	23, // 25: node.machine.v1.MachineService.ListBoots:input_type -> node.machine.v1.ListBootsRequest
-	4,  // 26: node.machine.v1.MachineService.GetVersion:output_type -> node.machine.v1.GetVersionResponse
-	7,  // 27: node.machine.v1.MachineService.GetHealth:output_type -> node.machine.v1.GetHealthResponse
-	12, // 28: node.machine.v1.MachineService.WatchHealth:output_type -> node.machine.v1.WatchHealthResponse
-	10, // 29: node.machine.v1.MachineService.GetNode:output_type -> node.machine.v1.GetNodeResponse
-	14, // 30: node.machine.v1.MachineService.WatchNode:output_type -> node.machine.v1.WatchNodeResponse
-	16, // 31: node.machine.v1.MachineService.GetSBOM:output_type -> node.machine.v1.GetSBOMResponse
-	18, // 32: node.machine.v1.MachineService.Reboot:output_type -> node.machine.v1.RebootResponse
-	20, // 33: node.machine.v1.MachineService.Shutdown:output_type -> node.machine.v1.ShutdownResponse
-	22, // 34: node.machine.v1.MachineService.StreamDmesg:output_type -> node.machine.v1.StreamDmesgResponse
-	24, // 35: node.machine.v1.MachineService.ListBoots:output_type -> node.machine.v1.ListBootsResponse
-	26, // [26:36] is the sub-list for method output_type
-	16, // [16:26] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	33, // 15: node.machine.v1.Milestone.since_kernel_start:type_name -> google.protobuf.Duration
+	29, // 16: node.machine.v1.ListCrashesResponse.crashes:type_name -> node.machine.v1.Crash
+	32, // 17: node.machine.v1.Crash.time:type_name -> google.protobuf.Timestamp
+	33, // 18: node.machine.v1.StreamCrashLogResponse.since_boot:type_name -> google.protobuf.Duration
+	3,  // 19: node.machine.v1.MachineService.GetVersion:input_type -> node.machine.v1.GetVersionRequest
+	6,  // 20: node.machine.v1.MachineService.GetHealth:input_type -> node.machine.v1.GetHealthRequest
+	11, // 21: node.machine.v1.MachineService.WatchHealth:input_type -> node.machine.v1.WatchHealthRequest
+	9,  // 22: node.machine.v1.MachineService.GetNode:input_type -> node.machine.v1.GetNodeRequest
+	13, // 23: node.machine.v1.MachineService.WatchNode:input_type -> node.machine.v1.WatchNodeRequest
+	15, // 24: node.machine.v1.MachineService.GetSBOM:input_type -> node.machine.v1.GetSBOMRequest
+	17, // 25: node.machine.v1.MachineService.Reboot:input_type -> node.machine.v1.RebootRequest
+	19, // 26: node.machine.v1.MachineService.Shutdown:input_type -> node.machine.v1.ShutdownRequest
+	21, // 27: node.machine.v1.MachineService.StreamDmesg:input_type -> node.machine.v1.StreamDmesgRequest
+	23, // 28: node.machine.v1.MachineService.ListBoots:input_type -> node.machine.v1.ListBootsRequest
+	27, // 29: node.machine.v1.MachineService.ListCrashes:input_type -> node.machine.v1.ListCrashesRequest
+	30, // 30: node.machine.v1.MachineService.StreamCrashLog:input_type -> node.machine.v1.StreamCrashLogRequest
+	4,  // 31: node.machine.v1.MachineService.GetVersion:output_type -> node.machine.v1.GetVersionResponse
+	7,  // 32: node.machine.v1.MachineService.GetHealth:output_type -> node.machine.v1.GetHealthResponse
+	12, // 33: node.machine.v1.MachineService.WatchHealth:output_type -> node.machine.v1.WatchHealthResponse
+	10, // 34: node.machine.v1.MachineService.GetNode:output_type -> node.machine.v1.GetNodeResponse
+	14, // 35: node.machine.v1.MachineService.WatchNode:output_type -> node.machine.v1.WatchNodeResponse
+	16, // 36: node.machine.v1.MachineService.GetSBOM:output_type -> node.machine.v1.GetSBOMResponse
+	18, // 37: node.machine.v1.MachineService.Reboot:output_type -> node.machine.v1.RebootResponse
+	20, // 38: node.machine.v1.MachineService.Shutdown:output_type -> node.machine.v1.ShutdownResponse
+	22, // 39: node.machine.v1.MachineService.StreamDmesg:output_type -> node.machine.v1.StreamDmesgResponse
+	24, // 40: node.machine.v1.MachineService.ListBoots:output_type -> node.machine.v1.ListBootsResponse
+	28, // 41: node.machine.v1.MachineService.ListCrashes:output_type -> node.machine.v1.ListCrashesResponse
+	31, // 42: node.machine.v1.MachineService.StreamCrashLog:output_type -> node.machine.v1.StreamCrashLogResponse
+	31, // [31:43] is the sub-list for method output_type
+	19, // [19:31] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_machine_v1_machine_proto_init() }
@@ -1708,13 +2046,14 @@ func file_machine_v1_machine_proto_init() {
 		return
 	}
 	file_machine_v1_machine_proto_msgTypes[18].OneofWrappers = []any{}
+	file_machine_v1_machine_proto_msgTypes[27].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_machine_v1_machine_proto_rawDesc), len(file_machine_v1_machine_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   24,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

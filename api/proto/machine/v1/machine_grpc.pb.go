@@ -22,16 +22,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	MachineService_GetVersion_FullMethodName  = "/node.machine.v1.MachineService/GetVersion"
-	MachineService_GetHealth_FullMethodName   = "/node.machine.v1.MachineService/GetHealth"
-	MachineService_WatchHealth_FullMethodName = "/node.machine.v1.MachineService/WatchHealth"
-	MachineService_GetNode_FullMethodName     = "/node.machine.v1.MachineService/GetNode"
-	MachineService_WatchNode_FullMethodName   = "/node.machine.v1.MachineService/WatchNode"
-	MachineService_GetSBOM_FullMethodName     = "/node.machine.v1.MachineService/GetSBOM"
-	MachineService_Reboot_FullMethodName      = "/node.machine.v1.MachineService/Reboot"
-	MachineService_Shutdown_FullMethodName    = "/node.machine.v1.MachineService/Shutdown"
-	MachineService_StreamDmesg_FullMethodName = "/node.machine.v1.MachineService/StreamDmesg"
-	MachineService_ListBoots_FullMethodName   = "/node.machine.v1.MachineService/ListBoots"
+	MachineService_GetVersion_FullMethodName     = "/node.machine.v1.MachineService/GetVersion"
+	MachineService_GetHealth_FullMethodName      = "/node.machine.v1.MachineService/GetHealth"
+	MachineService_WatchHealth_FullMethodName    = "/node.machine.v1.MachineService/WatchHealth"
+	MachineService_GetNode_FullMethodName        = "/node.machine.v1.MachineService/GetNode"
+	MachineService_WatchNode_FullMethodName      = "/node.machine.v1.MachineService/WatchNode"
+	MachineService_GetSBOM_FullMethodName        = "/node.machine.v1.MachineService/GetSBOM"
+	MachineService_Reboot_FullMethodName         = "/node.machine.v1.MachineService/Reboot"
+	MachineService_Shutdown_FullMethodName       = "/node.machine.v1.MachineService/Shutdown"
+	MachineService_StreamDmesg_FullMethodName    = "/node.machine.v1.MachineService/StreamDmesg"
+	MachineService_ListBoots_FullMethodName      = "/node.machine.v1.MachineService/ListBoots"
+	MachineService_ListCrashes_FullMethodName    = "/node.machine.v1.MachineService/ListCrashes"
+	MachineService_StreamCrashLog_FullMethodName = "/node.machine.v1.MachineService/StreamCrashLog"
 )
 
 // MachineServiceClient is the client API for MachineService service.
@@ -66,6 +68,11 @@ type MachineServiceClient interface {
 	// ListBoots sends the boot ledger, newest first; the first entry is the boot
 	// that is running.
 	ListBoots(ctx context.Context, in *ListBootsRequest, opts ...grpc.CallOption) (*ListBootsResponse, error)
+	// ListCrashes sends what kernels left when they died, newest first.
+	ListCrashes(ctx context.Context, in *ListCrashesRequest, opts ...grpc.CallOption) (*ListCrashesResponse, error)
+	// StreamCrashLog sends the end of a dead kernel's log, oldest line first. A
+	// boot that left none is NOT_FOUND.
+	StreamCrashLog(ctx context.Context, in *StreamCrashLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamCrashLogResponse], error)
 }
 
 type machineServiceClient struct {
@@ -212,6 +219,35 @@ func (c *machineServiceClient) ListBoots(ctx context.Context, in *ListBootsReque
 	return out, nil
 }
 
+func (c *machineServiceClient) ListCrashes(ctx context.Context, in *ListCrashesRequest, opts ...grpc.CallOption) (*ListCrashesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCrashesResponse)
+	err := c.cc.Invoke(ctx, MachineService_ListCrashes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *machineServiceClient) StreamCrashLog(ctx context.Context, in *StreamCrashLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamCrashLogResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MachineService_ServiceDesc.Streams[4], MachineService_StreamCrashLog_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamCrashLogRequest, StreamCrashLogResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MachineService_StreamCrashLogClient = grpc.ServerStreamingClient[StreamCrashLogResponse]
+
 // MachineServiceServer is the server API for MachineService service.
 // All implementations must embed UnimplementedMachineServiceServer
 // for forward compatibility.
@@ -244,6 +280,11 @@ type MachineServiceServer interface {
 	// ListBoots sends the boot ledger, newest first; the first entry is the boot
 	// that is running.
 	ListBoots(context.Context, *ListBootsRequest) (*ListBootsResponse, error)
+	// ListCrashes sends what kernels left when they died, newest first.
+	ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error)
+	// StreamCrashLog sends the end of a dead kernel's log, oldest line first. A
+	// boot that left none is NOT_FOUND.
+	StreamCrashLog(*StreamCrashLogRequest, grpc.ServerStreamingServer[StreamCrashLogResponse]) error
 	mustEmbedUnimplementedMachineServiceServer()
 }
 
@@ -283,6 +324,12 @@ func (UnimplementedMachineServiceServer) StreamDmesg(*StreamDmesgRequest, grpc.S
 }
 func (UnimplementedMachineServiceServer) ListBoots(context.Context, *ListBootsRequest) (*ListBootsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListBoots not implemented")
+}
+func (UnimplementedMachineServiceServer) ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCrashes not implemented")
+}
+func (UnimplementedMachineServiceServer) StreamCrashLog(*StreamCrashLogRequest, grpc.ServerStreamingServer[StreamCrashLogResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamCrashLog not implemented")
 }
 func (UnimplementedMachineServiceServer) mustEmbedUnimplementedMachineServiceServer() {}
 func (UnimplementedMachineServiceServer) testEmbeddedByValue()                        {}
@@ -457,6 +504,35 @@ func _MachineService_ListBoots_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MachineService_ListCrashes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCrashesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).ListCrashes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_ListCrashes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).ListCrashes(ctx, req.(*ListCrashesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MachineService_StreamCrashLog_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamCrashLogRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MachineServiceServer).StreamCrashLog(m, &grpc.GenericServerStream[StreamCrashLogRequest, StreamCrashLogResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MachineService_StreamCrashLogServer = grpc.ServerStreamingServer[StreamCrashLogResponse]
+
 // MachineService_ServiceDesc is the grpc.ServiceDesc for MachineService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -488,6 +564,10 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListBoots",
 			Handler:    _MachineService_ListBoots_Handler,
 		},
+		{
+			MethodName: "ListCrashes",
+			Handler:    _MachineService_ListCrashes_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -508,6 +588,11 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "StreamDmesg",
 			Handler:       _MachineService_StreamDmesg_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "StreamCrashLog",
+			Handler:       _MachineService_StreamCrashLog_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
@@ -18,25 +19,34 @@ import (
 // Node is a node made of what its fields say. It implements everything the
 // server needs; calls are counted. Set the fields before it serves.
 type Node struct {
-	VersionValue    server.Version
-	Checks          []server.Check
-	NodeValue       server.Node
-	Records         []server.Record
-	ServiceList     []server.Service
-	Lines           map[string][]string
-	ContainerList   []server.Container
-	BootList        []server.Boot
+	VersionValue  server.Version
+	Checks        []server.Check
+	NodeValue     server.Node
+	Records       []server.Record
+	ServiceList   []server.Service
+	Lines         map[string][]string
+	ContainerList []server.Container
+	BootList      []server.Boot
+	CrashList     []server.Crash
+	// CrashLines is the log of each crash, by the boot that found it.
+	CrashLines      map[string][]server.CrashLine
 	KubeconfigValue server.Kubeconfig
 	ProcessList     []*kernelv1.Process
 	MountList       []*kernelv1.Mount
 	CgroupList      []*kernelv1.Cgroup
 	StatsValue      *kernelv1.Stats
+	InventoryValue  *inventoryv1.Inventory
 	EventList       []server.Event
 	// FileList is the entries of each folder, FileData what is in each file.
 	FileList map[string][]*filev1.File
 	FileData map[string]string
 	SBOM     string
 	Upgrades Upgrades
+	Configs  ConfigList
+	// InventoryFrom and FilesFrom answer in place of InventoryValue, FileList and
+	// FileData, if they are set.
+	InventoryFrom server.Inventory
+	FilesFrom     server.Files
 	// Err is returned by every call, if it is set.
 	Err error
 	// OnPower is called by Reboot and Shutdown, if it is set.
@@ -51,6 +61,8 @@ var (
 	_ server.Services   = (*Node)(nil)
 	_ server.Containers = (*Node)(nil)
 	_ server.Boots      = (*Node)(nil)
+	_ server.Crashes    = (*Node)(nil)
+	_ server.Inventory  = (*Node)(nil)
 	_ server.Logs       = Logs{}
 	_ server.Dmesg      = Dmesg{}
 	_ server.Kube       = (*Node)(nil)
@@ -198,6 +210,34 @@ func (n *Node) Boots(context.Context) ([]server.Boot, error) {
 	return n.BootList, n.called("boots")
 }
 
+// Crashes implements server.Crashes.
+func (n *Node) Crashes(context.Context) ([]server.Crash, error) {
+	return n.CrashList, n.called("crashes")
+}
+
+// CrashLog implements server.Crashes. The running boot is BootList's first.
+func (n *Node) CrashLog(ctx context.Context, foundBy string, tail int, send func(server.CrashLine) error) error {
+	if err := n.called("crash log " + foundBy); err != nil {
+		return err
+	}
+	if foundBy == "" && len(n.BootList) > 0 {
+		foundBy = n.BootList[0].ID
+	}
+	lines, ok := n.CrashLines[foundBy]
+	if !ok {
+		return fmt.Errorf("crash log of boot %q: %w", foundBy, server.ErrNotFound)
+	}
+	return stream(ctx, lines, server.StreamOptions{Tail: tail}, send)
+}
+
+// Inventory implements server.Inventory.
+func (n *Node) Inventory(ctx context.Context, diskHealth bool) (*inventoryv1.Inventory, error) {
+	if err := n.called("inventory"); err != nil || n.InventoryFrom == nil {
+		return n.InventoryValue, err
+	}
+	return n.InventoryFrom.Inventory(ctx, diskHealth)
+}
+
 // Kubeconfig implements server.Kube.
 func (n *Node) Kubeconfig(context.Context) (server.Kubeconfig, error) {
 	return n.KubeconfigValue, n.called("kubeconfig")
@@ -218,9 +258,12 @@ func (e Events) Stream(ctx context.Context, o server.StreamOptions, send func(se
 type Files struct{ *Node }
 
 // List implements server.Files.
-func (f Files) List(_ context.Context, path string) ([]*filev1.File, bool, error) {
+func (f Files) List(ctx context.Context, path string) ([]*filev1.File, bool, error) {
 	if err := f.called("list " + path); err != nil {
 		return nil, false, err
+	}
+	if f.FilesFrom != nil {
+		return f.FilesFrom.List(ctx, path)
 	}
 	files, ok := f.FileList[path]
 	if !ok {
@@ -230,9 +273,12 @@ func (f Files) List(_ context.Context, path string) ([]*filev1.File, bool, error
 }
 
 // Read implements server.Files.
-func (f Files) Read(_ context.Context, path string, offset, limit uint64, send func([]byte) error) error {
+func (f Files) Read(ctx context.Context, path string, offset, limit uint64, send func([]byte) error) error {
 	if err := f.called("read " + path); err != nil {
 		return err
+	}
+	if f.FilesFrom != nil {
+		return f.FilesFrom.Read(ctx, path, offset, limit, send)
 	}
 	data, ok := f.FileData[path]
 	if !ok {

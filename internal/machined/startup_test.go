@@ -1,0 +1,41 @@
+package machined
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cyvive/cyvive/internal/storagetest"
+)
+
+// TestStateVolumeComesFirst: what a node keeps on its state volume is looked at only when that is mounted, as else it would be written below the
+// mount: what the boot before left, the boot ledger, and the configuration.
+func TestStateVolumeComesFirst(t *testing.T) {
+	t.Parallel()
+	disk := storagetest.New(1 << 30)
+	disk.FailPower(0)
+	var taken, early atomic.Int32
+	n := startNodeWith(t, t.TempDir(), disk, func(c *Config) {
+		c.Crash = func() (string, error) {
+			if taken.Add(1); strings.Contains(disk.String(), "mounts map[]") {
+				early.Add(1)
+			}
+			return "kernel panic: bad", nil
+		}
+	})
+	n.source.set(standalone(t))
+	n.await("a problem of the state volume", func(s snapshot) bool { return stateProblem(s) != "" })
+	entries, err := os.ReadDir(n.state)
+	if err != nil || len(entries) > 0 || taken.Load() > 0 {
+		t.Errorf("before the state volume is mounted: %v, %v, crashes taken %d times", entries, err, taken.Load())
+	}
+
+	disk.Boot(true)
+	n.await("configuration and identity", func(s snapshot) bool { return s.identity && s.input.Config != nil })
+	n.awaitFile("config")
+	if _, err := os.Stat(filepath.Join(n.state, "boots.jsonl")); err != nil || taken.Load() != 1 || early.Load() > 0 {
+		t.Errorf("%v; crashes taken %d times, %d of them without the state volume", err, taken.Load(), early.Load())
+	}
+}
