@@ -107,7 +107,7 @@ func testConfigLive(t *testing.T, ctx context.Context, s *suite) {
 }
 
 // cutOff gives the first link an address that nobody reaches it under.
-const cutOff = "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: first, addresses: [192.0.2.9/24]}]\n"
+const cutOff = "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: first, dhcp: false, addresses: [192.0.2.9/24]}]\n"
 
 func testConfigTry(t *testing.T, ctx context.Context, s *suite) {
 	s.nodectl(t, ctx, "config", "apply", "--mode", "try", "--try-timeout", "40s", "--patch", s.patch(t, cutOff))
