@@ -38,7 +38,7 @@ func withInit(word string) func(*testing.T, context.Context, *releases) []string
 	}
 }
 
-// badReleases are the five kinds. All are built from the same sources and signed like a good one.
+// badReleases are those that no node can stay on, of whatever cluster. All are built from the same sources and signed like a good one.
 func badReleases() []badRelease {
 	return []badRelease{
 		// Init loads OpenZFS, which is built out of the kernel's tree; with this the kernel panics then (kernel/panic.c, add_taint).
@@ -47,12 +47,18 @@ func badReleases() []badRelease {
 		// Nothing feeds the watchdog that stage 1 has started.
 		{"hang", initVersion, withInit("badinit=hang"), regexp.MustCompile(`watchdog started the machine again`), trialTries * bootTimeout},
 		// The kernel refuses the driver of the only network card.
-		{"no-network", goodVersion, appended("module_blacklist=virtio_net"), regexp.MustCompile(`not well .*network: `), trialTimeout},
-		{"never-ready", readyVersion, func(*testing.T, context.Context, *releases) []string {
-			return []string{"--drop", "/usr/lib/cyvive/plane/usr/bin/kubelet"}
-		}, regexp.MustCompile(`not well .*node: `), trialTimeout},
+		{"no-network", goodVersion, appended("module_blacklist=virtio_net"), regexp.MustCompile(`not well .*network: `), aloneDeadline + bootTimeout},
 	}
 }
+
+// neverReady is a release without a kubelet.
+func neverReady() badRelease {
+	return badRelease{"never-ready", readyVersion, func(*testing.T, context.Context, *releases) []string {
+		return []string{"--drop", "/usr/lib/cyvive/plane/usr/bin/kubelet"}
+	}, regexp.MustCompile(`not well .*node: `), trialTimeout}
+}
+
+func (b badRelease) part() upgradePart { return upgradePart{b.name, b.run} }
 
 // run pushes the release, starts it, and keeps its hands off until the node is back by itself.
 func (b badRelease) run(t *testing.T, u *upgrades) {

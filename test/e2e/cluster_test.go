@@ -22,6 +22,8 @@ type suite struct {
 	*cluster.Cluster
 	env  env
 	node cluster.Node
+	// alone says that the node has no cluster.
+	alone bool
 	// auditHead is the head of the audit log as testAudit saw it.
 	auditHead string
 }

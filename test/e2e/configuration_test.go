@@ -20,10 +20,25 @@ import (
 func TestConfiguration(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, 30*time.Minute)
+	s := startAlone(t, ctx, e, nil)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, context.Context, *suite)
+	}{
+		{"live", testConfigLive}, {"try", testConfigTry}, {"power-cut", testConfigPowerCut}, {"staged", testConfigStaged},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.run(t, testContext(t, bootTimeout), s) })
+	}
+}
+
+// startAlone makes and starts a node without a cluster, which boots quickly and runs nothing that needs much memory. The function changes its
+// configuration before.
+func startAlone(t *testing.T, ctx context.Context, e env, change func(*config.Config)) *suite {
+	t.Helper()
 	options := e.options(t)
 	options.MemoryBytes = 1 << 30
 	c := create(t, ctx, options)
-	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
+	s := &suite{Cluster: c, env: e, node: c.Nodes()[0], alone: true}
 	userData, err := os.ReadFile(c.UserDataPath(s.node))
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +48,9 @@ func TestConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Cluster = nil
+	if change != nil {
+		change(cfg)
+	}
 	alone, err := config.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -45,14 +63,7 @@ func TestConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, part := range []struct {
-		name string
-		run  func(*testing.T, context.Context, *suite)
-	}{
-		{"live", testConfigLive}, {"try", testConfigTry}, {"power-cut", testConfigPowerCut}, {"staged", testConfigStaged},
-	} {
-		t.Run(part.name, func(t *testing.T) { part.run(t, testContext(t, bootTimeout), s) })
-	}
+	return s
 }
 
 // patch writes a patch for nodectl.

@@ -12,22 +12,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
 const (
-	// upgradeTimeout is for all parts together. Without KVM each bad release takes a quarter of an hour, in which the node starts three times
-	// and two of them wait for the end of their trial.
-	upgradeTimeout = 4 * time.Hour
+	// upgradeTimeout is for all parts of a test together.
+	upgradeTimeout = 2 * time.Hour
 	// buildTimeout is for the files of one more release, pushTimeout for what a node does with it until the reboot.
 	buildTimeout = 15 * time.Minute
 	pushTimeout  = 15 * time.Minute
 	// trialTimeout is for a trial that ends with the deadline of ten minutes (internal/machined/upgrade), trialTries for the starts of one that does
-	// not come that far.
-	trialTimeout = 12 * time.Minute
-	trialTries   = 2
+	// not come that far. aloneDeadline is for the trials of a node without a cluster.
+	trialTimeout  = 12 * time.Minute
+	aloneDeadline = 2 * time.Minute
+	trialTries    = 2
 )
 
-// upgrades is what the parts of TestUpgrade share.
+// upgrades is what the parts of a test share.
 type upgrades struct {
 	*suite
 	*releases
@@ -37,38 +38,49 @@ type upgrades struct {
 	good, file string
 }
 
-// TestUpgrade takes one node through releases that it refuses, a good one and back, and five bad ones. Each part leaves the node on the version that
-// it began with. It takes an hour and a half on emulated processors, and so it runs with UPGRADES=1 only.
+// TestUpgrade takes a node with a cluster to a release and back, and to one that passes all but the last gate: the node of the cluster is never Ready.
+// It takes the better part of an hour on emulated processors, and so it runs with UPGRADES=1 only.
 func TestUpgrade(t *testing.T) {
+	e, ctx := requireUpgrades(t)
+	c := create(t, ctx, e.options(t))
+	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
+	bringUp(t, ctx, s)
+	testUpgrades(t, ctx, s, []upgradePart{{"good", testGoodUpgrade}, {"rollback", testRollback}, neverReady().part()})
+}
+
+// TestBadReleases pushes to a node without a cluster what it refuses, and what it takes and cannot stay on.
+func TestBadReleases(t *testing.T) {
+	e, ctx := requireUpgrades(t)
+	s := startAlone(t, ctx, e, func(cfg *config.Config) { cfg.Machine.Upgrade.Deadline = aloneDeadline })
+	parts := []upgradePart{{"refused", testRefused}}
+	for _, bad := range badReleases() {
+		parts = append(parts, bad.part())
+	}
+	testUpgrades(t, ctx, s, parts)
+}
+
+func requireUpgrades(t *testing.T) (env, context.Context) {
+	t.Helper()
 	e := requireImage(t)
 	if os.Getenv("UPGRADES") != "1" {
-		t.Skip("takes an hour and a half: make soak runs it, and UPGRADES=1 make vm-test RUN=TestUpgrade")
+		t.Skip("builds six releases, and takes an hour: make soak runs it, and UPGRADES=1 make vm-test RUN='TestUpgrade|TestBadReleases'")
 	}
-	ctx := testContext(t, upgradeTimeout)
-	u := &upgrades{releases: e.releases(t)}
+	return e, testContext(t, upgradeTimeout)
+}
+
+// upgradePart leaves the node on the version that it began with, or on the good one where the next part begins with that.
+type upgradePart struct {
+	name string
+	run  func(*testing.T, *upgrades)
+}
+
+func testUpgrades(t *testing.T, ctx context.Context, s *suite, parts []upgradePart) {
+	u := &upgrades{suite: s, releases: s.env.releases(t), old: s.running(t, ctx).GetVersion()}
 	u.good = u.build(t, ctx, "good", goodVersion)
 	u.file = u.sign(t, u.good, "good")
-	c := create(t, ctx, e.options(t))
-	u.suite = &suite{Cluster: c, env: e, node: c.Nodes()[0]}
-	bringUp(t, ctx, u.suite)
-	u.old = u.running(t, ctx).GetVersion()
-	parts := []struct {
-		name string
-		run  func(*testing.T, *upgrades)
-	}{
-		{"refused", testRefused},
-		{"good", testGoodUpgrade},
-		{"rollback", testRollback},
-	}
-	for _, bad := range badReleases() {
-		parts = append(parts, struct {
-			name string
-			run  func(*testing.T, *upgrades)
-		}{bad.name, bad.run})
-	}
 	for _, part := range parts {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, u) }) {
-			if _, err := c.Machine(u.node); err != nil {
+			if _, err := s.Machine(s.node); err != nil {
 				t.Fatalf("the parts behind %s are left out: %v", part.name, err)
 			}
 		}
