@@ -102,8 +102,11 @@ func readSome(path string) ([]byte, error) {
 // keep moves a record to the disk, with the time at which it was written.
 func (s Source) keep(e fs.DirEntry, data []byte, from string) error {
 	dir := filepath.Join(s.Kept, s.Boot)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+	for _, d := range []string{s.Kept, dir} {
+		// Not the parent: without it nothing is mounted there, and the record would be lost.
+		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
 	// On the disk before the firmware forgets it.
 	to := filepath.Join(dir, e.Name())

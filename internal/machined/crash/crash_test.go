@@ -77,6 +77,24 @@ func TestCannotBeRead(t *testing.T) {
 	}
 }
 
+// TestNothingMounted: a record stays where it is as long as the volume for it is not there.
+func TestNothingMounted(t *testing.T) {
+	s := source(t)
+	volume := filepath.Join(filepath.Dir(s.Kept), "state")
+	s.Kept = filepath.Join(volume, "crash")
+	write(t, s.Pstore+"/dmesg-1", "Kernel panic - not syncing: x\n")
+	if got, err := s.Take(); got != "kernel panic: x" || err == nil {
+		t.Errorf("Take = %q, %v; want the panic, and an error", got, err)
+	}
+	if _, err := os.Stat(volume); err == nil {
+		t.Error("a folder was made where the volume is mounted")
+	}
+	if err := os.Mkdir(volume, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	take(t, s, "kernel panic: x")
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("Panic#1 Part1\n<0>[ 1.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n")
 	f.Add("Oops: \xff")
