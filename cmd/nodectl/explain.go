@@ -22,6 +22,9 @@ func (t *target) explain(err, cause error) error {
 	if !ok {
 		return err
 	}
+	if s.Code() == codes.Unavailable && reasonOf(s) == notReady {
+		return errors.New(s.Message())
+	}
 	if s.Code() == codes.Unavailable && cause != nil {
 		return t.explainConnection(cause)
 	}
@@ -44,6 +47,9 @@ func (t *target) explain(err, cause error) error {
 		return errors.New(s.Message())
 	}
 }
+
+// notReady is the reason of a node that answers that it has no answer yet.
+const notReady = "NOT_READY"
 
 // reasonOf is the reason in the ErrorInfo of a refused call.
 func reasonOf(s *status.Status) string {

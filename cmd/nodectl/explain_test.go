@@ -81,6 +81,11 @@ func TestExplainStatus(t *testing.T) {
 			t.Errorf("%v: got %v, want %q", test.err, got, test.want)
 		}
 	}
+	for _, cause := range []error{nil, io.EOF} {
+		if got := (&target{}).explain(refused(codes.Unavailable, "NOT_READY"), cause).Error(); got != "the message" {
+			t.Errorf("a node that answers: got %q", got)
+		}
+	}
 }
 
 func TestExitCode(t *testing.T) {

@@ -40,6 +40,9 @@ func TestErrorClasses(t *testing.T) {
 		if test.err != nil && !strings.Contains(test.err.Error(), status.Convert(got).Message()) {
 			t.Errorf("%v: the message became %q", test.err, status.Convert(got).Message())
 		}
+		if told := reason(got) == string(server.ReasonNotReady); told != (test.want == codes.Unavailable) {
+			t.Errorf("%v: the reason is %q", test.err, reason(got))
+		}
 	}
 }
 

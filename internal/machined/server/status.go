@@ -32,6 +32,10 @@ const (
 	ReasonNoSuchMethod     Reason = "NO_SUCH_METHOD"
 )
 
+// ReasonNotReady is that of UNAVAILABLE where the node itself answers so, and not a
+// connection that failed, which has the same code in gRPC.
+const ReasonNotReady Reason = "NOT_READY"
+
 // code is the gRPC status of a refusal.
 func (r Reason) code() codes.Code {
 	switch r {
@@ -61,12 +65,15 @@ func (r *refusal) Error() string { return r.message }
 
 // GRPCStatus makes the refusal a gRPC status with its reason as a detail.
 func (r *refusal) GRPCStatus() *status.Status {
-	s := status.New(r.reason.code(), r.message)
-	detailed, err := s.WithDetails(&errdetails.ErrorInfo{Reason: string(r.reason), Domain: Domain})
+	return detailed(status.New(r.reason.code(), r.message), r.reason)
+}
+
+func detailed(s *status.Status, r Reason) *status.Status {
+	with, err := s.WithDetails(&errdetails.ErrorInfo{Reason: string(r), Domain: Domain})
 	if err != nil {
 		return s
 	}
-	return detailed
+	return with
 }
 
 // toStatus turns what a handler returned into an error with a gRPC status: the
@@ -78,7 +85,11 @@ func toStatus(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	return status.Error(codeOf(err), err.Error())
+	s := status.New(codeOf(err), err.Error())
+	if s.Code() == codes.Unavailable {
+		s = detailed(s, ReasonNotReady)
+	}
+	return s.Err()
 }
 
 func codeOf(err error) codes.Code {
