@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -367,6 +368,28 @@ func TestTrialOverRestarts(t *testing.T) {
 	if got := hostname(); got != "tried" {
 		t.Errorf("host name %q after a boot, want what was confirmed", got)
 	}
+}
+
+// TestTrialEndsWithoutDisk: a disk that neither takes nor gives anything does not keep the node from going back.
+func TestTrialEndsWithoutDisk(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
+	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
+	o.await("the trial", func(snapshot) bool { return hostname() == "tried" })
+	files, err := filepath.Glob(filepath.Join(o.state, "config", "*"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("files of the store: %v, %v", files, err)
+	}
+	for _, f := range append(files, filepath.Join(o.state, "config", "new")) {
+		if err := errors.Join(os.RemoveAll(f), os.Mkdir(f, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.timeline.set(time.Minute + defaultTry)
+	o.configs.changed.Wake()
+	o.await("the way back", func(snapshot) bool { return hostname() == "node1" })
 }
 
 // TestReboot: what needs a reboot waits for it, also over a restart of the agent, is refused by the modes that do not allow for it, and what a cluster has

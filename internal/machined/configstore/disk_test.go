@@ -17,6 +17,8 @@ type disk struct {
 	stable map[string]content // as the directory was last synced
 	// left is how many more operations succeed; negative is all.
 	left int
+	// unread fail to be read.
+	unread map[string]error
 }
 
 type content struct {
@@ -42,6 +44,9 @@ func (d *disk) step() error {
 func (d *disk) List() ([]string, error) { return slices.Sorted(maps.Keys(d.files)), nil }
 
 func (d *disk) Read(name string) ([]byte, error) {
+	if err := d.unread[name]; err != nil {
+		return nil, err
+	}
 	c, ok := d.files[name]
 	if !ok {
 		return nil, fs.ErrNotExist

@@ -154,8 +154,10 @@ func (s *Store) Revert(reason string) error {
 	if err != nil {
 		return err
 	}
-	// The one before may have been spoilt meanwhile.
-	record, _ = s.readable(record)
+	// The one before may have been spoilt meanwhile. One that the disk does not give out now is not: the agent has it in memory.
+	if _, err := s.read(record.Current); errors.Is(err, errDamaged) || errors.Is(err, ErrNotFound) {
+		record, _ = s.readable(record)
+	}
 	return s.keep(record)
 }
 

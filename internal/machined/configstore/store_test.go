@@ -216,6 +216,22 @@ func TestRevertNeedsNoDisk(t *testing.T) {
 	}
 }
 
+// TestRevertOfAnUnreadableDisk: a disk that gives nothing out any more has not spoilt what a trial goes back to.
+func TestRevertOfAnUnreadableDisk(t *testing.T) {
+	now := &running{boot: "first"}
+	d, s := three(t, now)
+	if _, err := s.Add(Revision{Mode: Try, Document: []byte("tried")}, func(r Record, n uint64) (Record, error) { return r.Tries(n, time.Minute) }); err != nil {
+		t.Fatal(err)
+	}
+	d.left, d.unread = 0, map[string]error{}
+	for name := range d.files {
+		d.unread[name] = errPower
+	}
+	if err := s.Revert("no"); !errors.Is(err, errPower) || s.Record().Current != 3 || s.Record().Trying != nil {
+		t.Errorf("current is revision %d, %v", s.Record().Current, err)
+	}
+}
+
 // TestHistoryIsBounded: the oldest revisions go, but not those that count still.
 func TestHistoryIsBounded(t *testing.T) {
 	now := &running{boot: "first"}
