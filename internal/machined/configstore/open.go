@@ -1,12 +1,13 @@
 package configstore
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
 
-// Open reads the store, and does what the start of a boot asks for. The error is one of the directory itself: what is wrong with single files is
-// stepped over, and a disk that takes nothing any more still says what the node is to be.
+// Open reads the store, and does what the start of a boot asks for. The error is one of the directory itself, or of a record that the disk does not give
+// out where there is no other: what is wrong with single files is stepped over, and a disk that takes nothing any more still says what the node is to be.
 func Open(dir Dir, cfg Config) (*Store, error) {
 	s := &Store{dir: dir, cfg: cfg, next: 1}
 	names, err := dir.List()
@@ -37,15 +38,17 @@ func Open(dir Dir, cfg Config) (*Store, error) {
 
 // readRecord finds the newest record that can be read. Where there is none, the newest revision that was neither tried nor staged counts.
 func (s *Store) readRecord(names []string, numbers []uint64) error {
+	var unread error
 	for i, name := range recordNames() {
 		if !slices.Contains(names, name) {
 			continue
 		}
 		data, err := s.dir.Read(name)
-		if err != nil {
-			return err
+		unread = errors.Join(unread, err)
+		var r Record
+		if err == nil {
+			r, err = parseRecord(data)
 		}
-		r, err := parseRecord(data)
 		if err != nil {
 			s.problem("the record %s cannot be read: %v", name, err)
 			continue
@@ -54,7 +57,13 @@ func (s *Store) readRecord(names []string, numbers []uint64) error {
 			s.record, s.slot = r, 1-i
 		}
 	}
-	if s.record.Sequence > 0 || len(numbers) == 0 {
+	if s.record.Sequence > 0 {
+		return nil
+	}
+	if unread != nil {
+		return unread // it may be readable again one day, and would count then
+	}
+	if len(numbers) == 0 {
 		return nil
 	}
 	if len(s.problems) == 0 && len(numbers) == 1 && numbers[0] == 1 {

@@ -216,6 +216,36 @@ func TestRevertNeedsNoDisk(t *testing.T) {
 	}
 }
 
+// TestUnreadableFiles: a sector that cannot be read spoils a file, and not the store.
+func TestUnreadableFiles(t *testing.T) {
+	now := &running{boot: "first"}
+	whole, s := three(t, now)
+	for name, want := range map[string]string{
+		recordNames()[s.slot]: "three", recordNames()[1-s.slot]: "two", revisionName(3): "two",
+	} {
+		d := whole.clone()
+		d.unread = map[string]error{name: errPower}
+		again := now.open(t, d)
+		if problems := again.Problems(); holds(again) != want || len(problems) == 0 || !strings.Contains(problems[0], errPower.Error()) {
+			t.Errorf("without %s: the store has %q, want %q; problems %q", name, holds(again), want, problems)
+		}
+		if name == revisionName(3) {
+			continue
+		}
+		// The next record goes into its place.
+		apply(t, again, "again")
+		d.unread = nil
+		if third := now.open(t, d); holds(third) != "again" {
+			t.Errorf("without %s, and then with it: the store has %q", name, holds(third))
+		}
+	}
+	d := whole.clone()
+	d.unread = map[string]error{recordNames()[0]: errPower, recordNames()[1]: errPower}
+	if _, err := Open(d, Config{Now: time.Now, SinceBoot: func() time.Duration { return 0 }}); !errors.Is(err, errPower) {
+		t.Errorf("without a record that can be read: %v", err)
+	}
+}
+
 // TestRevertOfAnUnreadableDisk: a disk that gives nothing out any more has not spoilt what a trial goes back to.
 func TestRevertOfAnUnreadableDisk(t *testing.T) {
 	now := &running{boot: "first"}
