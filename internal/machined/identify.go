@@ -104,6 +104,7 @@ func (a *Agent) setUpState(ctx context.Context, s storage.Status) (crash string,
 // takeCrash finds out how the boot before ended and, if that has no reason yet, notes it. A boot that ended in order is not meant: what crashed then
 // was one that left no entry, of which the keeper of upgrades knows.
 func (a *Agent) takeCrash(l *ledger.Ledger) string {
+	defer a.crashTaken.Store(true)
 	if a.cfg.Crash == nil {
 		return ""
 	}

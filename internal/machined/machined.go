@@ -126,6 +126,8 @@ type Agent struct {
 	containersChanged reconcile.Waker
 	identity          atomic.Pointer[server.Identity]
 	history           history
+	// crashTaken says that Config.Crash was called.
+	crashTaken atomic.Bool
 	// keeper is nil until the node knows its slots.
 	keeper  atomic.Pointer[upgrade.Keeper]
 	events  *eventlog.Log
@@ -250,7 +252,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
-		Configs: configsAPI{a}, Crashes: a.cfg.Crashes, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
+		Configs: configsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
 	})
 	a.serveMore(ctx, s)
 	for {

@@ -1,12 +1,15 @@
 package machined
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
 
@@ -24,12 +27,21 @@ func TestStateVolumeComesFirst(t *testing.T) {
 			}
 			return "kernel panic: bad", nil
 		}
+		c.Crashes = kept{{FoundBy: "boot", Records: 1}}
 	})
+	crashes := crashesAPI{n.Agent}
 	n.source.set(standalone(t))
 	n.await("a problem of the state volume", func(s snapshot) bool { return stateProblem(s) != "" })
 	entries, err := os.ReadDir(n.state)
 	if err != nil || len(entries) > 0 || taken.Load() > 0 {
 		t.Errorf("before the state volume is mounted: %v, %v, crashes taken %d times", entries, err, taken.Load())
+	}
+	_, err = crashes.Crashes(t.Context())
+	if !errors.Is(err, server.ErrUnavailable) || !strings.Contains(err.Error(), stateProblem(n.snapshot())) {
+		t.Errorf("crashes before the state volume is mounted: %v", err)
+	}
+	if err := crashes.CrashLog(t.Context(), "", -1, nil); !errors.Is(err, server.ErrUnavailable) {
+		t.Errorf("log of a crash before the state volume is mounted: %v", err)
 	}
 
 	disk.Boot(true)
@@ -38,4 +50,20 @@ func TestStateVolumeComesFirst(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(n.state, "boots.jsonl")); err != nil || taken.Load() != 1 || early.Load() > 0 {
 		t.Errorf("%v; crashes taken %d times, %d of them without the state volume", err, taken.Load(), early.Load())
 	}
+	list, err := crashes.Crashes(t.Context())
+	if err != nil || len(list) != 1 {
+		t.Errorf("crashes: %v, %v", list, err)
+	}
+	if err := crashes.CrashLog(t.Context(), "", -1, nil); !errors.Is(err, server.ErrNotFound) {
+		t.Errorf("log of a crash: %v", err)
+	}
+}
+
+// kept are crashes without a log.
+type kept []server.Crash
+
+func (k kept) Crashes(context.Context) ([]server.Crash, error) { return k, nil }
+
+func (k kept) CrashLog(context.Context, string, int, func(server.CrashLine) error) error {
+	return server.ErrNotFound
 }

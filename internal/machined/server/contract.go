@@ -242,7 +242,8 @@ type CrashLine struct {
 	Message, Record string         // valid UTF-8; the record that the line is from
 }
 
-// Crashes reads what dead kernels left. Package crash implements it. Safe for
+// Crashes reads what dead kernels left. Package crash implements it. Until the boot
+// has looked for more of it on the state volume, both are ErrUnavailable. Safe for
 // concurrent use.
 type Crashes interface {
 	// Crashes returns them newest first.
