@@ -5,20 +5,58 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// Redact returns documents with every secret replaced by "[redacted]". The documents need not be valid, but must be YAML; of one whose kind is not known,
-// every value is replaced. Comments stay: whoever writes a secret into one shows it.
+// Redact returns documents with every secret replaced by "[redacted]". The documents need not be valid, but must be YAML. What this release does not know,
+// a kind, a field or another form of one, may be a secret of another release, which the node goes back from: all of it is replaced. Comments stay: whoever
+// writes a secret into one shows it.
 func Redact(data []byte) ([]byte, error) {
 	return edit(data, func(doc *yaml.Node, fields []Field) {
 		if fields == nil {
 			redactAll(doc)
 			return
 		}
-		eachSecret(doc, fields, "", func(_ string, value *yaml.Node) { redactAll(value) })
+		header := []Field{{Name: "apiVersion", Type: TypeText}, {Name: "kind", Type: TypeText}}
+		redactObject(doc, slices.Concat(header, fields))
 	})
+}
+
+// redactObject replaces every value of a mapping but those of fields that are known, and no secrets.
+func redactObject(node *yaml.Node, fields []Field) {
+	if node.Kind != yaml.MappingNode {
+		redactAll(node)
+		return
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		at := slices.IndexFunc(fields, func(f Field) bool { return f.Name == node.Content[i].Value })
+		if at < 0 {
+			redactAll(node.Content[i+1])
+			continue
+		}
+		redactField(node.Content[i+1], fields[at])
+	}
+}
+
+// redactField is redactObject for the value of a field.
+func redactField(value *yaml.Node, f Field) {
+	switch {
+	case isNull(value) && !f.Secret:
+		value.Value = "null" // the encoder may write nothing at all as an empty text
+	case f.Secret, f.List != (value.Kind == yaml.SequenceNode):
+		redactAll(value)
+	case f.List:
+		f.List = false
+		for _, item := range value.Content {
+			redactField(item, f)
+		}
+	case f.Type == TypeObject:
+		redactObject(value, f.Fields)
+	case value.Kind != yaml.ScalarNode:
+		redactAll(value)
+	}
 }
 
 // Restore puts the secrets of stored documents into the places where data has "[redacted]", so that documents that were read can be changed and given
