@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -210,10 +211,13 @@ func describe(node *yaml.Node) string {
 	return "a text"
 }
 
+// keyText is found in a line of PEM, and in 32 bytes as base64 or in hexadecimal.
+var keyText = regexp.MustCompile(`[A-Za-z0-9+/]{40}`)
+
 // quote shows a value in a mistake, cut to a readable length. Text that looks like key material is not shown even in a field that is not
 // secret: it may have been pasted into the wrong one.
 func quote(text string) string {
-	if strings.Contains(text, "-----") || len(text) > 100 {
+	if strings.Contains(text, "-----") || len(text) > 100 || keyText.MatchString(text) {
 		return fmt.Sprintf("a text of %d bytes", len(text))
 	}
 	return fmt.Sprintf("%q", text)
