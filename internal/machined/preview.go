@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -49,8 +50,12 @@ func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
 		case <-ctx.Done():
 			return nil, fmt.Errorf("ask the loop: %w", ctx.Err())
 		}
-		got := <-answers
-		return got.ops, got.err
+		select {
+		case got := <-answers:
+			return got.ops, got.err
+		case <-ctx.Done(): // a system call may take longer than its context
+			return nil, fmt.Errorf("look at the system: %w", ctx.Err())
+		}
 	}
 }
 
@@ -72,18 +77,32 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 		if !before.desired.Differs(after.desired, name) {
 			continue
 		}
-		d := server.ConfigDomain{Name: name, Waits: after.desired.Waits[name]}
-		if d.Waits == "" {
-			var err error
-			if d.Operations, err = a.views[name](ctx, after.desired); err != nil {
-				d.Waits = fmt.Sprintf("its operations cannot be told now: %v", err)
-			}
-		}
 		reach = reach || name == plan.Network
-		domains = append(domains, d)
+		domains = append(domains, server.ConfigDomain{Name: name, Waits: after.desired.Waits[name]})
 	}
+	a.askDomains(ctx, after.desired, domains)
 	old := before.input.Config
 	return domains, reach || old == nil || old.Machine.CA != cfg.Machine.CA, nil
+}
+
+// askDomains fills in the operations of those that have views and wait for nothing. They are asked at once, so that who holds a lock meanwhile holds it for
+// previewTimeout at most.
+func (a *Agent) askDomains(ctx context.Context, desired plan.Desired, domains []server.ConfigDomain) {
+	var all sync.WaitGroup
+	for i := range domains {
+		d := &domains[i]
+		look := a.views[d.Name]
+		if look == nil || d.Waits != "" {
+			continue
+		}
+		all.Go(func() {
+			var err error
+			if d.Operations, err = look(ctx, desired); err != nil {
+				d.Waits = fmt.Sprintf("its operations cannot be told now: %v", err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // agentOperations are what the agent itself does for another configuration.
