@@ -14,7 +14,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage"
 )
 
-// configs is the node's configurations. What is in force follows from the record of the store, and from nothing else: see inForce.
+// configs is the node's configurations. What is in force follows from the record of the store, and from nothing else: see inForce. Who only reads takes the
+// lock for the files and the record, and not while documents are taken apart: many may read, and the end of a trial waits for the lock.
 type configs struct {
 	mu sync.Mutex
 	// store is nil until the state volume is there.

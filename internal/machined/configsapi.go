@@ -74,31 +74,51 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument)
 	return out, err
 }
 
-// drafted is draft for who does not go on to change something.
+// drafted is draft for who does not go on to change something. Documents are read without the lock.
 func (v configsAPI) drafted(d server.ConfigDocument) (draft, error) {
+	out, stored, err := v.current()
+	if err != nil {
+		return draft{}, err
+	}
+	out.document, out.cfg, err = compose(stored, d)
+	return out, err
+}
+
+// current is a draft without documents, and the documents that are stored.
+func (v configsAPI) current() (draft, []byte, error) {
 	c, unlock, err := v.open()
 	defer unlock()
 	if err != nil {
-		return draft{}, err
+		return draft{}, nil, err
 	}
-	return v.draft(c, d)
+	stored, err := c.document()
+	if err != nil {
+		return draft{}, nil, err
+	}
+	var out draft
+	return out, stored, c.compared(&out)
 }
 
 // draft makes a draft of documents, and of what they are compared with.
-func (v configsAPI) draft(c *configs, d server.ConfigDocument) (draft, error) {
-	var stored []byte
-	current, err := c.store.Current()
+func (c *configs) draft(d server.ConfigDocument) (draft, error) {
+	stored, err := c.document()
 	if err != nil {
 		return draft{}, err
-	}
-	if current != nil {
-		stored = current.Document
 	}
 	var out draft
 	if out.document, out.cfg, err = compose(stored, d); err != nil {
 		return draft{}, err
 	}
 	return out, c.compared(&out)
+}
+
+// document is that of the current revision, nil if there is none.
+func (c *configs) document() ([]byte, error) {
+	current, err := c.store.Current()
+	if current == nil || err != nil {
+		return nil, err
+	}
+	return current.Document, nil
 }
 
 // compared fills in the configurations that a draft is compared with.
@@ -137,7 +157,7 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	case record.Current == 0 && r.Mode == server.ConfigTry:
 		return server.ConfigResult{}, fmt.Errorf("%w: the node has stored no configuration that it could go back to", server.ErrPrecondition)
 	}
-	d, err := v.draft(c, r.ConfigDocument)
+	d, err := c.draft(r.ConfigDocument)
 	if err != nil {
 		return server.ConfigResult{}, configError(err)
 	}

@@ -52,31 +52,18 @@ func describe(e configstore.Entry, r configstore.Record) server.ConfigRevision {
 
 // DiffConfigs implements server.Configs.
 func (v configsAPI) DiffConfigs(_ context.Context, from, to uint64) (server.ConfigDiff, error) {
-	c, unlock, err := v.open()
-	defer unlock()
+	revisions, err := v.pair(from, to)
 	if err != nil {
 		return server.ConfigDiff{}, err
 	}
-	if to == 0 {
-		to = c.store.Record().Current
-	}
-	if from == 0 {
-		if from, err = before(c.store, to); err != nil {
-			return server.ConfigDiff{}, err
-		}
-	}
-	var revisions [2]configstore.Revision
 	var shown [2][]byte
-	for i, n := range []uint64{from, to} {
-		if revisions[i], err = c.store.Read(n); err != nil {
-			return server.ConfigDiff{}, configError(err)
-		}
-		if shown[i], err = config.Redact(revisions[i].Document); err != nil {
+	for i, r := range revisions {
+		if shown[i], err = config.Redact(r.Document); err != nil {
 			return server.ConfigDiff{}, err
 		}
 	}
-	out := server.ConfigDiff{From: from, To: to}
-	out.Text = string(diff.Diff(fmt.Sprintf("revision %d", from), shown[0], fmt.Sprintf("revision %d", to), shown[1]))
+	out := server.ConfigDiff{From: revisions[0].Number, To: revisions[1].Number}
+	out.Text = string(diff.Diff(fmt.Sprintf("revision %d", out.From), shown[0], fmt.Sprintf("revision %d", out.To), shown[1]))
 	if out.Secrets, err = config.ChangedSecrets(revisions[0].Document, revisions[1].Document); err != nil {
 		return server.ConfigDiff{}, err
 	}
@@ -84,6 +71,29 @@ func (v configsAPI) DiffConfigs(_ context.Context, from, to uint64) (server.Conf
 	fresh, freshErr := config.Parse("", revisions[1].Document)
 	if oldErr == nil && freshErr == nil {
 		out.Changes = changes(plan.Compare(old, fresh))
+	}
+	return out, nil
+}
+
+// pair reads two revisions to compare.
+func (v configsAPI) pair(from, to uint64) (out [2]configstore.Revision, err error) {
+	c, unlock, err := v.open()
+	defer unlock()
+	if err != nil {
+		return out, err
+	}
+	if to == 0 {
+		to = c.store.Record().Current
+	}
+	if from == 0 {
+		if from, err = before(c.store, to); err != nil {
+			return out, err
+		}
+	}
+	for i, n := range []uint64{from, to} {
+		if out[i], err = c.store.Read(n); err != nil {
+			return out, configError(err)
+		}
 	}
 	return out, nil
 }
@@ -104,29 +114,38 @@ func before(store *configstore.Store, n uint64) (uint64, error) {
 
 // GetConfig implements server.Configs.
 func (v configsAPI) GetConfig(_ context.Context, revision uint64) (server.ConfigState, error) {
+	out, document, err := v.state(revision)
+	if err != nil {
+		return server.ConfigState{}, err
+	}
+	shown, err := config.Redact(document)
+	if err != nil {
+		return server.ConfigState{}, err
+	}
+	out.Document = string(shown)
+	return out, nil
+}
+
+// state is a revision without its document, and that, with its secrets.
+func (v configsAPI) state(revision uint64) (out server.ConfigState, document []byte, err error) {
 	c, unlock, err := v.open()
 	defer unlock()
 	if err != nil {
-		return server.ConfigState{}, err
+		return out, nil, err
 	}
 	r := c.store.Record()
 	if revision == 0 {
 		if revision = r.Current; revision == 0 {
-			return server.ConfigState{}, fmt.Errorf("%w: the node has stored no configuration", server.ErrNotFound)
+			return out, nil, fmt.Errorf("%w: the node has stored no configuration", server.ErrNotFound)
 		}
 	}
 	stored, err := c.store.Read(revision)
 	if err != nil {
-		return server.ConfigState{}, configError(err)
+		return out, nil, configError(err)
 	}
-	shown, err := config.Redact(stored.Document)
-	if err != nil {
-		return server.ConfigState{}, err
+	out = server.ConfigState{
+		Revision: describe(configstore.Entry{Revision: stored}, r), Pending: changes(c.pending()), Problems: c.store.Problems(), Settled: v.settled(),
 	}
-	out := server.ConfigState{
-		Revision: describe(configstore.Entry{Revision: stored}, r), Document: string(shown), Pending: changes(c.pending()), Problems: c.store.Problems(),
-	}
-	out.Settled = v.settled()
 	if s := r.Staged; s != nil {
 		out.Staged = s.Revision
 	}
@@ -136,7 +155,7 @@ func (v configsAPI) GetConfig(_ context.Context, revision uint64) (server.Config
 	if l := r.Last; l != nil {
 		out.Last = &server.ConfigOutcome{Revision: l.Revision, Succeeded: l.Succeeded, Reason: l.Reason, At: l.At}
 	}
-	return out, nil
+	return out, stored.Document, nil
 }
 
 // settled says that nothing of the configuration in force is still to be done by the network.
