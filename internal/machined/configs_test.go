@@ -22,6 +22,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/configstore"
 	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -494,6 +495,15 @@ func TestReleaseThatCannotUseIt(t *testing.T) {
 	if r := n.configs.store.Record(); r.Current != 3 || n.snapshot().input.Config != nil {
 		t.Errorf("revision %d is current, and in force is %v", r.Current, n.snapshot().input.Config)
 	}
+	// It can be replaced.
+	document := server.ConfigDocument{Document: string(o.docs)}
+	if check, err := (configsAPI{n.Agent}).ValidateConfig(t.Context(), document); err != nil || len(check.Mistakes) > 0 {
+		t.Errorf("validate another: %v, %v", check, err)
+	}
+	if _, err := (configsAPI{n.Agent}).ApplyConfig(t.Context(), server.ConfigRequest{ConfigDocument: document, Mode: server.ConfigAuto}); err != nil {
+		t.Fatal(err)
+	}
+	n.await("another", func(s snapshot) bool { return s.input.Config != nil && reasonOf(s, "config") == "" })
 }
 
 // TestSourceUntilApplied: as long as nothing was applied, another document of the source is taken at the next boot, and kept; after that not.

@@ -125,7 +125,9 @@ func (c *configs) document() ([]byte, error) {
 func (c *configs) compared(d *draft) (err error) {
 	r := c.store.Record()
 	if r.Current != 0 {
-		if d.current, err = c.read(r.Current); err != nil {
+		d.current, err = c.read(r.Current)
+		// One that this release cannot use has no say: it is there to be replaced.
+		if mistakes := (config.Errors)(nil); err != nil && !errors.As(err, &mistakes) {
 			return err
 		}
 	}
