@@ -154,7 +154,8 @@ func (a *Agent) tellChange(r configstore.Revision, by server.ConfigMode) {
 	a.events.Add(server.EventConfiguration, "configuration", state, fmt.Sprintf("revision %d by %s", r.Number, r.By))
 }
 
-// enforceSoon puts the record in force: at once or, where the caller might lose the connection by it, when the answer has had time to get out.
+// enforceSoon puts the record in force: at once or, where the caller might lose the connection by it, when the answer has had time to get out; not any more
+// when the loops have ended by then, since the next agent goes by the record anyway.
 func (a *Agent) enforceSoon(n uint64, reach bool) {
 	do := func() {
 		if err := a.enforce(fmt.Sprintf("revision %d", n)); err != nil {
@@ -169,7 +170,9 @@ func (a *Agent) enforceSoon(n uint64, reach bool) {
 	time.AfterFunc(answerTime, func() {
 		a.configs.mu.Lock()
 		defer a.configs.mu.Unlock()
-		do()
+		if a.loopsCtx.Err() == nil {
+			do()
+		}
 	})
 }
 

@@ -393,6 +393,22 @@ func TestTrialEndsWithoutDisk(t *testing.T) {
 	o.await("the way back", func(snapshot) bool { return hostname() == "node1" })
 }
 
+// TestEndOfTheAgent: what was applied just before the end is for the next agent.
+func TestEndOfTheAgent(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_AUTO, "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nnameservers: [10.5.0.53]\n")
+	o.end()
+	time.Sleep(2 * answerTime)
+	if n := o.snapshot().input.Config.Network.Nameservers; len(n) > 0 {
+		t.Errorf("name servers %v after the end", n)
+	}
+	o.start(t, o.state, t.Name())
+	if n := o.snapshot().input.Config.Network.Nameservers; len(n) != 1 {
+		t.Errorf("name servers %v of the next agent", n)
+	}
+}
+
 // TestReboot: what needs a reboot waits for it, also over a restart of the agent, is refused by the modes that do not allow for it, and what a cluster has
 // for its life is refused by all.
 func TestReboot(t *testing.T) {
