@@ -22,7 +22,8 @@ type configs struct {
 	store *configstore.Store
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
-	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there.
+	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are
+	// the configuration task's alone, and need no lock.
 	found *Document
 	late  bool
 	// changed has keepConfigs look again.
