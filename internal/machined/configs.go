@@ -18,8 +18,9 @@ import (
 // lock for the files and the record, and not while documents are taken apart: many may read, and the end of a trial waits for the lock.
 type configs struct {
 	mu sync.Mutex
-	// store is nil until the state volume is there.
-	store *configstore.Store
+	// store is nil until the state volume is there; problem says why it could not be opened on one that is.
+	store   *configstore.Store
+	problem string
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
 	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are
@@ -97,8 +98,13 @@ func (a *Agent) openStore() error {
 		Now: a.now, Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now,
 	})
 	if err != nil {
+		if problem := err.Error(); problem != a.configs.problem {
+			a.configs.problem = problem
+			a.log.Error("open the configurations of the state volume", "error", err)
+		}
 		return err
 	}
+	a.configs.problem = ""
 	for _, p := range store.Problems() {
 		a.log.Warn("read the configurations of the state volume", "problem", p)
 		a.events.Add(server.EventConfiguration, "configuration", "damaged", p)
@@ -215,9 +221,8 @@ func (a *Agent) lateStore() {
 	if !a.configs.late || !mounted(a.snapshot(), storage.State) {
 		return
 	}
-	if err := a.openStore(); err != nil {
-		a.log.Error("open the configurations of the state volume", "error", err)
-		return
+	if a.openStore() != nil {
+		return // it has said why, once
 	}
 	a.configs.late = false
 	if !a.takeStored() && a.configs.found != nil {

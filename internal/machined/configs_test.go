@@ -559,3 +559,26 @@ func TestWithoutStateVolume(t *testing.T) {
 		t.Errorf("get: %v", err)
 	}
 }
+
+// TestStoreThatCannotBeOpened: the reason is told, and the store is opened once it is gone.
+func TestStoreThatCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	o := &owned{disk: storagetest.New(1 << 30), docs: standalone(t)}
+	state := t.TempDir()
+	if err := os.WriteFile(filepath.Join(state, "config"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.node = startNode(t, state, o.disk)
+	o.source.set(o.docs)
+	get := func() error { return errOf(configsAPI{o.Agent}.GetConfig(t.Context(), 0)) }
+	o.eventually(t, "the reason is told", func() error {
+		if err := get(); !errors.Is(err, server.ErrUnavailable) || !strings.Contains(err.Error(), "not a directory") {
+			return fmt.Errorf("got %v", err)
+		}
+		return nil
+	})
+	if err := os.Remove(filepath.Join(state, "config")); err != nil {
+		t.Fatal(err)
+	}
+	o.eventually(t, "the configuration is stored", get)
+}

@@ -21,7 +21,7 @@ func (v configsAPI) open() (*configs, func(), error) {
 	c.mu.Lock()
 	if c.store == nil {
 		return nil, c.mu.Unlock, fmt.Errorf("%w: the node has not read its state volume yet: %s",
-			server.ErrUnavailable, first(stateProblem(v.a.snapshot()), "waiting for the state volume"))
+			server.ErrUnavailable, first(stateProblem(v.a.snapshot()), c.problem, "waiting for the state volume"))
 	}
 	return c, c.mu.Unlock, nil
 }
