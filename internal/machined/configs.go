@@ -140,7 +140,7 @@ func (a *Agent) takeStored() bool {
 	return true
 }
 
-// keepFound stores what the source has, if that is new.
+// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force.
 func (a *Agent) keepFound(doc *Document) {
 	c := &a.configs
 	c.mu.Lock()
@@ -148,6 +148,9 @@ func (a *Agent) keepFound(doc *Document) {
 	c.found = nil
 	if c.store == nil {
 		c.found = doc
+		return
+	}
+	if r := c.store.Record(); r.Owned || r.Trying != nil {
 		return
 	}
 	current, err := c.store.Current()

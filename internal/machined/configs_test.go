@@ -537,8 +537,12 @@ func TestSourceUntilApplied(t *testing.T) {
 	if err != nil || len(history.GetRevisions()) != 2 {
 		t.Errorf("history: %v, %v", history, err)
 	}
-	// What was applied is there when the source is not.
-	applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node3\n")
+	// What was applied is there when the source is not, also when the source's was about to be stored.
+	applied := applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node3\n")
+	o.keepFound(&Document{Name: "user-data", Data: standalone(t)})
+	if r := o.configs.store.Record(); r.Current != applied.GetRevision() {
+		t.Errorf("revision %d is current, want %d", r.Current, applied.GetRevision())
+	}
 	o.docs = []byte("kind: Planet\n")
 	o.restart(t, "third")
 	if hostname() != "node3" {
