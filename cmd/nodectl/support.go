@@ -46,7 +46,7 @@ func (a *app) supportCommand() *cobra.Command {
 			"upgrades. It is encrypted with age to the recipients before it leaves this program's memory: `age -d -i KEYFILE ARCHIVE | tar --zstd -x` opens it. Known " +
 			"forms of secrets are taken out. manifest.json in it lists what is there, what is not and why. A certificate of node:reader gives all but processes and files. The exit status is 3 where something is missing.",
 		Example: "nodectl support --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\n" +
-			"nodectl support --recipients-file ~/.ssh/team_keys -o case-1234.tar.zst.age",
+			"nodectl support --recipients-file ~/.ssh/team_keys -f case-1234.tar.zst.age",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.support(cmd.Context(), f) },
 	}
@@ -55,8 +55,7 @@ func (a *app) supportCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.plain, "plain", false, "do not encrypt: who gets the archive reads all of it")
 	c.Flags().BoolVar(&f.audit, "audit", false, "take the audit log, too (needs node:operator)")
 	c.Flags().IntVar(&f.logLines, "log-lines", defaultLogLines, "newest lines of each log that are taken")
-	// In the place of the global --output, whose formats mean nothing here.
-	c.Flags().StringVarP(&f.out, "output", "o", "", "archive to write, - for standard output (default cyvive-support-CONTEXT-TIME.tar.zst.age)")
+	c.Flags().StringVarP(&f.out, "file", "f", "", "archive to write, - for standard output (default cyvive-support-CONTEXT-TIME.tar.zst.age)")
 	return c
 }
 
@@ -116,7 +115,7 @@ func (a *app) support(ctx context.Context, f supportFlags) error {
 	}
 	if f.out == "-" {
 		if file, ok := a.stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-			return usagef("an archive does not go to a terminal: name a file with -o")
+			return usagef("an archive does not go to a terminal: name a file with -f")
 		}
 		err = fill(a.stdout)
 	} else {

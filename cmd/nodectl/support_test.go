@@ -315,7 +315,7 @@ func runSupport(t *testing.T, n *servertest.Node, flags ...string) ([]byte, supp
 	s := supported{id: id, dir: t.TempDir()}
 	a := operatorOf(t, n)
 	path := filepath.Join(s.dir, "archive")
-	s.code = a.run(t.Context(), append([]string{"support", "--recipient", id.Recipient().String(), "-o", path}, flags...))
+	s.code = a.run(t.Context(), append([]string{"support", "--recipient", id.Recipient().String(), "-f", path}, flags...))
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatalf("%v: %s", err, a.stderr)

@@ -43,7 +43,7 @@ func testSupport(t *testing.T, s *suite) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "support.age")
-	s.nodectl(t, ctx, "support", "--recipient", id.Recipient().String(), "--audit", "--output", path, "--timeout", "60s")
+	s.nodectl(t, ctx, "support", "--recipient", id.Recipient().String(), "--audit", "--file", path, "--timeout", "60s")
 	files := openSupport(t, path, id)
 	for _, name := range []string{
 		"manifest.json", "health.json", "boots.json", "config.yaml", "config.json", "config-history.json", "dmesg.txt", "events.txt", "logs/etcd.log", "processes.json", "inventory.json", "files/proc/modules", "audit.jsonl",
