@@ -89,7 +89,8 @@ func configNotes(c *configv1.GetResponse) []string {
 		notes = append(notes, trialText(t))
 	}
 	if n := c.GetStaged(); n != 0 {
-		notes = append(notes, fmt.Sprintf("revision %d is staged: it takes effect with the next boot; `nodectl config get -r %d` prints it", n, n))
+		notes = append(notes, fmt.Sprintf("revision %d is staged: it takes effect with the next boot; `nodectl config get -r %d` prints it, `nodectl config rollback %d` gives it up",
+			n, n, r.GetNumber()))
 	}
 	if len(c.GetPending()) > 0 {
 		notes = append(notes, rebootText(c.GetPending()))

@@ -164,7 +164,7 @@ func (a *app) configRollbackCommand() *cobra.Command {
 		Use:   "rollback [REVISION]",
 		Short: "Go back to an older revision of the configuration, or end a trial (needs node:admin)",
 		Long: "Go back to an older revision of the configuration (needs node:admin), which becomes a new one; without a number to the one before the current one. " +
-			"While a revision is being tried, that ends the trial.",
+			"While a revision is being tried, that ends the trial. With the number of the current one, it gives up the revision that is staged.",
 		Args: atMost(1, "the number of a revision"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			numbers, err := revisions(args)

@@ -463,6 +463,39 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// TestUnstage: a rollback to the current revision gives up what is staged, on a node that goes by its source, too.
+func TestUnstage(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	for _, name := range []string{"of the source", "applied"} {
+		staged := applyPatch(t, admin, configv1.Mode_MODE_STAGED, "kind: Machine\nhostname: staged\n").GetRevision()
+		now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+		if err != nil || now.GetStaged() != staged {
+			t.Fatalf("%s: staged is %d, %v; want %d", name, now.GetStaged(), err, staged)
+		}
+		current := now.GetRevision().GetNumber()
+		dry, err := admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: current, DryRun: true})
+		if want := fmt.Sprintf("revision %d, which was staged, is given up", staged); err != nil || !slices.Contains(dry.GetNotes(), want) {
+			t.Errorf("%s, dry run: %v, %v; want %q", name, dry, err, want)
+		}
+		if now, err = admin.Get(t.Context(), &configv1.GetRequest{}); err != nil || now.GetStaged() != staged {
+			t.Errorf("%s, after the dry run: staged is %d, %v", name, now.GetStaged(), err)
+		}
+		back, err := admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: current})
+		if err != nil || len(back.GetChanges()) > 0 {
+			t.Errorf("%s: %v, %v", name, back, err)
+		}
+		if now, err = admin.Get(t.Context(), &configv1.GetRequest{}); err != nil || now.GetStaged() != 0 {
+			t.Errorf("%s: staged is %d, %v", name, now.GetStaged(), err)
+		}
+	}
+	o.restart(t, "second")
+	if n := o.snapshot().input.Config.Machine.Hostname; n != "node1" {
+		t.Errorf("host name %q after a boot", n)
+	}
+}
+
 // TestDamagedRevision: a revision that the disk has spoilt gives way to the one before, and the node says why. What the source has does not come back.
 func TestDamagedRevision(t *testing.T) {
 	t.Parallel()

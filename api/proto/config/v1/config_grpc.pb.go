@@ -61,7 +61,8 @@ type ConfigServiceClient interface {
 	// Diff compares the documents of two revisions line by line.
 	Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (*DiffResponse, error)
 	// Rollback applies the document of an older revision as a new one, by the mode
-	// MODE_AUTO, also while another is being tried. NOT_FOUND where it is not kept.
+	// MODE_AUTO, also while another is being tried. Of the current revision, it gives
+	// up the one that is staged. NOT_FOUND where it is not kept.
 	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error)
 }
 
@@ -169,7 +170,8 @@ type ConfigServiceServer interface {
 	// Diff compares the documents of two revisions line by line.
 	Diff(context.Context, *DiffRequest) (*DiffResponse, error)
 	// Rollback applies the document of an older revision as a new one, by the mode
-	// MODE_AUTO, also while another is being tried. NOT_FOUND where it is not kept.
+	// MODE_AUTO, also while another is being tried. Of the current revision, it gives
+	// up the one that is staged. NOT_FOUND where it is not kept.
 	Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error)
 	mustEmbedUnimplementedConfigServiceServer()
 }

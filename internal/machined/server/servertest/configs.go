@@ -266,6 +266,13 @@ func (c Configs) RollbackConfig(_ context.Context, n uint64, r server.ConfigRequ
 		return server.ConfigResult{}, err
 	}
 	out := server.ConfigResult{Revision: current}
+	if l.staged != 0 {
+		out.Notes = []string{fmt.Sprintf("revision %d, which was staged, is given up", l.staged)}
+	}
+	if n == current && !r.DryRun {
+		l.staged = 0
+		return out, nil
+	}
 	out.Changes, out.Domains = c.changes(document)
 	if !r.DryRun {
 		out.Revision = l.add(document, server.ConfigRevision{By: r.By, Mode: server.ConfigRollback, Note: fmt.Sprintf("back to revision %d", n)})
