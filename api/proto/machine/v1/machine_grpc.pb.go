@@ -68,7 +68,8 @@ type MachineServiceClient interface {
 	// ListBoots sends the boot ledger, newest first; the first entry is the boot
 	// that is running.
 	ListBoots(ctx context.Context, in *ListBootsRequest, opts ...grpc.CallOption) (*ListBootsResponse, error)
-	// ListCrashes sends what kernels left when they died, newest first.
+	// ListCrashes sends what kernels left when they died, newest first. UNAVAILABLE,
+	// as StreamCrashLog is, until the boot has moved it to its state partition.
 	ListCrashes(ctx context.Context, in *ListCrashesRequest, opts ...grpc.CallOption) (*ListCrashesResponse, error)
 	// StreamCrashLog sends the end of a dead kernel's log, oldest line first. A
 	// boot that left none is NOT_FOUND.
@@ -280,7 +281,8 @@ type MachineServiceServer interface {
 	// ListBoots sends the boot ledger, newest first; the first entry is the boot
 	// that is running.
 	ListBoots(context.Context, *ListBootsRequest) (*ListBootsResponse, error)
-	// ListCrashes sends what kernels left when they died, newest first.
+	// ListCrashes sends what kernels left when they died, newest first. UNAVAILABLE,
+	// as StreamCrashLog is, until the boot has moved it to its state partition.
 	ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error)
 	// StreamCrashLog sends the end of a dead kernel's log, oldest line first. A
 	// boot that left none is NOT_FOUND.
