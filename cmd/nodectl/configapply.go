@@ -122,11 +122,7 @@ func (a *app) applyConfig(ctx context.Context, f applyFlags, request *configv1.A
 		if err != nil {
 			return err
 		}
-		if a.format != output.FormatTable {
-			if err := output.WriteOne(a.stdout, a.format, output.Answer{Node: node, Message: resp}, len(t.nodes) > 1); err != nil {
-				return err
-			}
-		} else if err := a.printChanges(node, len(t.nodes) > 1, resp.GetChanges(), resp.GetDomains()); err != nil {
+		if err := a.showChange(output.Answer{Node: node, Message: resp}, len(t.nodes) > 1, resp.GetChanges(), resp.GetDomains()); err != nil {
 			return err
 		}
 		a.tellApplied(node, request.GetDryRun(), resp)
@@ -135,6 +131,14 @@ func (a *app) applyConfig(ctx context.Context, f applyFlags, request *configv1.A
 		}
 		return a.tried(ctx, t, node, f, resp.GetTrial())
 	})
+}
+
+// showChange writes an answer in the format that was asked for.
+func (a *app) showChange(answer output.Answer, several bool, changes []*configv1.Change, domains []*configv1.Domain) error {
+	if a.format != output.FormatTable {
+		return output.WriteOne(a.stdout, a.format, answer, several)
+	}
+	return a.printChanges(answer.Node, several, changes, domains)
 }
 
 // tellApplied says what became of a change, and what is to be done next.
@@ -178,7 +182,7 @@ func (a *app) configRollbackCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := a.printChanges(node, len(t.nodes) > 1, resp.GetChanges(), resp.GetDomains()); err != nil {
+				if err := a.showChange(output.Answer{Node: node, Message: resp}, len(t.nodes) > 1, resp.GetChanges(), resp.GetDomains()); err != nil {
 					return err
 				}
 				a.tellApplied(node, dry, &configv1.ApplyResponse{
