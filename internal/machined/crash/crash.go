@@ -36,6 +36,8 @@ type Source struct {
 const (
 	// maxRecordBytes is what is read of a record; kernels write some 1 to 64 KiB.
 	maxRecordBytes = 256 << 10
+	// maxHeaderBytes is more than the first line of a record has.
+	maxHeaderBytes = 128
 	// maxKept is how many records are kept.
 	maxKept = 40
 	// panicked begins the text of a panic.
@@ -68,7 +70,7 @@ func (s Source) panicText() (string, error) {
 	var errs []error
 	for _, e := range entries {
 		path := filepath.Join(s.Pstore, e.Name())
-		data, err := readSome(path)
+		data, err := readSome(path, maxRecordBytes)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -85,18 +87,14 @@ func (s Source) panicText() (string, error) {
 	return text, nil
 }
 
-func readSome(path string) ([]byte, error) {
+// readSome reads the beginning of a file.
+func readSome(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data := make([]byte, maxRecordBytes)
-	n, err := f.ReadAt(data, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return data[:n], nil
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // keep moves a record to the disk, with the time at which it was written.

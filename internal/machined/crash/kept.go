@@ -76,7 +76,7 @@ func (s Source) Crashes(context.Context) ([]server.Crash, error) {
 		if r.time.Before(c.Time) {
 			c.Time = r.time
 		}
-		data, err := readSome(r.path)
+		data, err := readSome(r.path, maxRecordBytes)
 		if err != nil {
 			return nil, fmt.Errorf("read crash records: %w", err)
 		}
@@ -101,30 +101,57 @@ func (s Source) CrashLog(ctx context.Context, foundBy string, tail int, send fun
 	if len(records) == 0 {
 		return fmt.Errorf("read the log of a boot that ended badly: %w: boot %q found none", server.ErrNotFound, foundBy)
 	}
-	texts := make(map[string]string, len(records))
-	for _, r := range records {
-		data, err := readSome(r.path)
-		if err != nil {
-			return fmt.Errorf("read crash records: %w", err)
-		}
-		texts[r.name] = string(data)
+	if err := inOrder(records); err != nil {
+		return err
 	}
-	slices.SortFunc(records, func(a, b record) int {
-		return cmp.Or(partOf(texts[a.name]).compare(partOf(texts[b.name])), cmp.Compare(a.name, b.name))
-	})
-	var lines []server.CrashLine
-	for _, r := range records {
-		lines = append(lines, linesOf(r.name, texts[r.name])...)
-	}
+	skip := 0
 	if tail >= 0 {
-		lines = lines[max(0, len(lines)-tail):]
+		lines := 0
+		if err := eachLine(records, func(server.CrashLine) error { lines++; return nil }); err != nil {
+			return err
+		}
+		skip = max(0, lines-tail)
 	}
-	for _, line := range lines {
+	return eachLine(records, func(l server.CrashLine) error {
+		if skip > 0 {
+			skip--
+			return nil
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := send(line); err != nil {
-			return err
+		return send(l)
+	})
+}
+
+// inOrder sorts the records of one boot, the oldest first.
+func inOrder(records []record) error {
+	parts := make(map[string]part, len(records))
+	for _, r := range records {
+		head, err := readSome(r.path, maxHeaderBytes)
+		if err != nil {
+			return fmt.Errorf("read crash records: %w", err)
+		}
+		parts[r.name] = partOf(string(head))
+	}
+	slices.SortFunc(records, func(a, b record) int {
+		return cmp.Or(parts[a.name].compare(parts[b.name]), cmp.Compare(a.name, b.name))
+	})
+	return nil
+}
+
+// eachLine calls do for the lines of records. It holds one record at a time: many may
+// read, as slowly as they like.
+func eachLine(records []record, do func(server.CrashLine) error) error {
+	for _, r := range records {
+		data, err := readSome(r.path, maxRecordBytes)
+		if err != nil {
+			return fmt.Errorf("read crash records: %w", err)
+		}
+		for line := range linesOf(r.name, string(data)) {
+			if err := do(line); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -163,53 +190,3 @@ func cutHeader(text string) (rest string, p part, ok bool) {
 	}
 	return rest, part{int(d), int(n)}, true
 }
-
-// noLevel is what a line without a level counts as: information.
-const noLevel = 6
-
-// linesOf takes a record apart.
-func linesOf(name, text string) []server.CrashLine {
-	if strings.HasSuffix(name, ".enc.z") {
-		return []server.CrashLine{{Level: noLevel, Record: valid(name), Message: "this record is compressed, and the kernel could not unpack it"}}
-	}
-	text, _, _ = cutHeader(text)
-	var out []server.CrashLine
-	for line := range strings.Lines(text) {
-		l := parseLine(strings.TrimRight(line, "\r\n\x00"))
-		l.Record = valid(name)
-		out = append(out, l)
-	}
-	return out
-}
-
-// parseLine reads "<6>[    1.234567] message", of which the level and the time may be
-// missing (kernel/printk/printk.c, info_print_prefix).
-func parseLine(line string) server.CrashLine {
-	l := server.CrashLine{Level: noLevel, Message: line}
-	if number, rest, ok := strings.Cut(strings.TrimPrefix(line, "<"), ">"); ok && line[0] == '<' {
-		if n, err := strconv.ParseUint(number, 10, 16); err == nil {
-			l.Level, l.Message = uint8(n&7), rest // above them is the facility
-		}
-	}
-	if inner, rest, ok := strings.Cut(strings.TrimPrefix(l.Message, "["), "]"); ok && l.Message[0] == '[' {
-		if since, ok := parseTime(strings.TrimSpace(inner)); ok {
-			l.Since, l.Message = &since, strings.TrimPrefix(rest, " ")
-		}
-	}
-	l.Message = valid(l.Message)
-	return l
-}
-
-// parseTime reads seconds with six digits behind the point.
-func parseTime(text string) (time.Duration, bool) {
-	whole, fraction, ok := strings.Cut(text, ".")
-	seconds, err1 := strconv.ParseUint(whole, 10, 32)
-	micros, err2 := strconv.ParseUint(fraction, 10, 32)
-	if !ok || len(fraction) != 6 || err1 != nil || err2 != nil {
-		return 0, false
-	}
-	return time.Duration(seconds)*time.Second + time.Duration(micros)*time.Microsecond, true
-}
-
-// valid makes a text one that a message of the API can hold.
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

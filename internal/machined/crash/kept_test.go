@@ -141,7 +141,7 @@ func FuzzLines(f *testing.F) {
 	f.Add("#1 Part\n<65536>[4294967296.000000] z")
 	f.Fuzz(func(t *testing.T, text string) {
 		partOf(text)
-		for _, l := range linesOf("dmesg-x", text) {
+		for l := range linesOf("dmesg-x", text) {
 			if l.Level > 7 || !utf8.ValidString(l.Message) || strings.Contains(l.Message, "\n") || l.Since != nil && *l.Since < 0 {
 				t.Errorf("%q: %+v", text, l)
 			}
