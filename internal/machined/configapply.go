@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
@@ -47,8 +46,8 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 	}
 	if d.base != nil {
 		force = plan.InForce(d.base, d.cfg)
-		whole = reflect.DeepEqual(force, d.cfg)
-		result.Pending = changes(plan.With(plan.Reboot, plan.Compare(d.base, d.cfg)))
+		waits := plan.With(plan.Reboot, plan.Compare(d.base, d.cfg))
+		whole, result.Pending = len(waits) == 0, changes(waits)
 	}
 	reach := false
 	if d.by == server.ConfigStaged {
@@ -105,7 +104,10 @@ func (d draft) judge() error {
 			}
 		}
 		// What goes back to how the boot began needs no reboot.
-		reboot = slices.DeleteFunc(reboot, func(c plan.Change) bool { return !slices.Contains(list, c) })
+		waits := plan.With(plan.Reboot, list)
+		reboot = slices.DeleteFunc(reboot, func(c plan.Change) bool {
+			return !slices.ContainsFunc(waits, func(w plan.Change) bool { return w.Field == c.Field })
+		})
 	}
 	switch {
 	case len(never) > 0:

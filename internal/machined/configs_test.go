@@ -463,6 +463,42 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// TestWhatStaysOnALink: addresses that a link keeps until the next boot are told as long as they are there, and not only by the call that gave them up.
+func TestWhatStaysOnALink(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	links := func(addresses string) string {
+		return "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [" + addresses + "]}]\n"
+	}
+	waits := func() []string {
+		now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, c := range now.GetPending() {
+			out = append(out, c.GetReason())
+		}
+		return out
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_AUTO, links("10.5.0.9/24, '2001:db8::1/64', '2001:db8::2/64'"))
+	if got := waits(); len(got) > 0 {
+		t.Errorf("waits for %q", got)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_AUTO, links("10.5.0.9/24, '2001:db8::2/64'"))
+	if got := waits(); !slices.Equal(got, []string{"the link eth0 keeps the address 2001:db8::1/64 until then"}) {
+		t.Errorf("without one: waits for %q", got)
+	}
+	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: links("10.5.0.9/24"), Mode: configv1.Mode_MODE_NO_REBOOT}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("without another: %v", err)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_NO_REBOOT, links("10.5.0.9/24, '2001:db8::2/64', '2001:db8::1/64'"))
+	if got := waits(); len(got) > 0 {
+		t.Errorf("with both again: waits for %q", got)
+	}
+}
+
 // TestUnstage: a rollback to the current revision gives up what is staged, on a node that goes by its source, too.
 func TestUnstage(t *testing.T) {
 	t.Parallel()

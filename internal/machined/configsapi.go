@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/configstore"
@@ -190,7 +189,7 @@ func (v configsAPI) ConfirmConfig(_ context.Context, by string, revision uint64)
 	}
 	whole := true
 	if base, err := c.read(r.Base); err == nil {
-		whole = reflect.DeepEqual(plan.InForce(base, tried), tried)
+		whole = len(plan.With(plan.Reboot, plan.Compare(base, tried))) == 0
 	}
 	err = c.store.Change(func(r configstore.Record) (configstore.Record, error) { return r.Confirmed(revision, whole, v.a.now()) })
 	if err != nil {
