@@ -32,10 +32,18 @@ func readInput(args []string, patch string) (in input, err error) {
 	if patch != "" {
 		in.patch, err = readDocument(patch)
 	}
-	if err == nil && len(in.document)+len(in.patch) > maxRequest {
-		err = fmt.Errorf("%d bytes are too many for one call, which takes %d: use --patch with what is to change", len(in.document)+len(in.patch), maxRequest)
+	if err == nil {
+		err = fitsRequest(len(in.document) + len(in.patch))
 	}
 	return in, err
+}
+
+// fitsRequest is an error for more bytes than a call takes.
+func fitsRequest(bytes int) error {
+	if bytes <= maxRequest {
+		return nil
+	}
+	return fmt.Errorf("%d bytes are too many for one call, which takes %d: use `nodectl config apply --patch` with what is to change", bytes, maxRequest)
 }
 
 // applyFlags are the flags of what changes a configuration.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,12 +51,14 @@ func (a *app) editConfig(ctx context.Context, t *target, f applyFlags) error {
 		return err
 	}
 	defer conn.Close()
-	client := configv1.NewConfigServiceClient(conn)
 	call, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	now, err := client.Get(call, &configv1.GetRequest{})
+	now, err := getConfig(0)(call, conn)
 	if err != nil {
 		return a.report([]failure{{t.nodes[0], t.explain(err, conn.lastCause())}})
+	}
+	if err := fitsRequest(len(now.GetDocument())); err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp("", "nodectl-")
 	if err != nil {
@@ -94,28 +95,34 @@ func (a *app) editConfig(ctx context.Context, t *target, f applyFlags) error {
 			return err
 		}
 		request.ExpectedRevision = now.GetRevision().GetNumber()
-		check, cancel := context.WithTimeout(ctx, max(a.timeout, bootEntryTimeout))
-		_, err = client.Apply(check, dryRun(request))
-		cancel()
-		switch code := status.Code(err); {
-		case err == nil:
-			err = a.applyConfig(ctx, f, request)
-			keep = err != nil
-			return errors.Join(err, where(keep, path))
-		case code == codes.InvalidArgument, code == codes.FailedPrecondition:
-			last, remarks = text, strings.Split(status.Convert(err).Message(), "\n")
-		default:
+		if remarks, err = a.applyEdited(ctx, t, conn, f, request); err != nil {
 			keep = true
-			return errors.Join(t.explain(err, conn.lastCause()), where(true, path))
+			fmt.Fprintf(a.stderr, "your text is in %s\n", path)
+			return err
 		}
+		if remarks == nil {
+			return nil
+		}
+		last = text
 	}
 }
 
-func where(keep bool, path string) error {
-	if !keep {
-		return nil
+// applyEdited applies a request, unless the node does not take it as it is: then it returns what is to be said of it in the editor.
+func (a *app) applyEdited(ctx context.Context, t *target, conn *connection, f applyFlags, request *configv1.ApplyRequest) (remarks []string, err error) {
+	if err := fitsRequest(len(request.GetDocument())); err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("your text is in %s", path)
+	check, cancel := context.WithTimeout(ctx, max(a.timeout, bootEntryTimeout))
+	defer cancel()
+	_, err = configv1.NewConfigServiceClient(conn).Apply(check, dryRun(request))
+	switch code := status.Code(err); {
+	case err == nil:
+		return nil, a.applyConfig(ctx, f, request)
+	case code == codes.InvalidArgument, code == codes.FailedPrecondition:
+		return strings.Split(status.Convert(err).Message(), "\n"), nil
+	default:
+		return nil, t.explain(err, conn.lastCause())
+	}
 }
 
 // dryRun is a request that changes nothing.
