@@ -21,6 +21,8 @@ type configs struct {
 	// store is nil until the state volume is there; problem says why it could not be opened on one that is.
 	store   *configstore.Store
 	problem string
+	// apart lets one reader at a time take documents apart, which needs many times their size of memory. It is locked without mu.
+	apart sync.Mutex
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
 	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are

@@ -265,6 +265,10 @@ func TestMistakesAreNamed(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	many, err := admin.Validate(t.Context(), &configv1.ValidateRequest{Patch: "kind: Machine\ncertSANs:" + strings.Repeat("\n- _", 1000)})
+	if list := many.GetMistakes(); err != nil || len(list) != maxTold+1 || list[maxTold].GetProblem() != "and 800 more" {
+		t.Errorf("validate a thousand mistakes: %d, %v", len(list), err)
+	}
 	good, err := admin.Validate(t.Context(), &configv1.ValidateRequest{Patch: "kind: Machine\nupgrade: {deadline: 5m30s}\n"})
 	if err != nil || len(good.GetMistakes()) > 0 || operations(good.GetDomains()) != "agent: judge releases by a deadline of 5m30s" {
 		t.Errorf("validate a good patch: %v, %v", good, err)

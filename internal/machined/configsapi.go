@@ -48,11 +48,7 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument)
 	dr, err := v.drafted(d)
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
-		var out server.ConfigCheck
-		for _, m := range mistakes {
-			out.Mistakes = append(out.Mistakes, server.ConfigMistake{File: m.File, Line: m.Line, Field: m.Field, Problem: m.Problem})
-		}
-		return out, nil
+		return server.ConfigCheck{Mistakes: told(mistakes)}, nil
 	}
 	if err != nil {
 		return server.ConfigCheck{}, err
@@ -79,6 +75,8 @@ func (v configsAPI) drafted(d server.ConfigDocument) (draft, error) {
 	if err != nil {
 		return draft{}, err
 	}
+	v.a.configs.apart.Lock()
+	defer v.a.configs.apart.Unlock()
 	out.document, out.cfg, err = compose(stored, d)
 	return out, err
 }
@@ -250,8 +248,23 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 	return result, configError(err)
 }
 
-// maxMistakes is how many an error names.
-const maxMistakes = 20
+// maxMistakes is how many an error names, maxTold how many the answer to a validation.
+const (
+	maxMistakes = 20
+	maxTold     = 200
+)
+
+// told are mistakes for an answer.
+func told(mistakes config.Errors) []server.ConfigMistake {
+	var out []server.ConfigMistake
+	for _, m := range mistakes[:min(len(mistakes), maxTold)] {
+		out = append(out, server.ConfigMistake{File: m.File, Line: m.Line, Field: m.Field, Problem: m.Problem})
+	}
+	if more := len(mistakes) - maxTold; more > 0 {
+		out = append(out, server.ConfigMistake{File: mistakes[0].File, Problem: fmt.Sprintf("and %d more", more)})
+	}
+	return out
+}
 
 // configError gives an error of a configuration the class by which the API tells it on.
 func configError(err error) error {

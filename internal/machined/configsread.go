@@ -56,6 +56,8 @@ func (v configsAPI) DiffConfigs(_ context.Context, from, to uint64) (server.Conf
 	if err != nil {
 		return server.ConfigDiff{}, err
 	}
+	v.a.configs.apart.Lock()
+	defer v.a.configs.apart.Unlock()
 	var shown [2][]byte
 	for i, r := range revisions {
 		if shown[i], err = config.Redact(r.Document); err != nil {
@@ -118,6 +120,8 @@ func (v configsAPI) GetConfig(_ context.Context, revision uint64) (server.Config
 	if err != nil {
 		return server.ConfigState{}, err
 	}
+	v.a.configs.apart.Lock()
+	defer v.a.configs.apart.Unlock()
 	shown, err := config.Redact(document)
 	if err != nil {
 		return server.ConfigState{}, err
