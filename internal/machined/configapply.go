@@ -66,13 +66,7 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 		return result, err
 	}
 	r, err := c.store.Add(d.as, func(r configstore.Record, n uint64) (configstore.Record, error) {
-		switch d.by {
-		case server.ConfigStaged:
-			return r.Stages(n)
-		case server.ConfigTry:
-			return r.Tries(n, a.cfg.Timeline.Now()+d.timeout)
-		}
-		return r.Applied(n, whole)
+		return d.takes(r, n, whole, a.cfg.Timeline.Now())
 	})
 	if err != nil {
 		return server.ConfigResult{}, err
@@ -87,6 +81,17 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 		a.enforceSoon(r.Number, reach)
 	}
 	return result, nil
+}
+
+// takes has revision n take effect by the draft's mode; whole says that nothing of it waits for a reboot, and since is the time since the kernel's start.
+func (d draft) takes(r configstore.Record, n uint64, whole bool, since time.Duration) (configstore.Record, error) {
+	switch d.by {
+	case server.ConfigStaged:
+		return r.Stages(n)
+	case server.ConfigTry:
+		return r.Tries(n, since+d.timeout)
+	}
+	return r.Applied(n, whole)
 }
 
 // judge refuses what a node cannot become, and what the mode does not allow for.
