@@ -115,7 +115,8 @@ func (a *Agent) openStore() error {
 	return nil
 }
 
-// takeStored puts the stored configuration in force, unless it is for the source to say which one that is.
+// takeStored puts the stored configuration in force, unless it is for the source to say which one that is. The source is asked once in a boot: a cluster
+// that runs is not to change its networks, or lose its configuration, since the agent was started again and the source has another or does not answer.
 func (a *Agent) takeStored() bool {
 	c := &a.configs
 	c.mu.Lock()
@@ -124,7 +125,7 @@ func (a *Agent) takeStored() bool {
 		return false
 	}
 	r := c.store.Record()
-	if r.Current == 0 || !r.Owned && r.Trying == nil {
+	if !r.Own() {
 		return false
 	}
 	if l := r.Last; l != nil && !l.Succeeded {
@@ -157,6 +158,9 @@ func (a *Agent) keepFound(doc *Document) {
 	}
 	current, err := c.store.Current()
 	if err == nil && current != nil && current.Holds(doc.Data) {
+		if err := c.store.Change(configstore.Record.FoundAgain); err != nil {
+			a.log.Error("store that the configuration was found again", "error", err)
+		}
 		return
 	}
 	_, err = c.store.Add(configstore.Revision{By: doc.Name, Mode: configstore.Source, Document: doc.Data},

@@ -600,7 +600,22 @@ func TestSourceUntilApplied(t *testing.T) {
 	t.Parallel()
 	o := startOwned(t, standalone(t))
 	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
-	o.docs = []byte(strings.Replace(string(o.docs), "node1", "node2", 1))
+	// Another agent of the boot does not ask: the source may have something else by now, or not answer.
+	good := o.docs
+	for _, docs := range []string{strings.Replace(string(good), "node1", "node2", 1), "kind: Planet\n"} {
+		o.docs = []byte(docs)
+		o.restart(t, t.Name())
+		if hostname() != "node1" {
+			t.Errorf("host name %q in the same boot", hostname())
+		}
+	}
+	o.docs = good
+	o.restart(t, "with the same")
+	o.docs = []byte(strings.Replace(string(good), "node1", "node2", 1))
+	o.restart(t, "with the same")
+	if hostname() != "node1" {
+		t.Errorf("host name %q in a boot that had found the same", hostname())
+	}
 	o.restart(t, "second")
 	if hostname() != "node2" {
 		t.Errorf("host name %q", hostname())

@@ -78,7 +78,12 @@ func TestStaged(t *testing.T) {
 // TestFound: what a source has leaves it to the sources, and a lost record does not.
 func TestFound(t *testing.T) {
 	r, err := Record{Boot: "a", Current: 1}.Found(2)
-	if d := cmp.Diff(Record{Boot: "a", Current: 2, Base: 2, Past: []uint64{1}}, r); d != "" || err != nil {
+	if d := cmp.Diff(Record{Boot: "a", Asked: "a", Current: 2, Base: 2, Past: []uint64{1}}, r); d != "" || err != nil {
 		t.Errorf("found: %v (-want +got):\n%s", err, d)
+	}
+	next, _ := r.Started("b", 0, start)
+	again, err := next.FoundAgain()
+	if !r.Own() || next.Own() || !again.Own() || err != nil || (Record{Current: 1}).Own() || (Record{Boot: "a", Asked: "a"}).Own() {
+		t.Errorf("its own: %+v, %+v, %+v", r, next, again)
 	}
 }
