@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -17,8 +18,9 @@ type disk struct {
 	stable map[string]content // as the directory was last synced
 	// left is how many more operations succeed; negative is all.
 	left int
-	// unread fail to be read.
+	// unread fail to be read. A full disk takes half of what is written.
 	unread map[string]error
+	full   bool
 }
 
 type content struct {
@@ -59,6 +61,10 @@ func (d *disk) Write(name string, data []byte) error {
 	if err := d.step(); err != nil {
 		d.files[name] = content{data: string(data[:len(data)/2])}
 		return err
+	}
+	if d.full {
+		d.files[name] = content{data: string(data[:len(data)/2])}
+		return syscall.ENOSPC
 	}
 	d.files[name] = content{data: string(data)}
 	return nil

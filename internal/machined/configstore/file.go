@@ -104,10 +104,12 @@ const temporary = "new"
 
 // replace puts a file in its place so that after a power cut it is there whole, or what was there before.
 func replace(d Dir, name string, data []byte) error {
-	if err := d.Write(temporary, data); err != nil {
-		return err
+	err := d.Write(temporary, data)
+	if err == nil {
+		err = d.Sync(temporary)
 	}
-	if err := d.Sync(temporary); err != nil {
+	if err != nil {
+		_ = d.Remove(temporary) // others have a use for its room on a full disk
 		return err
 	}
 	if err := d.Rename(temporary, name); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -243,6 +244,32 @@ func TestUnreadableFiles(t *testing.T) {
 	d.unread = map[string]error{recordNames()[0]: errPower, recordNames()[1]: errPower}
 	if _, err := Open(d, Config{Now: time.Now, SinceBoot: func() time.Duration { return 0 }}); !errors.Is(err, errPower) {
 		t.Errorf("without a record that can be read: %v", err)
+	}
+}
+
+// TestFullDisk: what does not fit leaves nothing behind, and the store as it was; a trial ends, and a boot begins, all the same.
+func TestFullDisk(t *testing.T) {
+	now := &running{boot: "first"}
+	d, s := three(t, now)
+	whole := d.clone()
+	d.full = true
+	_, err := s.Add(Revision{Document: []byte("four")}, func(r Record, n uint64) (Record, error) { return r.Applied(n, true) })
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "store revision 4") {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff(whole.files, d.files, cmp.AllowUnexported(content{})); diff != "" || holds(s) != "three" {
+		t.Errorf("the store has %q (-before +after):\n%s", holds(s), diff)
+	}
+	d.full = false
+	if _, err := s.Add(Revision{Mode: Try, Document: []byte("tried")}, func(r Record, n uint64) (Record, error) { return r.Tries(n, time.Minute) }); err != nil {
+		t.Fatal(err)
+	}
+	d.full = true
+	if next := (&running{boot: "second"}).open(t, d); holds(next) != "three" || len(next.Problems()) != 1 {
+		t.Errorf("the next boot has %q, problems %q", holds(next), next.Problems())
+	}
+	if err := s.Revert("no"); !errors.Is(err, syscall.ENOSPC) || holds(s) != "three" {
+		t.Errorf("the trial ended with %v, the store has %q", err, holds(s))
 	}
 }
 
