@@ -536,6 +536,27 @@ func TestUnstage(t *testing.T) {
 	}
 }
 
+// TestRollbackThatIsRefused does not end a trial.
+func TestRollbackThatIsRefused(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	var err error
+	if o.docs, err = config.Merge(o.docs, []byte("kind: Cluster\npodCIDR: 10.9.0.0/16\n")); err != nil {
+		t.Fatal(err)
+	}
+	o.restart(t, "second")
+	admin := o.as(t, "alice", "node:admin")
+	tried := applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\ncertSANs: [tried.example]\n").GetRevision()
+	_, err = admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: 1})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "a node cannot change Cluster.podCIDR") {
+		t.Errorf("roll back: %v", err)
+	}
+	now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+	if err != nil || now.GetTrial().GetRevision() != tried {
+		t.Errorf("after that: %v, %v", now.GetTrial(), err)
+	}
+}
+
 // TestDamagedRevision: a revision that the disk has spoilt gives way to the one before, and the node says why. What the source has does not come back.
 func TestDamagedRevision(t *testing.T) {
 	t.Parallel()

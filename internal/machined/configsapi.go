@@ -235,14 +235,22 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 		return server.ConfigResult{}, fmt.Errorf("%w: this release cannot use it: %w", server.ErrPrecondition, err)
 	}
 	d.as = configstore.Revision{By: r.By, Mode: configstore.Rollback, Note: fmt.Sprintf("back to revision %d", revision), Document: stored.Document}
+	if err := c.compared(&d); err != nil {
+		return server.ConfigResult{}, err
+	}
+	if t := record.Trying; t == nil || t.Back != revision {
+		if err := d.judge(); err != nil {
+			return server.ConfigResult{}, err // a trial goes on then
+		}
+	}
 	if record.Trying != nil && !r.DryRun {
 		v.a.takeBack("rolled back by " + r.By)
 		if record = c.store.Record(); record.Current == revision {
 			return server.ConfigResult{Revision: revision, Pending: changes(c.pending())}, nil
 		}
-	}
-	if err := c.compared(&d); err != nil {
-		return server.ConfigResult{}, err
+		if err := c.compared(&d); err != nil {
+			return server.ConfigResult{}, err
+		}
 	}
 	result, err := v.a.change(ctx, d)
 	return result, configError(err)
