@@ -70,7 +70,10 @@ func (c *client) ask(ctx context.Context, method, url string, header map[string]
 		defer response.Body.Close()
 		var a *answer
 		if a, err = read(response); err == nil {
-			return a, nil
+			// Whoever learns that the connection is being closed may end an answer that it never began.
+			if err = limited.Err(); err == nil {
+				return a, nil
+			}
 		}
 	}
 	if ctx.Err() != nil {
