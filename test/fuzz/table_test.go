@@ -21,6 +21,7 @@ func parsers() map[string][]string {
 		"internal/machined/boot/verity": {"FuzzParseSuperblock"},
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
+		"internal/trust/pcr":            {"FuzzParse", "FuzzPredict"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
 		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},
