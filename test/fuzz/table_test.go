@@ -22,6 +22,7 @@ func parsers() map[string][]string {
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzPredict"},
+		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
 		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},
