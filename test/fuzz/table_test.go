@@ -21,7 +21,7 @@ func parsers() map[string][]string {
 		"internal/machined/boot/verity": {"FuzzParseSuperblock"},
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
-		"internal/trust/pcr":            {"FuzzParse", "FuzzPredict"},
+		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
@@ -87,7 +87,7 @@ func parsers() map[string][]string {
 		"hack/qemu/probe":       {"FuzzClient", "FuzzParseStat"},
 		"hack/qemu/vm":          {"FuzzClean", "FuzzHasVirtualisation", "FuzzOwnCommandLine", "FuzzParseQMP"},
 		"hack/qemu/vmtest/wire": {"FuzzParseResult", "FuzzRead"},
-		"hack/release/keys":     {"FuzzParsePrivate"},
+		"hack/release/keys":     {"FuzzParsePolicy", "FuzzParsePrivate"},
 	}
 }
 

@@ -15,6 +15,7 @@ func buildCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Until, "until", "", "last step to run (default: all)")
 	f.StringVar(&o.Keys, "keys", "", "public keys whose releases a node of the image takes (make keys)")
+	f.StringVar(&o.PolicyKeys, "policy-keys", "", "public keys whose signatures open disks sealed to a TPM (make keys)")
 	f.StringVar(&o.Version, "version", "", "version of the image (default: images/VERSION)")
 	f.StringVar(&o.Append, "append", "", "for tests: text behind the kernel's command line")
 	f.StringArrayVar(&o.Drop, "drop", nil, "for tests: leave a file out of the root")
@@ -65,7 +66,7 @@ func absolute(o *build.Options) error {
 		return name, nil
 	}
 	var err error
-	for _, name := range []*string{&o.Out, &o.Bin, &o.Images, &o.Keys, &o.Aside} {
+	for _, name := range []*string{&o.Out, &o.Bin, &o.Images, &o.Keys, &o.PolicyKeys, &o.Aside} {
 		if *name, err = abs(*name); err != nil {
 			return err
 		}

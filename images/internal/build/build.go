@@ -37,6 +37,9 @@ type Options struct {
 	// Keys is the file of the public keys whose releases a node of this image
 	// takes. The steps from root on need it.
 	Keys string
+	// PolicyKeys is the file of the public keys whose signatures open disks that
+	// are sealed to a TPM. Without it, nodes of the image seal nothing.
+	PolicyKeys string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -51,8 +54,10 @@ type builder struct {
 	version string
 	floor   string // oldest version that a node may be taken to
 	keys    []byte // release-keys.pem
-	current string // name of the step that runs
-	results results
+	// policyKeys is policy-keys.pem; it may be empty
+	policyKeys []byte
+	current    string // name of the step that runs
+	results    results
 }
 
 // results are the steps' outputs, each set by its step and read by later ones.
@@ -86,6 +91,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if b.reaches("root") {
 		if b.keys, err = readKeys(o.Keys); err != nil {
+			return err
+		}
+		if b.policyKeys, err = readPolicyKeys(o.PolicyKeys); err != nil {
 			return err
 		}
 	}
@@ -181,6 +189,9 @@ func (b *builder) repeat() string {
 	words := []string{"go", "-C", b.Images, "run", "./cmd/mkimage", "build", "--arch", b.Arch, "--out", out, "--until", b.current}
 	if b.Keys != "" {
 		words = append(words, "--keys", b.Keys)
+	}
+	if b.PolicyKeys != "" {
+		words = append(words, "--policy-keys", b.PolicyKeys)
 	}
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }
