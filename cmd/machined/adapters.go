@@ -42,6 +42,7 @@ import (
 	"github.com/cyvive/cyvive/internal/network/rtnl"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
+	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/mount"
 )
 
@@ -86,6 +87,9 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		return machined.Config{}, nil, err
 	}
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
+	bootLoader := loader.New(esp{disk, boot.Disk}.open)
+	crypt := volumesOf(log, disk, bootLoader, m.Slot)
+	boot.TPM = crypt != nil
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
 		_ = services.Close() // what is attached goes on
@@ -100,7 +104,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Log: log, Audit: audit, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(args),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}, nil),
+		Storage: storage.New(disk, mount.Mounts{}, crypt),
 		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
@@ -117,7 +121,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Kernel:      procfs.New(boot.StartedAt),
 		Files:       files.Reader{Root: "/", Secret: []string{stateDir}},
 		SBOM:        func() (io.ReadCloser, error) { return os.Open("/usr/lib/cyvive/sbom.spdx.json") },
-		Upgrades:    upgrades(log, disk, m, floor),
+		Upgrades:    upgrades(log, disk, bootLoader, m, floor),
 		Crash:       crashes(boot.ID).Take,
 		Crashes:     crashes(boot.ID),
 		Inventory:   inventory.New("/", device.Devices{Dir: "/dev"}, time.Now),

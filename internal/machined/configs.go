@@ -21,7 +21,7 @@ type configs struct {
 	store *configstore.Store
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
-	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there.
+	// found is what the source has while there is no store for it, and late says that it was asked while the state volume was not there.
 	found *Document
 	late  bool
 	// changed has keepConfigs look again.
@@ -33,7 +33,7 @@ type configs struct {
 const stateGrace = 10 * time.Second
 
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
-// time it takes.
+// time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
 	var version uint64
 	var troubled time.Time
@@ -52,6 +52,9 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 			problem = err.Error()
 		}
 		switch {
+		case s.storage.Status.StateUndecided:
+			a.configs.late = true
+			return nil
 		case problem == "":
 		case troubled.IsZero():
 			troubled = time.Now()
