@@ -175,6 +175,16 @@ func cmdPause(ts *testscript.TestScript, _ bool, args []string) {
 func exampleNode() *servertest.Node {
 	at := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
 	return &servertest.Node{
+		Disks: servertest.Disks{
+			RecoveryKey: "000GT-40R4J-0M30Q",
+			List: []server.Volume{
+				{
+					Name: "state", Device: "/dev/vda6", SizeBytes: 64 << 20, Encrypted: true, Recoverable: true,
+					Reason: "partition state (/dev/vda6) is encrypted and does not open: sealed by another TPM",
+				},
+				{Name: "data", Device: "/dev/vda7", SizeBytes: 10 << 30, Encrypted: true, Recoverable: true, Reason: "volume data has its key on volume state"},
+			},
+		},
 		VersionValue: server.Version{
 			OS: "0.1.0", KernelRelease: "6.12.57", RootHash: "00112233445566778899", Slot: "a",
 			Components: []server.Component{{Name: "etcd", Version: "3.6.12", Source: "go.etcd.io/etcd"}},

@@ -50,7 +50,8 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Now, SBOM, More, Upgrades, Crash and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Now, SBOM, More, Vault, Upgrades, Crash and
+// Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -88,6 +89,8 @@ type Config struct {
 	Logs      server.Logs
 	Kernel    server.Kernel
 	Files     server.Files
+	// Vault is nil on a machine without a TPM.
+	Vault Vault
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Crash is what is known of a bad end of the boot before, empty if nothing is. It needs the state volume, and finds what it knows once.
@@ -252,7 +255,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
-		Configs: configsAPI{a}, Crashes: a.cfg.Crashes, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
+		Configs: configsAPI{a}, Disks: disksAPI{a}, Crashes: a.cfg.Crashes, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
 	})
 	a.serveMore(ctx, s)
 	for {

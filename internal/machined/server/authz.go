@@ -7,6 +7,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
@@ -111,6 +112,12 @@ func rules() map[string]rule {
 		configv1.ConfigService_Apply_FullMethodName:    {roles: admins, acts: true},
 		configv1.ConfigService_Confirm_FullMethodName:  {roles: admins, acts: true},
 		configv1.ConfigService_Rollback_FullMethodName: {roles: admins, acts: true},
+
+		diskv1.DiskService_ListVolumes_FullMethodName:       {roles: readers},
+		diskv1.DiskService_GetRecoveryKey_FullMethodName:    {roles: admins, acts: true},
+		diskv1.DiskService_ForgetRecoveryKey_FullMethodName: {roles: admins, acts: true},
+		diskv1.DiskService_Recover_FullMethodName:           {roles: admins, acts: true},
+		diskv1.DiskService_Reseal_FullMethodName:            {roles: admins, acts: true},
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators},
 	}

@@ -18,6 +18,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
@@ -88,6 +89,7 @@ type Config struct {
 	Files      Files
 	Upgrades   Upgrades
 	Configs    Configs
+	Disks      Disks
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -153,6 +155,7 @@ func New(c Config) *Server {
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
 	upgradev1.RegisterUpgradeServiceServer(s, &upgradeService{config: c})
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
+	diskv1.RegisterDiskServiceServer(s, &diskService{disks: c.Disks})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, http: web, table: table, recorder: r}
 }

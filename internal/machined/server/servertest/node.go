@@ -43,6 +43,7 @@ type Node struct {
 	SBOM     string
 	Upgrades Upgrades
 	Configs  ConfigList
+	Disks    Disks
 	// InventoryFrom and FilesFrom answer in place of InventoryValue, FileList and
 	// FileData, if they are set.
 	InventoryFrom server.Inventory
