@@ -76,7 +76,10 @@ func (b badRelease) run(t *testing.T, u *upgrades) {
 		return b.explained(boots, before, u.old)
 	})
 	t.Logf("back after %.0f s", time.Since(began).Seconds())
-	u.recover(t, ctx)
+	// Not the pod: Kubernetes takes it off a node that was not Ready for five minutes.
+	if err := u.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
 	status, err := u.upgradeStatus(ctx)
 	if last := status.Last; err != nil || status.Stage != "STAGE_IDLE" || last.Succeeded || last.Target.Version != b.version || !b.reason.MatchString(last.Reason) {
 		t.Errorf("upgrade status: %+v, %v; want idle, and the last upgrade to %s failed for %q", status, err, b.version, b.reason)
