@@ -78,7 +78,9 @@ func (a *app) editConfig(ctx context.Context, t *target, f applyFlags) error {
 		}
 		edited, err := editor.Edit(editor.Command(a.getenv), path)
 		if err != nil {
-			keep = last != now.GetDocument()
+			if keep = last != now.GetDocument(); keep {
+				fmt.Fprintf(a.stderr, "your text is in %s\n", path)
+			}
 			return err
 		}
 		text := withoutRemarks(string(edited))

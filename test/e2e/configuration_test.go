@@ -120,8 +120,9 @@ func testConfigLive(t *testing.T, ctx context.Context, s *suite) {
 // cutOff gives the first link an address that nobody reaches it under.
 const cutOff = "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: first, dhcp: false, addresses: [192.0.2.9/24]}]\n"
 
-func testConfigTry(t *testing.T, ctx context.Context, s *suite) {
-	s.nodectl(t, ctx, "config", "apply", "--mode", "try", "--try-timeout", "40s", "--patch", s.patch(t, cutOff))
+// awaitCutOff waits until the node does not answer.
+func (s *suite) awaitCutOff(t *testing.T, ctx context.Context) {
+	t.Helper()
 	eventually(t, ctx, "the node is cut off", func(context.Context) error {
 		limited, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
@@ -130,6 +131,11 @@ func testConfigTry(t *testing.T, ctx context.Context, s *suite) {
 		}
 		return nil
 	})
+}
+
+func testConfigTry(t *testing.T, ctx context.Context, s *suite) {
+	s.nodectl(t, ctx, "config", "apply", "--mode", "try", "--try-timeout", "40s", "--patch", s.patch(t, cutOff))
+	s.awaitCutOff(t, ctx)
 	s.currentConfig(t, ctx, "the node is back", func(r *configv1.GetResponse) bool {
 		return r.GetTrial() == nil && r.GetLast().GetReason() == "it was not confirmed in time" && !strings.Contains(r.GetDocument(), "192.0.2.9")
 	})
@@ -142,7 +148,7 @@ func testConfigTry(t *testing.T, ctx context.Context, s *suite) {
 // testConfigPowerCut pulls the plug while the node is cut off by a trial that would last for an hour.
 func testConfigPowerCut(t *testing.T, ctx context.Context, s *suite) {
 	s.nodectl(t, ctx, "config", "apply", "--mode", "try", "--try-timeout", "1h", "--patch", s.patch(t, cutOff))
-	time.Sleep(2 * time.Second) // it is in force soon after the answer
+	s.awaitCutOff(t, ctx)
 	if err := machine(t, s.Cluster, s.node).PowerCut(ctx); err != nil {
 		t.Fatal(err)
 	}
