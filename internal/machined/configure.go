@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
@@ -18,12 +19,19 @@ type Document struct {
 	Data []byte
 }
 
-// Source finds the configuration of the node. Its methods are called by one goroutine.
-type Source interface {
+// Place is where a configuration may be. Its methods are called by one goroutine.
+type Place interface {
 	// Find looks once. It returns nil and no error if there is no configuration now, and an error of type *Waiting if it cannot look yet.
 	Find(ctx context.Context) (*Document, error)
 	// Where says in words where Find looks, for a person who wonders why the node has no configuration.
 	Where() string
+}
+
+// Source finds the configuration of the node, and its owner.
+type Source interface {
+	Place
+	// Owners is what is said of the node's owner, in the order of the places: by those that are looked at with each call, and by what Find saw last.
+	Owners() []maintenance.Claim
 }
 
 // Waiting is the error of a source that cannot look yet. Nothing is wrong so far; the node is told what it waits for, and brings up the network
