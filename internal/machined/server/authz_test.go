@@ -32,6 +32,9 @@ func TestEveryMethodHasAnEntry(t *testing.T) {
 		if len(rules[method]) == 0 {
 			t.Errorf("%s has no entry in the authorisation table: nobody can call it", method)
 		}
+		if a := server.InMaintenance()[method]; a != server.ForNobody && a != server.ForOwner && a != server.ForAnyone {
+			t.Errorf("%s: the authorisation table does not say who may call it in maintenance mode", method)
+		}
 	}
 	for _, method := range slices.Sorted(maps.Keys(rules)) {
 		if !methods[method] && method != server.MetricsPath {
@@ -65,6 +68,7 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.file.v1.FileService/ListFiles":                 operators,
 		"/node.file.v1.FileService/ReadFile":                  operators,
 		"/metrics":                                            readers,
+		"/node.machine.v1.MachineService/GetIdentity":         {admin, operator, reader, backup},
 		"/node.machine.v1.MachineService/GetVersion":          {admin, operator, reader, backup},
 		"/node.machine.v1.MachineService/GetHealth":           readers,
 		"/node.machine.v1.MachineService/GetNode":             readers,
@@ -97,12 +101,32 @@ func TestTableIsAsPromised(t *testing.T) {
 	if diff := cmp.Diff(want, server.Rules()); diff != "" {
 		t.Errorf("roles (-want +got):\n%s", diff)
 	}
-	open := map[string]bool{
-		"/node.machine.v1.MachineService/GetVersion":  true,
-		"/node.machine.v1.MachineService/GetHealth":   true,
-		"/node.machine.v1.MachineService/WatchHealth": true,
+	// Whatever is not here is for nobody.
+	maintenance := map[string]any{
+		"/node.machine.v1.MachineService/GetIdentity":      server.ForAnyone,
+		"/node.machine.v1.MachineService/GetVersion":       server.ForAnyone,
+		"/node.inventory.v1.InventoryService/GetInventory": server.ForAnyone,
+		"/node.machine.v1.MachineService/GetHealth":        server.ForOwner,
+		"/node.machine.v1.MachineService/WatchHealth":      server.ForOwner,
+		"/node.machine.v1.MachineService/GetNode":          server.ForOwner,
+		"/node.machine.v1.MachineService/WatchNode":        server.ForOwner,
+		"/node.machine.v1.MachineService/StreamDmesg":      server.ForOwner,
+		"/node.machine.v1.MachineService/Reboot":           server.ForOwner,
+		"/node.machine.v1.MachineService/Shutdown":         server.ForOwner,
+		"/node.config.v1.ConfigService/Validate":           server.ForOwner,
+		"/node.config.v1.ConfigService/Apply":              server.ForOwner,
 	}
-	if diff := cmp.Diff(open, server.InMaintenance()); diff != "" {
-		t.Errorf("methods in maintenance mode (-want +got):\n%s", diff)
+	for method, access := range server.InMaintenance() {
+		want := maintenance[method]
+		if want == nil {
+			want = server.ForNobody
+		}
+		if any(access) != want {
+			t.Errorf("%s in maintenance mode: got %v, want %v", method, access, want)
+		}
+		delete(maintenance, method)
+	}
+	if len(maintenance) > 0 {
+		t.Errorf("in maintenance mode there are methods that do not exist: %v", maintenance)
 	}
 }

@@ -13,12 +13,30 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/internal/pki"
 )
 
 // machineService is node.machine.v1 on a Machine, its kernel log and its boots.
 type machineService struct {
 	machinev1.UnimplementedMachineServiceServer
 	config Config
+}
+
+// GetIdentity implements machinev1.MachineServiceServer.
+func (s *machineService) GetIdentity(context.Context, *machinev1.GetIdentityRequest) (*machinev1.GetIdentityResponse, error) {
+	id := s.config.Identity()
+	resp := &machinev1.GetIdentityResponse{
+		State: machinev1.NodeState_NODE_STATE_CONFIGURED, Fingerprint: pki.CertificateFingerprint(id.Certificate.Leaf).String(), Time: timeToProto(s.config.Now()),
+	}
+	if id.Clients != nil {
+		return resp, nil
+	}
+	u := id.Unconfigured
+	resp.State, resp.OwnerConflicts = machinev1.NodeState_NODE_STATE_MAINTENANCE, u.Conflicts
+	if !u.Owner.IsZero() {
+		resp.Owner, resp.OwnerSource = u.Owner.String(), u.Source
+	}
+	return resp, nil
 }
 
 // GetVersion implements machinev1.MachineServiceServer.

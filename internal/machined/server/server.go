@@ -93,6 +93,7 @@ type Config struct {
 // Server is the node API. Its methods are safe for concurrent use.
 type Server struct {
 	grpc     *grpc.Server
+	gate     *gate
 	http     *httpServer
 	table    *connections
 	recorder *recorder
@@ -154,7 +155,19 @@ func New(c Config) *Server {
 	upgradev1.RegisterUpgradeServiceServer(s, &upgradeService{config: c})
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
-	return &Server{grpc: s, http: web, table: table, recorder: r}
+	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
+}
+
+// goodbyeTime is for what a call ends with to get to the client before its
+// connection is closed.
+const goodbyeTime = time.Second
+
+// Configured is to be called when a node that had no configuration has one, and
+// Identity says so. Calls that began before are ended and told why, and then the
+// connections made before: clients connect again, and see the node's new certificate.
+func (s *Server) Configured() {
+	s.gate.configured()
+	time.AfterFunc(goodbyeTime, s.table.endUnconfigured)
 }
 
 // Serve answers on the listener, which it closes, until the context ends; it
