@@ -50,6 +50,8 @@ const (
 	stateDir = "/state"
 	// auditDir holds the audit log until the state volume is there.
 	auditDir = "/run/cyvive/audit"
+	// ownerFile names the owner of the nodes of this image; whoever builds one may put it there.
+	ownerFile = "/usr/lib/cyvive/owner.pem"
 	// anyContextID is VMADDR_CID_ANY of vsock(7).
 	anyContextID = 0xffffffff
 	// auditBytes is half of what is kept of the API's calls, out of the 64 MiB of the state volume: a call is some 500.
@@ -97,7 +99,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		_ = audit.Close()
 	}
 	return machined.Config{
-		Log: log, Audit: audit, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
+		// What goes to standard error is shown on the console by init.
+		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(args),
 		Network: network.New(host, leases, services),
 		Storage: storage.New(disk, mount.Mounts{}),
@@ -133,7 +136,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 // sources are the places of this machine's configuration.
 func sources(args cmdline.Args) machined.Source {
 	return source.New(source.Config{
-		Facts: source.ReadFacts("/sys", args), Sys: "/sys", NoCloud: nocloud.Source{}, ConfigDrive: nocloud.ConfigDrive{},
+		Facts: source.ReadFacts("/sys", args), Sys: "/sys", Image: ownerFile, NoCloud: nocloud.Source{}, ConfigDrive: nocloud.ConfigDrive{},
 	})
 }
 

@@ -139,15 +139,14 @@ func (a *Agent) takeStored() bool {
 	default:
 		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
 		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
+		a.claim(true)
 	}
 	return true
 }
 
-// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force.
+// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force. The caller holds the lock.
 func (a *Agent) keepFound(doc *Document) {
 	c := &a.configs
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.found = nil
 	if c.store == nil {
 		c.found = doc
@@ -234,7 +233,12 @@ func (a *Agent) lateStore() {
 		return // it has said why, once
 	}
 	a.configs.late = false
-	if !a.takeStored() && a.configs.found != nil {
+	if a.takeStored() {
+		return
+	}
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	if a.configs.found != nil {
 		a.keepFound(a.configs.found)
 	}
 }

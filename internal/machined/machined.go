@@ -16,6 +16,7 @@ import (
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -50,11 +51,13 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Now, SBOM, More, Upgrades, Crash and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Upgrades, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
 	Audit Audit
+	// Console is told, a line a write, what a person in front of a node in maintenance mode needs to know.
+	Console io.Writer
 	// Now is the clock; nil is time.Now.
 	Now  func() time.Time
 	Boot Boot
@@ -125,7 +128,13 @@ type Agent struct {
 	// containersChanged asks for events of services.
 	containersChanged reconcile.Waker
 	identity          atomic.Pointer[server.Identity]
-	history           history
+	// server is nil until the agent serves.
+	server atomic.Pointer[server.Server]
+	// key, toldMode and shown belong to the certificate's task, once that runs: the node's own key, and what was told of the mode and shown on the console.
+	key      nodeKey
+	toldMode maintenance.Mode
+	shown    []string
+	history  history
 	// crashTaken says that Config.Crash was called.
 	crashTaken atomic.Bool
 	// keeper is nil until the node knows its slots.
@@ -165,6 +174,10 @@ func New(cfg Config) (*Agent, error) {
 	input := plan.Input{Disk: cfg.Boot.Disk, Version: cfg.Boot.Version.OS}
 	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
+	var err error
+	if a.key, err = newNodeKey(); err != nil {
+		return nil, err
+	}
 	if err := a.certify(snapshot{}, nil); err != nil {
 		return nil, err
 	}
@@ -254,6 +267,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
 		Configs: configsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
 	})
+	a.server.Store(s)
 	a.serveMore(ctx, s)
 	for {
 		listener, err := a.cfg.Listen()

@@ -252,7 +252,7 @@ func (n *node) presentedSoon(name string) error {
 
 func (n *node) files() map[string]string {
 	out := map[string]string{}
-	for _, name := range []string{"machine-id", "api.key"} {
+	for _, name := range []string{"machine-id", "identity.key", "api.crt"} {
 		data, err := os.ReadFile(filepath.Join(n.state, name))
 		if err != nil {
 			n.t.Error(err)

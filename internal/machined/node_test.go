@@ -17,6 +17,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
@@ -58,6 +59,8 @@ type source struct {
 	mu  sync.Mutex
 	doc *Document
 	err error
+	// claims are what is said of the owner.
+	claims []maintenance.Claim
 }
 
 func (s *source) Find(context.Context) (*Document, error) {
@@ -67,6 +70,18 @@ func (s *source) Find(context.Context) (*Document, error) {
 }
 
 func (s *source) Where() string { return "the hands of the test" }
+
+func (s *source) Owners() []maintenance.Claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.claims)
+}
+
+func (s *source) own(claims ...maintenance.Claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claims = claims
+}
 
 func (s *source) fail(err error) {
 	s.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
@@ -22,6 +23,9 @@ type snapshot struct {
 	input plan.Input
 	// configProblem says why there is no valid configuration.
 	configProblem string
+	// without: every place was looked at for as long as they may take, and there is no configuration. Owner is who may give one.
+	without bool
+	owner   maintenance.Owner
 	// identity is set when machine ID and ledger are in order; identityProblem says why not.
 	identity        bool
 	identityProblem string
@@ -52,6 +56,7 @@ type snapshot struct {
 	// desired follows from all above; generation grows with each change of it.
 	desired    plan.Desired
 	generation uint64
+	mode       maintenance.Mode
 	// networkFrom is the generation that the network's specification is from.
 	networkFrom uint64
 	checks      []server.Check
@@ -81,6 +86,7 @@ func (s snapshot) planned(now time.Time) snapshot {
 		}
 		s.desired = desired
 	}
+	s.mode = maintenance.Decide(maintenance.Facts{Configured: s.input.Config != nil, Without: s.without, Owner: s.owner})
 	s.checks = dated(s.checks, withHeld(health(s), s.held), now)
 	return s
 }
