@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
+			"keep": cmdKeep, "fingerprint": cmdFingerprint, "clock": cmdClock,
 			"pause": cmdPause, "unfit": cmdUnfit, "agekey": cmdAgeKey, "unpack": cmdUnpack,
 		},
 	})
@@ -80,20 +81,29 @@ func cmdAddress(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], l.Addr().String())
 }
 
-// cmdServe runs a node at an address taken: serve VARIABLE [CONFIG]. Without a
-// configuration it is in maintenance mode.
+// cmdServe runs a node at an address taken: serve VARIABLE [CONFIG | --owner
+// FINGERPRINT | --closed]. Without a configuration it is in maintenance mode, until
+// one is applied.
 func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	node := exampleNode()
 	var authority *pki.Authority
-	if len(args) > 1 {
+	unconfigured := server.Unconfigured{Audience: server.AudienceAnybody}
+	switch {
+	case len(args) > 2:
+		owner, err := pki.ParseFingerprint(args[2])
+		ts.Check(err)
+		unconfigured = server.Unconfigured{Audience: server.AudienceOwner, Owner: owner, Source: "the kernel command line"}
+	case len(args) > 1 && args[1] == "--closed":
+		unconfigured = server.Unconfigured{Reason: "it is still looking for its configuration"}
+	case len(args) > 1:
+		authority = authorityOf(ts, args[1], ts.ReadFile(args[1]))
 		cfg, err := config.Parse(args[1], []byte(ts.ReadFile(args[1])))
 		ts.Check(err)
-		authority, err = pki.ParseAuthority([]byte(cfg.Machine.CA.Certificate), []byte(cfg.Machine.CA.Key.Reveal()))
-		ts.Check(err)
 		node.NodeValue.Hostname = cfg.Machine.Hostname
-		node.NodeValue.BootID = "boot-1"
 		node.Configs.Add(ts.ReadFile(args[1]))
-	} else {
+	}
+	node.NodeValue.BootID = "boot-1"
+	if authority == nil {
 		node.Checks = []server.Check{{Name: "config", Reason: `user-data:3: Cluster.podCIDR: got "x", expected an IPv4 prefix`}}
 	}
 	log, err := auditlog.Open(ts.MkAbs("audit-"+args[0]), "boot-1", 1<<20, time.Now)
@@ -110,8 +120,45 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 			n.NodeValue.BootID = fmt.Sprintf("boot-%d", boot)
 		})
 	}
+	node.Configs.OnApply = func(document string) {
+		if authority == nil { // once the answer is on its way
+			time.AfterFunc(200*time.Millisecond, func() { api.Load().SetAuthority(scriptTB{ts: ts}, authorityOf(ts, "applied", document)) })
+		}
+	}
 	api.Store(servertest.StartOn(scriptTB{ts: ts}, nodesOf(ts).listeners[args[0]], node, authority, log))
+	if authority == nil {
+		api.Load().SetUnconfigured(scriptTB{ts: ts}, unconfigured)
+	}
 	nodesOf(ts).apis[args[0]], nodesOf(ts).values[args[0]] = api.Load(), node
+}
+
+func authorityOf(ts *testscript.TestScript, name, document string) *pki.Authority {
+	cfg, err := config.Parse(name, []byte(document))
+	ts.Check(err)
+	authority, err := pki.ParseAuthority([]byte(cfg.Machine.CA.Certificate), []byte(cfg.Machine.CA.Key.Reveal()))
+	ts.Check(err)
+	return authority
+}
+
+// cmdKeep puts what the last program printed into a variable: keep VARIABLE.
+func cmdKeep(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// cmdFingerprint puts that of a node's key into a variable, as its console would show it: fingerprint VARIABLE NODE.
+func cmdFingerprint(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], nodesOf(ts).apis[args[1]].Fingerprint.String())
+}
+
+// cmdClock moves the clock of a node without a configuration, whose owner stays: clock NODE DURATION FINGERPRINT.
+func cmdClock(ts *testscript.TestScript, _ bool, args []string) {
+	d, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	owner, err := pki.ParseFingerprint(args[2])
+	ts.Check(err)
+	api := nodesOf(ts).apis[args[0]]
+	api.Advance(d)
+	api.SetUnconfigured(scriptTB{ts: ts}, server.Unconfigured{Audience: server.AudienceOwner, Owner: owner})
 }
 
 // cmdUnfit sets why the next release that a node starts goes back; without a reason it

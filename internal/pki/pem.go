@@ -73,7 +73,12 @@ func PublicKey(keyPEM []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	return PublicPEM(key.Public())
+}
+
+// PublicPEM returns a public key as PEM.
+func PublicPEM(key crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encode public key: %w", err)
 	}

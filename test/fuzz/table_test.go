@@ -4,17 +4,20 @@ package fuzz
 func parsers() map[string][]string {
 	return map[string][]string{
 		// What a user or a cloud gives the node, and what comes over the network.
-		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact"},
+		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner"},
 		"internal/release":         {"FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/machined/plan":   {"FuzzBuild"},
 		"internal/machined/source": {"FuzzAnswer", "FuzzDocument", "FuzzOEMStrings", "FuzzURL"},
 		"internal/machined/server": {"FuzzCall", "FuzzConnection"},
 		"internal/network/dhcp":    {"FuzzGrant"},
 		"internal/network/rtnl":    {"FuzzParseResolver"},
-		"internal/pki":             {"FuzzParse"},
-		"internal/etcd":            {"FuzzParseHealth"},
-		"internal/kube":            {"FuzzNextEvent", "FuzzParseList", "FuzzParseNameservers", "FuzzParseNode", "FuzzParsePods", "FuzzTable"},
-		"internal/cni":             {"FuzzAddresses", "FuzzParseConfig"},
+		"internal/pki":             {"FuzzParse", "FuzzParsePublic"},
+
+		"internal/machined/maintenance": {"FuzzNotice"},
+
+		"internal/etcd": {"FuzzParseHealth"},
+		"internal/kube": {"FuzzNextEvent", "FuzzParseList", "FuzzParseNameservers", "FuzzParseNode", "FuzzParsePods", "FuzzTable"},
+		"internal/cni":  {"FuzzAddresses", "FuzzParseConfig"},
 
 		// Disks, which may hold anything.
 		"internal/machined/boot/stage1": {"FuzzReadTable"},
@@ -58,6 +61,7 @@ func parsers() map[string][]string {
 
 		// A user's files, and a node's answers.
 		"cmd/nodectl/contexts":   {"FuzzParse"},
+		"cmd/nodectl/discover":   {"FuzzTargets"},
 		"cmd/nodectl/kubeconfig": {"FuzzMerge"},
 		"cmd/nodectl/output":     {"FuzzClean"},
 		"cmd/nodectl/redact":     {"FuzzText"},

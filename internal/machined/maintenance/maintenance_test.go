@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -110,4 +111,23 @@ MAINTENANCE MODE: this node has no configuration
 			t.Errorf("%s: got %q", m, got)
 		}
 	}
+}
+
+// FuzzNotice: whatever places and errors say, the console gets lines of text, and not too many.
+func FuzzNotice(f *testing.F) {
+	f.Add("no configuration\nuser-data:3: x", "the kernel command line", "a volume: \x1b[2J")
+	f.Fuzz(func(t *testing.T, reason, from, problem string) {
+		for _, m := range []Mode{Closed, Open, Owned} {
+			owner := Owner{Key: alice, From: from, Problem: problem, Conflicts: []string{problem}}
+			lines := Notice{Mode: m, Reason: reason, Owner: owner}.Lines()
+			if len(lines) > 25 {
+				t.Errorf("%d lines", len(lines))
+			}
+			for _, line := range lines {
+				if strings.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) || len(line) > 2000 {
+					t.Errorf("%q", line)
+				}
+			}
+		}
+	})
 }
