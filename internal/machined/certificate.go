@@ -34,16 +34,17 @@ const (
 func (a *Agent) keepCertificate(ctx context.Context) error {
 	var version uint64
 	var done certificateInputs
+	issued := time.Now() // snapshots come and go meanwhile
 	for {
-		bounded, cancel := context.WithTimeout(ctx, recertify)
-		s, v, err := a.store.Watch(bounded, version)
+		bounded, cancel := context.WithTimeout(ctx, recertify-time.Since(issued))
+		s, v, _ := a.store.Watch(bounded, version) // the deadline is one way to return
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		version = v
 		inputs := s.certificateInputs()
-		if err == nil && inputs.equal(done) {
+		if time.Since(issued) < recertify && inputs.equal(done) {
 			a.tellMode(s, inputs.addresses)
 			continue
 		}
@@ -55,7 +56,7 @@ func (a *Agent) keepCertificate(ctx context.Context) error {
 			version = 0
 			continue
 		}
-		done = inputs
+		done, issued = inputs, time.Now()
 		a.tellMode(s, inputs.addresses)
 	}
 }

@@ -161,6 +161,9 @@ func TestMaintenance(t *testing.T) {
 	if id := n.identity.Load(); id.Clients != nil {
 		t.Error("clients are verified without an authority")
 	}
+	if id := n.identity.Load(); id.Unconfigured.Audience == server.AudienceOwner {
+		t.Error("a node that nobody owns answers an owner")
+	}
 	if n.presented("localhost") != nil {
 		t.Error("the certificate for maintenance is not self-signed for localhost")
 	}

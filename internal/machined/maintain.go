@@ -89,7 +89,7 @@ func (s snapshot) unconfigured() server.Unconfigured {
 // tellMode shows on the console what a person in front of the machine needs to know, each time that it differs.
 func (a *Agent) tellMode(s snapshot, addresses []netip.Addr) {
 	if s.mode != a.toldMode {
-		a.log.Info("whom the node answers", "mode", s.mode.String(), "owner", s.owner.Key.String(), "fingerprint", a.key.print.String())
+		a.log.Info("whom the node answers", "mode", s.mode.String(), "owner_from", s.owner.From, "fingerprint", a.key.print.String())
 		a.events.Add(server.EventAgent, "maintenance", s.mode.String(), s.owner.From)
 		a.toldMode = s.mode
 	}

@@ -312,7 +312,10 @@ func TestWhoseNode(t *testing.T) {
 // TestStarting: before it is known whether there is a configuration, nobody is told anything.
 func TestStarting(t *testing.T) {
 	t.Parallel()
-	n := startNodeWith(t, t.TempDir(), storagetest.New(0), func(c *Config) { c.Source.(*source).own(maintenance.Claim{From: "the image", Key: pki.Fingerprint{1}}) })
+	n := startNodeWith(t, t.TempDir(), storagetest.New(0), func(c *Config) {
+		c.Source.(*source).own(maintenance.Claim{From: "the image", Key: pki.Fingerprint{1}})
+		c.Source.(*source).fail(&Waiting{For: "a server"})
+	})
 	n.await("the API", func(s snapshot) bool { return s.listening })
 	conn, err := grpc.NewClient("passthrough:///"+n.listener.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{InsecureSkipVerify: true})))
 	if err != nil {
