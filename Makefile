@@ -12,6 +12,10 @@ RUN ?=
 # Folder with the key pair that signs releases; hack/release/keys has the same default.
 export CYVIVE_KEYS ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/cyvive/keys
 
+# File of the public key of whoever may give nodes of the image their first
+# configuration (docs/maintenance.md); none without it.
+CYVIVE_OWNER ?=
+
 # Commit that the protos must stay compatible with.
 BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
 
@@ -30,7 +34,7 @@ setup: ## install the programs that are missing (apt-get; asks sudo where needed
 
 .PHONY: image
 image: setup keys bin/nodectl ## build the node image into out/ARCH
-	@keys=$$(realpath -m "$$CYVIVE_KEYS"); cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem"
+	@keys=$$(realpath -m "$$CYVIVE_KEYS"); cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" $(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))")
 
 .PHONY: keys
 keys: ## make your key pair for signing releases, unless there is one

@@ -37,6 +37,9 @@ type Options struct {
 	// Keys is the file of the public keys whose releases a node of this image
 	// takes. The steps from root on need it.
 	Keys string
+	// Owner is the file of the public key of whoever may configure nodes of this
+	// image that have no configuration; empty names nobody.
+	Owner string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -51,6 +54,7 @@ type builder struct {
 	version string
 	floor   string // oldest version that a node may be taken to
 	keys    []byte // release-keys.pem
+	owner   []byte // owner.pem; nil if there is to be none
 	current string // name of the step that runs
 	results results
 }
@@ -86,6 +90,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if b.reaches("root") {
 		if b.keys, err = readKeys(o.Keys); err != nil {
+			return err
+		}
+		if b.owner, err = readOwner(o.Owner); err != nil {
 			return err
 		}
 	}
@@ -181,6 +188,9 @@ func (b *builder) repeat() string {
 	words := []string{"go", "-C", b.Images, "run", "./cmd/mkimage", "build", "--arch", b.Arch, "--out", out, "--until", b.current}
 	if b.Keys != "" {
 		words = append(words, "--keys", b.Keys)
+	}
+	if b.Owner != "" {
+		words = append(words, "--owner", b.Owner)
 	}
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }
