@@ -49,6 +49,9 @@ func (e Entry) name() string {
 	return fmt.Sprintf("cyvive-%s+%d-%d.conf", e.Slot, e.Left, e.Done)
 }
 
+// Path is where the entry's file is, relative to the partition.
+func (e Entry) Path() string { return "loader/entries/" + e.name() }
+
 const titlePrefix = "Cyvive "
 
 // Text is the content of the entry's file.

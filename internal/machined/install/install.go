@@ -1,0 +1,340 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/cyvive/cyvive/internal/storage/notes"
+)
+
+// Source is where a release is taken from.
+type Source interface {
+	// Release says what it is. RootBytes and VerityBytes need not be filled in.
+	Release(ctx context.Context) (Release, error)
+	// Root reads the root, which may be longer than what the hash tree is of, and Verity the tree with its superblock.
+	Root(ctx context.Context) (io.ReadCloser, error)
+	Verity(ctx context.Context) (io.ReadCloser, error)
+	// Boot hands out what lies on the boot partition while use runs.
+	Boot(ctx context.Context, use func(Boot) error) error
+}
+
+// Boot is what a boot partition is made of.
+type Boot struct {
+	// Files are those of the boot partition of the running system.
+	Files fs.FS
+	// Kernel is the kernel image of the release.
+	Kernel io.Reader
+}
+
+// Config is what an Installer is made of. All fields are needed.
+type Config struct {
+	Log *slog.Logger
+	Now func() time.Time
+	// Disks lists the machine's disks, with what Look finds on those that can be opened.
+	Disks func(ctx context.Context) ([]Disk, error)
+	// Open opens a disk for writing. It fails if somebody uses it.
+	Open  func(d Disk) (Device, error)
+	Sizes Sizes
+	// Work is a folder in memory that the Installer makes and removes.
+	Work string
+	// MakeFileSystem makes an ext4 file system with a label in a file that has its size, with all that lies in a folder.
+	MakeFileSystem func(ctx context.Context, image, label, from string) error
+}
+
+// Installer installs the node on other disks. Its methods may be called concurrently.
+type Installer struct {
+	cfg  Config
+	work sync.Mutex
+}
+
+// New returns an Installer.
+func New(cfg Config) *Installer { return &Installer{cfg: cfg} }
+
+// ErrBusy is a second installation beside another.
+var ErrBusy = errors.New("an installation is under way")
+
+// Progress is how far an installation is.
+type Progress struct {
+	// Step is the one that is being done.
+	Step Step
+	// Bytes of TotalBytes are written.
+	Bytes, TotalBytes int64
+}
+
+// Plan says what Install would do, and changes nothing.
+func (i *Installer) Plan(ctx context.Context, req Request, s Source) (Plan, error) {
+	p, _, err := i.plan(ctx, req, s)
+	return p, err
+}
+
+func (i *Installer) plan(ctx context.Context, req Request, s Source) (Plan, tree, error) {
+	disks, err := i.cfg.Disks(ctx)
+	if err != nil {
+		return Plan{}, tree{}, fmt.Errorf("plan installation: %w", err)
+	}
+	if _, err := Choose(disks, req.Disk); err != nil {
+		return Plan{}, tree{}, fmt.Errorf("plan installation: %w", err)
+	}
+	r, t, err := i.release(ctx, s)
+	if err != nil {
+		return Plan{}, tree{}, fmt.Errorf("plan installation: %w", err)
+	}
+	p, err := Build(req, disks, r, i.cfg.Sizes)
+	if err != nil {
+		return Plan{}, tree{}, fmt.Errorf("plan installation: %w", err)
+	}
+	return p, t, nil
+}
+
+// release reads what is to be installed, and checks its hash tree.
+func (i *Installer) release(ctx context.Context, s Source) (Release, tree, error) {
+	r, err := s.Release(ctx)
+	if err != nil {
+		return r, tree{}, err
+	}
+	in, err := s.Verity(ctx)
+	if err != nil {
+		return r, tree{}, err
+	}
+	t, err := readTree(in, r.RootHash, i.cfg.Sizes.Verity)
+	if err := errors.Join(err, in.Close()); err != nil {
+		return r, tree{}, err
+	}
+	r.RootBytes, r.VerityBytes = t.blocks*blockBytes, int64(len(t.all))
+	return r, t, nil
+}
+
+// Install does what Plan says, or goes on with it. It gives up with progress' error or the context's end; what is not done then is gone on with when the same
+// is asked for again.
+func (i *Installer) Install(ctx context.Context, req Request, s Source, planned func(Plan) error, progress func(Progress) error) (Plan, error) {
+	if !i.work.TryLock() {
+		return Plan{}, fmt.Errorf("install: %w", ErrBusy)
+	}
+	defer i.work.Unlock()
+	p, t, err := i.plan(ctx, req, s)
+	if err != nil {
+		return p, err
+	}
+	dev, err := i.cfg.Open(p.Disk)
+	if err != nil {
+		return p, fmt.Errorf("install: %w: open %s: %w", ErrDisk, p.Disk, err)
+	}
+	defer dev.Close()
+	// Now nobody else can write to it: what it holds is looked at again.
+	if err := Look(dev, &p.Disk); err != nil {
+		return p, fmt.Errorf("install: look at %s: %w", p.Disk, err)
+	}
+	if p, err = Build(req, []Disk{p.Disk}, p.Release, i.cfg.Sizes); err != nil {
+		return p, fmt.Errorf("install: %w", err)
+	}
+	if err := planned(p); err != nil || len(p.Tasks) == 0 {
+		return p, err
+	}
+	r := &run{Installer: i, ctx: ctx, dev: dev, req: req, source: s, tree: t, plan: p, progress: progress}
+	if err := r.all(); err != nil {
+		return p, fmt.Errorf("install on %s: %w; nothing but this disk was changed, and the same request goes on behind the last step that was done: %s",
+			p.Disk, err, orNone([]string{string(r.note.Step)}))
+	}
+	if err := dev.Renew(); err != nil {
+		i.cfg.Log.Warn("the kernel does not know the partitions of the installed disk before the next boot", "disk", p.Disk.Name, "error", err)
+	}
+	return p, nil
+}
+
+// run is one installation.
+type run struct {
+	*Installer
+	ctx      context.Context
+	dev      Device
+	req      Request
+	source   Source
+	tree     tree
+	plan     Plan
+	note     Note
+	progress func(Progress) error
+	done     int64 // bytes of the steps before
+	step     Progress
+}
+
+// all does the steps. Each is on the disk before the note says that it is done.
+func (r *run) all() error {
+	if err := r.begin(); err != nil {
+		return err
+	}
+	r.step.TotalBytes = r.plan.bytes()
+	for _, t := range r.plan.Tasks {
+		if t.Step == Begun {
+			continue
+		}
+		r.step.Step, r.step.Bytes = t.Step, r.done
+		if err := r.progress(r.step); err != nil {
+			return err
+		}
+		r.cfg.Log.Info("installing", "disk", r.plan.Disk.Name, "step", string(t.Step), "what", t.What)
+		if err := r.do(t.Step); err != nil {
+			return fmt.Errorf("%s: %w", t.What, err)
+		}
+		if err := r.dev.Sync(); err != nil {
+			return fmt.Errorf("%s: sync: %w", t.What, err)
+		}
+		note := r.note
+		note.Step = t.Step
+		if err := note.write(r.dev); err != nil {
+			return fmt.Errorf("%s: %w", t.What, err)
+		}
+		r.note = note
+		r.done += t.Bytes
+	}
+	r.step.Bytes = r.step.TotalBytes
+	return r.progress(r.step)
+}
+
+// begin notes the installation, or takes over the note of one that is gone on with.
+func (r *run) begin() error {
+	if r.plan.After != "" {
+		r.note = *r.plan.Disk.Note
+		return nil
+	}
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return fmt.Errorf("make GUID of the disk: %w", err)
+	}
+	layout, err := newLayout(r.plan.Disk.SizeBytes, r.cfg.Sizes, r.plan.Release, id)
+	if err != nil {
+		return err
+	}
+	r.plan.Layout = layout
+	note := Note{ID: id, Plan: r.plan.digest, Step: Begun, Version: r.plan.Release.Version}
+	if err := note.write(r.dev); err != nil {
+		return err
+	}
+	r.note = note
+	return nil
+}
+
+// do does one step, but for the last sync.
+func (r *run) do(s Step) error {
+	switch s {
+	case Clear:
+		return r.clear()
+	case Root:
+		return r.copy(rootAName, func(context.Context) (io.ReadCloser, error) {
+			in, err := r.source.Root(r.ctx)
+			if err != nil {
+				return nil, err
+			}
+			return readCloser{&checked{from: in, tree: &r.tree}, in}, nil
+		}, r.plan.Release.RootBytes)
+	case Verity:
+		_, err := r.window(verityAName).Write(r.tree.all)
+		return err
+	case ESP:
+		w := r.window(espName)
+		err := r.source.Boot(r.ctx, func(b Boot) error { return makeESP(w, b, r.plan.Release) })
+		if w.err != nil {
+			return w.err
+		}
+		return err
+	case State:
+		return r.makeState(r.ctx, r.window(stateName), r.req)
+	case Table:
+		return r.table()
+	}
+	return nil
+}
+
+// readCloser is a reader with the Close of what it reads from.
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// window is a partition, whose writes are told of.
+func (r *run) window(name string) *window {
+	p := r.plan.Layout.partition(name)
+	return &window{ctx: r.ctx, dev: r.dev, start: p.Start, size: p.Bytes, tell: r.tell}
+}
+
+// tellEvery is how much is written between two words on progress.
+const tellEvery = 8 * mib
+
+func (r *run) tell(n int64) error {
+	before := r.step.Bytes
+	r.step.Bytes = min(r.step.Bytes+n, r.step.TotalBytes)
+	if before/tellEvery == r.step.Bytes/tellEvery {
+		return nil
+	}
+	return r.progress(r.step)
+}
+
+func (r *run) copy(name string, open func(context.Context) (io.ReadCloser, error), want int64) error {
+	in, err := open(r.ctx)
+	if err != nil {
+		return err
+	}
+	n, err := r.window(name).fill(in)
+	if err == nil && n != want {
+		err = fmt.Errorf("%w: %d bytes, want %d", ErrDamaged, n, want)
+	}
+	return errors.Join(err, in.Close())
+}
+
+const (
+	// edgeBytes are overwritten at both ends of the disk and of partitions that nothing is written to: what the node, or others, would look at.
+	edgeBytes = mib
+	// espClearBytes are the tables of a FAT file system and its root folder.
+	espClearBytes = 4 * mib
+	// clearBytes is how much that is, about.
+	clearBytes = 10 * edgeBytes
+)
+
+// clear overwrites all by which something on the disk could be taken for what it is not, but for the note.
+func (r *run) clear() error {
+	whole := &window{ctx: r.ctx, dev: r.dev, size: r.plan.Disk.SizeBytes, tell: r.tell}
+	if r.req.Wipe != "" {
+		if err := r.dev.Discard(alignBytes, r.plan.Disk.SizeBytes-2*alignBytes); err != nil {
+			r.cfg.Log.Warn("the disk does not discard what it holds; it is overwritten as far as needed", "disk", r.plan.Disk.Name, "error", err)
+		}
+	}
+	type part struct{ at, n int64 }
+	parts := []part{
+		{0, notes.Begin},
+		{notes.Begin + notes.Bytes, alignBytes - notes.Begin - notes.Bytes},
+		{whole.size - edgeBytes, edgeBytes},
+	}
+	for _, p := range r.plan.Layout.Partitions {
+		switch p.Name {
+		case espName:
+			parts = append(parts, part{p.Start, min(espClearBytes, p.Bytes)})
+		case rootBName, verityBName, dataName:
+			parts = append(parts, part{p.Start, min(edgeBytes, p.Bytes)}, part{p.Start + p.Bytes - min(edgeBytes, p.Bytes), min(edgeBytes, p.Bytes)})
+		}
+	}
+	for _, p := range parts {
+		if err := whole.zero(p.at, p.n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table writes the partition table, each part on the disk before the next.
+func (r *run) table() error {
+	for _, w := range r.plan.Layout.tableWrites() {
+		if _, err := r.dev.WriteAt(w.data, w.at); err != nil {
+			return fmt.Errorf("write at byte %d: %w", w.at, err)
+		}
+		if err := r.dev.Sync(); err != nil {
+			return fmt.Errorf("sync at byte %d: %w", w.at, err)
+		}
+	}
+	return nil
+}

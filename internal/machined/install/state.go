@@ -1,0 +1,64 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/configstore"
+)
+
+// configDir is where a node keeps its configurations on the state volume.
+const configDir = "config"
+
+// makeState makes the file system of the state volume, with the configuration as the one that counts, and copies it to the disk. What it makes on the
+// way lies in the work folder, which is in memory, and is removed: it holds secrets.
+func (i *Installer) makeState(ctx context.Context, w *window, req Request) (err error) {
+	if err := os.RemoveAll(i.cfg.Work); err != nil {
+		return fmt.Errorf("clear work folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(i.cfg.Work)) }()
+	from, image := filepath.Join(i.cfg.Work, "files"), filepath.Join(i.cfg.Work, "image")
+	if err := os.MkdirAll(from, 0o700); err != nil {
+		return fmt.Errorf("make work folder: %w", err)
+	}
+	if req.Configuration != nil {
+		if err := storeConfiguration(filepath.Join(from, configDir), req, i.cfg.Now); err != nil {
+			return err
+		}
+	}
+	f, err := os.OpenFile(image, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("make image of the state volume: %w", err)
+	}
+	defer f.Close()
+	if err := f.Truncate(w.size); err != nil {
+		return fmt.Errorf("make image of the state volume: %w", err)
+	}
+	if err := i.cfg.MakeFileSystem(ctx, image, stateName, from); err != nil {
+		return fmt.Errorf("make file system of the state volume: %w", err)
+	}
+	n, err := w.fill(f)
+	if err == nil && n != w.size {
+		err = fmt.Errorf("the image has %d bytes: %w", n, io.ErrUnexpectedEOF)
+	}
+	if err != nil {
+		return fmt.Errorf("write file system of the state volume: %w", err)
+	}
+	return nil
+}
+
+// storeConfiguration makes a store whose first revision is the configuration. It is owned: whatever sources the installed node finds do not count.
+func storeConfiguration(dir string, req Request, now func() time.Time) error {
+	store, err := configstore.Open(configstore.OSDir(dir), configstore.Config{Now: now, SinceBoot: func() time.Duration { return 0 }})
+	if err != nil {
+		return err
+	}
+	_, err = store.Add(configstore.Revision{By: req.By, Mode: configstore.Auto, Note: "written by the installation", Document: req.Configuration},
+		func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Applied(n, true) })
+	return err
+}

@@ -1,0 +1,135 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// MakeImage makes a file system with a label in a file, which has its size, with all that lies in a folder.
+func (d *Disk) MakeImage(ctx context.Context, image, label, from string) error {
+	return d.tools.makeImage(ctx, image, label, from)
+}
+
+// Whole is a disk that is read and written as a whole. While it is open for writing, the kernel mounts none of its partitions, and opens none for
+// others that want it alone.
+type Whole struct {
+	*os.File
+	// SizeBytes and SectorBytes are the disk's.
+	SizeBytes   int64
+	SectorBytes int
+}
+
+// OpenWhole opens a disk, to write to it or not. For writing, a disk of which something is mounted or held by another device is unix.EBUSY (open(2),
+// O_EXCL). A file stands for a disk with sectors of 512 bytes.
+func OpenWhole(device string, write bool) (*Whole, error) {
+	flags := os.O_RDONLY
+	if write {
+		flags = os.O_RDWR | unix.O_EXCL
+	}
+	f, err := os.OpenFile(device, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	w := &Whole{File: f, SectorBytes: sysfsSectorBytes}
+	if err := w.measure(); err != nil {
+		return nil, errors.Join(fmt.Errorf("measure %s: %w", device, err), f.Close())
+	}
+	return w, nil
+}
+
+func (w *Whole) measure() error {
+	info, err := w.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() {
+		w.SizeBytes = info.Size()
+		return nil
+	}
+	if w.SectorBytes, err = unix.IoctlGetInt(int(w.Fd()), unix.BLKSSZGET); err != nil {
+		return err
+	}
+	w.SizeBytes, err = w.Seek(0, 2)
+	return err
+}
+
+// Discard tells the device that a part holds nothing any more (ioctl BLKDISCARD). It is unix.EOPNOTSUPP where the device knows no such thing.
+func (w *Whole) Discard(at, n int64) error {
+	if info, err := w.Stat(); err != nil || info.Mode().IsRegular() {
+		if err == nil {
+			err = unix.Fallocate(int(w.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, n)
+		}
+		return err
+	}
+	if n <= 0 {
+		return nil
+	}
+	return discard(int(w.Fd()), uint64(at), uint64(n))
+}
+
+// Renew has the kernel read the partition table (ioctl BLKRRPART). It is unix.EBUSY while a partition is in use.
+func (w *Whole) Renew() error {
+	if info, err := w.Stat(); err != nil || info.Mode().IsRegular() {
+		return err
+	}
+	return unix.IoctlSetInt(int(w.Fd()), unix.BLKRRPART, 0)
+}
+
+// InUse says in words who uses a disk or one of its partitions: what is mounted, and devices that are made of it. It is empty if nobody does.
+func (d *Disk) InUse(name, mountinfo string) (string, error) {
+	dir := filepath.Join(d.sysfs, "class/block", name)
+	numbers := map[string]string{}
+	devices := []string{""}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("look for users of %s: %w", name, err)
+	}
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), "partition")); err == nil {
+			devices = append(devices, e.Name())
+		}
+	}
+	var users []string
+	for _, part := range devices {
+		device := part
+		if device == "" {
+			device = name
+		}
+		if number, err := os.ReadFile(filepath.Join(dir, part, "dev")); err == nil {
+			numbers[strings.TrimSpace(string(number))] = device
+		}
+		holders, _ := os.ReadDir(filepath.Join(dir, part, "holders"))
+		for _, h := range holders {
+			users = append(users, fmt.Sprintf("%s is part of %s", device, h.Name()))
+		}
+	}
+	mounts, err := os.ReadFile(mountinfo)
+	if err != nil {
+		return "", fmt.Errorf("look for users of %s: %w", name, err)
+	}
+	users = append(users, mountedOn(string(mounts), numbers)...)
+	slices.Sort(users)
+	return strings.Join(slices.Compact(users), ", "), nil
+}
+
+// mountedOn names what proc_pid_mountinfo(5) has mounted of devices, by their numbers.
+func mountedOn(mountinfo string, numbers map[string]string) []string {
+	var out []string
+	for line := range strings.Lines(mountinfo) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		if device, ours := numbers[fields[2]]; ours {
+			out = append(out, fmt.Sprintf("%s is mounted on %s", device, fields[4]))
+		}
+	}
+	return out
+}
