@@ -42,6 +42,7 @@ import (
 	"github.com/cyvive/cyvive/internal/network/rtnl"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
+	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/mount"
 )
 
@@ -88,6 +89,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		return machined.Config{}, nil, err
 	}
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
+	bootPartition := loader.New(esp{disk, "/dev/" + m.Disk}.open)
+	hardware := inventory.New("/", device.Devices{Dir: "/dev"}, time.Now)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
 		_ = services.Close() // what is attached goes on
@@ -120,10 +123,12 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Kernel:      procfs.New(boot.StartedAt),
 		Files:       files.Reader{Root: "/", Secret: []string{stateDir}},
 		SBOM:        func() (io.ReadCloser, error) { return os.Open("/usr/lib/cyvive/sbom.spdx.json") },
-		Upgrades:    upgrades(log, disk, m, floor),
+		Upgrades:    upgrades(log, disk, bootPartition, m, floor),
+		Installs:    installs(log, disk, m, boot.Version, hardware, bootPartition),
+		Resets:      resets(disk, m),
 		Crash:       crashes(boot.ID).Take,
 		Crashes:     crashes(boot.ID),
-		Inventory:   inventory.New("/", device.Devices{Dir: "/dev"}, time.Now),
+		Inventory:   hardware,
 		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
 		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),

@@ -36,7 +36,7 @@ const (
 )
 
 // upgrades makes what the agent upgrades the node with. It is nil where the system was not started from a slot of a disk.
-func upgrades(log *slog.Logger, disk *blockdev.Disk, m marker.Marker, floor string) *machined.Upgrades {
+func upgrades(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, m marker.Marker, floor string) *machined.Upgrades {
 	if m.Slot == "" || m.Disk == "" {
 		return nil
 	}
@@ -47,7 +47,7 @@ func upgrades(log *slog.Logger, disk *blockdev.Disk, m marker.Marker, floor stri
 	device := "/dev/" + m.Disk
 	return &machined.Upgrades{
 		Slots:        slots{disk, device, m.Slot},
-		Entries:      entries{loader.New(esp{disk, device}.open)},
+		Entries:      entries{boot},
 		Architecture: runtime.GOARCH, Floor: floor, Keys: readKeys(log, releaseKeys),
 		Pushed: filepath.Join(storage.UpgradeDir, "pushed"), FreeBytes: mount.Mounts{}.FreeBytes,
 		Counted: counted,

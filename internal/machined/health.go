@@ -21,7 +21,7 @@ func health(s snapshot) []server.Check {
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}
-	return append(checks, upgradeHealth(s)...)
+	return append(append(checks, upgradeHealth(s)...), resetHealth(s)...)
 }
 
 func clusterHealth(s snapshot) []server.Check {

@@ -22,9 +22,9 @@ const (
 	containerResync = 30 * time.Second
 )
 
-// loopTasks returns the loops of the domains.
+// loopTasks returns the loops of the domains. That of storage waits for what has to be done before a volume is mounted.
 func (a *Agent) loopTasks() []task {
-	return []task{
+	tasks := []task{
 		loopTask(a, a.cfg.Network, plan.Network, hostResync,
 			func(d plan.Desired) *network.Spec { return d.Network },
 			func(s *snapshot, r state.Report[network.Status]) { s.network = r },
@@ -42,6 +42,14 @@ func (a *Agent) loopTasks() []task {
 			func(s *snapshot, r state.Report[kube.Status]) { s.kube = r },
 			func(s kube.Status) bool { return s.Ready }),
 	}
+	storageLoop := tasks[1].run
+	tasks[1].run = func(ctx context.Context) error {
+		if err := a.beforeVolumes(ctx); err != nil {
+			return err
+		}
+		return storageLoop(ctx)
+	}
+	return tasks
 }
 
 // loopTask ties the loop of one domain to the snapshot.

@@ -51,7 +51,7 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Upgrades, Crash and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Upgrades, Installs, Resets, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -93,6 +93,10 @@ type Config struct {
 	Files     server.Files
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
+	// Installs is nil on such a node too.
+	Installs *Installs
+	// Resets is nil on a node whose disk keeps no notes.
+	Resets *Resets
 	// Crash is what is known of a bad end of the boot before, empty if nothing is. It needs the state volume, and finds what it knows once.
 	// Nil knows nothing.
 	Crash func() (string, error)
@@ -142,6 +146,8 @@ type Agent struct {
 	events  *eventlog.Log
 	ending  ending
 	configs configs
+	// resetting is held by who leads a reset.
+	resetting sync.Mutex
 	// views are the domains, for who wants to know what they would do.
 	views   map[string]view
 	domains []task
@@ -194,7 +200,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks := []task{
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
-		{"services", a.watchServices}, {"upgrades", a.keepUpgrades},
+		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset},
 		{"service events", a.tellServices},
 	}
 	tasks = append(tasks, a.containerWatchers()...)
@@ -265,7 +271,8 @@ func (a *Agent) serve(ctx context.Context) error {
 		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
-		Configs: configsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
+		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM,
+		Acted: a.acted, Changed: a.changed,
 	})
 	a.server.Store(s)
 	a.serveMore(ctx, s)

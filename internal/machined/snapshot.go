@@ -46,6 +46,9 @@ type snapshot struct {
 	upgrade        *upgrade.Status
 	upgradeProblem string
 
+	// resetProblem is why a reset does not go on; empty if none has to.
+	resetProblem string
+
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]
 	etcd    state.Report[etcd.Status]

@@ -23,8 +23,6 @@ const (
 	espSpareBytes = 8 * mib
 	// slot is the one that is installed.
 	slot = "a"
-	// kernelName is its kernel image.
-	kernelName = "EFI/cyvive/" + slot + ".efi"
 	// maxLoaderBytes bounds the files of the boot loader.
 	maxLoaderBytes = 16 * mib
 )
@@ -45,7 +43,7 @@ func makeESP(d *window, b Boot, r Release) error {
 	if err := copyLoader(f, b.Files); err != nil {
 		return err
 	}
-	if err := put(f, kernelName, io.LimitReader(b.Kernel, r.KernelBytes+1)); err != nil {
+	if err := put(f, loader.KernelPath(slot), io.LimitReader(b.Kernel, r.KernelBytes+1)); err != nil {
 		return err
 	}
 	if err := checkKernel(f, r); err != nil {
@@ -113,7 +111,7 @@ func put(f *fat32.FileSystem, name string, from io.Reader) error {
 
 // checkKernel reads the kernel image that was written: its command line has to name the root.
 func checkKernel(f *fat32.FileSystem, r Release) error {
-	in, err := f.OpenFile("/"+kernelName, os.O_RDONLY)
+	in, err := f.OpenFile("/"+loader.KernelPath(slot), os.O_RDONLY)
 	if err != nil {
 		return err
 	}

@@ -9,10 +9,12 @@ import (
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
@@ -115,6 +117,11 @@ func rules() map[string]rule {
 		upgradev1.UpgradeService_Cancel_FullMethodName:   {roles: admins, maintenance: forNobody, acts: true},
 		upgradev1.UpgradeService_Status_FullMethodName:   {roles: readers, maintenance: forNobody},
 		upgradev1.UpgradeService_Watch_FullMethodName:    {roles: readers, maintenance: forNobody},
+
+		installv1.InstallService_Plan_FullMethodName:    {roles: admins},
+		installv1.InstallService_Install_FullMethodName: {roles: admins, acts: true},
+
+		resetv1.ResetService_Reset_FullMethodName: {roles: admins, acts: true},
 
 		// No document that comes out of these holds a secret.
 		configv1.ConfigService_Get_FullMethodName:      {roles: readers, maintenance: forNobody},

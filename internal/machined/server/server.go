@@ -20,10 +20,12 @@ import (
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
@@ -88,6 +90,8 @@ type Config struct {
 	Files      Files
 	Upgrades   Upgrades
 	Configs    Configs
+	Installs   Installs
+	Resets     Resets
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -153,6 +157,8 @@ func New(c Config) *Server {
 	filev1.RegisterFileServiceServer(s, &fileService{files: c.Files})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
 	upgradev1.RegisterUpgradeServiceServer(s, &upgradeService{config: c})
+	installv1.RegisterInstallServiceServer(s, &installService{installs: c.Installs})
+	resetv1.RegisterResetServiceServer(s, &resetService{config: c})
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}

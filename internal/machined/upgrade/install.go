@@ -152,6 +152,50 @@ func (k *Keeper) pushed() (release.Manifest, error) {
 	return release.Verify(data, k.cfg.Keys)
 }
 
+// Pushed hands out the release that was pushed: its manifest, and its parts as they were signed, of which reading the end is an error otherwise. Meanwhile
+// nothing else is pushed or installed.
+func (k *Keeper) Pushed(use func(m release.Manifest, open func(name string) (io.ReadCloser, error)) error) error {
+	if !k.work.TryLock() {
+		return fmt.Errorf("read the release that was pushed: %w: a push or an installation is at work", ErrBusy)
+	}
+	defer k.work.Unlock()
+	m, err := k.pushed()
+	if err != nil {
+		return fmt.Errorf("read the release that was pushed: %w", err)
+	}
+	return use(m, func(name string) (io.ReadCloser, error) {
+		p, err := k.open(m.File(name))
+		if err != nil || name != release.Root {
+			return p, err
+		}
+		plain, err := decompress(p)
+		if err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		return plainRoot{plain, p}, nil
+	})
+}
+
+// plainRoot is the root of a release while it is decompressed.
+type plainRoot struct {
+	*zstd.Decoder
+	from *part
+}
+
+// Close implements io.Closer.
+func (r plainRoot) Close() error {
+	r.Decoder.Close()
+	return r.from.Close()
+}
+
+func decompress(r io.Reader) (*zstd.Decoder, error) {
+	plain, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, fmt.Errorf("decompress root: %w", err)
+	}
+	return plain, nil
+}
+
 // Install writes what was pushed into the other slot and arms it. The gates are how they are now. What was pushed is gone afterwards.
 func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 	if !k.work.TryLock() {
@@ -218,9 +262,9 @@ func (k *Keeper) write(ctx context.Context, target System, m release.Manifest) e
 		return err
 	}
 	defer tree.Close()
-	plain, err := zstd.NewReader(root, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	plain, err := decompress(root)
 	if err != nil {
-		return fmt.Errorf("decompress root: %w", err)
+		return err
 	}
 	defer plain.Close()
 	k.progress(Written{TotalBytes: m.RootBytes})

@@ -33,6 +33,10 @@ func OpenWhole(device string, write bool) (*Whole, error) {
 	if write {
 		flags = os.O_RDWR | unix.O_EXCL
 	}
+	return openWhole(device, flags)
+}
+
+func openWhole(device string, flags int) (*Whole, error) {
 	f, err := os.OpenFile(device, flags|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -132,4 +136,51 @@ func mountedOn(mountinfo string, numbers map[string]string) []string {
 		}
 	}
 	return out
+}
+
+// OpenShared opens a disk that others use too, such as the one that the node runs from.
+func OpenShared(device string, write bool) (*Whole, error) {
+	flags := os.O_RDONLY
+	if write {
+		flags = os.O_RDWR
+	}
+	return openWhole(device, flags)
+}
+
+const (
+	// wipeHeadBytes and wipeTailBytes are overwritten at the ends of a device that is wiped: all places where file systems and volume managers begin, and
+	// the headers and keys of LUKS2, which take 16 MiB (cryptsetup-luksFormat(8), "--luks2-keyslots-size").
+	wipeHeadBytes = 16 << 20
+	wipeTailBytes = 1 << 20
+)
+
+// Wipe discards what a device holds, and overwrites both of its ends with zeros. It has to be used by nobody, else it is unix.EBUSY. What a device that does
+// not discard holds elsewhere stays there, and nothing leads to it.
+func Wipe(ctx context.Context, device string) error {
+	w, err := OpenWhole(device, true)
+	if err != nil {
+		return fmt.Errorf("wipe %s: %w", device, err)
+	}
+	defer w.Close()
+	// At most a hint: afterwards anything may be read there.
+	if err := w.Discard(0, w.SizeBytes); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("wipe %s: discard: %w", device, err)
+	}
+	head, tail := min(wipeHeadBytes, w.SizeBytes), min(wipeTailBytes, w.SizeBytes)
+	zeros := make([]byte, wipeTailBytes)
+	for at := int64(0); at < w.SizeBytes; at += wipeTailBytes {
+		if at >= head && at < w.SizeBytes-tail {
+			at = max(at, (w.SizeBytes-tail)/wipeTailBytes*wipeTailBytes)
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("wipe %s: %w", device, err)
+		}
+		if _, err := w.WriteAt(zeros[:min(wipeTailBytes, w.SizeBytes-at)], at); err != nil {
+			return fmt.Errorf("wipe %s: %w", device, err)
+		}
+	}
+	if err := w.Sync(); err != nil {
+		return fmt.Errorf("wipe %s: sync: %w", device, err)
+	}
+	return nil
 }

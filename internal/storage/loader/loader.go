@@ -83,6 +83,11 @@ func (l *Loader) Read() (State, error) {
 	return s, err
 }
 
+// Files hands out the folder of the volume while use runs. Nothing changes in it meanwhile.
+func (l *Loader) Files(use func(dir string) error) error {
+	return l.with("read boot partition", func(v Volume) error { return use(v.Dir) })
+}
+
 // reserveBytes are kept free for entries and directories.
 const reserveBytes = 1 << 20
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -43,6 +44,13 @@ type Node struct {
 	SBOM     string
 	Upgrades Upgrades
 	Configs  ConfigList
+	// Disks are those of the machine, for installations: the first one that has a serial number is installed on.
+	Disks []*installv1.Disk
+	// DiskData is what the disk of a serial number holds, and DiskFault is how an installation on it ends, if not well.
+	DiskData  map[string]string
+	DiskFault error
+	// ResetFault is why the node cannot leave its cluster; nil if it can.
+	ResetFault error
 	// InventoryFrom and FilesFrom answer in place of InventoryValue, FileList and
 	// FileData, if they are set.
 	InventoryFrom server.Inventory

@@ -1,0 +1,301 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/reset"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// Resets is what the agent needs to wipe volumes.
+type Resets struct {
+	// Read returns the note of a reset, nil if there is none; Write replaces it, and Clear removes it. All three are done when they return.
+	Read  func() ([]byte, error)
+	Write func([]byte) error
+	Clear func() error
+	// Wipe makes a volume blank, and whatever it holds hard to find. It is not mounted.
+	Wipe func(ctx context.Context, volume string) error
+	// Leave removes the node's member from etcd, if there are others.
+	Leave func(ctx context.Context, ca *pki.Authority) (left bool, err error)
+}
+
+const (
+	// resetRetry is the time between two tries of what failed, leaveDeadline how long a reset that was begun before goes on to try to leave the cluster.
+	resetRetry    = 5 * time.Second
+	leaveDeadline = 10 * time.Minute
+)
+
+// resetsAPI implements server.Resets.
+type resetsAPI struct{ a *Agent }
+
+// Reset implements server.Resets. Once it is written down the caller's context ends nothing.
+func (v resetsAPI) Reset(ctx context.Context, o server.ResetOrder, tell func(server.ResetStage, string) error) error {
+	a := v.a
+	if a.cfg.Resets == nil {
+		return fmt.Errorf("%w: this node was not started from a slot of a disk, so it has no volumes of its own", server.ErrPrecondition)
+	}
+	if !a.resetting.TryLock() {
+		return fmt.Errorf("%w: a reset is under way", server.ErrPrecondition)
+	}
+	defer a.resetting.Unlock()
+	if err := a.mayReset(o); err != nil {
+		return err
+	}
+	r := reset.Begin(volumesOf(o), o.Forced, o.PowerOff, a.cfg.Boot.ID, o.By)
+	if err := a.writeReset(r); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	say := func(stage server.ResetStage, what string) {
+		a.log.Info("reset", "what", what)
+		_ = tell(stage, what) // the caller may have hung up
+	}
+	if r.Stage == reset.Leaving {
+		say(server.ResetLeaving, "the node leaves its cluster")
+		if err := a.leaveCluster(ctx, func(what string) { say(server.ResetLeaving, what) }); err != nil {
+			return errors.Join(fmt.Errorf("%w: reset: %w; nothing was wiped; the forced mode does without", server.ErrPrecondition, err), a.cfg.Resets.Clear())
+		}
+		if err := a.writeReset(r.Left(a.cfg.Boot.ID)); err != nil {
+			return err
+		}
+	}
+	say(server.ResetArmed, "at the next start, before any volume is mounted: "+r.String())
+	return a.endForReset(ctx, r, o.Forced)
+}
+
+// mayReset says why the node cannot be reset now.
+func (a *Agent) mayReset(o server.ResetOrder) error {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("read host name: %w", err)
+	}
+	if o.Confirm != hostname {
+		return fmt.Errorf("%w: the confirmation is %.64q, and this node is named %q", server.ErrInvalid, o.Confirm, hostname)
+	}
+	a.ending.mu.Lock()
+	asked, reason := a.ending.asked, a.ending.reason
+	a.ending.mu.Unlock()
+	if asked {
+		return fmt.Errorf("%w: the machine is going down (%s)", server.ErrPrecondition, reason)
+	}
+	if k := a.keeper.Load(); k != nil {
+		if status, _ := k.Status(); status.Record.Busy() != nil {
+			return fmt.Errorf("%w: %w", server.ErrPrecondition, status.Record.Busy())
+		}
+	}
+	r, err := a.readReset()
+	if err != nil {
+		return err
+	}
+	if r.Stage != "" {
+		return fmt.Errorf("%w: a reset is under way: %s", server.ErrPrecondition, r)
+	}
+	return nil
+}
+
+// volumesOf are the volumes of an order, the one with the node's identity last: until it is wiped the node is who it was.
+func volumesOf(o server.ResetOrder) []string {
+	var out []string
+	if o.Data {
+		out = append(out, storage.Data)
+	}
+	if o.State {
+		out = append(out, storage.State)
+	}
+	return out
+}
+
+// leaveCluster parts from the other members of etcd. Pods are stopped on the way down, as with every reboot.
+func (a *Agent) leaveCluster(ctx context.Context, say func(string)) error {
+	s := a.snapshot()
+	spec := s.desired.Etcd
+	if s.input.Config == nil || s.input.Config.Cluster == nil {
+		say("the node belongs to no cluster")
+		return nil
+	}
+	if spec == nil {
+		return fmt.Errorf("leave etcd: it is not up: %s", s.desired.Waits["etcd"])
+	}
+	left, err := a.cfg.Resets.Leave(ctx, spec.CA)
+	switch {
+	case err != nil:
+		return err
+	case left:
+		say("its member was removed from etcd")
+	default:
+		say("its member of etcd is the only one, and is not removed")
+	}
+	return nil
+}
+
+// endForReset begins the way down. A forced one stops nothing in order.
+func (a *Agent) endForReset(ctx context.Context, r reset.Record, forced bool) error {
+	a.atOnce(forced)
+	err := a.end(ctx, control.Reboot, "reset: "+r.String())
+	if err != nil {
+		a.atOnce(false)
+	}
+	return err
+}
+
+// atOnce says whether the way down is to stop anything in order.
+func (a *Agent) atOnce(yes bool) {
+	a.ending.mu.Lock()
+	defer a.ending.mu.Unlock()
+	a.ending.atOnce = yes
+}
+
+func (a *Agent) readReset() (reset.Record, error) {
+	data, err := a.cfg.Resets.Read()
+	if err != nil {
+		return reset.Record{}, fmt.Errorf("read the note of a reset: %w", err)
+	}
+	return reset.Parse(data)
+}
+
+func (a *Agent) writeReset(r reset.Record) error {
+	data, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	if err := a.cfg.Resets.Write(data); err != nil {
+		return fmt.Errorf("write the note of a reset: %w", err)
+	}
+	return nil
+}
+
+// beforeVolumes wipes what an earlier boot was told to. It returns when volumes may be mounted; if the machine is to power off, that is never.
+func (a *Agent) beforeVolumes(ctx context.Context) error {
+	if a.cfg.Resets == nil {
+		return nil
+	}
+	r, err := a.readReset()
+	if err != nil {
+		// What cannot be read tells of no volume: nothing is wiped.
+		a.log.Error("look for a reset", "error", err)
+		return nil
+	}
+	if r.Next(a.cfg.Boot.ID) != reset.Wipe {
+		return nil
+	}
+	for {
+		err := a.wipe(ctx, &r)
+		a.update(func(s *snapshot) { s.resetProblem = problemText("wiping volumes: ", err) })
+		if err == nil {
+			break
+		}
+		a.log.Error("wipe volumes", "error", err)
+		if !sleep(ctx, resetRetry) {
+			return ctx.Err()
+		}
+	}
+	a.log.Info("the reset is done", "what", r.String())
+	a.events.Add(server.EventRequest, "reset", "done", r.String())
+	if !r.PowerOff {
+		return nil
+	}
+	if err := a.end(ctx, control.PowerOff, "power-off after the reset"); err != nil {
+		a.log.Error("power off after the reset", "error", err)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// wipe does what is left of a reset. Each volume that is done is written down; the note goes last.
+func (a *Agent) wipe(ctx context.Context, r *reset.Record) error {
+	for _, volume := range r.Rest() {
+		a.log.Info("wiping", "volume", volume, "by", r.By)
+		if err := a.cfg.Resets.Wipe(ctx, volume); err != nil {
+			return fmt.Errorf("%s: %w", volume, err)
+		}
+		next := r.Done(volume)
+		if err := a.writeReset(next); err != nil {
+			return err
+		}
+		*r = next
+	}
+	return a.cfg.Resets.Clear()
+}
+
+// keepReset goes on with a reset whose agent ended before the machine did.
+func (a *Agent) keepReset(ctx context.Context) error {
+	if a.cfg.Resets != nil {
+		a.resetting.Lock()
+		a.resumeReset(ctx)
+		a.resetting.Unlock()
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (a *Agent) resumeReset(ctx context.Context) {
+	r, err := a.readReset()
+	if err != nil {
+		return // beforeVolumes has said so
+	}
+	switch r.Next(a.cfg.Boot.ID) {
+	case reset.GoOnLeaving:
+		a.resumeLeaving(ctx, r)
+	case reset.Reboot:
+		if err := a.endForReset(ctx, r, false); err != nil {
+			a.log.Error("go on with a reset", "error", err)
+		}
+	}
+}
+
+// resumeLeaving tries to leave for a while. Then the reset is given up: its caller has gone, and what could be wiped by force is not without being asked.
+func (a *Agent) resumeLeaving(ctx context.Context, r reset.Record) {
+	until := time.Now().Add(leaveDeadline)
+	for {
+		err := a.leaveIfKnown(ctx)
+		if err == nil {
+			if err = a.writeReset(r.Left(a.cfg.Boot.ID)); err == nil {
+				err = a.endForReset(ctx, r, false)
+			}
+		}
+		a.update(func(s *snapshot) { s.resetProblem = problemText("going on with the reset: ", err) })
+		if err == nil || time.Now().After(until) {
+			break
+		}
+		if !sleep(ctx, resetRetry) {
+			return
+		}
+	}
+	if problem := a.snapshot().resetProblem; problem != "" {
+		a.events.Add(server.EventRequest, "reset", "given up", problem)
+		a.log.Error("the reset is given up; nothing was wiped", "reason", problem)
+		err := a.cfg.Resets.Clear()
+		a.update(func(s *snapshot) { s.resetProblem = problemText("giving up the reset: ", err) })
+	}
+}
+
+// leaveIfKnown is leaveCluster once the node knows whether it belongs to one.
+func (a *Agent) leaveIfKnown(ctx context.Context) error {
+	s := a.snapshot()
+	if !s.input.Searched {
+		return errors.New("the node does not know its configuration yet")
+	}
+	return a.leaveCluster(ctx, func(what string) { a.log.Info("reset", "what", what) })
+}
+
+func problemText(doing string, err error) string {
+	if err == nil {
+		return ""
+	}
+	return doing + err.Error()
+}
+
+// resetHealth is a check only while something is wrong with a reset.
+func resetHealth(s snapshot) []server.Check {
+	if s.resetProblem == "" {
+		return nil
+	}
+	return []server.Check{check("reset", false, s.resetProblem)}
+}
