@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -46,7 +47,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
 			"keep": cmdKeep, "fingerprint": cmdFingerprint, "clock": cmdClock,
-			"pause": cmdPause, "unfit": cmdUnfit, "agekey": cmdAgeKey, "unpack": cmdUnpack,
+			"pause": cmdPause, "unfit": cmdUnfit, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack,
 		},
 	})
 }
@@ -167,6 +168,23 @@ func cmdUnfit(ts *testscript.TestScript, _ bool, args []string) {
 	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.Upgrades.Unfit = strings.Join(args[1:], " ") })
 }
 
+// cmdDiskFault sets how installations end; without a reason they end well: diskfault VARIABLE [REASON].
+func cmdDiskFault(ts *testscript.TestScript, _ bool, args []string) {
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.DiskFault = reason(args[1:]) })
+}
+
+// cmdStays sets why a node cannot leave its cluster; without a reason it can: stays VARIABLE [REASON].
+func cmdStays(ts *testscript.TestScript, _ bool, args []string) {
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.ResetFault = reason(args[1:]) })
+}
+
+func reason(words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(words, " "))
+}
+
 // cmdStop stops a node: stop VARIABLE.
 func cmdStop(ts *testscript.TestScript, _ bool, args []string) {
 	nodesOf(ts).apis[args[0]].Stop(scriptTB{ts: ts})
@@ -238,7 +256,12 @@ func exampleNode() *servertest.Node {
 			{Name: "machined", State: server.ServiceRunning, PID: 12, Since: at},
 			{Name: "etcd", State: server.ServiceFailed, Restarts: 2, LastExit: "exit status 1", Since: at, Reason: "exit status 1; the next start is at 04:00:10"},
 		},
-		Lines: map[string][]string{"etcd": {"one", "two <&>", "three"}},
+		Disks: []*installv1.Disk{
+			{Name: "vdb", SizeBytes: 64 << 30, Type: "ssd", Model: "Fast Disk", Serial: "S-1", Wwn: "naa.5001", Bus: "ata", Path: "pci0000:00/0000:00:1f.2"},
+			{Name: "vdc", SizeBytes: 64 << 30, Type: "hdd", Model: "Slow Disk", Serial: "S-2"},
+		},
+		DiskData: map[string]string{"S-2": "GPT (partition table)"},
+		Lines:    map[string][]string{"etcd": {"one", "two <&>", "three"}},
 		ContainerList: []server.Container{
 			{Namespace: "system", Name: "etcd", ID: "etcd", PID: 30, State: server.ContainerRunning, StartedAt: at},
 			{Namespace: "k8s.io", Name: "web", ID: "c1", Pod: "demo", PodNamespace: "default", Image: "cyvive.dev/demo:0.1.0", State: server.ContainerStopped},
