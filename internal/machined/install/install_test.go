@@ -356,3 +356,21 @@ func TestOneAtATime(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLargeKernel: a kernel image of many pieces comes whole.
+func TestLargeKernel(t *testing.T) {
+	w := newWorld(t, newSimDisk(120*mib))
+	w.cfg.Sizes.ESP = 80 * mib
+	kernel := make([]byte, 13*mib+4321)
+	copy(kernel, w.source.kernel)
+	for i := len(w.source.kernel); i < len(kernel); i++ {
+		kernel[i] = byte(i * i >> 11)
+	}
+	w.source.kernel, w.source.release.KernelBytes = kernel, int64(len(kernel))
+	if _, _, err := w.install(t, request()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.boots(t, request()); err != nil {
+		t.Error(err)
+	}
+}
