@@ -47,6 +47,9 @@ func (n note) with(write bool, do func(notes.Device) error) error {
 func (n note) read() (data []byte, err error) {
 	err = n.with(false, func(d notes.Device) error {
 		data, err = notes.Read(d, notes.Reset)
+		if errors.Is(err, notes.ErrDamaged) {
+			return nil // no power cut does that, and nobody can say what it was
+		}
 		return err
 	})
 	return data, err

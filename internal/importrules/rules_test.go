@@ -122,6 +122,29 @@ func rules() []rule {
 			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "installations run on fakes",
+			reason:   "a disk is an interface, so that every write of an installation can be cut in a test; what lies on it is written by this package alone, without the kernel's help",
+			packages: []string{"internal/machined/install"},
+			only: []string{
+				"internal/machined/configstore", "internal/machined/boot/verity", "internal/storage/loader", "internal/storage/notes", "internal/storage/signature",
+			},
+			ban: []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "a reset is a record",
+			reason:   "it decides which volumes are wiped, and has to be read as a whole",
+			packages: []string{"internal/machined/reset"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "what lies on disks is read from readers",
+			reason:   "whether a disk may be overwritten is decided by what is read of it, and tested on memory",
+			packages: []string{"internal/storage/notes", "internal/storage/signature"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "the agent starts on fakes",
 			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
 			packages: []string{"internal/machined"},

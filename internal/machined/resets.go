@@ -152,12 +152,17 @@ func (a *Agent) atOnce(yes bool) {
 	a.ending.atOnce = yes
 }
 
+// readReset returns the reset that was ordered. What cannot be understood was ordered by nobody: it tells of no volume, and another order may replace it.
 func (a *Agent) readReset() (reset.Record, error) {
 	data, err := a.cfg.Resets.Read()
 	if err != nil {
 		return reset.Record{}, fmt.Errorf("read the note of a reset: %w", err)
 	}
-	return reset.Parse(data)
+	r, err := reset.Parse(data)
+	if err != nil {
+		a.log.Warn("a note of a reset is passed over", "error", err)
+	}
+	return r, nil
 }
 
 func (a *Agent) writeReset(r reset.Record) error {
@@ -178,7 +183,7 @@ func (a *Agent) beforeVolumes(ctx context.Context) error {
 	}
 	r, err := a.readReset()
 	if err != nil {
-		// What cannot be read tells of no volume: nothing is wiped.
+		// Without the order nothing is wiped.
 		a.log.Error("look for a reset", "error", err)
 		return nil
 	}

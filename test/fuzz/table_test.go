@@ -15,14 +15,17 @@ func parsers() map[string][]string {
 
 		"internal/machined/maintenance": {"FuzzNotice"},
 
-		"internal/etcd": {"FuzzParseHealth"},
+		"internal/etcd": {"FuzzParseHealth", "FuzzParseMembers"},
 		"internal/kube": {"FuzzNextEvent", "FuzzParseList", "FuzzParseNameservers", "FuzzParseNode", "FuzzParsePods", "FuzzTable"},
 		"internal/cni":  {"FuzzAddresses", "FuzzParseConfig"},
 
 		// Disks, which may hold anything.
 		"internal/machined/boot/stage1": {"FuzzReadTable"},
 		"internal/machined/boot/verity": {"FuzzParseSuperblock"},
-		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
+		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzMounts", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
+		"internal/machined/install":     {"FuzzCommandLine", "FuzzNote", "FuzzSelector", "FuzzTable", "FuzzTree"},
+		"internal/storage/notes":        {"FuzzRead"},
+		"internal/storage/signature":    {"FuzzFind"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
 		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},
@@ -49,6 +52,7 @@ func parsers() map[string][]string {
 		"internal/machined":                   {"FuzzCompose", "FuzzMachineID", "FuzzParseRelease"},
 		"internal/machined/configstore":       {"FuzzOpen", "FuzzRevision"},
 		"internal/machined/crash":             {"FuzzLines", "FuzzParse"},
+		"internal/machined/reset":             {"FuzzParse"},
 		"internal/machined/upgrade":           {"FuzzRecord"},
 		"internal/storage/loader":             {"FuzzParseName", "FuzzParseText"},
 		"internal/machined/boot/marker":       {"FuzzParse"},

@@ -38,6 +38,8 @@ type Options struct {
 	MemoryBytes int64
 	// DiskBytes is what the node sees; the overlay grows as it is written.
 	DiskBytes int64
+	// SpareBytes gives each node a second, empty disk; see Cluster.UseSpare.
+	SpareBytes int64
 	// APIPort and KubernetesPort of 127.0.0.1; 0 takes the usual one where it is
 	// free, and another where not.
 	APIPort, KubernetesPort uint16
@@ -200,6 +202,9 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		Network:  lan.Arguments(index),
 		Watchdog: true,
 		Detached: c.options.Detached,
+	}
+	if _, err := os.Stat(filepath.Join(dir, spareFile)); err == nil {
+		config.Disks = append(config.Disks, vm.Disk{Path: filepath.Join(dir, spareFile), Format: "qcow2", Serial: SpareSerial})
 	}
 	if c.options.Probe == "" {
 		return config, nil

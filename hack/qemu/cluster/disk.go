@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -15,7 +16,11 @@ const (
 	cidataFile = "cidata.iso"
 	// imageFile is what the image builder makes in its output folder.
 	imageFile = "disk.qcow2"
+	spareFile = "spare.qcow2"
 )
+
+// SpareSerial is the serial number of a node's second disk.
+const SpareSerial = "spare"
 
 // CreateOverlay makes a qcow2 image at path that reads from base and takes the
 // writes itself. Its size is
@@ -30,6 +35,18 @@ func CreateOverlay(ctx context.Context, base, path string, sizeBytes int64) erro
 		args = append(args, strconv.FormatInt(sizeBytes, 10))
 	}
 	return qemuImg(ctx, args...)
+}
+
+// createEmpty makes a qcow2 image of zeros.
+func createEmpty(ctx context.Context, path string, sizeBytes int64) error {
+	return qemuImg(ctx, "create", "-q", "-f", "qcow2", path, strconv.FormatInt(sizeBytes, 10))
+}
+
+// UseSpare puts the second disk of a node that does not run in the place of its
+// first, which is lost.
+func (c *Cluster) UseSpare(node Node) error {
+	dir := c.NodeDir(node)
+	return os.Rename(filepath.Join(dir, spareFile), filepath.Join(dir, diskFile))
 }
 
 func qemuImg(ctx context.Context, args ...string) error {

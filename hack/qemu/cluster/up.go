@@ -125,6 +125,11 @@ func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 	if err := CreateOverlay(ctx, base, filepath.Join(dir, diskFile), c.options.DiskBytes); err != nil {
 		return err
 	}
+	if c.options.SpareBytes > 0 {
+		if err := createEmpty(ctx, filepath.Join(dir, spareFile), c.options.SpareBytes); err != nil {
+			return err
+		}
+	}
 	userData, err := os.ReadFile(c.UserDataPath(node))
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)

@@ -300,8 +300,8 @@ const (
 func (r *run) clear() error {
 	whole := &window{ctx: r.ctx, dev: r.dev, size: r.plan.Disk.SizeBytes, tell: r.tell}
 	if r.req.Wipe != "" {
-		if err := r.dev.Discard(alignBytes, r.plan.Disk.SizeBytes-2*alignBytes); err != nil {
-			r.cfg.Log.Warn("the disk does not discard what it holds; it is overwritten as far as needed", "disk", r.plan.Disk.Name, "error", err)
+		if err := r.discard(); err != nil {
+			return err
 		}
 	}
 	type part struct{ at, n int64 }
@@ -320,6 +320,24 @@ func (r *run) clear() error {
 	}
 	for _, p := range parts {
 		if err := whole.zero(p.at, p.n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discardPiece is how much is discarded before the caller hears of it again: a large disk takes its time.
+const discardPiece = 64 << 30
+
+// discard gives up what is on the disk, but for both ends. A disk that cannot does nothing. The error is of the caller.
+func (r *run) discard() error {
+	end := r.plan.Disk.SizeBytes - alignBytes
+	for at := int64(alignBytes); at < end; at += discardPiece {
+		if err := r.dev.Discard(at, min(discardPiece, end-at)); err != nil {
+			r.cfg.Log.Warn("the disk does not discard what it holds; it is overwritten as far as needed", "disk", r.plan.Disk.Name, "error", err)
+			return nil
+		}
+		if err := errors.Join(r.ctx.Err(), r.progress(r.step)); err != nil {
 			return err
 		}
 	}

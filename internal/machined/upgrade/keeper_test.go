@@ -461,3 +461,47 @@ func TestRecordIsLost(t *testing.T) {
 		}
 	}
 }
+
+// TestPushed: what was pushed is handed out as it was signed, and nothing else happens to it meanwhile.
+func TestPushed(t *testing.T) {
+	m := newMachine(t)
+	never := func(release.Manifest, func(string) (io.ReadCloser, error)) error {
+		t.Error("something was handed out")
+		return nil
+	}
+	if err := m.keeper.Pushed(never); !errors.Is(err, ErrNothingPushed) {
+		t.Errorf("nothing pushed: %v", err)
+	}
+	if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
+		t.Fatal(err)
+	}
+	read := func(open func(string) (io.ReadCloser, error), name string) (string, error) {
+		in, err := open(name)
+		if err != nil {
+			return "", err
+		}
+		data, err := io.ReadAll(in)
+		return string(data), errors.Join(err, in.Close())
+	}
+	err := m.keeper.Pushed(func(got release.Manifest, open func(string) (io.ReadCloser, error)) error {
+		if got.Version != "1.1.0" || got.RootHash != rootHash("2") {
+			t.Errorf("manifest %+v", got)
+		}
+		for name, want := range map[string]string{release.Kernel: "kernel 1.1.0", release.Verity: "tree 1.1.0", release.Root: strings.Repeat("root 1.1.0", 1000)} {
+			if text, err := read(open, name); text != want || err != nil {
+				t.Errorf("%s: %d bytes, %v", name, len(text), err)
+			}
+		}
+		if _, err := m.keeper.Install(t.Context(), healthy()); !errors.Is(err, ErrBusy) {
+			t.Errorf("an installation meanwhile: %v", err)
+		}
+		if err := os.WriteFile(filepath.Join(m.dir, "data/upgrade", release.Kernel), []byte("kernel 1.1.1"), 0o600); err != nil {
+			return err
+		}
+		_, err := read(open, release.Kernel)
+		return err
+	})
+	if !errors.Is(err, release.ErrAltered) {
+		t.Errorf("what is not what was signed: %v", err)
+	}
+}

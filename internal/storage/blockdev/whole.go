@@ -66,14 +66,14 @@ func (w *Whole) measure() error {
 
 // Discard tells the device that a part holds nothing any more (ioctl BLKDISCARD). It is unix.EOPNOTSUPP where the device knows no such thing.
 func (w *Whole) Discard(at, n int64) error {
+	if n <= 0 {
+		return nil
+	}
 	if info, err := w.Stat(); err != nil || info.Mode().IsRegular() {
 		if err == nil {
 			err = unix.Fallocate(int(w.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, n)
 		}
 		return err
-	}
-	if n <= 0 {
-		return nil
 	}
 	return discard(int(w.Fd()), uint64(at), uint64(n))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/machined/boot/cmdline"
@@ -17,6 +18,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/kmsg"
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/boot/uevent"
 	"github.com/cyvive/cyvive/internal/machined/boot/verity"
 	"github.com/cyvive/cyvive/internal/machined/boot/watchdog"
@@ -30,6 +32,9 @@ const (
 	searchDeadline = 5 * time.Minute
 	searchReport   = 5 * time.Second
 	searchInterval = 250 * time.Millisecond // in case an event was lost
+	// searchOther is how long the search goes on for the disk that the boot loader
+	// was started from when another one has the root too.
+	searchOther = 10 * time.Second
 )
 
 const newRoot = "/root"
@@ -153,8 +158,10 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 	defer poll.Stop()
 	quiet := time.NewTimer(searchQuiet)
 	defer quiet.Stop()
+	esp := bootPartition(log, mods)
 	began := time.Now()
 	report := began.Add(searchReport)
+	var first time.Time // that a pair was there
 	for {
 		loaded, err := mods.LoadAliases(kmod.Devices("/sys/devices"))
 		if err != nil {
@@ -165,8 +172,16 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 		}
 		dog.look(watchdog.Device)
 		list, scanErr := scan("/sys/block", "/dev")
-		if p, ok := findPair(list, hash); ok {
-			return p, nil
+		if p, sure, ok := findPair(list, hash, esp); ok {
+			if first.IsZero() {
+				first = time.Now()
+			}
+			if sure || time.Since(first) >= searchOther {
+				if !sure {
+					log.Warn("the root is not on the disk that the boot loader was started from", "partition", p.Root.Device, "boot partition", esp)
+				}
+				return p, nil
+			}
 		}
 		if time.Now().After(report) {
 			report = time.Now().Add(searchReport)
@@ -185,6 +200,43 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 			"find root %x: no disk has partitions with the UUIDs %s (root) and %s (verity) after %v; there is: %s",
 			hash, rootID, verityID, time.Since(began).Round(time.Second), describe(list)), scanErr)
 	}
+}
+
+// loaderPartition is where efivarfs has the UUID of the boot partition that the boot
+// loader was started from (systemd.io/BOOT_LOADER_INTERFACE).
+const (
+	variables       = "/sys/firmware/efi/efivars"
+	loaderPartition = variables + "/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+)
+
+// bootPartition is the partition that the boot loader was started from, or none if
+// nobody says so: then any disk with the root will do.
+func bootPartition(log *slog.Logger, mods *kmod.Loader) uuid.UUID {
+	if _, err := os.Stat(variables); err != nil {
+		return uuid.Nil // not started by such firmware
+	}
+	if err := mods.Load("efivarfs"); err != nil {
+		log.Info("the firmware's variables cannot be read", "err", err)
+		return uuid.Nil
+	}
+	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_RDONLY
+	if err := unix.Mount("efivarfs", variables, "efivarfs", flags, ""); err != nil {
+		log.Info("the firmware's variables cannot be read", "err", err)
+		return uuid.Nil
+	}
+	// Init mounts it again: /sys goes along into the new root.
+	defer unix.Unmount(variables, unix.MNT_DETACH)
+	text, err := trial.Text(loaderPartition)
+	if err != nil || text == "" {
+		log.Info("the boot loader does not say where it was started from", "err", err)
+		return uuid.Nil
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		log.Warn("the boot loader was started from a partition without a UUID", "text", text)
+		return uuid.Nil
+	}
+	return id
 }
 
 // listen turns device events into wakes, several into one.
