@@ -22,7 +22,9 @@ import (
 const installDir = "/run/cyvive/install"
 
 // installs makes what the agent installs the node on other disks with. It is nil where the system was not started from a slot of a disk.
-func installs(log *slog.Logger, disk *blockdev.Disk, m marker.Marker, version server.Version, inventory server.Inventory, boot *loader.Loader) *machined.Installs {
+func installs(
+	log *slog.Logger, disk *blockdev.Disk, m marker.Marker, version server.Version, inventory server.Inventory, boot *loader.Loader,
+) *machined.Installs {
 	if m.Slot == "" || m.Disk == "" {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/loader"
 )
 
-func version() server.Version { return server.Version{OS: "1.2.3"} }
+func testVersion() server.Version { return server.Version{OS: "1.2.3"} }
 
 // TestRunningBoot: the boot partition is handed out while it is mounted, with the kernel image of the running slot.
 func TestRunningBoot(t *testing.T) {

@@ -72,9 +72,9 @@ func (a *app) installCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "install --disk-SELECTOR VALUE...",
 		Short: "Install a node on another disk of its machine (needs node:admin)",
-		Long: "Install a node on another disk of its machine (needs node:admin): the release that it runs, or one that is pushed, and a configuration. Exactly one " +
-			"disk has to match the flags --disk-…, and it is never the one that the node runs from. A disk that is not blank is taken only when --wipe names it. What was " +
-			"interrupted goes on when it is asked for again.",
+		Long: "Install a node on another disk of its machine (needs node:admin): the release that it runs, or one that is pushed, and a configuration. " +
+			"Exactly one disk has to match the flags --disk-…, and it is never the one that the node runs from. A disk that is not blank is taken " +
+			"only when --wipe names it. What was interrupted goes on when it is asked for again.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			what, err := f.target()

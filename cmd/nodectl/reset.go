@@ -47,8 +47,9 @@ func (a *app) resetCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "reset --volumes state,data --confirm NODENAME",
 		Short: "Wipe volumes of a node (needs node:admin)",
-		Long: "Wipe volumes of a node (needs node:admin). Gracefully, the node leaves its cluster and stops what runs on it first; by force, it waits for nothing. Then it goes down, " +
-			"wipes the volumes at its next start before it mounts any, and goes on as a node that never had them, or powers off.",
+		Long: "Wipe volumes of a node (needs node:admin). Gracefully, the node leaves its cluster and stops what runs on it first; by force, it waits " +
+			"for nothing. Then it goes down, wipes the volumes at its next start before it mounts any, and goes on as a node that never had them, or " +
+			"powers off.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := f.request()
@@ -67,8 +68,9 @@ func (a *app) resetCommand() *cobra.Command {
 	c.Flags().StringVar(&f.mode, "mode", "graceful", "graceful or forced")
 	c.Flags().StringVar(&f.confirm, "confirm", "", "the node's host name")
 	c.Flags().BoolVar(&f.powerOff, "power-off", false, "power off when all is wiped")
-	_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"graceful", "forced"}, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
-	_ = c.RegisterFlagCompletionFunc("volumes", cobra.FixedCompletions([]string{"state", "data", "state,data"}, cobra.ShellCompDirectiveNoFileComp))
+	for flag, values := range map[string][]string{"mode": {"graceful", "forced"}, "volumes": {"state", "data", "state,data"}} {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
+	}
 	return c
 }
 
