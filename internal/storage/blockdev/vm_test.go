@@ -71,11 +71,11 @@ func TestVMWhole(t *testing.T) {
 	if c, err := disk.Contents(t.Context(), device); err != nil || c != (storage.Contents{Blank: true}) {
 		t.Errorf("contents %+v, %v", c, err)
 	}
-	partitioned(t, disk, device)
+	tabled(t, device)
 }
 
-// partitioned writes a table by a disk that is open alone, and has the kernel read it.
-func partitioned(t *testing.T, disk *Disk, device string) {
+// tabled writes a table by a disk that is open alone, and has the kernel read it.
+func tabled(t *testing.T, device string) {
 	t.Helper()
 	w, err := OpenWhole(device, true)
 	if err != nil {
