@@ -22,8 +22,9 @@ func (a *app) ownerNewCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "new",
 		Short: "Make an owner's key, and print its public half for images and machines",
-		Long: "Make an owner's key in the file of --owner-key, which must not exist, and print its public half in the forms that a node takes it in, as " +
-			"`nodectl owner show` does. Whoever has the file may configure nodes that carry the public half, as long as they have no configuration: keep it, and keep it to yourself.",
+		Long: "Make an owner's key in the file of --owner-key, which must not exist, and print its public half in the forms that a node takes it in, " +
+			"as `nodectl owner show` does. Whoever has the file may configure nodes that carry the public half, as long as they have no configuration: " +
+			"keep it, and keep it to yourself.",
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			path, err := a.ownerPath()
@@ -36,7 +37,8 @@ func (a *app) ownerNewCommand() *cobra.Command {
 			}
 			if err := secretfile.Create(path, text); err != nil {
 				if errors.Is(err, fs.ErrExist) {
-					err = fmt.Errorf("%w: the nodes of a key that is lost cannot be reached by it again; --owner-key names another file, and `nodectl owner show` prints this one's public half", err)
+					err = fmt.Errorf("%w: the nodes of a key that is lost cannot be reached by it again; --owner-key names another file, "+
+						"and `nodectl owner show` prints this one's public half", err)
 				}
 				return err
 			}

@@ -166,7 +166,8 @@ func (d draft) leaveNotes(leaves bool) []string {
 	case d.by == server.ConfigStaged:
 		return []string{"the node stays in maintenance mode until its next boot"}
 	}
-	return []string{"the node leaves maintenance mode: from now on it answers clients with a certificate of this configuration's authority, and its owner no longer"}
+	return []string{"the node leaves maintenance mode: from now on it answers clients with a certificate of this configuration's authority, " +
+		"and its owner no longer"}
 }
 
 func (a *Agent) tellChange(r configstore.Revision, by server.ConfigMode) {

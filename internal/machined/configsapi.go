@@ -153,8 +153,8 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	switch {
 	case record.Trying != nil:
 		return server.ConfigResult{}, configError(record.Busy())
-	case record.Current == 0 && r.Mode == server.ConfigTry:
-		return server.ConfigResult{}, fmt.Errorf("%w: the node has stored no configuration that it could go back to", server.ErrPrecondition)
+	case r.Mode == server.ConfigTry && (record.Current == 0 || v.a.snapshot().input.Config == nil):
+		return server.ConfigResult{}, fmt.Errorf("%w: the node has no configuration that it could go back to", server.ErrPrecondition)
 	}
 	d, err := c.draft(r.ConfigDocument)
 	if err != nil {

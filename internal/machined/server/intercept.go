@@ -55,7 +55,8 @@ func (g *gate) configured() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for a := range g.unconfigured {
-		a.cancel(refuse(ReasonConfigured, "the node has its configuration now, and maintenance mode has ended: connect again, with a certificate of that configuration's authority"))
+		a.cancel(refuse(ReasonConfigured, "the node has its configuration now, and maintenance mode has ended: "+
+			"connect again, with a certificate of that configuration's authority"))
 	}
 	g.unconfigured = nil
 }

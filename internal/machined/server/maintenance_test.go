@@ -12,6 +12,7 @@ import (
 	"errors"
 	"maps"
 	"math/big"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -364,5 +365,33 @@ func TestOwnerAsksForHardware(t *testing.T) {
 	_, err = inventoryv1.NewInventoryServiceClient(dial(t, api, nil, nil)).GetInventory(t.Context(), &inventoryv1.GetInventoryRequest{})
 	if err == nil || errors.Is(err, t.Context().Err()) {
 		t.Errorf("a stranger: %v", err)
+	}
+}
+
+// TestMetricsInMaintenance: metrics are for nobody then, whatever is shown.
+func TestMetricsInMaintenance(t *testing.T) {
+	owner := newKey(t)
+	api := startOwned(t, &servertest.Node{}, owner, nil)
+	for name, test := range map[string]struct {
+		client *tls.Certificate
+		want   int
+	}{
+		"a stranger": {nil, http.StatusUnauthorized}, "another owner": {ownerCertificate(t, newKey(t), time.Now(), "node:admin"), http.StatusUnauthorized},
+		"the owner": {ownerCertificate(t, owner, time.Now(), "node:admin"), http.StatusForbidden},
+	} {
+		config := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
+		if test.client != nil {
+			config.Certificates = []tls.Certificate{*test.client}
+		}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}, Timeout: 10 * time.Second}
+		response, err := client.Get("https://" + api.Address + server.MetricsPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		client.CloseIdleConnections()
+		if response.StatusCode != test.want {
+			t.Errorf("%s: got %s, want %d", name, response.Status, test.want)
+		}
 	}
 }

@@ -18,7 +18,8 @@ func (u Unconfigured) judge(method string, r rule, known bool, chain []*x509.Cer
 		if known && r.maintenance == forAnyone {
 			return caller{}, nil
 		}
-		return caller{}, u.refuse(ReasonMaintenance, fmt.Sprintf("%s is not available: the node is in maintenance mode and has no owner's key, so it tells what it is and no more; its console says why", method))
+		return caller{}, u.refuse(ReasonMaintenance, fmt.Sprintf("%s is not available: the node is in maintenance mode and has no owner's key, "+
+			"so it tells what it is and no more; its console says why", method))
 	}
 	c, refused := u.verify(chain, now)
 	switch {
@@ -38,20 +39,23 @@ func (u Unconfigured) verify(chain []*x509.Certificate, now time.Time) (caller, 
 		return caller{}, u.refuse(ReasonClosed, "the node answers nobody now: "+cmp.Or(u.Reason, "it is not known whether it has an owner"))
 	}
 	if len(chain) == 0 {
-		return caller{}, u.refuse(ReasonOwnerOnly, fmt.Sprintf("no client certificate: the node is in maintenance mode and answers its owner only, whose key is %s", u.Owner))
+		return caller{}, u.refuse(ReasonOwnerOnly, fmt.Sprintf("no client certificate: the node is in maintenance mode and answers its owner only, "+
+			"whose key is %s", u.Owner))
 	}
 	leaf := chain[0]
 	c := caller{subject: leaf.Subject.CommonName, serial: leaf.SerialNumber.Text(16)}
 	i := slices.IndexFunc(chain, func(cert *x509.Certificate) bool { return pki.CertificateFingerprint(cert) == u.Owner })
 	if i < 0 {
-		return c, u.refuse(ReasonOtherOwner, fmt.Sprintf("the client certificate %q does not come with the owner's key: expected %s, got %s", c.subject, u.Owner, fingerprints(chain)))
+		return c, u.refuse(ReasonOtherOwner, fmt.Sprintf("the client certificate %q does not come with the owner's key: expected %s, got %s",
+			c.subject, u.Owner, fingerprints(chain)))
 	}
 	signer := chain[i]
 	if err := pki.Strong(signer.PublicKey); err != nil {
 		return c, u.refuse(ReasonBadCertificate, fmt.Sprintf("the owner's key %s is not to be trusted: %v", u.Owner, err))
 	}
 	if err := signer.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature); err != nil {
-		return c, u.refuse(ReasonOtherOwner, fmt.Sprintf("the client certificate %q is not signed by the owner's key %s, which comes behind it: %v", c.subject, u.Owner, err))
+		return c, u.refuse(ReasonOtherOwner, fmt.Sprintf("the client certificate %q is not signed by the owner's key %s, which comes behind it: %v",
+			c.subject, u.Owner, err))
 	}
 	if refused := u.checkLeaf(leaf, now); refused != nil {
 		return c, refused
@@ -81,7 +85,8 @@ func (u Unconfigured) checkLeaf(leaf *x509.Certificate, now time.Time) *refusal 
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
 		return u.refuse(ReasonWrongUsage, fmt.Sprintf("the certificate %q is not made for clients", name))
 	case len(leaf.UnhandledCriticalExtensions) > 0:
-		return u.refuse(ReasonBadCertificate, fmt.Sprintf("the owner's certificate %q has an extension that must be understood, and is not: %s", name, leaf.UnhandledCriticalExtensions[0]))
+		return u.refuse(ReasonBadCertificate, fmt.Sprintf("the owner's certificate %q has an extension that must be understood, and is not: %s",
+			name, leaf.UnhandledCriticalExtensions[0]))
 	}
 	return nil
 }
