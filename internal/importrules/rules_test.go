@@ -27,7 +27,7 @@ var systemCalls = []string{
 	"internal/confine/lsm",
 	"internal/container/containerd/...",
 	"internal/network/rtnl/...", "internal/network/dhcp/...", "internal/network/bpf/...",
-	"internal/storage/blockdev/...", "internal/storage/mount/...",
+	"internal/storage/blockdev/...", "internal/storage/mount/...", "internal/storage/luks",
 	"internal/machined/boot/...", "internal/machined/supervise/...",
 	"internal/machined/server/files", "internal/machined/server/inventory/device",
 	"hack/...",
@@ -98,7 +98,7 @@ func rules() []rule {
 			name:     "the plan is pure",
 			reason:   "what a node should be is a function of configuration and facts; without system calls in reach it stays one",
 			packages: []string{"internal/machined/plan"},
-			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/..."},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/storage/luks", "internal/container/containerd/..."},
 		},
 		{
 			name:     "a release is a stream",
@@ -148,7 +148,7 @@ func rules() []rule {
 			name:     "the agent starts on fakes",
 			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
 			packages: []string{"internal/machined"},
-			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/container/containerd/...", "internal/confine/lsm", "golang.org/x/sys/..."},
+			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/storage/luks", "internal/container/containerd/...", "internal/confine/lsm", "golang.org/x/sys/..."},
 		},
 		{
 			name:     "sources run on fakes",

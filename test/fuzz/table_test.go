@@ -24,6 +24,7 @@ func parsers() map[string][]string {
 		"internal/machined/boot/verity": {"FuzzParseSuperblock"},
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzMounts", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/machined/install":     {"FuzzCommandLine", "FuzzNote", "FuzzSelector", "FuzzTable", "FuzzTree"},
+		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},

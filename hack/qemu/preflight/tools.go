@@ -14,6 +14,8 @@ func tools(arch string) []tool {
 		{"qemu-img", "qemu-utils"},
 		{"unshare", "util-linux"},
 		{"mke2fs", "e2fsprogs"},
+		// For tests of encrypted volumes.
+		{"cryptsetup", "cryptsetup-bin"},
 		{"git", "git"},
 		// For tests with the race detector.
 		{"gcc", "gcc"},
