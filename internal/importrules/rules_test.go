@@ -108,6 +108,13 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "what is predicted and shown is computed",
+			reason:   "the value that a release will be measured with is a function of its image; who builds it, and who holds the key, is elsewhere",
+			packages: []string{"internal/trust/pcr"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "the guard of a trial is small",
 			reason:   "PID 1 links it, and decides by it whether the machine starts again: it reads one variable and a clock that it is given",
 			packages: []string{"internal/machined/boot/trial"},

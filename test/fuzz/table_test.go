@@ -27,6 +27,7 @@ func parsers() map[string][]string {
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
+		"internal/trust/pcr":            {"FuzzParse", "FuzzPredict"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
 		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},
