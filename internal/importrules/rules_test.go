@@ -115,6 +115,13 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "the TPM knows no volume",
+			reason:   "what is sealed is 32 bytes: which volume they open, and who is shown what, is decided above",
+			packages: []string{"internal/trust/tpm"},
+			only:     []string{"internal/trust/pcr"},
+			ban:      []string{"os/exec", "net", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "the guard of a trial is small",
 			reason:   "PID 1 links it, and decides by it whether the machine starts again: it reads one variable and a clock that it is given",
 			packages: []string{"internal/machined/boot/trial"},

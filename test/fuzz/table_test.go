@@ -28,6 +28,7 @@ func parsers() map[string][]string {
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzPredict"},
+		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
 		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},

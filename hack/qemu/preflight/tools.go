@@ -14,8 +14,9 @@ func tools(arch string) []tool {
 		{"qemu-img", "qemu-utils"},
 		{"unshare", "util-linux"},
 		{"mke2fs", "e2fsprogs"},
-		// For tests of encrypted volumes.
+		// For tests of encrypted volumes and sealed keys.
 		{"cryptsetup", "cryptsetup-bin"},
+		{"swtpm", "swtpm"},
 		{"git", "git"},
 		// For tests with the race detector.
 		{"gcc", "gcc"},
