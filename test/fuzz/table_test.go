@@ -67,12 +67,13 @@ func parsers() map[string][]string {
 		"internal/pki/store":                  {"FuzzRead"},
 
 		// A user's files, and a node's answers.
-		"cmd/nodectl/contexts":   {"FuzzParse"},
-		"cmd/nodectl/discover":   {"FuzzTargets"},
-		"cmd/nodectl/kubeconfig": {"FuzzMerge"},
-		"cmd/nodectl/output":     {"FuzzClean"},
-		"cmd/nodectl/redact":     {"FuzzText"},
-		"cmd/nodectl/support":    {"FuzzFileName", "FuzzRecipients"},
+		"cmd/nodectl/contexts":    {"FuzzParse"},
+		"cmd/nodectl/discover":    {"FuzzTargets"},
+		"internal/trust/recovery": {"FuzzParse"},
+		"cmd/nodectl/kubeconfig":  {"FuzzMerge"},
+		"cmd/nodectl/output":      {"FuzzClean"},
+		"cmd/nodectl/redact":      {"FuzzText"},
+		"cmd/nodectl/support":     {"FuzzFileName", "FuzzRecipients"},
 
 		// Packages of distributions, and their mirrors.
 		"images/internal/deb":    {"FuzzCompareVersions", "FuzzReadParagraphs", "FuzzWalk"},
