@@ -34,10 +34,11 @@ setup: ## install the programs that are missing (apt-get; asks sudo where needed
 
 .PHONY: image
 image: setup keys bin/nodectl ## build the node image into out/ARCH
-	@keys=$$(realpath -m "$$CYVIVE_KEYS"); cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" $(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))")
+	@keys=$$(realpath -m "$$CYVIVE_KEYS"); policy=(); [ ! -e "$$keys/policy.pem" ] || policy=(--policy-keys "$$keys/policy.pem"); \
+		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${policy[@]}" $(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))")
 
 .PHONY: keys
-keys: ## make your key pair for signing releases, unless there is one
+keys: ## make your key pairs for signing releases and what sealed disks open by, unless there are some
 	@go run ./hack/release keys --ensure
 
 .PHONY: release

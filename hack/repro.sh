@@ -29,6 +29,7 @@ git ls-files -z --cached --others --exclude-standard | tar -c --null -T - --igno
 find "$work/elsewhere/src" -exec touch -h -d '2001-02-03 04:05:06 UTC' {} +
 cp -a --reflink=auto "$from/deb" "$work/cache/cyvive/deb"
 cp "$keys/release.pem" "$work/release.pem"
+[ ! -e "$keys/policy.pem" ] || cp "$keys/policy.pem" "$work/policy.pem"
 if [ "$form" = short ]; then
   for step in $kept; do
     cp -a --reflink=auto "$from/step/$step" "$work/cache/cyvive/step/"
@@ -38,7 +39,8 @@ fi
 # The second build. Its module cache is the first one's, mounted where another
 # user can read it; the mount is seen by this build alone.
 build='cd "$1/elsewhere/src/images" && exec env HOME="$1" XDG_CACHE_HOME="$1/cache" GOCACHE="$1/gocache" GOMODCACHE="$1/modules" TMPDIR="$1/tmp" \
-  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin" --keys "$1/release.pem"'
+  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin" --keys "$1/release.pem" \
+  $([ ! -e "$1/policy.pem" ] || echo --policy-keys "$1/policy.pem")'
 modules=$(go env GOMODCACHE)
 mkdir "$work/tmp"
 if [ "$(id -u)" = 0 ]; then

@@ -5,8 +5,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -57,11 +59,24 @@ func keysCommand(getenv func(string) string) *cobra.Command {
 				if _, err := keys.Make(dir); err != nil {
 					return err
 				}
+				if _, err := keys.EnsurePolicy(dir); err != nil {
+					return err
+				}
 				return describe(cmd.OutOrStdout(), dir)
 			}
 			made, err := keys.Ensure(dir)
-			if err != nil || !made {
+			if err != nil {
 				return err
+			}
+			policy, err := keys.EnsurePolicy(dir)
+			switch {
+			case err != nil:
+				return err
+			case policy && !made:
+				fmt.Fprintf(cmd.ErrOrStderr(), "There was no key for signing what disks are opened by, so there is now: %s\n", filepath.Join(dir, keys.PolicyPrivateFile))
+			}
+			if !made {
+				return nil
 			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "There was no key for signing releases, so this is yours now. Nodes of the images that you build take")
 			fmt.Fprintln(cmd.ErrOrStderr(), "upgrades only from whoever has it: keep it, and keep it to yourself.")
@@ -83,7 +98,12 @@ func describe(out io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "private key  %s\npublic key   %s\n", filepath.Join(dir, keys.PrivateFile), filepath.Join(dir, keys.PublicFile))
+	for _, name := range []string{keys.PrivateFile, keys.PolicyPrivateFile} {
+		fmt.Fprintf(out, "private key  %s\n", filepath.Join(dir, name))
+	}
+	for _, name := range []string{keys.PublicFile, keys.PolicyPublicFile} {
+		fmt.Fprintf(out, "public key   %s\n", filepath.Join(dir, name))
+	}
 	for _, k := range public {
 		fmt.Fprintf(out, "key          %s\n", release.KeyID(k))
 	}
@@ -91,22 +111,15 @@ func describe(out io.Writer, dir string) error {
 }
 
 func bundleCommand(getenv func(string) string) *cobra.Command {
-	var dir, key, out string
+	var dir, key, policy, out string
 	cmd := &cobra.Command{
 		Use: "bundle", Short: "Sign what the image builder has published, as one file for nodectl upgrade", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if key == "" {
-				dir, err := keys.Dir(getenv)
-				if err != nil {
-					return err
-				}
-				key = filepath.Join(dir, keys.PrivateFile)
-			}
-			private, err := keys.Load(key)
+			signers, err := load(key, policy, getenv)
 			if err != nil {
 				return err
 			}
-			m, err := bundle.Write(out, dir, private)
+			m, err := bundle.Write(out, dir, signers)
 			if err != nil {
 				return err
 			}
@@ -117,6 +130,7 @@ func bundleCommand(getenv func(string) string) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&dir, "dir", "", "folder with the image's files, as out/amd64")
 	flags.StringVar(&key, "key", "", "private key (default: the user's own, as keys makes it)")
+	flags.StringVar(&policy, "policy-key", "", "private key for what sealed disks are opened by (default: the user's own, if there is one)")
 	flags.StringVar(&out, "out", "", "file to write")
 	for _, name := range []string{"dir", "out"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
@@ -124,4 +138,32 @@ func bundleCommand(getenv func(string) string) *cobra.Command {
 		}
 	}
 	return cmd
+}
+
+// load reads the keys of the given files, or the user's own. Of these the one for policies may be missing, in a folder that is older than such keys.
+func load(key, policy string, getenv func(string) string) (bundle.Keys, error) {
+	own := func(name string) (string, error) {
+		dir, err := keys.Dir(getenv)
+		return filepath.Join(dir, name), err
+	}
+	var signers bundle.Keys
+	var err error
+	if key == "" {
+		if key, err = own(keys.PrivateFile); err != nil {
+			return signers, err
+		}
+	}
+	if signers.Release, err = keys.Load(key); err != nil {
+		return signers, err
+	}
+	optional := policy == ""
+	if optional {
+		if policy, err = own(keys.PolicyPrivateFile); err != nil {
+			return signers, nil // a user without a folder has no key in it
+		}
+	}
+	if signers.Policy, err = keys.LoadPolicy(policy); optional && errors.Is(err, fs.ErrNotExist) {
+		return signers, nil
+	}
+	return signers, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cyvive/cyvive/hack/release/bundle"
 	"github.com/cyvive/cyvive/hack/release/releasetest"
 	"github.com/cyvive/cyvive/internal/release"
 )
@@ -118,7 +119,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upgrades{releases: &releases{dir: t.TempDir(), key: key}}
+	u := &upgrades{releases: &releases{dir: t.TempDir(), key: bundle.Keys{Release: key}}}
 	u.good = releasetest.Folder(t, nil)
 	u.file = u.sign(t, u.good, "good")
 	node := release.Node{

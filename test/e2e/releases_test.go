@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/ed25519"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +25,9 @@ type releases struct {
 	env env
 	// dir holds what is built, aside the parts that several builds share.
 	dir, aside string
-	public     string
-	key        ed25519.PrivateKey
+	// public and policy are the files of the public keys.
+	public, policy string
+	key            bundle.Keys
 }
 
 // releases finds the developer's key: nodes of the image trust nobody else.
@@ -37,12 +37,18 @@ func (e env) releases(t *testing.T) *releases {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := keys.Load(filepath.Join(dir, keys.PrivateFile))
-	if err != nil {
+	var key bundle.Keys
+	if key.Release, err = keys.Load(filepath.Join(dir, keys.PrivateFile)); err != nil {
 		t.Fatalf("the key that signs releases for the image: %v; make image makes it", err)
 	}
+	if key.Policy, err = keys.LoadPolicy(filepath.Join(dir, keys.PolicyPrivateFile)); err != nil {
+		t.Fatalf("the key that signs what its disks are opened by: %v; make image makes it", err)
+	}
 	work := e.workDir(t)
-	return &releases{env: e, dir: work, aside: filepath.Join(work, "aside"), public: filepath.Join(dir, keys.PublicFile), key: key}
+	return &releases{
+		env: e, dir: work, aside: filepath.Join(work, "aside"), key: key,
+		public: filepath.Join(dir, keys.PublicFile), policy: filepath.Join(dir, keys.PolicyPublicFile),
+	}
 }
 
 // build makes the files of an image of another version, changed by further flags of mkimage, and returns their folder. What was built for an earlier
@@ -51,7 +57,7 @@ func (r *releases) build(t *testing.T, ctx context.Context, name, version string
 	t.Helper()
 	out := filepath.Join(r.dir, name)
 	args := append([]string{
-		"run", "./cmd/mkimage", "build", "--arch", r.env.arch, "--out", out, "--keys", r.public, "--until", "uki",
+		"run", "./cmd/mkimage", "build", "--arch", r.env.arch, "--out", out, "--keys", r.public, "--policy-keys", r.policy, "--until", "uki",
 		"--aside", r.aside, "--version", version,
 	}, flags...)
 	cmd := exec.CommandContext(ctx, "go", args...)

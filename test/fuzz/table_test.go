@@ -27,7 +27,7 @@ func parsers() map[string][]string {
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
-		"internal/trust/pcr":            {"FuzzParse", "FuzzPredict"},
+		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
@@ -95,7 +95,7 @@ func parsers() map[string][]string {
 		"hack/qemu/probe":       {"FuzzClient", "FuzzParseStat"},
 		"hack/qemu/vm":          {"FuzzClean", "FuzzHasVirtualisation", "FuzzOwnCommandLine", "FuzzParseQMP"},
 		"hack/qemu/vmtest/wire": {"FuzzParseResult", "FuzzRead"},
-		"hack/release/keys":     {"FuzzParsePrivate"},
+		"hack/release/keys":     {"FuzzParsePolicy", "FuzzParsePrivate"},
 	}
 }
 

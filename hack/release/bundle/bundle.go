@@ -2,6 +2,8 @@
 package bundle
 
 import (
+	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"debug/pe"
@@ -18,15 +20,27 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/cyvive/cyvive/internal/release"
+	"github.com/cyvive/cyvive/internal/trust/pcr"
 )
 
 // maxWindowBytes is how far back a root may refer: what nodes decompress with (internal/machined/upgrade).
 const maxWindowBytes = 64 << 20
 
-// Describe returns the manifest of what a folder holds. Nothing is taken on trust that can be read off the parts: the architecture is that of the
+// Describe returns the manifest of what a folder holds, as it is. Nothing is taken on trust that can be read off the parts: the architecture is that of the
 // kernel image, the size of the root that of the decompressed stream, and the kernel image must open the root that lies beside it.
-func Describe(dir string) (release.Manifest, error) {
+func Describe(dir string) (release.Manifest, error) { return describe(dir, plain(dir)) }
+
+// parts opens the parts of a release by their names.
+type parts func(name string) (io.ReadCloser, error)
+
+// plain are the files of a folder.
+func plain(dir string) parts {
+	return func(name string) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, name)) }
+}
+
+func describe(dir string, open parts) (release.Manifest, error) {
 	var m release.Manifest
+	addFiles := func(_ string, m *release.Manifest) error { return addFiles(open, m) }
 	for _, fill := range []func(string, *release.Manifest) error{addVersion, addRootHash, addKernel, addRootBytes, addFiles} {
 		if err := fill(dir, &m); err != nil {
 			return release.Manifest{}, fmt.Errorf("describe release in %s: %w", dir, err)
@@ -99,9 +113,9 @@ func addRootBytes(dir string, m *release.Manifest) error {
 	return nil
 }
 
-func addFiles(dir string, m *release.Manifest) error {
+func addFiles(open parts, m *release.Manifest) error {
 	for _, name := range []string{release.Kernel, release.Verity, release.Root} {
-		f, err := os.Open(filepath.Join(dir, name))
+		f, err := open(name)
 		if err != nil {
 			return err
 		}
@@ -115,13 +129,31 @@ func addFiles(dir string, m *release.Manifest) error {
 	return nil
 }
 
-// Write signs what a folder holds and writes it as one file, whole or not at all.
-func Write(path, dir string, key ed25519.PrivateKey) (release.Manifest, error) {
-	m, err := Describe(dir)
+// Keys sign a release.
+type Keys struct {
+	Release ed25519.PrivateKey
+	// Policy signs what the kernel image is measured as, so that nodes with sealed disks open them under it. Without it, or in an image that was built
+	// without room for the signature, they do not.
+	Policy *ecdsa.PrivateKey
+}
+
+// Write signs what a folder holds and writes it as one file, whole or not at all. The folder is left as it is.
+func Write(path, dir string, keys Keys) (release.Manifest, error) {
+	open := plain(dir)
+	if keys.Policy != nil {
+		open = func(name string) (io.ReadCloser, error) {
+			if name != release.Kernel {
+				return plain(dir)(name)
+			}
+			image, err := signKernel(filepath.Join(dir, name), keys.Policy)
+			return io.NopCloser(bytes.NewReader(image)), err
+		}
+	}
+	m, err := describe(dir, open)
 	if err != nil {
 		return m, err
 	}
-	envelope, err := release.Sign(m, key)
+	envelope, err := release.Sign(m, keys.Release)
 	if err != nil {
 		return m, err
 	}
@@ -131,12 +163,31 @@ func Write(path, dir string, key ed25519.PrivateKey) (release.Manifest, error) {
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	err = release.Write(f, envelope, m, func(name string) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, name)) })
-	if err != nil {
+	if err := release.Write(f, envelope, m, open); err != nil {
 		return m, err
 	}
 	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return m, fmt.Errorf("write release: %w", err)
 	}
 	return m, os.Rename(f.Name(), path)
+}
+
+// signKernel returns a kernel image with the signature of what it is measured as.
+func signKernel(path string, key *ecdsa.PrivateKey) ([]byte, error) {
+	image, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+	}
+	values, err := pcr.Predict(bytes.NewReader(image))
+	if err != nil {
+		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+	}
+	s, err := pcr.Sign(values, key)
+	if err != nil {
+		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+	}
+	if err := pcr.Attach(image, []pcr.Signature{s}); err != nil {
+		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+	}
+	return image, nil
 }

@@ -40,6 +40,9 @@ type Options struct {
 	// Owner is the file of the public key of whoever may configure nodes of this
 	// image that have no configuration; empty names nobody.
 	Owner string
+	// PolicyKeys is the file of the public keys whose signatures open disks that
+	// are sealed to a TPM. Without it, nodes of the image seal nothing.
+	PolicyKeys string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -55,8 +58,10 @@ type builder struct {
 	floor   string // oldest version that a node may be taken to
 	keys    []byte // release-keys.pem
 	owner   []byte // owner.pem; nil if there is to be none
-	current string // name of the step that runs
-	results results
+	// policyKeys is policy-keys.pem; it may be empty
+	policyKeys []byte
+	current    string // name of the step that runs
+	results    results
 }
 
 // results are the steps' outputs, each set by its step and read by later ones.
@@ -93,6 +98,9 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 		if b.owner, err = readOwner(o.Owner); err != nil {
+			return err
+		}
+		if b.policyKeys, err = readPolicyKeys(o.PolicyKeys); err != nil {
 			return err
 		}
 	}
@@ -191,6 +199,9 @@ func (b *builder) repeat() string {
 	}
 	if b.Owner != "" {
 		words = append(words, "--owner", b.Owner)
+	}
+	if b.PolicyKeys != "" {
+		words = append(words, "--policy-keys", b.PolicyKeys)
 	}
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }

@@ -21,7 +21,7 @@ import (
 var update = flag.Bool("update", false, "write the reviewed list of the image again")
 
 // kept are files of the image whose content tests look at.
-var kept = []string{cyviveDir + "/sbom.spdx.json", cyviveDir + "/release.json", cyviveDir + "/release-keys.pem"}
+var kept = []string{cyviveDir + "/sbom.spdx.json", cyviveDir + "/release.json", cyviveDir + "/release-keys.pem", cyviveDir + "/policy-keys.pem"}
 
 // built is what was read from the image.
 type built struct {
