@@ -106,7 +106,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(args),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}),
+		Storage: storage.New(disk, mount.Mounts{}, nil),
 		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,

@@ -14,10 +14,29 @@ const (
 	Data  = "data"
 )
 
+// Mode is how a volume is encrypted.
+type Mode string
+
+// The modes. A volume that is there keeps the one it was made with.
+const (
+	// Plain volumes are not encrypted.
+	Plain Mode = ""
+	// Undecided leaves a blank partition as it is: what it is to be is not known yet.
+	Undecided Mode = "undecided"
+	// TPM volumes are opened by the machine's TPM: state with a key that is sealed to it, the others with keys that lie on state.
+	TPM Mode = "tpm"
+)
+
+// Encryption is how a volume is encrypted.
+type Encryption struct{ Mode Mode }
+
 // Spec is the whole desired state of the node's volumes.
 type Spec struct {
 	// Disk is the device of the system disk, such as /dev/vda.
 	Disk string
+	// Cap has the TPM give out no key any more, before anything on the state volume is read. It is for nodes that have a TPM, whether anything on them is
+	// sealed or not.
+	Cap bool
 	// Volumes are brought up in this order.
 	Volumes []Volume
 }
@@ -28,6 +47,8 @@ type Volume struct {
 	Name string
 	// Target is the directory on which it is mounted.
 	Target string
+	// Encryption is how it is made.
+	Encryption Encryption
 	// Options are mount options of mount(8), such as nodev.
 	Options []string
 	// Grow says that the partition, which is the last one, is grown to the end of the disk, and its file system with it.

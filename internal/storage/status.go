@@ -23,6 +23,8 @@ type VolumeStatus struct {
 	Device    string
 	SizeBytes uint64
 	Mounted   bool
+	// Encrypted says that it is, or was begun to be made so; Enrolled that it has a recovery key.
+	Encrypted, Enrolled bool
 	// Known is false until this boot has looked at the volume; Clean says whether it was left clean by the boot before.
 	Known, Clean bool
 }
@@ -36,7 +38,8 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		usable := state.Mounted && len(directoryOps(v, state)) == 0
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
-			Mounted: state.Mounted, Known: state.Recorded, Clean: state.RecordedClean,
+			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
+			Known: state.Recorded, Clean: state.RecordedClean,
 		})
 		switch {
 		case v.Name == State:
@@ -44,14 +47,30 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		case v.Name == Data:
 			s.DataMounted = usable
 		}
-		switch reason := refusal(v, state); {
-		case reason != "":
+		if reason := waitsFor(v, state, usable, obs.Volumes[State].Mounted); reason != "" {
 			waits = append(waits, reason)
-		case !usable:
-			waits = append(waits, fmt.Sprintf("volume %s is not mounted yet", v.Name))
 		}
 	}
 	s.Reason = strings.Join(waits, "; ")
 	s.Ready = s.Reason == ""
 	return s
+}
+
+// waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
+func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
+	_, contents := s.holder()
+	plain := !s.encrypted() && contents.Signature == FileSystem
+	switch reason := refusal(v, s); {
+	case reason != "":
+		return reason
+	case plain && v.Encryption.Mode == TPM:
+		return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
+	case usable:
+		return ""
+	case v.Encryption.Mode == Undecided && !plain && !s.encrypted():
+		return fmt.Sprintf("volume %s is made when the configuration is known, which says whether it is encrypted", v.Name)
+	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode == TPM):
+		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)
+	}
+	return fmt.Sprintf("volume %s is not mounted yet", v.Name)
 }

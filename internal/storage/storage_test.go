@@ -16,7 +16,7 @@ import (
 func pass(t *testing.T, domain *storage.Reconciler, spec storage.Spec) ([]string, storage.Status, error) {
 	t.Helper()
 	var applied []string
-	for range 8 {
+	for range 12 {
 		obs, err := domain.Observe(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +47,7 @@ func firstBoot() []string {
 
 func TestBoots(t *testing.T) {
 	machine := storagetest.New(10 << 30)
-	domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda", 900)
+	domain, spec := storage.New(machine, machine, nil), storage.DefaultSpec("/dev/vda", 900)
 
 	applied, status, err := pass(t, domain, spec)
 	if err != nil {
@@ -87,7 +87,7 @@ func TestBoots(t *testing.T) {
 func TestFileSystemGrowsWithTheDisk(t *testing.T) {
 	machine := storagetest.New(10 << 30)
 	machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
-	domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda", 900)
+	domain, spec := storage.New(machine, machine, nil), storage.DefaultSpec("/dev/vda", 900)
 	applied, _, err := pass(t, domain, spec)
 	if err != nil || !slices.Contains(applied, "grow file system of data (/dev/vda7)") {
 		t.Errorf("applied %v, %v", applied, err)
@@ -112,7 +112,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			machine := storagetest.New(0)
 			machine.SetContents("/dev/vda7", test.contents)
-			domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda", 900)
+			domain, spec := storage.New(machine, machine, nil), storage.DefaultSpec("/dev/vda", 900)
 			applied, status, err := pass(t, domain, spec)
 			if err != nil {
 				t.Fatal(err)
@@ -127,7 +127,7 @@ func TestRefusals(t *testing.T) {
 	}
 	t.Run("no partition", func(t *testing.T) {
 		machine := storagetest.New(0)
-		domain, spec := storage.New(machine, machine), storage.DefaultSpec("/dev/vda", 900)
+		domain, spec := storage.New(machine, machine, nil), storage.DefaultSpec("/dev/vda", 900)
 		spec.Volumes[1].Name = "pool"
 		if _, status, _ := pass(t, domain, spec); status.Reason != `the system disk has no partition named "pool"` {
 			t.Errorf("status: %+v", status)
@@ -139,12 +139,12 @@ func TestRefusals(t *testing.T) {
 func TestPowerCuts(t *testing.T) {
 	spec := storage.DefaultSpec("/dev/vda", 900)
 	whole := storagetest.New(10 << 30)
-	if _, _, err := pass(t, storage.New(whole, whole), spec); err != nil {
+	if _, _, err := pass(t, storage.New(whole, whole, nil), spec); err != nil {
 		t.Fatal(err)
 	}
 	for cut := range firstBoot() {
 		machine := storagetest.New(10 << 30)
-		domain := storage.New(machine, machine)
+		domain := storage.New(machine, machine, nil)
 		machine.FailPower(cut)
 		if _, _, err := pass(t, domain, spec); !errors.Is(err, storagetest.ErrPower) {
 			t.Fatalf("cut %d: %v", cut, err)
