@@ -115,6 +115,13 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "volumes run on fakes",
+			reason:   "programs and the device-mapper are behind an interface, so that the whole life of a disk is tried with a software TPM and files",
+			packages: []string{"internal/trust/volumes"},
+			only:     []string{"internal/storage", "internal/storage/luks", "internal/trust/pcr", "internal/trust/recovery", "internal/trust/tpm"},
+			ban:      []string{"os/exec", "net", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "the TPM knows no volume",
 			reason:   "what is sealed is 32 bytes: which volume they open, and who is shown what, is decided above",
 			packages: []string{"internal/trust/tpm"},
@@ -207,15 +214,15 @@ func rules() []rule {
 			name:     "system calls have their places",
 			reason:   "a fake can stand for the kernel only where all of it lies behind an adapter",
 			packages: []string{"internal/...", "cmd/..."},
-			except:   append(systemCalls[:len(systemCalls):len(systemCalls)], "internal/keep", "cmd/nodectl/editor"),
+			except:   append(systemCalls[:len(systemCalls):len(systemCalls)], "internal/keep", "cmd/nodectl/editor", "internal/trust/tpmtest"),
 			ban:      []string{"golang.org/x/sys/...", "os/exec", "unsafe", "github.com/vishvananda/netlink/...", "github.com/cilium/ebpf/..."},
 		},
 		{
 			name:     "fakes stay in tests",
 			reason:   "a fake in the program would be a stub that nobody notices",
 			packages: []string{"cmd/...", "internal/..."},
-			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest"},
-			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "testing"},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
 		},
 	}
 }

@@ -11,22 +11,17 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/cyvive/cyvive/internal/trust/pcr"
+	"github.com/cyvive/cyvive/internal/trust/tpmtest"
 )
 
 // event extends a register as firmware or boot loader do.
 func event(t *testing.T, p *TPM, register int, data string) {
 	t.Helper()
-	_, err := tpm2.PCREvent{
-		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(register), Auth: tpm2.PasswordAuth(nil)},
-		EventData: tpm2.TPM2BEvent{Buffer: []byte(data)},
-	}.Execute(p.transport)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tpmtest.Extend(t, p.transport, register, data)
 }
 
 // start boots a release on the machine: firmware with some Secure Boot, then the kernel image of a name.
-func start(t *testing.T, m *machine, firmware, image string) (*TPM, *bus) {
+func start(t *testing.T, m machine, firmware, image string) (*TPM, *bus) {
 	t.Helper()
 	p, b := m.boot()
 	event(t, p, pcr.SecureBoot, firmware)
@@ -57,7 +52,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 func secret() []byte { return []byte("a secret of thirty-two bytes....") }
 
 // seal boots a release and seals the secret there.
-func seal(t *testing.T, m *machine, firmware string, key *ecdsa.PrivateKey) Sealed {
+func seal(t *testing.T, m machine, firmware string, key *ecdsa.PrivateKey) Sealed {
 	t.Helper()
 	p, _ := start(t, m, firmware, "release 1")
 	s, err := p.Seal(secret(), &key.PublicKey)
