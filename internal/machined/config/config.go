@@ -29,8 +29,26 @@ type Machine struct {
 	CertSANs []string
 	// Profile is what pods may use of the kernel's wider surfaces.
 	Profile Profile
+	Disk    Disk
 	Upgrade Upgrade
 }
+
+// Disk is how the node's own volumes are made.
+type Disk struct{ Encryption Encryption }
+
+// Encryption is how what the node writes is encrypted. It holds from the making of the volumes on, and is not changed afterwards.
+type Encryption struct{ Mode EncryptionMode }
+
+// EncryptionMode says what opens the node's disk.
+type EncryptionMode string
+
+// The modes.
+const (
+	// EncryptionNone leaves the disk as it is: whoever has it can read it.
+	EncryptionNone EncryptionMode = "none"
+	// EncryptionTPM is opened by the TPM of the machine it was made in, for releases of the same signer.
+	EncryptionTPM EncryptionMode = "tpm"
+)
 
 // Upgrade is how a new release is tried.
 type Upgrade struct {

@@ -55,7 +55,8 @@ func full(t testing.TB) *Config {
 	t.Helper()
 	key := make([]byte, 32)
 	return &Config{
-		Machine: Machine{Hostname: "node1", CA: authority(t, "api"), CertSANs: []string{"127.0.0.1", "node1.example"}, Profile: ProfileStrict, Upgrade: Upgrade{Deadline: 150 * time.Second}},
+		Machine: Machine{Hostname: "node1", CA: authority(t, "api"), CertSANs: []string{"127.0.0.1", "node1.example"}, Profile: ProfileStrict,
+			Disk: Disk{Encryption{Mode: EncryptionTPM}}, Upgrade: Upgrade{Deadline: 150 * time.Second}},
 		Network: Network{
 			Links: []Link{{
 				Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1"),

@@ -61,6 +61,14 @@ func Documents() []Document {
 					Name: "profile", Doc: "How much of the kernel pods can reach: strict takes user namespaces and eBPF from them.", Type: TypeText,
 					Default: string(ProfileStandard), Values: []string{string(ProfileStandard), string(ProfileStrict)},
 				},
+				{Name: "disk", Doc: "How the node's own volumes are made.", Type: TypeObject, Fields: []Field{
+					{Name: "encryption", Doc: "How what the node writes is encrypted.", Type: TypeObject, Fields: []Field{
+						{
+							Name: "mode", Type: TypeText, Default: string(EncryptionNone), Values: []string{string(EncryptionNone), string(EncryptionTPM)},
+							Doc: "What opens the volumes: nothing, or the machine's TPM 2.0. It holds for the life of the volumes.",
+						},
+					}},
+				}},
 				{Name: "upgrade", Doc: "How a new release is tried.", Type: TypeObject, Fields: []Field{
 					{
 						Name: "deadline", Type: TypeDuration, Default: durationText(DefaultUpgradeDeadline),

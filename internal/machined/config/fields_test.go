@@ -88,7 +88,7 @@ func compareField(t *testing.T, path string, written reflect.Type, f Field) {
 // same.
 func TestDescribedDefaults(t *testing.T) {
 	cfg := full(t)
-	cfg.Machine.CertSANs, cfg.Machine.Profile, cfg.Machine.Upgrade = nil, "", Upgrade{}
+	cfg.Machine.CertSANs, cfg.Machine.Profile, cfg.Machine.Upgrade, cfg.Machine.Disk = nil, "", Upgrade{}, Disk{}
 	cfg.Network = Network{}
 	c := cfg.Cluster
 	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs = netip.Prefix{}, netip.Prefix{}, "", nil

@@ -18,8 +18,15 @@ type (
 		Hostname string     `yaml:"hostname"`
 		CertSANs []string   `yaml:"certSANs,omitempty"`
 		Profile  string     `yaml:"profile,omitempty"`
+		Disk     diskDoc    `yaml:"disk,omitempty"`
 		Upgrade  upgradeDoc `yaml:"upgrade,omitempty"`
 		CA       pairDoc    `yaml:"ca"`
+	}
+	diskDoc struct {
+		Encryption encryptionDoc `yaml:"encryption,omitempty"`
+	}
+	encryptionDoc struct {
+		Mode string `yaml:"mode,omitempty"`
 	}
 	upgradeDoc struct {
 		Deadline string `yaml:"deadline,omitempty"`
@@ -75,9 +82,13 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if d := cfg.Machine.Upgrade.Deadline; d != 0 && d != DefaultUpgradeDeadline {
 		upgrade.Deadline = durationText(d)
 	}
+	var disk diskDoc
+	if m := cfg.Machine.Disk.Encryption.Mode; m != EncryptionNone {
+		disk.Encryption.Mode = string(m)
+	}
 	docs = append(docs, machineDoc{
 		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, Profile: profile,
-		Upgrade: upgrade, CA: pair(cfg.Machine.CA),
+		Disk: disk, Upgrade: upgrade, CA: pair(cfg.Machine.CA),
 	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)

@@ -118,29 +118,50 @@ func (o *object) machine() Machine {
 		CA:       o.keyPair("ca"),
 		CertSANs: texts(o, "certSANs", "a DNS name or an IP address", parseSAN),
 		Profile:  o.profile(),
+		Disk:     o.disk(),
 		Upgrade:  o.upgrade(),
 	}
 }
 
 func (o *object) upgrade() Upgrade {
 	u := Upgrade{Deadline: DefaultUpgradeDeadline}
-	node := o.take("upgrade")
-	if node == nil {
-		return u
-	}
-	f := o.d.object(node, o.field("upgrade"))
-	if f == nil {
-		return u
-	}
-	f.text("deadline", "a duration from 1m to 1h, such as 10m or 2m30s", func(s string) bool {
-		d, ok := parseDuration(s)
-		if ok {
-			u.Deadline = d
-		}
-		return ok && d >= MinUpgradeDeadline && d <= MaxUpgradeDeadline
+	o.inner("upgrade", func(f *object) {
+		f.text("deadline", "a duration from 1m to 1h, such as 10m or 2m30s", func(s string) bool {
+			d, ok := parseDuration(s)
+			if ok {
+				u.Deadline = d
+			}
+			return ok && d >= MinUpgradeDeadline && d <= MaxUpgradeDeadline
+		})
 	})
-	f.done()
 	return u
+}
+
+func (o *object) disk() Disk {
+	disk := Disk{Encryption{Mode: EncryptionNone}}
+	o.inner("disk", func(d *object) {
+		d.inner("encryption", func(e *object) {
+			text := e.text("mode", "none or tpm", func(s string) bool { return s == string(EncryptionNone) || s == string(EncryptionTPM) })
+			if text != "" {
+				disk.Encryption.Mode = EncryptionMode(text)
+			}
+		})
+	})
+	return disk
+}
+
+// inner reads a mapping that may be left out.
+func (o *object) inner(name string, read func(*object)) {
+	node := o.take(name)
+	if node == nil {
+		return
+	}
+	f := o.d.object(node, o.field(name))
+	if f == nil {
+		return
+	}
+	read(f)
+	f.done()
 }
 
 func (o *object) profile() Profile {
