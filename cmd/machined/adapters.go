@@ -91,6 +91,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
 	bootPartition := loader.New(esp{disk, "/dev/" + m.Disk}.open)
 	hardware := inventory.New("/", device.Devices{Dir: "/dev"}, time.Now)
+	crypt := volumesOf(log, disk, bootPartition, m.Slot)
+	boot.TPM = crypt != nil
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
 		_ = services.Close() // what is attached goes on
@@ -106,7 +108,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(args),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}, nil),
+		Storage: storage.New(disk, mount.Mounts{}, crypt),
 		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,

@@ -38,7 +38,7 @@ type configs struct {
 const stateGrace = 10 * time.Second
 
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
-// time it takes.
+// time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
 	var version uint64
 	var troubled time.Time
@@ -57,6 +57,9 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 			problem = err.Error()
 		}
 		switch {
+		case s.storage.Status.StateUndecided:
+			a.configs.late = true
+			return nil
 		case problem == "":
 		case troubled.IsZero():
 			troubled = time.Now()

@@ -120,6 +120,8 @@ type Boot struct {
 	Version   server.Version
 	// Disk is the device of the system disk.
 	Disk string
+	// TPM says that the machine has a TPM 2.0, and Config.Storage uses it.
+	TPM bool
 }
 
 // Agent is the machine agent. Its exported methods may be called concurrently.
@@ -177,7 +179,7 @@ func New(cfg Config) (*Agent, error) {
 	a.domains = a.loopTasks()
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
-	input := plan.Input{Disk: cfg.Boot.Disk, Version: cfg.Boot.Version.OS}
+	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
 	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error

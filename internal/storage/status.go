@@ -13,6 +13,8 @@ type Status struct {
 	Reason string
 	// StateMounted and DataMounted are set as soon as the volume can be used.
 	StateMounted, DataMounted bool
+	// StateUndecided says that there is no state volume yet, and that it is made when the configuration says how.
+	StateUndecided bool
 	// Volumes has an entry for each volume of the specification, in its order.
 	Volumes []VolumeStatus
 }
@@ -43,7 +45,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		})
 		switch {
 		case v.Name == State:
-			s.StateMounted = usable
+			s.StateMounted, s.StateUndecided = usable, undecided(v, state)
 		case v.Name == Data:
 			s.DataMounted = usable
 		}
@@ -54,6 +56,11 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	s.Reason = strings.Join(waits, "; ")
 	s.Ready = s.Reason == ""
 	return s
+}
+
+// undecided says that a volume is blank, and left so until it is known how it is to be made.
+func undecided(v Volume, s VolumeState) bool {
+	return v.Encryption.Mode == Undecided && s.Contents.Signature != FileSystem && !s.encrypted() && refusal(v, s) == ""
 }
 
 // waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
@@ -67,7 +74,7 @@ func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 		return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
 	case usable:
 		return ""
-	case v.Encryption.Mode == Undecided && !plain && !s.encrypted():
+	case undecided(v, s):
 		return fmt.Sprintf("volume %s is made when the configuration is known, which says whether it is encrypted", v.Name)
 	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode == TPM):
 		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)

@@ -24,6 +24,8 @@ const (
 type Input struct {
 	// Disk is the device of the system disk.
 	Disk string
+	// TPM says that the machine has a TPM 2.0.
+	TPM bool
 	// Version is that of the operating system, and so of the default bundle.
 	Version string
 	// Searched is set when the search for a configuration came to a result: one was found, valid or not, or none for some time.
@@ -77,8 +79,7 @@ func (d Desired) Differs(o Desired, domain string) bool {
 // Build computes the desired state. It is pure.
 func Build(in Input, facts Facts) Desired {
 	d := Desired{Waits: map[string]string{}}
-	spec := storage.DefaultSpec(in.Disk, etcd.UID)
-	d.Storage = &spec
+	d.Storage = storageSpec(in)
 	if !in.Searched {
 		wait := "looking for the configuration"
 		d.Waits[Network], d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait, wait
@@ -134,6 +135,24 @@ func orUnknown(reason string) string {
 		return "not looked at yet"
 	}
 	return reason
+}
+
+// storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine without a TPM, which
+// could not encrypt them, does not wait for it.
+func storageSpec(in Input) *storage.Spec {
+	spec := storage.DefaultSpec(in.Disk, etcd.UID)
+	spec.Cap = in.TPM
+	mode := storage.Plain
+	switch {
+	case in.Config != nil && in.Config.Machine.Disk.Encryption.Mode == config.EncryptionTPM:
+		mode = storage.TPM
+	case in.Config == nil && in.TPM:
+		mode = storage.Undecided
+	}
+	for i := range spec.Volumes {
+		spec.Volumes[i].Encryption.Mode = mode
+	}
+	return &spec
 }
 
 func networkSpec(cfg *config.Config) *network.Spec {

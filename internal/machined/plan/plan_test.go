@@ -95,6 +95,41 @@ func TestOrderOfLayers(t *testing.T) {
 	}
 }
 
+// TestHowVolumesAreMade: by the configuration; a machine without a TPM does not wait for it, since it could only be told not to encrypt them.
+func TestHowVolumesAreMade(t *testing.T) {
+	none, plain, _ := inputs(t)
+	sealed := plain
+	cfg := *plain.Config
+	cfg.Machine.Disk.Encryption.Mode = config.EncryptionTPM
+	sealed.Config = &cfg
+	for _, test := range []struct {
+		name          string
+		in            Input
+		with, without storage.Mode
+	}{
+		{"looked for", Input{Disk: "/dev/vda"}, storage.Undecided, storage.Plain},
+		{"none", none, storage.Undecided, storage.Plain},
+		{"without encryption", plain, storage.Plain, storage.Plain},
+		{"with encryption", sealed, storage.TPM, storage.TPM},
+	} {
+		for tpm, want := range map[bool]storage.Mode{true: test.with, false: test.without} {
+			test.in.TPM = tpm
+			spec := Build(test.in, Facts{}).Storage
+			if spec.Cap != tpm {
+				t.Errorf("%s, TPM %t: it is capped: %t", test.name, tpm, spec.Cap)
+			}
+			for _, v := range spec.Volumes {
+				if v.Encryption.Mode != want {
+					t.Errorf("%s, TPM %t: %s is made in the mode %q, want %q", test.name, tpm, v.Name, v.Encryption.Mode, want)
+				}
+			}
+		}
+	}
+	if d := cmp.Diff(storage.DefaultSpec("/dev/vda", etcd.UID), *Build(plain, Facts{}).Storage); d != "" {
+		t.Errorf("without TPM and encryption it is another layout (-before +now):\n%s", d)
+	}
+}
+
 func TestSpecifications(t *testing.T) {
 	_, _, cluster := inputs(t)
 	facts := Facts{

@@ -179,7 +179,9 @@ func (d *Disk) Format(ctx context.Context, device, label string) error {
 }
 
 // BeginFormat puts the mark on a device on which something is made by others than Format: an encrypted volume.
-func (d *Disk) BeginFormat(_ context.Context, device string) error { return setMark(device, formatMark()) }
+func (d *Disk) BeginFormat(_ context.Context, device string) error {
+	return setMark(device, formatMark())
+}
 
 // FinishFormat removes the mark.
 func (d *Disk) FinishFormat(_ context.Context, device string) error {

@@ -88,6 +88,18 @@ func (l *Loader) Files(use func(dir string) error) error {
 	return l.with("read boot partition", func(v Volume) error { return use(v.Dir) })
 }
 
+// ReadKernel has read look at the kernel image of a slot, as long as it runs.
+func (l *Loader) ReadKernel(slot string, read func(io.ReaderAt) error) error {
+	return l.with("read kernel image of slot "+slot, func(v Volume) error {
+		f, err := os.Open(filepath.Join(v.Dir, kernelPath(slot)))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return read(f)
+	})
+}
+
 // reserveBytes are kept free for entries and directories.
 const reserveBytes = 1 << 20
 

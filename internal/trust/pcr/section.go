@@ -68,7 +68,7 @@ func signatureSection(image io.ReaderAt) (*pe.Section, error) {
 	}
 	s := f.Section(SectionName)
 	if s == nil {
-		return nil, fmt.Errorf("read image: it has no section %s: it was built without room for signatures", SectionName)
+		return nil, fmt.Errorf("read image: %w: it has no section %s: it was built without room for signatures", ErrUnsigned, SectionName)
 	}
 	if s.VirtualSize == 0 || s.VirtualSize > s.Size || s.VirtualSize > 1<<20 {
 		return nil, fmt.Errorf("read image: its section %s has %d bytes in memory and %d in the file", SectionName, s.VirtualSize, s.Size)
