@@ -24,6 +24,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/mount"
+	"github.com/cyvive/cyvive/internal/trust/volumes"
 )
 
 const (
@@ -51,7 +52,22 @@ func upgrades(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, m mark
 		Architecture: runtime.GOARCH, Floor: floor, Keys: readKeys(log, releaseKeys),
 		Pushed: filepath.Join(storage.UpgradeDir, "pushed"), FreeBytes: mount.Mounts{}.FreeBytes,
 		Counted: counted,
+		Opens:   func(kernel io.ReaderAt) error { return opens(disk, device, kernel) },
 	}
+}
+
+// opens says whether a kernel image would open the node's disk, if that is encrypted.
+func opens(disk *blockdev.Disk, device string, kernel io.ReaderAt) error {
+	list, err := disk.Partitions(context.Background(), device)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if p.Name == storage.State {
+			return volumes.Opens(p.Device, kernel)
+		}
+	}
+	return nil // there is nothing to open
 }
 
 // crashes is what the kernel and the watchdog tell of the boot before the running one, and what is kept of earlier ones.

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
@@ -23,6 +24,8 @@ type Upgrades struct {
 	// Architecture and Floor are those of the running release, Keys the ones that it trusts.
 	Architecture, Floor string
 	Keys                []ed25519.PublicKey
+	// Opens says whether a kernel image, once it runs, opens what is encrypted on this node; nil is for a node on which nothing can be.
+	Opens func(kernel io.ReaderAt) error
 	// Pushed is the directory for a release that was pushed, on the data volume. FreeBytes is what a directory's file system has left.
 	Pushed    string
 	FreeBytes func(dir string) (int64, error)
@@ -141,7 +144,7 @@ func (a *Agent) openKeeper(ctx context.Context, crash string) (*upgrade.Keeper, 
 		Log: a.log, Now: a.now, Record: filepath.Join(a.cfg.StateDir, "upgrade.json"), Pushed: u.Pushed, FreeBytes: u.FreeBytes,
 		Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now, Crash: crash,
 		Running:      upgrade.System{Version: v.OS, RootHash: v.RootHash, Slot: v.Slot},
-		Architecture: u.Architecture, Floor: u.Floor, Keys: u.Keys, Slots: u.Slots, Entries: u.Entries,
+		Architecture: u.Architecture, Floor: u.Floor, Keys: u.Keys, Slots: u.Slots, Entries: u.Entries, Opens: u.Opens,
 		Note:    a.noteEnd,
 		Reboot:  func(ctx context.Context, reason string) error { return a.end(ctx, control.Reboot, reason) },
 		Changed: a.upgradeChanged,

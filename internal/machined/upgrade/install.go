@@ -119,6 +119,9 @@ func (k *Keeper) receive(b *release.Bundle) error {
 	if err := b.Extract(func(f release.File) (io.WriteCloser, error) { return createSynced(filepath.Join(k.cfg.Pushed, f.Name)) }); err != nil {
 		return err
 	}
+	if err := k.opens(); err != nil {
+		return err
+	}
 	f, err := createSynced(filepath.Join(k.cfg.Pushed, envelopeFile))
 	if err != nil {
 		return fmt.Errorf("push: %w", err)
@@ -126,6 +129,22 @@ func (k *Keeper) receive(b *release.Bundle) error {
 	_, err = f.Write(b.Envelope)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("push: %w", err)
+	}
+	return nil
+}
+
+// opens refuses a release under which the node could not open its disk. Its trial would end the same, but only after its deadline.
+func (k *Keeper) opens() error {
+	if k.cfg.Opens == nil {
+		return nil
+	}
+	f, err := os.Open(filepath.Join(k.cfg.Pushed, release.Kernel))
+	if err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	defer f.Close()
+	if err := k.cfg.Opens(f); err != nil {
+		return fmt.Errorf("%w: it would not open the node's encrypted disk: %w", release.ErrUnwanted, err)
 	}
 	return nil
 }

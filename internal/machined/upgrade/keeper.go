@@ -53,7 +53,7 @@ type Entry struct {
 	KernelBytes int64
 }
 
-// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes and Changed.
+// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes, Opens and Changed.
 type Config struct {
 	Log *slog.Logger
 	Now func() time.Time
@@ -72,6 +72,8 @@ type Config struct {
 	Keys                []ed25519.PublicKey
 	Slots               Slots
 	Entries             Entries
+	// Opens says whether a kernel image, once it runs, opens what is encrypted on this node; nil is for a node on which nothing is.
+	Opens func(kernel io.ReaderAt) error
 	// Note writes the reason for the end of a boot into the ledger. An empty boot had no entry: it is made.
 	Note func(boot string, s System, text string) error
 	// Reboot starts the ordered end of this boot.

@@ -38,6 +38,8 @@ type machine struct {
 	keeper  *Keeper
 	keys    []ed25519.PublicKey
 	crash   string
+	// opens says whether a kernel image opens its disk; nil is for a disk that is not encrypted.
+	opens func(io.ReaderAt) error
 }
 
 const (
@@ -69,7 +71,7 @@ func (m *machine) start() {
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return m.now },
 		Record: filepath.Join(m.dir, "state/upgrade.json"), Pushed: filepath.Join(m.dir, "data/upgrade"),
 		Boot: fmt.Sprint(m.boot), SinceBoot: func() time.Duration { return time.Minute }, Crash: m.crash, Running: m.running,
-		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m},
+		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens,
 		Note: func(boot string, s System, text string) error {
 			m.log = append(m.log, fmt.Sprintf("note %s %s: %s", boot, s.Version, text))
 			return nil

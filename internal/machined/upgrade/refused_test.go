@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -176,5 +177,32 @@ func TestCorrupted(t *testing.T) {
 		data[payload+i] ^= 1
 		push("bit of the envelope", data, release.ErrMalformed, release.ErrUntrusted)
 	}
+	m.install("1.1.0", "2")
+}
+
+// TestWouldNotOpen: a release under which the disk stayed shut is refused before anything of it is kept.
+func TestWouldNotOpen(t *testing.T) {
+	m := newMachine(t)
+	var seen []byte
+	shut := errors.New("signed by nobody")
+	m.opens = func(kernel io.ReaderAt) error {
+		var err error
+		seen, err = io.ReadAll(io.NewSectionReader(kernel, 0, 1<<20))
+		return errors.Join(err, shut)
+	}
+	m.start()
+	before := m.world()
+	data := bundle(t, 1, "1.1.0", "2", nil)
+	_, err := m.keeper.Push(t.Context(), false, bytes.NewReader(data))
+	if !errors.Is(err, release.ErrUnwanted) || !errors.Is(err, shut) || !strings.Contains(err.Error(), "encrypted disk") {
+		t.Errorf("got %v", err)
+	}
+	if want := members(t, data)[1].data; !bytes.Equal(seen, want) {
+		t.Errorf("asked for %q, want the kernel image %q", seen, want)
+	}
+	if d := cmp.Diff(before, m.world()); d != "" {
+		t.Errorf("the machine changed (-before +after):\n%s", d)
+	}
+	shut = nil
 	m.install("1.1.0", "2")
 }

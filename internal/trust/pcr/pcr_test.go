@@ -260,6 +260,54 @@ func TestAttachRefuses(t *testing.T) {
 	}
 }
 
+// TestCheck: an image that would open a disk, and those that would not.
+func TestCheck(t *testing.T) {
+	key, stranger := newKey(t, elliptic.P256()), newKey(t, elliptic.P256())
+	signed := func(sections []section, by *ecdsa.PrivateKey) []byte {
+		data := image(t, sections...)
+		v, err := Predict(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Sign(v, by)
+		if err == nil {
+			err = Attach(data, []Signature{s})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	forged := signed(fixture(), stranger)
+	list, err := Attached(bytes.NewReader(forged))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list[0].Key, err = Fingerprint(&key.PublicKey); err != nil {
+		t.Fatal(err)
+	}
+	if err := Attach(forged, list); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		image []byte
+		says  string
+	}{
+		"signed":          {signed(fixture(), key), ""},
+		"not signed":      {image(t, fixture()...), ErrUnsigned.Error()},
+		"without section": {image(t, fixture()[:7]...), ErrUnsigned.Error()},
+		"by another":      {signed(fixture(), stranger), ErrUnsigned.Error()},
+		"forged":          {forged, "does not match"},
+		"changed":         {bytes.Replace(signed(fixture(), key), []byte("console=ttyS0"), []byte("console=ttyS1"), 1), "changed after that"},
+		"no image":        {[]byte("x"), "read image"},
+	} {
+		err := Check(bytes.NewReader(test.image), &key.PublicKey)
+		if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: got %v, want %q", name, err, test.says)
+		}
+	}
+}
+
 func TestVerifyRefuses(t *testing.T) {
 	key := newKey(t, elliptic.P256())
 	s, err := Sign(Values{Kernel: {1}, Config: {}}, key)

@@ -2,9 +2,11 @@ package pcr
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"debug/pe"
 	"fmt"
 	"io"
+	"maps"
 )
 
 // SectionName is the section that holds signatures.
@@ -58,6 +60,36 @@ func Attached(image io.ReaderAt) ([]Signature, error) {
 		return nil, fmt.Errorf("read signed policies: %w", err)
 	}
 	return Parse(text)
+}
+
+// Check says whether an image, once it has booted, opens what is sealed for a signer: it has that signer's signature, which holds, over what it is
+// measured as.
+func Check(image io.ReaderAt, signer *ecdsa.PublicKey) error {
+	want, err := Predict(image)
+	if err != nil {
+		return err
+	}
+	list, err := Attached(image)
+	if err != nil {
+		return err
+	}
+	name, err := Fingerprint(signer)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.Key != name {
+			continue
+		}
+		if err := s.Verify(signer); err != nil {
+			return err
+		}
+		if !maps.Equal(s.Values, want) {
+			return fmt.Errorf("check image: it is measured as %s, and signed is %s: it was changed after that", want[Kernel], s.Values[Kernel])
+		}
+		return nil
+	}
+	return fmt.Errorf("check image: %w by key %s", ErrUnsigned, name)
 }
 
 // signatureSection finds the one section, and sees to it that the file holds all of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -100,6 +101,26 @@ func sealedIn(h luks.Header) (tpm.Token, error) {
 		return token, nil
 	}
 	return tpm.Token{}, fmt.Errorf("%w: its header has none that is sealed to a TPM", errNoKey)
+}
+
+// Opens says whether a kernel image, once it runs on this machine, opens the state volume on a device, as far as that can be told before: it can for a
+// volume that is sealed to the TPM, and all others count as opened.
+func Opens(device string, image io.ReaderAt) error {
+	h, err := luks.Inspect(device)
+	if errors.Is(err, luks.ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	token, err := sealedIn(h)
+	if errors.Is(err, errNoKey) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return pcr.Check(image, token.Sealed.Signer)
 }
 
 func (v *Volumes) keyFile(name string) string { return filepath.Join(v.cfg.KeyDir, name) }

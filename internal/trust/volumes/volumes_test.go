@@ -441,3 +441,24 @@ func TestOtherDevice(t *testing.T) {
 		t.Error("it was taken")
 	}
 }
+
+// TestOpens: a volume that nothing is sealed for is opened by any image, and a sealed one by none that is not signed; package pcr has the rest.
+func TestOpens(t *testing.T) {
+	n := newNode(t)
+	if err := Opens(n.device(storage.State), bytes.NewReader(nil)); err != nil {
+		t.Errorf("a blank partition: %v", err)
+	}
+	key, _ := luks.NewKey()
+	if err := n.cryptsetup.Format(t.Context(), n.device(storage.State), storage.State, key); err != nil {
+		t.Fatal(err)
+	}
+	if err := Opens(n.device(storage.State), bytes.NewReader(nil)); err != nil {
+		t.Errorf("a volume with a key that is not sealed: %v", err)
+	}
+	if err := n.boot("release 1").Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Opens(n.device(storage.State), bytes.NewReader([]byte("no image"))); err == nil {
+		t.Error("a sealed volume is opened by what is no image")
+	}
+}
