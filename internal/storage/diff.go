@@ -186,7 +186,7 @@ func refusal(v Volume, s VolumeState) string {
 		return fmt.Sprintf("another file system is mounted on %s", v.Target)
 	case s.Mounted, c.Signature == FileSystem:
 		return ""
-	case s.encrypted() && s.Crypt.Refused != "":
+	case s.encrypted() && !s.open() && s.Crypt.Refused != "":
 		return fmt.Sprintf("%s is encrypted and does not open: %s", where, s.Crypt.Refused)
 	case s.encrypted() && !s.open():
 		return ""

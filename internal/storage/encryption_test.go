@@ -149,6 +149,11 @@ func TestChangedMachine(t *testing.T) {
 	if status.Ready || status.Reason != reason {
 		t.Errorf("reason %q\nwant   %q", status.Reason, reason)
 	}
+	// Somebody opens it with the recovery key, and the node goes on from there.
+	machine.Recover(storage.State, "/dev/vda6")
+	if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {
+		t.Errorf("with the recovery key: %v, %+v", err, status)
+	}
 	machine.ChangePCRs(false)
 	machine.Boot(true)
 	if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {

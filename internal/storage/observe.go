@@ -61,7 +61,7 @@ type Crypt interface {
 type CryptState struct {
 	// Mapped is the open volume, as a partition that holds a file system. Its Device is empty while the volume is not open.
 	Mapped Partition
-	// Refused says why it is not opened in this boot; empty as long as that was not tried, or can be.
+	// Refused says why the node does not open it in this boot; empty as long as that was not tried, or can be. A person may.
 	Refused string
 	// Enrolled says that it has a recovery key.
 	Enrolled bool

@@ -43,7 +43,7 @@ func (v *Volumes) encrypt(ctx context.Context, volume, device string) error {
 		return err
 	}
 	if volume == storage.State {
-		if err := v.putSealed(ctx, volume, device, sealed); err != nil {
+		if err := v.putSealed(ctx, volume, device, 0, sealed); err != nil {
 			return err
 		}
 	}
@@ -53,10 +53,12 @@ func (v *Volumes) encrypt(ctx context.Context, volume, device string) error {
 	return v.cfg.Marks.FinishFormat(ctx, device)
 }
 
+var errNoSigner = errors.New("this release trusts nobody's signature to open disks: its image was built without policy keys (make keys)")
+
 // seal seals a key, and has the TPM show that it gives it out again.
 func (v *Volumes) seal(key []byte) (tpm.Sealed, error) {
 	if len(v.cfg.Signers) == 0 {
-		return tpm.Sealed{}, errors.New("this release trusts nobody's signature to open disks: its image was built without policy keys (make keys)")
+		return tpm.Sealed{}, errNoSigner
 	}
 	signatures, err := v.cfg.Signatures()
 	if err != nil {
@@ -81,13 +83,13 @@ func (v *Volumes) seal(key []byte) (tpm.Sealed, error) {
 	return sealed, nil
 }
 
-// putSealed puts a sealed key for slot 0 into a header.
-func (v *Volumes) putSealed(ctx context.Context, volume, device string, sealed tpm.Sealed) error {
+// putSealed puts the sealed key of a slot into a header.
+func (v *Volumes) putSealed(ctx context.Context, volume, device string, slot int, sealed tpm.Sealed) error {
 	h, err := luks.Inspect(device)
 	if err != nil {
 		return err
 	}
-	text, err := tpm.Token{Volume: volume, UUID: h.UUID, Sealed: sealed}.Encode()
+	text, err := tpm.Token{Keyslot: slot, Volume: volume, UUID: h.UUID, Sealed: sealed}.Encode()
 	if err != nil {
 		return err
 	}
