@@ -71,7 +71,8 @@ func TestUndecided(t *testing.T) {
 	machine := storagetest.New(10 << 30)
 	domain := storage.New(machine, machine, machine)
 	applied, status, err := pass(t, domain, sealedSpec(storage.Undecided))
-	if len(applied) != 0 || err != nil || status.Ready || !status.StateUndecided || !strings.Contains(status.Reason, "volume state is made when the configuration is known") {
+	const reason = "volume state is made when the configuration is known"
+	if len(applied) != 0 || err != nil || status.Ready || !status.StateUndecided || !strings.Contains(status.Reason, reason) {
 		t.Errorf("applied %v, %v: %q", applied, err, status.Reason)
 	}
 	if applied, _, err := pass(t, domain, sealedSpec(storage.TPM)); err != nil || cmp.Diff(firstSealedBoot(), applied) != "" {

@@ -191,7 +191,8 @@ func TestWriteWithoutRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image := bytes.Replace(releasetest.Kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".cmdline", "roothash="+releasetest.RootHash), []byte(pcr.SectionName), []byte(".other\x00"), 1)
+	image := releasetest.Kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".cmdline", "roothash="+releasetest.RootHash)
+	image = bytes.Replace(image, []byte(pcr.SectionName), []byte(".other\x00"), 1)
 	dir := releasetest.Folder(t, map[string][]byte{release.Kernel: image})
 	path := filepath.Join(t.TempDir(), "r.cyvive")
 	_, err = Write(path, dir, Keys{Release: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), Policy: policy})

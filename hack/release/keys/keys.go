@@ -1,6 +1,6 @@
 // Package keys keeps the key pairs that sign a developer's releases: one for the releases, which nodes take by it, and one for what the TPM of a node
-// opens disks by (internal/trust/pcr). They lie in a folder of the user's and not in the repository: a key in a commit is no secret, and one that `make clean` removes
-// leaves nodes that take no release any more, or disks that only a recovery key opens.
+// opens disks by (internal/trust/pcr). They lie in a folder of the user's and not in the repository: a key in a commit is no secret, and one that
+// `make clean` removes leaves nodes that take no release any more, or disks that only a recovery key opens.
 package keys
 
 import (

@@ -32,7 +32,10 @@ func TestBoots(t *testing.T) {
 		is              error
 		says            []string
 	}{
-		"changed image":        {"secure", "release 1 with another command line", 0, []pcr.Signature{one}, nil, []string{"PCR 11 (the kernel image) is", one.Values[pcr.Kernel].String()}},
+		"changed image": {
+			"secure", "release 1 with another command line", 0, []pcr.Signature{one}, nil,
+			[]string{"PCR 11 (the kernel image) is", one.Values[pcr.Kernel].String()},
+		},
 		"added command line":   {"secure", "release 1", pcr.Config, []pcr.Signature{one}, nil, []string{"PCR 12 (additions to its command line)"}},
 		"added extension":      {"secure", "release 1", pcr.Extensions, []pcr.Signature{one}, nil, []string{"PCR 13"}},
 		"Secure Boot off":      {"none", "release 1", 0, []pcr.Signature{one}, nil, []string{"PCR 7 (Secure Boot and its keys) is"}},

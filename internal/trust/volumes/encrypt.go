@@ -53,12 +53,13 @@ func (v *Volumes) encrypt(ctx context.Context, volume, device string) error {
 	return v.cfg.Marks.FinishFormat(ctx, device)
 }
 
-var errNoSigner = errors.New("this release trusts nobody's signature to open disks: its image was built without policy keys (make keys)")
+// ErrNoSigner says that nothing can be sealed for a later release.
+var ErrNoSigner = errors.New("this release trusts nobody's signature to open disks: its image was built without policy keys (make keys)")
 
 // seal seals a key, and has the TPM show that it gives it out again.
 func (v *Volumes) seal(key []byte) (tpm.Sealed, error) {
 	if len(v.cfg.Signers) == 0 {
-		return tpm.Sealed{}, errNoSigner
+		return tpm.Sealed{}, ErrNoSigner
 	}
 	signatures, err := v.cfg.Signatures()
 	if err != nil {

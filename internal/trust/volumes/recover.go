@@ -92,7 +92,7 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 		return err
 	}
 	if len(v.cfg.Signers) == 0 {
-		return errNoSigner
+		return ErrNoSigner
 	}
 	signatures, err := v.cfg.Signatures()
 	if err != nil {

@@ -15,6 +15,10 @@ import (
 	"github.com/cyvive/cyvive/internal/trust/tpm"
 )
 
+// maxFailures is how often a volume is tried whose opening fails for a reason that may pass. After that the TPM is to be told to give out nothing more:
+// the node goes on without the volume.
+const maxFailures = 3
+
 // Unlock implements storage.Crypt.
 func (v *Volumes) Unlock(ctx context.Context, volume, device string) error {
 	var data []byte
@@ -24,11 +28,8 @@ func (v *Volumes) Unlock(ctx context.Context, volume, device string) error {
 	} else {
 		data, err = v.readKey(volume)
 	}
-	if final(err) {
-		return v.refuse(volume, err)
-	}
 	if err != nil {
-		return fmt.Errorf("unlock volume %s (%s): %w", volume, device, err)
+		return v.failed(volume, device, err)
 	}
 	key, err := luks.Key(data)
 	if err != nil {
@@ -38,12 +39,24 @@ func (v *Volumes) Unlock(ctx context.Context, volume, device string) error {
 	case errors.Is(err, luks.ErrWrongKey):
 		return v.refuse(volume, fmt.Errorf("the key that was kept for it is not one of its own: %w", err))
 	case err != nil:
-		return err
+		return v.failed(volume, device, err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.keys[volume] = data
 	return nil
+}
+
+// failed returns the error of an attempt that may be made again, and keeps that of one which may not.
+func (v *Volumes) failed(volume, device string, err error) error {
+	v.mu.Lock()
+	v.failures[volume]++
+	last := v.failures[volume] >= maxFailures
+	v.mu.Unlock()
+	if last || final(err) {
+		return v.refuse(volume, err)
+	}
+	return fmt.Errorf("unlock volume %s (%s): %w", volume, device, err)
 }
 
 // errNoKey says that nothing is there that could open a volume.

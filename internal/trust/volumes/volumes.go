@@ -53,12 +53,15 @@ type Config struct {
 type Volumes struct {
 	cfg Config
 	mu  sync.Mutex
-	// keys are those of the volumes that this process has opened.
-	keys map[string][]byte
+	// keys are those of the volumes that this process has opened, and failures how often it tried in vain.
+	keys     map[string][]byte
+	failures map[string]int
 }
 
 // New returns the volumes of a node.
-func New(cfg Config) *Volumes { return &Volumes{cfg: cfg, keys: map[string][]byte{}} }
+func New(cfg Config) *Volumes {
+	return &Volumes{cfg: cfg, keys: map[string][]byte{}, failures: map[string]int{}}
+}
 
 // mapperName is the name of an open volume.
 func mapperName(volume string) string { return "cyvive-" + volume }
@@ -114,17 +117,26 @@ func (v *Volumes) Capped() (bool, error) {
 	return err == nil, err
 }
 
-// Cap implements storage.Crypt. An agent that dies between the TPM and the record has its successor do it once more, which does no harm.
+// Cap implements storage.Crypt. An agent that dies between the TPM and the record has its successor do it once more, which does no harm. A TPM that
+// cannot do it keeps a node only from a state volume that it has opened: one that is out of order is no reason why a plain volume should not be used.
 func (v *Volumes) Cap(context.Context) error {
+	err := v.capTPM()
+	if err != nil {
+		if open, errOpen := v.findMapped(mapperName(storage.State)); open != "" || errOpen != nil {
+			return errors.Join(err, errOpen)
+		}
+		return writeFile(v.capFile(), []byte(err.Error()))
+	}
+	return writeFile(v.capFile(), nil)
+}
+
+func (v *Volumes) capTPM() error {
 	t, err := v.cfg.TPM()
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	if err := t.Cap(); err != nil {
-		return err
-	}
-	return writeFile(v.capFile(), nil)
+	return t.Cap()
 }
 
 // writeFile makes a file or replaces it as a whole, readable by root only, and on the disk when it returns.

@@ -263,3 +263,46 @@ func TestOpens(t *testing.T) {
 		t.Error("a sealed volume is opened by what is no image")
 	}
 }
+
+// TestTroubleThatStays: what may pass is tried again, and then it counts as it is.
+func TestTroubleThatStays(t *testing.T) {
+	n := made(t)
+	v := n.boot("release 1")
+	trouble := errors.New("the boot partition cannot be read")
+	v.cfg.Signatures = func() ([]pcr.Signature, error) { return nil, trouble }
+	for try := 1; try <= maxFailures; try++ {
+		err := v.Unlock(t.Context(), storage.State, n.device(storage.State))
+		if last := try == maxFailures; last != (err == nil) || !last && !errors.Is(err, trouble) {
+			t.Errorf("attempt %d: %v", try, err)
+		}
+	}
+	if s := n.look(v, storage.State); s.Refused != "read what the running release is measured as: "+trouble.Error() {
+		t.Errorf("refused with %q", s.Refused)
+	}
+}
+
+// TestCapWithoutTPM: a TPM that is out of order keeps a node from what it opened with it, and from nothing else.
+func TestCapWithoutTPM(t *testing.T) {
+	n := made(t)
+	broken := func(v *Volumes) *Volumes {
+		v.cfg.TPM = func() (*tpm.TPM, error) { return nil, errors.New("out of order") }
+		return v
+	}
+	v := broken(n.boot("release 1"))
+	if err := v.Cap(t.Context()); err != nil {
+		t.Errorf("with nothing opened: %v", err)
+	}
+	if capped, err := v.Capped(); !capped || err != nil {
+		t.Errorf("capped %t, %v", capped, err)
+	}
+	v = n.boot("release 1")
+	if reason := n.unlock(v, storage.State); reason != "" {
+		t.Fatal(reason)
+	}
+	if err := broken(v).Cap(t.Context()); err == nil {
+		t.Error("with state opened it counts as capped")
+	}
+	if capped, err := v.Capped(); capped || err != nil {
+		t.Errorf("capped %t, %v", capped, err)
+	}
+}
