@@ -42,8 +42,9 @@ keys: ## make your key pairs for signing releases and what sealed disks open by,
 	@go run ./hack/release keys --ensure
 
 .PHONY: release
-release: image ## sign the image, as one file for upgrades: out/ARCH/cyvive-VERSION-ARCH.cyvive
+release: image ## sign the image: out/ARCH/cyvive-VERSION-ARCH.cyvive for upgrades, and .raw, a disk
 	@go run ./hack/release bundle --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).cyvive"
+	@go run ./hack/release disk --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).raw"
 
 .PHONY: golden
 golden: image ## write the reviewed list of the image again (images/testdata)

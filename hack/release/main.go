@@ -2,6 +2,7 @@
 //
 //	go run ./hack/release keys
 //	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.cyvive
+//	go run ./hack/release disk --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.raw
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cyvive/cyvive/hack/release/bundle"
+	"github.com/cyvive/cyvive/hack/release/diskimage"
 	"github.com/cyvive/cyvive/hack/release/keys"
 	"github.com/cyvive/cyvive/internal/release"
 )
@@ -31,7 +33,7 @@ func newCommand(getenv func(string) string) *cobra.Command {
 		Use: "release", Short: "Keys of releases, and releases",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(keysCommand(getenv), bundleCommand(getenv))
+	root.AddCommand(keysCommand(getenv), bundleCommand(getenv), diskCommand(getenv))
 	return root
 }
 
@@ -131,6 +133,41 @@ func bundleCommand(getenv func(string) string) *cobra.Command {
 	flags.StringVar(&dir, "dir", "", "folder with the image's files, as out/amd64")
 	flags.StringVar(&key, "key", "", "private key (default: the user's own, as keys makes it)")
 	flags.StringVar(&policy, "policy-key", "", "private key for what sealed disks are opened by (default: the user's own, if there is one)")
+	flags.StringVar(&out, "out", "", "file to write")
+	for _, name := range []string{"dir", "out"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+	return cmd
+}
+
+func diskCommand(getenv func(string) string) *cobra.Command {
+	var dir, policy, out string
+	cmd := &cobra.Command{
+		Use: "disk", Short: "Sign a disk image that the image builder has published, so that a node that starts from it can seal its disk", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if policy == "" {
+				dir, err := keys.Dir(getenv)
+				if err != nil {
+					return err
+				}
+				policy = filepath.Join(dir, keys.PolicyPrivateFile)
+			}
+			key, err := keys.LoadPolicy(policy)
+			if err != nil {
+				return err
+			}
+			if err := diskimage.Sign(out, dir, key); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), out)
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&dir, "dir", "", "folder with the image's files, as out/amd64")
+	flags.StringVar(&policy, "policy-key", "", "private key for what sealed disks are opened by (default: the user's own)")
 	flags.StringVar(&out, "out", "", "file to write")
 	for _, name := range []string{"dir", "out"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {

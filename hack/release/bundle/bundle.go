@@ -145,7 +145,11 @@ func Write(path, dir string, keys Keys) (release.Manifest, error) {
 			if name != release.Kernel {
 				return plain(dir)(name)
 			}
-			image, err := signKernel(filepath.Join(dir, name), keys.Policy)
+			built, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				return nil, err
+			}
+			image, err := SignKernel(built, keys.Policy)
 			return io.NopCloser(bytes.NewReader(image)), err
 		}
 	}
@@ -172,12 +176,9 @@ func Write(path, dir string, keys Keys) (release.Manifest, error) {
 	return m, os.Rename(f.Name(), path)
 }
 
-// signKernel returns a kernel image with the signature of what it is measured as.
-func signKernel(path string, key *ecdsa.PrivateKey) ([]byte, error) {
-	image, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
-	}
+// SignKernel returns a copy of a kernel image with the signature of what it is measured as.
+func SignKernel(built []byte, key *ecdsa.PrivateKey) ([]byte, error) {
+	image := bytes.Clone(built)
 	values, err := pcr.Predict(bytes.NewReader(image))
 	if err != nil {
 		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
