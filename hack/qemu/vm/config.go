@@ -13,6 +13,10 @@ const (
 	qmpSocket  = "qmp.sock"
 	varsFile   = "efivars.fd"
 	outputFile = "qemu.log"
+	// tpmSocket is how QEMU reaches the TPM, and tpmDir what that remembers.
+	tpmSocket = "tpm.sock"
+	tpmDir    = "tpm"
+	tpmOutput = "swtpm.log"
 	// ConsoleFile receives what the guest writes to its first serial port. It is
 	// appended to, so it holds all boots of the machine.
 	ConsoleFile = "console.log"
@@ -80,6 +84,8 @@ type Config struct {
 	// has begun to feed it and stops. Its clock stands still while the machine is
 	// paused.
 	Watchdog bool
+	// TPM gives the machine a TPM 2.0 of software, whose state stays in Dir.
+	TPM bool
 	// NoReboot makes QEMU exit when the guest asks for a restart.
 	NoReboot bool
 	// Detached lets the machine outlive its starter. Otherwise the kernel kills
@@ -129,6 +135,9 @@ func (c Config) Arguments() ([]string, error) {
 	if c.Watchdog {
 		args = append(args, "-device", "i6300esb", "-action", "watchdog=reset")
 	}
+	if c.TPM {
+		args = append(args, c.tpmArguments()...)
+	}
 	if c.NoReboot {
 		args = append(args, "-no-reboot")
 	}
@@ -146,6 +155,15 @@ func (c Config) machineArguments() ([]string, error) {
 		return nil, fmt.Errorf("build command line: architecture %q is neither amd64 nor arm64", c.Arch)
 	}
 	return append(args, c.Accel.arguments()...), nil
+}
+
+// tpmArguments are QEMU's side of the TPM (docs/specs/tpm.rst of QEMU, "The QEMU TPM emulator device").
+func (c Config) tpmArguments() []string {
+	device := "tpm-crb"
+	if c.Arch == "arm64" {
+		device = "tpm-tis-device"
+	}
+	return []string{"-chardev", "socket,id=tpm,path=" + tpmSocket, "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", device + ",tpmdev=tpm0"}
 }
 
 // processName is what Attach looks for in the process's command line.

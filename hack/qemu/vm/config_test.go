@@ -19,6 +19,8 @@ func TestArguments(t *testing.T) {
 	direct.Kernel, direct.Initrd, direct.Append = "/k", "/i", "quiet"
 	direct.NoReboot, direct.Watchdog = true, true
 	direct.Ports = []Port{{Name: "p", Path: "/d/port"}}
+	sealed := base
+	sealed.TPM = true
 	for _, c := range []struct {
 		name      string
 		config    Config
@@ -31,7 +33,10 @@ func TestArguments(t *testing.T) {
 			"file=/d/x -device virtio-blk-pci,drive=disk0,serial=system,bootindex=0",
 			"file=/d/y,readonly=on -device virtio-blk-pci,drive=disk1,bootindex=1",
 			"-nic none",
-		}, []string{"-kernel", "-no-reboot", "virtserialport", "i6300esb"}},
+		}, []string{"-kernel", "-no-reboot", "virtserialport", "i6300esb", "tpm"}},
+		{"TPM", sealed, []string{
+			"-chardev socket,id=tpm,path=tpm.sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0",
+		}, nil},
 		{"direct", direct, []string{
 			"-kernel /k -append quiet -initrd /i",
 			"-chardev file,id=port0,path=/d/port -device virtserialport,chardev=port0,name=p",
