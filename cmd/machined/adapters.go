@@ -91,8 +91,11 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
 	bootPartition := loader.New(esp{disk, "/dev/" + m.Disk}.open)
 	hardware := inventory.New("/", device.Devices{Dir: "/dev"}, time.Now)
-	crypt := volumesOf(log, disk, bootPartition, m.Slot)
-	boot.TPM = crypt != nil
+	var crypt storage.Crypt
+	var vault machined.Vault
+	if v := volumesOf(log, disk, bootPartition, m.Slot); v != nil {
+		crypt, vault, boot.TPM = v, v, true
+	}
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
 		_ = services.Close() // what is attached goes on
@@ -108,8 +111,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(args),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}, crypt),
-		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
+		Storage: storage.New(disk, mount.Mounts{}, crypt), Vault: vault,
+		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
 		}),

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/luks"
@@ -21,7 +20,7 @@ import (
 const policyKeys = "/usr/lib/cyvive/policy-keys.pem"
 
 // volumesOf makes what opens encrypted volumes. It is nil on a machine without a TPM 2.0.
-func volumesOf(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, slot string) storage.Crypt {
+func volumesOf(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, slot string) *volumes.Volumes {
 	if _, err := os.Stat(tpm.Device); err != nil {
 		return nil
 	}

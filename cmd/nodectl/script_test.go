@@ -240,6 +240,16 @@ func cmdPause(ts *testscript.TestScript, _ bool, args []string) {
 func exampleNode() *servertest.Node {
 	at := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
 	return &servertest.Node{
+		Disks: servertest.Disks{
+			RecoveryKey: "000GT-40R4J-0M30Q",
+			List: []server.Volume{
+				{
+					Name: "state", Device: "/dev/vda6", SizeBytes: 64 << 20, Encrypted: true, Recoverable: true,
+					Reason: "partition state (/dev/vda6) is encrypted and does not open: sealed by another TPM",
+				},
+				{Name: "data", Device: "/dev/vda7", SizeBytes: 10 << 30, Encrypted: true, Recoverable: true, Reason: "volume data has its key on volume state"},
+			},
+		},
 		VersionValue: server.Version{
 			OS: "0.1.0", KernelRelease: "6.12.57", RootHash: "00112233445566778899", Slot: "a",
 			Components: []server.Component{{Name: "etcd", Version: "3.6.12", Source: "go.etcd.io/etcd"}},
@@ -256,7 +266,7 @@ func exampleNode() *servertest.Node {
 			{Name: "machined", State: server.ServiceRunning, PID: 12, Since: at},
 			{Name: "etcd", State: server.ServiceFailed, Restarts: 2, LastExit: "exit status 1", Since: at, Reason: "exit status 1; the next start is at 04:00:10"},
 		},
-		Disks: []*installv1.Disk{
+		Targets: []*installv1.Disk{
 			{Name: "vdb", SizeBytes: 64 << 30, Type: "ssd", Model: "Fast Disk", Serial: "S-1", Wwn: "naa.5001", Bus: "ata", Path: "pci0000:00/0000:00:1f.2"},
 			{Name: "vdc", SizeBytes: 64 << 30, Type: "hdd", Model: "Slow Disk", Serial: "S-2"},
 		},

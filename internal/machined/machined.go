@@ -51,7 +51,8 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Upgrades, Installs, Resets, Crash and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Vault, Upgrades, Installs, Resets, Crash and
+// Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -91,6 +92,8 @@ type Config struct {
 	Logs      server.Logs
 	Kernel    server.Kernel
 	Files     server.Files
+	// Vault is nil on a machine without a TPM.
+	Vault Vault
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Installs is nil on such a node too.
@@ -273,8 +276,8 @@ func (a *Agent) serve(ctx context.Context) error {
 		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
-		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM,
-		Acted: a.acted, Changed: a.changed,
+		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Disks: disksAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory,
+		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
 	})
 	a.server.Store(s)
 	a.serveMore(ctx, s)

@@ -84,7 +84,7 @@ func TestVolumesWaitForTheConfiguration(t *testing.T) {
 			if got := disk.String(); !strings.Contains(got, `state 64 MiB signature=""`) || !strings.Contains(got, "mounts map[]") {
 				t.Errorf("without a configuration the disk is\n%s", got)
 			}
-			n.source.set(bytes.Replace(standalone(t), []byte("kind: Machine\n"), []byte("kind: Machine\ndisk: {encryption: {mode: "+mode+"}}\n"), 1))
+			n.source.set(withEncryption(t, mode))
 			n.await("storage and identity", func(s snapshot) bool { return s.identity && s.storage.Status.Ready })
 			if got := disk.String(); strings.Contains(got, "encrypted state") != encrypted || strings.Contains(got, "encrypted data") != encrypted {
 				t.Errorf("the disk is\n%s", got)
@@ -95,4 +95,10 @@ func TestVolumesWaitForTheConfiguration(t *testing.T) {
 			n.awaitFile("config")
 		})
 	}
+}
+
+// withEncryption is a configuration that says how the disk is made.
+func withEncryption(t *testing.T, mode config.EncryptionMode) []byte {
+	t.Helper()
+	return bytes.Replace(standalone(t), []byte("kind: Machine\n"), []byte("kind: Machine\ndisk: {encryption: {mode: "+mode+"}}\n"), 1)
 }

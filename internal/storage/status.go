@@ -29,6 +29,8 @@ type VolumeStatus struct {
 	Encrypted, Enrolled bool
 	// Known is false until this boot has looked at the volume; Clean says whether it was left clean by the boot before.
 	Known, Clean bool
+	// Reason says in words what it waits for; empty when it can be used.
+	Reason string
 }
 
 // Status sums up an observation.
@@ -38,10 +40,11 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	for _, v := range spec.Volumes {
 		state := obs.Volumes[v.Name]
 		usable := state.Mounted && len(directoryOps(v, state)) == 0
+		reason := waitsFor(v, state, usable, obs.Volumes[State].Mounted)
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
 			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
-			Known: state.Recorded, Clean: state.RecordedClean,
+			Known: state.Recorded, Clean: state.RecordedClean, Reason: reason,
 		})
 		switch {
 		case v.Name == State:
@@ -49,7 +52,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		case v.Name == Data:
 			s.DataMounted = usable
 		}
-		if reason := waitsFor(v, state, usable, obs.Volumes[State].Mounted); reason != "" {
+		if reason != "" {
 			waits = append(waits, reason)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
 	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
@@ -118,10 +119,10 @@ func rules() map[string]rule {
 		upgradev1.UpgradeService_Status_FullMethodName:   {roles: readers, maintenance: forNobody},
 		upgradev1.UpgradeService_Watch_FullMethodName:    {roles: readers, maintenance: forNobody},
 
-		installv1.InstallService_Plan_FullMethodName:    {roles: admins},
-		installv1.InstallService_Install_FullMethodName: {roles: admins, acts: true},
+		installv1.InstallService_Plan_FullMethodName:    {roles: admins, maintenance: forOwner},
+		installv1.InstallService_Install_FullMethodName: {roles: admins, maintenance: forOwner, acts: true},
 
-		resetv1.ResetService_Reset_FullMethodName: {roles: admins, acts: true},
+		resetv1.ResetService_Reset_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
 
 		// No document that comes out of these holds a secret.
 		configv1.ConfigService_Get_FullMethodName:      {roles: readers, maintenance: forNobody},
@@ -131,6 +132,13 @@ func rules() map[string]rule {
 		configv1.ConfigService_Apply_FullMethodName:    {roles: admins, maintenance: forOwner, acts: true},
 		configv1.ConfigService_Confirm_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
 		configv1.ConfigService_Rollback_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+
+		diskv1.DiskService_ListVolumes_FullMethodName:       {roles: readers, maintenance: forOwner},
+		diskv1.DiskService_GetRecoveryKey_FullMethodName:    {roles: admins, maintenance: forNobody, acts: true},
+		diskv1.DiskService_ForgetRecoveryKey_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		// Who cannot open the disk may have no configuration but the one on it.
+		diskv1.DiskService_Recover_FullMethodName: {roles: admins, maintenance: forOwner, acts: true},
+		diskv1.DiskService_Reseal_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators, maintenance: forNobody},
 	}

@@ -17,7 +17,7 @@ import (
 func withDisks() *servertest.Node {
 	return &servertest.Node{
 		NodeValue: server.Node{Hostname: "node1", BootID: "b1"},
-		Disks:     []*installv1.Disk{{Name: "vdb", Serial: "S-1", SizeBytes: 8 << 30}},
+		Targets:   []*installv1.Disk{{Name: "vdb", Serial: "S-1", SizeBytes: 8 << 30}},
 		DiskData:  map[string]string{"S-1": "XFS (file system)"},
 	}
 }

@@ -18,6 +18,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
 	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
@@ -92,6 +93,7 @@ type Config struct {
 	Configs    Configs
 	Installs   Installs
 	Resets     Resets
+	Disks      Disks
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -160,6 +162,7 @@ func New(c Config) *Server {
 	installv1.RegisterInstallServiceServer(s, &installService{installs: c.Installs})
 	resetv1.RegisterResetServiceServer(s, &resetService{config: c})
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
+	diskv1.RegisterDiskServiceServer(s, &diskService{disks: c.Disks})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
 }

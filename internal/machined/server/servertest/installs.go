@@ -35,7 +35,7 @@ func (n Installs) plan(t *installv1.Target) (*installv1.InstallPlan, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, d := range n.Disks {
+	for _, d := range n.Targets {
 		if d.GetSerial() != t.GetDisk().GetSerial() {
 			continue
 		}

@@ -44,8 +44,9 @@ type Node struct {
 	SBOM     string
 	Upgrades Upgrades
 	Configs  ConfigList
-	// Disks are those of the machine, for installations: the first one that has a serial number is installed on.
-	Disks []*installv1.Disk
+	Disks    Disks
+	// Targets are the machine's disks, for installations: the first one that has a serial number is installed on.
+	Targets []*installv1.Disk
 	// DiskData is what the disk of a serial number holds, and DiskFault is how an installation on it ends, if not well.
 	DiskData  map[string]string
 	DiskFault error
