@@ -8,7 +8,6 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage"
-	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
 	"github.com/cyvive/cyvive/internal/trust/tpm"
@@ -131,7 +130,7 @@ func diskClassed(err error) error {
 	for class, errs := range map[error][]error{
 		server.ErrNotFound:     {volumes.ErrNoRecoveryKey},
 		server.ErrInvalid:      {volumes.ErrOtherRecoveryKey},
-		server.ErrPrecondition: {luks.ErrBusy, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
+		server.ErrPrecondition: {volumes.ErrOpen, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
 	} {
 		for _, e := range errs {
 			if errors.Is(err, e) {

@@ -20,6 +20,8 @@ var (
 	ErrNoRecoveryKey = errors.New("there is no recovery key that was not shown yet")
 	// ErrOtherRecoveryKey says that a recovery key is in order and another one.
 	ErrOtherRecoveryKey = errors.New("it is the recovery key of something else")
+	// ErrOpen says that the volume is open already.
+	ErrOpen = errors.New("the volume is open")
 )
 
 // RecoveryKey returns the node's recovery key for a person to write down, as often as that takes: it is there until ForgetRecoveryKey. The state volume
@@ -48,7 +50,7 @@ func (v *Volumes) ForgetRecoveryKey(k recovery.Key) error {
 }
 
 // Recover opens a volume with the recovery key, whatever the TPM says. Volumes whose keys lie on the state volume open by themselves once that is
-// recovered. The error is ErrOtherRecoveryKey where the volume has no such key, and luks.ErrBusy where it is open.
+// recovered. The error is ErrOtherRecoveryKey where the volume has no such key, and ErrOpen where it is open.
 func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery.Key) error {
 	key, err := luks.Key(k.Bytes())
 	if err != nil {
@@ -57,6 +59,9 @@ func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery
 	err = v.cfg.LUKS.Open(ctx, device, mapperName(volume), key)
 	if errors.Is(err, luks.ErrWrongKey) {
 		err = fmt.Errorf("%w: %w", ErrOtherRecoveryKey, err)
+	}
+	if errors.Is(err, luks.ErrBusy) {
+		err = fmt.Errorf("%w: %w", ErrOpen, err)
 	}
 	if err != nil {
 		return fmt.Errorf("recover volume %s (%s): %w", volume, device, err)
