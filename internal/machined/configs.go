@@ -29,7 +29,7 @@ type configs struct {
 	// the configuration task's alone, and need no lock.
 	found *Document
 	late  bool
-	// changed has keepConfigs look again.
+	// changed has the configuration task look again.
 	changed reconcile.Waker
 }
 
@@ -180,16 +180,23 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 		if a.configs.late {
 			again = min(again, slowSearch)
 		}
-		timer := time.NewTimer(again)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
-		case <-a.configs.changed:
-			timer.Stop()
+		if err := a.configs.await(ctx, again); err != nil {
+			return err
 		}
 	}
+}
+
+// await waits until there is something to look at again, for this long at most. It returns an error when the context ends.
+func (c *configs) await(ctx context.Context, longest time.Duration) error {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	case <-c.changed:
+	}
+	return nil
 }
 
 // longTime is when to look at trials where none is.

@@ -81,8 +81,8 @@ func (a *Agent) search(ctx context.Context) error {
 		if a.conclude(doc, input, err, givenUp(searched, err)) {
 			return nil
 		}
-		if !sleep(ctx, untilNext(searched, err)) {
-			return ctx.Err()
+		if err := a.configs.await(ctx, untilNext(searched, err)); err != nil {
+			return err
 		}
 	}
 }

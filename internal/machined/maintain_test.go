@@ -68,6 +68,11 @@ func newOwner(t *testing.T) (crypto.Signer, pki.Fingerprint) {
 // startBare starts a node without a configuration, and waits until it says that there is none. Its clock is wrong by so much.
 func startBare(t *testing.T, state string, disk *storagetest.Machine, wrong time.Duration, claims ...maintenance.Claim) *bare {
 	t.Helper()
+	return startBareWith(t, state, disk, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(wrong) } }, claims...)
+}
+
+func startBareWith(t *testing.T, state string, disk *storagetest.Machine, change func(*Config), claims ...maintenance.Claim) *bare {
+	t.Helper()
 	b := &bare{console: &console{}}
 	b.owner, b.print = newOwner(t)
 	for i := range claims {
@@ -76,8 +81,9 @@ func startBare(t *testing.T, state string, disk *storagetest.Machine, wrong time
 		}
 	}
 	b.node = startNodeWith(t, state, disk, func(c *Config) {
-		c.Console, c.Now = b.console, func() time.Time { return time.Now().Add(wrong) }
+		c.Console = b.console
 		c.Source.(*source).own(claims...)
+		change(c)
 	})
 	// A state volume that does not come is waited for, too.
 	for deadline := time.Now().Add(time.Minute); !b.snapshot().mode.Maintenance(); time.Sleep(50 * time.Millisecond) {

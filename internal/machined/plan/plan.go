@@ -30,6 +30,8 @@ type Input struct {
 	Version string
 	// Searched is set when the search for a configuration came to a result: one was found, valid or not, or none for some time.
 	Searched bool
+	// Encryption is how a configuration that cannot be stored before there are volumes has them made; empty if there is none.
+	Encryption config.EncryptionMode
 	// Config is nil while there is no valid configuration; Trust belongs to it.
 	Config *config.Config
 	Trust  *Trust
@@ -142,11 +144,15 @@ func orUnknown(reason string) string {
 func storageSpec(in Input) *storage.Spec {
 	spec := storage.DefaultSpec(in.Disk, etcd.UID)
 	spec.Cap = in.TPM
+	wanted := in.Encryption
+	if in.Config != nil {
+		wanted = in.Config.Machine.Disk.Encryption.Mode
+	}
 	mode := storage.Plain
 	switch {
-	case in.Config != nil && in.Config.Machine.Disk.Encryption.Mode == config.EncryptionTPM:
+	case wanted == config.EncryptionTPM:
 		mode = storage.TPM
-	case in.Config == nil && in.TPM:
+	case wanted == "" && in.TPM:
 		mode = storage.Undecided
 	}
 	for i := range spec.Volumes {

@@ -109,6 +109,8 @@ func TestHowVolumesAreMade(t *testing.T) {
 	}{
 		{"looked for", Input{Disk: "/dev/vda"}, storage.Undecided, storage.Plain},
 		{"none", none, storage.Undecided, storage.Plain},
+		{"to be stored, without encryption", Input{Disk: "/dev/vda", Encryption: config.EncryptionNone}, storage.Plain, storage.Plain},
+		{"to be stored, with encryption", Input{Disk: "/dev/vda", Encryption: config.EncryptionTPM}, storage.TPM, storage.TPM},
 		{"without encryption", plain, storage.Plain, storage.Plain},
 		{"with encryption", sealed, storage.TPM, storage.TPM},
 	} {

@@ -1,0 +1,75 @@
+package machined
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// A machine with a TPM makes its volumes when its configuration says how, and what is applied over the API is stored on one of them. So the first one that is
+// applied says how they are made before it is in force, and is then stored and put in force like any other.
+
+// makingTime is how long a caller waits for the state volume to be made.
+const makingTime = 2 * time.Minute
+
+// undecided tells whether there is no state volume until a configuration says how it is made.
+func (v configsAPI) undecided() bool {
+	return !v.stores() && v.a.snapshot().storage.Status.StateUndecided
+}
+
+// firstCheck says what a configuration would do that has nothing to be compared with, and changes nothing.
+func (v configsAPI) firstCheck(ctx context.Context, d server.ConfigDocument) (server.ConfigResult, error) {
+	_, cfg, err := v.composeFirst(d)
+	if err != nil {
+		return server.ConfigResult{}, err
+	}
+	result := server.ConfigResult{Notes: draft{}.leaveNotes(true)}
+	result.Domains, _, err = v.a.preview(ctx, cfg)
+	return result, err
+}
+
+func (v configsAPI) composeFirst(d server.ConfigDocument) ([]byte, *config.Config, error) {
+	v.a.configs.apart.Lock()
+	defer v.a.configs.apart.Unlock()
+	return compose(nil, d)
+}
+
+// decide has the volumes made as a configuration says, and waits until the state volume can keep that. If it does not come, how it is to be made is open again.
+func (v configsAPI) decide(ctx context.Context, d server.ConfigDocument) error {
+	_, cfg, err := v.composeFirst(d)
+	if err != nil {
+		return err
+	}
+	if _, err := inputOf(cfg); err != nil {
+		return fmt.Errorf("%w: %w", server.ErrInvalid, err)
+	}
+	a := v.a
+	mode := cfg.Machine.Disk.Encryption.Mode
+	a.log.Info("the first configuration says how the volumes are made", "encryption", mode)
+	a.update(func(s *snapshot) { s.input.Encryption = mode })
+	wait, cancel := context.WithTimeout(ctx, makingTime)
+	defer cancel()
+	for !v.stores() {
+		if mounted(a.snapshot(), storage.State) {
+			a.configs.changed.Wake() // the configuration's own task opens the store
+		}
+		if !sleep(wait, searchEvery) {
+			s := a.snapshot()
+			a.update(func(s *snapshot) { s.input.Encryption = "" })
+			return fmt.Errorf("%w: the state volume cannot keep the configuration, which was not taken: %s", server.ErrUnavailable,
+				first(stateProblem(s), s.storage.Status.Reason, "it was not looked at"))
+		}
+	}
+	return nil
+}
+
+func (v configsAPI) stores() bool {
+	c := &v.a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.store != nil
+}
