@@ -152,7 +152,7 @@ func storageSpec(in Input) *storage.Spec {
 	switch {
 	case wanted == config.EncryptionTPM:
 		mode = storage.TPM
-	case wanted == "" && in.TPM:
+	case in.Config == nil && wanted == "" && in.TPM:
 		mode = storage.Undecided
 	}
 	for i := range spec.Volumes {
