@@ -91,6 +91,7 @@ func parsers() map[string][]string {
 		"hack/qemu/bench":       {"FuzzCPUTime", "FuzzCardBytes", "FuzzListedPrograms", "FuzzParseMap", "FuzzParseNode", "FuzzUsedMemory"},
 		"hack/qemu/cluster":     {"FuzzHoldsEntries", "FuzzParseHealth", "FuzzParsePod", "FuzzParseRecord", "FuzzParseServices"},
 		"hack/qemu/modules":     {"FuzzParseDependencies"},
+		"hack/qemu/powercut":    {"FuzzServe"},
 		"hack/qemu/preflight":   {"FuzzParseMemAvailable"},
 		"hack/qemu/probe":       {"FuzzClient", "FuzzParseStat"},
 		"hack/qemu/vm":          {"FuzzClean", "FuzzHasVirtualisation", "FuzzOwnCommandLine", "FuzzParseQMP"},
