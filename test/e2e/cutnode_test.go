@@ -61,8 +61,9 @@ type cutNode struct {
 func newCutNode(t *testing.T, ctx context.Context, e env, seed uint64) *cutNode {
 	t.Helper()
 	n := &cutNode{random: rand.New(rand.NewPCG(seed, 0)), versions: map[string]string{}}
-	t.Cleanup(func() { n.close(t) }) // after the machine, which is stopped by what create registers
 	o := e.options(t)
+	// After the machine, which what create registers stops, and before the folder is removed.
+	t.Cleanup(func() { n.close(t) })
 	o.Disks = n.disks
 	n.diskBytes = o.DiskBytes
 	n.suite = makeAlone(t, ctx, e, o, nil)

@@ -51,6 +51,9 @@ type Options struct {
 	// Wire lets a test see all frames of each machine's network, and send its
 	// own; see Cluster.Wire.
 	Wire bool
+	// Initramfs, where set, has the machines boot the image's kernel directly, with an initramfs that it writes to a path at each start; what it returns
+	// goes behind the image's command line.
+	Initramfs func(path string) (parameters string, err error)
 	// Probe, where set, is the guest program of package probe: the machines boot
 	// their kernel directly, and Probe asks them. For tests that must see, or
 	// kill, what the node hides.
@@ -203,10 +206,13 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		Watchdog: true,
 		Detached: c.options.Detached,
 	}
-	if c.options.Probe == "" {
-		return config, nil
+	switch {
+	case c.options.Probe != "":
+		return config, c.addProbe(&config)
+	case c.options.Initramfs != nil:
+		return config, c.bootDirectly(&config, c.options.Initramfs)
 	}
-	return config, c.addProbe(&config)
+	return config, nil
 }
 
 // disks are those of a machine, the one that it starts from first.

@@ -25,13 +25,13 @@ type Bad struct {
 	flags func(context.Context, *Builder) ([]string, error)
 }
 
-// Make builds and signs it.
-func (bad Bad) Make(ctx context.Context, b *Builder) (string, error) {
+// Make builds and signs it, changed by further flags of mkimage.
+func (bad Bad) Make(ctx context.Context, b *Builder, more ...string) (string, error) {
 	flags, err := bad.flags(ctx, b)
 	if err != nil {
 		return "", err
 	}
-	path, _, err := b.Make(ctx, bad.Name, bad.Version, flags...)
+	path, _, err := b.Make(ctx, bad.Name, bad.Version, append(flags, more...)...)
 	return path, err
 }
 
