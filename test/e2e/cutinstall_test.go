@@ -43,7 +43,7 @@ func cutInstallations(t *testing.T, n *cutNode, count int) {
 			n.checkInstalled(t, ctx)
 			behind = ""
 		}
-		behind = n.cutInstall(t, ctx, c, behind)
+		behind = n.cutOneInstallation(t, ctx, c, behind)
 	}
 	if behind != "complete" {
 		ctx := testContext(t, cutLimit)
@@ -66,8 +66,8 @@ func (n *cutNode) install(ctx context.Context) error {
 	return err
 }
 
-// cutInstall goes on with an installation, cuts it, and returns behind which step it is then.
-func (n *cutNode) cutInstall(t *testing.T, ctx context.Context, c course, behind string) string {
+// cutOneInstallation goes on with an installation, cuts it, and returns behind which step it is then.
+func (n *cutNode) cutOneInstallation(t *testing.T, ctx context.Context, c course, behind string) string {
 	t.Helper()
 	said := n.consoleBytes(t)
 	next := "begun"

@@ -125,9 +125,11 @@ func TestProtocol(t *testing.T) {
 	c.reply(13, 0, nil)
 	c.command(0, 4, 14, 8192, 512, nil) // trim
 	c.reply(14, 0, nil)
+	d.mu.Lock()
 	if len(d.cache.order) > 1 {
 		t.Errorf("after FUA the cache has %d blocks, want what was written before at most", len(d.cache.order))
 	}
+	d.mu.Unlock()
 	c.command(0, 3, 15, 0, 0, nil)
 	c.reply(15, 0, nil)
 	c.command(0, 6, 16, 4096, 512, nil)
@@ -238,7 +240,9 @@ func TestQEMU(t *testing.T) {
 		for _, c := range commands {
 			args = append(args, "-c", c)
 		}
-		out, err := exec.CommandContext(t.Context(), "qemu-io", append(args, "nbd+unix:///?socket="+filepath.Join(dir, "disk.sock"))...).CombinedOutput()
+		cmd := exec.CommandContext(t.Context(), "qemu-io", append(args, "nbd+unix:///?socket="+filepath.Join(dir, "disk.sock"))...)
+		cmd.Dir = dir // should it leave a core
+		out, err := cmd.CombinedOutput()
 		if strings.Contains(string(out), "verification failed") || strings.Contains(string(out), "rror") {
 			t.Fatalf("qemu-io %q: %s", commands, out)
 		}
