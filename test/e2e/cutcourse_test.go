@@ -171,12 +171,13 @@ func talker(t *testing.T) (*vm.Console, func(string)) {
 func TestMeasure(t *testing.T) {
 	console, say := talker(t)
 	over := make(chan struct{})
+	const pause = 300 * time.Millisecond // six times as long as a console is not looked at
 	go func() {
 		for _, line := range []string{"words", "step=two", "words", "step=four"} {
-			time.Sleep(80 * time.Millisecond)
+			time.Sleep(pause)
 			say(line)
 		}
-		time.Sleep(80 * time.Millisecond)
+		time.Sleep(pause)
 		close(over)
 	}()
 	got, err := newCourse("one", "", "two", "step=two", "three", "step=three", "four", "step=four").measure(t.Context(), console, over)
@@ -186,7 +187,7 @@ func TestMeasure(t *testing.T) {
 	var names []string
 	for _, s := range got {
 		names = append(names, s.name)
-		if s.lasts < 60*time.Millisecond || s.lasts > 10*time.Second {
+		if s.lasts < pause/3 || s.lasts > 10*time.Second {
 			t.Errorf("%s lasts %s", s.name, s.lasts)
 		}
 	}

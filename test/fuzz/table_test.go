@@ -108,6 +108,8 @@ func withoutFuzzTest() map[string]string {
 		"cmd/nodectl/editor":                  "takes the name of a program from the environment of its user",
 		"cmd/machined":                        "takes the root hash of a manifest that package release has checked",
 		"hack/apidoc":                         "reads the descriptions of this project's own protos, from the compiler",
+		"hack/qemu/bench/ramroot":             "reads the root hash that the image builder has written",
+		"hack/qemu/bench/ramroot/guest":       "reads a number that the program which started the machine has put into its memory",
 		"hack/qemu/guest":                     "reads the plan that the program which started the machine has put into its memory",
 		"hack/qemu/probe/guest":               "takes orders from the program that started the machine, and lists /proc by package probe, which is fuzzed",
 		"images/internal/build":               "reads a list that an earlier step of the same build has written, and the public keys of whoever builds",

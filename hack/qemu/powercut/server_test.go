@@ -236,12 +236,13 @@ func TestQEMU(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir, newDisk(t, nil, 64<<20, DefaultCacheBytes, 1))
 	run := func(commands ...string) (string, error) {
-		args := []string{"-f", "raw"}
+		args := []string{"--image-opts", "-t", "writeback"} // otherwise each write has FUA
 		for _, c := range commands {
 			args = append(args, "-c", c)
 		}
-		cmd := exec.CommandContext(t.Context(), "qemu-io", append(args, "nbd+unix:///?socket="+filepath.Join(dir, "disk.sock"))...)
-		cmd.Dir = dir // should it leave a core
+		// As package vm has it, from the folder of the socket.
+		cmd := exec.CommandContext(t.Context(), "qemu-io", append(args, "driver=raw,discard=unmap,file.driver=nbd,file.server.type=unix,file.server.path=disk.sock")...)
+		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		if strings.Contains(string(out), "verification failed") || strings.Contains(string(out), "rror") {
 			t.Fatalf("qemu-io %q: %s", commands, out)
