@@ -102,7 +102,11 @@ func (u *upgradeCuts) freeze(t *testing.T, ctx context.Context) (*powercut.Image
 	t.Helper()
 	boot := currentBoot(t, ctx, u.suite)
 	u.shutDown(t, ctx)
-	image, err := u.system.Disk().Freeze()
+	d := u.system.Disk()
+	if err := d.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	image, err := d.Freeze()
 	if err != nil {
 		t.Fatal(err)
 	}

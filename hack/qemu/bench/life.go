@@ -176,8 +176,11 @@ func (t *traveller) through(ctx context.Context, leave func(context.Context) err
 	return trip{restarted: at, last: last, served: served}, nil
 }
 
-// watchTrip asks for boots until another one than before fulfils the condition. It returns when before answered last, and when the condition was fulfilled.
-func watchTrip(ctx context.Context, ask func(context.Context) ([]*machinev1.Boot, error), before string, arrived func([]*machinev1.Boot) error) (last, served time.Time, err error) {
+// watchTrip asks for boots until another one than before fulfils the condition. It returns when before answered last, and when the condition was
+// fulfilled.
+func watchTrip(
+	ctx context.Context, ask func(context.Context) ([]*machinev1.Boot, error), before string, arrived func([]*machinev1.Boot) error,
+) (last, served time.Time, err error) {
 	last = time.Now()
 	served, err = await(ctx, "another boot", func(ctx context.Context) error {
 		limited, cancel := context.WithTimeout(ctx, answerTimeout)
