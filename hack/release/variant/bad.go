@@ -14,6 +14,13 @@ const (
 	FullVersion  = "0.2.3"
 )
 
+// Files of the root.
+const (
+	initPath    = "/usr/bin/init"
+	etcdPath    = "/usr/lib/cyvive/rootfs/etcd/usr/bin/etcd"
+	kubeletPath = "/usr/lib/cyvive/plane/usr/bin/kubelet"
+)
+
 // Bad is a release that no node can stay on.
 type Bad struct {
 	Name, Version string
@@ -51,7 +58,7 @@ func AloneBad() []Bad {
 // NeverReady is a release without a kubelet, for a node of a cluster.
 func NeverReady() Bad {
 	return Bad{"never-ready", ReadyVersion, regexp.MustCompile(`not well .*node: `), true, func(context.Context, *Builder) ([]string, error) {
-		return []string{"--drop", "/usr/lib/cyvive/plane/usr/bin/kubelet"}, nil
+		return []string{"--drop", kubeletPath}, nil
 	}}
 }
 
@@ -60,7 +67,7 @@ func NeverReady() Bad {
 func FullDisk() Bad {
 	return Bad{"full-disk", FullVersion, regexp.MustCompile(`not well .*etcd: `), true, func(ctx context.Context, b *Builder) ([]string, error) {
 		program, err := b.Program(ctx, "hack/release/badetcd")
-		return []string{"--put", "/usr/lib/cyvive/rootfs/etcd/usr/bin/etcd=" + program}, err
+		return []string{"--put", etcdPath + "=" + program}, err
 	}}
 }
 
@@ -73,7 +80,7 @@ func appended(text string) func(context.Context, *Builder) ([]string, error) {
 func withInit(word string) func(context.Context, *Builder) ([]string, error) {
 	return func(ctx context.Context, b *Builder) ([]string, error) {
 		program, err := b.Program(ctx, "hack/release/badinit")
-		return []string{"--put", "/usr/bin/init=" + program, "--append", word}, err
+		return []string{"--put", initPath + "=" + program, "--append", word}, err
 	}
 }
 

@@ -1,6 +1,7 @@
 package variant
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -41,6 +42,43 @@ func TestNames(t *testing.T) {
 		seen[bad.Name] = true
 		if bad.Decides != strings.Contains(bad.Reason.String(), "not well") {
 			t.Errorf("%s: decides: %t, with the reason %q", bad.Name, bad.Decides, bad.Reason)
+		}
+	}
+}
+
+// TestLight holds what is left out, and what is put in the place of others, against the reviewed list of the image: each is there, and no other name of a
+// file that is left out stays.
+func TestLight(t *testing.T) {
+	text, err := os.ReadFile("../../../images/testdata/root.amd64.list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := map[string]string{} // file → the name under which the list has its content
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Split(strings.TrimSuffix(line, "\n"), "\t"); f[0] == "f" {
+			same[f[4]] = f[4]
+			if f[5] != "" {
+				same[f[4]] = f[5]
+			}
+		}
+	}
+	dropped := map[string]bool{}
+	for i, flags := 0, Light(); i < len(flags); i += 2 {
+		if flags[i] != "--drop" || same[flags[i+1]] == "" {
+			t.Errorf("%s %s: there is no such file", flags[i], flags[i+1])
+		}
+		dropped[flags[i+1]] = true
+	}
+	for name, content := range same {
+		for other := range dropped {
+			if !dropped[name] && content == same[other] {
+				t.Errorf("%s is left out, and %s is another name of it", other, name)
+			}
+		}
+	}
+	for _, name := range []string{etcdPath, initPath, kubeletPath} {
+		if same[name] == "" {
+			t.Errorf("%s is not there", name)
 		}
 	}
 }
