@@ -40,6 +40,9 @@ type Options struct {
 	DiskBytes int64
 	// SpareBytes gives each node a second, empty disk; see Cluster.UseSpare.
 	SpareBytes int64
+	// Disks, where set, says what disks a node has, in place of its own and the second one: it is asked at each start, with the
+	// machine's folder. For tests whose disks do what those of a folder do not.
+	Disks func(dir string) []vm.Disk
 	// APIPort and KubernetesPort of 127.0.0.1; 0 takes the usual one where it is
 	// free, and another where not.
 	APIPort, KubernetesPort uint16
@@ -48,6 +51,9 @@ type Options struct {
 	// Wire lets a test see all frames of each machine's network, and send its
 	// own; see Cluster.Wire.
 	Wire bool
+	// Initramfs, where set, has the machines boot the image's kernel directly, with an initramfs that it writes to a path at each start; what it returns
+	// goes behind the image's command line.
+	Initramfs func(path string) (parameters string, err error)
 	// Probe, where set, is the guest program of package probe: the machines boot
 	// their kernel directly, and Probe asks them. For tests that must see, or
 	// kill, what the node hides.
@@ -195,19 +201,29 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		Name: c.machineName(node), Dir: dir, Arch: c.record.Arch, Accel: vm.DetectAccel(),
 		CPUs: c.options.CPUs, MemoryBytes: c.options.MemoryBytes,
 		FirmwareCode: firmware.Code, FirmwareVars: firmware.Vars,
-		Disks: []vm.Disk{
-			{Path: filepath.Join(dir, diskFile), Format: "qcow2", Serial: "system"},
-			{Path: filepath.Join(dir, cidataFile), Format: "raw", ReadOnly: true, Serial: "cidata"},
-		},
+		Disks:    c.disks(dir),
 		Network:  lan.Arguments(index),
 		Watchdog: true,
 		Detached: c.options.Detached,
 	}
+	switch {
+	case c.options.Probe != "":
+		return config, c.addProbe(&config)
+	case c.options.Initramfs != nil:
+		return config, c.bootDirectly(&config, c.options.Initramfs)
+	}
+	return config, nil
+}
+
+// disks are those of a machine, the one that it starts from first.
+func (c *Cluster) disks(dir string) []vm.Disk {
+	userData := vm.Disk{Path: filepath.Join(dir, cidataFile), Format: "raw", ReadOnly: true, Serial: "cidata"}
+	if c.options.Disks != nil {
+		return append(c.options.Disks(dir), userData)
+	}
+	disks := []vm.Disk{{Path: filepath.Join(dir, diskFile), Format: "qcow2", Serial: SystemSerial}, userData}
 	if _, err := os.Stat(filepath.Join(dir, spareFile)); err == nil {
-		config.Disks = append(config.Disks, vm.Disk{Path: filepath.Join(dir, spareFile), Format: "qcow2", Serial: SpareSerial})
+		disks = append(disks, vm.Disk{Path: filepath.Join(dir, spareFile), Format: "qcow2", Serial: SpareSerial})
 	}
-	if c.options.Probe == "" {
-		return config, nil
-	}
-	return config, c.addProbe(&config)
+	return disks
 }

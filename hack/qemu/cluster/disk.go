@@ -19,8 +19,11 @@ const (
 	spareFile = "spare.qcow2"
 )
 
-// SpareSerial is the serial number of a node's second disk.
-const SpareSerial = "spare"
+// SystemSerial and SpareSerial are the serial numbers of a node's first and second disk.
+const (
+	SystemSerial = "system"
+	SpareSerial  = "spare"
+)
 
 // CreateOverlay makes a qcow2 image at path that reads from base and takes the
 // writes itself. Its size is

@@ -121,11 +121,13 @@ func (c *Cluster) generate(ctx context.Context) error {
 
 func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 	dir := c.NodeDir(node)
-	base := filepath.Join(c.options.ImageDir, imageFile)
-	if err := CreateOverlay(ctx, base, filepath.Join(dir, diskFile), c.options.DiskBytes); err != nil {
-		return err
+	if c.options.Disks == nil {
+		base := filepath.Join(c.options.ImageDir, imageFile)
+		if err := CreateOverlay(ctx, base, filepath.Join(dir, diskFile), c.options.DiskBytes); err != nil {
+			return err
+		}
 	}
-	if c.options.SpareBytes > 0 {
+	if c.options.SpareBytes > 0 && c.options.Disks == nil {
 		if err := createEmpty(ctx, filepath.Join(dir, spareFile), c.options.SpareBytes); err != nil {
 			return err
 		}

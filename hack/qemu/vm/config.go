@@ -26,7 +26,9 @@ const (
 type Disk struct {
 	// Path of the image; absolute.
 	Path string
-	// Format is qemu-img's name of it: raw or qcow2.
+	// Socket is that of an NBD server in the machine's folder, in place of a Path.
+	Socket string
+	// Format is qemu-img's name of the image: raw or qcow2.
 	Format string
 	// ReadOnly guards the image against the guest.
 	ReadOnly bool
@@ -170,8 +172,7 @@ func (c Config) tpmArguments() []string {
 func (c Config) processName() string { return "cyvive-" + c.Name }
 
 func (d Disk) arguments(index int, bootable bool) []string {
-	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,file=%s",
-		index, d.Format, escape(d.Path))
+	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,%s", index, d.Format, d.file())
 	if d.ReadOnly {
 		drive += ",readonly=on"
 	}
@@ -186,6 +187,14 @@ func (d Disk) arguments(index int, bootable bool) []string {
 		device += fmt.Sprintf(",bootindex=%d", index)
 	}
 	return []string{"-drive", drive, "-device", device}
+}
+
+// file is where the image is (qemu(1), -drive, and BlockdevOptionsNbd of QEMU's qapi/block-core.json).
+func (d Disk) file() string {
+	if d.Socket != "" {
+		return "file.driver=nbd,file.server.type=unix,file.server.path=" + escape(d.Socket)
+	}
+	return "file=" + escape(d.Path)
 }
 
 // escape doubles commas, as QEMU's option syntax asks for (qemu(1), -drive).

@@ -19,6 +19,8 @@ func TestArguments(t *testing.T) {
 	direct.Kernel, direct.Initrd, direct.Append = "/k", "/i", "quiet"
 	direct.NoReboot, direct.Watchdog = true, true
 	direct.Ports = []Port{{Name: "p", Path: "/d/port"}}
+	served := base
+	served.Disks = []Disk{{Socket: "a,b.sock", Format: "raw", Serial: "system"}}
 	sealed := base
 	sealed.TPM = true
 	for _, c := range []struct {
@@ -34,6 +36,9 @@ func TestArguments(t *testing.T) {
 			"file=/d/y,readonly=on -device virtio-blk-pci,drive=disk1,bootindex=1",
 			"-nic none",
 		}, []string{"-kernel", "-no-reboot", "virtserialport", "i6300esb", "tpm"}},
+		{"served disk", served, []string{
+			"-drive if=none,id=disk0,format=raw,cache=writeback,discard=unmap,file.driver=nbd,file.server.type=unix,file.server.path=a,,b.sock -device virtio-blk-pci,drive=disk0,serial=system",
+		}, []string{"file=/d"}},
 		{"TPM", sealed, []string{
 			"-chardev socket,id=tpm,path=tpm.sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0",
 		}, nil},

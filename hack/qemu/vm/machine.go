@@ -214,7 +214,8 @@ func (v *VM) Wait(ctx context.Context) error {
 }
 
 // PowerCut ends the process at once, as if the plug were pulled: what the guest
-// had written reached the image, what it had not is gone.
+// had written reached the image, what it had not is gone. A disk that loses what
+// was not flushed, as real ones do, is one of package powercut.
 func (v *VM) PowerCut(ctx context.Context) error {
 	if err := v.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("cut power of machine %s: %w", v.name, err)
