@@ -19,6 +19,14 @@ const (
 	spareFile = "spare.qcow2"
 )
 
+// image is the file that the nodes' disks begin as.
+func (o Options) image() string {
+	if o.Image != "" {
+		return o.Image
+	}
+	return filepath.Join(o.ImageDir, imageFile)
+}
+
 // SpareSerial is the serial number of a node's second disk.
 const SpareSerial = "spare"
 
