@@ -44,6 +44,9 @@ func (e env) releases(t *testing.T) *releases {
 	if key.Policy, err = keys.LoadPolicy(filepath.Join(dir, keys.PolicyPrivateFile)); err != nil {
 		t.Fatalf("the key that signs what its disks are opened by: %v; make image makes it", err)
 	}
+	if key.SecureBoot, err = keys.ProgramSigner(dir); err != nil {
+		t.Fatalf("the key that signs what firmware starts: %v; make image makes it", err)
+	}
 	work := e.workDir(t)
 	return &releases{
 		env: e, dir: work, aside: filepath.Join(work, "aside"), key: key,
@@ -58,7 +61,7 @@ func (r *releases) build(t *testing.T, ctx context.Context, name, version string
 	out := filepath.Join(r.dir, name)
 	args := append([]string{
 		"run", "./cmd/mkimage", "build", "--arch", r.env.arch, "--out", out, "--keys", r.public, "--policy-keys", r.policy, "--until", "uki",
-		"--aside", r.aside, "--version", version,
+		"--aside", r.aside, "--version", version, "--module-signatures", r.env.out("module-signatures"),
 	}, flags...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(r.env.root, "images")
