@@ -73,9 +73,17 @@ func (b *secureDisk) file(t *testing.T, name string) espFile {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	content, err := io.ReadAll(in)
+	// At once: from within a cluster on, the library reads more than there is.
+	size, err := in.Seek(0, io.SeekEnd)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := in.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	content := make([]byte, size)
+	if n, err := in.Read(content); int64(n) != size || err != nil && !errors.Is(err, io.EOF) {
+		t.Fatalf("%s: read %d bytes of %d: %v", name, n, size, err)
 	}
 	found, err := find(io.NewSectionReader(disk, at["esp"].start, at["esp"].size), content)
 	if err != nil {

@@ -75,20 +75,26 @@ func (f *files) read(volume *fat32.FileSystem, dir string) error {
 		if info.ModTime().After(f.written) {
 			f.written = info.ModTime()
 		}
-		if f.content["/"+name], err = readFile(volume, name); err != nil {
+		if f.content["/"+name], err = readFile(volume, name, info.Size()); err != nil {
 			return fmt.Errorf("read boot partition: %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func readFile(volume *fat32.FileSystem, name string) ([]byte, error) {
+// readFile reads a file at once: from within a cluster on, the library reads more than there is.
+func readFile(volume *fat32.FileSystem, name string, size int64) ([]byte, error) {
 	in, err := volume.OpenFile(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	return io.ReadAll(in)
+	content := make([]byte, size)
+	n, err := in.Read(content)
+	if int64(n) != size || err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%d bytes of %d: %w", n, size, errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	return content, nil
 }
 
 // sign signs the kernel image that lies beside the disk image, wherever it is on the boot partition, and all other EFI programs there, and puts in what
