@@ -20,13 +20,25 @@ import (
 // noon is the time of all certificates and variables.
 var noon = time.Date(2026, 3, 1, 12, 0, 30, 0, time.UTC)
 
+// keyOf makes a key for each name once: making one takes long. No test here runs beside another.
+func keyOf(t testing.TB, name string) *rsa.PrivateKey {
+	t.Helper()
+	if made[name] == nil {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[name] = key
+	}
+	return made[name]
+}
+
+var made = map[string]*rsa.PrivateKey{}
+
 // newSigner makes a key with a certificate of its own, or one that another has signed.
 func newSigner(t testing.TB, name string, by *Signer) Signer {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := keyOf(t, name)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(int64(len(name)) << 40), Subject: pkix.Name{CommonName: name},
 		NotBefore: noon, NotAfter: noon.AddDate(1, 0, 0), BasicConstraintsValid: true, IsCA: by == nil,
