@@ -8,7 +8,7 @@
 //     the certificates in the header, and the certificates. So it holds the signed policies of package pcr, which are put in before.
 //   - Variables of the firmware (PK, KEK, db): time-based authenticated variables of UEFI 2.10, 8.2.2.
 //   - Modules of the kernel: a kernel that was started with Secure Boot on takes only modules that are signed (kernel_lockdown(7)). Those of
-//     OpenZFS are built here, and nobody else signs them. Debian's kernel takes for them what the firmware's db holds: Linux 6.12.117-1 of Debian 13
+//     OpenZFS are built here, and nobody else signs them. Debian's kernel takes for them what the firmware's db holds: Linux 6.12.117 of Debian 13
 //     verifies a module's signature by its platform keyring too, which upstream's does not ("KEYS: Make use of platform keyring for module
 //     signature" of its patches).
 //
