@@ -94,12 +94,22 @@ type signing struct {
 	attributes bool
 	// withCertificate puts the signer's certificate in.
 	withCertificate bool
+	// bare leaves out the parameters of the hash's identifier, which may be there or not (RFC 5754, 2).
+	bare bool
+}
+
+// digest is the identifier of the hash.
+func (s signing) digest() pkix.AlgorithmIdentifier {
+	if s.bare {
+		return pkix.AlgorithmIdentifier{Algorithm: oidSHA256}
+	}
+	return algorithm(oidSHA256)
 }
 
 // sign returns SignedData.
 func (s Signer) sign(what signing) ([]byte, error) {
 	info := signerInfo{
-		Version: 1, Digest: algorithm(oidSHA256), Algorithm: algorithm(oidRSA),
+		Version: 1, Digest: what.digest(), Algorithm: algorithm(oidRSA),
 		Issuer: issuerAndSerial{asn1.RawValue{FullBytes: s.Certificate.RawIssuer}, s.Certificate.SerialNumber},
 	}
 	signed := what.signed
@@ -121,7 +131,7 @@ func (s Signer) sign(what signing) ([]byte, error) {
 		return nil, err
 	}
 	data := signedData{
-		Version: 1, Digests: []pkix.AlgorithmIdentifier{algorithm(oidSHA256)},
+		Version: 1, Digests: []pkix.AlgorithmIdentifier{what.digest()},
 		Content: contentInfo{Type: what.kind}, Signers: []signerInfo{info},
 	}
 	if what.content != nil {
@@ -164,9 +174,10 @@ func wrap(signedData []byte) ([]byte, error) {
 }
 
 // SignModule returns the signature of a kernel module, as the kernel reads it behind the module (kernel/module/signing.c and crypto/asymmetric_keys/
-// pkcs7_verify.c of Linux 6.12: plain data, without attributes). It holds no certificate: the kernel has that from the firmware.
+// pkcs7_verify.c of Linux 6.12: plain data, without attributes). It holds no certificate: the kernel has that from the firmware. It has the bytes that the
+// kernel's own scripts/sign-file makes, since a kernel refuses a module whose signature it cannot read, with Secure Boot on or off.
 func (s Signer) SignModule(module []byte) ([]byte, error) {
-	data, err := s.sign(signing{kind: oidData, signed: module})
+	data, err := s.sign(signing{kind: oidData, signed: module, bare: true})
 	if err != nil {
 		return nil, fmt.Errorf("sign module: %w", err)
 	}
