@@ -9,12 +9,16 @@ MAKEFLAGS += --no-print-directory
 ARCH ?= $(shell go env GOARCH)
 # Regular expression that picks tests, for unit-test, root-test and vm-test.
 RUN ?=
-# Folder with the key pair that signs releases; hack/release/keys has the same default.
+# Folder with the keys that sign releases; hack/release/keys has the same default.
 export CYVIVE_KEYS ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/cyvive/keys
 
 # File of the public key of whoever may give nodes of the image their first
 # configuration (docs/maintenance.md); none without it.
 CYVIVE_OWNER ?=
+
+# When a machine in setup mode enrols the keys of Secure Boot from a signed disk
+# image: if-safe (in virtual machines), force (in all), off (docs/secure-boot.md).
+ENROL ?= if-safe
 
 # Commit that the protos must stay compatible with.
 BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
@@ -34,17 +38,22 @@ setup: ## install the programs that are missing (apt-get; asks sudo where needed
 
 .PHONY: image
 image: setup keys bin/nodectl ## build the node image into out/ARCH
-	@keys=$$(realpath -m "$$CYVIVE_KEYS"); policy=(); [ ! -e "$$keys/policy.pem" ] || policy=(--policy-keys "$$keys/policy.pem"); \
-		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${policy[@]}" $(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))")
+	@keys=$$(realpath -m "$$CYVIVE_KEYS"); more=(); [ ! -e "$$keys/policy.pem" ] || more+=(--policy-keys "$$keys/policy.pem"); \
+		if [ -e "$$keys/db.key" ]; then \
+			(cd images && go run ./cmd/mkimage build --arch $(ARCH) --until zfs); \
+			go run ./hack/release modules --dir out/$(ARCH)/zfs --out out/$(ARCH)/module-signatures; \
+			more+=(--module-signatures "$(CURDIR)/out/$(ARCH)/module-signatures"); \
+		fi; \
+		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${more[@]}" $(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))")
 
 .PHONY: keys
-keys: ## make your key pairs for signing releases and what sealed disks open by, unless there are some
+keys: ## make your keys for signing releases, what sealed disks open by, and Secure Boot, unless there are some
 	@go run ./hack/release keys --ensure
 
 .PHONY: release
-release: image ## sign the image: out/ARCH/cyvive-VERSION-ARCH.cyvive for upgrades, and .raw, a disk
+release: image ## sign the image: out/ARCH/cyvive-VERSION-ARCH.cyvive for upgrades, and .raw, a disk (ENROL=if-safe|force|off)
 	@go run ./hack/release bundle --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).cyvive"
-	@go run ./hack/release disk --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).raw"
+	@go run ./hack/release disk --enrol $(ENROL) --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).raw"
 
 .PHONY: golden
 golden: image ## write the reviewed list of the image again (images/testdata)
@@ -99,7 +108,7 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 .PHONY: soak
 soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n)
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) HOGS=1 UPGRADES=1 INSTALLS=1 CUTS=$(or $(CUTS),200) \
-		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestInstall|TestReset|TestPowerCuts)$$)' ./test/e2e
+		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestInstall|TestReset|TestPowerCuts|TestSecureBoot)$$)' ./test/e2e
 
 .PHONY: bench
 bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory)

@@ -24,6 +24,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/mount"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
 	"github.com/cyvive/cyvive/internal/trust/volumes"
 )
 
@@ -34,6 +35,8 @@ const (
 	espDir = "/run/cyvive/esp"
 	// espName is the name of its partition.
 	espName = "esp"
+	// firmwareVariables is where efivarfs is mounted, if the machine has any.
+	firmwareVariables = "/sys/firmware/efi/efivars"
 )
 
 // upgrades makes what the agent upgrades the node with. It is nil where the system was not started from a slot of a disk.
@@ -53,7 +56,17 @@ func upgrades(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, m mark
 		Pushed: filepath.Join(storage.UpgradeDir, "pushed"), FreeBytes: mount.Mounts{}.FreeBytes,
 		Counted: counted,
 		Opens:   func(kernel io.ReaderAt) error { return opens(disk, device, kernel) },
+		Starts:  func(kernel *io.SectionReader) error { return starts(firmwareVariables, kernel) },
 	}
+}
+
+// starts says whether the machine's firmware would start a kernel image. The variables are read each time: they can change.
+func starts(variables string, kernel *io.SectionReader) error {
+	firmware, err := secureboot.Read(os.DirFS(variables))
+	if err != nil {
+		return err
+	}
+	return firmware.Starts(kernel)
 }
 
 // opens says whether a kernel image would open the node's disk, if that is encrypted.
@@ -128,6 +141,11 @@ func (s slots) Write(ctx context.Context, name, rootHash string, root, tree io.R
 
 // entries implements upgrade.Entries on the boot loader's.
 type entries struct{ *loader.Loader }
+
+// Kernel implements upgrade.Entries.
+func (e entries) Kernel(slot string, read func(*io.SectionReader) error) error {
+	return e.ReadKernel(slot, read)
+}
 
 // Read implements upgrade.Entries.
 func (e entries) Read() (map[string]upgrade.Entry, error) {

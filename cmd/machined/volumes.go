@@ -39,7 +39,7 @@ func signatures(boot *loader.Loader, slot string) (list []pcr.Signature, err err
 	if slot == "" {
 		return nil, fmt.Errorf("%w: it was not started from a slot", pcr.ErrUnsigned)
 	}
-	err = boot.ReadKernel(slot, func(image io.ReaderAt) error {
+	err = boot.ReadKernel(slot, func(image *io.SectionReader) error {
 		list, err = pcr.Attached(image)
 		return err
 	})

@@ -115,6 +115,13 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "what firmware starts is read from readers",
+			reason:   "the node decides by it, before it writes anything, and a release is signed by it: the same bytes have to give the same answer to both, and in tests",
+			packages: []string{"internal/trust/secureboot"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "volumes run on fakes",
 			reason:   "programs and the device-mapper are behind an interface, so that the whole life of a disk is tried with a software TPM and files",
 			packages: []string{"internal/trust/volumes"},

@@ -26,6 +26,8 @@ type Upgrades struct {
 	Keys                []ed25519.PublicKey
 	// Opens says whether a kernel image, once it runs, opens what is encrypted on this node; nil is for a node on which nothing can be.
 	Opens func(kernel io.ReaderAt) error
+	// Starts says whether the machine's firmware would start a kernel image; nil is for firmware that starts any.
+	Starts func(kernel *io.SectionReader) error
 	// Pushed is the directory for a release that was pushed, on the data volume. FreeBytes is what a directory's file system has left.
 	Pushed    string
 	FreeBytes func(dir string) (int64, error)
@@ -144,7 +146,7 @@ func (a *Agent) openKeeper(ctx context.Context, crash string) (*upgrade.Keeper, 
 		Log: a.log, Now: a.now, Record: filepath.Join(a.cfg.StateDir, "upgrade.json"), Pushed: u.Pushed, FreeBytes: u.FreeBytes,
 		Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now, Crash: crash,
 		Running:      upgrade.System{Version: v.OS, RootHash: v.RootHash, Slot: v.Slot},
-		Architecture: u.Architecture, Floor: u.Floor, Keys: u.Keys, Slots: u.Slots, Entries: u.Entries, Opens: u.Opens,
+		Architecture: u.Architecture, Floor: u.Floor, Keys: u.Keys, Slots: u.Slots, Entries: u.Entries, Opens: u.Opens, Starts: u.Starts,
 		Note:    a.noteEnd,
 		Reboot:  func(ctx context.Context, reason string) error { return a.end(ctx, control.Reboot, reason) },
 		Changed: a.upgradeChanged,

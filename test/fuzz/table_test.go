@@ -28,6 +28,7 @@ func parsers() map[string][]string {
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
+		"internal/trust/secureboot":     {"FuzzLists", "FuzzProgram", "FuzzSignature", "FuzzVariable"},
 		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
@@ -96,7 +97,7 @@ func parsers() map[string][]string {
 		"hack/qemu/probe":       {"FuzzClient", "FuzzParseStat"},
 		"hack/qemu/vm":          {"FuzzClean", "FuzzHasVirtualisation", "FuzzOwnCommandLine", "FuzzParseQMP"},
 		"hack/qemu/vmtest/wire": {"FuzzParseResult", "FuzzRead"},
-		"hack/release/keys":     {"FuzzParsePolicy", "FuzzParsePrivate"},
+		"hack/release/keys":     {"FuzzParseEntries", "FuzzParsePolicy", "FuzzParsePrivate", "FuzzParseRSA"},
 	}
 }
 

@@ -27,7 +27,9 @@ type Options struct {
 	Dir string
 	// ImageDir holds the image: disk.qcow2 for its architecture.
 	ImageDir string
-	Arch     string
+	// Image, where set, is the qcow2 file of another disk image than that of ImageDir.
+	Image string
+	Arch  string
 	// BinDir holds nodectl and kubectl.
 	BinDir string
 	// Home replaces the user's home folder for nodectl and kubectl, so that the
@@ -46,6 +48,9 @@ type Options struct {
 	// APIPort and KubernetesPort of 127.0.0.1; 0 takes the usual one where it is
 	// free, and another where not.
 	APIPort, KubernetesPort uint16
+	// SecureBoot gives the machines firmware that knows Secure Boot, in setup mode at
+	// first, and SMM such as keeps its variables from the guest.
+	SecureBoot, SMM bool
 	// Detached lets the machines outlive this process.
 	Detached bool
 	// Wire lets a test see all frames of each machine's network, and send its
@@ -188,7 +193,11 @@ func (c *Cluster) Machine(node Node) (*vm.VM, error) {
 // machineConfig is the node as QEMU is to run it.
 func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 	node := c.record.Nodes[index]
-	firmware, err := vm.FindFirmware(c.record.Arch)
+	find := vm.FindFirmware
+	if c.options.SecureBoot {
+		find = func(arch string) (vm.Firmware, error) { return vm.FindSecureFirmware(arch, c.options.SMM) }
+	}
+	firmware, err := find(c.record.Arch)
 	if err != nil {
 		return vm.Config{}, err
 	}
@@ -204,6 +213,7 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		Disks:    c.disks(dir),
 		Network:  lan.Arguments(index),
 		Watchdog: true,
+		SMM:      c.options.SecureBoot && c.options.SMM,
 		Detached: c.options.Detached,
 	}
 	switch {

@@ -25,6 +25,14 @@ const (
 	SpareSerial  = "spare"
 )
 
+// image is the file that the nodes' disks begin as.
+func (o Options) image() string {
+	if o.Image != "" {
+		return o.Image
+	}
+	return filepath.Join(o.ImageDir, imageFile)
+}
+
 // CreateOverlay makes a qcow2 image at path that reads from base and takes the
 // writes itself. Its size is
 // sizeBytes, or the base's for 0.

@@ -90,7 +90,7 @@ func (o Options) Needs() preflight.Needs {
 func check(o Options) error {
 	missing := preflight.Check(o.Needs(), preflight.ThisHost())
 	for _, path := range []string{
-		filepath.Join(o.ImageDir, imageFile),
+		o.image(),
 		filepath.Join(o.BinDir, "nodectl"), filepath.Join(o.BinDir, "kubectl"),
 	} {
 		if _, err := os.Stat(path); err != nil {
@@ -122,8 +122,7 @@ func (c *Cluster) generate(ctx context.Context) error {
 func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 	dir := c.NodeDir(node)
 	if c.options.Disks == nil {
-		base := filepath.Join(c.options.ImageDir, imageFile)
-		if err := CreateOverlay(ctx, base, filepath.Join(dir, diskFile), c.options.DiskBytes); err != nil {
+		if err := CreateOverlay(ctx, c.options.image(), filepath.Join(dir, diskFile), c.options.DiskBytes); err != nil {
 			return err
 		}
 	}

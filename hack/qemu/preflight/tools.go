@@ -17,6 +17,9 @@ func tools(arch string) []tool {
 		// For tests of encrypted volumes and sealed keys.
 		{"cryptsetup", "cryptsetup-bin"},
 		{"swtpm", "swtpm"},
+		// For tests of what is signed for Secure Boot: others' programs check it.
+		{"openssl", "openssl"},
+		{"osslsigncode", "osslsigncode"},
 		{"git", "git"},
 		// For tests with the race detector.
 		{"gcc", "gcc"},

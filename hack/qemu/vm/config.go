@@ -88,6 +88,10 @@ type Config struct {
 	Watchdog bool
 	// TPM gives the machine a TPM 2.0 of software, whose state stays in Dir.
 	TPM bool
+	// SMM gives an amd64 machine system management mode, and keeps the firmware's
+	// variables from all that does not run in it. Firmware that was built for it
+	// needs it; see FindSecureFirmware.
+	SMM bool
 	// NoReboot makes QEMU exit when the guest asks for a restart.
 	NoReboot bool
 	// Detached lets the machine outlive its starter. Otherwise the kernel kills
@@ -148,10 +152,15 @@ func (c Config) Arguments() ([]string, error) {
 
 func (c Config) machineArguments() ([]string, error) {
 	var args []string
-	switch c.Arch {
-	case "amd64":
+	switch {
+	case c.Arch == "amd64" && c.SMM:
+		args = []string{"qemu-system-x86_64", "-machine", "q35,smm=on",
+			// OvmfPkg/README of edk2, "SMM support": the variables are for SMM alone, and
+			// firmware with SMM does not come back from suspension.
+			"-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"}
+	case c.Arch == "amd64":
 		args = []string{"qemu-system-x86_64", "-machine", "q35"}
-	case "arm64":
+	case c.Arch == "arm64":
 		args = []string{"qemu-system-aarch64", "-machine", "virt"}
 	default:
 		return nil, fmt.Errorf("build command line: architecture %q is neither amd64 nor arm64", c.Arch)

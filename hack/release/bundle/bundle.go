@@ -16,11 +16,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/cyvive/cyvive/internal/release"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
 )
 
 // maxWindowBytes is how far back a root may refer: what nodes decompress with (internal/machined/upgrade).
@@ -135,21 +137,26 @@ type Keys struct {
 	// Policy signs what the kernel image is measured as, so that nodes with sealed disks open them under it. Without it, or in an image that was built
 	// without room for the signature, they do not.
 	Policy *ecdsa.PrivateKey
+	// SecureBoot signs the kernel image for firmware. Without it, machines with Secure Boot do not start the release, and nodes on them refuse it.
+	SecureBoot *secureboot.Signer
 }
 
 // Write signs what a folder holds and writes it as one file, whole or not at all. The folder is left as it is.
 func Write(path, dir string, keys Keys) (release.Manifest, error) {
 	open := plain(dir)
-	if keys.Policy != nil {
+	if keys.Policy != nil || keys.SecureBoot != nil {
+		signed := sync.OnceValues(func() ([]byte, error) {
+			built, err := os.ReadFile(filepath.Join(dir, release.Kernel))
+			if err != nil {
+				return nil, err
+			}
+			return SignKernel(built, keys)
+		})
 		open = func(name string) (io.ReadCloser, error) {
 			if name != release.Kernel {
 				return plain(dir)(name)
 			}
-			built, err := os.ReadFile(filepath.Join(dir, name))
-			if err != nil {
-				return nil, err
-			}
-			image, err := SignKernel(built, keys.Policy)
+			image, err := signed()
 			return io.NopCloser(bytes.NewReader(image)), err
 		}
 	}
@@ -176,19 +183,34 @@ func Write(path, dir string, keys Keys) (release.Manifest, error) {
 	return m, os.Rename(f.Name(), path)
 }
 
-// SignKernel returns a copy of a kernel image with the signature of what it is measured as.
-func SignKernel(built []byte, key *ecdsa.PrivateKey) ([]byte, error) {
+// SignKernel returns a copy of a kernel image with the signatures that there are keys for. That of what it is measured as comes first: it lies within the
+// image, so firmware's is over it too. The other way round it would change what firmware has to find unchanged.
+func SignKernel(built []byte, keys Keys) ([]byte, error) {
 	image := bytes.Clone(built)
-	values, err := pcr.Predict(bytes.NewReader(image))
+	if keys.Policy != nil {
+		if err := signPolicy(image, keys.Policy); err != nil {
+			return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+		}
+	}
+	if keys.SecureBoot == nil {
+		return image, nil
+	}
+	signed, err := keys.SecureBoot.SignProgram(image)
 	if err != nil {
 		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+	}
+	return signed, nil
+}
+
+// signPolicy puts the signature of what an image is measured as into it.
+func signPolicy(image []byte, key *ecdsa.PrivateKey) error {
+	values, err := pcr.Predict(bytes.NewReader(image))
+	if err != nil {
+		return err
 	}
 	s, err := pcr.Sign(values, key)
 	if err != nil {
-		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+		return err
 	}
-	if err := pcr.Attach(image, []pcr.Signature{s}); err != nil {
-		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
-	}
-	return image, nil
+	return pcr.Attach(image, []pcr.Signature{s})
 }

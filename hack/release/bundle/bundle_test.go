@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"debug/pe"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/cyvive/cyvive/hack/release/releasetest"
 	"github.com/cyvive/cyvive/internal/release"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
 )
 
 // TestWrite makes a release and reads it as a node does.
@@ -162,6 +164,53 @@ func TestWriteSignsTheKernel(t *testing.T) {
 	}
 	if after, err := os.ReadFile(filepath.Join(dir, release.Kernel)); err != nil || !bytes.Equal(after, built) {
 		t.Errorf("the folder was changed: %v", err)
+	}
+}
+
+// TestWriteSignsForFirmware: the kernel image that a node gets is signed as a whole, the signed policy in it included, and opens its disks still. The manifest is
+// of what is written.
+func TestWriteSignsForFirmware(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	policy, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer := releasetest.SecureBoot(t, t.TempDir())
+	dir := releasetest.Folder(t, nil)
+	built, err := os.ReadFile(filepath.Join(dir, release.Kernel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "r.cyvive")
+	var first []byte
+	for range 2 {
+		if _, err := Write(path, dir, Keys{Release: key, Policy: policy, SecureBoot: signer}); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || first != nil && !bytes.Equal(first, data) {
+			t.Errorf("the same release has other bytes: %v", err)
+		}
+		first = data
+	}
+	image := kernelOf(t, first, key) // which checks it against the manifest
+	if err := secureboot.VerifyProgram(bytes.NewReader(image), signer.Certificate); err != nil {
+		t.Error(err)
+	}
+	if err := pcr.Check(bytes.NewReader(image), &policy.PublicKey); err != nil {
+		t.Errorf("it does not open disks: %v", err)
+	}
+	want, err := pcr.Predict(bytes.NewReader(built))
+	got, err2 := pcr.Predict(bytes.NewReader(image))
+	if d := cmp.Diff(want, got); err != nil || err2 != nil || d != "" {
+		t.Errorf("it is measured as something else: %v, %v\n%s", err, err2, d)
+	}
+	// Whoever takes the signed policy out, or another one in, has a program that firmware does not start.
+	if err := pcr.Detach(image); err != nil {
+		t.Fatal(err)
+	}
+	if err := secureboot.VerifyProgram(bytes.NewReader(image), signer.Certificate); !errors.Is(err, secureboot.ErrSignature) {
+		t.Errorf("with another policy: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
-// Package keys keeps the key pairs that sign a developer's releases: one for the releases, which nodes take by it, and one for what the TPM of a node
-// opens disks by (internal/trust/pcr). They lie in a folder of the user's and not in the repository: a key in a commit is no secret, and one that
-// `make clean` removes leaves nodes that take no release any more, or disks that only a recovery key opens.
+// Package keys keeps the key pairs that sign a developer's releases: one for the releases, which nodes take by it, one for what the TPM of a node
+// opens disks by (internal/trust/pcr), and three for what firmware starts (internal/trust/secureboot). They lie in a folder of the user's and not in the
+// repository: a key in a commit is no secret, and one that `make clean` removes leaves nodes that take no release any more, disks that only a recovery
+// key opens, or machines that start nothing new.
 package keys
 
 import (

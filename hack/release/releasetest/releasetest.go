@@ -10,11 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/cyvive/cyvive/hack/release/keys"
 	"github.com/cyvive/cyvive/internal/release"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
 )
 
 // RootHash is that of every folder.
@@ -51,7 +54,7 @@ func Kernel(t *testing.T, machine uint16, section, cmdline string) []byte {
 	put(uint32(0x40)) // where the signature is
 	headers.WriteString("PE\x00\x00")
 	put(pe.FileHeader{Machine: machine, NumberOfSections: uint16(len(sections)), SizeOfOptionalHeader: uint16(binary.Size(pe.OptionalHeader64{}))})
-	put(pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16})
+	put(pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16, SizeOfHeaders: headerBytes})
 	for _, s := range sections {
 		var name [8]byte
 		copy(name[:], s.name)
@@ -64,6 +67,22 @@ func Kernel(t *testing.T, machine uint16, section, cmdline string) []byte {
 	}
 	headers.Write(make([]byte, headerBytes-headers.Len()))
 	return append(headers.Bytes(), body.Bytes()...)
+}
+
+// SecureBoot makes keys for Secure Boot in a folder, as make keys does, and returns the one that signs programs.
+func SecureBoot(t *testing.T, dir string) *secureboot.Signer {
+	t.Helper()
+	if _, err := keys.Ensure(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.EnsureSecureBoot(dir, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	signer, err := keys.ProgramSigner(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
 }
 
 // Folder makes a folder with version 0.2.0 for amd64. Change has other content for some of its files; nil takes one away.

@@ -17,9 +17,9 @@ type Builder struct {
 	root, arch string
 	// dir holds what is built, aside the parts that several builds share.
 	dir, aside string
-	// public and policy are the files of the public keys.
-	public, policy string
-	key            bundle.Keys
+	// public and policy are the files of the public keys, modules the folder of the signatures of kernel modules.
+	public, policy, modules string
+	key                     bundle.Keys
 }
 
 // New finds the developer's keys. Root is the repository, dir the folder for what is built; both are absolute.
@@ -31,12 +31,16 @@ func New(root, arch, dir string) (*Builder, error) {
 	b := &Builder{
 		root: root, arch: arch, dir: dir, aside: filepath.Join(dir, "aside"),
 		public: filepath.Join(from, keys.PublicFile), policy: filepath.Join(from, keys.PolicyPublicFile),
+		modules: filepath.Join(root, "out", arch, "module-signatures"),
 	}
 	if b.key.Release, err = keys.Load(filepath.Join(from, keys.PrivateFile)); err != nil {
 		return nil, fmt.Errorf("the key that signs releases for the image: %w; make image makes it", err)
 	}
 	if b.key.Policy, err = keys.LoadPolicy(filepath.Join(from, keys.PolicyPrivateFile)); err != nil {
 		return nil, fmt.Errorf("the key that signs what its disks are opened by: %w; make image makes it", err)
+	}
+	if b.key.SecureBoot, err = keys.ProgramSigner(from); err != nil {
+		return nil, fmt.Errorf("the key that signs what firmware starts: %w; make image makes it", err)
 	}
 	return b, nil
 }
@@ -50,7 +54,7 @@ func (b *Builder) Build(ctx context.Context, name, version string, flags ...stri
 	out := filepath.Join(b.dir, name)
 	args := append([]string{
 		"run", "./cmd/mkimage", "build", "--arch", b.arch, "--out", out, "--keys", b.public, "--policy-keys", b.policy, "--until", "uki",
-		"--aside", b.aside, "--version", version,
+		"--aside", b.aside, "--version", version, "--module-signatures", b.modules,
 	}, flags...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(b.root, "images")

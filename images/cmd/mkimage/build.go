@@ -17,6 +17,7 @@ func buildCommand() *cobra.Command {
 	f.StringVar(&o.Keys, "keys", "", "public keys whose releases a node of the image takes (make keys)")
 	f.StringVar(&o.Owner, "owner", "", "public key of whoever may configure nodes of the image that have no configuration (nodectl owner show --form pem)")
 	f.StringVar(&o.PolicyKeys, "policy-keys", "", "public keys whose signatures open disks sealed to a TPM (make keys)")
+	f.StringVar(&o.ModuleSignatures, "module-signatures", "", "directory with signatures of the modules that are built (hack/release modules)")
 	f.StringVar(&o.Version, "version", "", "version of the image (default: images/VERSION)")
 	f.StringVar(&o.Append, "append", "", "for tests: text behind the kernel's command line")
 	f.StringArrayVar(&o.Drop, "drop", nil, "for tests: leave a file out of the root")
@@ -67,7 +68,7 @@ func absolute(o *build.Options) error {
 		return name, nil
 	}
 	var err error
-	for _, name := range []*string{&o.Out, &o.Bin, &o.Images, &o.Keys, &o.PolicyKeys, &o.Owner, &o.Aside} {
+	for _, name := range []*string{&o.Out, &o.Bin, &o.Images, &o.Keys, &o.PolicyKeys, &o.ModuleSignatures, &o.Owner, &o.Aside} {
 		if *name, err = abs(*name); err != nil {
 			return err
 		}

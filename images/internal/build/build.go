@@ -43,6 +43,10 @@ type Options struct {
 	// PolicyKeys is the file of the public keys whose signatures open disks that
 	// are sealed to a TPM. Without it, nodes of the image seal nothing.
 	PolicyKeys string
+	// ModuleSignatures is the directory with signatures of the kernel modules that
+	// are compiled here, by which they load with Secure Boot on. Empty is for
+	// modules without.
+	ModuleSignatures string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -202,6 +206,9 @@ func (b *builder) repeat() string {
 	}
 	if b.PolicyKeys != "" {
 		words = append(words, "--policy-keys", b.PolicyKeys)
+	}
+	if b.ModuleSignatures != "" {
+		words = append(words, "--module-signatures", b.ModuleSignatures)
 	}
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }

@@ -28,8 +28,9 @@ const (
 )
 
 // loaderFiles are taken over from the boot partition of the running system: the boot loader, under the name by which firmware finds it without being told and
-// under its own, and its settings.
-var loaderFiles = []string{"EFI/BOOT/", "EFI/systemd/", "loader/loader.conf"}
+// under its own, its settings, and
+// the keys that a machine in setup mode is to enrol.
+var loaderFiles = []string{"EFI/BOOT/", "EFI/systemd/", "loader/loader.conf", "loader/keys/"}
 
 // makeESP makes the boot partition: a FAT32 file system with the boot loader of the running system, and the kernel image and its entry.
 func makeESP(d *window, b Boot, r Release) error {

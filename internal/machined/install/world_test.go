@@ -77,6 +77,7 @@ func newSource(t testing.TB) *fakeSource {
 			"EFI/cyvive/b.efi":                {Data: []byte("the running one")},
 			"loader/loader.conf":              {Data: []byte("timeout menu-disabled\n")},
 			"loader/entries/cyvive-b+2.conf":  {Data: []byte("title x\n")},
+			"loader/keys/auto/db.auth":        {Data: []byte("signed")},
 			"loader/random-seed":              {Data: []byte("secret")},
 		},
 	}
@@ -309,6 +310,7 @@ func (w *world) espStarts(p *window) error {
 		"/EFI/systemd/systemd-bootx64.efi": string(bytes.Repeat([]byte("loader"), 200)),
 		"/EFI/cyvive/a.efi":                string(w.source.kernel),
 		"/loader/loader.conf":              "timeout menu-disabled\n",
+		"/loader/keys/auto/db.auth":        "signed",
 		"/loader/entries/cyvive-a.conf":    "title Cyvive 1.2.3\nsort-key cyvive\nversion 1\nefi /EFI/cyvive/a.efi\n",
 	} {
 		in, err := f.OpenFile(name, os.O_RDONLY)
@@ -327,7 +329,7 @@ func (w *world) espStarts(p *window) error {
 		}
 		for _, e := range list {
 			switch e.Name() {
-			case ".", "..", "a.efi", "cyvive-a.conf", "loader.conf", "entries":
+			case ".", "..", "a.efi", "cyvive-a.conf", "loader.conf", "entries", "keys":
 			default:
 				return fmt.Errorf("%s has %q", dir, e.Name())
 			}

@@ -119,7 +119,7 @@ func (k *Keeper) receive(b *release.Bundle) error {
 	if err := b.Extract(func(f release.File) (io.WriteCloser, error) { return createSynced(filepath.Join(k.cfg.Pushed, f.Name)) }); err != nil {
 		return err
 	}
-	if err := k.opens(); err != nil {
+	if err := k.runs(); err != nil {
 		return err
 	}
 	f, err := createSynced(filepath.Join(k.cfg.Pushed, envelopeFile))
@@ -133,18 +133,27 @@ func (k *Keeper) receive(b *release.Bundle) error {
 	return nil
 }
 
-// opens refuses a release under which the node could not open its disk. Its trial would end the same, but only after its deadline.
-func (k *Keeper) opens() error {
-	if k.cfg.Opens == nil {
-		return nil
-	}
+// runs refuses a release that the firmware would not start, or under which the node could not open its disk. Its trial would end the same: the second
+// only after its deadline, and the first in the firmware, where a machine may wait for somebody to come.
+func (k *Keeper) runs() error {
 	f, err := os.Open(filepath.Join(k.cfg.Pushed, release.Kernel))
 	if err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
 	defer f.Close()
-	if err := k.cfg.Opens(f); err != nil {
-		return fmt.Errorf("%w: it would not open the node's encrypted disk: %w", release.ErrUnwanted, err)
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	if k.cfg.Starts != nil {
+		if err := k.cfg.Starts(io.NewSectionReader(f, 0, info.Size())); err != nil {
+			return fmt.Errorf("%w: its kernel image: %w", release.ErrUnwanted, err)
+		}
+	}
+	if k.cfg.Opens != nil {
+		if err := k.cfg.Opens(f); err != nil {
+			return fmt.Errorf("%w: it would not open the node's encrypted disk: %w", release.ErrUnwanted, err)
+		}
 	}
 	return nil
 }
@@ -245,11 +254,27 @@ func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 	if s.Other == (System{}) {
 		return System{}, fmt.Errorf("roll back: %w", ErrNoOther)
 	}
+	if err := k.otherStarts(s.Other.Slot); err != nil {
+		return System{}, fmt.Errorf("roll back: %w", err)
+	}
 	err := k.arm(ctx, s.Other, gates, func() error { return k.cfg.Entries.Put(s.Other.Slot, s.Other.Version, Tries, nil) })
 	if err != nil {
 		return s.Other, fmt.Errorf("roll back: %w", err)
 	}
 	return s.Other, nil
+}
+
+// otherStarts refuses a slot whose kernel image the firmware would not start: Secure Boot may have been turned on since it ran.
+func (k *Keeper) otherStarts(slot string) error {
+	if k.cfg.Starts == nil {
+		return nil
+	}
+	return k.cfg.Entries.Kernel(slot, func(kernel *io.SectionReader) error {
+		if err := k.cfg.Starts(kernel); err != nil {
+			return fmt.Errorf("%w: the kernel image of slot %s: %w", release.ErrUnwanted, slot, err)
+		}
+		return nil
+	})
 }
 
 // arm leads the record through the writing of a slot and its entry.

@@ -38,6 +38,8 @@ type Entries interface {
 	Read() (map[string]Entry, error)
 	// Put makes an entry that is tried before all others, for a new kernel image or, where that is nil, the slot's own.
 	Put(slot, version string, tries int, kernel io.Reader) error
+	// Kernel has read look at a slot's kernel image, as long as it runs.
+	Kernel(slot string, read func(kernel *io.SectionReader) error) error
 	Bless(slot string) error
 	Spoil(slot string) error
 	Forget(slot string) error
@@ -53,7 +55,7 @@ type Entry struct {
 	KernelBytes int64
 }
 
-// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes, Opens and Changed.
+// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes, Opens, Starts and Changed.
 type Config struct {
 	Log *slog.Logger
 	Now func() time.Time
@@ -74,6 +76,8 @@ type Config struct {
 	Entries             Entries
 	// Opens says whether a kernel image, once it runs, opens what is encrypted on this node; nil is for a node on which nothing is.
 	Opens func(kernel io.ReaderAt) error
+	// Starts says whether the machine's firmware would start a kernel image; nil is for firmware that starts any.
+	Starts func(kernel *io.SectionReader) error
 	// Note writes the reason for the end of a boot into the ledger. An empty boot had no entry: it is made.
 	Note func(boot string, s System, text string) error
 	// Reboot starts the ordered end of this boot.

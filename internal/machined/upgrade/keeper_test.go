@@ -40,6 +40,8 @@ type machine struct {
 	crash   string
 	// opens says whether a kernel image opens its disk; nil is for a disk that is not encrypted.
 	opens func(io.ReaderAt) error
+	// starts says whether its firmware starts a kernel image; nil is for one that starts any.
+	starts func(*io.SectionReader) error
 }
 
 const (
@@ -71,7 +73,7 @@ func (m *machine) start() {
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return m.now },
 		Record: filepath.Join(m.dir, "state/upgrade.json"), Pushed: filepath.Join(m.dir, "data/upgrade"),
 		Boot: fmt.Sprint(m.boot), SinceBoot: func() time.Duration { return time.Minute }, Crash: m.crash, Running: m.running,
-		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens,
+		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens, Starts: m.starts,
 		Note: func(boot string, s System, text string) error {
 			m.log = append(m.log, fmt.Sprintf("note %s %s: %s", boot, s.Version, text))
 			return nil
@@ -146,6 +148,14 @@ func (l loader) Put(slot, version string, tries int, kernel io.Reader) error {
 	}
 	l.m.entries[slot], l.m.tries[slot] = Entry{Version: version, KernelBytes: slotBytes}, tries
 	return nil
+}
+
+func (l loader) Kernel(slot string, read func(*io.SectionReader) error) error {
+	data, err := os.ReadFile(filepath.Join(l.m.dir, "kernel-"+slot))
+	if err != nil {
+		return err
+	}
+	return read(io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))))
 }
 
 func (l loader) Bless(slot string) error { l.m.tries[slot] = -1; return nil }

@@ -206,3 +206,50 @@ func TestWouldNotOpen(t *testing.T) {
 	shut = nil
 	m.install("1.1.0", "2")
 }
+
+// TestWouldNotStart: a release that the firmware would refuse is refused before anything of it is kept, and so is going back to one.
+func TestWouldNotStart(t *testing.T) {
+	m := newMachine(t)
+	var seen []byte
+	unsigned := errors.New("signed by nobody")
+	m.starts = func(kernel *io.SectionReader) error {
+		var err error
+		seen, err = io.ReadAll(kernel)
+		return errors.Join(err, unsigned)
+	}
+	m.start()
+	before := m.world()
+	data := bundle(t, 1, "1.1.0", "2", nil)
+	_, err := m.keeper.Push(t.Context(), false, bytes.NewReader(data))
+	if !errors.Is(err, release.ErrUnwanted) || !errors.Is(err, unsigned) || !strings.Contains(err.Error(), "kernel image") {
+		t.Errorf("got %v", err)
+	}
+	if want := members(t, data)[1].data; !bytes.Equal(seen, want) {
+		t.Errorf("asked for %q, want the kernel image %q", seen, want)
+	}
+	if d := cmp.Diff(before, m.world()); d != "" {
+		t.Errorf("the machine changed (-before +after):\n%s", d)
+	}
+
+	// Signed now, installed, and started; then somebody has Secure Boot take other keys.
+	unsigned = nil
+	m.install("1.1.0", "2")
+	if err := os.WriteFile(filepath.Join(m.dir, "kernel-a"), []byte("kernel 1.0.0"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m.reboot()
+	if _, err := m.keeper.Look(t.Context(), healthy(), deadline); err != nil || m.stage() != Idle {
+		t.Fatalf("stage %s, %v; want %s", m.stage(), err, Idle)
+	}
+	unsigned = errors.New("signed by nobody")
+	before = m.world()
+	if _, err := m.keeper.Rollback(t.Context(), healthy()); !errors.Is(err, release.ErrUnwanted) || !errors.Is(err, unsigned) || !strings.Contains(err.Error(), "slot a") {
+		t.Errorf("roll back: got %v", err)
+	}
+	if string(seen) != "kernel 1.0.0" {
+		t.Errorf("asked for %q", seen)
+	}
+	if d := cmp.Diff(before, m.world()); d != "" {
+		t.Errorf("the machine changed (-before +after):\n%s", d)
+	}
+}

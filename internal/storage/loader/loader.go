@@ -89,14 +89,18 @@ func (l *Loader) Files(use func(dir string) error) error {
 }
 
 // ReadKernel has read look at the kernel image of a slot, as long as it runs.
-func (l *Loader) ReadKernel(slot string, read func(io.ReaderAt) error) error {
+func (l *Loader) ReadKernel(slot string, read func(*io.SectionReader) error) error {
 	return l.with("read kernel image of slot "+slot, func(v Volume) error {
 		f, err := os.Open(filepath.Join(v.Dir, kernelPath(slot)))
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return read(f)
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		return read(io.NewSectionReader(f, 0, info.Size()))
 	})
 }
 
