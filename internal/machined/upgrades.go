@@ -93,6 +93,10 @@ func (t *upgradeTask) look(ctx context.Context) (again time.Duration, settled bo
 	a.upgradeFailed(err)
 	status, _ := k.Status()
 	switch stage := status.Record.Stage; {
+	case err != nil && k.Blessed():
+		// The release stays. Only the record does not know it yet: a reboot would take nothing back.
+		t.tellInit(ctx, false)
+		return upgradeRetry, false
 	case err != nil:
 		t.endUndecided(ctx, true, err)
 		again = upgradeRetry

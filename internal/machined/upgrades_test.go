@@ -375,6 +375,36 @@ func TestUndecidedTrialEnds(t *testing.T) {
 	u.awaitInit("reboot")
 }
 
+// TestBlessedWithoutRecord: a release is blessed, and the disk then takes no record of it. It stays: a reboot would take nothing back.
+func TestBlessedWithoutRecord(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, newRelease, armed(), func(*Config) {})
+	u.await("trial", stage(upgrade.Trial))
+	record := filepath.Join(u.state, "upgrade.json")
+	if err := errors.Join(os.Rename(record, record+".old"), os.Mkdir(record, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	u.source.set(standalone(t))
+	u.await("all else in order", func(s snapshot) bool {
+		return !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy && c.Name != upgradeCheck })
+	})
+	u.clock.move(trial.SignEvery)
+	u.awaitInit("trial false")
+	if entries, err := u.disk.Read(); err != nil || entries["b"].Counted {
+		t.Errorf("entries %+v, %v", entries, err)
+	}
+	u.timeline.set(5*time.Minute + undecidedGrace)
+	u.poke()
+	<-time.After(2 * upgradePause)
+	if slices.Contains(u.init.asked(), "reboot") {
+		t.Error("the machine starts again, and the release with it")
+	}
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	u.await("a record", stage(upgrade.Idle))
+}
+
 // TestNoTrialIsNotEnded: the same disk, and no trial: the node goes on.
 func TestNoTrialIsNotEnded(t *testing.T) {
 	t.Parallel()

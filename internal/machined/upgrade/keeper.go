@@ -94,6 +94,8 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	record Record
+	// blessed says that this boot has taken the counter off its entry, whether or not the record could be stored after it.
+	blessed bool
 	// other is what the other slot holds, written what is in it of a release that is being written.
 	other   System
 	written Written
@@ -166,7 +168,9 @@ func (k *Keeper) become(ctx context.Context, next Record, actions []Action) erro
 		var err error
 		switch a.Do {
 		case Bless:
-			err = k.cfg.Entries.Bless(a.Slot)
+			if err = k.cfg.Entries.Bless(a.Slot); err == nil {
+				k.change(func() { k.blessed = true })
+			}
 		case Spoil:
 			err = k.cfg.Entries.Spoil(a.Slot)
 		case Forget:
@@ -220,6 +224,13 @@ func (k *Keeper) Status() (Status, <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return Status{Record: k.record, Running: k.cfg.Running, Other: k.other, Written: k.written}, k.changed
+}
+
+// Blessed says that this boot has blessed the running release. The record may be behind it, where the disk took nothing more.
+func (k *Keeper) Blessed() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.blessed
 }
 
 // Look takes the gates, and the deadline of a trial. It returns when to call it again at the latest; zero is never.
