@@ -94,6 +94,11 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.install.v1.InstallService/Plan":                {admin},
 		"/node.install.v1.InstallService/Install":             {admin},
 		"/node.reset.v1.ResetService/Reset":                   {admin},
+		"/node.disk.v1.DiskService/ListVolumes":               readers,
+		"/node.disk.v1.DiskService/GetRecoveryKey":            {admin},
+		"/node.disk.v1.DiskService/ForgetRecoveryKey":         {admin},
+		"/node.disk.v1.DiskService/Recover":                   {admin},
+		"/node.disk.v1.DiskService/Reseal":                    {admin},
 		"/node.upgrade.v1.UpgradeService/Push":                {admin},
 		"/node.upgrade.v1.UpgradeService/Install":             {admin},
 		"/node.upgrade.v1.UpgradeService/Rollback":            {admin},
@@ -118,6 +123,10 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.machine.v1.MachineService/Shutdown":         server.ForOwner,
 		"/node.config.v1.ConfigService/Validate":           server.ForOwner,
 		"/node.config.v1.ConfigService/Apply":              server.ForOwner,
+		"/node.install.v1.InstallService/Plan":             server.ForOwner,
+		"/node.install.v1.InstallService/Install":          server.ForOwner,
+		"/node.disk.v1.DiskService/ListVolumes":            server.ForOwner,
+		"/node.disk.v1.DiskService/Recover":                server.ForOwner,
 	}
 	for method, access := range server.InMaintenance() {
 		want := maintenance[method]
