@@ -5,7 +5,7 @@ func parsers() map[string][]string {
 	return map[string][]string{
 		// What a user or a cloud gives the node, and what comes over the network.
 		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner"},
-		"internal/release":         {"FuzzOpen", "FuzzParsePublicKeys"},
+		"internal/release":         {"FuzzKernelRelease", "FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/machined/plan":   {"FuzzBuild"},
 		"internal/machined/source": {"FuzzAnswer", "FuzzDocument", "FuzzOEMStrings", "FuzzURL"},
 		"internal/machined/server": {"FuzzCall", "FuzzConnection"},
