@@ -108,6 +108,13 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "an extension is a stream",
+			reason:   "as a release is; and what a service may have is decided by the tables of confine, and by nothing that is found on a machine",
+			packages: []string{"internal/extension"},
+			only:     []string{"internal/release", "internal/confine"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "what is predicted and shown is computed",
 			reason:   "the value that a release will be measured with is a function of its image, and the text of a recovery key one of its bits; who signs the one and shows the other is elsewhere",
 			packages: []string{"internal/trust/pcr", "internal/trust/recovery"},

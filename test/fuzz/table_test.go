@@ -6,6 +6,7 @@ func parsers() map[string][]string {
 		// What a user or a cloud gives the node, and what comes over the network.
 		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner"},
 		"internal/release":         {"FuzzKernelRelease", "FuzzOpen", "FuzzParsePublicKeys"},
+		"internal/extension":       {"FuzzOpen", "FuzzParseManifest"},
 		"internal/machined/plan":   {"FuzzBuild"},
 		"internal/machined/source": {"FuzzAnswer", "FuzzDocument", "FuzzOEMStrings", "FuzzURL"},
 		"internal/machined/server": {"FuzzCall", "FuzzConnection"},
