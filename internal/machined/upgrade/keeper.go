@@ -53,7 +53,7 @@ type Entry struct {
 	KernelBytes int64
 }
 
-// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes, Opens and Changed.
+// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes, Opens, Suits and Changed.
 type Config struct {
 	Log *slog.Logger
 	Now func() time.Time
@@ -74,6 +74,9 @@ type Config struct {
 	Entries             Entries
 	// Opens says whether a kernel image, once it runs, opens what is encrypted on this node; nil is for a node on which nothing is.
 	Opens func(kernel io.ReaderAt) error
+	// Suits says whether the extensions that the next boot is to have are there for a kernel image and its version of the operating system; nil is for a
+	// node that has none.
+	Suits func(kernel io.ReaderAt, version string) error
 	// Note writes the reason for the end of a boot into the ledger. An empty boot had no entry: it is made.
 	Note func(boot string, s System, text string) error
 	// Reboot starts the ordered end of this boot.
