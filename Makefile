@@ -16,6 +16,10 @@ export CYVIVE_KEYS ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/cyvive/keys
 # configuration (docs/maintenance.md); none without it.
 CYVIVE_OWNER ?=
 
+# File of the public keys of whoever may sign extensions for nodes of the image,
+# besides those of releases (docs/extensions.md); none without it.
+CYVIVE_EXTENSION_KEYS ?=
+
 # Commit that the protos must stay compatible with.
 BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
 
@@ -35,7 +39,7 @@ setup: ## install the programs that are missing (apt-get; asks sudo where needed
 .PHONY: image
 image: setup keys bin/nodectl ## build the node image into out/ARCH
 	@keys=$$(realpath -m "$$CYVIVE_KEYS"); policy=(); [ ! -e "$$keys/policy.pem" ] || policy=(--policy-keys "$$keys/policy.pem"); \
-		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${policy[@]}" $(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))")
+		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${policy[@]}" $(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))") $(if $(CYVIVE_EXTENSION_KEYS),--extension-keys "$(abspath $(CYVIVE_EXTENSION_KEYS))")
 
 .PHONY: keys
 keys: ## make your key pairs for signing releases and what sealed disks open by, unless there are some

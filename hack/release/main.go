@@ -2,6 +2,7 @@
 //
 //	go run ./hack/release keys
 //	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.cyvive
+//	go run ./hack/release extension --dir out/nlmon --out nlmon-1.0.0.cyvive-extension
 //	go run ./hack/release disk --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.raw
 package main
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/cyvive/cyvive/hack/release/bundle"
 	"github.com/cyvive/cyvive/hack/release/diskimage"
+	"github.com/cyvive/cyvive/hack/release/extension"
 	"github.com/cyvive/cyvive/hack/release/keys"
 	"github.com/cyvive/cyvive/internal/release"
 )
@@ -33,7 +35,7 @@ func newCommand(getenv func(string) string) *cobra.Command {
 		Use: "release", Short: "Keys of releases, and releases",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(keysCommand(getenv), bundleCommand(getenv), diskCommand(getenv))
+	root.AddCommand(keysCommand(getenv), bundleCommand(getenv), diskCommand(getenv), extensionCommand(getenv))
 	return root
 }
 
@@ -168,6 +170,42 @@ func diskCommand(getenv func(string) string) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&dir, "dir", "", "folder with the image's files, as out/amd64")
 	flags.StringVar(&policy, "policy-key", "", "private key for what sealed disks are opened by (default: the user's own)")
+	flags.StringVar(&out, "out", "", "file to write")
+	for _, name := range []string{"dir", "out"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+	return cmd
+}
+
+func extensionCommand(getenv func(string) string) *cobra.Command {
+	var dir, key, out string
+	cmd := &cobra.Command{
+		Use: "extension", Short: "Sign what mkimage extension has made, as one file for nodectl extension push", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if key == "" {
+				own, err := keys.Dir(getenv)
+				if err != nil {
+					return err
+				}
+				key = filepath.Join(own, keys.PrivateFile)
+			}
+			signer, err := keys.Load(key)
+			if err != nil {
+				return err
+			}
+			m, err := extension.Write(out, dir, signer)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s, root %s, %.1f MB\n", out, m, m.Architecture, m.RootHash, float64(m.PartsBytes())/1e6)
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&dir, "dir", "", "folder with the extension's parts")
+	flags.StringVar(&key, "key", "", "private key (default: the user's own, as keys makes it)")
 	flags.StringVar(&out, "out", "", "file to write")
 	for _, name := range []string{"dir", "out"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {

@@ -43,6 +43,9 @@ type Options struct {
 	// PolicyKeys is the file of the public keys whose signatures open disks that
 	// are sealed to a TPM. Without it, nodes of the image seal nothing.
 	PolicyKeys string
+	// ExtensionKeys is the file of the public keys of whoever may sign extensions
+	// for nodes of the image, besides those of Keys; empty names nobody.
+	ExtensionKeys string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -60,8 +63,10 @@ type builder struct {
 	owner   []byte // owner.pem; nil if there is to be none
 	// policyKeys is policy-keys.pem; it may be empty
 	policyKeys []byte
-	current    string // name of the step that runs
-	results    results
+	// extensionKeys is extension-keys.pem; nil if there is to be none
+	extensionKeys []byte
+	current       string // name of the step that runs
+	results       results
 }
 
 // results are the steps' outputs, each set by its step and read by later ones.
@@ -101,6 +106,9 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 		if b.policyKeys, err = readPolicyKeys(o.PolicyKeys); err != nil {
+			return err
+		}
+		if b.extensionKeys, err = readExtensionKeys(o.ExtensionKeys); err != nil {
 			return err
 		}
 	}
@@ -193,6 +201,9 @@ func (b *builder) repeat() string {
 	if b.current == "baseline" {
 		return fmt.Sprintf("go -C %s run ./cmd/mkimage baseline --arch %s --out %s", b.Images, b.Arch, out)
 	}
+	if b.current == "extension" {
+		return fmt.Sprintf("go -C %s run ./cmd/mkimage extension --arch %s", b.Images, b.Arch)
+	}
 	words := []string{"go", "-C", b.Images, "run", "./cmd/mkimage", "build", "--arch", b.Arch, "--out", out, "--until", b.current}
 	if b.Keys != "" {
 		words = append(words, "--keys", b.Keys)
@@ -202,6 +213,9 @@ func (b *builder) repeat() string {
 	}
 	if b.PolicyKeys != "" {
 		words = append(words, "--policy-keys", b.PolicyKeys)
+	}
+	if b.ExtensionKeys != "" {
+		words = append(words, "--extension-keys", b.ExtensionKeys)
 	}
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }
