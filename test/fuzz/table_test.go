@@ -116,6 +116,7 @@ func withoutFuzzTest() map[string]string {
 		"images/startup":                      "reads a percentage that the node has put into its environment, and says so where it is none",
 		"internal/confine/lsm":                "reads the kernel's list of its security modules",
 		"internal/network/bpf":                "reads maps that only it writes, by the layout of the program it is compiled with",
+		"test/e2e/extprobe":                   "counts what it sees in /proc, and how often it was here in a file of its own",
 		"test/e2e/attacker":                   "reads what the kernel of the node under attack says; what it gets wrong is an attempt that reports itself as broken",
 		"internal/machined/boot/watchdog":     "reads a number that stage 1 has put into its environment",
 		"internal/trust/volumes":              "reads the kernel's size of a volume that it has opened",
