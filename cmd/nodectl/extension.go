@@ -107,10 +107,11 @@ func extensionText(e *extensionv1.Extension) string {
 func (a *app) extensionRemoveCommand() *cobra.Command {
 	var kernel string
 	c := &cobra.Command{
-		Use:               "remove NAME VERSION",
-		Aliases:           []string{"rm"},
-		Short:             "Remove an extension from nodes' disks (needs node:admin)",
-		Long:              "Remove an extension from nodes' disks (needs node:admin). What is in use, or named by the configuration, is not removed. The data of its service stays.",
+		Use:     "remove NAME VERSION",
+		Aliases: []string{"rm"},
+		Short:   "Remove an extension from nodes' disks (needs node:admin)",
+		Long: "Remove an extension from nodes' disks (needs node:admin). What is in use, or named by the configuration, is not removed. " +
+			"The data of its service stays.",
 		ValidArgsFunction: a.completeExtensions,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {

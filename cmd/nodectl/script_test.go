@@ -259,7 +259,7 @@ func exampleNode() *servertest.Node {
 				},
 				{
 					ExtensionName: server.ExtensionName{Name: "nlmon", Version: "1.0.0", Kernel: "6.12.58"}, Modules: []string{"nlmon"}, SizeBytes: 4 << 20,
-					RootHash: "00ab", State: server.ExtensionStored, Reason: "not an extension for it: its modules are for kernel 6.12.58, not for 6.12.57",
+					RootHash: "00ab", State: server.ExtensionStored, Reason: "it does not fit: its modules are for kernel 6.12.58, not for 6.12.57",
 				},
 				{
 					ExtensionName: server.ExtensionName{Name: "agent", Version: "2.0.0"}, State: server.ExtensionFailed,

@@ -8,7 +8,7 @@ import (
 )
 
 // ErrUnfit is for a good extension, but not one for the node, or the release, that it is held against.
-var ErrUnfit = errors.New("not an extension for it")
+var ErrUnfit = errors.New("it does not fit")
 
 // Node is what an extension is held against: a node that runs, or a release that is to run on it.
 type Node struct {

@@ -105,7 +105,7 @@ func (f *fakeExtensions) Suits(wanted []extension.Name, node extension.Node) err
 	defer f.mu.Unlock()
 	f.asked = node
 	if node.Kernel != "6.12" {
-		return fmt.Errorf("%w: %s is for kernel 6.12", extension.ErrUnfit, wanted)
+		return fmt.Errorf("%w: %s is for kernel 6.12", keeper.ErrMissing, wanted)
 	}
 	return nil
 }

@@ -78,13 +78,14 @@ func TestRefused(t *testing.T) {
 		change map[string]string
 		says   string
 	}{
-		"no description":    {map[string]string{"extension.json": ""}, "extension.json"},
-		"unknown field":     {map[string]string{"extension.json": `{"name": "x", "version": "1.0.0", "modules": ["x"], "devices": []}`}, "unknown field"},
-		"more than allowed": {map[string]string{"extension.json": `{"name": "x", "version": "1.0.0", "os": {"from": "0.1.0"}, "service": {"program": "/x", "user": 2000, "capabilities": ["CAP_SYS_ADMIN"]}}`}, "CAP_SYS_ADMIN"},
-		"no kernel":         {map[string]string{"build.json": `{"architecture": "amd64"}`}, "kernel"},
-		"no image":          {map[string]string{extension.Image: ""}, extension.Image},
-		"half a block":      {map[string]string{extension.Image: "image"}, "whole blocks"},
-		"no root hash":      {map[string]string{"roothash": "ab"}, "root hash"},
+		"no description": {map[string]string{"extension.json": ""}, "extension.json"},
+		"unknown field":  {map[string]string{"extension.json": `{"name": "x", "version": "1.0.0", "modules": ["x"], "devices": []}`}, "unknown field"},
+		"more than allowed": {map[string]string{"extension.json": `{"name": "x", "version": "1.0.0", "os": {"from": "0.1.0"},
+			"service": {"program": "/x", "user": 2000, "capabilities": ["CAP_SYS_ADMIN"]}}`}, "CAP_SYS_ADMIN"},
+		"no kernel":    {map[string]string{"build.json": `{"architecture": "amd64"}`}, "kernel"},
+		"no image":     {map[string]string{extension.Image: ""}, extension.Image},
+		"half a block": {map[string]string{extension.Image: "image"}, "whole blocks"},
+		"no root hash": {map[string]string{"roothash": "ab"}, "root hash"},
 	} {
 		out := filepath.Join(t.TempDir(), "out")
 		if _, err := Write(out, folder(t, test.change), key); err == nil || !strings.Contains(err.Error(), test.says) {

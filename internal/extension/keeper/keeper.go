@@ -22,6 +22,8 @@ var (
 	ErrThere    = errors.New("another build of it is there")
 	ErrInUse    = errors.New("it is in use")
 	ErrNotFound = errors.New("there is no such extension")
+	// ErrMissing is for a release.
+	ErrMissing = errors.New("extensions of the configuration are not there for it")
 )
 
 // Config is what a Keeper is made of. All fields are needed but FreeBytes.
@@ -116,7 +118,7 @@ func (k *Keeper) manifest(dir string) (extension.Manifest, error) {
 	return m, nil
 }
 
-// Suits says whether all extensions that are wanted are there for a release that is to run on this node. The error is extension.ErrUnfit and names each
+// Suits says whether all extensions that are wanted are there for a release that is to run on this node. The error is ErrMissing and names each
 // that is not.
 func (k *Keeper) Suits(wanted []extension.Name, node extension.Node) error {
 	if len(wanted) == 0 {
@@ -133,7 +135,7 @@ func (k *Keeper) Suits(wanted []extension.Name, node extension.Node) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%w: %s", extension.ErrUnfit, strings.Join(missing, "; "))
+		return fmt.Errorf("%w: %s", ErrMissing, strings.Join(missing, "; "))
 	}
 	return nil
 }

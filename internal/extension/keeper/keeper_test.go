@@ -308,7 +308,7 @@ func TestActivate(t *testing.T) {
 	n.kernel.broken["worse"] = errors.New("key was rejected")
 	want := []State{
 		{Name: nlmon, RootHash: m.RootHash, Dir: "/run/extensions/nlmon"},
-		{Name: extension.Name{Name: "old", Version: "1.0.0"}, Reason: "old 1.0.0: not an extension for it: its modules are for kernel 6.12.1-amd64, not for 6.12.57-amd64"},
+		{Name: extension.Name{Name: "old", Version: "1.0.0"}, Reason: "old 1.0.0: it does not fit: its modules are for kernel 6.12.1-amd64, not for 6.12.57-amd64"},
 		{Name: extension.Name{Name: "none", Version: "3.0.0"}, Reason: "none 3.0.0 is not on the node; push it"},
 		{Name: extension.Name{Name: "bad", Version: "1.0.0"}, Dir: "/run/extensions/bad", Reason: "load worse: key was rejected"},
 		{Name: extension.Name{Name: "agent", Version: "1.0.0"}, Dir: "/run/extensions/agent", Service: &extension.Service{Program: "/x", User: 2001}},
@@ -429,7 +429,8 @@ func TestSuits(t *testing.T) {
 	}
 	agent := extension.Name{Name: "agent", Version: "1.0.0"}
 	err := n.Suits([]extension.Name{nlmon, agent}, next)
-	if !errors.Is(err, extension.ErrUnfit) || !strings.Contains(err.Error(), "for kernel 6.12.57-amd64, not for 6.12.58-amd64") || !strings.Contains(err.Error(), "agent 1.0.0 is not on the node") {
+	if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "for kernel 6.12.57-amd64, not for 6.12.58-amd64") ||
+		!strings.Contains(err.Error(), "agent 1.0.0 is not on the node") {
 		t.Errorf("with neither: %v", err)
 	}
 	n.push(func(m *extension.Manifest) { m.Kernel = next.Kernel })

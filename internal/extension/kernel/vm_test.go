@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/extension/keeper"
+	bootverity "github.com/cyvive/cyvive/internal/machined/boot/verity"
 )
 
 // image writes a file system with a module and a text, and its hash tree.
@@ -61,6 +62,13 @@ func TestVMMount(t *testing.T) {
 		return devices, nil
 	}})
 	i := image(t, t.TempDir())
+	t.Cleanup(func() {
+		for _, name := range []string{"test", "changed"} {
+			if err := errors.Join(unix.Unmount(filepath.Join(at, name), 0), bootverity.Close(deviceName(name))); err != nil {
+				t.Errorf("take %s away: %v", name, err)
+			}
+		}
+	})
 	first, err := k.Mount("test", i)
 	if err != nil {
 		t.Fatal(err)
