@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type Extensions interface {
 
 // extensionsInUse is what became of the extensions of the configuration. A stored one is never changed.
 type extensionsInUse struct {
+	wanted []extension.Name
 	states []keeper.State
 	// services are what is to run of them.
 	services *extservice.Spec
@@ -42,14 +44,15 @@ const extensionsRetry = 5 * time.Second
 // without any: that closes the list of where modules may come from, before there is a pod.
 func (a *Agent) keepExtensions(ctx context.Context) error {
 	return a.whenever(ctx, snapshot.canUseExtensions, func(s snapshot) {
-		states, err := a.cfg.Extensions.Activate(ctx, wantedExtensions(s.input.Config))
+		wanted := wantedExtensions(s.input.Config)
+		states, err := a.cfg.Extensions.Activate(ctx, wanted)
 		if err != nil {
 			a.log.Error("put extensions to use", "error", err)
 			sleep(ctx, extensionsRetry)
 			a.update(func(s *snapshot) { s.extensionsProblem = err.Error() })
 			return
 		}
-		used := &extensionsInUse{states: states, services: servicesOf(states), pushes: s.pushes}
+		used := &extensionsInUse{wanted: wanted, states: states, services: servicesOf(states), pushes: s.pushes}
 		for _, state := range states {
 			a.log.Info("extension", "name", state.Name.Name, "version", state.Name.Version, "mounted", state.Dir, "problem", state.Reason)
 		}
@@ -58,7 +61,7 @@ func (a *Agent) keepExtensions(ctx context.Context) error {
 }
 
 // canUseExtensions: it is known which are wanted, the walls by which modules are admitted stand, and the volume is there on which extensions lie; and
-// it was not done yet, or something was pushed since.
+// it was not done yet, or something was pushed since, or a configuration that came late wants others.
 func (s snapshot) canUseExtensions() bool {
 	switch {
 	case !s.extensible || s.input.Config == nil || !s.isConfined():
@@ -66,7 +69,7 @@ func (s snapshot) canUseExtensions() bool {
 	case len(s.input.Config.Machine.Extensions) > 0 && !mounted(s, storage.Data):
 		return false
 	}
-	return s.extensions == nil || s.extensions.pushes != s.pushes
+	return s.extensions == nil || s.extensions.pushes != s.pushes || !slices.Equal(s.extensions.wanted, wantedExtensions(s.input.Config))
 }
 
 // wantedExtensions are those of a configuration, which may be nil.

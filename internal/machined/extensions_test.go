@@ -19,9 +19,11 @@ import (
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/extension"
 	"github.com/cyvive/cyvive/internal/extension/keeper"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
+	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
 
@@ -224,6 +226,40 @@ func TestExtensionsComeUp(t *testing.T) {
 	n.await("all of them again", func(s snapshot) bool {
 		return healthy(s, "extensions") && slices.Equal(running(t, n.containers), []string{"ext-one", "ext-two"})
 	})
+}
+
+// TestWhenExtensionsAreUsed: once, and again only for what was pushed, or for a configuration that came late.
+func TestWhenExtensionsAreUsed(t *testing.T) {
+	wants := func(names ...string) *config.Config {
+		c := &config.Config{}
+		for _, n := range names {
+			c.Machine.Extensions = append(c.Machine.Extensions, config.Extension{Name: n, Version: "1.0.0"})
+		}
+		return c
+	}
+	data := storage.Status{Volumes: []storage.VolumeStatus{{Name: storage.Data, Mounted: true}}}
+	for name, test := range map[string]struct {
+		change func(*snapshot)
+		want   bool
+	}{
+		"not yet":                {func(s *snapshot) { s.extensions = nil }, true},
+		"done":                   {func(*snapshot) {}, false},
+		"pushed":                 {func(s *snapshot) { s.pushes++ }, true},
+		"another configuration":  {func(s *snapshot) { s.input.Config = wants("one", "two") }, true},
+		"none wanted any more":   {func(s *snapshot) { s.input.Config = wants() }, true},
+		"no configuration":       {func(s *snapshot) { s.extensions, s.input.Config = nil, nil }, false},
+		"no walls":               {func(s *snapshot) { s.extensions, s.confined = nil, "" }, false},
+		"no data volume":         {func(s *snapshot) { s.extensions, s.storage.Status.Volumes = nil, nil }, false},
+		"no data volume, no use": {func(s *snapshot) { s.extensions, s.storage.Status.Volumes, s.input.Config = nil, nil, wants() }, true},
+		"keeps none":             {func(s *snapshot) { s.extensions, s.extensible = nil, false }, false},
+	} {
+		s := snapshot{extensible: true, confined: config.ProfileStandard, extensions: &extensionsInUse{wanted: wantedExtensions(wants("one"))}}
+		s.input.Config, s.storage.Status = wants("one"), data
+		test.change(&s)
+		if got := s.canUseExtensions(); got != test.want {
+			t.Errorf("%s: got %t, want %t", name, got, test.want)
+		}
+	}
 }
 
 // TestRemoveExtension: what a configuration names stays, and what is not there is told.
