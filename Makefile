@@ -19,6 +19,9 @@ CYVIVE_OWNER ?=
 # When a machine in setup mode enrols the keys of Secure Boot from a signed disk
 # image: if-safe (in virtual machines), force (in all), off (docs/secure-boot.md).
 ENROL ?= if-safe
+# File of the public keys of whoever may sign extensions for nodes of the image,
+# besides those of releases (docs/extensions.md); none without it.
+CYVIVE_EXTENSION_KEYS ?=
 
 # Commit that the protos must stay compatible with.
 BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
@@ -44,7 +47,8 @@ image: setup keys bin/nodectl ## build the node image into out/ARCH
 			go run ./hack/release modules --dir out/$(ARCH)/zfs --out out/$(ARCH)/module-signatures; \
 			more+=(--module-signatures "$(CURDIR)/out/$(ARCH)/module-signatures"); \
 		fi; \
-		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${more[@]}" $(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))")
+		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${more[@]}" \
+			$(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))") $(if $(CYVIVE_EXTENSION_KEYS),--extension-keys "$(abspath $(CYVIVE_EXTENSION_KEYS))")
 
 .PHONY: keys
 keys: ## make your keys for signing releases, what sealed disks open by, and Secure Boot, unless there are some

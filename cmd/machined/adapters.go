@@ -16,6 +16,7 @@ import (
 	"github.com/cyvive/cyvive/internal/confine/lsm"
 	"github.com/cyvive/cyvive/internal/container/containerd"
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined"
 	"github.com/cyvive/cyvive/internal/machined/boot/cmdline"
@@ -96,6 +97,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	if v := volumesOf(log, disk, bootPartition, m.Slot); v != nil {
 		crypt, vault, boot.TPM = v, v, true
 	}
+	extensions := extensionsOf(log, boot.Version)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
 		_ = services.Close() // what is attached goes on
@@ -115,6 +117,10 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
+		}),
+		Extensions: extensions,
+		ExtensionServices: extservice.New(extservice.Config{
+			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,
 		}),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Timeline: fileTimeline{}, Init: init,

@@ -121,7 +121,8 @@ func (a *app) pushForInstall(ctx context.Context, conn *connection, node string,
 		return fmt.Errorf("open release: %w", err)
 	}
 	defer file.Close()
-	return a.push(ctx, upgradev1.NewUpgradeServiceClient(conn), node, file, f.allowDowngrade)
+	// Extensions of this node are not copied to the other disk, whatever release that gets.
+	return a.push(ctx, upgradev1.NewUpgradeServiceClient(conn), node, file, upgradeFlags{downgrade: f.allowDowngrade, withoutExtensions: true})
 }
 
 // planInstall prints what would be done.

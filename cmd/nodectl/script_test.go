@@ -250,6 +250,27 @@ func exampleNode() *servertest.Node {
 				{Name: "data", Device: "/dev/vda7", SizeBytes: 10 << 30, Encrypted: true, Recoverable: true, Reason: "volume data has its key on volume state"},
 			},
 		},
+		Extensions: servertest.Extensions{
+			SBOM: "{\"spdxVersion\": \"SPDX-2.3\"}\n",
+			List: []server.Extension{
+				{
+					ExtensionName: server.ExtensionName{Name: "nlmon", Version: "1.0.0", Kernel: "6.12.57"}, Modules: []string{"nlmon"}, SizeBytes: 4 << 20,
+					RootHash: "00aa", State: server.ExtensionActive,
+				},
+				{
+					ExtensionName: server.ExtensionName{Name: "nlmon", Version: "1.0.0", Kernel: "6.12.58"}, Modules: []string{"nlmon"}, SizeBytes: 4 << 20,
+					RootHash: "00ab", State: server.ExtensionStored, Reason: "it does not fit: its modules are for kernel 6.12.58, not for 6.12.57",
+				},
+				{
+					ExtensionName: server.ExtensionName{Name: "agent", Version: "2.0.0"}, State: server.ExtensionFailed,
+					Reason: "agent 2.0.0 is not on the node; push it",
+				},
+			},
+			Next: server.Extension{
+				ExtensionName: server.ExtensionName{Name: "agent", Version: "2.0.0"}, Service: "ext-agent", OSFrom: "0.1.0", SizeBytes: 9 << 20, RootHash: "00ac",
+				State: server.ExtensionStored,
+			},
+		},
 		VersionValue: server.Version{
 			OS: "0.1.0", KernelRelease: "6.12.57", RootHash: "00112233445566778899", Slot: "a",
 			Components: []server.Component{{Name: "etcd", Version: "3.6.12", Source: "go.etcd.io/etcd"}},

@@ -17,7 +17,9 @@ import (
 type upgradeFlags struct {
 	image           string
 	downgrade, stay bool
-	wait            waitFlags
+	// withoutExtensions takes a release for which extensions of the configuration are missing.
+	withoutExtensions bool
+	wait              waitFlags
 }
 
 func (f *upgradeFlags) register(c *cobra.Command) {
@@ -45,6 +47,7 @@ func (a *app) upgradeCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.image, "image", "", "file of the release, *.cyvive")
 	c.Flags().BoolVar(&f.downgrade, "allow-downgrade", false, "take an older release too")
+	c.Flags().BoolVar(&f.withoutExtensions, "without-extensions", false, "take a release too for which an extension of the node's configuration is not there")
 	f.register(c)
 	_ = c.MarkFlagFilename("image", "cyvive") // fails for unknown flags only
 	c.AddCommand(a.upgradeStatusCommand(), a.upgradeCancelCommand())
@@ -139,7 +142,7 @@ func (a *app) upgradeNode(ctx context.Context, t *target, node string, conn *con
 	}
 	defer file.Close()
 	client := upgradev1.NewUpgradeServiceClient(conn)
-	if err := a.push(ctx, client, node, file, f.downgrade); err != nil {
+	if err := a.push(ctx, client, node, file, f); err != nil {
 		return err
 	}
 	last, err := a.install(ctx, client, node, f.stay)
@@ -150,36 +153,19 @@ func (a *app) upgradeNode(ctx context.Context, t *target, node string, conn *con
 }
 
 // push sends a release.
-func (a *app) push(ctx context.Context, client upgradev1.UpgradeServiceClient, node string, file *os.File, downgrade bool) error {
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("read release: %w", err)
-	}
+func (a *app) push(ctx context.Context, client upgradev1.UpgradeServiceClient, node string, file *os.File, f upgradeFlags) error {
 	ctx, stall := withStall(ctx)
 	defer stall.stop()
 	stream, err := client.Push(ctx)
 	if err != nil {
 		return stall.cause(err)
 	}
-	show := a.progress(node, "pushed")
-	err = stream.Send(&upgradev1.PushRequest{Part: &upgradev1.PushRequest_Header{Header: &upgradev1.PushHeader{AllowDowngrade: downgrade}}})
-	buffer := make([]byte, pieceBytes)
-	for sent := uint64(0); err == nil; {
-		n, readErr := file.Read(buffer)
-		if n > 0 {
-			err = stream.Send(&upgradev1.PushRequest{Part: &upgradev1.PushRequest_Data{Data: buffer[:n]}})
-			sent += uint64(n)
-			stall.reset()
-		}
-		if errors.Is(readErr, io.EOF) {
-			break
-		}
-		if readErr != nil {
-			return fmt.Errorf("read release: %w", readErr)
-		}
-		if err == nil {
-			show.at(sent, uint64(info.Size()))
-		}
+	header := &upgradev1.PushHeader{AllowDowngrade: f.downgrade, WithoutExtensions: f.withoutExtensions}
+	err = stream.Send(&upgradev1.PushRequest{Part: &upgradev1.PushRequest_Header{Header: header}})
+	if err == nil {
+		err = a.sendFile(file, node, stall, func(data []byte) error {
+			return stream.Send(&upgradev1.PushRequest{Part: &upgradev1.PushRequest_Data{Data: data}})
+		})
 	}
 	// What made the node end the stream comes with its answer.
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -187,13 +173,38 @@ func (a *app) push(ctx context.Context, client upgradev1.UpgradeServiceClient, n
 	}
 	resp, err := stream.CloseAndRecv()
 	if err != nil {
-		show.end()
 		return stall.cause(err)
 	}
-	show.at(uint64(info.Size()), uint64(info.Size()))
-	show.end()
 	fmt.Fprintf(a.stderr, "%s: the node takes version %s\n", node, resp.GetTarget().GetVersion())
 	return nil
+}
+
+// sendFile sends a file in pieces, and shows how far it is. It returns send's error as it is: io.EOF where the node has ended the stream.
+func (a *app) sendFile(file *os.File, node string, stall *stall, send func([]byte) error) error {
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file.Name(), err)
+	}
+	show := a.progress(node, "pushed")
+	defer show.end()
+	buffer := make([]byte, pieceBytes)
+	for sent := uint64(0); ; {
+		n, readErr := file.Read(buffer)
+		if n > 0 {
+			if err := send(buffer[:n]); err != nil {
+				return err
+			}
+			sent += uint64(n)
+			stall.reset()
+			show.at(sent, uint64(info.Size()))
+		}
+		if errors.Is(readErr, io.EOF) {
+			return nil
+		}
+		if readErr != nil {
+			return fmt.Errorf("read %s: %w", file.Name(), readErr)
+		}
+	}
 }
 
 // install has a node write what was pushed, and returns the last it says about that.

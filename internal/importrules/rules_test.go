@@ -28,6 +28,7 @@ var systemCalls = []string{
 	"internal/container/containerd/...",
 	"internal/network/rtnl/...", "internal/network/dhcp/...", "internal/network/bpf/...",
 	"internal/storage/blockdev/...", "internal/storage/mount/...", "internal/storage/luks",
+	"internal/extension/kernel",
 	"internal/machined/boot/...", "internal/machined/supervise/...",
 	"internal/machined/server/files", "internal/machined/server/inventory/device",
 	"hack/...",
@@ -108,6 +109,20 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "an extension is a stream",
+			reason:   "as a release is; and what a service may have is decided by the tables of confine, and by nothing that is found on a machine",
+			packages: []string{"internal/extension"},
+			only:     []string{"internal/release", "internal/confine"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "extensions run on fakes",
+			reason:   "the kernel is behind an interface, and so is the container runtime, so that what is taken, refused and put to use is tried without either",
+			packages: []string{"internal/extension/keeper", "internal/extension/service"},
+			only:     []string{"internal/extension", "internal/release", "internal/confine", "internal/container"},
+			ban:      []string{"os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "what is predicted and shown is computed",
 			reason:   "the value that a release will be measured with is a function of its image, and the text of a recovery key one of its bits; who signs the one and shows the other is elsewhere",
 			packages: []string{"internal/trust/pcr", "internal/trust/recovery"},
@@ -176,7 +191,7 @@ func rules() []rule {
 			name:     "the agent starts on fakes",
 			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
 			packages: []string{"internal/machined"},
-			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/storage/luks", "internal/container/containerd/...", "internal/confine/lsm", "golang.org/x/sys/..."},
+			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/storage/luks", "internal/container/containerd/...", "internal/confine/lsm", "internal/extension/kernel", "golang.org/x/sys/..."},
 		},
 		{
 			name:     "sources run on fakes",

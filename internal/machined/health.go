@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/plan"
@@ -21,7 +22,7 @@ func health(s snapshot) []server.Check {
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}
-	return append(append(checks, upgradeHealth(s)...), resetHealth(s)...)
+	return slices.Concat(checks, extensionsHealth(s), upgradeHealth(s), resetHealth(s))
 }
 
 func clusterHealth(s snapshot) []server.Check {

@@ -203,7 +203,7 @@ func TestInstallPushed(t *testing.T) {
 		t.Errorf("nothing pushed: %v", err)
 	}
 	small, hash := newSmallRelease('b')
-	if _, err := (upgradesAPI{i.Agent}).Push(t.Context(), false, bytes.NewReader(small.bundle(t, "2.0.0", hash))); err != nil {
+	if _, err := (upgradesAPI{i.Agent}).Push(t.Context(), server.UpgradeAllow{}, bytes.NewReader(small.bundle(t, "2.0.0", hash))); err != nil {
 		t.Fatal(err)
 	}
 	all, err := i.run(target)

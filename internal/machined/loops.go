@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
@@ -41,6 +42,10 @@ func (a *Agent) loopTasks() []task {
 			func(d plan.Desired) *kube.Spec { return d.Kube },
 			func(s *snapshot, r state.Report[kube.Status]) { s.kube = r },
 			func(s kube.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.ExtensionServices, plan.Extensions, containerResync,
+			func(d plan.Desired) *extservice.Spec { return d.Extensions },
+			func(s *snapshot, r state.Report[extservice.Status]) { s.extensionServices = r },
+			func(s extservice.Status) bool { return s.Ready }),
 	}
 	storageLoop := tasks[1].run
 	tasks[1].run = func(ctx context.Context) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
@@ -51,8 +52,8 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Vault, Upgrades, Installs, Resets, Crash and
-// Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Vault, Extensions, Upgrades, Installs, Resets,
+// Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -65,14 +66,16 @@ type Config struct {
 	// StateDir is where the state volume gets mounted. MachineID is the file for the machine ID of the running system.
 	StateDir, MachineID string
 
-	Source   Source
-	Network  reconcile.Domain[network.Spec, network.Observed, network.Op, network.Status]
-	Storage  reconcile.Domain[storage.Spec, storage.Observed, storage.Op, storage.Status]
-	Etcd     reconcile.Domain[etcd.Spec, etcd.Observed, etcd.Op, etcd.Status]
-	Kube     reconcile.Domain[kube.Spec, kube.Observed, kube.Op, kube.Status]
-	Services Services
-	Timeline Timeline
-	Init     Init
+	Source  Source
+	Network reconcile.Domain[network.Spec, network.Observed, network.Op, network.Status]
+	Storage reconcile.Domain[storage.Spec, storage.Observed, storage.Op, storage.Status]
+	Etcd    reconcile.Domain[etcd.Spec, etcd.Observed, etcd.Op, etcd.Status]
+	Kube    reconcile.Domain[kube.Spec, kube.Observed, kube.Op, kube.Status]
+	// ExtensionServices is the domain of what extensions bring.
+	ExtensionServices reconcile.Domain[extservice.Spec, extservice.Observed, extservice.Op, extservice.Status]
+	Services          Services
+	Timeline          Timeline
+	Init              Init
 	// Confine puts the kernel's walls of a profile around the workload plane, or says why it cannot. It is called again until it succeeds,
 	// and when the profile changes; walls that an earlier agent put up stay.
 	Confine func(config.Profile) error
@@ -94,6 +97,8 @@ type Config struct {
 	Files     server.Files
 	// Vault is nil on a machine without a TPM.
 	Vault Vault
+	// Extensions is nil on a node that keeps none.
+	Extensions Extensions
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Installs is nil on such a node too.
@@ -174,7 +179,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, now: cfg.Now, events: eventlog.New(cfg.Now),
 		wakers: map[string]reconcile.Waker{
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
-			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(),
+			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
 		},
 		containersChanged: reconcile.NewWaker(), views: map[string]view{},
 	}
@@ -183,7 +188,7 @@ func New(cfg Config) (*Agent, error) {
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil}.planned(cfg.Now()))
+	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error
 	if a.key, err = newNodeKey(); err != nil {
@@ -205,7 +210,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks := []task{
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
-		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset},
+		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
 		{"service events", a.tellServices},
 	}
 	tasks = append(tasks, a.containerWatchers()...)
@@ -237,7 +242,7 @@ func (a *Agent) containerWatchers() []task {
 		runtime container.Runtime
 		loops   []string
 	}{
-		{"system containers", a.cfg.System, []string{plan.Etcd, plan.Kubernetes}},
+		{"system containers", a.cfg.System, []string{plan.Etcd, plan.Kubernetes, plan.Extensions}},
 		{"plane", a.cfg.Plane, []string{plan.Kubernetes}},
 		{"pods", a.cfg.Pods, []string{plan.Kubernetes}},
 	} {
@@ -270,31 +275,6 @@ func (a *Agent) finish(ctx context.Context, name string, err error, cancel conte
 	cancel(fmt.Errorf("task %s: %w", name, err))
 }
 
-// serve listens and answers, and tries again when the socket cannot be opened.
-func (a *Agent) serve(ctx context.Context) error {
-	s := server.New(server.Config{
-		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
-		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
-		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
-		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Disks: disksAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory,
-		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
-	})
-	a.server.Store(s)
-	a.serveMore(ctx, s)
-	for {
-		listener, err := a.cfg.Listen()
-		if err == nil {
-			a.log.Info("node API listens", "address", listener.Addr().String())
-			a.update(func(s *snapshot) { s.listening, s.listeningSince = true, a.now() })
-			return s.Serve(ctx, listener)
-		}
-		a.log.Error("open the API's socket", "error", err)
-		if !sleep(ctx, time.Second) {
-			return ctx.Err()
-		}
-	}
-}
-
 // confine puts up the walls before any workload starts: the plan waits for them.
 func (a *Agent) confine(ctx context.Context) error {
 	return a.whenever(ctx, func(s snapshot) bool { return !s.isConfined() }, func(s snapshot) {
@@ -317,24 +297,6 @@ func (a *Agent) confine(ctx context.Context) error {
 // confineEvery is how long to wait after walls could not be put up: little changes by itself.
 const confineEvery = 5 * time.Second
 
-// serveMore answers on the other listener too, if there is one.
-func (a *Agent) serveMore(ctx context.Context, s *server.Server) {
-	if a.cfg.More == nil {
-		return
-	}
-	listener, err := a.cfg.More()
-	if err != nil {
-		a.log.Info("the node API listens on its port alone", "reason", err)
-		return
-	}
-	a.log.Info("node API listens", "address", listener.Addr().String())
-	go func() {
-		if err := s.Serve(ctx, listener); err != nil {
-			a.log.Error("serve the node API", "address", listener.Addr().String(), "error", err)
-		}
-	}()
-}
-
 // changed waits for a snapshot newer than a version, and returns the newest version.
 func (a *Agent) changed(ctx context.Context, after uint64) uint64 {
 	_, version, _ := a.store.Watch(ctx, after) // the end of the context is one way to return
@@ -343,7 +305,7 @@ func (a *Agent) changed(ctx context.Context, after uint64) uint64 {
 
 // runContainerd asks init for the system containerd as soon as a container is wanted.
 func (a *Agent) runContainerd(ctx context.Context) error {
-	return a.whenever(ctx, func(s snapshot) bool { return s.desired.Etcd != nil && !s.runtime }, func(snapshot) {
+	return a.whenever(ctx, func(s snapshot) bool { return s.wantsContainers() && !s.runtime }, func(snapshot) {
 		err := a.cfg.Init.Start(ctx, "containerd")
 		if err != nil {
 			a.log.Warn("start the system containerd", "error", err)
@@ -351,6 +313,7 @@ func (a *Agent) runContainerd(ctx context.Context) error {
 		}
 		a.update(func(s *snapshot) { s.runtime = err == nil })
 		a.wakers[plan.Etcd].Wake()
+		a.wakers[plan.Extensions].Wake()
 	})
 }
 

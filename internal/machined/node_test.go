@@ -13,6 +13,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/containertest"
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -287,6 +288,9 @@ func startNodeWith(t *testing.T, state string, disk *storagetest.Machine, change
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
 		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk, nil),
 		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
+		ExtensionServices: extservice.New(extservice.Config{
+			Containers: n.held.Runtime(n.containers), Layout: extservice.Layout{Data: t.TempDir(), Cgroup: "/extensions"}, Held: n.held.Names,
+		}),
 		Held: n.held, Programs: n.listPrograms, Terminate: n.terminate,
 		Services: n.cluster, Timeline: n.timeline, Confine: n.walls.confine, Init: n.init,
 		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),

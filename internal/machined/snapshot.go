@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
@@ -46,6 +47,14 @@ type snapshot struct {
 	upgrade        *upgrade.Status
 	upgradeProblem string
 
+	// extensible: the node keeps extensions. extensions is what became of those that are wanted, nil until they were put to use; extensionsProblem
+	// says why they were not.
+	extensible        bool
+	extensions        *extensionsInUse
+	extensionsProblem string
+	// pushes counts the extensions that were pushed since the agent's start.
+	pushes int
+
 	// resetProblem is why a reset does not go on; empty if none has to.
 	resetProblem string
 
@@ -53,6 +62,8 @@ type snapshot struct {
 	storage state.Report[storage.Status]
 	etcd    state.Report[etcd.Status]
 	kube    state.Report[kube.Status]
+
+	extensionServices state.Report[extservice.Status]
 	// services are nil until the API server told of them once.
 	services *service.Table
 
@@ -80,7 +91,7 @@ func (s snapshot) isConfined() bool { return s.confined == s.profile() }
 func (s snapshot) planned(now time.Time) snapshot {
 	desired := plan.Build(s.input, plan.Facts{
 		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity, Confined: s.isConfined(),
-		Services: s.services,
+		Services: s.services, Extensions: s.extensionSpec(),
 	})
 	if !reflect.DeepEqual(desired, s.desired) {
 		s.generation++

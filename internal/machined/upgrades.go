@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/extension"
 	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
+	"github.com/cyvive/cyvive/internal/release"
 )
 
 // Upgrades is what the agent needs to take the node from one release to another. All fields are needed but Keys, Floor and FreeBytes.
@@ -146,7 +148,7 @@ func (t *upgradeTask) tellInit(ctx context.Context, on bool) bool {
 // openKeeper finds out where the node is, and does what this start asks for.
 func (a *Agent) openKeeper(ctx context.Context, crash string) (*upgrade.Keeper, error) {
 	u, v := a.cfg.Upgrades, a.cfg.Boot.Version
-	k, err := upgrade.Open(ctx, upgrade.Config{
+	cfg := upgrade.Config{
 		Log: a.log, Now: a.now, Record: filepath.Join(a.cfg.StateDir, "upgrade.json"), Pushed: u.Pushed, FreeBytes: u.FreeBytes,
 		Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now, Crash: crash,
 		Running:      upgrade.System{Version: v.OS, RootHash: v.RootHash, Slot: v.Slot},
@@ -154,13 +156,34 @@ func (a *Agent) openKeeper(ctx context.Context, crash string) (*upgrade.Keeper, 
 		Note:    a.noteEnd,
 		Reboot:  func(ctx context.Context, reason string) error { return a.end(ctx, control.Reboot, reason) },
 		Changed: a.upgradeChanged,
-	})
+	}
+	if a.cfg.Extensions != nil {
+		cfg.Suits = a.suits
+	}
+	k, err := upgrade.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	a.keeper.Store(k)
 	a.upgradeChanged()
 	return k, nil
+}
+
+// suits says whether the extensions of the next boot's configuration are there for a release.
+func (a *Agent) suits(kernel io.ReaderAt, version string) error {
+	next, err := a.nextConfig()
+	if err != nil {
+		return err
+	}
+	wanted := wantedExtensions(next)
+	if len(wanted) == 0 {
+		return nil
+	}
+	uname, err := release.KernelRelease(kernel)
+	if err != nil {
+		return err
+	}
+	return a.cfg.Extensions.Suits(wanted, extension.Node{Architecture: a.cfg.Upgrades.Architecture, Kernel: uname, OS: version})
 }
 
 // noteEnd writes into the ledger why a boot ended.

@@ -39,12 +39,12 @@ func (v upgradesAPI) changing() (*upgrade.Keeper, error) {
 }
 
 // Push implements server.Upgrades.
-func (v upgradesAPI) Push(ctx context.Context, allowDowngrade bool, r io.Reader) (server.System, error) {
+func (v upgradesAPI) Push(ctx context.Context, allow server.UpgradeAllow, r io.Reader) (server.System, error) {
 	k, err := v.changing()
 	if err != nil {
 		return server.System{}, err
 	}
-	target, err := k.Push(ctx, allowDowngrade, r)
+	target, err := k.Push(ctx, upgrade.Allow(allow), r)
 	return system(target), classed(err)
 }
 

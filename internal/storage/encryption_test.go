@@ -33,6 +33,7 @@ func firstSealedBoot() []string {
 		"unlock data (/dev/vda7)",
 		"record state of data: clean", "make file system on data (/dev/mapper/data)", "mount data (/dev/mapper/data)",
 		"make directory /var/etcd", "make directory /var/plane", "make directory /var/log", "make directory /var/upgrade",
+		"make directory /var/extensions", "make directory /var/extensions/store", "make directory /var/extensions/data",
 		"give a recovery key to data (/dev/vda7)",
 	}
 }

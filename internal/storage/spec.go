@@ -67,6 +67,9 @@ type Directory struct {
 // UpgradeDir is where a release waits to be installed.
 const UpgradeDir = "/var/upgrade"
 
+// ExtensionsDir is where extensions lie, and below it the data of their services.
+const ExtensionsDir = "/var/extensions"
+
 // DefaultSpec is the layout of every node: what the API and the boot ledger keep in state, and what everything else writes in data. etcd is
 // the user that the last blocks of data are kept for.
 func DefaultSpec(disk string, etcd uint32) Spec {
@@ -79,7 +82,7 @@ func DefaultSpec(disk string, etcd uint32) Spec {
 			// Not nosuid: root file systems of pods lie here, and images bring programs of that kind.
 			// The last blocks are etcd's, and of who has CAP_SYS_RESOURCE: a pod that fills the disk does not stop etcd (ext4(5), resuid).
 			Name: Data, Target: "/var", Options: []string{"nodev", "noatime", "resuid=" + strconv.FormatUint(uint64(etcd), 10)}, Grow: true,
-			Directories: []Directory{{"/var/etcd", 0o700}, {"/var/plane", 0o755}, {"/var/log", 0o755}, {UpgradeDir, 0o700}},
+			Directories: []Directory{{"/var/etcd", 0o700}, {"/var/plane", 0o755}, {"/var/log", 0o755}, {UpgradeDir, 0o700}, {ExtensionsDir, 0o700}, {ExtensionsDir + "/store", 0o700}, {ExtensionsDir + "/data", 0o700}},
 		},
 	}}
 }

@@ -42,6 +42,7 @@ func firstBoot() []string {
 		"make directory /state",
 		"grow partition data (/dev/vda7)", "record state of data: clean", "make file system on data (/dev/vda7)", "mount data (/dev/vda7)",
 		"make directory /var/etcd", "make directory /var/plane", "make directory /var/log", "make directory /var/upgrade",
+		"make directory /var/extensions", "make directory /var/extensions/store", "make directory /var/extensions/data",
 	}
 }
 

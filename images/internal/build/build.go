@@ -47,6 +47,9 @@ type Options struct {
 	// are compiled here, by which they load with Secure Boot on. Empty is for
 	// modules without.
 	ModuleSignatures string
+	// ExtensionKeys is the file of the public keys of whoever may sign extensions
+	// for nodes of the image, besides those of Keys; empty names nobody.
+	ExtensionKeys string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -64,8 +67,10 @@ type builder struct {
 	owner   []byte // owner.pem; nil if there is to be none
 	// policyKeys is policy-keys.pem; it may be empty
 	policyKeys []byte
-	current    string // name of the step that runs
-	results    results
+	// extensionKeys is extension-keys.pem; nil if there is to be none
+	extensionKeys []byte
+	current       string // name of the step that runs
+	results       results
 }
 
 // results are the steps' outputs, each set by its step and read by later ones.
@@ -105,6 +110,9 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 		if b.policyKeys, err = readPolicyKeys(o.PolicyKeys); err != nil {
+			return err
+		}
+		if b.extensionKeys, err = readExtensionKeys(o.ExtensionKeys); err != nil {
 			return err
 		}
 	}
@@ -197,6 +205,9 @@ func (b *builder) repeat() string {
 	if b.current == "baseline" {
 		return fmt.Sprintf("go -C %s run ./cmd/mkimage baseline --arch %s --out %s", b.Images, b.Arch, out)
 	}
+	if b.current == "extension" {
+		return fmt.Sprintf("go -C %s run ./cmd/mkimage extension --arch %s", b.Images, b.Arch)
+	}
 	words := []string{"go", "-C", b.Images, "run", "./cmd/mkimage", "build", "--arch", b.Arch, "--out", out, "--until", b.current}
 	if b.Keys != "" {
 		words = append(words, "--keys", b.Keys)
@@ -209,6 +220,9 @@ func (b *builder) repeat() string {
 	}
 	if b.ModuleSignatures != "" {
 		words = append(words, "--module-signatures", b.ModuleSignatures)
+	}
+	if b.ExtensionKeys != "" {
+		words = append(words, "--extension-keys", b.ExtensionKeys)
 	}
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }

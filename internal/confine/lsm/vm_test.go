@@ -233,6 +233,7 @@ func TestVMEnforce(t *testing.T) {
 	run(t, "/sys/fs/cgroup/workload/pod", "confined")
 	run(t, "/sys/fs/cgroup/workload", "confined")
 	code(t)
+	admission(t, p)
 	strict(t, p)
 }
 
@@ -287,6 +288,64 @@ func code(t *testing.T) {
 	if err := insert(matches[0]); err != nil {
 		t.Errorf("and from the root: %v", err)
 	}
+}
+
+// admission: a device's modules come into the kernel once it was admitted, what else lies on it does not, and then nothing is admitted any more.
+func admission(t *testing.T, p Paths) {
+	t.Helper()
+	admitted, late := tmpfs(t), tmpfs(t)
+	matches, err := filepath.Glob("/usr/lib/modules/*/kernel/drivers/net/ifb.ko*")
+	if err != nil || len(matches) != 1 {
+		t.Fatalf("the root has no module ifb: %v, %v", matches, err)
+	}
+	raw, err := os.ReadFile(matches[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, dir := range []string{admitted, late} {
+		files = append(files, filepath.Join(dir, filepath.Base(matches[0])))
+		if err := os.WriteFile(files[len(files)-1], raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := insert(files[0]); !errors.Is(err, unix.EPERM) {
+		t.Errorf("before it was admitted: %v, want EPERM", err)
+	}
+	if got, err := Admit(p, []uint32{device(t, admitted)}); err != nil || len(got) != 1 || got[0] != device(t, admitted) {
+		t.Errorf("admitted %v, %v", got, err)
+	}
+	if got, err := Admit(p, []uint32{device(t, late)}); err != nil || len(got) != 1 || got[0] != device(t, admitted) {
+		t.Errorf("after the list was closed, admitted are %v, %v", got, err)
+	}
+	if err := insert(files[1]); !errors.Is(err, unix.EPERM) {
+		t.Errorf("from a device that came late: %v, want EPERM", err)
+	}
+	if err := insert(files[0]); err != nil {
+		t.Errorf("from the one that was admitted: %v", err)
+	}
+	if err := Enforce(p, false); err != nil {
+		t.Errorf("with a list that is closed: %v", err)
+	}
+}
+
+func tmpfs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+func device(t *testing.T, dir string) uint32 {
+	t.Helper()
+	var s unix.Stat_t
+	if err := unix.Stat(dir, &s); err != nil {
+		t.Fatal(err)
+	}
+	return unix.Major(s.Dev)<<20 | unix.Minor(s.Dev)
 }
 
 // run plays the attempts in a cgroup, and wants each to end as it should.

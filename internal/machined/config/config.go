@@ -31,7 +31,12 @@ type Machine struct {
 	Profile Profile
 	Disk    Disk
 	Upgrade Upgrade
+	// Extensions are used in this order; no name is there twice.
+	Extensions []Extension
 }
+
+// Extension is one that the node uses: name and version of one that was pushed to it.
+type Extension struct{ Name, Version string }
 
 // Disk is how the node's own volumes are made.
 type Disk struct{ Encryption Encryption }

@@ -56,7 +56,8 @@ func full(t testing.TB) *Config {
 	key := make([]byte, 32)
 	return &Config{
 		Machine: Machine{Hostname: "node1", CA: authority(t, "api"), CertSANs: []string{"127.0.0.1", "node1.example"}, Profile: ProfileStrict,
-			Disk: Disk{Encryption{Mode: EncryptionTPM}}, Upgrade: Upgrade{Deadline: 150 * time.Second}},
+			Disk: Disk{Encryption{Mode: EncryptionTPM}}, Upgrade: Upgrade{Deadline: 150 * time.Second},
+			Extensions: []Extension{{"nlmon", "1.0.0"}, {"agent", "2.1.0-rc.1+build.5"}}},
 		Network: Network{
 			Links: []Link{{
 				Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1"),

@@ -12,6 +12,8 @@ const (
 	DefaultUpgradeDeadline = 10 * time.Minute
 	// MaxBytes is the largest configuration that Parse reads.
 	MaxBytes = 1 << 20
+	// MaxExtensions is how many extensions a node uses at most.
+	MaxExtensions = 32
 )
 
 // Bounds of the deadline of an upgrade. Init ends a trial by itself some time after the longest (package trial).

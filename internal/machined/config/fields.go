@@ -75,6 +75,10 @@ func Documents() []Document {
 						Doc: "How long after the kernel's start a release has to be well before the node goes back to the one before: 1m to 1h.",
 					},
 				}},
+				{Name: "extensions", Doc: "The extensions that the node uses, in this order. They have been pushed to it.", Type: TypeObject, List: true, Fields: []Field{
+					{Name: "name", Doc: "The extension's name.", Type: TypeText, Required: true},
+					{Name: "version", Doc: "Its version, without a leading v.", Type: TypeText, Required: true},
+				}},
 			},
 		},
 		{

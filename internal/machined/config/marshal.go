@@ -20,7 +20,14 @@ type (
 		Profile  string     `yaml:"profile,omitempty"`
 		Disk     diskDoc    `yaml:"disk,omitempty"`
 		Upgrade  upgradeDoc `yaml:"upgrade,omitempty"`
-		CA       pairDoc    `yaml:"ca"`
+
+		Extensions []extensionDoc `yaml:"extensions,omitempty"`
+
+		CA pairDoc `yaml:"ca"`
+	}
+	extensionDoc struct {
+		Name    string `yaml:"name"`
+		Version string `yaml:"version"`
 	}
 	diskDoc struct {
 		Encryption encryptionDoc `yaml:"encryption,omitempty"`
@@ -86,9 +93,13 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if m := cfg.Machine.Disk.Encryption.Mode; m != EncryptionNone {
 		disk.Encryption.Mode = string(m)
 	}
+	var extensions []extensionDoc
+	for _, e := range cfg.Machine.Extensions {
+		extensions = append(extensions, extensionDoc(e))
+	}
 	docs = append(docs, machineDoc{
 		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, Profile: profile,
-		Disk: disk, Upgrade: upgrade, CA: pair(cfg.Machine.CA),
+		Disk: disk, Upgrade: upgrade, Extensions: extensions, CA: pair(cfg.Machine.CA),
 	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)

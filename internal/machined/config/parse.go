@@ -120,7 +120,36 @@ func (o *object) machine() Machine {
 		Profile:  o.profile(),
 		Disk:     o.disk(),
 		Upgrade:  o.upgrade(),
+
+		Extensions: o.extensions(),
 	}
+}
+
+func (o *object) extensions() []Extension {
+	var out []Extension
+	o.list("extensions", "a mapping with name and version", func(node *yaml.Node, path string) {
+		e := o.d.object(node, path)
+		if e == nil {
+			return
+		}
+		out = append(out, Extension{
+			Name:    e.requiredText("name", "the name of an extension: lower-case letters, digits and dashes", extensionName.MatchString),
+			Version: e.requiredText("version", "a version such as 1.2.3", extensionVersion.MatchString),
+		})
+		e.done()
+	})
+	if len(out) > MaxExtensions {
+		o.fail("extensions", "got %d extensions, expected at most %d", len(out), MaxExtensions)
+		return nil
+	}
+	for i, e := range out {
+		for _, other := range out[:i] {
+			if e.Name != "" && other.Name == e.Name {
+				o.fail("extensions", "extension %q is given twice, expected each name once", e.Name)
+			}
+		}
+	}
+	return out
 }
 
 func (o *object) upgrade() Upgrade {

@@ -77,6 +77,11 @@ func machineFields() []field {
 			keep:  func(to, from *config.Config) { to.Machine.Disk.Encryption.Mode = from.Machine.Disk.Encryption.Mode },
 		},
 		{path: "Machine.profile", effect: Live, value: func(c *config.Config) any { return c.Machine.Profile }},
+		{
+			path: "Machine.extensions", effect: Reboot, why: "extensions are put to use when the node boots",
+			value: func(c *config.Config) any { return c.Machine.Extensions },
+			keep:  func(to, from *config.Config) { to.Machine.Extensions = from.Machine.Extensions },
+		},
 		{path: "Machine.upgrade.deadline", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Deadline }},
 	}
 }

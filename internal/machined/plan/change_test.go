@@ -47,6 +47,9 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 			change(&c.Network.Links[0])
 		}
 	}
+	extension := func(e config.Extension) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Extensions = []config.Extension{e} }
+	}
 	network := netip.MustParsePrefix("10.32.0.0/16")
 	return map[string]func(*config.Config){
 		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
@@ -54,6 +57,8 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 		"Machine.disk.encryption.mode": func(c *config.Config) { c.Machine.Disk.Encryption.Mode = config.EncryptionTPM },
 		"Machine.profile":              func(c *config.Config) { c.Machine.Profile = config.ProfileStrict },
 		"Machine.upgrade.deadline":     func(c *config.Config) { c.Machine.Upgrade.Deadline = 7 * time.Minute },
+		"Machine.extensions.name":      extension(config.Extension{Name: "other", Version: "1.0.0"}),
+		"Machine.extensions.version":   extension(config.Extension{Name: "one", Version: "2.0.0"}),
 		"Network.links.name":           link(func(l *config.Link) { l.Name = "eth7" }),
 		"Network.links.dhcp":           link(func(l *config.Link) { l.DHCP = !l.DHCP }),
 		"Network.links.addresses":      link(func(l *config.Link) { l.Addresses = []netip.Prefix{netip.MustParsePrefix("10.5.0.9/24")} }),

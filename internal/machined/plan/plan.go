@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	extensions "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
@@ -18,6 +19,7 @@ const (
 	Storage    = "storage"
 	Etcd       = "etcd"
 	Kubernetes = "kubernetes"
+	Extensions = "extensions"
 )
 
 // Input is what changes only when somebody wants it to.
@@ -46,6 +48,8 @@ type Facts struct {
 	Identity bool
 	// Confined is set when the kernel's walls around the workload plane are in force.
 	Confined bool
+	// Extensions are the services of those extensions that are in use; nil until all have been put to use that can be.
+	Extensions *extensions.Spec
 	// Services are the cluster's service addresses; nil until they are known.
 	Services *service.Table
 }
@@ -56,6 +60,8 @@ type Desired struct {
 	Storage *storage.Spec
 	Etcd    *etcd.Spec
 	Kube    *kube.Spec
+	// Extensions are the services of extensions.
+	Extensions *extensions.Spec
 	// Waits holds a reason for each domain that is held back, by the names above.
 	Waits map[string]string
 }
@@ -72,6 +78,8 @@ func (d Desired) Differs(o Desired, domain string) bool {
 			return d.Etcd
 		case Kubernetes:
 			return d.Kube
+		case Extensions:
+			return d.Extensions
 		}
 		panic("plan: unknown domain " + domain)
 	}
@@ -82,6 +90,9 @@ func (d Desired) Differs(o Desired, domain string) bool {
 func Build(in Input, facts Facts) Desired {
 	d := Desired{Waits: map[string]string{}}
 	d.Storage = storageSpec(in)
+	if d.Extensions = facts.Extensions; d.Extensions == nil {
+		d.Waits[Extensions] = waitForExtensions
+	}
 	if !in.Searched {
 		wait := "looking for the configuration"
 		d.Waits[Network], d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait, wait
@@ -112,9 +123,16 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Kubernetes] = "waiting for the confinement of the workload plane"
 		return d
 	}
+	// Pods may need what a module brings, and must not be there when the kernel is told where modules may come from.
+	if facts.Extensions == nil {
+		d.Waits[Kubernetes] = waitForExtensions
+		return d
+	}
 	d.Kube = KubeSpec(in, facts.Network.Addresses)
 	return d
 }
+
+const waitForExtensions = "waiting for the extensions to be put to use"
 
 // ready returns the address to advertise, or what etcd and all above it wait for.
 func ready(facts Facts) (netip.Addr, string) {

@@ -9,6 +9,7 @@ import (
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
+	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
 	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
@@ -139,6 +140,11 @@ func rules() map[string]rule {
 		// Who cannot open the disk may have no configuration but the one on it.
 		diskv1.DiskService_Recover_FullMethodName: {roles: admins, maintenance: forOwner, acts: true},
 		diskv1.DiskService_Reseal_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
+
+		extensionv1.ExtensionService_Push_FullMethodName:    {roles: admins, maintenance: forNobody, acts: true},
+		extensionv1.ExtensionService_List_FullMethodName:    {roles: readers, maintenance: forNobody},
+		extensionv1.ExtensionService_Remove_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
+		extensionv1.ExtensionService_GetSBOM_FullMethodName: {roles: readers, maintenance: forNobody},
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators, maintenance: forNobody},
 	}

@@ -148,11 +148,16 @@ func (s *machineService) GetSBOM(_ *machinev1.GetSBOMRequest, stream grpc.Server
 		return fmt.Errorf("read the bill of materials: %w", err)
 	}
 	defer file.Close()
+	return sendPieces(file, func(data []byte) error { return stream.Send(&machinev1.GetSBOMResponse{Data: data}) })
+}
+
+// sendPieces sends a bill of materials to its end.
+func sendPieces(r io.Reader, send func([]byte) error) error {
 	buffer := make([]byte, pieceBytes)
 	for {
-		n, err := io.ReadFull(file, buffer)
+		n, err := io.ReadFull(r, buffer)
 		if n > 0 {
-			if err := stream.Send(&machinev1.GetSBOMResponse{Data: buffer[:n]}); err != nil {
+			if err := send(buffer[:n]); err != nil {
 				return err
 			}
 		}

@@ -20,6 +20,7 @@ import (
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
+	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
 	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
@@ -94,6 +95,7 @@ type Config struct {
 	Installs   Installs
 	Resets     Resets
 	Disks      Disks
+	Extensions Extensions
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -163,6 +165,7 @@ func New(c Config) *Server {
 	resetv1.RegisterResetServiceServer(s, &resetService{config: c})
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
 	diskv1.RegisterDiskServiceServer(s, &diskService{disks: c.Disks})
+	extensionv1.RegisterExtensionServiceServer(s, &extensionService{extensions: c.Extensions})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
 }

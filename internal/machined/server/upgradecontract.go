@@ -54,6 +54,13 @@ type UpgradeStatus struct {
 	Last                     *UpgradeOutcome // nil on a node that never had one
 }
 
+// UpgradeAllow is what a release may be beside a newer one that fits all.
+type UpgradeAllow struct {
+	// Downgrade: it is older. WithoutExtensions: extensions of the configuration are
+	// not there for it.
+	Downgrade, WithoutExtensions bool
+}
+
 // Upgrades takes a node from one release to another. Safe for concurrent use.
 // Before the node knows about itself, every method is ErrUnavailable; on a node
 // that was not started from a slot, ErrPrecondition. What the stage does not allow
@@ -63,7 +70,7 @@ type Upgrades interface {
 	// release, ErrDenied where nobody that the node trusts has signed it,
 	// ErrPrecondition where this node cannot take it. It reads no further than it
 	// must to refuse, and returns an error of r's as it is, wrapped.
-	Push(ctx context.Context, allowDowngrade bool, r io.Reader) (System, error)
+	Push(ctx context.Context, allow UpgradeAllow, r io.Reader) (System, error)
 	// Install writes what was pushed into the other slot and arms it, and unless it
 	// is staged begins the ordered reboot. It calls progress from one goroutine, and
 	// gives up with progress' error or the context's end.

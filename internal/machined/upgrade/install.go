@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -30,8 +31,16 @@ type Written struct{ Bytes, TotalBytes int64 }
 // envelopeFile keeps the signed manifest beside the parts. It is written last: without it, nothing was pushed.
 const envelopeFile = "release.dsse.json"
 
+// Allow is what a release may be beside a newer one that fits all.
+type Allow struct {
+	// Downgrade: it is older, down to the floor.
+	Downgrade bool
+	// WithoutExtensions: extensions that the next boot is to have are not there for it.
+	WithoutExtensions bool
+}
+
 // Push takes a release from r, which is a bundle, and keeps it. It reads no further than it must to refuse it.
-func (k *Keeper) Push(ctx context.Context, downgrade bool, r io.Reader) (System, error) {
+func (k *Keeper) Push(ctx context.Context, allow Allow, r io.Reader) (System, error) {
 	if !k.work.TryLock() {
 		return System{}, fmt.Errorf("push: %w: another push or installation is at work", ErrBusy)
 	}
@@ -50,10 +59,10 @@ func (k *Keeper) Push(ctx context.Context, downgrade bool, r io.Reader) (System,
 	if err != nil {
 		return System{}, err
 	}
-	if err := b.Manifest.Check(node, downgrade); err != nil {
+	if err := b.Manifest.Check(node, allow.Downgrade); err != nil {
 		return System{}, err
 	}
-	if err := k.receive(b); err != nil {
+	if err := k.receive(b, allow); err != nil {
 		return System{}, errors.Join(err, os.RemoveAll(k.cfg.Pushed))
 	}
 	return k.target(b.Manifest), nil
@@ -103,7 +112,7 @@ func (k *Keeper) room(m release.Manifest) error {
 }
 
 // receive writes the parts of a bundle, and when they are all right, the envelope.
-func (k *Keeper) receive(b *release.Bundle) error {
+func (k *Keeper) receive(b *release.Bundle, allow Allow) error {
 	if _, err := os.Stat(filepath.Dir(k.cfg.Pushed)); err != nil {
 		return fmt.Errorf("push: %w: the data volume is not there: %w", ErrNoRoom, err)
 	}
@@ -121,6 +130,9 @@ func (k *Keeper) receive(b *release.Bundle) error {
 	}
 	if err := k.runs(); err != nil {
 		return err
+	}
+	if err := k.suits(b.Manifest); err != nil && !allow.WithoutExtensions {
+		return fmt.Errorf("%w: %w; push them before it, or take it without them", release.ErrUnwanted, err)
 	}
 	f, err := createSynced(filepath.Join(k.cfg.Pushed, envelopeFile))
 	if err != nil {
@@ -156,6 +168,28 @@ func (k *Keeper) runs() error {
 		}
 	}
 	return nil
+}
+
+// suits says whether the extensions of the next boot are there for what was pushed.
+func (k *Keeper) suits(m release.Manifest) error {
+	if k.cfg.Suits == nil {
+		return nil
+	}
+	f, err := os.Open(filepath.Join(k.cfg.Pushed, release.Kernel))
+	if err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	defer f.Close()
+	return k.cfg.Suits(f, m.Version)
+}
+
+// ExtensionsGate is the gate of extensions.
+const ExtensionsGate = "extensions"
+
+// withoutExtensions has the gates say that extensions are not in order, so that a trial is not asked for them.
+func withoutExtensions(gates []Gate) []Gate {
+	out := slices.DeleteFunc(slices.Clone(gates), func(g Gate) bool { return g.Name == ExtensionsGate })
+	return append(out, Gate{Name: ExtensionsGate, Reason: "they are not there for the other release"})
 }
 
 // synced is a file that is on the disk when it is closed.
@@ -235,6 +269,10 @@ func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 		return System{}, fmt.Errorf("install: %w", err)
 	}
 	target := k.target(m)
+	if err := k.suits(m); err != nil {
+		k.cfg.Log.Warn("the release starts without extensions", "error", err)
+		gates = withoutExtensions(gates)
+	}
 	if err := k.arm(ctx, target, gates, func() error { return k.write(ctx, target, m) }); err != nil {
 		return target, fmt.Errorf("install: %w", err)
 	}
@@ -244,7 +282,7 @@ func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 	return target, nil
 }
 
-// Rollback arms what is in the other slot.
+// Rollback arms what is in the other slot. Extensions may not be there for it, and it is not asked for them.
 func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 	if !k.work.TryLock() {
 		return System{}, fmt.Errorf("roll back: %w: a push or an installation is at work", ErrBusy)
@@ -256,6 +294,9 @@ func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 	}
 	if err := k.otherStarts(s.Other.Slot); err != nil {
 		return System{}, fmt.Errorf("roll back: %w", err)
+	}
+	if k.cfg.Suits != nil {
+		gates = withoutExtensions(gates)
 	}
 	err := k.arm(ctx, s.Other, gates, func() error { return k.cfg.Entries.Put(s.Other.Slot, s.Other.Version, Tries, nil) })
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,7 +152,7 @@ func TestCorrupted(t *testing.T) {
 	}
 	push := func(name string, data []byte, want ...error) {
 		t.Helper()
-		_, err := m.keeper.Push(t.Context(), true, bytes.NewReader(data))
+		_, err := m.keeper.Push(t.Context(), Allow{Downgrade: true}, bytes.NewReader(data))
 		matched := false
 		for _, w := range want {
 			matched = matched || errors.Is(err, w)
@@ -193,7 +194,7 @@ func TestWouldNotOpen(t *testing.T) {
 	m.start()
 	before := m.world()
 	data := bundle(t, 1, "1.1.0", "2", nil)
-	_, err := m.keeper.Push(t.Context(), false, bytes.NewReader(data))
+	_, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(data))
 	if !errors.Is(err, release.ErrUnwanted) || !errors.Is(err, shut) || !strings.Contains(err.Error(), "encrypted disk") {
 		t.Errorf("got %v", err)
 	}
@@ -220,7 +221,7 @@ func TestWouldNotStart(t *testing.T) {
 	m.start()
 	before := m.world()
 	data := bundle(t, 1, "1.1.0", "2", nil)
-	_, err := m.keeper.Push(t.Context(), false, bytes.NewReader(data))
+	_, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(data))
 	if !errors.Is(err, release.ErrUnwanted) || !errors.Is(err, unsigned) || !strings.Contains(err.Error(), "kernel image") {
 		t.Errorf("got %v", err)
 	}
@@ -251,5 +252,53 @@ func TestWouldNotStart(t *testing.T) {
 	}
 	if d := cmp.Diff(before, m.world()); d != "" {
 		t.Errorf("the machine changed (-before +after):\n%s", d)
+	}
+}
+
+// TestSuits: a release without a node's extensions is refused with nothing written, unless it is taken without them; then its trial is not asked for
+// them, and neither is one that is rolled back to.
+func TestSuits(t *testing.T) {
+	m := newMachine(t)
+	var asked string
+	m.suits = func(kernel io.ReaderAt, version string) error {
+		asked = version
+		return errors.New("nlmon 1.0.0 is not on the node")
+	}
+	m.start()
+	good := bundle(t, 1, "1.1.0", "2", nil)
+	_, err := m.keeper.Push(t.Context(), Allow{Downgrade: true}, bytes.NewReader(good))
+	if !errors.Is(err, release.ErrUnwanted) || !strings.Contains(err.Error(), "nlmon 1.0.0") || asked != "1.1.0" {
+		t.Errorf("asked for %q, got %v", asked, err)
+	}
+	if _, err := m.keeper.Install(t.Context(), healthy()); !errors.Is(err, ErrNothingPushed) {
+		t.Errorf("after it was refused: %v", err)
+	}
+	if _, err := m.keeper.Push(t.Context(), Allow{WithoutExtensions: true}, bytes.NewReader(good)); err != nil {
+		t.Fatal(err)
+	}
+	waived := func() []string {
+		s, _ := m.keeper.Status()
+		return s.Record.Waived
+	}
+	gates := append(healthy(), Gate{Name: ExtensionsGate, Holds: true})
+	if _, err := m.keeper.Install(t.Context(), gates); err != nil || !slices.Equal(waived(), []string{ExtensionsGate}) {
+		t.Errorf("installed without them: %v, not asked for %q", err, waived())
+	}
+	if err := m.keeper.Cancel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.keeper.Rollback(t.Context(), gates); err != nil || !slices.Equal(waived(), []string{ExtensionsGate}) {
+		t.Errorf("rolled back: %v, not asked for %q", err, waived())
+	}
+	if err := m.keeper.Cancel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.suits = func(io.ReaderAt, string) error { return nil }
+	m.start()
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(good)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.keeper.Install(t.Context(), gates); err != nil || len(waived()) > 0 {
+		t.Errorf("with them: %v, not asked for %q", err, waived())
 	}
 }

@@ -184,8 +184,11 @@ type PushHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Take an older release too, down to the oldest that the running one allows.
 	AllowDowngrade bool `protobuf:"varint,1,opt,name=allow_downgrade,json=allowDowngrade,proto3" json:"allow_downgrade,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Take a release too for which an extension of the node's configuration is not
+	// there. The node comes up without it then, and is not asked for it.
+	WithoutExtensions bool `protobuf:"varint,2,opt,name=without_extensions,json=withoutExtensions,proto3" json:"without_extensions,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *PushHeader) Reset() {
@@ -221,6 +224,13 @@ func (*PushHeader) Descriptor() ([]byte, []int) {
 func (x *PushHeader) GetAllowDowngrade() bool {
 	if x != nil {
 		return x.AllowDowngrade
+	}
+	return false
+}
+
+func (x *PushHeader) GetWithoutExtensions() bool {
+	if x != nil {
+		return x.WithoutExtensions
 	}
 	return false
 }
@@ -1044,10 +1054,11 @@ const file_upgrade_v1_upgrade_proto_rawDesc = "" +
 	"\vPushRequest\x125\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.node.upgrade.v1.PushHeaderH\x00R\x06header\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
-	"\x04part\"5\n" +
+	"\x04part\"d\n" +
 	"\n" +
 	"PushHeader\x12'\n" +
-	"\x0fallow_downgrade\x18\x01 \x01(\bR\x0eallowDowngrade\"?\n" +
+	"\x0fallow_downgrade\x18\x01 \x01(\bR\x0eallowDowngrade\x12-\n" +
+	"\x12without_extensions\x18\x02 \x01(\bR\x11withoutExtensions\"?\n" +
 	"\fPushResponse\x12/\n" +
 	"\x06target\x18\x01 \x01(\v2\x17.node.upgrade.v1.SystemR\x06target\"j\n" +
 	"\x06System\x12\x18\n" +

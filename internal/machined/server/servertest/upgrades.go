@@ -26,7 +26,7 @@ type Upgrades struct {
 var _ server.Upgrades = (*Node)(nil)
 
 // Push implements server.Upgrades. It reads all there is.
-func (n *Node) Push(_ context.Context, downgrade bool, r io.Reader) (server.System, error) {
+func (n *Node) Push(_ context.Context, allow server.UpgradeAllow, r io.Reader) (server.System, error) {
 	var head strings.Builder
 	size, err := io.Copy(&head, io.LimitReader(r, 16))
 	if err == nil {
@@ -37,7 +37,11 @@ func (n *Node) Push(_ context.Context, downgrade bool, r io.Reader) (server.Syst
 	if err != nil {
 		return server.System{}, fmt.Errorf("push: %w", err)
 	}
-	if err := n.called(fmt.Sprintf("push %d bytes, downgrade %t", size, downgrade)); err != nil {
+	call := fmt.Sprintf("push %d bytes, downgrade %t", size, allow.Downgrade)
+	if allow.WithoutExtensions {
+		call += ", without extensions"
+	}
+	if err := n.called(call); err != nil {
 		return server.System{}, err
 	}
 	if strings.HasPrefix(head.String(), "bad") {
