@@ -99,6 +99,7 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.disk.v1.DiskService/ForgetRecoveryKey":         {admin},
 		"/node.disk.v1.DiskService/Recover":                   {admin},
 		"/node.disk.v1.DiskService/Reseal":                    {admin},
+		"/node.disk.v1.DiskService/RotateKeys":                {admin},
 		"/node.upgrade.v1.UpgradeService/Push":                {admin},
 		"/node.upgrade.v1.UpgradeService/Install":             {admin},
 		"/node.upgrade.v1.UpgradeService/Rollback":            {admin},
