@@ -36,7 +36,13 @@ func TestConfiguration(t *testing.T) {
 // configuration before.
 func startAlone(t *testing.T, ctx context.Context, e env, change func(*config.Config)) *suite {
 	t.Helper()
-	s := makeAlone(t, ctx, e, e.options(t), change)
+	return startAloneWith(t, ctx, e, e.options(t), change)
+}
+
+// startAloneWith is startAlone with options, of which the memory is not looked at.
+func startAloneWith(t *testing.T, ctx context.Context, e env, options cluster.Options, change func(*config.Config)) *suite {
+	t.Helper()
+	s := makeAlone(t, ctx, e, options, change)
 	for _, step := range []func(context.Context) error{s.Merge, s.Start, s.AwaitHealthy} {
 		if err := step(ctx); err != nil {
 			t.Fatal(err)
