@@ -24,6 +24,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/install"
 	"github.com/cyvive/cyvive/internal/machined/nocloud"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -94,8 +95,9 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	hardware := inventory.New("/", device.Devices{Dir: "/dev"}, time.Now)
 	var crypt storage.Crypt
 	var vault machined.Vault
+	var sealer install.Sealer
 	if v := volumesOf(log, disk, bootPartition, m.Slot); v != nil {
-		crypt, vault, boot.TPM = v, v, true
+		crypt, vault, sealer, boot.TPM = v, v, v, true
 	}
 	extensions := extensionsOf(log, boot.Version)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
@@ -135,7 +137,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Files:       files.Reader{Root: "/", Secret: []string{stateDir}},
 		SBOM:        func() (io.ReadCloser, error) { return os.Open("/usr/lib/cyvive/sbom.spdx.json") },
 		Upgrades:    upgrades(log, disk, bootPartition, m, floor),
-		Installs:    installs(log, disk, m, boot.Version, hardware, bootPartition),
+		Installs:    installs(log, disk, m, boot.Version, hardware, bootPartition, sealer),
 		Resets:      resets(disk, m),
 		Crash:       crashes(boot.ID).Take,
 		Crashes:     crashes(boot.ID),

@@ -16,14 +16,16 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/loader"
+	"github.com/cyvive/cyvive/internal/storage/luks"
 )
 
 // installDir is where an installation makes the file system of a state volume, in memory.
 const installDir = "/run/cyvive/install"
 
-// installs makes what the agent installs the node on other disks with. It is nil where the system was not started from a slot of a disk.
+// installs makes what the agent installs the node on other disks with. It is nil where the system was not started from a slot of a disk. Sealer is nil on a
+// machine without a TPM.
 func installs(
-	log *slog.Logger, disk *blockdev.Disk, m marker.Marker, version server.Version, inventory server.Inventory, boot *loader.Loader,
+	log *slog.Logger, disk *blockdev.Disk, m marker.Marker, version server.Version, inventory server.Inventory, boot *loader.Loader, sealer install.Sealer,
 ) *machined.Installs {
 	if m.Slot == "" || m.Disk == "" {
 		return nil
@@ -31,8 +33,9 @@ func installs(
 	return &machined.Installs{
 		Installer: install.New(install.Config{
 			Log: log.With("part", "install"), Now: time.Now, Sizes: install.NodeSizes(), Work: installDir, MakeFileSystem: disk.MakeImage,
-			Disks: machined.InstallDisks(inventory, m.Disk, looker{disk}.look),
-			Open:  openDisk,
+			Disks:  machined.InstallDisks(inventory, m.Disk, looker{disk}.look),
+			Open:   openDisk,
+			Sealer: sealer, HeaderBytes: luks.HeaderBytes,
 		}),
 		Running: running{disk: disk, device: "/dev/" + m.Disk, slot: m.Slot, version: version.OS, rootHash: m.RootHash, boot: boot},
 	}

@@ -62,7 +62,7 @@ func TestWipesVolumesOnly(t *testing.T) {
 			t.Errorf("%q was wiped", name)
 		}
 	}
-	if resets(nil, marker.Marker{Disk: "vda"}) != nil || installs(nil, nil, marker.Marker{Disk: "vda"}, testVersion(), nil, nil) != nil {
+	if resets(nil, marker.Marker{Disk: "vda"}) != nil || installs(nil, nil, marker.Marker{Disk: "vda"}, testVersion(), nil, nil, nil) != nil {
 		t.Error("a system that was started from no slot has volumes and installs")
 	}
 }

@@ -124,7 +124,7 @@ func (a *app) applyConfig(ctx context.Context, f applyFlags, request *configv1.A
 		}
 	}
 	return a.oneByOne(ctx, func(ctx context.Context, t *target, node string, conn *connection) error {
-		call, cancel := context.WithTimeout(ctx, max(a.timeout, bootEntryTimeout))
+		call, cancel := context.WithTimeout(ctx, max(a.timeout, a.applyTimeout()))
 		defer cancel()
 		resp, err := configv1.NewConfigServiceClient(conn).Apply(call, request)
 		if err != nil {
@@ -140,6 +140,17 @@ func (a *app) applyConfig(ctx context.Context, f applyFlags, request *configv1.A
 		}
 		return a.tried(ctx, t, node, f, resp.GetTrial())
 	})
+}
+
+// firstApplyTimeout is for a node that makes its disk before it keeps its first configuration on it; it gives up after two minutes.
+const firstApplyTimeout = 150 * time.Second
+
+// applyTimeout is the least that a node gets to answer Apply.
+func (a *app) applyTimeout() time.Duration {
+	if a.maintenance {
+		return firstApplyTimeout
+	}
+	return bootEntryTimeout
 }
 
 // showChange writes an answer in the format that was asked for.

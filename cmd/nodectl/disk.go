@@ -18,7 +18,7 @@ import (
 
 func (a *app) diskCommand() *cobra.Command {
 	return group("disk", "Look after nodes' own volumes, and what opens those that are encrypted",
-		a.diskListCommand(), a.diskRecoveryKeyCommand(), a.diskRecoverCommand(), a.diskResealCommand())
+		a.diskListCommand(), a.diskRecoveryKeyCommand(), a.diskRecoverCommand(), a.diskResealCommand(), a.diskRotateCommand())
 }
 
 func (a *app) diskListCommand() *cobra.Command {
@@ -106,7 +106,8 @@ func (a *app) diskRecoverCommand() *cobra.Command {
 		Use:   "recover VOLUME",
 		Short: "Open a node's volume with its recovery key, which is read from standard input",
 		Long: "Open a node's volume, as a rule state, with its recovery key, which is read from standard input. The node goes on from there by itself. Until its\n" +
-			"disk is sealed anew (`nodectl disk reseal`), it needs the key again with each boot.",
+			"disk is sealed anew (`nodectl disk reseal`), it needs the key again with each boot. A node whose only configuration is on that volume is in\n" +
+			"maintenance mode until then: its owner reaches it by --maintenance, with the --fingerprint that its console shows.",
 		Args:              oneArg("the volume"),
 		ValidArgsFunction: cobra.FixedCompletions([]string{"state", "data"}, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -117,10 +118,14 @@ func (a *app) diskRecoverCommand() *cobra.Command {
 			_, err = onOne(cmd.Context(), a, func(ctx context.Context, client diskv1.DiskServiceClient) (*diskv1.RecoverResponse, error) {
 				return client.Recover(ctx, &diskv1.RecoverRequest{Volume: args[0], RecoveryKey: key})
 			})
-			if err == nil {
-				fmt.Fprintf(a.stderr, "volume %s is open\n", args[0])
+			if err != nil {
+				return err
 			}
-			return err
+			fmt.Fprintf(a.stderr, "volume %s is open\n", args[0])
+			if a.maintenance {
+				fmt.Fprintln(a.stderr, "The node goes on with the configuration that is on it: reach it from now on by a context of that, as before.")
+			}
+			return nil
 		},
 	}
 }
@@ -138,6 +143,26 @@ func (a *app) diskResealCommand() *cobra.Command {
 			})
 			if err == nil {
 				fmt.Fprintln(a.stderr, "sealed; the next boot shows whether the disk opens")
+			}
+			return err
+		},
+	}
+}
+
+func (a *app) diskRotateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate",
+		Short: "Change the keys that open a node's volumes by itself",
+		Long: "Change the keys that open a node's encrypted volumes by itself: that which is sealed to its TPM, and those on the state volume. The recovery key stays.\n" +
+			"What is on the disk is not encrypted anew, so this is of no help against somebody who has copied the disk's headers and had a key. Interrupted, the\n" +
+			"node opens its disk as before, and the same command goes on.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			resp, err := onOne(cmd.Context(), a, func(ctx context.Context, client diskv1.DiskServiceClient) (*diskv1.RotateKeysResponse, error) {
+				return client.RotateKeys(ctx, &diskv1.RotateKeysRequest{})
+			})
+			if err == nil {
+				fmt.Fprintf(a.stderr, "other keys open now: %s; the next boot shows it for state\n", output.Clean(strings.Join(resp.GetVolumes(), ", ")))
 			}
 			return err
 		},

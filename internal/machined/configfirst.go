@@ -51,20 +51,39 @@ func (v configsAPI) decide(ctx context.Context, d server.ConfigDocument) error {
 	mode := cfg.Machine.Disk.Encryption.Mode
 	a.log.Info("the first configuration says how the volumes are made", "encryption", mode)
 	a.update(func(s *snapshot) { s.input.Encryption = mode })
+	decided := a.snapshot().generation
 	wait, cancel := context.WithTimeout(ctx, makingTime)
 	defer cancel()
 	for !v.stores() {
 		if mounted(a.snapshot(), storage.State) {
 			a.configs.changed.Wake() // the configuration's own task opens the store
 		}
-		if !sleep(wait, searchEvery) {
-			s := a.snapshot()
+		over := !sleep(wait, searchEvery)
+		// What keeps it from being made (no signer, a TPM that is out of order) does not pass by itself.
+		s := a.snapshot()
+		if over || s.storage.Generation >= decided && s.storage.Problem != "" && !mounted(s, storage.State) {
 			a.update(func(s *snapshot) { s.input.Encryption = "" })
+			a.awaitUndecided(ctx)
 			return fmt.Errorf("%w: the state volume cannot keep the configuration, which was not taken: %s", server.ErrUnavailable,
 				first(stateProblem(s), s.storage.Status.Reason, "it was not looked at"))
 		}
 	}
 	return nil
+}
+
+// awaitUndecided gives the loop of the storage time to see that nothing is decided any more, so that the caller may come with another configuration at once.
+// A volume that was made all the same is never undecided again.
+func (a *Agent) awaitUndecided(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, previewTimeout)
+	defer cancel()
+	var version uint64
+	for {
+		s, v, err := a.store.Watch(ctx, version)
+		if err != nil || s.storage.Status.StateUndecided || mounted(s, storage.State) {
+			return
+		}
+		version = v
+	}
 }
 
 func (v configsAPI) stores() bool {

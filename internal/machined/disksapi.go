@@ -20,6 +20,7 @@ type Vault interface {
 	ForgetRecoveryKey(recovery.Key) error
 	Recover(ctx context.Context, volume, device string, k recovery.Key) error
 	Reseal(ctx context.Context, device string) error
+	Rotate(ctx context.Context, volume, device string) error
 }
 
 // disksAPI implements server.Disks.
@@ -123,6 +124,26 @@ func (d disksAPI) Reseal(ctx context.Context) error {
 	d.a.log.Warn("the state volume was sealed to the TPM as it is now")
 	d.a.events.Add(server.EventAgent, "volume "+storage.State, "resealed", "its key is sealed to the TPM as it is now")
 	return nil
+}
+
+// RotateKeys implements server.Disks. What was begun is done, also if the caller hangs up.
+func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
+	if _, err := d.state(); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, v := range d.a.snapshot().storage.Status.Volumes {
+		if !v.Encrypted || !v.Mounted {
+			continue
+		}
+		if err := d.a.cfg.Vault.Rotate(context.WithoutCancel(ctx), v.Name, v.Device); err != nil {
+			return names, diskClassed(err)
+		}
+		d.a.log.Warn("a volume has another key", "volume", v.Name)
+		d.a.events.Add(server.EventAgent, "volume "+v.Name, "key changed", "the key before opens it no more")
+		names = append(names, v.Name)
+	}
+	return names, nil
 }
 
 // diskClassed gives an error of the vault the class that clients are told.

@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ type vault struct {
 	forgotten bool
 	seal      error
 	sealed    int
+	rotated   []string
 }
 
 func (v *vault) RecoveryKey() (recovery.Key, error) {
@@ -57,6 +59,15 @@ func (v *vault) Reseal(context.Context, string) error {
 	defer v.mu.Unlock()
 	if v.seal == nil {
 		v.sealed++
+	}
+	return v.seal
+}
+
+func (v *vault) Rotate(_ context.Context, volume, device string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.seal == nil {
+		v.rotated = append(v.rotated, volume+" on "+device)
 	}
 	return v.seal
 }
@@ -106,6 +117,7 @@ func TestRecoverOverTheAPI(t *testing.T) {
 		"recovery key":        {second(api.RecoveryKey(ctx)), server.ErrUnavailable, "kept on volume state"},
 		"forget":              {api.ForgetRecoveryKey(ctx, key), server.ErrUnavailable, ""},
 		"reseal":              {api.Reseal(ctx), server.ErrUnavailable, ""},
+		"rotate":              {second(api.RotateKeys(ctx)), server.ErrUnavailable, "kept on volume state"},
 		"another key":         {api.Recover(ctx, "state", recovery.New().Reveal()), server.ErrInvalid, "something else"},
 		"a mistyped key":      {api.Recover(ctx, "state", mistyped), server.ErrInvalid, "group 13"},
 		"a volume of no name": {api.Recover(ctx, "swap", key), server.ErrNotFound, `"swap"`},
@@ -146,7 +158,14 @@ func TestRecoveryKeyOverTheAPI(t *testing.T) {
 	if _, err := api.RecoveryKey(t.Context()); !errors.Is(err, server.ErrNotFound) {
 		t.Errorf("forgotten: %v", err)
 	}
+	names, err := api.RotateKeys(t.Context())
+	if want := []string{"state on /dev/vda6", "data on /dev/vda7"}; err != nil || len(names) != 2 || !slices.Equal(want, v.rotated) {
+		t.Errorf("rotated %v as %v, %v", names, v.rotated, err)
+	}
 	v.seal = pcr.ErrUnsigned
+	if _, err := api.RotateKeys(t.Context()); !errors.Is(err, server.ErrPrecondition) {
+		t.Errorf("keys for a release that nobody has signed: %v", err)
+	}
 	if err := api.Reseal(t.Context()); !errors.Is(err, server.ErrPrecondition) || v.sealed > 0 {
 		t.Errorf("a release that nobody has signed: %v", err)
 	}
@@ -166,7 +185,7 @@ func TestPlainDisk(t *testing.T) {
 	key := recovery.New().Reveal()
 	for name, err := range map[string]error{
 		"recovery key": second(api.RecoveryKey(t.Context())), "forget": api.ForgetRecoveryKey(t.Context(), key),
-		"recover": api.Recover(t.Context(), "state", key), "reseal": api.Reseal(t.Context()),
+		"recover": api.Recover(t.Context(), "state", key), "reseal": api.Reseal(t.Context()), "rotate": second(api.RotateKeys(t.Context())),
 	} {
 		if !errors.Is(err, server.ErrPrecondition) {
 			t.Errorf("%s: %v", name, err)

@@ -58,13 +58,10 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 	if v.a.cfg.Installs == nil {
 		return fmt.Errorf("%w: this node was not started from a slot of a disk, so there is nothing to install from", server.ErrPrecondition)
 	}
-	v.a.ending.mu.Lock()
-	asked, reason := v.a.ending.asked, v.a.ending.reason
-	v.a.ending.mu.Unlock()
-	if asked {
-		return fmt.Errorf("%w: the machine is going down (%s)", server.ErrPrecondition, reason)
+	if err := v.a.goingDown(); err != nil {
+		return err
 	}
-	configuration, err := v.configuration(t.GetConfiguration())
+	configuration, encrypted, err := v.configuration(t.GetConfiguration())
 	if err != nil {
 		return err
 	}
@@ -73,7 +70,7 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 		Disk: install.Selector{
 			Sizes: d.GetSizes(), Type: d.GetType(), Model: d.GetModel(), Serial: d.GetSerial(), WWN: d.GetWwn(), Bus: d.GetBus(), Path: d.GetPath(),
 		},
-		Wipe: t.GetWipe(), Configuration: configuration, By: by,
+		Wipe: t.GetWipe(), Configuration: configuration, Encrypted: encrypted, By: by,
 	}
 	i := v.a.cfg.Installs
 	if !t.GetPushed() {
@@ -88,19 +85,28 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 	})
 }
 
-// configuration is what the installed node is to have: what is given, or what this node has.
-func (v installsAPI) configuration(given []byte) ([]byte, error) {
-	if len(given) > 0 {
-		cfg, err := config.Parse("configuration", given)
-		if err == nil {
-			_, err = inputOf(cfg)
+// configuration is what the installed node is to have: what is given, or what this node has; and whether its disk is encrypted by it.
+func (v installsAPI) configuration(given []byte) (documents []byte, encrypted bool, err error) {
+	what, class := "the configuration for the installed node", server.ErrInvalid
+	if documents = given; len(given) == 0 {
+		what, class = "the configuration of this node, which the installed one is to have", server.ErrPrecondition
+		if documents, err = v.a.ownDocuments(); documents == nil || err != nil {
+			return nil, false, err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: the configuration for the installed node: %w", server.ErrInvalid, err)
-		}
-		return given, nil
 	}
-	c := &v.a.configs
+	cfg, err := config.Parse("configuration", documents)
+	if err == nil {
+		_, err = inputOf(cfg)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("%w: %s: %w", class, what, err)
+	}
+	return documents, cfg.Machine.Disk.Encryption.Mode == config.EncryptionTPM, nil
+}
+
+// ownDocuments are the documents of the node's configuration; nil if it has none.
+func (a *Agent) ownDocuments() ([]byte, error) {
+	c := &a.configs
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.store != nil {
@@ -224,7 +230,7 @@ func installClassed(err error) error {
 	switch {
 	case errors.Is(err, install.ErrRequest):
 		return fmt.Errorf("%w: %w", server.ErrInvalid, err)
-	case errors.Is(err, install.ErrDisk), errors.Is(err, install.ErrData), errors.Is(err, install.ErrBusy):
+	case errors.Is(err, install.ErrDisk), errors.Is(err, install.ErrData), errors.Is(err, install.ErrEncryption), errors.Is(err, install.ErrBusy):
 		return fmt.Errorf("%w: %w", server.ErrPrecondition, err)
 	}
 	return classed(err)

@@ -21,6 +21,7 @@ import (
 
 	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/install"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
@@ -278,6 +279,27 @@ func TestInstallIsRefused(t *testing.T) {
 	plain := startUpgrading(t, oldRelease, upgrade.Record{}, func(*Config) {})
 	if _, err := (installsAPI{plain.Agent}).PlanInstall(t.Context(), &installv1.Target{Disk: disk}, "alice"); !errors.Is(err, server.ErrPrecondition) {
 		t.Errorf("a node without disks: %v", err)
+	}
+}
+
+// TestInstallEncrypted: the documents say whether the disk is to be encrypted, those that are given and the node's own.
+func TestInstallEncrypted(t *testing.T) {
+	i := startInstalling(t)
+	i.source.set(withEncryption(t, config.EncryptionTPM))
+	i.await("a configuration", func(s snapshot) bool { return healthy(s, "config") && s.input.Config != nil })
+	target := &installv1.Target{Disk: &installv1.DiskSelector{Serial: "S-1"}}
+	given := &installv1.Target{Disk: target.GetDisk(), Configuration: withEncryption(t, config.EncryptionTPM)}
+	for name, target := range map[string]*installv1.Target{"its own": target, "given": given} {
+		if _, err := i.run(target); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "this machine has no TPM 2.0") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if d, err := i.look(); err != nil || d.Note != nil {
+		t.Errorf("the disk: %+v, %v", d.Note, err)
+	}
+	plan, err := installsAPI{i.Agent}.PlanInstall(t.Context(), &installv1.Target{Disk: target.GetDisk(), Configuration: standalone(t)}, "alice")
+	if err != nil || !strings.Contains(plan.GetSteps()[5].GetWhat(), "make file system, with the configuration in it") {
+		t.Errorf("without encryption: %v, %v", plan, err)
 	}
 }
 

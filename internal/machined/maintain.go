@@ -14,6 +14,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/storage"
 )
 
 // nodeKey is the key by which the node is known, whoever signs for it: the state volume's, or one in memory until that is there.
@@ -86,6 +87,16 @@ func (s snapshot) unconfigured() server.Unconfigured {
 	return u
 }
 
+// stateShut says why the state volume, which is encrypted, does not open; empty if it is not shut.
+func (s snapshot) stateShut() string {
+	for _, v := range s.storage.Status.Volumes {
+		if v.Name == storage.State && v.Shut {
+			return v.Reason
+		}
+	}
+	return ""
+}
+
 // tellMode shows on the console what a person in front of the machine needs to know, each time that it differs.
 func (a *Agent) tellMode(s snapshot, addresses []netip.Addr) {
 	if s.mode != a.toldMode {
@@ -94,7 +105,7 @@ func (a *Agent) tellMode(s snapshot, addresses []netip.Addr) {
 		a.toldMode = s.mode
 	}
 	lines := maintenance.Notice{
-		Mode: s.mode, Reason: s.configProblem, Addresses: addresses, Fingerprint: a.key.print, InMemory: !a.key.stored, Owner: s.owner,
+		Mode: s.mode, Reason: s.configProblem, Shut: s.stateShut(), Addresses: addresses, Fingerprint: a.key.print, InMemory: !a.key.stored, Owner: s.owner,
 	}.Lines()
 	if slices.Equal(lines, a.shown) || a.cfg.Console == nil {
 		return

@@ -72,11 +72,11 @@ func (a *Agent) mayReset(o server.ResetOrder) error {
 	if o.Confirm != hostname {
 		return fmt.Errorf("%w: the confirmation is %.64q, and this node is named %q", server.ErrInvalid, o.Confirm, hostname)
 	}
-	a.ending.mu.Lock()
-	asked, reason := a.ending.asked, a.ending.reason
-	a.ending.mu.Unlock()
-	if asked {
-		return fmt.Errorf("%w: the machine is going down (%s)", server.ErrPrecondition, reason)
+	if err := a.goingDown(); err != nil {
+		return err
+	}
+	if err := keepsKey(o, a.snapshot().storage.Status); err != nil {
+		return err
 	}
 	if k := a.keeper.Load(); k != nil {
 		if status, _ := k.Status(); status.Record.Busy() != nil {
@@ -89,6 +89,19 @@ func (a *Agent) mayReset(o server.ResetOrder) error {
 	}
 	if r.Stage != "" {
 		return fmt.Errorf("%w: a reset is under way: %s", server.ErrPrecondition, r)
+	}
+	return nil
+}
+
+// keepsKey refuses to wipe the key of a volume that stays: the data would be there, and nobody could open it but by its recovery key, with each boot.
+func keepsKey(o server.ResetOrder, s storage.Status) error {
+	if !o.State || o.Data {
+		return nil
+	}
+	for _, v := range s.Volumes {
+		if v.Name == storage.Data && v.Encrypted {
+			return fmt.Errorf("%w: volume %s is encrypted, and its key is on volume %s: wipe both, or %s alone", server.ErrPrecondition, storage.Data, storage.State, storage.Data)
+		}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/reset"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -31,6 +32,8 @@ type resetDisk struct {
 	// faults are errors of leaving, one for each try.
 	faults []error
 	leaves int
+	// sealed is a machine with a TPM, whose configuration wants an encrypted disk.
+	sealed bool
 }
 
 var errPower = errors.New("the power failed")
@@ -84,6 +87,9 @@ func (d *resetDisk) boot(t *testing.T, state, boot string) *node {
 	t.Helper()
 	return startNodeWith(t, state, d.machine, func(c *Config) {
 		c.Boot.ID = boot
+		if d.sealed {
+			withTPM(d.machine, nil)(c)
+		}
 		c.Resets = &Resets{
 			Read: d.read, Wipe: d.wipe, Leave: d.leave,
 			Write: func(data []byte) error { return d.change(func() { d.note = slices.Clone(data) }) },
@@ -234,6 +240,69 @@ func TestResetIsRefused(t *testing.T) {
 	plain := startNode(t, t.TempDir(), storagetest.New(1<<30))
 	if _, err := plain.reset(order(t)); !errors.Is(err, server.ErrPrecondition) {
 		t.Errorf("a node without notes: %v", err)
+	}
+}
+
+// TestResetEncrypted: an encrypted disk is wiped before the TPM is asked for its key. Then the node has nothing, and waits for a configuration that says how the
+// disk is made, to which the TPM gives a key again.
+func TestResetEncrypted(t *testing.T) {
+	d, state := newResetDisk(), t.TempDir()
+	d.sealed = true
+	n := d.boot(t, state, "boot-1")
+	n.source.set(withEncryption(t, config.EncryptionTPM))
+	n.await("volumes", mounts)
+	half := order(t)
+	half.Data = false
+	if _, err := n.reset(half); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "its key is on volume state: wipe both") {
+		t.Errorf("state alone: %v", err)
+	}
+	before := d.machine.String()
+	if _, err := n.reset(order(t)); err != nil {
+		t.Fatal(err)
+	}
+	n.end()
+	// The machine has changed besides: the reset does not need the disk to open.
+	d.machine.ChangePCRs(true)
+	d.powerOn()
+	next := d.boot(t, t.TempDir(), "boot-2")
+	next.await("volumes that wait", func(s snapshot) bool { return s.storage.Status.StateUndecided })
+	if got := d.machine.String(); strings.Contains(got, "luks2") || strings.Contains(got, "encrypted") {
+		t.Errorf("after the reset the disk is\n%s", got)
+	}
+	if note, wiped := d.state(); note != "" || !cmp.Equal([]string{"data", "state"}, wiped) {
+		t.Errorf("wiped %v, the note is %q", wiped, note)
+	}
+	if capped, err := d.machine.Capped(); capped || err != nil {
+		t.Errorf("the TPM is to seal another key, and gives out none: %v", err)
+	}
+	d.machine.ChangePCRs(false)
+	next.source.set(withEncryption(t, config.EncryptionTPM))
+	next.await("volumes again", mounts)
+	if d := cmp.Diff(before, d.machine.String()); d != "" {
+		t.Errorf("made anew (-before +after):\n%s", d)
+	}
+}
+
+// TestResetOfData: the key of data stays on state until another takes its place.
+func TestResetOfData(t *testing.T) {
+	d, state := newResetDisk(), t.TempDir()
+	d.sealed = true
+	n := d.boot(t, state, "boot-1")
+	n.source.set(withEncryption(t, config.EncryptionTPM))
+	n.await("volumes", mounts)
+	before := d.machine.String()
+	o := order(t)
+	o.State = false
+	if _, err := n.reset(o); err != nil {
+		t.Fatal(err)
+	}
+	n.end()
+	d.powerOn()
+	next := d.boot(t, state, "boot-2")
+	next.source.set(withEncryption(t, config.EncryptionTPM))
+	next.await("volumes again", mounts)
+	if d := cmp.Diff(before, d.machine.String()); d != "" {
+		t.Errorf("made anew (-before +after):\n%s", d)
 	}
 }
 

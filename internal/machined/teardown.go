@@ -31,6 +31,16 @@ type ending struct {
 	atOnce bool
 }
 
+// goingDown is an error once the machine's end has begun.
+func (a *Agent) goingDown() error {
+	a.ending.mu.Lock()
+	defer a.ending.mu.Unlock()
+	if !a.ending.asked {
+		return nil
+	}
+	return fmt.Errorf("%w: the machine is going down (%s)", server.ErrPrecondition, a.ending.reason)
+}
+
 // end asks init for an ordered end of the machine. Init in its turn asks for the teardown.
 func (a *Agent) end(ctx context.Context, action control.Action, reason string) error {
 	a.ending.mu.Lock()

@@ -27,6 +27,8 @@ type VolumeStatus struct {
 	Mounted   bool
 	// Encrypted says that it is, or was begun to be made so; Enrolled that it has a recovery key.
 	Encrypted, Enrolled bool
+	// Shut says that it is encrypted and the node does not open it in this boot; a person may.
+	Shut bool
 	// Known is false until this boot has looked at the volume; Clean says whether it was left clean by the boot before.
 	Known, Clean bool
 	// Reason says in words what it waits for; empty when it can be used.
@@ -44,6 +46,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
 			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
+			Shut:  state.encrypted() && !state.open() && state.Crypt.Refused != "",
 			Known: state.Recorded, Clean: state.RecordedClean, Reason: reason,
 		})
 		switch {

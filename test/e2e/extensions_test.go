@@ -136,7 +136,11 @@ func (r *releases) extension(t *testing.T, ctx context.Context, name, descriptio
 		t.Fatal(err)
 	}
 	if strings.Contains(description, "extprobe") {
-		if err := os.Rename(r.program(t, ctx, "extprobe"), filepath.Join(bin, "extprobe")); err != nil {
+		program, err := r.Program(ctx, "test/e2e/extprobe")
+		if err == nil {
+			err = os.Rename(program, filepath.Join(bin, "extprobe"))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

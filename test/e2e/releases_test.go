@@ -10,7 +10,10 @@ import (
 )
 
 // releases makes signed releases out of the image under test and its sources.
-type releases struct{ *variant.Builder }
+type releases struct {
+	*variant.Builder
+	env env
+}
 
 // releases finds the developer's key: nodes of the image trust nobody else.
 func (e env) releases(t *testing.T) *releases {
@@ -19,7 +22,7 @@ func (e env) releases(t *testing.T) *releases {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &releases{b}
+	return &releases{b, e}
 }
 
 // build is variant.Builder.Build.

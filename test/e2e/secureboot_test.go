@@ -115,7 +115,7 @@ func testSecureUpgrade(t *testing.T, s *suite) {
 	good := r.build(t, ctx, "good", variant.GoodVersion)
 	key := r.Key()
 	key.SecureBoot = nil
-	unsigned := releases{variant.Signer(r.Dir(), key)}
+	unsigned := releases{variant.Signer(r.Dir(), key), r.env}
 	before := s.system(t, ctx)
 	_, err := s.Tools().Nodectl(ctx, "upgrade", "--image", unsigned.sign(t, good, "unsigned"))
 	if err == nil || !strings.Contains(err.Error(), secureboot.ErrRefused.Error()) || !strings.Contains(err.Error(), secureboot.ErrUnsigned.Error()) {

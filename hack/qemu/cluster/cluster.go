@@ -45,6 +45,12 @@ type Options struct {
 	// Disks, where set, says what disks a node has, in place of its own and the second one: it is asked at each start, with the
 	// machine's folder. For tests whose disks do what those of a folder do not.
 	Disks func(dir string) []vm.Disk
+	// RawImage, where set, is a raw disk image of which each node gets a copy, in
+	// place of an overlay on that of ImageDir: a test can read such a disk, and
+	// change it while the machine is off.
+	RawImage string
+	// TPM gives each node a TPM 2.0 of software; see Cluster.ReplaceTPM.
+	TPM bool
 	// APIPort and KubernetesPort of 127.0.0.1; 0 takes the usual one where it is
 	// free, and another where not.
 	APIPort, KubernetesPort uint16
@@ -80,6 +86,7 @@ type record struct {
 	Name  string `json:"name"`
 	Arch  string `json:"arch"`
 	Home  string `json:"home,omitempty"`
+	TPM   bool   `json:"tpm,omitempty"`
 	Nodes []Node `json:"nodes"`
 	// Files that Up added entries to, and whether it made them.
 	Nodectl    addition `json:"nodectl"`
@@ -172,6 +179,21 @@ func (c *Cluster) ConsolePath(node Node) string {
 	return filepath.Join(c.NodeDir(node), vm.ConsoleFile)
 }
 
+// Disk is the image of a node's disk, unless Options.Disks says which that is, and
+// its format by qemu-img's name of it.
+func (c *Cluster) Disk(node Node) (path, format string) { return diskIn(c.NodeDir(node)) }
+
+func diskIn(dir string) (path, format string) {
+	raw := filepath.Join(dir, rawFile)
+	if _, err := os.Stat(raw); err == nil {
+		return raw, "raw"
+	}
+	return filepath.Join(dir, diskFile), "qcow2"
+}
+
+// ReplaceTPM gives a node that does not run another TPM, as a new board has it.
+func (c *Cluster) ReplaceTPM(node Node) error { return vm.RemoveTPM(c.NodeDir(node)) }
+
 // UserDataPath is the configuration that the node was given.
 func (c *Cluster) UserDataPath(node Node) string {
 	return filepath.Join(c.options.Dir, "config", node.Name+".yaml")
@@ -214,6 +236,7 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		Network:  lan.Arguments(index),
 		Watchdog: true,
 		SMM:      c.options.SecureBoot && c.options.SMM,
+		TPM:      c.record.TPM,
 		Detached: c.options.Detached,
 	}
 	switch {
@@ -231,7 +254,8 @@ func (c *Cluster) disks(dir string) []vm.Disk {
 	if c.options.Disks != nil {
 		return append(c.options.Disks(dir), userData)
 	}
-	disks := []vm.Disk{{Path: filepath.Join(dir, diskFile), Format: "qcow2", Serial: SystemSerial}, userData}
+	path, format := diskIn(dir)
+	disks := []vm.Disk{{Path: path, Format: format, Serial: SystemSerial}, userData}
 	if _, err := os.Stat(filepath.Join(dir, spareFile)); err == nil {
 		disks = append(disks, vm.Disk{Path: filepath.Join(dir, spareFile), Format: "qcow2", Serial: SpareSerial})
 	}

@@ -15,7 +15,11 @@ import (
 // tpmTimeout is for swtpm to be ready.
 const tpmTimeout = 10 * time.Second
 
-// startTPM starts the machine's TPM and waits until QEMU can reach it. It ends when QEMU does, which it notices by its connection; what is returned ends
+// RemoveTPM takes away the TPM of a machine that does not run, by its folder: with the next start it has another one.
+func RemoveTPM(dir string) error { return os.RemoveAll(filepath.Join(dir, tpmDir)) }
+
+// startTPM starts the machine's TPM and waits until QEMU can reach it. It ends when QEMU does, which it notices by the connection
+// for commands that QEMU makes; what is returned ends
 // it where no QEMU comes.
 func startTPM(ctx context.Context, c Config) (stop func(), err error) {
 	if err := os.MkdirAll(filepath.Join(c.Dir, tpmDir), 0o700); err != nil {

@@ -34,6 +34,8 @@ var (
 	ErrDisk = errors.New("no disk for an installation")
 	// ErrData is a disk that holds data, which the request does not allow to destroy.
 	ErrData = errors.New("the disk holds data")
+	// ErrEncryption is an encrypted disk that is asked for, and that the installed node could not open.
+	ErrEncryption = errors.New("the disk cannot be encrypted, as the configuration has it (disk.encryption.mode)")
 )
 
 // String tells the disk from others, for a person.

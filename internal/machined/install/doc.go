@@ -20,5 +20,7 @@
 // # Without the kernel's help
 //
 // Everything is written to the disk as a whole, in places that the layout says, so that no device of a partition and no mount is needed, and every
-// write can be cut in a test. The file system of the state volume is made in a file first, with the configuration in it.
+// write can be cut in a test. The file system of the state volume is made in a file first, with the configuration in it, and encrypted there if the configuration
+// says so: the disk never has it in the clear. The other disk is one of the same machine, so the machine's TPM is the one that opens it, and sealing does not
+// need what the TPM gives out no more in this boot (package trust/tpm).
 package install

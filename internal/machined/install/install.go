@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,15 @@ type Boot struct {
 	Kernel io.Reader
 }
 
-// Config is what an Installer is made of. All fields are needed.
+// Sealer encrypts the state volume. *volumes.Volumes implements it.
+type Sealer interface {
+	// WouldOpen says whether a kernel image, once this machine is started with it, would open what Enclose makes now.
+	WouldOpen(image io.ReaderAt) error
+	// Enclose makes a file, which has its size, into an encrypted volume with a content, which has the size less Config.HeaderBytes.
+	Enclose(ctx context.Context, path string, content io.Reader) error
+}
+
+// Config is what an Installer is made of. All fields are needed but Sealer.
 type Config struct {
 	Log *slog.Logger
 	Now func() time.Time
@@ -43,6 +52,9 @@ type Config struct {
 	Work string
 	// MakeFileSystem makes an ext4 file system with a label in a file that has its size, with all that lies in a folder.
 	MakeFileSystem func(ctx context.Context, image, label, from string) error
+	// Sealer is nil on a machine without a TPM. HeaderBytes is by how much an encrypted volume is smaller than its partition.
+	Sealer      Sealer
+	HeaderBytes int64
 }
 
 // Installer installs the node on other disks. Its methods may be called concurrently.
@@ -84,10 +96,44 @@ func (i *Installer) plan(ctx context.Context, req Request, s Source) (Plan, tree
 		return Plan{}, tree{}, fmt.Errorf("plan installation: %w", err)
 	}
 	p, err := Build(req, disks, r, i.cfg.Sizes)
+	if err == nil && req.Encrypted && p.does(State) {
+		err = i.sealable(ctx, r, s)
+	}
 	if err != nil {
 		return Plan{}, tree{}, fmt.Errorf("plan installation: %w", err)
 	}
 	return p, t, nil
+}
+
+// sealable says whether the installed node would open its disk.
+func (i *Installer) sealable(ctx context.Context, r Release, s Source) error {
+	if i.cfg.Sealer == nil {
+		return fmt.Errorf("%w: this machine has no TPM 2.0: turn it on in the firmware's setup, or install with a configuration without it", ErrEncryption)
+	}
+	err := s.Boot(ctx, func(b Boot) error {
+		image, err := kernelAt(b.Kernel, r.KernelBytes)
+		if err != nil {
+			return err
+		}
+		return i.cfg.Sealer.WouldOpen(image)
+	})
+	if err != nil {
+		return fmt.Errorf("%w: version %s would not open it: %w", ErrEncryption, r.Version, err)
+	}
+	return nil
+}
+
+// kernelAt is a kernel image that can be read at offsets. One that comes as a stream is taken into memory, to its end, by which its source knows that it is
+// whole.
+func kernelAt(in io.Reader, size int64) (io.ReaderAt, error) {
+	if at, ok := in.(io.ReaderAt); ok {
+		return at, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(in, size+1))
+	if err != nil {
+		return nil, fmt.Errorf("read kernel image: %w", err)
+	}
+	return bytes.NewReader(data), nil
 }
 
 // release reads what is to be installed, and checks its hash tree.

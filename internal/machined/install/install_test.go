@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,105 @@ func TestInstall(t *testing.T) {
 	before = w.disk.writes
 	if _, _, err := w.install(t, other); err != nil || w.disk.writes == before {
 		t.Errorf("wiped and done again: %v", err)
+	}
+}
+
+// sealedRequest wants an encrypted disk.
+func sealedRequest() Request {
+	req := request()
+	req.Configuration, req.Encrypted = []byte("kind: Machine\n# of those who may read it\n"), true
+	return req
+}
+
+// TestEncrypted: the configuration comes onto an encrypted disk, and nowhere else, also where the power fails.
+func TestEncrypted(t *testing.T) {
+	lab, req := newLab(t), sealedRequest()
+	sealer := &fakeSealer{}
+	whole := lab.world(t, newSimDisk(testDiskBytes)).sealing(sealer)
+	p, err := whole.Plan(t.Context(), req, lab.source)
+	if err != nil || !strings.Contains(p.String(), "state: make encrypted file system, which the TPM of this machine opens") {
+		t.Fatalf("%v, the plan is\n%s", err, p)
+	}
+	if !bytes.Equal(sealer.asked, lab.source.kernel) {
+		t.Errorf("it was asked whether %d bytes open it, and not the kernel image", len(sealer.asked))
+	}
+	if _, _, err := whole.install(t, req); err != nil {
+		t.Fatal(err)
+	}
+	if err := whole.boots(t, req); err != nil {
+		t.Error(err)
+	}
+	for i, cut := range append(cuts(whole.disk.writes), whole.disk.writes) {
+		if i%4 != 0 && cut != whole.disk.writes && os.Getenv("CUTS") != "all" {
+			continue // TestPowerCuts has the others
+		}
+		w := lab.world(t, newSimDisk(testDiskBytes).clone(uint64(cut))).sealing(sealer)
+		w.disk.left = cut
+		_, _, _ = w.install(t, req)
+		w.disk.powerOn()
+		all := make([]byte, w.disk.size)
+		if _, err := w.disk.ReadAt(all, 0); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(all, req.Configuration[14:]) {
+			t.Fatalf("cut at write %d: the configuration is on the disk in the clear", cut)
+		}
+		if _, err := os.Stat(w.cfg.Work); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("cut at write %d: the work folder is still there: %v", cut, err)
+		}
+		if _, _, err := w.install(t, req); err != nil {
+			t.Fatalf("cut at write %d, and then: %v", cut, err)
+		}
+		if err := w.boots(t, req); err != nil {
+			t.Fatalf("cut at write %d, and then: %v", cut, err)
+		}
+	}
+}
+
+// TestEncryptedIsRefused: where the installed node would not open its disk, nothing is written; without encryption, nobody asks.
+func TestEncryptedIsRefused(t *testing.T) {
+	w := newWorld(t, newSimDisk(testDiskBytes))
+	for name, test := range map[string]struct {
+		prepare func()
+		text    string
+	}{
+		"no TPM":       {func() { w.cfg.Sealer = nil }, "this machine has no TPM 2.0"},
+		"not signed":   {func() { w.sealing(&fakeSealer{refuse: errors.New("nobody has signed it")}) }, "version 1.2.3 would not open it: nobody has signed it"},
+		"no boot disk": {func() { w.sealing(&fakeSealer{}).source.bootErr = errors.New("no boot partition") }, "no boot partition"},
+	} {
+		test.prepare()
+		_, planErr := w.Plan(t.Context(), sealedRequest(), w.source)
+		_, _, err := w.install(t, sealedRequest())
+		for _, err := range []error{planErr, err} {
+			if !errors.Is(err, ErrEncryption) || !strings.Contains(err.Error(), test.text) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		w.source.bootErr = nil
+	}
+	if w.disk.writes > 0 || w.opened > 0 {
+		t.Errorf("%d writes", w.disk.writes)
+	}
+	w.sealing(&fakeSealer{refuse: errors.New("nobody has signed it")})
+	if _, _, err := w.install(t, request()); err != nil {
+		t.Errorf("without encryption: %v", err)
+	}
+	if err := w.boots(t, request()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNoConfiguration: the first configuration says how the state volume is made, so it is left blank, whatever was there.
+func TestNoConfiguration(t *testing.T) {
+	w := newWorld(t, garbage())
+	req := request()
+	req.Configuration, req.Wipe = nil, "S-1"
+	p, _, err := w.install(t, req)
+	if err != nil || !strings.Contains(p.String(), "state: leave it blank") {
+		t.Fatalf("%v, the plan is\n%s", err, p)
+	}
+	if err := w.boots(t, req); err != nil {
+		t.Error(err)
 	}
 }
 

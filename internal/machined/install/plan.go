@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -19,6 +20,8 @@ type Request struct {
 	Wipe string
 	// Configuration are the documents that the installed node is to have; nil gives it none, and it looks for some itself.
 	Configuration []byte
+	// Encrypted says that by the configuration the disk is encrypted, with a key that the TPM of this machine gives out.
+	Encrypted bool
 	// By is who asks, for the history of configurations.
 	By string
 }
@@ -55,6 +58,11 @@ type Plan struct {
 	After Step
 	// digest tells plans apart.
 	digest string
+}
+
+// does says whether a step is still to be done.
+func (p Plan) does(s Step) bool {
+	return slices.ContainsFunc(p.Tasks, func(t Task) bool { return t.Step == s })
 }
 
 // Build makes the plan. It is pure. The error is ErrRequest, ErrDisk or ErrData.
@@ -134,8 +142,11 @@ func tasks(req Request, d Disk, r Release, sizes Sizes) []Task {
 	if req.Wipe != "" {
 		clears = "discard what is on the disk, and " + clears
 	}
-	state := "make file system, without a configuration"
-	if req.Configuration != nil {
+	state := "leave it blank: the node makes it when it has a configuration"
+	switch {
+	case req.Encrypted:
+		state = "make encrypted file system, which the TPM of this machine opens, with the configuration in it"
+	case req.Configuration != nil:
 		state = "make file system, with the configuration in it"
 	}
 	return []Task{

@@ -16,31 +16,42 @@ import (
 const configDir = "config"
 
 // makeState makes the file system of the state volume, with the configuration as the one that counts, and copies it to the disk. What it makes on the
-// way lies in the work folder, which is in memory, and is removed: it holds secrets.
+// way lies in the work folder, which is in memory, and is removed: it holds secrets. Without a configuration the volume is blank: what it becomes is for the
+// first one to say.
 func (i *Installer) makeState(ctx context.Context, w *window, req Request) (err error) {
+	if req.Configuration == nil {
+		return w.zero(0, w.size)
+	}
 	if err := os.RemoveAll(i.cfg.Work); err != nil {
 		return fmt.Errorf("clear work folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(i.cfg.Work)) }()
-	from, image := filepath.Join(i.cfg.Work, "files"), filepath.Join(i.cfg.Work, "image")
+	from := filepath.Join(i.cfg.Work, "files")
 	if err := os.MkdirAll(from, 0o700); err != nil {
 		return fmt.Errorf("make work folder: %w", err)
 	}
-	if req.Configuration != nil {
-		if err := storeConfiguration(filepath.Join(from, configDir), req, i.cfg.Now); err != nil {
-			return err
-		}
+	if err := storeConfiguration(filepath.Join(from, configDir), req, i.cfg.Now); err != nil {
+		return err
 	}
-	f, err := os.OpenFile(image, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	size := w.size
+	if req.Encrypted {
+		size -= i.cfg.HeaderBytes
+	}
+	f, err := i.imageFile("image", size)
 	if err != nil {
-		return fmt.Errorf("make image of the state volume: %w", err)
+		return err
 	}
 	defer f.Close()
-	if err := f.Truncate(w.size); err != nil {
-		return fmt.Errorf("make image of the state volume: %w", err)
-	}
-	if err := i.cfg.MakeFileSystem(ctx, image, stateName, from); err != nil {
+	if err := i.cfg.MakeFileSystem(ctx, f.Name(), stateName, from); err != nil {
 		return fmt.Errorf("make file system of the state volume: %w", err)
+	}
+	if req.Encrypted {
+		sealed, err := i.seal(ctx, f, w.size)
+		if err != nil {
+			return err
+		}
+		defer sealed.Close()
+		f = sealed
 	}
 	n, err := w.fill(f)
 	if err == nil && n != w.size {
@@ -50,6 +61,32 @@ func (i *Installer) makeState(ctx context.Context, w *window, req Request) (err 
 		return fmt.Errorf("write file system of the state volume: %w", err)
 	}
 	return nil
+}
+
+// imageFile makes a file of a size in the work folder.
+func (i *Installer) imageFile(name string, size int64) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(i.cfg.Work, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		if err = f.Truncate(size); err != nil {
+			f.Close()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make image of the state volume: %w", err)
+	}
+	return f, nil
+}
+
+// seal makes an encrypted volume of a size, with a file system in it.
+func (i *Installer) seal(ctx context.Context, plain *os.File, size int64) (*os.File, error) {
+	f, err := i.imageFile("encrypted", size)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.cfg.Sealer.Enclose(ctx, f.Name(), plain); err != nil {
+		return nil, errors.Join(fmt.Errorf("encrypt the state volume: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 // storeConfiguration makes a store whose first revision is the configuration. It is owned: whatever sources the installed node finds do not count.

@@ -40,6 +40,7 @@ type fakeSource struct {
 	kernel     []byte
 	files      fs.FS
 	rootErr    error
+	bootErr    error
 }
 
 func (s *fakeSource) Release(context.Context) (Release, error) { return s.release, nil }
@@ -53,6 +54,9 @@ func (s *fakeSource) Verity(context.Context) (io.ReadCloser, error) {
 }
 
 func (s *fakeSource) Boot(_ context.Context, use func(Boot) error) error {
+	if s.bootErr != nil {
+		return s.bootErr
+	}
 	return use(Boot{Files: s.files, Kernel: bytes.NewReader(s.kernel)})
 }
 
@@ -145,7 +149,7 @@ type world struct {
 // lab keeps what takes long and is the same in many worlds.
 type lab struct {
 	source *fakeSource
-	// images are the file systems that were made, by their configuration; sound are those that were looked at.
+	// images are the file systems that were made, by their size and configuration; sound are those that were looked at.
 	images map[string][]byte
 	sound  map[[32]byte]bool
 }
@@ -159,17 +163,22 @@ func (l *lab) makeFileSystem(t testing.TB) func(ctx context.Context, image, labe
 	disk := blockdev.New(blockdev.Tools{Mke2fs: program(t, "mke2fs")}, "")
 	return func(ctx context.Context, image, label, from string) error {
 		configuration, err := os.ReadFile(filepath.Join(from, "config", "revision-00000001"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
 			return err
 		}
-		if l.images[string(configuration)] == nil {
+		info, err := os.Stat(image)
+		if err != nil {
+			return err
+		}
+		name := fmt.Sprintf("%d %s", info.Size(), configuration)
+		if l.images[name] == nil {
 			if err := disk.MakeImage(ctx, image, label, from); err != nil {
 				return err
 			}
-			l.images[string(configuration)], err = os.ReadFile(image)
+			l.images[name], err = os.ReadFile(image)
 			return err
 		}
-		return os.WriteFile(image, l.images[string(configuration)], 0o600)
+		return os.WriteFile(image, l.images[name], 0o600)
 	}
 }
 
@@ -338,6 +347,57 @@ func (w *world) espStarts(p *window) error {
 	return nil
 }
 
+// fakeSealer stands for what encrypts: every byte is another one.
+type fakeSealer struct {
+	refuse error
+	// asked is the kernel image that it was asked about last.
+	asked []byte
+}
+
+const (
+	fakeHeaderBytes = mib / 2
+	fakeHeader      = "sealed to the TPM of this machine"
+)
+
+func (s *fakeSealer) WouldOpen(image io.ReaderAt) (err error) {
+	s.asked, err = io.ReadAll(io.NewSectionReader(image, 0, 1<<30))
+	return errors.Join(err, s.refuse)
+}
+
+func (s *fakeSealer) Enclose(_ context.Context, path string, content io.Reader) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	data, err := io.ReadAll(content)
+	if err != nil || int64(len(data))+fakeHeaderBytes != info.Size() {
+		return fmt.Errorf("%d bytes for a volume of %d: %w", len(data), info.Size(), err)
+	}
+	out := append([]byte(fakeHeader), make([]byte, fakeHeaderBytes-len(fakeHeader))...)
+	for _, b := range data {
+		out = append(out, ^b)
+	}
+	return os.WriteFile(path, out, 0o600)
+}
+
+// opened is what a fakeSealer has enclosed.
+func opened(volume []byte) ([]byte, error) {
+	if !bytes.HasPrefix(volume, []byte(fakeHeader)) {
+		return nil, fmt.Errorf("the state volume is not encrypted, and begins with %.20q", volume)
+	}
+	var out []byte
+	for _, b := range volume[fakeHeaderBytes:] {
+		out = append(out, ^b)
+	}
+	return out, nil
+}
+
+// sealing gives a world a TPM.
+func (w *world) sealing(s *fakeSealer) *world {
+	w.cfg.Sealer, w.cfg.HeaderBytes = s, fakeHeaderBytes
+	return w
+}
+
 // stateHas reads the file system with the programs of ext4, and the configuration as the node does.
 func (w *world) stateHas(t testing.TB, p *window, req Request) (err error) {
 	dir := t.TempDir()
@@ -345,6 +405,16 @@ func (w *world) stateHas(t testing.TB, p *window, req Request) (err error) {
 	data := make([]byte, p.size)
 	if _, err := p.ReadAt(data, 0); err != nil {
 		return err
+	}
+	switch {
+	case req.Configuration == nil && !zeros(data):
+		return errors.New("the state volume of a node without a configuration is not blank")
+	case req.Configuration == nil:
+		return nil
+	case req.Encrypted:
+		if data, err = opened(data); err != nil {
+			return err
+		}
 	}
 	sum := sha256.Sum256(append(data, req.Configuration...))
 	if w.sound[sum] {
@@ -374,11 +444,6 @@ func (w *world) stateHas(t testing.TB, p *window, req Request) (err error) {
 	switch {
 	case err != nil || len(store.Problems()) > 0:
 		return fmt.Errorf("configuration: %v, %w", store.Problems(), err)
-	case req.Configuration == nil:
-		if now != nil {
-			return fmt.Errorf("the node has the configuration %q", now.Document)
-		}
-		return nil
 	case now == nil || !bytes.Equal(now.Document, req.Configuration) || now.By != req.By || !store.Record().Owned:
 		return fmt.Errorf("configuration %+v, record %+v", now, store.Record())
 	}

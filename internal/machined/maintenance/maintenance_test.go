@@ -98,6 +98,9 @@ MAINTENANCE MODE: this node has no configuration
 		{Notice{Mode: Open}, "address      none yet", ""},
 		{Notice{Mode: Closed, Owner: Owner{Problem: "the line: no key"}}, "owner        not known: the line: no key\n  next         mend", "nodectl"},
 		{Notice{Mode: Owned, InMemory: true}, "a restart changes it", ""},
+		{Notice{Mode: Owned, Shut: "PCR 11 is another"}, "  state volume PCR 11 is another\n", "config apply"},
+		{Notice{Mode: Owned, Shut: "x"}, "nodectl disk recover state \\\n                 --maintenance --nodes ADDRESS \\\n                 --fingerprint SHA256:", "config apply"},
+		{Notice{Mode: Open, Shut: "x"}, "  state volume x\n", "recover"},
 		{Notice{Mode: Owned, Reason: "a\nb\nc\nd\ne\nf\ng"}, "               e\n               and more, which the log has\n  address", "  f\n"},
 		{Notice{Mode: Open, Reason: "\x1b[31mred" + strings.Repeat("x", 1000)}, "?[31mredxxx", "\x1b"},
 	} {
@@ -119,8 +122,8 @@ func FuzzNotice(f *testing.F) {
 	f.Fuzz(func(t *testing.T, reason, from, problem string) {
 		for _, m := range []Mode{Closed, Open, Owned} {
 			owner := Owner{Key: alice, From: from, Problem: problem, Conflicts: []string{problem}}
-			lines := Notice{Mode: m, Reason: reason, Owner: owner}.Lines()
-			if len(lines) > 25 {
+			lines := Notice{Mode: m, Reason: reason, Shut: problem, Owner: owner}.Lines()
+			if len(lines) > 27 {
 				t.Errorf("%d lines", len(lines))
 			}
 			for _, line := range lines {

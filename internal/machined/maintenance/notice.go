@@ -13,6 +13,8 @@ type Notice struct {
 	Mode Mode
 	// Reason is why the node has no configuration.
 	Reason string
+	// Shut is why the state volume, which is encrypted, does not open; empty if that is not what keeps the node from its configuration.
+	Shut string
 	// Addresses are those at which the API can be reached.
 	Addresses []netip.Addr
 	// Fingerprint is that of the node's key; InMemory says that a restart changes it.
@@ -45,10 +47,13 @@ func (n Notice) Lines() []string {
 		reason = append(reason[:maxReasonLines:maxReasonLines], "and more, which the log has")
 	}
 	add("reason", reason...)
+	if n.Shut != "" {
+		add("state volume", n.Shut)
+	}
 	add("address", n.addresses()...)
 	add("fingerprint", n.Fingerprint.String())
 	if n.InMemory {
-		add("", "(of a key in memory: there is no state volume, and a restart changes it)")
+		add("", "(of a key in memory: the state volume, on which it is kept, is not there yet, and a restart changes it)")
 	}
 	switch n.Mode {
 	case Owned:
@@ -85,6 +90,11 @@ func (n Notice) next() []string {
 	reach := []string{"  --maintenance --nodes " + address + " \\", "  --fingerprint " + n.Fingerprint.String()}
 	switch n.Mode {
 	case Owned:
+		if n.Shut != "" {
+			return append([]string{
+				"change back what was changed, or open the volume, on which the configuration is:", `nodectl disk recover state \`,
+			}, reach...)
+		}
 		return append([]string{`nodectl config apply FILE \`}, reach...)
 	case Closed:
 		return []string{"mend what the owner is not known for; until then the node answers nobody"}

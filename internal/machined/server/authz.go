@@ -138,8 +138,9 @@ func rules() map[string]rule {
 		diskv1.DiskService_GetRecoveryKey_FullMethodName:    {roles: admins, maintenance: forNobody, acts: true},
 		diskv1.DiskService_ForgetRecoveryKey_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
 		// Who cannot open the disk may have no configuration but the one on it.
-		diskv1.DiskService_Recover_FullMethodName: {roles: admins, maintenance: forOwner, acts: true},
-		diskv1.DiskService_Reseal_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
+		diskv1.DiskService_Recover_FullMethodName:    {roles: admins, maintenance: forOwner, acts: true},
+		diskv1.DiskService_Reseal_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+		diskv1.DiskService_RotateKeys_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
 
 		extensionv1.ExtensionService_Push_FullMethodName:    {roles: admins, maintenance: forNobody, acts: true},
 		extensionv1.ExtensionService_List_FullMethodName:    {roles: readers, maintenance: forNobody},

@@ -99,6 +99,7 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.disk.v1.DiskService/ForgetRecoveryKey":         {admin},
 		"/node.disk.v1.DiskService/Recover":                   {admin},
 		"/node.disk.v1.DiskService/Reseal":                    {admin},
+		"/node.disk.v1.DiskService/RotateKeys":                {admin},
 		"/node.extension.v1.ExtensionService/Push":            {admin},
 		"/node.extension.v1.ExtensionService/List":            readers,
 		"/node.extension.v1.ExtensionService/Remove":          {admin},

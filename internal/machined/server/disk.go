@@ -63,3 +63,12 @@ func (s *diskService) Reseal(ctx context.Context, _ *diskv1.ResealRequest) (*dis
 	}
 	return &diskv1.ResealResponse{}, nil
 }
+
+// RotateKeys implements diskv1.DiskServiceServer.
+func (s *diskService) RotateKeys(ctx context.Context, _ *diskv1.RotateKeysRequest) (*diskv1.RotateKeysResponse, error) {
+	names, err := s.disks.RotateKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &diskv1.RotateKeysResponse{Volumes: names}, nil
+}

@@ -71,7 +71,9 @@ func TestDisk(t *testing.T) {
 	check(t, &diskv1.RecoverResponse{}, recovered, err)
 	sealed, err := client.Reseal(t.Context(), &diskv1.ResealRequest{})
 	check(t, &diskv1.ResealResponse{}, sealed, err)
-	if node.Disks.Resealed != 1 {
-		t.Errorf("sealed %d times", node.Disks.Resealed)
+	rotated, err := client.RotateKeys(t.Context(), &diskv1.RotateKeysRequest{})
+	check(t, &diskv1.RotateKeysResponse{Volumes: []string{"state"}}, rotated, err)
+	if node.Disks.Resealed != 1 || node.Disks.Rotated != 1 {
+		t.Errorf("sealed %d times, keys changed %d times", node.Disks.Resealed, node.Disks.Rotated)
 	}
 }

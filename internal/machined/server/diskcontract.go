@@ -30,4 +30,8 @@ type Disks interface {
 	// Reseal seals the state volume to the TPM as it is. ErrPrecondition where that
 	// would not open it.
 	Reseal(ctx context.Context) error
+	// RotateKeys changes the keys of the encrypted volumes that are open, and returns
+	// their names. ErrPrecondition where there is none, or as for Reseal; what was
+	// done before an error is done.
+	RotateKeys(ctx context.Context) ([]string, error)
 }

@@ -8,7 +8,9 @@
 // it takes 1.4 MB (of 325): the program 243 kB, libcryptsetup 603 kB, libdevmapper 449 kB, libjson-c 76 kB and libpopt 56 kB; what else it needs
 // (libcrypto, libblkid, libuuid, libselinux, libudev, libm) is there for other programs. Sizes are those of Debian 13's cryptsetup 2.7.5 on amd64.
 //
-// What only reads is Go: [ReadHeader] tells what a partition holds, without a program, before anything is decided about it.
+// What only reads is Go: [ReadHeader] tells what a partition holds, without a program, before anything is decided about it. So is one thing that writes:
+// [Cryptsetup.Enclose] encrypts what goes into a volume that is a file, for which cryptsetup would need the device-mapper and a loop device. The header
+// is cryptsetup's there too, and a test has the kernel read what was written.
 //
 // # How keys travel
 //

@@ -23,9 +23,9 @@ func scratch(t *testing.T) string {
 	return disk
 }
 
-// TestVMOpen opens a volume with the node's own cryptsetup and kernel, where no udev runs, and closes it.
-func TestVMOpen(t *testing.T) {
-	disk := scratch(t)
+// mapper loads what opens volumes.
+func mapper(t *testing.T) Cryptsetup {
+	t.Helper()
 	mods, err := kmod.Open("/usr/lib/modules")
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,39 @@ func TestVMOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := Cryptsetup{Program: "/usr/bin/cryptsetup"}
+	return Cryptsetup{Program: "/usr/bin/cryptsetup"}
+}
+
+// TestVMEnclosed: the kernel reads what Enclose has encrypted.
+func TestVMEnclosed(t *testing.T) {
+	disk := scratch(t)
+	c := mapper(t)
+	path := device(t)
+	plain := content(t, 12<<20)
+	key, _ := NewKey()
+	if err := c.Enclose(t.Context(), path, "state", key, bytes.NewReader(plain)); err != nil {
+		t.Fatal(err)
+	}
+	volume, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, disk, 0, volume)
+	if err := c.Open(t.Context(), disk, "enclosed", key); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, MapperDir+"enclosed", 0, len(plain)); !bytes.Equal(got, plain) {
+		t.Errorf("it holds %.40q", got)
+	}
+	if err := c.Close(t.Context(), "enclosed"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestVMOpen opens a volume with the node's own cryptsetup and kernel, where no udev runs, and closes it.
+func TestVMOpen(t *testing.T) {
+	disk := scratch(t)
+	c := mapper(t)
 	key, _ := NewKey()
 	wrong, _ := NewKey()
 	if err := c.Format(t.Context(), disk, "state", key); err != nil {

@@ -28,15 +28,18 @@ const MapperDir = "/dev/mapper/"
 // Format makes a volume with one key, in slot 0, and with a new UUID. What the device held is lost; Format does not look at it. An interrupted
 // one leaves no header, or one whose key is not known to anybody.
 func (c Cryptsetup) Format(ctx context.Context, device, label string, s Secret) error {
-	args := []string{
+	if _, err := c.run(ctx, []Secret{s}, nil, slices.Concat(formatArguments(label), s.derivation(), []string{device})...); err != nil {
+		return fmt.Errorf("make encrypted volume on %s: %w", device, err)
+	}
+	return nil
+}
+
+func formatArguments(label string) []string {
+	return []string{
 		"luksFormat", "--type=luks2", "--key-file=-", "--cipher=" + cipher, "--key-size=" + strconv.Itoa(keyBits),
 		"--sector-size=" + strconv.Itoa(sectorBytes), "--luks2-metadata-size=" + metadataSize, "--luks2-keyslots-size=" + keyslotsSize,
 		"--label=" + label, "--key-slot=0",
 	}
-	if _, err := c.run(ctx, []Secret{s}, nil, slices.Concat(args, s.derivation(), []string{device})...); err != nil {
-		return fmt.Errorf("make encrypted volume on %s: %w", device, err)
-	}
-	return nil
 }
 
 // Open makes the volume's content appear as MapperDir and name. The error is ErrWrongKey or ErrBusy where it is one of them. Whether the volume is

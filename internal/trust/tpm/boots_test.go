@@ -60,6 +60,27 @@ func TestBoots(t *testing.T) {
 	}
 }
 
+// TestForetell: a release is told before it is started whether it would open what is sealed now, in a boot of another that gives out nothing any more.
+func TestForetell(t *testing.T) {
+	m := newMachine(t)
+	next := release(t, "release 2", newKey(t))
+	p, _ := start(t, m, "secure", "release 1")
+	if err := p.Cap(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Foretell(next); err != nil {
+		t.Error(err)
+	}
+	for _, register := range []int{pcr.Config, pcr.Extensions} {
+		p, _ := start(t, m, "secure", "release 1")
+		event(t, p, register, "init=/bin/sh")
+		var changed *ChangedError
+		if err := p.Foretell(next); !errors.As(err, &changed) || len(changed.Changes) != 1 || changed.Changes[0].PCR != register {
+			t.Errorf("PCR %d: %v", register, err)
+		}
+	}
+}
+
 // TestTheTPMDecides: where the package's own look at the registers is passed over, the TPM refuses just the same.
 func TestTheTPMDecides(t *testing.T) {
 	m := newMachine(t)

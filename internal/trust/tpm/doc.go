@@ -15,6 +15,11 @@
 // [TPM.Cap] extends PCR 11 once more. From then until the next start nothing is unsealed any more, whatever runs. It is done as soon as the volumes
 // have been looked at, whether one opened or not, and before anything that lies on them is acted on.
 //
+// A machine whose volumes are still to be made, and that waits for a configuration to say how, is not capped meanwhile: what is sealed then has to be seen to
+// come out again before a disk depends on it. Nothing of its own is sealed yet, and nothing runs but the agent, which hands keys to nobody. Somebody who has put a
+// blank volume in the place of state gets the machine into that state, and out of it only by a configuration: by that the volume is made, and the cap
+// comes, before anything is mounted.
+//
 // It is half of what keeps a changed disk from opening the true one ("fake root"): whoever has the disk can put a volume of his own in the place of
 // state, with a key that he has sealed to the same TPM under the same policy (sealing asks nobody), and the node starts with his configuration. The
 // other half is that only state is sealed. The key of data lies on state: behind a state that is not the true one there is no key for data, and by

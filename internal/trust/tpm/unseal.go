@@ -49,6 +49,23 @@ func (t *TPM) Unseal(s Sealed, signatures []pcr.Signature) ([]byte, error) {
 	return rsp.OutData.Buffer, nil
 }
 
+// Foretell says whether a key that is sealed now would come out at the next start, of a release with a signature, as far as it can be told in this boot: the
+// registers that the image itself is not measured into have to be as they are signed. It is a ChangedError where one is not. What Seal holds to its value
+// it takes as it is.
+func (t *TPM) Foretell(s pcr.Signature) error {
+	want := pcr.Values{}
+	for n, v := range s.Values {
+		if n != pcr.Kernel {
+			want[n] = v
+		}
+	}
+	now, err := t.Values(want.Numbers()...)
+	if err != nil {
+		return err
+	}
+	return compare(want, now)
+}
+
 // short is enough of a name for a person to tell two apart: two bytes say which hash it is.
 func short(name []byte) []byte { return name[:min(len(name), 10)] }
 

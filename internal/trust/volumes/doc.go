@@ -3,6 +3,7 @@
 //	TPM ──seals──▶ key of state ──opens──▶ state ──holds──▶ keys/data      ──opens──▶ data
 //	                                              └───────▶ keys/recovery  opens both, until it was shown to a person and is removed
 //	                                              └───────▶ keys/state     its own, so that it can be sealed anew when the TPM gives it out no more
+//	                                              └───────▶ keys/*.new     what is to take the place of one of them, while it is changed
 //
 // A volume's header names what opens it: a token of the type tpm.TokenType for the key that is sealed, and one of the type RecoveryType for the slot
 // of the recovery key. Nothing in a header is believed before a key has opened the volume, and what a key opens may still be a volume of somebody

@@ -41,6 +41,8 @@ func (v *Volumes) Extend(ctx context.Context, volume string) error {
 
 // Enrol implements storage.Crypt. It keeps the volume's key on the state volume too, from when on it is known whatever happens to this process.
 func (v *Volumes) Enrol(ctx context.Context, volume, device string) error {
+	v.changing.Lock()
+	defer v.changing.Unlock()
 	if err := v.enrol(ctx, volume, device); err != nil {
 		return fmt.Errorf("give recovery key to volume %s: %w", volume, err)
 	}

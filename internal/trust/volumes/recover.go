@@ -77,6 +77,8 @@ func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery
 // than before. That it opens again cannot be tried before the next boot, since the TPM gives out nothing more in this one. What can be known is looked
 // at: the running release has to be signed by whom the key is sealed for.
 func (v *Volumes) Reseal(ctx context.Context, device string) error {
+	v.changing.Lock()
+	defer v.changing.Unlock()
 	if err := v.reseal(ctx, device); err != nil {
 		return fmt.Errorf("seal key of volume %s anew: %w", storage.State, err)
 	}
@@ -96,6 +98,11 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 	if err != nil {
 		return err
 	}
+	return v.sealSlot(ctx, device, slot, data)
+}
+
+// sealSlot seals the key of a slot of the state volume to the TPM as it is now, in place of what was sealed before.
+func (v *Volumes) sealSlot(ctx context.Context, device string, slot int, key []byte) error {
 	if len(v.cfg.Signers) == 0 {
 		return ErrNoSigner
 	}
@@ -104,7 +111,7 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 		return fmt.Errorf("read what the running release is measured as: %w", err)
 	}
 	signer := v.cfg.Signers[0]
-	if err := signedBy(signatures, signer); err != nil {
+	if _, err := signedBy(signatures, signer); err != nil {
 		return err
 	}
 	t, err := v.cfg.TPM()
@@ -112,23 +119,23 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 		return err
 	}
 	defer t.Close()
-	sealed, err := t.Seal(data, signer)
+	sealed, err := t.Seal(key, signer)
 	if err != nil {
 		return err
 	}
 	return v.putSealed(ctx, storage.State, device, slot, sealed)
 }
 
-// signedBy says whether a signature of a signer is among those of a release.
-func signedBy(signatures []pcr.Signature, signer *ecdsa.PublicKey) error {
+// signedBy returns the signature of a signer among those of a release.
+func signedBy(signatures []pcr.Signature, signer *ecdsa.PublicKey) (pcr.Signature, error) {
 	name, err := pcr.Fingerprint(signer)
 	if err != nil {
-		return err
+		return pcr.Signature{}, err
 	}
 	for _, s := range signatures {
 		if s.Key == name {
-			return s.Verify(signer)
+			return s, s.Verify(signer)
 		}
 	}
-	return fmt.Errorf("the running release: %w by key %s", pcr.ErrUnsigned, name)
+	return pcr.Signature{}, fmt.Errorf("the release: %w by key %s", pcr.ErrUnsigned, name)
 }

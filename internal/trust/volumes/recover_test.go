@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
@@ -127,5 +128,58 @@ func TestForget(t *testing.T) {
 		if err := v.Recover(t.Context(), volume, n.device(volume), typed); err != nil {
 			t.Errorf("volume %s: %v", volume, err)
 		}
+	}
+}
+
+// TestWiped: a reset leaves neither copy of a header nor a key slot, so that neither the TPM nor the recovery key opens anything, and the volumes are made
+// anew with other keys.
+func TestWiped(t *testing.T) {
+	n := made(t)
+	key, err := n.agent().RecoveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := luks.Inspect(n.device(storage.State))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, volume := range []string{storage.Data, storage.State} {
+		if err := blockdev.Wipe(t.Context(), n.device(volume)); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(n.device(volume))
+		if err != nil || len(bytes.Trim(data[:luks.HeaderBytes], "\x00")) > 0 {
+			t.Errorf("volume %s has something where its header and keys were: %v", volume, err)
+		}
+		if _, err := luks.Inspect(n.device(volume)); !errors.Is(err, luks.ErrNone) {
+			t.Errorf("volume %s: %v", volume, err)
+		}
+		c, err := blockdev.New(blockdev.Tools{}, "").Contents(t.Context(), n.device(volume))
+		if err != nil || !c.Blank || c.Formatting || c.Signature != "" {
+			t.Errorf("volume %s holds %+v, %v", volume, c, err)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(n.dir, "state", "keys")); err != nil { // it was on what is wiped
+		t.Fatal(err)
+	}
+	v := n.boot("release 1")
+	if err := v.Recover(t.Context(), storage.State, n.device(storage.State), key); err == nil {
+		t.Error("the recovery key opens what was wiped")
+	}
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+		t.Fatal(err)
+	}
+	if reason := n.unlock(v, storage.State); reason != "" {
+		t.Error(reason)
+	}
+	if now, err := luks.Inspect(n.device(storage.State)); err != nil || now.UUID == old.UUID {
+		t.Errorf("it is volume %s again, %v", now.UUID, err)
+	}
+	if err := v.Enrol(t.Context(), storage.State, n.device(storage.State)); err != nil {
+		t.Fatal(err)
+	}
+	again := n.boot("release 1")
+	if err := again.Recover(t.Context(), storage.State, n.device(storage.State), key); !errors.Is(err, ErrOtherRecoveryKey) {
+		t.Errorf("the recovery key of before the reset: %v", err)
 	}
 }

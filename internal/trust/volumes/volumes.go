@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,11 +20,13 @@ import (
 // LUKS is what is done with volumes. luks.Cryptsetup implements it.
 type LUKS interface {
 	Format(ctx context.Context, device, label string, s luks.Secret) error
+	Enclose(ctx context.Context, path, label string, s luks.Secret, content io.Reader) error
 	Open(ctx context.Context, device, name string, s luks.Secret) error
 	Close(ctx context.Context, name string) error
 	Extend(ctx context.Context, name string, s luks.Secret) error
 	Test(ctx context.Context, device string, s luks.Secret) (int, error)
 	AddKey(ctx context.Context, device string, has, further luks.Secret) (int, error)
+	RemoveKey(ctx context.Context, device string, slot int) error
 	PutToken(ctx context.Context, device string, t luks.Token) error
 }
 
@@ -52,7 +55,9 @@ type Config struct {
 // Volumes implements storage.Crypt. Its methods may be called concurrently.
 type Volumes struct {
 	cfg Config
-	mu  sync.Mutex
+	// changing is held by who changes the keys of an open volume, longer than mu.
+	changing sync.Mutex
+	mu       sync.Mutex
 	// keys are those of the volumes that this process has opened, and failures how often it tried in vain.
 	keys     map[string][]byte
 	failures map[string]int

@@ -532,6 +532,87 @@ func (*ResealResponse) Descriptor() ([]byte, []int) {
 	return file_disk_v1_disk_proto_rawDescGZIP(), []int{10}
 }
 
+type RotateKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysRequest) Reset() {
+	*x = RotateKeysRequest{}
+	mi := &file_disk_v1_disk_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysRequest) ProtoMessage() {}
+
+func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_disk_v1_disk_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeysRequest) Descriptor() ([]byte, []int) {
+	return file_disk_v1_disk_proto_rawDescGZIP(), []int{11}
+}
+
+type RotateKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the volumes that have another key now.
+	Volumes       []string `protobuf:"bytes,1,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysResponse) Reset() {
+	*x = RotateKeysResponse{}
+	mi := &file_disk_v1_disk_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysResponse) ProtoMessage() {}
+
+func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_disk_v1_disk_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeysResponse) Descriptor() ([]byte, []int) {
+	return file_disk_v1_disk_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RotateKeysResponse) GetVolumes() []string {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
 var File_disk_v1_disk_proto protoreflect.FileDescriptor
 
 const file_disk_v1_disk_proto_rawDesc = "" +
@@ -560,13 +641,18 @@ const file_disk_v1_disk_proto_rawDesc = "" +
 	"\frecovery_key\x18\x02 \x01(\tR\vrecoveryKey\"\x11\n" +
 	"\x0fRecoverResponse\"\x0f\n" +
 	"\rResealRequest\"\x10\n" +
-	"\x0eResealResponse2\xb1\x03\n" +
+	"\x0eResealResponse\"\x13\n" +
+	"\x11RotateKeysRequest\".\n" +
+	"\x12RotateKeysResponse\x12\x18\n" +
+	"\avolumes\x18\x01 \x03(\tR\avolumes2\x82\x04\n" +
 	"\vDiskService\x12R\n" +
 	"\vListVolumes\x12 .node.disk.v1.ListVolumesRequest\x1a!.node.disk.v1.ListVolumesResponse\x12[\n" +
 	"\x0eGetRecoveryKey\x12#.node.disk.v1.GetRecoveryKeyRequest\x1a$.node.disk.v1.GetRecoveryKeyResponse\x12d\n" +
 	"\x11ForgetRecoveryKey\x12&.node.disk.v1.ForgetRecoveryKeyRequest\x1a'.node.disk.v1.ForgetRecoveryKeyResponse\x12F\n" +
 	"\aRecover\x12\x1c.node.disk.v1.RecoverRequest\x1a\x1d.node.disk.v1.RecoverResponse\x12C\n" +
-	"\x06Reseal\x12\x1b.node.disk.v1.ResealRequest\x1a\x1c.node.disk.v1.ResealResponseB3Z1github.com/cyvive/cyvive/api/proto/disk/v1;diskv1b\x06proto3"
+	"\x06Reseal\x12\x1b.node.disk.v1.ResealRequest\x1a\x1c.node.disk.v1.ResealResponse\x12O\n" +
+	"\n" +
+	"RotateKeys\x12\x1f.node.disk.v1.RotateKeysRequest\x1a .node.disk.v1.RotateKeysResponseB3Z1github.com/cyvive/cyvive/api/proto/disk/v1;diskv1b\x06proto3"
 
 var (
 	file_disk_v1_disk_proto_rawDescOnce sync.Once
@@ -580,7 +666,7 @@ func file_disk_v1_disk_proto_rawDescGZIP() []byte {
 	return file_disk_v1_disk_proto_rawDescData
 }
 
-var file_disk_v1_disk_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_disk_v1_disk_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_disk_v1_disk_proto_goTypes = []any{
 	(*ListVolumesRequest)(nil),        // 0: node.disk.v1.ListVolumesRequest
 	(*ListVolumesResponse)(nil),       // 1: node.disk.v1.ListVolumesResponse
@@ -593,6 +679,8 @@ var file_disk_v1_disk_proto_goTypes = []any{
 	(*RecoverResponse)(nil),           // 8: node.disk.v1.RecoverResponse
 	(*ResealRequest)(nil),             // 9: node.disk.v1.ResealRequest
 	(*ResealResponse)(nil),            // 10: node.disk.v1.ResealResponse
+	(*RotateKeysRequest)(nil),         // 11: node.disk.v1.RotateKeysRequest
+	(*RotateKeysResponse)(nil),        // 12: node.disk.v1.RotateKeysResponse
 }
 var file_disk_v1_disk_proto_depIdxs = []int32{
 	2,  // 0: node.disk.v1.ListVolumesResponse.volumes:type_name -> node.disk.v1.Volume
@@ -601,13 +689,15 @@ var file_disk_v1_disk_proto_depIdxs = []int32{
 	5,  // 3: node.disk.v1.DiskService.ForgetRecoveryKey:input_type -> node.disk.v1.ForgetRecoveryKeyRequest
 	7,  // 4: node.disk.v1.DiskService.Recover:input_type -> node.disk.v1.RecoverRequest
 	9,  // 5: node.disk.v1.DiskService.Reseal:input_type -> node.disk.v1.ResealRequest
-	1,  // 6: node.disk.v1.DiskService.ListVolumes:output_type -> node.disk.v1.ListVolumesResponse
-	4,  // 7: node.disk.v1.DiskService.GetRecoveryKey:output_type -> node.disk.v1.GetRecoveryKeyResponse
-	6,  // 8: node.disk.v1.DiskService.ForgetRecoveryKey:output_type -> node.disk.v1.ForgetRecoveryKeyResponse
-	8,  // 9: node.disk.v1.DiskService.Recover:output_type -> node.disk.v1.RecoverResponse
-	10, // 10: node.disk.v1.DiskService.Reseal:output_type -> node.disk.v1.ResealResponse
-	6,  // [6:11] is the sub-list for method output_type
-	1,  // [1:6] is the sub-list for method input_type
+	11, // 6: node.disk.v1.DiskService.RotateKeys:input_type -> node.disk.v1.RotateKeysRequest
+	1,  // 7: node.disk.v1.DiskService.ListVolumes:output_type -> node.disk.v1.ListVolumesResponse
+	4,  // 8: node.disk.v1.DiskService.GetRecoveryKey:output_type -> node.disk.v1.GetRecoveryKeyResponse
+	6,  // 9: node.disk.v1.DiskService.ForgetRecoveryKey:output_type -> node.disk.v1.ForgetRecoveryKeyResponse
+	8,  // 10: node.disk.v1.DiskService.Recover:output_type -> node.disk.v1.RecoverResponse
+	10, // 11: node.disk.v1.DiskService.Reseal:output_type -> node.disk.v1.ResealResponse
+	12, // 12: node.disk.v1.DiskService.RotateKeys:output_type -> node.disk.v1.RotateKeysResponse
+	7,  // [7:13] is the sub-list for method output_type
+	1,  // [1:7] is the sub-list for method input_type
 	1,  // [1:1] is the sub-list for extension type_name
 	1,  // [1:1] is the sub-list for extension extendee
 	0,  // [0:1] is the sub-list for field type_name
@@ -624,7 +714,7 @@ func file_disk_v1_disk_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_disk_v1_disk_proto_rawDesc), len(file_disk_v1_disk_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,7 @@ const (
 	DiskService_ForgetRecoveryKey_FullMethodName = "/node.disk.v1.DiskService/ForgetRecoveryKey"
 	DiskService_Recover_FullMethodName           = "/node.disk.v1.DiskService/Recover"
 	DiskService_Reseal_FullMethodName            = "/node.disk.v1.DiskService/Reseal"
+	DiskService_RotateKeys_FullMethodName        = "/node.disk.v1.DiskService/RotateKeys"
 )
 
 // DiskServiceClient is the client API for DiskService service.
@@ -63,6 +64,13 @@ type DiskServiceClient interface {
 	// shows at the next boot: keep the recovery key at hand. FAILED_PRECONDITION where
 	// the running release is not one that the TPM would give it out to.
 	Reseal(ctx context.Context, in *ResealRequest, opts ...grpc.CallOption) (*ResealResponse, error)
+	// RotateKeys gives each encrypted volume that is open another key, in place of
+	// the one that the TPM or the state volume gives out for it. The recovery key
+	// stays, and so does what the volumes hold: the key that this is encrypted with
+	// is not changed. After an error, or a power cut, the volumes open as before, and
+	// the call goes on where it ended. FAILED_PRECONDITION where no volume is
+	// encrypted, or the TPM would not give the key out to the running release.
+	RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error)
 }
 
 type diskServiceClient struct {
@@ -123,6 +131,16 @@ func (c *diskServiceClient) Reseal(ctx context.Context, in *ResealRequest, opts 
 	return out, nil
 }
 
+func (c *diskServiceClient) RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeysResponse)
+	err := c.cc.Invoke(ctx, DiskService_RotateKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DiskServiceServer is the server API for DiskService service.
 // All implementations must embed UnimplementedDiskServiceServer
 // for forward compatibility.
@@ -153,6 +171,13 @@ type DiskServiceServer interface {
 	// shows at the next boot: keep the recovery key at hand. FAILED_PRECONDITION where
 	// the running release is not one that the TPM would give it out to.
 	Reseal(context.Context, *ResealRequest) (*ResealResponse, error)
+	// RotateKeys gives each encrypted volume that is open another key, in place of
+	// the one that the TPM or the state volume gives out for it. The recovery key
+	// stays, and so does what the volumes hold: the key that this is encrypted with
+	// is not changed. After an error, or a power cut, the volumes open as before, and
+	// the call goes on where it ended. FAILED_PRECONDITION where no volume is
+	// encrypted, or the TPM would not give the key out to the running release.
+	RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error)
 	mustEmbedUnimplementedDiskServiceServer()
 }
 
@@ -177,6 +202,9 @@ func (UnimplementedDiskServiceServer) Recover(context.Context, *RecoverRequest) 
 }
 func (UnimplementedDiskServiceServer) Reseal(context.Context, *ResealRequest) (*ResealResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reseal not implemented")
+}
+func (UnimplementedDiskServiceServer) RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKeys not implemented")
 }
 func (UnimplementedDiskServiceServer) mustEmbedUnimplementedDiskServiceServer() {}
 func (UnimplementedDiskServiceServer) testEmbeddedByValue()                     {}
@@ -289,6 +317,24 @@ func _DiskService_Reseal_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DiskService_RotateKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DiskServiceServer).RotateKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DiskService_RotateKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DiskServiceServer).RotateKeys(ctx, req.(*RotateKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DiskService_ServiceDesc is the grpc.ServiceDesc for DiskService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -315,6 +361,10 @@ var DiskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Reseal",
 			Handler:    _DiskService_Reseal_Handler,
+		},
+		{
+			MethodName: "RotateKeys",
+			Handler:    _DiskService_RotateKeys_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

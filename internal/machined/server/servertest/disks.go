@@ -12,8 +12,8 @@ import (
 type Disks struct {
 	List        []server.Volume
 	RecoveryKey string
-	// Resealed counts how often the disk was sealed.
-	Resealed int
+	// Resealed counts how often the disk was sealed, Rotated how often keys were changed.
+	Resealed, Rotated int
 	// opens is the key that opens the volumes: RecoveryKey, also when that was
 	// forgotten.
 	opens string
@@ -87,4 +87,25 @@ func (n *Node) Reseal(context.Context) error {
 		n.Disks.Resealed++
 	}
 	return err
+}
+
+// RotateKeys implements server.Disks.
+func (n *Node) RotateKeys(context.Context) ([]string, error) {
+	err := n.called("rotate keys")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, v := range n.Disks.List {
+		if v.Encrypted && v.Mounted {
+			names = append(names, v.Name)
+		}
+	}
+	if names == nil {
+		return nil, fmt.Errorf("%w: no encrypted volume is open", server.ErrPrecondition)
+	}
+	n.Disks.Rotated++
+	return names, nil
 }
