@@ -61,6 +61,7 @@ type Bundle struct {
 	// Envelope is the signed manifest as it came.
 	Envelope []byte
 	tar      *tar.Reader
+	from     io.Reader
 }
 
 // Open reads and verifies the manifest at the beginning of a bundle, and nothing behind it. The error is ErrMalformed or ErrUntrusted.
@@ -83,11 +84,12 @@ func Open(r io.Reader, keys []ed25519.PublicKey) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bundle{Manifest: m, Envelope: data, tar: t}, nil
+	return &Bundle{Manifest: m, Envelope: data, tar: t, from: r}, nil
 }
 
-// Extract reads all parts, each into what create returns for its name, and checks them against the manifest. What was written is the release
-// only when Extract returns nil. The error is ErrMalformed, ErrAltered, or create's or the writer's own. It closes what create returned.
+// Extract reads all parts, each into what create returns for its name, and checks them against the manifest. It reads to the end of the stream, so that
+// whoever sends it has a say too: what was written is the release only when Extract returns nil. The error is ErrMalformed, ErrAltered, or create's or the
+// writer's own. It closes what create returned.
 func (b *Bundle) Extract(create func(File) (io.WriteCloser, error)) error {
 	for _, f := range b.Manifest.Files {
 		h, err := b.tar.Next()
@@ -109,6 +111,9 @@ func (b *Bundle) Extract(create func(File) (io.WriteCloser, error)) error {
 		return fmt.Errorf("read release: %w: %.64q is not part of a release", ErrMalformed, h.Name)
 	} else if !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read release: %w: behind its parts: %w", ErrMalformed, err)
+	}
+	if _, err := io.Copy(io.Discard, source{b.from}); err != nil {
+		return fmt.Errorf("read release: behind its parts: %w", err)
 	}
 	return nil
 }
