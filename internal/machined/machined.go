@@ -23,6 +23,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/machined/timesync"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
@@ -51,8 +52,8 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Vault, Upgrades, Installs, Resets, Crash and
-// Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Upgrades, Installs, Resets,
+// Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -71,6 +72,11 @@ type Config struct {
 	Etcd     reconcile.Domain[etcd.Spec, etcd.Observed, etcd.Op, etcd.Status]
 	Kube     reconcile.Domain[kube.Spec, kube.Observed, kube.Op, kube.Status]
 	Services Services
+	// Clock is the kernel's; nil leaves it alone. AskTime asks a time server; nil is [timesync.SNTP].
+	Clock   timesync.Clock
+	AskTime timesync.Query
+	// Cluster is nil in an agent that is to have nothing to do with its cluster besides Kube.
+	Cluster  Cluster
 	Timeline Timeline
 	Init     Init
 	// Confine puts the kernel's walls of a profile around the workload plane, or says why it cannot. It is called again until it succeeds,
@@ -121,6 +127,8 @@ type Boot struct {
 	ID        string
 	StartedAt time.Time
 	Version   server.Version
+	// BuiltAt is a time that has certainly passed; the zero Time is none that is known.
+	BuiltAt time.Time
 	// Disk is the device of the system disk.
 	Disk string
 	// TPM says that the machine has a TPM 2.0, and Config.Storage uses it.
@@ -151,8 +159,8 @@ type Agent struct {
 	events  *eventlog.Log
 	ending  ending
 	configs configs
-	// resetting is held by who leads a reset.
-	resetting sync.Mutex
+	// resetting is held by who leads a reset, looking by who looks at the gates of the configuration, draining by who moves the pods away.
+	resetting, looking, draining sync.Mutex
 	// views are the domains, for who wants to know what they would do.
 	views   map[string]view
 	domains []task
@@ -206,6 +214,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset},
+		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
 		{"service events", a.tellServices},
 	}
 	tasks = append(tasks, a.containerWatchers()...)

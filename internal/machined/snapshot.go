@@ -12,6 +12,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/machined/timesync"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
@@ -45,6 +46,11 @@ type snapshot struct {
 	upgradable     bool
 	upgrade        *upgrade.Status
 	upgradeProblem string
+
+	// clock is how the node's clock is kept.
+	clock timesync.Status
+	// gates is the last look at those of the configuration.
+	gates []looked
 
 	// resetProblem is why a reset does not go on; empty if none has to.
 	resetProblem string
