@@ -15,28 +15,41 @@ import (
 
 // upgradeFlags are the flags of what starts another release.
 type upgradeFlags struct {
-	image           string
-	downgrade, stay bool
-	wait            waitFlags
+	image, from, sum string
+	downgrade, stay  bool
+	wait             waitFlags
+	drain            drainFlags
 }
 
 func (f *upgradeFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.stay, "stage", false, "leave the reboot to others")
 	c.Flags().BoolVar(&f.wait.wait, "wait", true, "wait until the release has proven itself or the node is back on the one before; --wait=false does not")
 	c.Flags().DurationVar(&f.wait.limit, "wait-timeout", 30*time.Minute, "give up waiting after so long")
+	f.drain.register(c, drainAuto)
 }
+
+// stages says that the node does not reboot by itself: others do that, or nodectl once the pods are away.
+func (f *upgradeFlags) stages() bool { return f.stay || f.drain.mode != drainNever }
 
 func (a *app) upgradeCommand() *cobra.Command {
 	var f upgradeFlags
 	c := &cobra.Command{
-		Use:   "upgrade --image FILE",
+		Use:   "upgrade {--image FILE | --from SOURCE}",
 		Short: "Upgrade nodes, one after the other (needs node:admin)",
-		Long: "Upgrade nodes, one after the other (needs node:admin). The release is pushed to the node, written into the slot that does not run, " +
-			"and started. It stays when it proves itself in time; else the node goes back by itself, which counts as a failure. After a failure no further node is begun.",
+		Long: "Upgrade nodes, one after the other (needs node:admin). The release is pushed to the node, or fetched by it, written into the slot that does not run, " +
+			"and started. It stays when it proves itself in time; else the node goes back by itself, which counts as a failure. After a failure no further node is begun.\n\n" +
+			"A source is https://host/path or http://host/path for a file, and oci://host/repository:tag or :tag@sha256:digest for an artifact of a registry; " +
+			"oci+http:// is a registry without TLS. What a node takes is decided by the signature of the release, wherever it comes from.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.image == "" {
-				return usagef("expected --image with the file of a release")
+			switch {
+			case (f.image == "") == (f.from == ""):
+				return usagef("expected either --image with the file of a release, or --from with where nodes fetch it")
+			case f.sum != "" && f.from == "":
+				return usagef("--sha256 is for --from: the file of --image is the one that you have")
+			}
+			if err := f.drain.check(); err != nil {
+				return err
 			}
 			return a.oneByOne(cmd.Context(), func(ctx context.Context, t *target, node string, conn *connection) error {
 				return a.upgradeNode(ctx, t, node, conn, f)
@@ -44,6 +57,8 @@ func (a *app) upgradeCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.image, "image", "", "file of the release, *.cyvive")
+	c.Flags().StringVar(&f.from, "from", "", "where each node fetches the release itself: https://, http://, oci:// or oci+http://")
+	c.Flags().StringVar(&f.sum, "sha256", "", "take only this file from a web server: its SHA-256, in hexadecimal digits")
 	c.Flags().BoolVar(&f.downgrade, "allow-downgrade", false, "take an older release too")
 	f.register(c)
 	_ = c.MarkFlagFilename("image", "cyvive") // fails for unknown flags only
@@ -60,14 +75,17 @@ func (a *app) rollbackCommand() *cobra.Command {
 			"and if it does not, the node comes back to the one that runs now.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.drain.check(); err != nil {
+				return err
+			}
 			return a.oneByOne(cmd.Context(), func(ctx context.Context, t *target, node string, conn *connection) error {
 				call, cancel := context.WithTimeout(ctx, max(a.timeout, bootEntryTimeout))
 				defer cancel()
-				resp, err := upgradev1.NewUpgradeServiceClient(conn).Rollback(call, &upgradev1.RollbackRequest{Staged: f.stay})
+				resp, err := upgradev1.NewUpgradeServiceClient(conn).Rollback(call, &upgradev1.RollbackRequest{Staged: f.stages()})
 				if err != nil {
 					return err
 				}
-				return a.started(ctx, t, node, f, resp.GetTarget(), resp.GetBootId())
+				return a.started(ctx, t, node, conn, f, resp.GetTarget(), resp.GetBootId())
 			})
 		},
 	}
@@ -133,20 +151,28 @@ func (a *app) oneByOne(ctx context.Context, do func(ctx context.Context, t *targ
 
 // upgradeNode takes one node to a release.
 func (a *app) upgradeNode(ctx context.Context, t *target, node string, conn *connection, f upgradeFlags) error {
+	client := upgradev1.NewUpgradeServiceClient(conn)
+	if err := a.bring(ctx, client, node, f); err != nil {
+		return err
+	}
+	last, err := a.install(ctx, client, node, f.stages())
+	if err != nil {
+		return err
+	}
+	return a.started(ctx, t, node, conn, f, last.GetTarget(), last.GetBootId())
+}
+
+// bring sends a release, or has the node fetch it.
+func (a *app) bring(ctx context.Context, client upgradev1.UpgradeServiceClient, node string, f upgradeFlags) error {
+	if f.from != "" {
+		return a.pull(ctx, client, node, f)
+	}
 	file, err := os.Open(f.image)
 	if err != nil {
 		return fmt.Errorf("open release: %w", err)
 	}
 	defer file.Close()
-	client := upgradev1.NewUpgradeServiceClient(conn)
-	if err := a.push(ctx, client, node, file, f.downgrade); err != nil {
-		return err
-	}
-	last, err := a.install(ctx, client, node, f.stay)
-	if err != nil {
-		return err
-	}
-	return a.started(ctx, t, node, f, last.GetTarget(), last.GetBootId())
+	return a.push(ctx, client, node, file, f.downgrade)
 }
 
 // push sends a release.
@@ -221,11 +247,17 @@ func (a *app) install(ctx context.Context, client upgradev1.UpgradeServiceClient
 	}
 }
 
-// started says what is to be started and, if so asked, waits for what becomes of it.
-func (a *app) started(ctx context.Context, t *target, node string, f upgradeFlags, target *upgradev1.System, bootID string) error {
+// started has what was installed started, unless that is left to others, and, if so asked, waits for what becomes of it.
+func (a *app) started(ctx context.Context, t *target, node string, conn *connection, f upgradeFlags, target *upgradev1.System, bootID string) error {
 	if f.stay {
 		fmt.Fprintf(a.stderr, "%s: version %s starts with the next boot\n", node, systemText(target))
 		return nil
+	}
+	if f.stages() {
+		var err error
+		if bootID, err = a.reboot(ctx, conn, node, f.drain); err != nil {
+			return fmt.Errorf("version %s was installed and starts with the next boot, but: %w", systemText(target), err)
+		}
 	}
 	fmt.Fprintf(a.stderr, "%s: rebooting into version %s\n", node, systemText(target))
 	if !f.wait.wait {
