@@ -2,6 +2,7 @@
 //
 //	go run ./hack/release keys
 //	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.cyvive
+//	go run ./hack/release push oci://registry.example/cyvive/node:0.1.0 out/amd64/cyvive-0.1.0-amd64.cyvive
 //	go run ./hack/release disk --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.raw
 package main
 
@@ -18,6 +19,7 @@ import (
 	"github.com/cyvive/cyvive/hack/release/bundle"
 	"github.com/cyvive/cyvive/hack/release/diskimage"
 	"github.com/cyvive/cyvive/hack/release/keys"
+	"github.com/cyvive/cyvive/hack/release/push"
 	"github.com/cyvive/cyvive/internal/release"
 )
 
@@ -33,7 +35,7 @@ func newCommand(getenv func(string) string) *cobra.Command {
 		Use: "release", Short: "Keys of releases, and releases",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(keysCommand(getenv), bundleCommand(getenv), diskCommand(getenv))
+	root.AddCommand(keysCommand(getenv), bundleCommand(getenv), pushCommand(getenv), diskCommand(getenv))
 	return root
 }
 
@@ -139,6 +141,40 @@ func bundleCommand(getenv func(string) string) *cobra.Command {
 			panic(err) // there is no such flag
 		}
 	}
+	return cmd
+}
+
+func pushCommand(getenv func(string) string) *cobra.Command {
+	var public string
+	cmd := &cobra.Command{
+		Use: "push SOURCE FILE…", Short: "Put releases, one for each architecture, into a registry from which nodes pull them", Args: cobra.MinimumNArgs(2),
+		Long: "Put releases, one for each architecture, into a registry from which nodes pull them. The source is oci://host/repository:tag, or oci+http:// for a " +
+			"registry without TLS; credentials are taken from CYVIVE_REGISTRY_USER and CYVIVE_REGISTRY_PASSWORD.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if public == "" {
+				dir, err := keys.Dir(getenv)
+				if err != nil {
+					return err
+				}
+				public = filepath.Join(dir, keys.PublicFile)
+			}
+			data, err := os.ReadFile(public)
+			if err != nil {
+				return fmt.Errorf("read public release keys: %w", err)
+			}
+			o := push.Options{Source: args[0], Username: getenv("CYVIVE_REGISTRY_USER"), Password: getenv("CYVIVE_REGISTRY_PASSWORD")}
+			if o.Keys, err = release.ParsePublicKeys(data); err != nil {
+				return err
+			}
+			digest, err := push.Files(cmd.Context(), o, args[1:])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "nodectl upgrade --from %s@%s\n", args[0], digest)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&public, "keys", "", "public keys that nodes trust (default: the user's own)")
 	return cmd
 }
 

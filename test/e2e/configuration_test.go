@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
+	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
@@ -35,7 +36,12 @@ func TestConfiguration(t *testing.T) {
 // configuration before.
 func startAlone(t *testing.T, ctx context.Context, e env, change func(*config.Config)) *suite {
 	t.Helper()
-	options := e.options(t)
+	return startAloneOn(t, ctx, e, e.options(t), change)
+}
+
+// startAloneOn is startAlone with machines of another kind.
+func startAloneOn(t *testing.T, ctx context.Context, e env, options cluster.Options, change func(*config.Config)) *suite {
+	t.Helper()
 	options.MemoryBytes = 1 << 30
 	c := create(t, ctx, options)
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0], alone: true}
