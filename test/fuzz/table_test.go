@@ -7,7 +7,7 @@ func parsers() map[string][]string {
 		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner"},
 		"internal/release":         {"FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/machined/plan":   {"FuzzBuild"},
-		"internal/machined/pull":   {"FuzzContentRange", "FuzzManifest", "FuzzSource"},
+		"internal/machined/pull":   {"FuzzAnswer", "FuzzContentRange", "FuzzManifest", "FuzzSource"},
 		"internal/machined/source": {"FuzzAnswer", "FuzzDocument", "FuzzOEMStrings", "FuzzURL"},
 		"internal/machined/server": {"FuzzCall", "FuzzConnection"},
 		"internal/network/dhcp":    {"FuzzGrant"},
