@@ -170,7 +170,8 @@ func (c *restClient) prepare(ca *pki.Authority) (*http.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	if c.client != nil && c.ca.Equal(ca) && now.Before(c.until) {
+	// A certificate that was issued before the clock was set back does not hold yet.
+	if c.client != nil && c.ca.Equal(ca) && now.Before(c.until) && !c.until.After(now.Add(agentLifetime/2)) {
 		return c.client, nil
 	}
 	pair, err := ca.Issue(pki.Request{

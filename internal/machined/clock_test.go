@@ -63,6 +63,15 @@ func TestClock(t *testing.T) {
 	t.Errorf("the gates are %+v after %d corrections", gates(n.snapshot()), clock.slews.Load())
 }
 
+// TestClockThatWasSet: the API's certificate is looked at again by the new time.
+func TestClockThatWasSet(t *testing.T) {
+	var before, after snapshot
+	after.clock.Steps = 1
+	if i := before.certificateInputs(); i.equal(after.certificateInputs()) || !i.equal(before.certificateInputs()) {
+		t.Error("a clock that was set changes nothing about the certificate")
+	}
+}
+
 func TestTimeServers(t *testing.T) {
 	var s snapshot
 	s.network.Status.TimeServers = []netip.Addr{netip.MustParseAddr("10.5.0.1")}

@@ -47,6 +47,8 @@ type Status struct {
 	Synchronised bool
 	// Reason says what is waited for while not Synchronised.
 	Reason string
+	// Steps is how often the clock was set.
+	Steps int
 }
 
 const (
@@ -87,6 +89,8 @@ type keeper struct {
 	// heard is set once the clock was corrected in this boot; at is when that was last.
 	heard bool
 	at    time.Duration
+	// steps is how often the clock was set.
+	steps int
 	// poll is the time between rounds that went well, retry that after one that did not.
 	poll, retry time.Duration
 	told        *Status
@@ -170,6 +174,7 @@ func (k *keeper) correct(s Sample) error {
 		if err := k.Clock.Step(s.Offset); err != nil {
 			return fmt.Errorf("set the clock: %w", err)
 		}
+		k.steps++
 		k.Log.Info("the clock was set", "by", s.Offset, "server", s.Server)
 		s.Offset = 0
 	case Slew:
@@ -186,7 +191,8 @@ func (k *keeper) correct(s Sample) error {
 
 // tell publishes a status that is another than the last.
 func (k *keeper) tell(s Status) {
-	if t := k.told; t != nil && t.Synchronised == s.Synchronised && t.Reason == s.Reason && slices.Equal(t.Servers, s.Servers) {
+	s.Steps = k.steps
+	if t := k.told; t != nil && t.Steps == s.Steps && t.Synchronised == s.Synchronised && t.Reason == s.Reason && slices.Equal(t.Servers, s.Servers) {
 		return
 	}
 	if s.Reason != "" {

@@ -107,7 +107,13 @@ func (w *world) play(t *testing.T, do func()) []string {
 			done <- Keep(ctx, Config{
 				Servers: func() []string { w.mu.Lock(); defer w.mu.Unlock(); return w.servers },
 				Query:   w.query, Clock: w, Since: func() time.Duration { return time.Since(w.start) }, Now: time.Now, Floor: w.floor,
-				Publish: func(s Status) { w.do(func() { w.note("%v %t %s", s.Servers, s.Synchronised, s.Reason) }) },
+				Publish: func(s Status) {
+					set := ""
+					if s.Steps > 0 {
+						set = fmt.Sprintf("(set %d times)", s.Steps)
+					}
+					w.do(func() { w.note("%v %t %s%s", s.Servers, s.Synchronised, s.Reason, set) })
+				},
 			})
 		}()
 		do()
@@ -128,7 +134,7 @@ func TestKeep(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 	})
 	want := []string{
-		"0s [a] false waiting for a to tell the time", "0s step 1h0m0s", "0s slew 0s for 1m4s", "0s [a] true ",
+		"0s [a] false waiting for a to tell the time", "0s step 1h0m0s", "0s slew 0s for 1m4s", "0s [a] true (set 1 times)",
 		"1m4s slew 0s for 2m8s", "3m12s slew 0s for 4m16s", "7m28s slew 0s for 8m32s", "16m0s slew 50ms for 1m4s", "17m4s slew 0s for 2m8s", "19m12s slew 0s for 4m16s",
 	}
 	if d := cmp.Diff(want, got); d != "" {
