@@ -32,9 +32,9 @@ type Timeouts struct {
 	Stall, FirstPause time.Duration
 }
 
-// DefaultTimeouts is for servers anywhere.
+// DefaultTimeouts is for servers anywhere. Between two words of progress lie at most five small answers: the caller hears of a pull every two minutes.
 func DefaultTimeouts() Timeouts {
-	return Timeouts{Dial: 10 * time.Second, Header: 30 * time.Second, Small: 30 * time.Second, Stall: time.Minute, FirstPause: time.Second}
+	return Timeouts{Dial: 10 * time.Second, Header: 30 * time.Second, Small: 20 * time.Second, Stall: time.Minute, FirstPause: time.Second}
 }
 
 func (t Timeouts) withDefaults() Timeouts {

@@ -62,6 +62,9 @@ func (r *Reader) try() *trouble {
 			return t
 		}
 		r.from, r.total = from, from.size
+		if err := r.tell(Progress{TotalBytes: r.total}); err != nil {
+			return &trouble{class: err, reason: "while it was told how large the release is"}
+		}
 	}
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	response, err := r.request(ctx)
