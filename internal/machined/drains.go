@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,8 +87,8 @@ func (v kubeAPI) Uncordon(ctx context.Context) (bool, error) {
 	return v.a.cfg.Cluster.Uncordon(ctx, *plan.KubeSpec(s.input, s.network.Status.Addresses), "")
 }
 
-// keepUncordoned has pods placed on the node again that an earlier boot of it has kept away, once: after a reboot, when a new release has proven itself,
-// and when the old one is back. A cordon of anybody else's stays, and so does one of this boot, which is about to end.
+// keepUncordoned has pods placed on the node again that an earlier boot of it has kept away, once: after a reboot, when a new release has proven itself or
+// lacks only what pods may bring, and when the old one is back. A cordon of anybody else's stays, and so does one of this boot, which is about to end.
 func (a *Agent) keepUncordoned(ctx context.Context) error {
 	if a.cfg.Cluster == nil {
 		<-ctx.Done()
@@ -109,10 +110,35 @@ func (a *Agent) keepUncordoned(ctx context.Context) error {
 	})
 }
 
-// settled tells whether the node is Ready, in a release that stays.
+// settled tells whether the node is Ready, in a release that stays or that waits for nothing but pods.
 func (s snapshot) settled() bool {
 	if s.input.Config == nil || s.input.Config.Cluster == nil || !s.kube.Status.Ready || s.upgradable && s.upgrade == nil {
 		return false
 	}
-	return s.upgrade == nil || s.upgrade.Record.Stage != upgrade.Trial && s.upgrade.Record.Stage != upgrade.Reverting
+	if s.upgrade == nil {
+		return true
+	}
+	switch s.upgrade.Record.Stage {
+	case upgrade.Reverting:
+		return false
+	case upgrade.Trial:
+		return s.mayWaitForPods()
+	}
+	return true
+}
+
+// mayWaitForPods tells whether nothing is missing of a trial but gates of the configuration: what they look at may run on this node only, and would not
+// come as long as it takes no pods.
+func (s snapshot) mayWaitForPods() bool {
+	missing := false
+	for _, g := range gates(s) {
+		if g.Holds || slices.Contains(s.upgrade.Record.Waived, g.Name) {
+			continue
+		}
+		if !strings.HasPrefix(g.Name, gatePrefix) {
+			return false
+		}
+		missing = true
+	}
+	return missing
 }

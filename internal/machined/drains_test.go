@@ -187,6 +187,15 @@ func TestSettled(t *testing.T) {
 	at := func(stage upgrade.Stage) *upgrade.Status {
 		return &upgrade.Status{Record: upgrade.Record{Stage: stage}}
 	}
+	gated := cluster
+	gated.Config = &config.Config{Cluster: &config.Cluster{}}
+	gated.Config.Machine.Upgrade.Gates = []config.Gate{{Name: "web"}}
+	trial := func(input plan.Input, waived []string, checks ...server.Check) snapshot {
+		return snapshot{
+			input: input, kube: ready, upgradable: true, listening: true, checks: checks,
+			upgrade: &upgrade.Status{Record: upgrade.Record{Stage: upgrade.Trial, Waived: waived}},
+		}
+	}
 	for name, test := range map[string]struct {
 		s    snapshot
 		want bool
@@ -201,6 +210,10 @@ func TestSettled(t *testing.T) {
 		"blessed, or come back":  {snapshot{input: cluster, kube: ready, upgradable: true, upgrade: at(upgrade.Idle)}, true},
 		"before any upgrade":     {snapshot{input: cluster, kube: ready, upgradable: true, upgrade: at("")}, true},
 		"waiting for its reboot": {snapshot{input: cluster, kube: ready, upgradable: true, upgrade: at(upgrade.Armed)}, true},
+		"all but its own gates":  {trial(gated, nil, server.Check{Name: "node", Healthy: true}), true},
+		"and one that is waived": {trial(gated, []string{"node"}, server.Check{Name: "node"}), true},
+		"something else too":     {trial(gated, nil, server.Check{Name: "network"}), false},
+		"nothing is missing":     {trial(cluster, nil, server.Check{Name: "node", Healthy: true}), false},
 	} {
 		if got := test.s.settled(); got != test.want {
 			t.Errorf("%s: got %t", name, got)

@@ -38,8 +38,8 @@ type KubeServiceClient interface {
 	GetKubeconfig(ctx context.Context, in *GetKubeconfigRequest, opts ...grpc.CallOption) (*GetKubeconfigResponse, error)
 	// Drain has no more pods placed on the node and asks those on it to leave, by the
 	// eviction API of Kubernetes, so that disruption budgets hold. It stays so until
-	// the node runs another boot, is Ready, and no release is on trial; then the node
-	// itself takes pods again. It sends how far it is, and with the last message what
+	// the node runs another boot, is Ready, and no release is on trial that lacks more
+	// than gates of the configuration; then the node itself takes pods again. It sends how far it is, and with the last message what
 	// came of it: what keeps it from success is no error. Whoever hangs up before that
 	// ends it, and the node stays cordoned.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DrainResponse], error)
@@ -107,8 +107,8 @@ type KubeServiceServer interface {
 	GetKubeconfig(context.Context, *GetKubeconfigRequest) (*GetKubeconfigResponse, error)
 	// Drain has no more pods placed on the node and asks those on it to leave, by the
 	// eviction API of Kubernetes, so that disruption budgets hold. It stays so until
-	// the node runs another boot, is Ready, and no release is on trial; then the node
-	// itself takes pods again. It sends how far it is, and with the last message what
+	// the node runs another boot, is Ready, and no release is on trial that lacks more
+	// than gates of the configuration; then the node itself takes pods again. It sends how far it is, and with the last message what
 	// came of it: what keeps it from success is no error. Whoever hangs up before that
 	// ends it, and the node stays cordoned.
 	Drain(*DrainRequest, grpc.ServerStreamingServer[DrainResponse]) error
