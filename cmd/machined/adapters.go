@@ -125,6 +125,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,
 		}),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
+		Cluster:  kube.NewCluster(time.Now),
+		Clock:    kernelClock{},
 		Timeline: fileTimeline{}, Init: init,
 		Confine: func(p config.Profile) error { return lsm.Enforce(lsm.Node(), p == config.ProfileStrict) },
 		System:  runtimes[0], Plane: runtimes[1], Pods: runtimes[2],
@@ -201,9 +203,13 @@ func bootFacts(m marker.Marker) (boot machined.Boot, floor string, err error) {
 	if err := unix.Uname(&uts); err != nil {
 		return machined.Boot{}, "", fmt.Errorf("read kernel release: %w", err)
 	}
+	var built time.Time // without one, servers may tell any time
+	if info, err := os.Stat("/etc/os-release"); err == nil {
+		built = info.ModTime()
+	}
 	version.KernelRelease, version.RootHash, version.Slot = unix.ByteSliceToString(uts.Release[:]), m.RootHash, m.Slot
 	return machined.Boot{
-		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk,
+		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk, BuiltAt: built,
 	}, release.Floor, nil
 }
 

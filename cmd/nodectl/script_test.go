@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
 			"keep": cmdKeep, "fingerprint": cmdFingerprint, "clock": cmdClock,
-			"pause": cmdPause, "unfit": cmdUnfit, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack,
+			"pause": cmdPause, "unfit": cmdUnfit, "pods": cmdPods, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack,
 		},
 	})
 }
@@ -183,6 +183,21 @@ func reason(words []string) error {
 		return nil
 	}
 	return errors.New(strings.Join(words, " "))
+}
+
+// cmdPods sets what becomes of a node's pods: pods VARIABLE gone|stuck|nowhere.
+func cmdPods(ts *testscript.TestScript, _ bool, args []string) {
+	steps := []server.DrainProgress{{Remaining: 3, Waiting: "waiting for default/web to end"}}
+	outcome := map[string]server.DrainOutcome{
+		"gone": {Result: server.DrainComplete, Gone: 3, Reason: "left on the node, since nothing would make them anew: default/bare"},
+		"stuck": {
+			Result: server.DrainPartial, Gone: 2, Remaining: 1, Reason: "the deadline of 1m0s is over: not allowed to evict default/db: it would violate the disruption budget",
+		},
+	}[args[1]]
+	if args[1] == "nowhere" {
+		steps = nil
+	}
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.DrainSteps, n.DrainOutcome = steps, outcome })
 }
 
 // cmdStop stops a node: stop VARIABLE.

@@ -5,6 +5,7 @@
 //	go run ./hack/release modules --dir out/amd64/zfs --out out/amd64/module-signatures
 //	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.cyvive
 //	go run ./hack/release extension --dir out/nlmon --out nlmon-1.0.0.cyvive-extension
+//	go run ./hack/release push oci://registry.example/cyvive/node:0.1.0 out/amd64/cyvive-0.1.0-amd64.cyvive
 //	go run ./hack/release disk --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.raw
 package main
 
@@ -30,7 +31,10 @@ func newCommand(getenv func(string) string) *cobra.Command {
 		Use: "release", Short: "Keys of releases, and releases",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(keysCommand(getenv), enrolCommand(getenv), modulesCommand(getenv), bundleCommand(getenv), diskCommand(getenv), extensionCommand(getenv))
+	root.AddCommand(
+		keysCommand(getenv), enrolCommand(getenv), modulesCommand(getenv), bundleCommand(getenv), pushCommand(getenv), diskCommand(getenv),
+		extensionCommand(getenv),
+	)
 	return root
 }
 

@@ -165,6 +165,27 @@ func rules() []rule {
 			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "a pull is a stream",
+			reason:   "it fetches, and whether what it fetches is a release, and what becomes of it, is decided where a push is taken",
+			packages: []string{"internal/machined/pull"},
+			only:     []string{},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "gates are looked at",
+			reason:   "what is asked of a release is in the configuration, and what becomes of the answer is decided in the upgrade",
+			packages: []string{"internal/machined/gate"},
+			only:     []string{"internal/machined/config"},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the clock is the kernel's",
+			reason:   "whom to believe and what to do about it is tried with servers and a clock that are played; a test must never set the clock of the machine it runs on",
+			packages: []string{"internal/machined/timesync"},
+			only:     []string{},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "installations run on fakes",
 			reason:   "a disk is an interface, so that every write of an installation can be cut in a test; what lies on it is written by this package alone, without the kernel's help",
 			packages: []string{"internal/machined/install"},

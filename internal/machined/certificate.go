@@ -69,10 +69,12 @@ type certificateInputs struct {
 	addresses []netip.Addr
 	// unconfigured is whom the node answers without one.
 	unconfigured server.Unconfigured
+	// clockSet is how often the clock was set in this boot: by another time the certificate may not hold.
+	clockSet int
 }
 
 func (i certificateInputs) equal(o certificateInputs) bool {
-	if i.stored != o.stored || (i.machine == nil) != (o.machine == nil) || !slices.Equal(i.addresses, o.addresses) || !reflect.DeepEqual(i.unconfigured, o.unconfigured) {
+	if i.stored != o.stored || i.clockSet != o.clockSet || (i.machine == nil) != (o.machine == nil) || !slices.Equal(i.addresses, o.addresses) || !reflect.DeepEqual(i.unconfigured, o.unconfigured) {
 		return false
 	}
 	return i.machine == o.machine ||
@@ -80,7 +82,7 @@ func (i certificateInputs) equal(o certificateInputs) bool {
 }
 
 func (s snapshot) certificateInputs() certificateInputs {
-	i := certificateInputs{stored: s.storage.Status.StateMounted, unconfigured: s.unconfigured()}
+	i := certificateInputs{stored: s.storage.Status.StateMounted, unconfigured: s.unconfigured(), clockSet: s.clock.Steps}
 	if s.input.Config != nil {
 		i.machine = &s.input.Config.Machine
 	}

@@ -19,6 +19,7 @@ func health(s snapshot) []server.Check {
 		check("identity", s.identity, first(s.identityProblem, "waiting for the state volume")),
 		check("confinement", s.isConfined(), first(s.confineProblem, "not in force yet")),
 	}
+	checks = append(checks, timeHealth(s)...)
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/machined/timesync"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
@@ -52,7 +53,7 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, SBOM, More, Vault, Extensions, Upgrades, Installs, Resets,
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Upgrades, Installs, Resets,
 // Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
@@ -74,8 +75,13 @@ type Config struct {
 	// ExtensionServices is the domain of what extensions bring.
 	ExtensionServices reconcile.Domain[extservice.Spec, extservice.Observed, extservice.Op, extservice.Status]
 	Services          Services
-	Timeline          Timeline
-	Init              Init
+	// Clock is the kernel's; nil leaves it alone. AskTime asks a time server; nil is [timesync.SNTP].
+	Clock   timesync.Clock
+	AskTime timesync.Query
+	// Cluster is nil in an agent that is to have nothing to do with its cluster besides Kube.
+	Cluster  Cluster
+	Timeline Timeline
+	Init     Init
 	// Confine puts the kernel's walls of a profile around the workload plane, or says why it cannot. It is called again until it succeeds,
 	// and when the profile changes; walls that an earlier agent put up stay.
 	Confine func(config.Profile) error
@@ -126,6 +132,8 @@ type Boot struct {
 	ID        string
 	StartedAt time.Time
 	Version   server.Version
+	// BuiltAt is a time that has certainly passed; the zero Time is none that is known.
+	BuiltAt time.Time
 	// Disk is the device of the system disk.
 	Disk string
 	// TPM says that the machine has a TPM 2.0, and Config.Storage uses it.
@@ -156,8 +164,8 @@ type Agent struct {
 	events  *eventlog.Log
 	ending  ending
 	configs configs
-	// resetting is held by who leads a reset.
-	resetting sync.Mutex
+	// resetting is held by who leads a reset, looking by who looks at the gates of the configuration, draining by who moves the pods away.
+	resetting, looking, draining sync.Mutex
 	// views are the domains, for who wants to know what they would do.
 	views   map[string]view
 	domains []task
@@ -211,6 +219,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
+		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
 		{"service events", a.tellServices},
 	}
 	tasks = append(tasks, a.containerWatchers()...)

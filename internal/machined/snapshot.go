@@ -13,6 +13,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/machined/timesync"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
@@ -54,6 +55,10 @@ type snapshot struct {
 	extensionsProblem string
 	// pushes counts the extensions that were pushed since the agent's start.
 	pushes int
+	// clock is how the node's clock is kept.
+	clock timesync.Status
+	// gates is the last look at those of the configuration.
+	gates []looked
 
 	// resetProblem is why a reset does not go on; empty if none has to.
 	resetProblem string

@@ -13,13 +13,15 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/pull"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/release"
 )
 
-// Upgrades is what the agent needs to take the node from one release to another. All fields are needed but Keys, Floor and FreeBytes.
+// Upgrades is what the agent needs to take the node from one release to another. All fields are needed but Keys, Floor, Opens, FreeBytes and
+// PullTimeouts.
 type Upgrades struct {
 	Slots   upgrade.Slots
 	Entries upgrade.Entries
@@ -33,6 +35,8 @@ type Upgrades struct {
 	// Pushed is the directory for a release that was pushed, on the data volume. FreeBytes is what a directory's file system has left.
 	Pushed    string
 	FreeBytes func(dir string) (int64, error)
+	// PullTimeouts bound what servers of releases may take.
+	PullTimeouts pull.Timeouts
 	// Counted says that the boot loader has counted this start: the boot is a trial, as far as it knows.
 	Counted bool
 }
@@ -230,7 +234,7 @@ func (s snapshot) deadline() time.Duration {
 	return s.input.Config.Machine.Upgrade.Deadline
 }
 
-// gates are what has to hold for a release to stay: its API, and all else that health is made of.
+// gates are what has to hold for a release to stay: its API, all else that health is made of, and what the configuration asks for besides.
 func gates(s snapshot) []upgrade.Gate {
 	api := upgrade.Gate{Name: "api", Holds: s.listening, Since: s.listeningSince}
 	if !s.listening {
@@ -242,7 +246,7 @@ func gates(s snapshot) []upgrade.Gate {
 			out = append(out, upgrade.Gate{Name: c.Name, Holds: c.Healthy, Since: c.Since, Reason: c.Reason})
 		}
 	}
-	return out
+	return append(out, s.extraGates()...)
 }
 
 // upgradeCheck is the name of the health check of upgrades. It is no gate.

@@ -15,6 +15,7 @@ type Archive struct {
 	Envelope []byte
 	form     Form
 	tar      *tar.Reader
+	from     io.Reader
 }
 
 // Open reads the envelope at the beginning of a file of this kind, and nothing behind it. The error is Malformed.
@@ -33,11 +34,11 @@ func (f Form) Open(r io.Reader) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w: %s: %w", f.Name, f.Malformed, f.Envelope, err)
 	}
-	return &Archive{Envelope: data, form: f, tar: t}, nil
+	return &Archive{Envelope: data, form: f, tar: t, from: r}, nil
 }
 
-// Extract reads all parts, each into what create returns for it, and checks them against what was signed. What was written counts only when Extract
-// returns nil. The error is the form's Malformed, ErrAltered, or create's or the writer's own. It closes what create returned.
+// Extract reads all parts, each into what create returns for it, and checks them against what was signed. It reads to the end of the stream, so that
+// whoever sends it has a say too: what was written counts only when Extract returns nil. The error is the form's Malformed, ErrAltered, or create's or the writer's own. It closes what create returned.
 func (a *Archive) Extract(files []File, create func(File) (io.WriteCloser, error)) error {
 	read := "read " + a.form.Name
 	for _, f := range files {
@@ -60,6 +61,9 @@ func (a *Archive) Extract(files []File, create func(File) (io.WriteCloser, error
 		return fmt.Errorf("%s: %w: %.64q is not part of %s", read, a.form.Malformed, h.Name, a.form.one())
 	} else if !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: %w: behind its parts: %w", read, a.form.Malformed, err)
+	}
+	if _, err := io.Copy(io.Discard, source{a.from, a.form.Malformed}); err != nil {
+		return fmt.Errorf("%s: behind its parts: %w", read, err)
 	}
 	return nil
 }

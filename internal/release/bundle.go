@@ -35,8 +35,9 @@ func Open(r io.Reader, keys []ed25519.PublicKey) (*Bundle, error) {
 	return &Bundle{Manifest: m, Envelope: a.Envelope, archive: a}, nil
 }
 
-// Extract reads all parts, each into what create returns for its name, and checks them against the manifest. What was written is the release
-// only when Extract returns nil. The error is ErrMalformed, ErrAltered, or create's or the writer's own. It closes what create returned.
+// Extract reads all parts, each into what create returns for its name, and checks them against the manifest. It reads to the end of the stream, so that
+// whoever sends it has a say too: what was written is the release only when Extract returns nil. The error is ErrMalformed, ErrAltered, or create's or the
+// writer's own. It closes what create returned.
 func (b *Bundle) Extract(create func(File) (io.WriteCloser, error)) error {
 	return b.archive.Extract(b.Manifest.Files, create)
 }

@@ -15,6 +15,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -200,6 +201,20 @@ func TestEveryByteIsSigned(t *testing.T) {
 			}
 		}
 		data[i] ^= 0x20
+	}
+}
+
+// TestSenderHasTheLastWord: a stream that ends with an error behind the release is one that failed, whoever sends it.
+func TestSenderHasTheLastWord(t *testing.T) {
+	other := errors.New("it is not the file that was asked for")
+	for name, last := range map[string]error{"an error": other, "its end": io.EOF} {
+		b, err := Open(io.MultiReader(bytes.NewReader(bundle(t, testKey(1))), iotest.ErrReader(last)), public(testKey(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Extract(sink{}.create); errors.Is(err, other) != (last == other) || (err == nil) != (last == io.EOF) {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 

@@ -120,7 +120,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upgrades{releases: &releases{variant.Signer(t.TempDir(), bundle.Keys{Release: key})}}
+	u := &upgrades{releases: &releases{Builder: variant.Signer(t.TempDir(), bundle.Keys{Release: key})}}
 	u.good = releasetest.Folder(t, nil)
 	u.file = u.sign(t, u.good, "good")
 	node := release.Node{

@@ -8,6 +8,7 @@ func parsers() map[string][]string {
 		"internal/release":         {"FuzzKernelRelease", "FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/extension":       {"FuzzOpen", "FuzzParseManifest"},
 		"internal/machined/plan":   {"FuzzBuild"},
+		"internal/machined/pull":   {"FuzzAnswer", "FuzzContentRange", "FuzzManifest", "FuzzSource"},
 		"internal/machined/source": {"FuzzAnswer", "FuzzDocument", "FuzzOEMStrings", "FuzzURL"},
 		"internal/machined/server": {"FuzzCall", "FuzzConnection"},
 		"internal/network/dhcp":    {"FuzzGrant"},
@@ -17,7 +18,7 @@ func parsers() map[string][]string {
 		"internal/machined/maintenance": {"FuzzNotice"},
 
 		"internal/etcd": {"FuzzParseHealth", "FuzzParseMembers"},
-		"internal/kube": {"FuzzNextEvent", "FuzzParseList", "FuzzParseNameservers", "FuzzParseNode", "FuzzParsePods", "FuzzTable"},
+		"internal/kube": {"FuzzIsTrue", "FuzzNextEvent", "FuzzParseDrainPods", "FuzzParseList", "FuzzParseNameservers", "FuzzParseNode", "FuzzParsePods", "FuzzTable"},
 		"internal/cni":  {"FuzzAddresses", "FuzzParseConfig"},
 
 		// Disks, which may hold anything.
@@ -109,6 +110,7 @@ func withoutFuzzTest() map[string]string {
 		"cmd/nodectl":                         "reads the numbers of its arguments, and takes a text that its user edits apart into lines",
 		"cmd/nodectl/editor":                  "takes the name of a program from the environment of its user",
 		"cmd/machined":                        "takes the root hash of a manifest that package release has checked",
+		"hack/qemu/dial":                      "reads its one argument, which the test that starts it has put together",
 		"hack/apidoc":                         "reads the descriptions of this project's own protos, from the compiler",
 		"hack/qemu/bench/ramroot":             "reads the root hash that the image builder has written",
 		"hack/qemu/bench/ramroot/guest":       "reads a number that the program which started the machine has put into its memory",

@@ -59,6 +59,8 @@ type Options struct {
 	SecureBoot, SMM bool
 	// Detached lets the machines outlive this process.
 	Detached bool
+	// Reach is what machines can connect to on the host.
+	Reach []network.Reach
 	// Wire lets a test see all frames of each machine's network, and send its
 	// own; see Cluster.Wire.
 	Wire bool
@@ -224,7 +226,7 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		return vm.Config{}, err
 	}
 	dir := c.NodeDir(node)
-	lan := network.User{Wire: c.options.Wire, Forwards: []network.Forward{
+	lan := network.User{Wire: c.options.Wire, Reach: c.options.Reach, Forwards: []network.Forward{
 		{HostPort: node.APIPort, GuestPort: nodeAPIPort},
 		{HostPort: node.KubernetesPort, GuestPort: kubernetesPort},
 	}}

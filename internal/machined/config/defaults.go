@@ -16,6 +16,12 @@ const (
 	MaxExtensions = 32
 )
 
+// MaxGates bounds the gates of the configuration: each is looked at every few seconds while a release is on trial.
+const MaxGates = 32
+
+// MaxTimeServers bounds the servers that tell the time: all are asked at once.
+const MaxTimeServers = 8
+
 // Bounds of the deadline of an upgrade. Init ends a trial by itself some time after the longest (package trial).
 const (
 	MinUpgradeDeadline = time.Minute

@@ -20,6 +20,7 @@ type (
 		Profile  string     `yaml:"profile,omitempty"`
 		Disk     diskDoc    `yaml:"disk,omitempty"`
 		Upgrade  upgradeDoc `yaml:"upgrade,omitempty"`
+		Time     timeDoc    `yaml:"time,omitempty"`
 
 		Extensions []extensionDoc `yaml:"extensions,omitempty"`
 
@@ -36,7 +37,26 @@ type (
 		Mode string `yaml:"mode,omitempty"`
 	}
 	upgradeDoc struct {
-		Deadline string `yaml:"deadline,omitempty"`
+		Deadline string      `yaml:"deadline,omitempty"`
+		Gates    []gateDoc   `yaml:"gates,omitempty"`
+		Sources  []sourceDoc `yaml:"sources,omitempty"`
+	}
+	gateDoc struct {
+		Name   string `yaml:"name"`
+		Kind   string `yaml:"kind"`
+		Target string `yaml:"target"`
+	}
+	sourceDoc struct {
+		Host        string         `yaml:"host"`
+		CA          string         `yaml:"ca"`
+		Credentials credentialsDoc `yaml:"credentials,omitempty"`
+	}
+	credentialsDoc struct {
+		Username string `yaml:"username"`
+		Password string `yaml:"password"`
+	}
+	timeDoc struct {
+		Servers []string `yaml:"servers,omitempty"`
 	}
 	networkDoc struct {
 		header      `yaml:",inline"`
@@ -85,10 +105,6 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if cfg.Machine.Profile == ProfileStandard {
 		profile = ""
 	}
-	var upgrade upgradeDoc
-	if d := cfg.Machine.Upgrade.Deadline; d != 0 && d != DefaultUpgradeDeadline {
-		upgrade.Deadline = durationText(d)
-	}
 	var disk diskDoc
 	if m := cfg.Machine.Disk.Encryption.Mode; m != EncryptionNone {
 		disk.Encryption.Mode = string(m)
@@ -99,7 +115,7 @@ func Marshal(cfg *Config) ([]byte, error) {
 	}
 	docs = append(docs, machineDoc{
 		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, Profile: profile,
-		Disk: disk, Upgrade: upgrade, Extensions: extensions, CA: pair(cfg.Machine.CA),
+		Disk: disk, Upgrade: upgrade(cfg.Machine.Upgrade), Time: timeDoc{cfg.Machine.Time.Servers}, Extensions: extensions, CA: pair(cfg.Machine.CA),
 	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
@@ -119,6 +135,24 @@ func Marshal(cfg *Config) ([]byte, error) {
 }
 
 func pair(p KeyPair) pairDoc { return pairDoc{p.Certificate, p.Key.Reveal()} }
+
+func upgrade(u Upgrade) upgradeDoc {
+	var doc upgradeDoc
+	if u.Deadline != 0 && u.Deadline != DefaultUpgradeDeadline {
+		doc.Deadline = durationText(u.Deadline)
+	}
+	for _, g := range u.Gates {
+		doc.Gates = append(doc.Gates, gateDoc{g.Name, string(g.Kind), g.Target})
+	}
+	for _, s := range u.Sources {
+		out := sourceDoc{Host: s.Host, CA: s.CA}
+		if s.Credentials != nil {
+			out.Credentials = credentialsDoc{s.Credentials.Username, s.Credentials.Password.Reveal()}
+		}
+		doc.Sources = append(doc.Sources, out)
+	}
+	return doc
+}
 
 func network(n Network) networkDoc {
 	doc := networkDoc{header: header{APIVersion, "Network"}}

@@ -120,6 +120,7 @@ func (o *object) machine() Machine {
 		Profile:  o.profile(),
 		Disk:     o.disk(),
 		Upgrade:  o.upgrade(),
+		Time:     o.time(),
 
 		Extensions: o.extensions(),
 	}
@@ -152,20 +153,6 @@ func (o *object) extensions() []Extension {
 	return out
 }
 
-func (o *object) upgrade() Upgrade {
-	u := Upgrade{Deadline: DefaultUpgradeDeadline}
-	o.inner("upgrade", func(f *object) {
-		f.text("deadline", "a duration from 1m to 1h, such as 10m or 2m30s", func(s string) bool {
-			d, ok := parseDuration(s)
-			if ok {
-				u.Deadline = d
-			}
-			return ok && d >= MinUpgradeDeadline && d <= MaxUpgradeDeadline
-		})
-	})
-	return u
-}
-
 func (o *object) disk() Disk {
 	disk := Disk{Encryption{Mode: EncryptionNone}}
 	o.inner("disk", func(d *object) {
@@ -177,6 +164,17 @@ func (o *object) disk() Disk {
 		})
 	})
 	return disk
+}
+
+func (o *object) time() Time {
+	var t Time
+	o.inner("time", func(f *object) {
+		t.Servers = texts(f, "servers", "a DNS name or an IP address", parseSAN)
+		if len(t.Servers) > MaxTimeServers {
+			f.fail("servers", "got %d servers, expected at most %d", len(t.Servers), MaxTimeServers)
+		}
+	})
+	return t
 }
 
 // inner reads a mapping that may be left out.

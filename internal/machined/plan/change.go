@@ -83,6 +83,9 @@ func machineFields() []field {
 			keep:  func(to, from *config.Config) { to.Machine.Extensions = from.Machine.Extensions },
 		},
 		{path: "Machine.upgrade.deadline", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Deadline }},
+		{path: "Machine.upgrade.gates", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Gates }},
+		{path: "Machine.time.servers", effect: Live, value: func(c *config.Config) any { return c.Machine.Time.Servers }},
+		{path: "Machine.upgrade.sources", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Sources }},
 	}
 }
 

@@ -112,8 +112,11 @@ func rules() map[string]rule {
 		MetricsPath: {roles: readers, maintenance: forNobody},
 
 		kubev1.KubeService_GetKubeconfig_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		kubev1.KubeService_Drain_FullMethodName:         {roles: operators, maintenance: forNobody, acts: true},
+		kubev1.KubeService_Uncordon_FullMethodName:      {roles: operators, maintenance: forNobody, acts: true},
 
 		upgradev1.UpgradeService_Push_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+		upgradev1.UpgradeService_Pull_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
 		upgradev1.UpgradeService_Install_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
 		upgradev1.UpgradeService_Rollback_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
 		upgradev1.UpgradeService_Cancel_FullMethodName:   {roles: admins, maintenance: forNobody, acts: true},

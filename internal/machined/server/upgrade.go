@@ -65,6 +65,26 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// Pull implements upgradev1.UpgradeServiceServer.
+func (s *upgradeService) Pull(req *upgradev1.PullRequest, stream grpc.ServerStreamingServer[upgradev1.PullResponse]) error {
+	if req.GetSource() == "" {
+		return invalidf("no source, expected the URL of a release")
+	}
+	p := Pull{
+		Source: req.GetSource(), SHA256: req.GetSha256(),
+		Allow: UpgradeAllow{Downgrade: req.GetAllowDowngrade(), WithoutExtensions: req.GetWithoutExtensions()},
+	}
+	target, err := s.config.Upgrades.Pull(stream.Context(), p, func(p PullProgress) error {
+		return stream.Send(&upgradev1.PullResponse{
+			ReceivedBytes: uint64(p.ReceivedBytes), TotalBytes: uint64(p.TotalBytes), Waiting: p.Waiting,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return stream.Send(&upgradev1.PullResponse{Target: systemToProto(target)})
+}
+
 // Install implements upgradev1.UpgradeServiceServer.
 func (s *upgradeService) Install(req *upgradev1.InstallRequest, stream grpc.ServerStreamingServer[upgradev1.InstallResponse]) error {
 	node, err := s.config.Machine.Node(stream.Context())

@@ -54,6 +54,11 @@ type Node struct {
 	DiskFault error
 	// ResetFault is why the node cannot leave its cluster; nil if it can.
 	ResetFault error
+	// DrainOutcome is how a drain ends, after DrainSteps were told; the zero outcome is that nothing was done.
+	DrainOutcome server.DrainOutcome
+	DrainSteps   []server.DrainProgress
+	// Cordoned: Uncordon has something to do.
+	Cordoned bool
 	// InventoryFrom and FilesFrom answer in place of InventoryValue, FileList and
 	// FileData, if they are set.
 	InventoryFrom server.Inventory
@@ -252,6 +257,36 @@ func (n *Node) Inventory(ctx context.Context, diskHealth bool) (*inventoryv1.Inv
 // Kubeconfig implements server.Kube.
 func (n *Node) Kubeconfig(context.Context) (server.Kubeconfig, error) {
 	return n.KubeconfigValue, n.called("kubeconfig")
+}
+
+// Drain implements server.Kube.
+func (n *Node) Drain(_ context.Context, o server.DrainOptions, progress func(server.DrainProgress) error) (server.DrainOutcome, error) {
+	if err := n.called(fmt.Sprintf("drain within %s, alone %t", o.Deadline, o.Alone)); err != nil {
+		return server.DrainOutcome{}, err
+	}
+	n.mu.Lock()
+	steps, out := n.DrainSteps, n.DrainOutcome
+	n.Cordoned = out.Result == server.DrainComplete || out.Result == server.DrainPartial
+	n.mu.Unlock()
+	for _, p := range steps {
+		if err := progress(p); err != nil {
+			return server.DrainOutcome{}, err
+		}
+	}
+	if out == (server.DrainOutcome{}) {
+		out = server.DrainOutcome{Result: server.DrainSkipped, Reason: "no other node of the cluster takes pods"}
+	}
+	return out, nil
+}
+
+// Uncordon implements server.Kube.
+func (n *Node) Uncordon(context.Context) (bool, error) {
+	err := n.called("uncordon")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	was := n.Cordoned
+	n.Cordoned = false
+	return was, err
 }
 
 // Events is a node's EventList. A followed log never brings more.

@@ -53,6 +53,33 @@ func (n *Node) Push(_ context.Context, allow server.UpgradeAllow, r io.Reader) (
 	return n.Upgrades.Release, nil
 }
 
+// Pull implements server.Upgrades. What is at a source is said by its end: "missing", "bad", or a release; one that ends in "slow" is waited for first.
+func (n *Node) Pull(_ context.Context, p server.Pull, progress func(server.PullProgress) error) (server.System, error) {
+	if err := n.called(fmt.Sprintf("pull %s, sha256 %q, downgrade %t", p.Source, p.SHA256, p.Allow.Downgrade)); err != nil {
+		return server.System{}, err
+	}
+	switch {
+	case strings.HasSuffix(p.Source, "missing"):
+		return server.System{}, fmt.Errorf("pull %s: %w: it answers 404 Not Found", p.Source, server.ErrNotFound)
+	case strings.HasSuffix(p.Source, "bad"):
+		return server.System{}, fmt.Errorf("pull %s: %w: not a whole release", p.Source, server.ErrInvalid)
+	case strings.HasSuffix(p.Source, "slow"):
+		if err := progress(server.PullProgress{Waiting: "no connection in 10s; try 2 of 5 in 1s"}); err != nil {
+			return server.System{}, err
+		}
+	}
+	const total = 100 << 20
+	for received := int64(0); received <= total; received += total / 4 {
+		if err := progress(server.PullProgress{ReceivedBytes: received, TotalBytes: total}); err != nil {
+			return server.System{}, err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.Upgrades.pushed = true
+	return n.Upgrades.Release, nil
+}
+
 // Install implements server.Upgrades.
 func (n *Node) Install(_ context.Context, staged bool, progress func(written, total int64) error) (server.System, error) {
 	if err := n.called(fmt.Sprintf("install, staged %t", staged)); err != nil {
