@@ -160,7 +160,7 @@ func TestImageHoldsNoWayIn(t *testing.T) {
 // added here, and so be thought about.
 var expected = map[string]bool{
 	"init": true, "machined": true, "containerd": true, "containerd-shim-runc-v2": true, "runc": true,
-	"mke2fs": true, "mkfs.ext4": true, "e2fsck": true, "zfs": true, "zpool": true, "mount": true, "umount": true,
+	"mke2fs": true, "mkfs.ext4": true, "e2fsck": true, "cryptsetup": true, "zfs": true, "zpool": true, "mount": true, "umount": true,
 	"etcd": true, "kubelet": true, "kube-apiserver": true, "kube-controller-manager": true, "kube-scheduler": true,
 	"cyvive": true, // the CNI plugin, another name of init
 }
