@@ -45,10 +45,6 @@ type Keeper struct {
 	// pushing is held while an extension comes, which takes as long as who sends it does; work for what changes the list of those that are there, or
 	// puts them to use, and not while somebody is waited for.
 	pushing, work sync.Mutex
-
-	mu sync.Mutex
-	// states are those of the last Activate.
-	states []State
 }
 
 // New returns a keeper that has not looked at the disk yet.
@@ -164,18 +160,13 @@ func choose(stored []Stored, name extension.Name, node extension.Node) (Stored, 
 	return Stored{}, fmt.Errorf("%s: %s", name, strings.Join(reasons, "; "))
 }
 
-// States returns what the last Activate came to. The caller must not change it.
-func (k *Keeper) States() []State {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.states
-}
-
-// uses returns how a build is in use since this boot, or nil.
-func (k *Keeper) uses(m extension.Manifest) *State {
-	states := k.States()
-	if i := slices.IndexFunc(states, func(s State) bool { return s.RootHash == m.RootHash && s.Dir != "" }); i >= 0 {
-		return &states[i]
+// uses says whether files of a directory are part of the running system. The kernel is asked: the agent before may have put them to use, and by a
+// configuration that is no more.
+func (k *Keeper) uses(dir string) (bool, error) {
+	open, err := k.cfg.Kernel.Open()
+	if err != nil {
+		return false, err
 	}
-	return nil
+	below := filepath.Join(k.cfg.Dir, dir) + "/"
+	return slices.ContainsFunc(open, func(file string) bool { return strings.HasPrefix(file, below) }), nil
 }

@@ -69,6 +69,7 @@ func withService(name string, user uint32) func(*extension.Manifest) {
 // fakeKernel remembers what it was asked for.
 type fakeKernel struct {
 	mounted  map[string][32]byte
+	open     []string
 	closed   bool
 	admitted []uint32
 	loaded   []string
@@ -88,6 +89,9 @@ func (k *fakeKernel) Mount(name string, i Image) (Mounted, error) {
 	}
 	if hash, there := k.mounted[name]; there && hash != i.RootHash {
 		return Mounted{}, errors.New("another build of it is in use")
+	}
+	if _, there := k.mounted[name]; !there {
+		k.open = append(k.open, i.Data, i.Tree)
 	}
 	k.mounted[name] = i.RootHash
 	return Mounted{Dir: "/run/extensions/" + name, Device: uint32(i.RootHash[0])}, nil
@@ -110,6 +114,8 @@ func (k *fakeKernel) Load(dir, module string) error {
 	k.loaded = append(k.loaded, dir+"/"+module)
 	return nil
 }
+
+func (k *fakeKernel) Open() ([]string, error) { return k.open, k.err }
 
 type node struct {
 	*Keeper
@@ -368,6 +374,52 @@ func TestLate(t *testing.T) {
 	}
 	if err := n.Remove(nlmon, m.Kernel); err != nil {
 		t.Errorf("remove what is not in use: %v", err)
+	}
+}
+
+// TestSameImage: two versions may have the same file system, as what else they say of themselves is in the manifest. One is not taken for the other.
+func TestSameImage(t *testing.T) {
+	n := newNode(t)
+	hash := strings.Repeat("ab", 32)
+	agent := extension.Name{Name: "agent", Version: "1.0.0"}
+	as := func(version, before string) func(*extension.Manifest) {
+		return func(m *extension.Manifest) {
+			withService("agent", 2001)(m)
+			m.Version, m.OS.Before, m.RootHash = version, before, hash
+		}
+	}
+	n.push(as("1.0.0", "1.0.0"))
+	if got := n.activate(agent); got[0].Reason != "" {
+		t.Fatal(got)
+	}
+	n.push(as("1.0.1", "2.0.0"))
+	if err := n.Suits([]extension.Name{{Name: "agent", Version: "1.0.1"}}, extension.Node{Architecture: "amd64", Kernel: kernelRelease, OS: "1.5.0"}); err != nil {
+		t.Errorf("the next version was pushed: %v", err)
+	}
+	_, wider := build(t, 1, as("1.0.0", "2.0.0"))
+	if _, err := n.Push(t.Context(), bytes.NewReader(wider)); !errors.Is(err, ErrThere) {
+		t.Errorf("another manifest of the version that is there: %v", err)
+	}
+	if err := n.Remove(extension.Name{Name: "agent", Version: "1.0.1"}, ""); err != nil {
+		t.Errorf("remove the one that is not in use: %v", err)
+	}
+}
+
+// TestNextAgent: what an agent put to use stays in use when the next one is told of other extensions.
+func TestNextAgent(t *testing.T) {
+	n := newNode(t)
+	m := n.push(same)
+	n.activate(nlmon)
+	n.restart()
+	if err := n.Remove(nlmon, m.Kernel); !errors.Is(err, ErrInUse) {
+		t.Errorf("before it looked: %v", err)
+	}
+	n.activate()
+	if err := n.Remove(nlmon, m.Kernel); !errors.Is(err, ErrInUse) {
+		t.Errorf("when it does not want it: %v", err)
+	}
+	if got := n.files(); got != nlmonFiles {
+		t.Errorf("files: %s", got)
 	}
 }
 

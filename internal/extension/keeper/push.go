@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/cyvive/cyvive/internal/extension"
 	"github.com/cyvive/cyvive/internal/release"
@@ -79,8 +80,8 @@ func (k *Keeper) takes(m extension.Manifest) error {
 		return err
 	}
 	for _, s := range stored {
-		if s.Dir == dirName(m) && s.Problem == "" && s.Manifest.RootHash != m.RootHash {
-			return fmt.Errorf("%w, with the root hash %s; remove that first, or give this one another version", ErrThere, s.Manifest.RootHash)
+		if s.Dir == dirName(m) && s.Problem == "" && !reflect.DeepEqual(s.Manifest, m) {
+			return fmt.Errorf("%w, with the root hash %s or another manifest; remove that first, or give this one another version", ErrThere, s.Manifest.RootHash)
 		}
 	}
 	if len(stored) >= maxStored {
@@ -125,8 +126,15 @@ func receive(e *extension.Reader, into string) error {
 func (k *Keeper) place(m extension.Manifest, into string) error {
 	k.work.Lock()
 	defer k.work.Unlock()
-	if k.uses(m) != nil {
-		return os.RemoveAll(into) // the same is there, and its files are open
+	used, err := k.uses(dirName(m))
+	if err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	if used { // its files are open
+		if there, err := k.manifest(dirName(m)); err != nil || !reflect.DeepEqual(there, m) {
+			return fmt.Errorf("push: %s: %w since this boot, and what lies there of it is not the same; reboot without it first", m, ErrInUse)
+		}
+		return os.RemoveAll(into)
 	}
 	at := filepath.Join(k.cfg.Dir, dirName(m))
 	if err := errors.Join(os.RemoveAll(at), os.Rename(into, at), syncDir(k.cfg.Dir)); err != nil {
@@ -169,7 +177,11 @@ func (k *Keeper) Remove(name extension.Name, kernel string) error {
 			there = append(there, s.Dir)
 			continue
 		}
-		if k.uses(s.Manifest) != nil {
+		used, err := k.uses(s.Dir)
+		if err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+		if used {
 			return fmt.Errorf("remove %s: %w since this boot; take it out of the configuration and reboot", name, ErrInUse)
 		}
 		if err := errors.Join(os.RemoveAll(filepath.Join(k.cfg.Dir, s.Dir)), syncDir(k.cfg.Dir)); err != nil {
