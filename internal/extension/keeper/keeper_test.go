@@ -145,7 +145,7 @@ func (n *node) restart() {
 	n.Keeper = New(Config{
 		Log: slog.New(slog.DiscardHandler), Dir: n.dir, Keys: []ed25519.PublicKey{signer(1).Public().(ed25519.PublicKey)},
 		Node:      extension.Node{Architecture: "amd64", Kernel: kernelRelease, OS: "0.2.0"},
-		FreeBytes: func(string) (int64, error) { return n.free, nil }, Kernel: n.kernel,
+		FreeBytes: func(string) (int64, error) { return n.free - n.used(), nil }, Kernel: n.kernel,
 	})
 }
 
@@ -183,6 +183,19 @@ func (n *node) files() string {
 		n.t.Fatal(err)
 	}
 	return strings.Join(out, " ")
+}
+
+// used is how much of the disk what was pushed takes.
+func (n *node) used() (sum int64) {
+	n.t.Helper()
+	for _, name := range strings.Fields(n.files()) {
+		info, err := os.Stat(filepath.Join(n.dir, name))
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		sum += info.Size()
+	}
+	return sum
 }
 
 func same(*extension.Manifest) {}
@@ -267,6 +280,22 @@ func TestRefused(t *testing.T) {
 	}
 	if list, err := n.List(); len(list) != 0 || err != nil {
 		t.Errorf("without the data volume there are %v, %v", list, err)
+	}
+}
+
+// TestPushAfterCut: what a push has left that was cut off is not in the way of the next one.
+func TestPushAfterCut(t *testing.T) {
+	n := newNode(t)
+	if err := os.Mkdir(filepath.Join(n.dir, pushDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(n.dir, pushDir, extension.Image), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.free = keptFreeBytes + 1<<20
+	n.push(same)
+	if got := n.files(); got != nlmonFiles {
+		t.Errorf("files: %s", got)
 	}
 }
 

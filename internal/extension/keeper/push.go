@@ -53,10 +53,13 @@ func (k *Keeper) Push(_ context.Context, r io.Reader) (extension.Manifest, error
 		return extension.Manifest{}, err
 	}
 	stream.left += e.Manifest.PartsBytes() + slackBytes
+	into := filepath.Join(k.cfg.Dir, pushDir)
+	if err := os.RemoveAll(into); err != nil { // of a push that was cut off: it needs no room any more
+		return extension.Manifest{}, fmt.Errorf("push: %w", err)
+	}
 	if err := k.takes(e.Manifest); err != nil {
 		return extension.Manifest{}, fmt.Errorf("push: %s: %w", e.Manifest, err)
 	}
-	into := filepath.Join(k.cfg.Dir, pushDir)
 	err = receive(e, into)
 	if err == nil {
 		err = k.place(e.Manifest, into)
@@ -102,9 +105,6 @@ func (k *Keeper) takes(m extension.Manifest) error {
 
 // receive writes the parts and then the envelope into a directory of its own.
 func receive(e *extension.Reader, into string) error {
-	if err := os.RemoveAll(into); err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
 	if err := os.Mkdir(into, 0o700); err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
