@@ -45,10 +45,12 @@ type Keeper struct {
 	// pushing is held while an extension comes, which takes as long as who sends it does; work for what changes the list of those that are there, or
 	// puts them to use, and not while somebody is waited for.
 	pushing, work sync.Mutex
+	// removeAll is os.RemoveAll, but for tests.
+	removeAll func(path string) error
 }
 
 // New returns a keeper that has not looked at the disk yet.
-func New(cfg Config) *Keeper { return &Keeper{cfg: cfg} }
+func New(cfg Config) *Keeper { return &Keeper{cfg: cfg, removeAll: os.RemoveAll} }
 
 // Stored is an extension on the disk.
 type Stored struct {
@@ -80,7 +82,7 @@ func (k *Keeper) List() ([]Stored, error) {
 	}
 	var out []Stored
 	for _, e := range entries {
-		if !e.IsDir() || e.Name() == pushDir {
+		if !e.IsDir() || e.Name() == pushDir || e.Name() == goneDir {
 			continue
 		}
 		s := Stored{Dir: e.Name()}

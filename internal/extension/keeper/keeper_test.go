@@ -299,6 +299,32 @@ func TestPushAfterCut(t *testing.T) {
 	}
 }
 
+// TestRemoveCut: a removal that is cut off, also that of a build whose place another takes, leaves no manifest without its image.
+func TestRemoveCut(t *testing.T) {
+	n := newNode(t)
+	m := n.push(same)
+	n.removeAll = func(path string) error {
+		if err := os.Remove(filepath.Join(path, extension.Image)); err != nil {
+			return os.RemoveAll(path) // there is none
+		}
+		return errors.New("the power was cut")
+	}
+	n.push(same)
+	if list, err := n.List(); err != nil || len(list) != 1 || list[0].Problem != "" || !strings.HasPrefix(n.files(), ".gone/") {
+		t.Errorf("after a push: %+v, %v; files: %s", list, err, n.files())
+	}
+	if err := n.Remove(nlmon, m.Kernel); err != nil {
+		t.Error(err)
+	}
+	n.restart()
+	if err := n.Suits([]extension.Name{nlmon}, n.cfg.Node); !errors.Is(err, ErrMissing) {
+		t.Errorf("it is said to be there: %v; files: %s", err, n.files())
+	}
+	if n.push(same); n.files() != nlmonFiles {
+		t.Errorf("pushed again: %s", n.files())
+	}
+}
+
 // TestSlowPush: who sends slowly keeps other pushes away, and nothing else.
 func TestSlowPush(t *testing.T) {
 	n := newNode(t)

@@ -17,6 +17,8 @@ import (
 const (
 	// pushDir is where an extension lies until all of it has come.
 	pushDir = ".push"
+	// goneDir is where a build lies while it is removed, which takes several steps.
+	goneDir = ".gone"
 	// headBytes is what may come until the signed manifest is there, slackBytes what is around the parts: the headers of an archive and its end.
 	headBytes  = 3 * release.MaxManifestBytes
 	slackBytes = 64 << 10
@@ -137,10 +139,33 @@ func (k *Keeper) place(m extension.Manifest, into string) error {
 		return os.RemoveAll(into)
 	}
 	at := filepath.Join(k.cfg.Dir, dirName(m))
-	if err := errors.Join(os.RemoveAll(at), os.Rename(into, at), syncDir(k.cfg.Dir)); err != nil {
+	if err := k.setAside(dirName(m)); err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
+	if err := errors.Join(os.Rename(into, at), syncDir(k.cfg.Dir)); err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	k.clear()
 	return nil
+}
+
+// setAside takes a build from its place, if there is one, as a whole: without its image, a manifest would promise what is not there.
+func (k *Keeper) setAside(dir string) error {
+	gone := filepath.Join(k.cfg.Dir, goneDir)
+	if err := k.removeAll(gone); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(k.cfg.Dir, dir), gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// clear removes what was set aside. What stays is removed the next time.
+func (k *Keeper) clear() {
+	if err := k.removeAll(filepath.Join(k.cfg.Dir, goneDir)); err != nil {
+		k.cfg.Log.Warn("remove what is left of an extension", "error", err)
+	}
 }
 
 // synced is a file that is on the disk when it is closed.
@@ -184,9 +209,13 @@ func (k *Keeper) Remove(name extension.Name, kernel string) error {
 		if used {
 			return fmt.Errorf("remove %s: %w since this boot; take it out of the configuration and reboot", name, ErrInUse)
 		}
-		if err := errors.Join(os.RemoveAll(filepath.Join(k.cfg.Dir, s.Dir)), syncDir(k.cfg.Dir)); err != nil {
+		if err := k.setAside(s.Dir); err != nil {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
+		if err := syncDir(k.cfg.Dir); err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+		k.clear()
 		return nil
 	}
 	return fmt.Errorf("remove %s: %w; there are %q", name, ErrNotFound, there)
