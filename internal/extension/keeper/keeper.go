@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/cyvive/cyvive/internal/extension"
+	"github.com/cyvive/cyvive/internal/release"
 )
 
 // Errors of extensions that are pushed or removed.
@@ -66,6 +68,9 @@ type Stored struct {
 // maxStored bounds how many builds a node keeps: more than that is no use of it.
 const maxStored = 64
 
+// maxEnvelopeBytes is what is read of an envelope on the disk: that of one that was pushed has less.
+const maxEnvelopeBytes = 2 * release.MaxManifestBytes
+
 // dirName is the directory of a build. None of its parts has a comma or a slash in it.
 func dirName(m extension.Manifest) string {
 	return strings.Join([]string{m.Name, m.Version, m.Kernel}, ",")
@@ -99,12 +104,20 @@ func (k *Keeper) List() ([]Stored, error) {
 
 // manifest reads and verifies the manifest of a directory, whose name it must have.
 func (k *Keeper) manifest(dir string) (extension.Manifest, error) {
-	data, err := os.ReadFile(filepath.Join(k.cfg.Dir, dir, extension.Envelope))
+	f, err := os.Open(filepath.Join(k.cfg.Dir, dir, extension.Envelope))
 	if errors.Is(err, fs.ErrNotExist) {
 		return extension.Manifest{}, errors.New("it was not pushed whole")
 	}
 	if err != nil {
 		return extension.Manifest{}, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxEnvelopeBytes+1))
+	if err != nil {
+		return extension.Manifest{}, err
+	}
+	if len(data) > maxEnvelopeBytes {
+		return extension.Manifest{}, fmt.Errorf("%w: its manifest has more than %d bytes", extension.ErrMalformed, maxEnvelopeBytes)
 	}
 	m, err := extension.Verify(data, k.cfg.Keys)
 	if err != nil {

@@ -499,6 +499,7 @@ func TestDisk(t *testing.T) {
 		says     string
 	}{
 		"none":              {nil, "not pushed whole"},
+		"too large":         {append(bytes.Clone(envelope), bytes.Repeat([]byte(" "), maxEnvelopeBytes)...), "more than 131072 bytes"},
 		"cut":               {envelope[:len(envelope)/2], "not a whole extension"},
 		"another's":         {foreign[start : start+len(envelope)], "not signed by a key"},
 		"another extension": {signed, "lies where another belongs"},
@@ -517,7 +518,13 @@ func TestDisk(t *testing.T) {
 		}
 	}
 	// What cannot be used can be removed, and pushed again.
-	n.push(same)
+	m := n.push(same)
+	if err := os.WriteFile(filepath.Join(dir, extension.SBOM), []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.SBOM(m); !errors.Is(err, release.ErrAltered) {
+		t.Errorf("a bill of materials that was changed: %v", err)
+	}
 	if err := os.Remove(filepath.Join(dir, extension.Envelope)); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,8 +16,6 @@ import (
 const (
 	// pushDir is where an extension lies until all of it has come.
 	pushDir = ".push"
-	// goneDir is where a build lies while it is removed, which takes several steps.
-	goneDir = ".gone"
 	// headBytes is what may come until the signed manifest is there, slackBytes what is around the parts: the headers of an archive and its end.
 	headBytes  = 3 * release.MaxManifestBytes
 	slackBytes = 64 << 10
@@ -149,25 +146,6 @@ func (k *Keeper) place(m extension.Manifest, into string) error {
 	return nil
 }
 
-// setAside takes a build from its place, if there is one, as a whole: without its image, a manifest would promise what is not there.
-func (k *Keeper) setAside(dir string) error {
-	gone := filepath.Join(k.cfg.Dir, goneDir)
-	if err := k.removeAll(gone); err != nil {
-		return err
-	}
-	if err := os.Rename(filepath.Join(k.cfg.Dir, dir), gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// clear removes what was set aside. What stays is removed the next time.
-func (k *Keeper) clear() {
-	if err := k.removeAll(filepath.Join(k.cfg.Dir, goneDir)); err != nil {
-		k.cfg.Log.Warn("remove what is left of an extension", "error", err)
-	}
-}
-
 // synced is a file that is on the disk when it is closed.
 type synced struct{ *os.File }
 
@@ -185,47 +163,4 @@ func syncDir(path string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// Remove removes a build. What is in use stays: ErrInUse. A directory that holds none that can be used is removed by what its name says.
-func (k *Keeper) Remove(name extension.Name, kernel string) error {
-	k.work.Lock()
-	defer k.work.Unlock()
-	m := extension.Manifest{Description: extension.Description{Name: name.Name, Version: name.Version}, Kernel: kernel}
-	stored, err := k.List()
-	if err != nil {
-		return err
-	}
-	var there []string
-	for _, s := range stored {
-		if s.Dir != dirName(m) {
-			there = append(there, s.Dir)
-			continue
-		}
-		used, err := k.uses(s.Dir)
-		if err != nil {
-			return fmt.Errorf("remove %s: %w", name, err)
-		}
-		if used {
-			return fmt.Errorf("remove %s: %w since this boot; take it out of the configuration and reboot", name, ErrInUse)
-		}
-		if err := k.setAside(s.Dir); err != nil {
-			return fmt.Errorf("remove %s: %w", name, err)
-		}
-		if err := syncDir(k.cfg.Dir); err != nil {
-			return fmt.Errorf("remove %s: %w", name, err)
-		}
-		k.clear()
-		return nil
-	}
-	return fmt.Errorf("remove %s: %w; there are %q", name, ErrNotFound, there)
-}
-
-// SBOM opens the bill of materials of a build.
-func (k *Keeper) SBOM(m extension.Manifest) (io.ReadCloser, error) {
-	f, err := os.Open(filepath.Join(k.cfg.Dir, dirName(m), extension.SBOM))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read bill of materials of %s: %w", m, ErrNotFound)
-	}
-	return f, err
 }
