@@ -460,6 +460,27 @@ func TestSameImage(t *testing.T) {
 	}
 }
 
+// TestNextKey: one that is in use, and is pushed again under the key of the next release, is there for that.
+func TestNextKey(t *testing.T) {
+	n := newNode(t)
+	next := signer(3).Public().(ed25519.PublicKey)
+	n.cfg.Keys = append(n.cfg.Keys, next)
+	n.push(same)
+	n.activate(nlmon)
+	_, data := build(t, 3, same)
+	if _, err := n.Push(t.Context(), bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.files(); got != nlmonFiles {
+		t.Errorf("files: %s", got)
+	}
+	n.boot()
+	n.cfg.Keys = []ed25519.PublicKey{next}
+	if got := n.activate(nlmon); got[0].Reason != "" {
+		t.Errorf("under the next key alone: %+v", got)
+	}
+}
+
 // TestNextAgent: what an agent put to use stays in use when the next one is told of other extensions.
 func TestNextAgent(t *testing.T) {
 	n := newNode(t)

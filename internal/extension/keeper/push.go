@@ -129,13 +129,16 @@ func (k *Keeper) place(m extension.Manifest, into string) error {
 	if err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
-	if used { // its files are open
+	at := filepath.Join(k.cfg.Dir, dirName(m))
+	if used { // its image is open, and the same; another key may have signed it
 		if there, err := k.manifest(dirName(m)); err != nil || !reflect.DeepEqual(there, m) {
 			return fmt.Errorf("push: %s: %w since this boot, and what lies there of it is not the same; reboot without it first", m, ErrInUse)
 		}
-		return os.RemoveAll(into)
+		if err := os.Rename(filepath.Join(into, extension.Envelope), filepath.Join(at, extension.Envelope)); err != nil {
+			return fmt.Errorf("push: %w", err)
+		}
+		return errors.Join(syncDir(at), os.RemoveAll(into))
 	}
-	at := filepath.Join(k.cfg.Dir, dirName(m))
 	if err := k.setAside(dirName(m)); err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
