@@ -213,7 +213,7 @@ func prepare(t *testing.T) Paths {
 	}
 	p := Node()
 	p.Root = "/usr" // in the test's machine, only this is of the node's image
-	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod") {
+	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod", "/sys/fs/cgroup/extensions/one") {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -232,6 +232,7 @@ func TestVMEnforce(t *testing.T) {
 	run(t, "/sys/fs/cgroup/system", "free")
 	run(t, "/sys/fs/cgroup/workload/pod", "confined")
 	run(t, "/sys/fs/cgroup/workload", "confined")
+	run(t, "/sys/fs/cgroup/extensions/one", "confined")
 	code(t)
 	admission(t, p)
 	strict(t, p)
