@@ -325,6 +325,19 @@ func TestRemoveCut(t *testing.T) {
 	}
 }
 
+// TestMostStored: when as many are there as may be, no other is taken, and the same are.
+func TestMostStored(t *testing.T) {
+	n := newNode(t)
+	for i := range maxStored {
+		n.push(func(m *extension.Manifest) { m.Version = fmt.Sprintf("1.0.%d", i) })
+	}
+	n.push(same)
+	_, another := build(t, 1, func(m *extension.Manifest) { m.Version = "2.0.0" })
+	if _, err := n.Push(t.Context(), bytes.NewReader(another)); !errors.Is(err, ErrNoRoom) || !strings.Contains(err.Error(), "64 are there already") {
+		t.Errorf("one more: %v", err)
+	}
+}
+
 // TestSlowPush: who sends slowly keeps other pushes away, and nothing else.
 func TestSlowPush(t *testing.T) {
 	n := newNode(t)

@@ -81,13 +81,17 @@ func (k *Keeper) takes(m extension.Manifest) error {
 	if err != nil {
 		return err
 	}
+	others := 0
 	for _, s := range stored {
-		if s.Dir == dirName(m) && s.Problem == "" && !reflect.DeepEqual(s.Manifest, m) {
+		switch {
+		case s.Dir != dirName(m):
+			others++
+		case s.Problem == "" && !reflect.DeepEqual(s.Manifest, m):
 			return fmt.Errorf("%w, with the root hash %s or another manifest; remove that first, or give this one another version", ErrThere, s.Manifest.RootHash)
 		}
 	}
-	if len(stored) >= maxStored {
-		return fmt.Errorf("%w: %d are there already, which is the most; remove what is not used", ErrNoRoom, len(stored))
+	if others >= maxStored {
+		return fmt.Errorf("%w: %d are there already, which is the most; remove what is not used", ErrNoRoom, others)
 	}
 	if k.cfg.FreeBytes == nil {
 		return nil
