@@ -299,6 +299,16 @@ func TestRemoveExtension(t *testing.T) {
 	}
 }
 
+// TestDescribed: of two versions with the same image, the one that the configuration names is in use.
+func TestDescribed(t *testing.T) {
+	used, other := withService("one", "1.0.0"), withService("one", "1.0.1")
+	other.RootHash = used.RootHash
+	s := snapshot{extensions: &extensionsInUse{states: []keeper.State{{Name: used.ID(), RootHash: used.RootHash, Dir: "/extensions/one"}}}}
+	if u, o := described(used, s), described(other, s); u.State != server.ExtensionActive || o.State != server.ExtensionStored {
+		t.Errorf("states %v and %v", u.State, o.State)
+	}
+}
+
 // TestNoExtensionsKept: a node that keeps none says so.
 func TestNoExtensionsKept(t *testing.T) {
 	n := startNode(t, t.TempDir(), storagetest.New(1<<30))

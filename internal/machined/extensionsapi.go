@@ -95,7 +95,7 @@ func described(m extension.Manifest, s snapshot) server.Extension {
 		return e
 	}
 	for _, state := range s.extensions.states {
-		if state.RootHash == m.RootHash {
+		if state.Name == m.ID() && state.RootHash == m.RootHash { // another version may have the same image
 			e.State, e.Reason = server.ExtensionActive, state.Reason
 			if state.Reason != "" {
 				e.State = server.ExtensionFailed

@@ -50,8 +50,12 @@ func (n *cutNode) until(t *testing.T, ctx context.Context, m moment, do func(con
 		ended = do(calling)
 	}()
 	err := m.reach(ctx, console, over)
+	failed := early(over, &ended)
 	if err == nil {
 		n.cut(t, ctx, m.String())
+	}
+	if failed != nil {
+		t.Errorf("cut %d found nothing to cut: the call had failed before it: %v", n.cuts, failed)
 	}
 	hangUp()
 	<-over
@@ -59,6 +63,31 @@ func (n *cutNode) until(t *testing.T, ctx context.Context, m moment, do func(con
 		t.Fatalf("%v; the call ended with %v", err, ended)
 	}
 	return ended
+}
+
+// early is what a call has failed with that is over; nil for one that goes on.
+func early(over <-chan struct{}, ended *error) error {
+	select {
+	case <-over:
+		return *ended
+	default:
+		return nil
+	}
+}
+
+func TestEarly(t *testing.T) {
+	ended, over := errors.New("refused"), make(chan struct{})
+	if err := early(over, &ended); err != nil {
+		t.Errorf("while it goes on: %v", err)
+	}
+	close(over)
+	if err := early(over, &ended); err == nil {
+		t.Error("a call that has failed is taken for one that is cut")
+	}
+	ended = nil
+	if err := early(over, &ended); err != nil {
+		t.Errorf("when it has succeeded: %v", err)
+	}
 }
 
 // changeNumber is what changes of the configuration differ in, of those that the test makes.

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // admittedPin is the pin of the map of devices, beside those of the programs.
@@ -28,13 +29,22 @@ func admittedMap(pins string) (*ebpf.Map, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return m, err
 	}
-	if m, err = ebpf.NewMap(&ebpf.MapSpec{Name: admittedPin, Type: ebpf.Hash, KeySize: 4, ValueSize: 1, MaxEntries: maxAdmitted}); err != nil {
+	if m, err = ebpf.NewMap(admittedSpec()); err != nil {
 		return nil, err
 	}
 	if err := m.Pin(pin); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// admittedSpec is what the map is made by. That it is frozen keeps system calls from
+// changing it, and not programs, for which it is read-only from the beginning
+// (BPF_F_RDONLY_PROG, Linux 5.2).
+func admittedSpec() *ebpf.MapSpec {
+	return &ebpf.MapSpec{
+		Name: admittedPin, Type: ebpf.Hash, KeySize: 4, ValueSize: 1, MaxEntries: maxAdmitted, Flags: unix.BPF_F_RDONLY_PROG,
+	}
 }
 
 // Admit lets modules, and nothing else that the kernel reads for itself, come from

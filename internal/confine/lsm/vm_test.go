@@ -213,7 +213,7 @@ func prepare(t *testing.T) Paths {
 	}
 	p := Node()
 	p.Root = "/usr" // in the test's machine, only this is of the node's image
-	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod") {
+	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod", "/sys/fs/cgroup/extensions/one") {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -232,6 +232,7 @@ func TestVMEnforce(t *testing.T) {
 	run(t, "/sys/fs/cgroup/system", "free")
 	run(t, "/sys/fs/cgroup/workload/pod", "confined")
 	run(t, "/sys/fs/cgroup/workload", "confined")
+	run(t, "/sys/fs/cgroup/extensions/one", "confined")
 	code(t)
 	admission(t, p)
 	strict(t, p)
@@ -327,6 +328,41 @@ func admission(t *testing.T, p Paths) {
 	if err := Enforce(p, false); err != nil {
 		t.Errorf("with a list that is closed: %v", err)
 	}
+	list, err := ebpf.LoadPinnedMap(filepath.Join(p.Pins, admittedPin), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer list.Close()
+	if err := list.Put(device(t, late), uint8(1)); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a system call that adds to the list: %v, want EPERM", err)
+	}
+	if err := adder(list); !errors.Is(err, unix.EACCES) {
+		t.Errorf("a program that adds to the list: %v, want EACCES", err)
+	}
+	spec := admittedSpec()
+	spec.Flags = 0
+	other, err := ebpf.NewMap(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := adder(other); err != nil {
+		t.Errorf("the same program for another list: %v", err)
+	}
+}
+
+// adder loads a program that adds a device to a list.
+func adder(list *ebpf.Map) error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{
+		asm.StoreImm(asm.RFP, -4, 1, asm.Word), asm.StoreImm(asm.RFP, -8, 1, asm.Word),
+		asm.LoadMapPtr(asm.R1, list.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, -4), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, -8), asm.Mov.Imm(asm.R4, 0),
+		asm.FnMapUpdateElem.Call(), asm.Mov.Imm(asm.R0, 0), asm.Return(),
+	}})
+	if err != nil {
+		return err
+	}
+	return p.Close()
 }
 
 func tmpfs(t *testing.T) string {

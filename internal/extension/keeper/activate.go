@@ -20,6 +20,8 @@ type Kernel interface {
 	Admit(devices []uint32) ([]uint32, error)
 	// Load loads a module by the index of a directory, after what it needs. One that is loaded already is no error.
 	Load(dir, module string) error
+	// Open returns the files that the devices of images are made of in this boot, whoever opened them.
+	Open() ([]string, error)
 }
 
 // Image is a file system and its hash tree, as files.
@@ -84,10 +86,7 @@ func (k *Keeper) Activate(ctx context.Context, wanted []extension.Name) ([]State
 		}
 	}
 	k.serve(states, mounted)
-	k.mu.Lock()
-	k.states = states
-	k.mu.Unlock()
-	return slices.Clone(states), nil
+	return states, nil
 }
 
 // candidate is a build that is mounted.

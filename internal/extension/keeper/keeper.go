@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/cyvive/cyvive/internal/extension"
+	"github.com/cyvive/cyvive/internal/release"
 )
 
 // Errors of extensions that are pushed or removed.
@@ -45,14 +47,12 @@ type Keeper struct {
 	// pushing is held while an extension comes, which takes as long as who sends it does; work for what changes the list of those that are there, or
 	// puts them to use, and not while somebody is waited for.
 	pushing, work sync.Mutex
-
-	mu sync.Mutex
-	// states are those of the last Activate.
-	states []State
+	// removeAll is os.RemoveAll, but for tests.
+	removeAll func(path string) error
 }
 
 // New returns a keeper that has not looked at the disk yet.
-func New(cfg Config) *Keeper { return &Keeper{cfg: cfg} }
+func New(cfg Config) *Keeper { return &Keeper{cfg: cfg, removeAll: os.RemoveAll} }
 
 // Stored is an extension on the disk.
 type Stored struct {
@@ -67,6 +67,9 @@ type Stored struct {
 
 // maxStored bounds how many builds a node keeps: more than that is no use of it.
 const maxStored = 64
+
+// maxEnvelopeBytes is what is read of an envelope on the disk: that of one that was pushed has less.
+const maxEnvelopeBytes = 2 * release.MaxManifestBytes
 
 // dirName is the directory of a build. None of its parts has a comma or a slash in it.
 func dirName(m extension.Manifest) string {
@@ -84,7 +87,7 @@ func (k *Keeper) List() ([]Stored, error) {
 	}
 	var out []Stored
 	for _, e := range entries {
-		if !e.IsDir() || e.Name() == pushDir {
+		if !e.IsDir() || e.Name() == pushDir || e.Name() == goneDir {
 			continue
 		}
 		s := Stored{Dir: e.Name()}
@@ -101,12 +104,20 @@ func (k *Keeper) List() ([]Stored, error) {
 
 // manifest reads and verifies the manifest of a directory, whose name it must have.
 func (k *Keeper) manifest(dir string) (extension.Manifest, error) {
-	data, err := os.ReadFile(filepath.Join(k.cfg.Dir, dir, extension.Envelope))
+	f, err := os.Open(filepath.Join(k.cfg.Dir, dir, extension.Envelope))
 	if errors.Is(err, fs.ErrNotExist) {
 		return extension.Manifest{}, errors.New("it was not pushed whole")
 	}
 	if err != nil {
 		return extension.Manifest{}, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxEnvelopeBytes+1))
+	if err != nil {
+		return extension.Manifest{}, err
+	}
+	if len(data) > maxEnvelopeBytes {
+		return extension.Manifest{}, fmt.Errorf("%w: its manifest has more than %d bytes", extension.ErrMalformed, maxEnvelopeBytes)
 	}
 	m, err := extension.Verify(data, k.cfg.Keys)
 	if err != nil {
@@ -164,18 +175,13 @@ func choose(stored []Stored, name extension.Name, node extension.Node) (Stored, 
 	return Stored{}, fmt.Errorf("%s: %s", name, strings.Join(reasons, "; "))
 }
 
-// States returns what the last Activate came to. The caller must not change it.
-func (k *Keeper) States() []State {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.states
-}
-
-// uses returns how a build is in use since this boot, or nil.
-func (k *Keeper) uses(m extension.Manifest) *State {
-	states := k.States()
-	if i := slices.IndexFunc(states, func(s State) bool { return s.RootHash == m.RootHash && s.Dir != "" }); i >= 0 {
-		return &states[i]
+// uses says whether files of a directory are part of the running system. The kernel is asked: the agent before may have put them to use, and by a
+// configuration that is no more.
+func (k *Keeper) uses(dir string) (bool, error) {
+	open, err := k.cfg.Kernel.Open()
+	if err != nil {
+		return false, err
 	}
-	return nil
+	below := filepath.Join(k.cfg.Dir, dir) + "/"
+	return slices.ContainsFunc(open, func(file string) bool { return strings.HasPrefix(file, below) }), nil
 }

@@ -69,6 +69,7 @@ func withService(name string, user uint32) func(*extension.Manifest) {
 // fakeKernel remembers what it was asked for.
 type fakeKernel struct {
 	mounted  map[string][32]byte
+	open     []string
 	closed   bool
 	admitted []uint32
 	loaded   []string
@@ -88,6 +89,9 @@ func (k *fakeKernel) Mount(name string, i Image) (Mounted, error) {
 	}
 	if hash, there := k.mounted[name]; there && hash != i.RootHash {
 		return Mounted{}, errors.New("another build of it is in use")
+	}
+	if _, there := k.mounted[name]; !there {
+		k.open = append(k.open, i.Data, i.Tree)
 	}
 	k.mounted[name] = i.RootHash
 	return Mounted{Dir: "/run/extensions/" + name, Device: uint32(i.RootHash[0])}, nil
@@ -110,6 +114,8 @@ func (k *fakeKernel) Load(dir, module string) error {
 	k.loaded = append(k.loaded, dir+"/"+module)
 	return nil
 }
+
+func (k *fakeKernel) Open() ([]string, error) { return k.open, k.err }
 
 type node struct {
 	*Keeper
@@ -139,7 +145,7 @@ func (n *node) restart() {
 	n.Keeper = New(Config{
 		Log: slog.New(slog.DiscardHandler), Dir: n.dir, Keys: []ed25519.PublicKey{signer(1).Public().(ed25519.PublicKey)},
 		Node:      extension.Node{Architecture: "amd64", Kernel: kernelRelease, OS: "0.2.0"},
-		FreeBytes: func(string) (int64, error) { return n.free, nil }, Kernel: n.kernel,
+		FreeBytes: func(string) (int64, error) { return n.free - n.used(), nil }, Kernel: n.kernel,
 	})
 }
 
@@ -177,6 +183,19 @@ func (n *node) files() string {
 		n.t.Fatal(err)
 	}
 	return strings.Join(out, " ")
+}
+
+// used is how much of the disk what was pushed takes.
+func (n *node) used() (sum int64) {
+	n.t.Helper()
+	for _, name := range strings.Fields(n.files()) {
+		info, err := os.Stat(filepath.Join(n.dir, name))
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		sum += info.Size()
+	}
+	return sum
 }
 
 func same(*extension.Manifest) {}
@@ -261,6 +280,61 @@ func TestRefused(t *testing.T) {
 	}
 	if list, err := n.List(); len(list) != 0 || err != nil {
 		t.Errorf("without the data volume there are %v, %v", list, err)
+	}
+}
+
+// TestPushAfterCut: what a push has left that was cut off is not in the way of the next one.
+func TestPushAfterCut(t *testing.T) {
+	n := newNode(t)
+	if err := os.Mkdir(filepath.Join(n.dir, pushDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(n.dir, pushDir, extension.Image), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.free = keptFreeBytes + 1<<20
+	n.push(same)
+	if got := n.files(); got != nlmonFiles {
+		t.Errorf("files: %s", got)
+	}
+}
+
+// TestRemoveCut: a removal that is cut off, also that of a build whose place another takes, leaves no manifest without its image.
+func TestRemoveCut(t *testing.T) {
+	n := newNode(t)
+	m := n.push(same)
+	n.removeAll = func(path string) error {
+		if err := os.Remove(filepath.Join(path, extension.Image)); err != nil {
+			return os.RemoveAll(path) // there is none
+		}
+		return errors.New("the power was cut")
+	}
+	n.push(same)
+	if list, err := n.List(); err != nil || len(list) != 1 || list[0].Problem != "" || !strings.HasPrefix(n.files(), ".gone/") {
+		t.Errorf("after a push: %+v, %v; files: %s", list, err, n.files())
+	}
+	if err := n.Remove(nlmon, m.Kernel); err != nil {
+		t.Error(err)
+	}
+	n.restart()
+	if err := n.Suits([]extension.Name{nlmon}, n.cfg.Node); !errors.Is(err, ErrMissing) {
+		t.Errorf("it is said to be there: %v; files: %s", err, n.files())
+	}
+	if n.push(same); n.files() != nlmonFiles {
+		t.Errorf("pushed again: %s", n.files())
+	}
+}
+
+// TestMostStored: when as many are there as may be, no other is taken, and the same are.
+func TestMostStored(t *testing.T) {
+	n := newNode(t)
+	for i := range maxStored {
+		n.push(func(m *extension.Manifest) { m.Version = fmt.Sprintf("1.0.%d", i) })
+	}
+	n.push(same)
+	_, another := build(t, 1, func(m *extension.Manifest) { m.Version = "2.0.0" })
+	if _, err := n.Push(t.Context(), bytes.NewReader(another)); !errors.Is(err, ErrNoRoom) || !strings.Contains(err.Error(), "64 are there already") {
+		t.Errorf("one more: %v", err)
 	}
 }
 
@@ -371,6 +445,73 @@ func TestLate(t *testing.T) {
 	}
 }
 
+// TestSameImage: two versions may have the same file system, as what else they say of themselves is in the manifest. One is not taken for the other.
+func TestSameImage(t *testing.T) {
+	n := newNode(t)
+	hash := strings.Repeat("ab", 32)
+	agent := extension.Name{Name: "agent", Version: "1.0.0"}
+	as := func(version, before string) func(*extension.Manifest) {
+		return func(m *extension.Manifest) {
+			withService("agent", 2001)(m)
+			m.Version, m.OS.Before, m.RootHash = version, before, hash
+		}
+	}
+	n.push(as("1.0.0", "1.0.0"))
+	if got := n.activate(agent); got[0].Reason != "" {
+		t.Fatal(got)
+	}
+	n.push(as("1.0.1", "2.0.0"))
+	if err := n.Suits([]extension.Name{{Name: "agent", Version: "1.0.1"}}, extension.Node{Architecture: "amd64", Kernel: kernelRelease, OS: "1.5.0"}); err != nil {
+		t.Errorf("the next version was pushed: %v", err)
+	}
+	_, wider := build(t, 1, as("1.0.0", "2.0.0"))
+	if _, err := n.Push(t.Context(), bytes.NewReader(wider)); !errors.Is(err, ErrThere) {
+		t.Errorf("another manifest of the version that is there: %v", err)
+	}
+	if err := n.Remove(extension.Name{Name: "agent", Version: "1.0.1"}, ""); err != nil {
+		t.Errorf("remove the one that is not in use: %v", err)
+	}
+}
+
+// TestNextKey: one that is in use, and is pushed again under the key of the next release, is there for that.
+func TestNextKey(t *testing.T) {
+	n := newNode(t)
+	next := signer(3).Public().(ed25519.PublicKey)
+	n.cfg.Keys = append(n.cfg.Keys, next)
+	n.push(same)
+	n.activate(nlmon)
+	_, data := build(t, 3, same)
+	if _, err := n.Push(t.Context(), bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.files(); got != nlmonFiles {
+		t.Errorf("files: %s", got)
+	}
+	n.boot()
+	n.cfg.Keys = []ed25519.PublicKey{next}
+	if got := n.activate(nlmon); got[0].Reason != "" {
+		t.Errorf("under the next key alone: %+v", got)
+	}
+}
+
+// TestNextAgent: what an agent put to use stays in use when the next one is told of other extensions.
+func TestNextAgent(t *testing.T) {
+	n := newNode(t)
+	m := n.push(same)
+	n.activate(nlmon)
+	n.restart()
+	if err := n.Remove(nlmon, m.Kernel); !errors.Is(err, ErrInUse) {
+		t.Errorf("before it looked: %v", err)
+	}
+	n.activate()
+	if err := n.Remove(nlmon, m.Kernel); !errors.Is(err, ErrInUse) {
+		t.Errorf("when it does not want it: %v", err)
+	}
+	if got := n.files(); got != nlmonFiles {
+		t.Errorf("files: %s", got)
+	}
+}
+
 // TestDisk: what lies on the disk is trusted no more than what comes over the network.
 func TestDisk(t *testing.T) {
 	n := newNode(t)
@@ -392,6 +533,7 @@ func TestDisk(t *testing.T) {
 		says     string
 	}{
 		"none":              {nil, "not pushed whole"},
+		"too large":         {append(bytes.Clone(envelope), bytes.Repeat([]byte(" "), maxEnvelopeBytes)...), "more than 131072 bytes"},
 		"cut":               {envelope[:len(envelope)/2], "not a whole extension"},
 		"another's":         {foreign[start : start+len(envelope)], "not signed by a key"},
 		"another extension": {signed, "lies where another belongs"},
@@ -410,7 +552,13 @@ func TestDisk(t *testing.T) {
 		}
 	}
 	// What cannot be used can be removed, and pushed again.
-	n.push(same)
+	m := n.push(same)
+	if err := os.WriteFile(filepath.Join(dir, extension.SBOM), []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.SBOM(m); !errors.Is(err, release.ErrAltered) {
+		t.Errorf("a bill of materials that was changed: %v", err)
+	}
 	if err := os.Remove(filepath.Join(dir, extension.Envelope)); err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/cyvive/cyvive/internal/extension"
 	"github.com/cyvive/cyvive/internal/release"
@@ -52,10 +52,13 @@ func (k *Keeper) Push(_ context.Context, r io.Reader) (extension.Manifest, error
 		return extension.Manifest{}, err
 	}
 	stream.left += e.Manifest.PartsBytes() + slackBytes
+	into := filepath.Join(k.cfg.Dir, pushDir)
+	if err := os.RemoveAll(into); err != nil { // of a push that was cut off: it needs no room any more
+		return extension.Manifest{}, fmt.Errorf("push: %w", err)
+	}
 	if err := k.takes(e.Manifest); err != nil {
 		return extension.Manifest{}, fmt.Errorf("push: %s: %w", e.Manifest, err)
 	}
-	into := filepath.Join(k.cfg.Dir, pushDir)
 	err = receive(e, into)
 	if err == nil {
 		err = k.place(e.Manifest, into)
@@ -78,13 +81,17 @@ func (k *Keeper) takes(m extension.Manifest) error {
 	if err != nil {
 		return err
 	}
+	others := 0
 	for _, s := range stored {
-		if s.Dir == dirName(m) && s.Problem == "" && s.Manifest.RootHash != m.RootHash {
-			return fmt.Errorf("%w, with the root hash %s; remove that first, or give this one another version", ErrThere, s.Manifest.RootHash)
+		switch {
+		case s.Dir != dirName(m):
+			others++
+		case s.Problem == "" && !reflect.DeepEqual(s.Manifest, m):
+			return fmt.Errorf("%w, with the root hash %s or another manifest; remove that first, or give this one another version", ErrThere, s.Manifest.RootHash)
 		}
 	}
-	if len(stored) >= maxStored {
-		return fmt.Errorf("%w: %d are there already, which is the most; remove what is not used", ErrNoRoom, len(stored))
+	if others >= maxStored {
+		return fmt.Errorf("%w: %d are there already, which is the most; remove what is not used", ErrNoRoom, others)
 	}
 	if k.cfg.FreeBytes == nil {
 		return nil
@@ -101,9 +108,6 @@ func (k *Keeper) takes(m extension.Manifest) error {
 
 // receive writes the parts and then the envelope into a directory of its own.
 func receive(e *extension.Reader, into string) error {
-	if err := os.RemoveAll(into); err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
 	if err := os.Mkdir(into, 0o700); err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
@@ -125,13 +129,27 @@ func receive(e *extension.Reader, into string) error {
 func (k *Keeper) place(m extension.Manifest, into string) error {
 	k.work.Lock()
 	defer k.work.Unlock()
-	if k.uses(m) != nil {
-		return os.RemoveAll(into) // the same is there, and its files are open
-	}
-	at := filepath.Join(k.cfg.Dir, dirName(m))
-	if err := errors.Join(os.RemoveAll(at), os.Rename(into, at), syncDir(k.cfg.Dir)); err != nil {
+	used, err := k.uses(dirName(m))
+	if err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
+	at := filepath.Join(k.cfg.Dir, dirName(m))
+	if used { // its image is open, and the same; another key may have signed it
+		if there, err := k.manifest(dirName(m)); err != nil || !reflect.DeepEqual(there, m) {
+			return fmt.Errorf("push: %s: %w since this boot, and what lies there of it is not the same; reboot without it first", m, ErrInUse)
+		}
+		if err := os.Rename(filepath.Join(into, extension.Envelope), filepath.Join(at, extension.Envelope)); err != nil {
+			return fmt.Errorf("push: %w", err)
+		}
+		return errors.Join(syncDir(at), os.RemoveAll(into))
+	}
+	if err := k.setAside(dirName(m)); err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	if err := errors.Join(os.Rename(into, at), syncDir(k.cfg.Dir)); err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	k.clear()
 	return nil
 }
 
@@ -152,39 +170,4 @@ func syncDir(path string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// Remove removes a build. What is in use stays: ErrInUse. A directory that holds none that can be used is removed by what its name says.
-func (k *Keeper) Remove(name extension.Name, kernel string) error {
-	k.work.Lock()
-	defer k.work.Unlock()
-	m := extension.Manifest{Description: extension.Description{Name: name.Name, Version: name.Version}, Kernel: kernel}
-	stored, err := k.List()
-	if err != nil {
-		return err
-	}
-	var there []string
-	for _, s := range stored {
-		if s.Dir != dirName(m) {
-			there = append(there, s.Dir)
-			continue
-		}
-		if k.uses(s.Manifest) != nil {
-			return fmt.Errorf("remove %s: %w since this boot; take it out of the configuration and reboot", name, ErrInUse)
-		}
-		if err := errors.Join(os.RemoveAll(filepath.Join(k.cfg.Dir, s.Dir)), syncDir(k.cfg.Dir)); err != nil {
-			return fmt.Errorf("remove %s: %w", name, err)
-		}
-		return nil
-	}
-	return fmt.Errorf("remove %s: %w; there are %q", name, ErrNotFound, there)
-}
-
-// SBOM opens the bill of materials of a build.
-func (k *Keeper) SBOM(m extension.Manifest) (io.ReadCloser, error) {
-	f, err := os.Open(filepath.Join(k.cfg.Dir, dirName(m), extension.SBOM))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read bill of materials of %s: %w", m, ErrNotFound)
-	}
-	return f, err
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,4 +52,27 @@ func configure(path string, backing *os.File) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("set up %s: %w", path, err), device.Close())
 	}
 	return device, nil
+}
+
+// Open implements keeper.Kernel.
+func (k *Kernel) Open() ([]string, error) { return backingFiles("/sys/block") }
+
+// backingFiles are the files of all loop devices (Documentation/ABI/testing/sysfs-block-loop). The kernel marks one that was removed, which it still has.
+func backingFiles(block string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(block, "loop*", "loop", "backing_file"))
+	if err != nil {
+		return nil, fmt.Errorf("list loop devices: %w", err)
+	}
+	var out []string
+	for _, path := range found {
+		file, err := os.ReadFile(path)
+		switch {
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENODEV):
+			continue // it went meanwhile
+		case err != nil:
+			return nil, fmt.Errorf("list loop devices: %w", err)
+		}
+		out = append(out, strings.TrimSuffix(strings.TrimSuffix(string(file), "\n"), " (deleted)"))
+	}
+	return out, nil
 }

@@ -89,6 +89,9 @@ func TestVMMount(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(first.Dir, "text"), nil, 0o600); !errors.Is(err, unix.EROFS) {
 		t.Errorf("write: %v, want it to be read-only", err)
 	}
+	if open, err := k.Open(); err != nil || !slices.Contains(open, i.Data) || !slices.Contains(open, i.Tree) {
+		t.Errorf("open are %v, %v", open, err)
+	}
 	if got, err := k.Admit([]uint32{first.Device}); err != nil || !slices.Equal(got, admitted) {
 		t.Errorf("admitted %v, %v", got, err)
 	}

@@ -20,7 +20,7 @@ type Observed struct {
 	Containers []container.Info
 	// Held are the names of containers that are not to be started now.
 	Held []string
-	// Failed says of services that could not be started lately why not. They are left alone for a while.
+	// Failed says of services that could not be started, or ended, lately why not. They are left alone for a while.
 	Failed map[string]string
 	// Unavailable is set when the container runtime does not answer.
 	Unavailable bool
@@ -43,13 +43,13 @@ type Reconciler struct {
 	failed map[string]failure
 }
 
-// failure is that a service could not be started.
+// failure is that a service could not be started, or ended.
 type failure struct {
 	reason string
 	until  time.Time
 }
 
-// retry is how long a service is left alone that could not be started.
+// retry is how long a service is left alone after that.
 const retry = 10 * time.Second
 
 // New returns the domain.
@@ -110,7 +110,7 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	}
 	var ops []Op
 	for _, i := range obs.Containers {
-		if _, ok := wanted[i.Name]; !ok {
+		if _, ok := wanted[i.Name]; !ok && obs.Failed[i.Name] == "" {
 			ops = append(ops, Op{Name: i.Name})
 		}
 	}
@@ -127,26 +127,30 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	return ops
 }
 
-// Apply carries out one operation. That a service cannot be started is not its error, but in Status: others follow.
+// Apply carries out one operation. That a service cannot be started, or ended, is not its error, but in Status: others follow.
 func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 	if !op.Run {
-		return r.cfg.Containers.Stop(ctx, op.Name, 0)
+		return r.note(ctx, op.Name, r.cfg.Containers.Stop(ctx, op.Name, 0))
 	}
 	for _, s := range spec.Services {
 		if extension.ServiceName(s.Extension) != op.Name {
 			continue
 		}
-		err := r.run(ctx, s)
-		delete(r.failed, op.Name)
-		switch {
-		case errors.Is(err, container.ErrUnavailable) || ctx.Err() != nil:
-			return err
-		case err != nil:
-			r.failed[op.Name] = failure{err.Error(), r.cfg.Now().Add(retry)}
-		}
-		return nil
+		return r.note(ctx, op.Name, r.run(ctx, s))
 	}
 	return fmt.Errorf("apply %s: there is no such service", op)
+}
+
+// note remembers what a service failed with. It returns the error of what keeps all of them from their turn.
+func (r *Reconciler) note(ctx context.Context, name string, err error) error {
+	delete(r.failed, name)
+	switch {
+	case errors.Is(err, container.ErrUnavailable) || ctx.Err() != nil:
+		return err
+	case err != nil:
+		r.failed[name] = failure{err.Error(), r.cfg.Now().Add(retry)}
+	}
+	return nil
 }
 
 func (r *Reconciler) run(ctx context.Context, s Service) error {
@@ -190,6 +194,12 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		name := extension.ServiceName(s.Extension)
 		if reason := r.waits(s, name, obs); reason != "" {
 			reasons = append(reasons, name+": "+reason)
+		}
+	}
+	for _, i := range obs.Containers {
+		wanted := slices.ContainsFunc(spec.Services, func(s Service) bool { return extension.ServiceName(s.Extension) == i.Name })
+		if failed := obs.Failed[i.Name]; !wanted && failed != "" {
+			reasons = append(reasons, fmt.Sprintf("%s: it is not to run any more, and does not end: %s", i.Name, failed))
 		}
 	}
 	return Status{Ready: len(reasons) == 0, Reason: strings.Join(reasons, "; ")}

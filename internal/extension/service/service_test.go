@@ -71,6 +71,13 @@ func (f *failing) Ensure(ctx context.Context, spec container.Spec) error {
 	return f.Fake.Ensure(ctx, spec)
 }
 
+func (f *failing) Stop(ctx context.Context, name string, timeout time.Duration) error {
+	if f.err != nil && name == f.name {
+		return f.err
+	}
+	return f.Fake.Stop(ctx, name, timeout)
+}
+
 // clock is moved by tests.
 type clock struct{ now time.Time }
 
@@ -153,6 +160,23 @@ func TestServices(t *testing.T) {
 	}
 	if s := pass(t, r, Spec{}); !s.Ready || names(t, runtime) != "etcd running" {
 		t.Errorf("when none is wanted: %+v, %s", s, names(t, runtime))
+	}
+}
+
+// TestDoesNotEnd: one that is not wanted any more and does not end keeps no other from running, and is tried again.
+func TestDoesNotEnd(t *testing.T) {
+	c := &clock{time.Unix(1000, 0)}
+	runtime := &failing{Fake: containertest.NewFake("system", c.Now), name: "ext-old"}
+	r := New(Config{Containers: runtime, Layout: Layout{Cgroup: "/extensions"}, Now: c.Now})
+	pass(t, r, Spec{Services: []Service{testService("old", 2000)}})
+	runtime.err = errors.New("it hangs in the kernel")
+	spec := Spec{Services: []Service{testService("good", 2001)}}
+	if s := pass(t, r, spec); s.Ready || !strings.Contains(s.Reason, "ext-old: it is not to run any more") || names(t, runtime) != "ext-good running, ext-old running" {
+		t.Errorf("%+v, %s", s, names(t, runtime))
+	}
+	runtime.err, c.now = nil, c.now.Add(retry)
+	if s := pass(t, r, spec); !s.Ready || names(t, runtime) != "ext-good running" {
+		t.Errorf("when it ends: %+v, %s", s, names(t, runtime))
 	}
 }
 

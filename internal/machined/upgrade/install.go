@@ -31,6 +31,9 @@ type Written struct{ Bytes, TotalBytes int64 }
 // envelopeFile keeps the signed manifest beside the parts. It is written last: without it, nothing was pushed.
 const envelopeFile = "release.dsse.json"
 
+// withoutFile is beside it where the release was taken without extensions.
+const withoutFile = "without-extensions"
+
 // Allow is what a release may be beside a newer one that fits all.
 type Allow struct {
 	// Downgrade: it is older, down to the floor.
@@ -131,8 +134,17 @@ func (k *Keeper) receive(b *release.Bundle, allow Allow) error {
 	if err := k.runs(); err != nil {
 		return err
 	}
-	if err := k.suits(b.Manifest); err != nil && !allow.WithoutExtensions {
+	switch err := k.suits(b.Manifest); {
+	case err != nil && !allow.WithoutExtensions:
 		return fmt.Errorf("%w: %w; push them before it, or take it without them", release.ErrUnwanted, err)
+	case err != nil:
+		f, err := createSynced(filepath.Join(k.cfg.Pushed, withoutFile))
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("push: %w", err)
+		}
 	}
 	f, err := createSynced(filepath.Join(k.cfg.Pushed, envelopeFile))
 	if err != nil {
@@ -270,6 +282,10 @@ func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 	}
 	target := k.target(m)
 	if err := k.suits(m); err != nil {
+		// They may have gone, or become wanted, since it was pushed: nobody has said then that it may do without.
+		if _, asked := os.Stat(filepath.Join(k.cfg.Pushed, withoutFile)); asked != nil {
+			return target, fmt.Errorf("install: %w: %w; push them first, or push it again and take it without them", release.ErrUnwanted, err)
+		}
 		k.cfg.Log.Warn("the release starts without extensions", "error", err)
 		gates = withoutExtensions(gates)
 	}

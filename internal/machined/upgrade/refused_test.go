@@ -298,6 +298,17 @@ func TestSuits(t *testing.T) {
 	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(good)); err != nil {
 		t.Fatal(err)
 	}
+	before := m.world()
+	m.suits = func(io.ReaderAt, string) error { return errors.New("late 1.0.0 is not on the node") }
+	m.start() // the configuration names another since
+	if _, err := m.keeper.Install(t.Context(), gates); !errors.Is(err, release.ErrUnwanted) || !strings.Contains(err.Error(), "late 1.0.0") {
+		t.Errorf("when one is missing since the push: %v", err)
+	}
+	if d := cmp.Diff(before, m.world()); d != "" {
+		t.Errorf("the machine changed (-before +after):\n%s", d)
+	}
+	m.suits = func(io.ReaderAt, string) error { return nil }
+	m.start()
 	if _, err := m.keeper.Install(t.Context(), gates); err != nil || len(waived()) > 0 {
 		t.Errorf("with them: %v, not asked for %q", err, waived())
 	}
