@@ -42,10 +42,19 @@ func (s snapshot) timeServers() []string {
 	return out
 }
 
+// timeCheck is the name of the health check of the clock.
+const timeCheck = "time"
+
 // timeHealth is about the clock of a node that has time servers. One that has none keeps the clock of its hardware, and no such check.
 func timeHealth(s snapshot) []server.Check {
 	if len(s.clock.Servers) == 0 {
 		return nil
 	}
-	return []server.Check{check("time", s.clock.Synchronised, s.clock.Reason)}
+	return []server.Check{check(timeCheck, s.clock.Synchronised, s.clock.Reason)}
+}
+
+// timeIsGate tells whether a release has to keep the clock in order to stay: where the configuration names the servers. Those that DHCP names are the
+// network's, which may name dead ones for years; that they do not answer is no release's fault, and the one before may not have asked them at all.
+func (s snapshot) timeIsGate() bool {
+	return s.input.Config != nil && len(s.input.Config.Machine.Time.Servers) > 0
 }
