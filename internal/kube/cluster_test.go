@@ -196,7 +196,13 @@ func TestCordon(t *testing.T) {
 	if done, err := c.Uncordon(t.Context(), spec, "boot-1"); done || err != nil || state() != "true boot-1" {
 		t.Errorf("uncordon in the same boot: %t, %v, %s", done, err, state())
 	}
-	if done, err := c.Uncordon(t.Context(), spec, "boot-2"); !done || err != nil || state() != "<nil> <nil>" {
+	if err := c.Cordon(t.Context(), spec, "boot-2"); err != nil || state() != "true boot-2" {
+		t.Errorf("cordon what the boot before has: %v, %s", err, state())
+	}
+	if done, err := c.Uncordon(t.Context(), spec, "boot-2"); done || err != nil || state() != "true boot-2" {
+		t.Errorf("uncordon what this boot has taken over: %t, %v, %s", done, err, state())
+	}
+	if done, err := c.Uncordon(t.Context(), spec, "boot-3"); !done || err != nil || state() != "<nil> <nil>" {
 		t.Errorf("uncordon in the next boot: %t, %v, %s", done, err, state())
 	}
 	if done, err := c.Uncordon(t.Context(), spec, "boot-2"); done || err != nil {

@@ -14,10 +14,11 @@ const cordonAnnotation = "cyvive.dev/cordoned-by-boot"
 // cordonTries bounds how often a node is read again because somebody else has changed it.
 const cordonTries = 5
 
-// Cordon has no more pods placed on the node, and notes which boot of it has asked for that. A node that somebody else has cordoned stays theirs.
+// Cordon has no more pods placed on the node, and notes which boot of it has asked for that. A node that somebody else has cordoned stays theirs. One that
+// an earlier boot has cordoned, and that was not taken back yet, is this boot's from now on: Uncordon must not take it back amid a drain.
 func (c *Cluster) Cordon(ctx context.Context, spec Spec, boot string) error {
 	return c.mark(ctx, spec, func(n cordoned) object {
-		if n.Unschedulable {
+		if n.Unschedulable && (n.Boot == "" || n.Boot == boot) {
 			return nil
 		}
 		return object{"metadata": object{"annotations": object{cordonAnnotation: boot}}, "spec": object{"unschedulable": true}}
