@@ -67,7 +67,7 @@ type file struct {
 // NewReader returns the file at a source. With sum, the SHA-256 of the file in 64 hexadecimal digits, another one is an error at its end. Tell is called by
 // Read, and its error ends the pull. The end of the context does too.
 func NewReader(ctx context.Context, cfg Config, s Source, sum string, tell func(Progress) error) (*Reader, error) {
-	r := &Reader{ctx: ctx, source: s, client: newClient(cfg), tell: tell, total: -1, sum: sha256.New()}
+	r := &Reader{ctx: ctx, source: s, client: newClient(cfg, s), tell: tell, total: -1, sum: sha256.New()}
 	r.auth = newAuthorizer(r.client)
 	if s.web != nil {
 		r.from = &file{url: s.web.String(), size: -1}

@@ -450,3 +450,28 @@ func TestLinkLocal(t *testing.T) {
 		}
 	}
 }
+
+// TestLoopback: nobody but the caller sends the node to its own services.
+func TestLoopback(t *testing.T) {
+	w := newWeb(t, plain)
+	at := strings.TrimPrefix(w.URL, "http://")
+	for text, want := range map[string]error{
+		"http://releases.example/f": errLoopback, "oci://releases.example/a:1": errLoopback, "http://10.5.0.9/f": errLoopback,
+		w.URL: nil, "oci+http://" + at + "/a:1": nil, "https://localhost/f": nil, "http://[::1]:80/f": nil,
+	} {
+		s, err := ParseSource(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(Config{}, s)
+		conn, err := c.dial(t.Context(), "tcp", at)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", text, err, want)
+		}
+		if err == nil {
+			conn.Close()
+		} else if !lasting(err) {
+			t.Errorf("%s: it would be tried again", text)
+		}
+	}
+}
