@@ -2,8 +2,10 @@ package machined
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/timesync"
 )
@@ -27,7 +29,8 @@ func (a *Agent) keepClock(ctx context.Context) error {
 	})
 }
 
-// timeServers are those of the configuration or, where that names none, of DHCP. There are none before there is an address to ask them from.
+// timeServers are those of the configuration or, where that names none, of DHCP: each once, however many links name it, since each has one vote, and as many
+// as a configuration may have. There are none before there is an address to ask them from.
 func (s snapshot) timeServers() []string {
 	if len(s.network.Status.Addresses) == 0 {
 		return nil
@@ -37,7 +40,9 @@ func (s snapshot) timeServers() []string {
 	}
 	var out []string
 	for _, a := range s.network.Status.TimeServers {
-		out = append(out, a.String())
+		if server := a.String(); len(out) < config.MaxTimeServers && !slices.Contains(out, server) {
+			out = append(out, server)
+		}
 	}
 	return out
 }

@@ -104,6 +104,15 @@ func TestTimeServers(t *testing.T) {
 	if d := cmp.Diff([]string{"10.5.0.1"}, s.timeServers()); d != "" {
 		t.Errorf("by DHCP (-want +got):\n%s", d)
 	}
+	several := s
+	several.network.Status.TimeServers = nil
+	for i := range 20 {
+		several.network.Status.TimeServers = append(several.network.Status.TimeServers, netip.AddrFrom4([4]byte{10, 5, 0, byte(i / 2)}))
+	}
+	want := []string{"10.5.0.0", "10.5.0.1", "10.5.0.2", "10.5.0.3", "10.5.0.4", "10.5.0.5", "10.5.0.6", "10.5.0.7"}
+	if d := cmp.Diff(want, several.timeServers()); d != "" {
+		t.Errorf("twenty by DHCP, each twice (-want +got):\n%s", d)
+	}
 	s.input.Config = &config.Config{Machine: config.Machine{Time: config.Time{Servers: []string{"time.example"}}}}
 	if d := cmp.Diff([]string{"time.example"}, s.timeServers()); d != "" {
 		t.Errorf("by the configuration (-want +got):\n%s", d)
