@@ -105,7 +105,7 @@ func (k *keeper) round(ctx context.Context) time.Duration {
 		k.tell(Status{})
 		return serversEvery
 	}
-	if !k.heard && k.told == nil {
+	if !k.heard && (k.told == nil || len(k.told.Servers) == 0) {
 		k.tell(Status{Servers: k.servers, Reason: "waiting for " + strings.Join(k.servers, ", ") + " to tell the time"})
 	}
 	best, err := k.ask(ctx)

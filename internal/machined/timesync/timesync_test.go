@@ -153,7 +153,7 @@ func TestKeepAlone(t *testing.T) {
 		time.Sleep(5 * time.Second)
 	})
 	want := []string{
-		"0s [] false ", "5m2s slew 0s for 1m4s", "5m2s [a] true ", "5m8s slew 0s for 1m4s", "5m8s [b c] true ",
+		"0s [] false ", "5m2s [a] false waiting for a to tell the time", "5m2s slew 0s for 1m4s", "5m2s [a] true ", "5m8s slew 0s for 1m4s", "5m8s [b c] true ",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("what was done (-want +got):\n%s", d)
