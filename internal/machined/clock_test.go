@@ -29,6 +29,8 @@ func (s *still) Slew(time.Duration, time.Duration, time.Duration) error {
 	return nil
 }
 
+func (*still) Kept() bool { return false }
+
 // TestClock: a node that DHCP names a time server to asks it, says what it waits for, and what it found is part of its health.
 func TestClock(t *testing.T) {
 	t.Parallel()
