@@ -39,3 +39,11 @@ func (kernelClock) Slew(offset, distance, poll time.Duration) error {
 	}
 	return nil
 }
+
+// Kept implements timesync.Clock. The kernel takes its clock for unsynchronised at its start, and again once the error may have grown to 16 s, which takes some
+// nine hours without a correction (kernel/time/ntp.c, second_overflow).
+func (kernelClock) Kept() bool {
+	var t unix.Timex
+	_, err := unix.Adjtimex(&t) // modes of 0 only read, which needs no privilege and does not fail
+	return err == nil && t.Status&unix.STA_UNSYNC == 0
+}

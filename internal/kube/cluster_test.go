@@ -196,7 +196,13 @@ func TestCordon(t *testing.T) {
 	if done, err := c.Uncordon(t.Context(), spec, "boot-1"); done || err != nil || state() != "true boot-1" {
 		t.Errorf("uncordon in the same boot: %t, %v, %s", done, err, state())
 	}
-	if done, err := c.Uncordon(t.Context(), spec, "boot-2"); !done || err != nil || state() != "<nil> <nil>" {
+	if err := c.Cordon(t.Context(), spec, "boot-2"); err != nil || state() != "true boot-2" {
+		t.Errorf("cordon what the boot before has: %v, %s", err, state())
+	}
+	if done, err := c.Uncordon(t.Context(), spec, "boot-2"); done || err != nil || state() != "true boot-2" {
+		t.Errorf("uncordon what this boot has taken over: %t, %v, %s", done, err, state())
+	}
+	if done, err := c.Uncordon(t.Context(), spec, "boot-3"); !done || err != nil || state() != "<nil> <nil>" {
 		t.Errorf("uncordon in the next boot: %t, %v, %s", done, err, state())
 	}
 	if done, err := c.Uncordon(t.Context(), spec, "boot-2"); done || err != nil {
@@ -226,6 +232,44 @@ func TestElsewhere(t *testing.T) {
 	a.node("node4", false, true)
 	if yes, err := c.Elsewhere(t.Context(), spec); !yes || err != nil {
 		t.Errorf("with another: %t, %v", yes, err)
+	}
+}
+
+// TestElsewhereSoon: a node that was restarted after it was drained is waited for, but not for ever.
+func TestElsewhereSoon(t *testing.T) {
+	a := newAPI()
+	c, spec := a.cluster(t)
+	a.node("node1", false, true)
+	a.node("node2", true, true)
+	a.nodes["node2"]["metadata"].(map[string]any)["annotations"] = map[string]any{cordonAnnotation: "boot-1"}
+	looks := func() (n int) {
+		for _, call := range a.calls {
+			if call == "GET /api/v1/nodes" {
+				n++
+			}
+		}
+		return n
+	}
+	if yes, err := c.Elsewhere(t.Context(), spec); yes || err != nil || looks() != elsewhereLooks {
+		t.Errorf("one that does not come back: %t, %v after %d looks", yes, err, looks())
+	}
+	a.calls = nil
+	a.other["/api/v1/nodes"] = func(w http.ResponseWriter, _ *http.Request) {
+		if looks() == 3 {
+			a.node("node2", false, true)
+		}
+		a.list(w, a.nodes)
+	}
+	if yes, err := c.Elsewhere(t.Context(), spec); !yes || err != nil || looks() != 3 {
+		t.Errorf("one that comes back: %t, %v after %d looks", yes, err, looks())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	a.node("node2", true, true)
+	a.nodes["node2"]["metadata"].(map[string]any)["annotations"] = map[string]any{cordonAnnotation: "boot-1"}
+	c.pause = time.Hour
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if yes, _ := c.Elsewhere(ctx, spec); yes {
+		t.Error("of a caller that hung up: yes")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/timesync"
+	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
@@ -28,7 +29,9 @@ func (s *still) Slew(time.Duration, time.Duration, time.Duration) error {
 	return nil
 }
 
-// TestClock: a node that DHCP names a time server to asks it, says what it waits for, and what it found is part of its health and a gate.
+func (*still) Kept() bool { return false }
+
+// TestClock: a node that DHCP names a time server to asks it, says what it waits for, and what it found is part of its health.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	var answers atomic.Bool
@@ -55,12 +58,33 @@ func TestClock(t *testing.T) {
 	})
 	answers.Store(true)
 	n.await("the time", func(s snapshot) bool { return healthy(s, "time") })
-	for _, g := range gates(n.snapshot()) {
-		if g.Name == "time" && g.Holds && clock.slews.Load() > 0 {
-			return
-		}
+	if clock.slews.Load() == 0 {
+		t.Error("the clock was not corrected")
 	}
-	t.Errorf("the gates are %+v after %d corrections", gates(n.snapshot()), clock.slews.Load())
+}
+
+// TestTimeGate: servers that the configuration names have to answer a release that is to stay. Those of DHCP need not.
+func TestTimeGate(t *testing.T) {
+	dead := timesync.Status{Servers: []string{"10.5.0.1"}, Reason: "no time server tells the time"}
+	of := func(status timesync.Status, servers ...string) (found []upgrade.Gate) {
+		s := snapshot{clock: status, input: plan.Input{Config: &config.Config{Machine: config.Machine{Time: config.Time{Servers: servers}}}}}
+		s.checks = timeHealth(s)
+		for _, g := range gates(s) {
+			if g.Name == timeCheck {
+				found = append(found, g)
+			}
+		}
+		return found
+	}
+	if got := of(dead); len(got) > 0 {
+		t.Errorf("dead servers of DHCP: a gate %+v", got)
+	}
+	if d := cmp.Diff([]upgrade.Gate{{Name: timeCheck, Reason: dead.Reason}}, of(dead, "10.5.0.1")); d != "" {
+		t.Errorf("dead servers of the configuration (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]upgrade.Gate{{Name: timeCheck, Holds: true}}, of(timesync.Status{Servers: dead.Servers, Synchronised: true}, "10.5.0.1")); d != "" {
+		t.Errorf("servers that answer (-want +got):\n%s", d)
+	}
 }
 
 // TestClockThatWasSet: the API's certificate is looked at again by the new time.
@@ -81,6 +105,15 @@ func TestTimeServers(t *testing.T) {
 	s.network.Status.Addresses = []netip.Prefix{netip.MustParsePrefix("10.5.0.7/24")}
 	if d := cmp.Diff([]string{"10.5.0.1"}, s.timeServers()); d != "" {
 		t.Errorf("by DHCP (-want +got):\n%s", d)
+	}
+	several := s
+	several.network.Status.TimeServers = nil
+	for i := range 20 {
+		several.network.Status.TimeServers = append(several.network.Status.TimeServers, netip.AddrFrom4([4]byte{10, 5, 0, byte(i / 2)}))
+	}
+	want := []string{"10.5.0.0", "10.5.0.1", "10.5.0.2", "10.5.0.3", "10.5.0.4", "10.5.0.5", "10.5.0.6", "10.5.0.7"}
+	if d := cmp.Diff(want, several.timeServers()); d != "" {
+		t.Errorf("twenty by DHCP, each twice (-want +got):\n%s", d)
 	}
 	s.input.Config = &config.Config{Machine: config.Machine{Time: config.Time{Servers: []string{"time.example"}}}}
 	if d := cmp.Diff([]string{"time.example"}, s.timeServers()); d != "" {

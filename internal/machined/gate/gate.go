@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
@@ -53,12 +54,29 @@ func Look(ctx context.Context, gates []config.Gate, cluster Cluster, waiting str
 			defer cancel()
 			results[i].Gate = g
 			if err := look(ctx, client, g, cluster, waiting); err != nil {
-				results[i].Reason = err.Error()
+				results[i].Reason = plain(err.Error())
 			}
 		})
 	}
 	all.Wait()
 	return results
+}
+
+// maxReasonBytes bounds a reason.
+const maxReasonBytes = 300
+
+// plain is a reason for the record on the disk and for a terminal: part of it may come from whoever answered, such as a pod behind a service.
+func plain(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	if len(text) > maxReasonBytes {
+		text = strings.ToValidUTF8(text[:maxReasonBytes], "") + "…"
+	}
+	return text
 }
 
 func look(ctx context.Context, client *http.Client, g config.Gate, cluster Cluster, waiting string) error {
@@ -112,7 +130,8 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode/100 != 2 {
-		return fmt.Errorf("GET %s: it answers %s", shown, strings.TrimSpace(response.Status))
+		// Not response.Status, whose words are the server's own.
+		return fmt.Errorf("GET %s: it answers %s", shown, strings.TrimSpace(fmt.Sprint(response.StatusCode, " ", http.StatusText(response.StatusCode))))
 	}
 	return nil
 }

@@ -87,3 +87,24 @@ func TestLook(t *testing.T) {
 		t.Errorf("without a cluster: %q", got[0].Reason)
 	}
 }
+
+// TestReasonsAreBounded: what a server or a pod answers with is neither written to the disk in any length nor sent to a terminal as it is.
+func TestReasonsAreBounded(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err == nil {
+			_, _ = conn.Write([]byte("HTTP/1.1 503 its own words\r\nContent-Length: 0\r\n\r\n"))
+			conn.Close()
+		}
+	}))
+	defer web.Close()
+	of := cluster{"service a/b:80": errors.New("503: \x1b[2J\n" + strings.Repeat("ü", 9000))}
+	got := Look(t.Context(), []config.Gate{{Kind: config.GateHTTP, Target: web.URL}, {Kind: config.GateService, Target: "a/b:80"}}, of, "")
+	if want := "GET " + web.URL + ": it answers 503 Service Unavailable"; got[0].Reason != want {
+		t.Errorf("a server's own words: got %q, want %q", got[0].Reason, want)
+	}
+	if r := got[1].Reason; len(r) > maxReasonBytes+len("…") || strings.ContainsAny(r, "\x1b\n\ufffd") || !strings.HasPrefix(r, "a/b:80: 503:  [2J ") {
+		t.Errorf("a pod's: %d bytes, %.40q", len(r), r)
+	}
+}

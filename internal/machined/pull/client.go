@@ -73,13 +73,14 @@ var (
 	errDowngrade   = errors.New("a redirect from https to http, which is not followed")
 	errScheme      = errors.New("a redirect to something else than http or https, which is not followed")
 	errLinkLocal   = errors.New("an address of the link (169.254.0.0/16 or fe80::/10), which is not asked")
+	errLoopback    = errors.New("an address of the node itself (127.0.0.0/8 or ::1), which is asked only where the source names it")
 	errCredentials = errors.New("it would get the password, and is not among upgrade.sources")
 	errTooLarge    = fmt.Errorf("more than %d bytes, which no manifest or token has", maxSmallBytes)
 )
 
 // lasting tells whether an error of a connection stays when it is tried again.
 func lasting(err error) bool {
-	for _, e := range []error{errRedirects, errDowngrade, errScheme, errLinkLocal, errCredentials, errTooLarge} {
+	for _, e := range []error{errRedirects, errDowngrade, errScheme, errLinkLocal, errLoopback, errCredentials, errTooLarge} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -92,11 +93,13 @@ func lasting(err error) bool {
 type client struct {
 	Config
 	http *http.Client
+	// onNode says that the source itself is on the node.
+	onNode bool
 }
 
-func newClient(cfg Config) *client {
+func newClient(cfg Config, s Source) *client {
 	cfg.Timeouts = cfg.Timeouts.withDefaults()
-	c := &client{Config: cfg}
+	c := &client{Config: cfg, onNode: s.onNode()}
 	c.http = &http.Client{
 		Transport: &http.Transport{
 			DialContext: c.dial, DialTLSContext: c.dialTLS, ResponseHeaderTimeout: cfg.Timeouts.Header,
@@ -125,16 +128,25 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// dial connects, but not to the link's own addresses.
+// dial connects, but not to the link's own addresses, and to the node's own only where its caller has named them: whoever is on the way could otherwise have
+// its services asked, by a redirect, a name or the place of a registry's tokens.
 func (c *client) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: c.Timeouts.Dial}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	if isLinkLocal(conn.RemoteAddr()) {
+	switch {
+	case isLinkLocal(conn.RemoteAddr()):
 		return nil, errors.Join(errLinkLocal, conn.Close())
+	case !c.onNode && isLoopback(conn.RemoteAddr()):
+		return nil, errors.Join(errLoopback, conn.Close())
 	}
 	return conn, nil
+}
+
+func isLoopback(a net.Addr) bool {
+	to, err := netip.ParseAddrPort(a.String())
+	return err == nil && to.Addr().Unmap().IsLoopback()
 }
 
 func isLinkLocal(a net.Addr) bool {

@@ -16,9 +16,9 @@
 //
 // # Bounds
 //
-// How much is read is for the reader's user to say, who knows from the signed manifest how much belongs to a release; manifests and tokens of a registry are
-// bounded here. At most five redirects are followed, none from https to http. No address of the link (169.254.0.0/16, fe80::/10) is asked, since metadata
-// services have such. A server that brings less than 64 KiB in a minute is cut off. What was cut is gone on with by a range (RFC 9110 section 14), under
-// If-Range; a file that has changed meanwhile is an error. After five failures without a further mebibyte the reader gives up. What it waits for between them
-// is told as [Progress].
+// How much is read is for the reader's user to say, who knows from the signed manifest how much belongs to a release; manifests and tokens of a registry
+// are bounded here. At most five redirects are followed, none from https to http. No address of the link (169.254.0.0/16, fe80::/10) is asked, since
+// metadata services have such, and none of the node itself unless the source names it. A server that brings less than 64 KiB in a minute is cut off.
+// What was cut is gone on with by a range (RFC 9110 section 14), under If-Range; a file that has changed meanwhile is an error. After five failures
+// without a further mebibyte the reader gives up. What it waits for between them is told as [Progress].
 package pull

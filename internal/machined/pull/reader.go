@@ -19,7 +19,7 @@ const (
 	progressBytes = 1 << 20
 	// maxPause bounds the time between two tries.
 	maxPause = 30 * time.Second
-	// tellEvery is how many bytes lie between two words of progress.
+	// tellEvery is how many bytes lie between two words of progress, where they come within half of Timeouts.Stall.
 	tellEvery = 1 << 20
 )
 
@@ -46,6 +46,7 @@ type Reader struct {
 	at, total int64
 	sum       hash.Hash
 	told      int64
+	toldAt    time.Time
 	// validator is what If-Range asks for: a strong ETag or a date; contentType is what the server calls the file.
 	validator, contentType string
 
@@ -67,7 +68,7 @@ type file struct {
 // NewReader returns the file at a source. With sum, the SHA-256 of the file in 64 hexadecimal digits, another one is an error at its end. Tell is called by
 // Read, and its error ends the pull. The end of the context does too.
 func NewReader(ctx context.Context, cfg Config, s Source, sum string, tell func(Progress) error) (*Reader, error) {
-	r := &Reader{ctx: ctx, source: s, client: newClient(cfg), tell: tell, total: -1, sum: sha256.New()}
+	r := &Reader{ctx: ctx, source: s, client: newClient(cfg, s), tell: tell, total: -1, sum: sha256.New(), toldAt: time.Now()}
 	r.auth = newAuthorizer(r.client)
 	if s.web != nil {
 		r.from = &file{url: s.web.String(), size: -1}
@@ -117,7 +118,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 	n, err := r.read(p)
 	r.sum.Write(p[:n])
-	if err == nil && r.at-r.told >= tellEvery {
+	if err == nil && (r.at-r.told >= tellEvery || time.Since(r.toldAt) >= r.client.Timeouts.Stall/2) {
 		err = r.progress("")
 	}
 	if errors.Is(err, io.EOF) {

@@ -3,6 +3,7 @@ package pull
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -41,6 +42,19 @@ type Source struct {
 
 // String is the source without its query, which may hold a secret.
 func (s Source) String() string { return s.shown }
+
+// onNode says that the source names an address of the node itself.
+func (s Source) onNode() bool {
+	at := s.base
+	if s.web != nil {
+		at = s.web
+	}
+	if at == nil {
+		return false
+	}
+	a, err := netip.ParseAddr(at.Hostname())
+	return at.Hostname() == "localhost" || err == nil && a.Unmap().IsLoopback()
+}
 
 // The parts of a reference, by the OCI distribution specification 1.1, "Pulling manifests".
 var (

@@ -47,7 +47,7 @@ func (r *Reader) pause(t *trouble) error {
 }
 
 func (r *Reader) progress(waiting string) error {
-	r.told = r.at
+	r.told, r.toldAt = r.at, time.Now()
 	if err := r.tell(Progress{Bytes: r.at, TotalBytes: max(r.total, 0), Waiting: waiting}); err != nil {
 		return fmt.Errorf("pull %s: tell how far it is: %w", r.source, err)
 	}

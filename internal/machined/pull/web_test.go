@@ -357,6 +357,38 @@ func TestGivesUp(t *testing.T) {
 	}
 }
 
+// TestTellsOfSlowPulls: a server that is slow, but not too slow, is told of before there is a mebibyte: a caller that hears nothing gives up.
+func TestTellsOfSlowPulls(t *testing.T) {
+	t.Parallel()
+	const pieces = 6
+	w := newWeb(t, plain, func(out http.ResponseWriter, _ *http.Request) {
+		out.Header().Set("Content-Length", fmt.Sprint(pieces*stallBytes))
+		for range pieces {
+			_, _ = out.Write(make([]byte, stallBytes))
+			out.(http.Flusher).Flush()
+			time.Sleep(150 * time.Millisecond)
+		}
+	})
+	s, err := ParseSource(w.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	timeouts := quick()
+	timeouts.Stall = time.Second
+	var told []int64
+	r, err := NewReader(t.Context(), Config{Timeouts: timeouts}, s, "", func(p Progress) error {
+		told = append(told, p.Bytes)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.ReadAll(r); err != nil || len(told) < 2 || told[0] == 0 || told[0] == pieces*stallBytes {
+		t.Errorf("told of %d bytes, %v", told, err)
+	}
+}
+
 // TestCaller: who hangs up, or cannot be told, ends the pull at once.
 func TestCaller(t *testing.T) {
 	w := newWeb(t, plain, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -447,6 +479,31 @@ func TestLinkLocal(t *testing.T) {
 		}
 		if got := isLinkLocal(a); got != want {
 			t.Errorf("%s: got %t", text, got)
+		}
+	}
+}
+
+// TestLoopback: nobody but the caller sends the node to its own services.
+func TestLoopback(t *testing.T) {
+	w := newWeb(t, plain)
+	at := strings.TrimPrefix(w.URL, "http://")
+	for text, want := range map[string]error{
+		"http://releases.example/f": errLoopback, "oci://releases.example/a:1": errLoopback, "http://10.5.0.9/f": errLoopback,
+		w.URL: nil, "oci+http://" + at + "/a:1": nil, "https://localhost/f": nil, "http://[::1]:80/f": nil,
+	} {
+		s, err := ParseSource(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(Config{}, s)
+		conn, err := c.dial(t.Context(), "tcp", at)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", text, err, want)
+		}
+		if err == nil {
+			conn.Close()
+		} else if !lasting(err) {
+			t.Errorf("%s: it would be tried again", text)
 		}
 	}
 }

@@ -18,6 +18,8 @@ type Clock interface {
 	Step(offset time.Duration) error
 	// Slew has the kernel bring it right over some time; the poll is how long no other correction comes. Distance is how wrong it may be.
 	Slew(offset, distance, poll time.Duration) error
+	// Kept tells whether it was corrected in this boot, by whatever process, and counts as right still.
+	Kept() bool
 }
 
 // Query asks one server. The text of the error is the same for the same cause.
@@ -67,7 +69,7 @@ func Keep(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	k := &keeper{Config: cfg}
+	k := &keeper{Config: cfg, kept: cfg.Clock.Kept()}
 	for {
 		wait := k.round(ctx)
 		// Others may be asked before that.
@@ -86,7 +88,8 @@ func Keep(ctx context.Context, cfg Config) error {
 type keeper struct {
 	Config
 	servers []string
-	// heard is set once the clock was corrected in this boot; at is when that was last.
+	// kept: an agent before this one has corrected the clock in this boot. Heard is set once this one has; at is when that was last.
+	kept  bool
 	heard bool
 	at    time.Duration
 	// steps is how often the clock was set.
@@ -105,7 +108,7 @@ func (k *keeper) round(ctx context.Context) time.Duration {
 		k.tell(Status{})
 		return serversEvery
 	}
-	if !k.heard && k.told == nil {
+	if !k.heard && (k.told == nil || len(k.told.Servers) == 0) {
 		k.tell(Status{Servers: k.servers, Reason: "waiting for " + strings.Join(k.servers, ", ") + " to tell the time"})
 	}
 	best, err := k.ask(ctx)
@@ -167,7 +170,7 @@ func (k *keeper) correct(s Sample) error {
 	if to := k.Now().Add(s.Offset); !k.Floor.IsZero() && to.Before(k.Floor) {
 		return fmt.Errorf("%s says that it is %s, when this release was not built yet", s.Server, to.UTC().Format(time.DateOnly))
 	}
-	switch Decide(s.Offset, k.heard) {
+	switch Decide(s.Offset, k.heard || k.kept) {
 	case Refuse:
 		return fmt.Errorf("%s says that the clock is off by %s, after it was right: this is not believed before the next boot", s.Server, s.Offset.Round(time.Second))
 	case Step:

@@ -64,6 +64,7 @@ type world struct {
 	off     time.Duration // of the clock, the same for each server that does not lie
 	lies    map[string]time.Duration
 	silent  map[string]bool
+	kept    bool // by a Keep before
 	log     []string
 }
 
@@ -95,6 +96,8 @@ func (w *world) Slew(offset, _, poll time.Duration) error {
 	w.do(func() { w.off -= offset; w.note("slew %s for %s", offset, poll) })
 	return nil
 }
+
+func (w *world) Kept() bool { return w.kept }
 
 // play runs a Keep, and do beside it.
 func (w *world) play(t *testing.T, do func()) []string {
@@ -153,7 +156,7 @@ func TestKeepAlone(t *testing.T) {
 		time.Sleep(5 * time.Second)
 	})
 	want := []string{
-		"0s [] false ", "5m2s slew 0s for 1m4s", "5m2s [a] true ", "5m8s slew 0s for 1m4s", "5m8s [b c] true ",
+		"0s [] false ", "5m2s [a] false waiting for a to tell the time", "5m2s slew 0s for 1m4s", "5m2s [a] true ", "5m8s slew 0s for 1m4s", "5m8s [b c] true ",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("what was done (-want +got):\n%s", d)
@@ -191,6 +194,19 @@ func TestKeepUnderTrouble(t *testing.T) {
 	}
 	if strings.Contains(log, "step") {
 		t.Errorf("the clock was set:\n%s", log)
+	}
+}
+
+// TestKeepAgain: a jump is believed no more by an agent that was started again than by the one before it.
+func TestKeepAgain(t *testing.T) {
+	w := &world{servers: []string{"a"}, off: 2 * time.Hour, kept: true}
+	got := w.play(t, func() { time.Sleep(time.Second) })
+	want := []string{
+		"0s [a] false waiting for a to tell the time",
+		"0s [a] false a says that the clock is off by 2h0m0s, after it was right: this is not believed before the next boot",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("what was done (-want +got):\n%s", d)
 	}
 }
 
