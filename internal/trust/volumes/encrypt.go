@@ -39,6 +39,9 @@ func (v *Volumes) encrypt(ctx context.Context, volume, device string) error {
 	if err := v.cfg.Marks.BeginFormat(ctx, device); err != nil {
 		return err
 	}
+	if err := v.closeLeft(ctx, volume, device); err != nil {
+		return err
+	}
 	if err := v.cfg.LUKS.Format(ctx, device, volume, key); err != nil {
 		return err
 	}
@@ -51,6 +54,15 @@ func (v *Volumes) encrypt(ctx context.Context, volume, device string) error {
 		return err
 	}
 	return v.cfg.Marks.FinishFormat(ctx, device)
+}
+
+// closeLeft closes what an agent that ended in blank has left open: a device that is in use takes no other header.
+func (v *Volumes) closeLeft(ctx context.Context, volume, device string) error {
+	left, err := v.mapped(mapperName(volume), filepath.Base(device))
+	if left.Device == "" || err != nil {
+		return err
+	}
+	return v.cfg.LUKS.Close(ctx, mapperName(volume))
 }
 
 // ErrNoSigner says that nothing can be sealed for a later release.
