@@ -126,8 +126,9 @@ func TestTwoFirstConfigurations(t *testing.T) {
 	go func() { two <- apply(config.EncryptionNone, 0) }()
 	select {
 	case err := <-two:
-		if !errors.Is(err, server.ErrPrecondition) {
-			t.Errorf("the second: %v", err)
+		// Unavailable, where the storage has seen already that it is decided.
+		if !errors.Is(err, server.ErrPrecondition) && !errors.Is(err, server.ErrUnavailable) || b.snapshot().input.Encryption != config.EncryptionTPM {
+			t.Errorf("the second: %v; volumes are made with encryption %q", err, b.snapshot().input.Encryption)
 		}
 	case <-time.After(2 * time.Second):
 		t.Error("the second is taken too")
