@@ -39,7 +39,15 @@ func (v configsAPI) composeFirst(d server.ConfigDocument) ([]byte, *config.Confi
 }
 
 // decide has the volumes made as a configuration says, and waits until the state volume can keep that. If it does not come, how it is to be made is open again.
+// Two cannot do so at a time: one would have the volumes that the other asked for.
 func (v configsAPI) decide(ctx context.Context, d server.ConfigDocument) error {
+	if !v.a.configs.deciding.TryLock() {
+		return fmt.Errorf("%w: the volumes are being made as another first configuration says: apply this one when that is stored", server.ErrPrecondition)
+	}
+	defer v.a.configs.deciding.Unlock()
+	if err := v.a.goingDown(); err != nil {
+		return err
+	}
 	_, cfg, err := v.composeFirst(d)
 	if err != nil {
 		return err

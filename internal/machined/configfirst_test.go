@@ -88,3 +88,57 @@ func TestVolumesThatCannotBeMade(t *testing.T) {
 	}
 	b.await("the configuration", func(s snapshot) bool { return s.input.Config != nil && s.storage.Status.Ready })
 }
+
+// slowStorage does nothing to a disk before it is let.
+type slowStorage struct {
+	*storage.Reconciler
+	let chan struct{}
+}
+
+func (s slowStorage) Apply(ctx context.Context, spec storage.Spec, op storage.Op) error {
+	select {
+	case <-s.let:
+		return s.Reconciler.Apply(ctx, spec, op)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TestTwoFirstConfigurations: while the volumes are made as one says, another has no say about them; nor has one that is meant for a node with revisions.
+func TestTwoFirstConfigurations(t *testing.T) {
+	t.Parallel()
+	disk := storagetest.New(1 << 30)
+	slow := slowStorage{storage.New(disk, disk, disk), make(chan struct{})}
+	b := startBareWith(t, t.TempDir(), disk, func(c *Config) { c.Boot.TPM, c.Storage = true, slow }, maintenance.Claim{From: "the image"})
+	b.await("volumes that wait", func(s snapshot) bool { return s.storage.Status.StateUndecided })
+	apply := func(mode config.EncryptionMode, expected uint64) error {
+		request := server.ConfigRequest{By: "owner", Expected: expected, ConfigDocument: server.ConfigDocument{Document: string(withEncryption(t, mode))}}
+		_, err := configsAPI{b.Agent}.ApplyConfig(t.Context(), request)
+		return err
+	}
+	if err := apply(config.EncryptionNone, 3); !errors.Is(err, server.ErrPrecondition) || b.snapshot().input.Encryption != "" {
+		t.Errorf("instead of revision 3: %v, and volumes are made with encryption %q", err, b.snapshot().input.Encryption)
+	}
+	one := make(chan error, 1)
+	go func() { one <- apply(config.EncryptionTPM, 0) }()
+	b.await("the first", func(s snapshot) bool { return s.input.Encryption == config.EncryptionTPM })
+	two := make(chan error, 1)
+	go func() { two <- apply(config.EncryptionNone, 0) }()
+	select {
+	case err := <-two:
+		// Unavailable, where the storage has seen already that it is decided.
+		if !errors.Is(err, server.ErrPrecondition) && !errors.Is(err, server.ErrUnavailable) || b.snapshot().input.Encryption != config.EncryptionTPM {
+			t.Errorf("the second: %v; volumes are made with encryption %q", err, b.snapshot().input.Encryption)
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("the second is taken too")
+	}
+	close(slow.let)
+	if err := <-one; err != nil {
+		t.Error(err)
+	}
+	b.await("volumes", func(s snapshot) bool { return s.storage.Status.Ready })
+	if got := disk.String(); !strings.Contains(got, "encrypted state") || !strings.Contains(got, "encrypted data") {
+		t.Errorf("the first wants them encrypted, and the disk is\n%s", got)
+	}
+}

@@ -23,6 +23,8 @@ type configs struct {
 	problem string
 	// apart lets one reader at a time take documents apart, which needs many times their size of memory. It is locked without mu.
 	apart sync.Mutex
+	// deciding is held by whose configuration says how the volumes are made. It is locked without mu.
+	deciding sync.Mutex
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
 	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are

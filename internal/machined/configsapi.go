@@ -153,6 +153,8 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	switch first := v.undecided(); {
 	case first && r.Mode == server.ConfigTry:
 		return server.ConfigResult{}, errNothingBefore
+	case first && r.Expected != 0:
+		return server.ConfigResult{}, fmt.Errorf("%w: the node has no configuration yet, and not revision %d", server.ErrPrecondition, r.Expected)
 	case first && r.DryRun:
 		result, err := v.firstCheck(ctx, r.ConfigDocument)
 		return result, configError(err)

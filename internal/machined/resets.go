@@ -60,7 +60,10 @@ func (v resetsAPI) Reset(ctx context.Context, o server.ResetOrder, tell func(ser
 		}
 	}
 	say(server.ResetArmed, "at the next start, before any volume is mounted: "+r.String())
-	return a.endForReset(ctx, r, o.Forced)
+	if err := a.endForReset(ctx, r, o.Forced); err != nil {
+		return fmt.Errorf("%w; what was ordered is done at the next start all the same, whoever asks for that: %s", err, r)
+	}
+	return nil
 }
 
 // mayReset says why the node cannot be reset now.

@@ -243,6 +243,29 @@ func TestResetIsRefused(t *testing.T) {
 	}
 }
 
+// TestResetWhileGoingDown: who orders a reset while somebody has the node reboot is told that it is ordered.
+func TestResetWhileGoingDown(t *testing.T) {
+	d, state := newResetDisk(), t.TempDir()
+	n := d.boot(t, state, "boot-1")
+	n.source.fail(errors.New("none"))
+	n.await("volumes", mounts)
+	err := resetsAPI{n.Agent}.Reset(t.Context(), order(t), func(s server.ResetStage, _ string) error {
+		if s == server.ResetArmed {
+			return machineAPI{n.Agent}.Reboot(t.Context())
+		}
+		return nil
+	})
+	if !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "done at the next start all the same, whoever asks for that: wipe data and state") {
+		t.Errorf("got %v", err)
+	}
+	n.end()
+	d.powerOn()
+	d.boot(t, state, "boot-2").await("volumes again", mounts)
+	if note, wiped := d.state(); note != "" || !cmp.Equal([]string{"data", "state"}, wiped) {
+		t.Errorf("wiped %v; the note is %q", wiped, note)
+	}
+}
+
 // TestResetEncrypted: an encrypted disk is wiped before the TPM is asked for its key. Then the node has nothing, and waits for a configuration that says how the
 // disk is made, to which the TPM gives a key again.
 func TestResetEncrypted(t *testing.T) {

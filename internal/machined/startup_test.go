@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/ledger"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -101,4 +102,20 @@ func TestVolumesWaitForTheConfiguration(t *testing.T) {
 func withEncryption(t *testing.T, mode config.EncryptionMode) []byte {
 	t.Helper()
 	return bytes.Replace(standalone(t), []byte("kind: Machine\n"), []byte("kind: Machine\ndisk: {encryption: {mode: "+mode+"}}\n"), 1)
+}
+
+// TestRefusedVolume: what lies on data, and is left alone, keeps the node from its data, and not from who it is and its ledger. A boot is not blamed for it.
+func TestRefusedVolume(t *testing.T) {
+	t.Parallel()
+	state, disk := t.TempDir(), storagetest.New(0)
+	disk.SetContents("/dev/vda7", storage.Contents{Signature: "ntfs"})
+	n := startNodeWith(t, state, disk, func(c *Config) { c.Boot.ID = "boot-1" })
+	n.await("identity", func(s snapshot) bool { return s.identity })
+	n.end()
+	disk.Boot(true)
+	n = startNodeWith(t, state, disk, func(c *Config) { c.Boot.ID = "boot-2" })
+	n.await("identity of the boot after", func(s snapshot) bool { return s.identity && !s.storage.Status.DataMounted })
+	if boots := n.history.get().Boots(); len(boots) != 2 || boots[0].End != ledger.Clean {
+		t.Errorf("the ledger has %+v", boots)
+	}
 }

@@ -184,6 +184,8 @@ func refusal(v Volume, s VolumeState) string {
 		return fmt.Sprintf("the system disk has no partition named %q", v.Name)
 	case s.Covered:
 		return fmt.Sprintf("another file system is mounted on %s", v.Target)
+	case s.Problem != "":
+		return s.Problem
 	case s.Mounted, c.Signature == FileSystem:
 		return ""
 	case s.encrypted() && !s.open() && s.Crypt.Refused != "":

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 )
@@ -109,7 +110,9 @@ type VolumeState struct {
 	// Found is false while the kernel has no partition of the name; then the rest is empty.
 	Found     bool
 	Partition Partition
-	Contents  Contents
+	// Problem says why it cannot be looked at; then nothing more is known of it. Of the state volume, and of one that is mounted, that is an error of Observe.
+	Problem  string
+	Contents Contents
 	// Crypt is set for a volume that is encrypted, and Inner is what it holds, once it is open.
 	Crypt CryptState
 	Inner Contents
@@ -183,7 +186,13 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		}
 		on, some := mounted[v.Target]
 		if err := r.observeVolume(ctx, v, &state, on); err != nil {
-			return Observed{}, err
+			if v.Name == State || some || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+				return Observed{}, err // of a device that is not there yet, too: it is about to come
+			}
+			// It does not keep the node from its state volume, over which it can be mended.
+			state = VolumeState{
+				Found: true, Partition: state.Partition, Problem: err.Error(), Recorded: state.Recorded, RecordedClean: state.RecordedClean,
+			}
 		}
 		state.Covered = some && !state.Mounted
 		obs.Volumes[v.Name] = state

@@ -29,6 +29,8 @@ type VolumeStatus struct {
 	Encrypted, Enrolled bool
 	// Shut says that it is encrypted and the node does not open it in this boot; a person may.
 	Shut bool
+	// Refused says that nothing is done for it, for the Reason.
+	Refused bool
 	// Known is false until this boot has looked at the volume; Clean says whether it was left clean by the boot before.
 	Known, Clean bool
 	// Reason says in words what it waits for; empty when it can be used.
@@ -46,8 +48,8 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
 			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
-			Shut:  state.encrypted() && !state.open() && state.Crypt.Refused != "",
-			Known: state.Recorded, Clean: state.RecordedClean, Reason: reason,
+			Shut:    state.encrypted() && !state.open() && state.Crypt.Refused != "",
+			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: reason,
 		})
 		switch {
 		case v.Name == State:

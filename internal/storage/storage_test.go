@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -134,6 +135,36 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("status: %+v", status)
 		}
 	})
+}
+
+// unreadable is a machine that cannot read one of its devices.
+type unreadable struct {
+	*storagetest.Machine
+	device string
+}
+
+func (u unreadable) Contents(ctx context.Context, device string) (storage.Contents, error) {
+	if device == u.device {
+		return storage.Contents{}, errors.New("input/output error")
+	}
+	return u.Machine.Contents(ctx, device)
+}
+
+// TestUnreadableData: a node whose data cannot be read has its state, and says what is wrong; once it can be read, it is used.
+func TestUnreadableData(t *testing.T) {
+	machine, spec := storagetest.New(0), storage.DefaultSpec("/dev/vda", 900)
+	broken := storage.New(unreadable{machine, "/dev/vda7"}, machine, nil)
+	_, status, err := pass(t, broken, spec)
+	reason := "read contents of partition data (/dev/vda7): input/output error"
+	if err != nil || !status.StateMounted || status.DataMounted || status.Reason != reason || !status.Volumes[1].Refused {
+		t.Errorf("%v, %+v\nwant reason %q", err, status, reason)
+	}
+	if _, status, err = pass(t, storage.New(machine, machine, nil), spec); err != nil || !status.Ready {
+		t.Errorf("once it can be read: %v, %+v", err, status)
+	}
+	if _, err := storage.New(unreadable{machine, "/dev/vda6"}, machine, nil).Observe(t.Context(), spec); err == nil {
+		t.Error("state is not known, and that is no error")
+	}
 }
 
 // TestPowerCuts cuts the power in every operation of the first boot. The next boot must come to the same end.

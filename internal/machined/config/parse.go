@@ -299,7 +299,11 @@ func (o *object) secret(name, expected string, check func(string) bool) Secret {
 	if !ok {
 		return Secret{}
 	}
-	if !check(text) {
+	switch {
+	case text == redacted:
+		o.fail(name, "got %q, and the node has no secret to put here (it keeps one only where all else around it is as it was), expected %s", redacted, expected)
+		return Secret{}
+	case !check(text):
 		o.fail(name, "got a text that is none (it is not shown), expected %s", expected)
 		return Secret{}
 	}

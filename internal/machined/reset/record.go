@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Stage is where a reset is.
@@ -33,12 +34,28 @@ type Record struct {
 	By string `json:"by"`
 }
 
-// maxBy is how much of a name is kept: a note is one sector.
+// maxBy is how much of a name is kept, in bytes as JSON has it: a note is one sector, and what does not fit can be neither ordered nor ended.
 const maxBy = 64
+
+// short is the beginning of a name.
+func short(name string) string {
+	name = strings.ToValidUTF8(name[:min(len(name), maxBy)], "")
+	for {
+		data, err := json.Marshal(name)
+		if err != nil {
+			return "" // no text is such
+		}
+		if len(data) <= maxBy+len(`""`) {
+			return name
+		}
+		_, last := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-last]
+	}
+}
 
 // Begin is a reset that is ordered now.
 func Begin(volumes []string, forced, powerOff bool, boot, by string) Record {
-	r := Record{Stage: Leaving, Volumes: volumes, PowerOff: powerOff, Boot: boot, By: strings.ToValidUTF8(by[:min(len(by), maxBy)], "")}
+	r := Record{Stage: Leaving, Volumes: volumes, PowerOff: powerOff, Boot: boot, By: short(by)}
 	if forced {
 		r.Stage = Armed
 	}

@@ -65,6 +65,13 @@ func TestFits(t *testing.T) {
 	if got, err := Parse(data); err != nil || got.By != r.By || !strings.HasPrefix(got.By, "ää") {
 		t.Errorf("by %q, %v", got.By, err)
 	}
+	for _, c := range []string{"<", "\"", "\x01", "\u2028", "\xff", "€"} {
+		r := Begin([]string{"data", "state"}, false, true, strings.Repeat("b", 36), "a"+strings.Repeat(c, 64)).Done("data").Done("state")
+		data, err := r.Encode()
+		if got, errParse := Parse(data); err != nil || len(data) > notes.MaxBytes || errParse != nil || got.By != r.By || !strings.HasPrefix(got.By, "a") {
+			t.Errorf("by %q: %d bytes, %d fit: %q, %v, %v", c, len(data), notes.MaxBytes, got.By, err, errParse)
+		}
+	}
 }
 
 func TestParseRefuses(t *testing.T) {

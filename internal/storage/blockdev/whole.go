@@ -155,17 +155,23 @@ const (
 )
 
 // Wipe discards what a device holds, and overwrites both of its ends with zeros. It has to be used by nobody, else it is unix.EBUSY. What a device that does
-// not discard holds elsewhere stays there, and nothing leads to it.
+// not discard, or fails to, holds elsewhere stays there, and nothing leads to it.
 func Wipe(ctx context.Context, device string) error {
 	w, err := OpenWhole(device, true)
 	if err != nil {
 		return fmt.Errorf("wipe %s: %w", device, err)
 	}
 	defer w.Close()
-	// At most a hint: afterwards anything may be read there.
-	if err := w.Discard(0, w.SizeBytes); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("wipe %s: discard: %w", device, err)
+	if err := w.wipe(ctx, w.Discard); err != nil {
+		return fmt.Errorf("wipe %s: %w", device, err)
 	}
+	return nil
+}
+
+func (w *Whole) wipe(ctx context.Context, discard func(at, n int64) error) error {
+	// At most a hint: afterwards anything may be read there. Adapters that announce it and cannot do it (EREMOTEIO, EIO) are common, and a node that was
+	// told to wipe does nothing else before it has.
+	_ = discard(0, w.SizeBytes)
 	head, tail := min(wipeHeadBytes, w.SizeBytes), min(wipeTailBytes, w.SizeBytes)
 	zeros := make([]byte, wipeTailBytes)
 	for at := int64(0); at < w.SizeBytes; at += wipeTailBytes {
@@ -173,14 +179,14 @@ func Wipe(ctx context.Context, device string) error {
 			at = max(at, (w.SizeBytes-tail)/wipeTailBytes*wipeTailBytes)
 		}
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("wipe %s: %w", device, err)
+			return err
 		}
 		if _, err := w.WriteAt(zeros[:min(wipeTailBytes, w.SizeBytes-at)], at); err != nil {
-			return fmt.Errorf("wipe %s: %w", device, err)
+			return err
 		}
 	}
 	if err := w.Sync(); err != nil {
-		return fmt.Errorf("wipe %s: sync: %w", device, err)
+		return fmt.Errorf("sync: %w", err)
 	}
 	return nil
 }

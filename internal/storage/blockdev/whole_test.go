@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/storage"
 )
@@ -78,6 +79,23 @@ func TestWipe(t *testing.T) {
 	cancel()
 	if err := Wipe(ctx, junk(t, 2<<20)); !errors.Is(err, context.Canceled) {
 		t.Errorf("called off: %v", err)
+	}
+}
+
+// TestWipeWithoutDiscard: a disk that announces to discard, and fails at it, is wiped all the same.
+func TestWipeWithoutDiscard(t *testing.T) {
+	path := junk(t, 20<<20)
+	w, err := OpenWhole(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.wipe(t.Context(), func(int64, int64) error { return unix.EREMOTEIO }); err != nil {
+		t.Error(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil || len(bytes.Trim(data[:wipeHeadBytes], "\x00")) > 0 || len(bytes.Trim(data[len(data)-wipeTailBytes:], "\x00")) > 0 {
+		t.Errorf("an end is not blank: %v", err)
 	}
 }
 

@@ -63,13 +63,14 @@ func (v *Volumes) rotate(ctx context.Context, volume, device string) error {
 	return os.Remove(v.keyFile(volume + pendingSuffix))
 }
 
-// pending returns the key that is to take the place of a volume's own: the one that an interrupted Rotate has left, or a new one.
+// pending returns the key that is to take the place of a volume's own: the one that an interrupted Rotate has left, or a new one. One that is the volume's own
+// already was left by a Rotate that had all but ended, perhaps long ago: what it did not remove goes with the key before, and who asks now gets another key.
 func (v *Volumes) pending(volume string, own []byte) ([]byte, error) {
 	path := v.keyFile(volume + pendingSuffix)
 	data, err := os.ReadFile(path)
 	switch {
-	case err == nil && len(data) == luks.KeyBytes:
-		return data, nil // it may be the volume's own already: then only the slot before is left to be removed
+	case err == nil && len(data) == luks.KeyBytes && !bytes.Equal(data, own):
+		return data, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}

@@ -180,6 +180,25 @@ func TestRotateCuts(t *testing.T) {
 	}
 }
 
+// TestRotateAfterAnEnd: what the power brought back of a Rotate that had ended does not count as the next one.
+func TestRotateAfterAnEnd(t *testing.T) {
+	n := made(t)
+	r, err := n.agent().RecoveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := n.boots("release 1")
+	before := n.files()[filepath.Join(n.dir, "state/keys", storage.Data)]
+	if err := writeFile(v.keyFile(storage.Data+pendingSuffix), before); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Rotate(t.Context(), storage.Data, n.device(storage.Data)); err != nil {
+		t.Fatal(err)
+	}
+	n.checkRotated(storage.Data, before, r)
+	n.boots("release 1")
+}
+
 // TestRotateRefuses: what the TPM would not give out again takes no key's place.
 func TestRotateRefuses(t *testing.T) {
 	n := made(t)

@@ -227,6 +227,44 @@ type failing struct{ opener }
 
 func (failing) PutToken(context.Context, string, luks.Token) error { return errPower }
 
+// killed is an agent that ends before it has closed what it has opened, and whose successor finds the device in use, as the kernel has it.
+type killed struct {
+	opener
+	before bool
+}
+
+func (k killed) Close(ctx context.Context, name string) error {
+	if k.before {
+		return errPower
+	}
+	return k.opener.Close(ctx, name)
+}
+
+func (k killed) Format(ctx context.Context, device, label string, s luks.Secret) error {
+	if held, err := filepath.Glob(filepath.Join(k.n.dir, "sys/class/block/dm-*/slaves", filepath.Base(device))); len(held) > 0 || err != nil {
+		return errors.Join(luks.ErrBusy, err)
+	}
+	return k.opener.Format(ctx, device, label, s)
+}
+
+// TestKilledWhileOpen: the next agent of the same boot closes what the one before has left open, and begins anew.
+func TestKilledWhileOpen(t *testing.T) {
+	n := newNode(t)
+	v := n.boot("release 1")
+	v.cfg.LUKS = killed{opener{n.cryptsetup, n}, true}
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); !errors.Is(err, errPower) {
+		t.Fatal(err)
+	}
+	v = n.agent()
+	v.cfg.LUKS = killed{opener{n.cryptsetup, n}, false}
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+		t.Fatal(err)
+	}
+	if reason := n.unlock(v, storage.State); reason != "" {
+		t.Error(reason)
+	}
+}
+
 // TestOtherDevice: an open volume of the name that lies on another disk is not taken for the node's.
 func TestOtherDevice(t *testing.T) {
 	n := made(t)
