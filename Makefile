@@ -127,7 +127,7 @@ baseline: setup
 check: ## check format, vet, staticcheck, generated code, import rules and protos
 	@echo "check: gofmt"; files=$$(gofmt -l api cmd hack images internal test); [ -z "$$files" ] || { echo "not formatted:"; echo "$$files"; exit 1; }
 	@echo "check: vet"; go vet ./...; cd images && go vet ./... github.com/cyvive/cyvive/images/startup
-	@echo "check: staticcheck"; $(TOOL) staticcheck ./...
+	@echo "check: staticcheck"; $(TOOL) staticcheck ./...; cd images && go tool -modfile=../hack/tools/go.mod staticcheck ./...
 	@echo "check: import rules"; go test ./internal/importrules
 	@echo "check: protos"; $(TOOL) buf lint; $(TOOL) buf breaking --against ".git#ref=$(BASE)"
 	@echo "check: generated code"; hack/generated.sh

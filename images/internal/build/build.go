@@ -233,15 +233,6 @@ func (b *builder) out(name string) string { return filepath.Join(b.Out, b.Arch, 
 // epoch is the time that all files of the image carry.
 func (b *builder) epoch() time.Time { return time.Unix(b.lock.Epoch, 0).UTC() }
 
-// deb is the file of a pinned package.
-func (b *builder) deb(name string) (string, error) {
-	p, err := b.pins.Find(name)
-	if err != nil {
-		return "", err
-	}
-	return b.cache.Deb(p.SHA256), nil
-}
-
 // client returns the machine's mirror.
 func client() (*mirror.Client, error) {
 	a, err := mirror.Find("/", os.Getenv)
