@@ -1,0 +1,7 @@
+// Package zfs is the vocabulary of OpenZFS: names, kinds, GUIDs, properties, the errors that its programs report, and what the domains above ask of a
+// system that has it ([System]). It runs nothing; package zfs/command does, and package zfs/zfstest holds a model of the same in memory, with the tests
+// that both have to pass.
+//
+// Facts are from the manual pages of OpenZFS 2.3 (zfsconcepts(7), zfsprops(7), zfs-send(8), zfs-receive(8), zfs-hold(8), zfs-program(8)) and
+// module/zcommon/zfs_namecheck.c.
+package zfs
