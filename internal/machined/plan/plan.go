@@ -160,7 +160,7 @@ func orUnknown(reason string) string {
 // storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine without a TPM, which
 // could not encrypt them, does not wait for it.
 func storageSpec(in Input) *storage.Spec {
-	spec := storage.DefaultSpec(in.Disk, etcd.UID)
+	spec := storage.DefaultSpec(in.Disk)
 	spec.Cap = in.TPM
 	wanted := in.Encryption
 	if in.Config != nil {
