@@ -22,7 +22,7 @@ var shutdownPhases = []phases.Phase{
 	{Name: "terminate", Deadline: 5 * time.Second},
 	{Name: "kill", Deadline: 5 * time.Second},
 	{Name: "unmount", Deadline: 15 * time.Second},
-	{Name: "export", Deadline: 15 * time.Second},
+	{Name: "export", Deadline: 10 * time.Second},
 	{Name: "sync", Deadline: 15 * time.Second},
 }
 
