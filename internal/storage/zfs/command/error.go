@@ -68,9 +68,17 @@ func (e *Error) lines() []string {
 	return lines
 }
 
-// classify returns the class of what was said, or nil. The first pattern of the table that is found decides. Names may have ": " in them; those are
-// taken out first, so that none can say what is a program's to say.
+// classify returns the class of what was said, or nil.
 func (e *Error) classify() error {
+	if p, ok := e.match(); ok {
+		return p.class
+	}
+	return nil
+}
+
+// match returns the first pattern of the table that is found. Names may have ": " in them; those are taken out first, so that none can say what is a
+// program's to say.
+func (e *Error) match() (pattern, bool) {
 	text := strings.Join(e.lines(), " ")
 	for _, arg := range e.Args {
 		if strings.Contains(arg, ": ") {
@@ -80,8 +88,8 @@ func (e *Error) classify() error {
 	text = strings.Join(strings.Fields(text), " ")
 	for _, p := range patterns() {
 		if strings.Contains(text, p.text) {
-			return p.class
+			return p, true
 		}
 	}
-	return nil
+	return pattern{}, false
 }

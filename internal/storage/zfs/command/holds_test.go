@@ -74,7 +74,8 @@ func TestRelease(t *testing.T) {
 	const none = "cannot release hold from snapshot 'tank@2': dataset does not exist\n"
 	const busy = "cannot release hold from snapshot 'tank@3': dataset is busy\n"
 	for said, fine := range map[string]bool{
-		gone: true, none: true, gone + none: true, gone + busy: false, busy: false, "": false, "something new\n": false, strings.Repeat(gone, maxErrorBytes/len(gone)+1): false,
+		gone: true, none: true, gone + none: true, gone + busy: false, busy: false, "": false, "something new\n": false,
+		strings.Repeat(gone, maxErrorBytes/len(gone)+1): false,
 	} {
 		s, _ := fake(t, reply{Stderr: said, Code: 1})
 		if err := s.Release(t.Context(), "tag", "tank@1"); (err == nil) != fine {
@@ -105,7 +106,10 @@ func TestToken(t *testing.T) {
 		t.Errorf("damaged: %v", err)
 	}
 	s, calls := fake(t)
-	for _, token := range []string{"", "nonsense", "-", "1-2-3", "2-1-2-3", "1-2-3-4-5", "1-x-3-4", "1-2-3-", "1-2-ffffffff-4", "1-2-3-4 -n", "1-" + strings.Repeat("a", maxTokenBytes)} {
+	for _, token := range []string{
+		"", "nonsense", "-", "1-2-3", "2-1-2-3", "1-2-3-4-5", "1-x-3-4", "1-2-3-", "1-2-ffffffff-4", "1-2-3-4 -n",
+		"1-" + strings.Repeat("a", maxTokenBytes),
+	} {
 		if _, err := s.Token(t.Context(), token); !errors.Is(err, zfs.ErrBadToken) {
 			t.Errorf("%.40q: %v", token, err)
 		}

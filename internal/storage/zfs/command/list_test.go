@@ -61,7 +61,8 @@ func TestListArgs(t *testing.T) {
 		{zfs.Query{Depth: -1}, "filesystem,volume,snapshot,bookmark -r --"},
 		{zfs.Query{Kinds: []zfs.Kind{zfs.Volume}, Depth: 2}, "volume,filesystem -d 2 --"},
 		{zfs.Query{Kinds: []zfs.Kind{zfs.Snapshot}, Roots: []string{"tank"}}, "snapshot -d 1 -- tank"},
-		{zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem}, Roots: []string{"tank@s", "tank#b", "tank/x/%recv"}}, "filesystem,volume,snapshot,bookmark -d 1 -- tank@s tank#b tank/x/%recv"},
+		{zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem}, Roots: []string{"tank@s", "tank#b", "tank/x/%recv"}},
+			"filesystem,volume,snapshot,bookmark -d 1 -- tank@s tank#b tank/x/%recv"},
 	} {
 		args, err := listArgs(c.q)
 		if got, ok := strings.CutPrefix(strings.Join(args, " "), "list -j -p -o guid,creation -t "); err != nil || !ok || got != c.want {
@@ -111,7 +112,8 @@ func TestListErrors(t *testing.T) {
 		"nothing": "", "cut": whole[:len(whole)/2], "no object": "[]", "no version": `{"datasets":{}}`, "no number": `{"output_version":{},"datasets":{}}`,
 		"a later version": replace(`"vers_major":0`, `"vers_major":1`), "a type": replace(`"VOLUME"`, `"POOL"`), "a GUID": replace(`"18446744073709551615"`, `"x"`),
 		"a time": replace(`"1764160000"`, `"soon"`), "a transaction": replace(`"createtxg":"12"`, `"createtxg":12`), "a source": replace(`"INHERITED"`, `"FOUND"`),
-		"a name": replace(`"name":"tank/a"`, `"name":"tank//a"`), "a column": replace(`"origin"`, `"other"`), "datasets": `{"output_version":{"vers_major":0},"datasets":[]}`,
+		"a name": replace(`"name":"tank/a"`, `"name":"tank//a"`), "a column": replace(`"origin"`, `"other"`),
+		"datasets": `{"output_version":{"vers_major":0},"datasets":[]}`,
 	} {
 		s, _ := fake(t, reply{Stdout: text})
 		got, err := s.List(t.Context(), zfs.Query{Depth: -1, Properties: []string{"compression", "origin"}})

@@ -82,6 +82,9 @@ func parseDestroyed(answer json.RawMessage) error {
 	if err := json.Unmarshal(answer, &refused); err != nil {
 		return fmt.Errorf("read answer of channel program: %w", err)
 	}
+	if refused == nil {
+		return fmt.Errorf("read answer of channel program: expected a table, got %.40q", answer)
+	}
 	if len(refused) == 0 {
 		return nil
 	}

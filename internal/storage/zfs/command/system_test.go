@@ -105,27 +105,35 @@ func TestRefused(t *testing.T) {
 		"holds":       func(n string) error { _, err := s.Holds(ctx, n); return err },
 		"list":        func(n string) error { _, err := s.List(ctx, zfs.Query{Roots: []string{n}}); return err },
 		"send":        func(n string) error { _, err := s.Send(ctx, zfs.SendSpec{Snapshot: n}); return err },
-		"send from":   func(n string) error { _, err := s.Send(ctx, zfs.SendSpec{Snapshot: "tank@s", From: "-" + n}); return err },
-		"estimate":    func(n string) error { _, err := s.Estimate(ctx, zfs.SendSpec{Snapshot: n}); return err },
-		"receive":     func(n string) error { return s.Receive(ctx, zfs.ReceiveSpec{Name: n}, strings.NewReader("")) },
-		"abort":       func(n string) error { return s.AbortReceive(ctx, n) },
-		"tag":         func(n string) error { return s.Hold(ctx, "-"+n, "tank@s") },
-		"property":    func(n string) error { return s.Set(ctx, "tank", map[string]string{"-" + n: "1"}) },
-		"exclude":     func(n string) error { return s.Receive(ctx, zfs.ReceiveSpec{Name: "tank/a", Exclude: []string{"-" + n}}, nil) },
-		"value":       func(n string) error { return s.Set(ctx, "tank", map[string]string{"x:y": n + "\x00"}) },
-		"columns":     func(n string) error { _, err := s.List(ctx, zfs.Query{Properties: []string{"used," + n}}); return err },
-		"pool":        func(n string) error { _, err := s.run.Program(ctx, n, "", true); return err },
+		"send from": func(n string) error {
+			_, err := s.Send(ctx, zfs.SendSpec{Snapshot: "tank@s", From: "-" + n})
+			return err
+		},
+		"estimate": func(n string) error { _, err := s.Estimate(ctx, zfs.SendSpec{Snapshot: n}); return err },
+		"receive":  func(n string) error { return s.Receive(ctx, zfs.ReceiveSpec{Name: n}, strings.NewReader("")) },
+		"abort":    func(n string) error { return s.AbortReceive(ctx, n) },
+		"tag":      func(n string) error { return s.Hold(ctx, "-"+n, "tank@s") },
+		"property": func(n string) error { return s.Set(ctx, "tank", map[string]string{"-" + n: "1"}) },
+		"exclude": func(n string) error {
+			return s.Receive(ctx, zfs.ReceiveSpec{Name: "tank/a", Exclude: []string{"-" + n}}, nil)
+		},
+		"value":   func(n string) error { return s.Set(ctx, "tank", map[string]string{"x:y": n + "\x00"}) },
+		"columns": func(n string) error { _, err := s.List(ctx, zfs.Query{Properties: []string{"used," + n}}); return err },
+		"pool":    func(n string) error { _, err := s.run.Program(ctx, n, "", true); return err },
 	} {
-		for _, bad := range []string{"", "-r", "-", "/tank", "tank/", "tank//a", "tank/a@", "tank/a@s,t", "tank/a@s/t", "tank/a#b@c", "tank/a\n", "tänk", "1tank"} {
+		for _, bad := range []string{"", "-r", "-", "/tank", "tank/", "tank//a", "tank/a@", "tank/a@s,t", "tank/a@s/t",
+			"tank/a#b@c", "tank/a\n", "tänk", "1tank"} {
 			if err := do(bad); !errors.Is(err, zfs.ErrInvalid) {
 				t.Errorf("%s %q: got %v, want one that is not valid", name, bad, err)
 			}
 		}
 	}
 	for name, do := range map[string]func() error{
-		"pool as file system":    func() error { return s.Create(ctx, "tank", zfs.CreateOptions{}) },
-		"sparse file system":     func() error { return s.Create(ctx, "tank/a", zfs.CreateOptions{Sparse: true}) },
-		"size twice":             func() error { return s.Create(ctx, "tank/a", zfs.CreateOptions{SizeBytes: 1, Properties: map[string]string{"volsize": "1"}}) },
+		"pool as file system": func() error { return s.Create(ctx, "tank", zfs.CreateOptions{}) },
+		"sparse file system":  func() error { return s.Create(ctx, "tank/a", zfs.CreateOptions{Sparse: true}) },
+		"size twice": func() error {
+			return s.Create(ctx, "tank/a", zfs.CreateOptions{SizeBytes: 1, Properties: map[string]string{"volsize": "1"}})
+		},
 		"rename bookmark":        func() error { return s.Rename(ctx, "tank#a", "tank#b") },
 		"rename to another pool": func() error { return s.Rename(ctx, "tank/a", "dozer/a") },
 		"rename to snapshot":     func() error { return s.Rename(ctx, "tank/a", "tank/b@c") },
@@ -133,8 +141,11 @@ func TestRefused(t *testing.T) {
 		"destroy in two pools":   func() error { return s.DestroySnapshots(ctx, []string{"tank@s", "dozer@s"}) },
 		"snapshot with atime":    func() error { return s.Snapshot(ctx, []string{"tank@s"}, map[string]string{"atime": "off"}) },
 		"file system is sent":    func() error { _, err := s.Send(ctx, zfs.SendSpec{Snapshot: "tank"}); return err },
-		"token and properties":   func() error { _, err := s.Send(ctx, zfs.SendSpec{ResumeToken: "1-2-3-4", Properties: true}); return err },
-		"property is a column":   func() error { _, err := s.List(ctx, zfs.Query{Properties: []string{"9lives"}}); return err },
+		"token and properties": func() error {
+			_, err := s.Send(ctx, zfs.SendSpec{ResumeToken: "1-2-3-4", Properties: true})
+			return err
+		},
+		"property is a column": func() error { _, err := s.List(ctx, zfs.Query{Properties: []string{"9lives"}}); return err },
 	} {
 		if err := do(); !errors.Is(err, zfs.ErrInvalid) {
 			t.Errorf("%s: got %v, want one that is not valid", name, err)
@@ -165,7 +176,7 @@ func TestDestroySnapshotsRefused(t *testing.T) {
 }
 
 func TestDestroySnapshotsAnswers(t *testing.T) {
-	for _, answer := range []string{"", "{}", "{", `{"return":[]}`, `{"return":{"tank@a":7}}`, `{"return":"x"}`} {
+	for _, answer := range []string{"", "{}", "{", `{"return":[]}`, `{"return":{"tank@a":7}}`, `{"return":"x"}`, `{"return":null}`} {
 		s, _ := fake(t, reply{Stdout: answer})
 		if err := s.DestroySnapshots(t.Context(), []string{"tank@a"}); err == nil {
 			t.Errorf("answer %q: no error", answer)
