@@ -31,6 +31,8 @@ func parsers() map[string][]string {
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/zfs/label":    {"FuzzList"},
 		"internal/storage/signature":    {"FuzzFind"},
+		"internal/storage/zfs":          {"FuzzName", "FuzzProperty", "FuzzSize"},
+		"internal/storage/zfs/command":  {"FuzzEstimate", "FuzzHolds", "FuzzList", "FuzzProgram", "FuzzSaid", "FuzzToken"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/secureboot":     {"FuzzLists", "FuzzProgram", "FuzzSignature", "FuzzVariable"},
 		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
