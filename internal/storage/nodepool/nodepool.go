@@ -19,7 +19,7 @@ import (
 // Runner runs the programs of OpenZFS and returns what they print. Package zfs/command implements it.
 type Runner interface {
 	Zpool(ctx context.Context, args ...string) ([]byte, error)
-	ZFS(ctx context.Context, args ...string) ([]byte, error)
+	Zfs(ctx context.Context, args ...string) ([]byte, error)
 }
 
 // kstats has a folder for each pool that is imported (module/os/linux/spl/spl-kstat.c; OpenZFS 2.3).
@@ -49,11 +49,11 @@ func (p Pools) Pool(ctx context.Context, name string) (storage.PoolState, error)
 	if err != nil {
 		return storage.PoolState{}, fmt.Errorf("read properties of pool %s: %w", name, err)
 	}
-	datasets, err := p.run.ZFS(ctx, "list", "-H", "-r", "-t", "filesystem", "-o", "name", name)
+	datasets, err := p.run.Zfs(ctx, "list", "-H", "-r", "-t", "filesystem", "-o", "name", name)
 	if err != nil {
 		return storage.PoolState{}, err
 	}
-	set, err := p.run.ZFS(ctx, "get", "-H", "-p", "-r", "-t", "filesystem", "-s", "local", "-o", "name,property,value", "all", name)
+	set, err := p.run.Zfs(ctx, "get", "-H", "-p", "-r", "-t", "filesystem", "-s", "local", "-o", "name,property,value", "all", name)
 	if err != nil {
 		return storage.PoolState{}, err
 	}
@@ -85,7 +85,7 @@ func (p Pools) Expand(ctx context.Context, name, device string) error {
 
 // MakeDataset runs zfs create.
 func (p Pools) MakeDataset(ctx context.Context, name string, properties map[string]string) error {
-	_, err := p.run.ZFS(ctx, append(append([]string{"create", "-u"}, options("-o", properties)...), name)...)
+	_, err := p.run.Zfs(ctx, append(append([]string{"create", "-u"}, options("-o", properties)...), name)...)
 	return err
 }
 
@@ -95,7 +95,7 @@ func (p Pools) SetDataset(ctx context.Context, name string, properties map[strin
 	for _, property := range slices.Sorted(maps.Keys(properties)) {
 		args = append(args, property+"="+properties[property])
 	}
-	_, err := p.run.ZFS(ctx, append(args, name)...)
+	_, err := p.run.Zfs(ctx, append(args, name)...)
 	return err
 }
 

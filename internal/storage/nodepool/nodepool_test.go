@@ -31,7 +31,7 @@ func (r *recorder) run(program string, args []string) ([]byte, error) {
 func (r *recorder) Zpool(_ context.Context, args ...string) ([]byte, error) {
 	return r.run("zpool", args)
 }
-func (r *recorder) ZFS(_ context.Context, args ...string) ([]byte, error) { return r.run("zfs", args) }
+func (r *recorder) Zfs(_ context.Context, args ...string) ([]byte, error) { return r.run("zfs", args) }
 
 func TestPool(t *testing.T) {
 	r := &recorder{answers: map[string]string{
