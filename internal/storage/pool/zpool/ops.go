@@ -1,0 +1,244 @@
+package zpool
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+)
+
+// assignments are properties as options, in the order of their names.
+func assignments(option string, properties map[string]string) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		out = append(out, option, name+"="+properties[name])
+	}
+	return out
+}
+
+// vdevs are groups as zpool takes them. The word of a class comes once, before all of it (construct_spec in cmd/zpool/zpool_vdev.c refuses a second "log").
+func vdevs(groups []pool.Group) []string {
+	var out []string
+	for _, class := range []pool.Class{pool.Normal, pool.Special, pool.Dedup, pool.Log, pool.Cache, pool.Spare} {
+		first := true
+		for _, g := range groups {
+			if g.Class != class {
+				continue
+			}
+			if first && class != pool.Normal {
+				out = append(out, string(class))
+			}
+			first = false
+			if g.Layout != pool.Single {
+				out = append(out, string(g.Layout))
+			}
+			out = append(out, g.Devices...)
+		}
+	}
+	return out
+}
+
+// Create implements pool.Pools. It forces (-f), since zpool takes vdevs of different redundancy for a mistake, and here they were declared; that its devices hold
+// nothing was seen to by whoever prepared them, and the kernel opens none that is in use.
+func (z *Zpool) Create(ctx context.Context, c pool.Creation) error {
+	options := append([]string{"create", "-f", "-o", "cachefile=none"}, assignments("-o", c.Properties)...)
+	options = append(options, assignments("-O", c.FileSystem)...)
+	return z.do(ctx, options, append([]string{c.Pool}, vdevs(c.Groups)...)...)
+}
+
+// Import implements pool.Pools.
+func (z *Zpool) Import(ctx context.Context, i pool.Import) error {
+	places, err := where(i.Devices)
+	if err != nil {
+		return err
+	}
+	options := []string{"import", "-N", "-o", "cachefile=none"}
+	if i.ReadOnly {
+		options = append(options, "-o", "readonly=on")
+	}
+	if i.Force {
+		options = append(options, "-f")
+	}
+	if i.Rewind {
+		options = append(options, "-F")
+	}
+	operands := []string{i.GUID.String()}
+	if i.Name != "" {
+		operands = append(operands, i.Name)
+	}
+	return z.do(ctx, append(options, places...), operands...)
+}
+
+// Export implements pool.Pools.
+func (z *Zpool) Export(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"export"}, name)
+}
+
+// Destroy implements pool.Pools.
+func (z *Zpool) Destroy(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"destroy"}, name)
+}
+
+// Set implements pool.Pools.
+func (z *Zpool) Set(ctx context.Context, name, property, value string) error {
+	return z.do(ctx, []string{"set"}, property+"="+value, name)
+}
+
+// SetPath implements pool.Pools: vdevprops(7), "path", which has to begin with /dev/ (vdev_prop_set in module/zfs/vdev.c).
+func (z *Zpool) SetPath(ctx context.Context, name, vdev, device string) error {
+	return z.do(ctx, []string{"set"}, "path="+device, name, vdev)
+}
+
+// Add implements pool.Pools. That the redundancy is another than that of the other vdevs is no mistake here either.
+func (z *Zpool) Add(ctx context.Context, name string, groups []pool.Group) error {
+	return z.do(ctx, []string{"add", "--allow-replication-mismatch"}, append([]string{name}, vdevs(groups)...)...)
+}
+
+// Attach implements pool.Pools.
+func (z *Zpool) Attach(ctx context.Context, name, vdev, device string) error {
+	return z.do(ctx, []string{"attach"}, name, vdev, device)
+}
+
+// Detach implements pool.Pools.
+func (z *Zpool) Detach(ctx context.Context, name, vdev string) error {
+	return z.do(ctx, []string{"detach"}, name, vdev)
+}
+
+// Replace implements pool.Pools.
+func (z *Zpool) Replace(ctx context.Context, name, vdev, device string) error {
+	return z.do(ctx, []string{"replace"}, name, vdev, device)
+}
+
+// Remove implements pool.Pools.
+func (z *Zpool) Remove(ctx context.Context, name, vdev string) error {
+	return z.do(ctx, []string{"remove"}, name, vdev)
+}
+
+// Offline implements pool.Pools. A fault that is set so (-f) stays through imports until it is cleared (zpool-offline(8)).
+func (z *Zpool) Offline(ctx context.Context, name, vdev string, fault bool) error {
+	options := []string{"offline"}
+	if fault {
+		options = append(options, "-f")
+	}
+	return z.do(ctx, options, name, vdev)
+}
+
+// Online implements pool.Pools.
+func (z *Zpool) Online(ctx context.Context, name, vdev string, expand bool) error {
+	options := []string{"online"}
+	if expand {
+		options = append(options, "-e")
+	}
+	return z.do(ctx, options, name, vdev)
+}
+
+// Clear implements pool.Pools.
+func (z *Zpool) Clear(ctx context.Context, name, vdev string) error {
+	operands := []string{name}
+	if vdev != "" {
+		operands = append(operands, vdev)
+	}
+	return z.do(ctx, []string{"clear"}, operands...)
+}
+
+// Scrub implements pool.Pools. One that is paused goes on.
+func (z *Zpool) Scrub(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"scrub"}, name)
+}
+
+// PauseScrub and StopScrub act on a scrub that goes on.
+func (z *Zpool) PauseScrub(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"scrub", "-p"}, name)
+}
+
+// StopScrub ends a scrub; the next begins at the beginning.
+func (z *Zpool) StopScrub(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"scrub", "-s"}, name)
+}
+
+// Trim implements pool.Pools.
+func (z *Zpool) Trim(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"trim"}, name)
+}
+
+// SuspendTrim stops a trim so that Trim goes on with it; CancelTrim ends it.
+func (z *Zpool) SuspendTrim(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"trim", "-s"}, name)
+}
+
+// CancelTrim ends a trim.
+func (z *Zpool) CancelTrim(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"trim", "-c"}, name)
+}
+
+// Initialize writes to all that is free of devices, or of all where none is named, so that a thin disk has its room and a bad one shows itself.
+func (z *Zpool) Initialize(ctx context.Context, name string, vdevs ...string) error {
+	return z.do(ctx, []string{"initialize"}, append([]string{name}, vdevs...)...)
+}
+
+// Activity is what Wait waits for (zpool-wait(8)).
+type Activity string
+
+// The activities.
+const (
+	Discarding   Activity = "discard"
+	Freeing      Activity = "free"
+	Initializing Activity = "initialize"
+	Replacing    Activity = "replace"
+	Removing     Activity = "remove"
+	Resilvering  Activity = "resilver"
+	Scrubbing    Activity = "scrub"
+	Trimming     Activity = "trim"
+	Expanding    Activity = "raidz_expand"
+)
+
+// Wait returns when an activity has ended, in whatever way.
+func (z *Zpool) Wait(ctx context.Context, name string, a Activity) error {
+	return z.do(ctx, []string{"wait", "-t", string(a)}, name)
+}
+
+// LabelClear takes the label of ZFS off a device that no imported pool has. What else is on it stays. It does not force: an exported pool's device is refused.
+func (z *Zpool) LabelClear(ctx context.Context, device string) error {
+	return z.do(ctx, []string{"labelclear"}, device)
+}
+
+// Upgrade enables all features that the pool's compatibility allows. An older OpenZFS may not open the pool afterwards.
+func (z *Zpool) Upgrade(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"upgrade"}, name)
+}
+
+// Checkpoint keeps the state of a pool, to be rewound to; DiscardCheckpoint lets go of it.
+func (z *Zpool) Checkpoint(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"checkpoint"}, name)
+}
+
+// DiscardCheckpoint frees what a checkpoint keeps, in the background.
+func (z *Zpool) DiscardCheckpoint(ctx context.Context, name string) error {
+	return z.do(ctx, []string{"checkpoint", "-d"}, name)
+}
+
+// History returns the commands that have changed a pool.
+func (z *Zpool) History(ctx context.Context, name string) ([]Command, error) {
+	out, err := z.run(ctx, []string{"history", "-l"}, name)
+	if err != nil {
+		return nil, fmt.Errorf("read the history of pool %s: %w", name, err)
+	}
+	return parseHistory(out), nil
+}
+
+// GUID returns the GUID of a pool that is imported.
+func (z *Zpool) GUID(ctx context.Context, name string) (zfs.GUID, error) {
+	sizes, err := z.Sizes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range sizes {
+		if s.Name == name {
+			return s.GUID, nil
+		}
+	}
+	return 0, fmt.Errorf("find pool %s: %w", name, zfs.ErrNotExist)
+}
