@@ -50,9 +50,12 @@ func TestCounter(t *testing.T) {
 	}
 }
 
+// pools is what a recorder does not answer.
+type pools interface{ pool.Pools }
+
 // recorder is a pool.Pools that notes what it is asked, and refuses spares that are too small.
 type recorder struct {
-	pool.Pools
+	pools
 	calls []string
 	small string
 }
