@@ -161,7 +161,7 @@ func (b *builder) singles(class Class, verb Verb, slots []slot) []Op {
 	for _, v := range b.pool.Vdevs {
 		wanted := slices.ContainsFunc(slots, func(s slot) bool { return s.found && b.isOn(v, s.disk) })
 		if v.Class == class && !wanted && complete && v.State != InUse {
-			last = append(last, Op{Verb: RemoveVdev, Vdev: name(v), VdevGUID: v.GUID, Needs: fmt.Sprintf("the pool has one %s device less", class)})
+			last = append(last, Op{Verb: RemoveVdev, Vdev: name(v), VdevGUID: v.GUID, Path: v.Path, Needs: fmt.Sprintf("the pool has one %s device less", class)})
 		}
 	}
 	return last

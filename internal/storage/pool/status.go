@@ -79,6 +79,7 @@ func (s *PoolStatus) fill(spec PoolSpec, obs Observed) {
 	if s.Imported {
 		s.GUID = s.Pool.GUID
 		s.Healthy, s.Summary, s.Next = advice(s.Pool, obs.Now)
+		s.Summary = strings.TrimSpace(s.Summary) // where there was no device to name
 		s.Picture = Picture(s.Pool, obs)
 	} else {
 		s.Summary, s.Next = absentAdvice(spec)
