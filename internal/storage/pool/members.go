@@ -143,9 +143,11 @@ func (b *builder) narrow(p pair, members, free []member) []Op {
 		case p.vdev.Type == "mirror" && stays:
 			out = append(out, Op{Verb: DetachDevice, Vdev: name(old), VdevGUID: old.GUID, Path: old.Path, Needs: "the mirror has one copy less"})
 		case p.vdev.Type == "mirror":
-			b.condition(LayoutDiffers, fmt.Sprintf("%s in %s of pool %s is not declared, and none of those that are is well", old.Name, p.vdev.Name, b.pool.Name), "It stays until one is.")
+			b.condition(LayoutDiffers, fmt.Sprintf("%s in %s of pool %s is not declared, and none of those that are is well", old.Name, p.vdev.Name, b.pool.Name),
+				"It stays until one is.")
 		default:
-			b.condition(LayoutDiffers, fmt.Sprintf("%s in %s of pool %s is not declared, and no disk to take its place is", old.Name, p.vdev.Name, b.pool.Name), "Declare it, or a disk instead of it.")
+			b.condition(LayoutDiffers, fmt.Sprintf("%s in %s of pool %s is not declared, and no disk to take its place is", old.Name, p.vdev.Name, b.pool.Name),
+				"Declare it, or a disk instead of it.")
 		}
 	}
 	return out

@@ -64,7 +64,9 @@ func classes() []class {
 			"is busy", "currently resilvering", "currently sequentially resilvering", "currently scrubbing", "currently trimming", "currently initializing",
 			"removal in progress", "is in use", "is part of active pool", "pool export in progress", "wait for completion",
 		}},
-		{zfs.ErrInvalid, []string{"invalid property", "invalid name", "invalid vdev", "invalid target vdev", "invalid character", "name is reserved", "name must begin", "bad property"}},
+		{zfs.ErrInvalid, []string{
+			"invalid property", "invalid name", "invalid vdev", "invalid target vdev", "invalid character", "name is reserved", "name must begin", "bad property",
+		}},
 	}
 }
 
