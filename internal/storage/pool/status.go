@@ -15,6 +15,9 @@ type Status struct {
 	Reason string
 	// Pools has an entry for each declared pool, in order, and behind them those that are imported and not declared.
 	Pools []PoolStatus
+	// Importable are pools on the machine's disks that are not imported, and Disks the disks, as they were found.
+	Importable []Importable
+	Disks      []Disk
 }
 
 // PoolStatus is the state of one pool.
@@ -38,7 +41,7 @@ type PoolStatus struct {
 // Status sums up an observation.
 func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	ops, conditions := Plan(spec, obs)
-	var s Status
+	s := Status{Importable: obs.Importable, Disks: obs.Disks}
 	var waits []string
 	declared := map[string]bool{}
 	for _, p := range spec.Pools {

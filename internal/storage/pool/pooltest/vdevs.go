@@ -48,8 +48,9 @@ func (m *Machine) Detach(_ context.Context, name, vdev string) error {
 		if among == &p.Vdevs {
 			return zfs.ErrInvalid
 		}
-		m.unlabel(v.GUID)
-		*among = slices.DeleteFunc(*among, func(o pool.Vdev) bool { return o.GUID == v.GUID })
+		guid := v.GUID // v is in what is changed
+		m.unlabel(guid)
+		*among = slices.DeleteFunc(*among, func(o pool.Vdev) bool { return o.GUID == guid })
 		return nil
 	})
 }

@@ -17,24 +17,25 @@ func assignments(option string, properties map[string]string) []string {
 	return out
 }
 
-// vdevs are groups as zpool takes them. The word of a class comes once, before all of it (construct_spec in cmd/zpool/zpool_vdev.c refuses a second "log").
+// vdevs are groups as zpool takes them. The word of a class comes once, before all of it (construct_spec in cmd/zpool/zpool_vdev.c refuses a second "log"), and
+// single disks before the rest: what follows a mirror or RAIDZ is taken for one more disk of it.
 func vdevs(groups []pool.Group) []string {
 	var out []string
 	for _, class := range []pool.Class{pool.Normal, pool.Special, pool.Dedup, pool.Log, pool.Cache, pool.Spare} {
-		first := true
+		var single, others []string
 		for _, g := range groups {
-			if g.Class != class {
-				continue
+			switch {
+			case g.Class != class:
+			case g.Layout == pool.Single:
+				single = append(single, g.Devices...)
+			default:
+				others = append(append(others, string(g.Layout)), g.Devices...)
 			}
-			if first && class != pool.Normal {
-				out = append(out, string(class))
-			}
-			first = false
-			if g.Layout != pool.Single {
-				out = append(out, string(g.Layout))
-			}
-			out = append(out, g.Devices...)
 		}
+		if class != pool.Normal && len(single)+len(others) > 0 {
+			out = append(out, string(class))
+		}
+		out = append(append(out, single...), others...)
 	}
 	return out
 }

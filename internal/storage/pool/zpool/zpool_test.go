@@ -100,7 +100,7 @@ func TestPools(t *testing.T) {
 func outline(vs []pool.Vdev, depth int) []string {
 	var out []string
 	for _, v := range vs {
-		out = append(out, fmt.Sprintf("%s%s %s %q %d %s %s", strings.Repeat(" ", depth), v.Name, v.Type, v.Class, v.GUID, v.State, v.Reason))
+		out = append(out, fmt.Sprintf("%s%s %s %q %d %s %s", strings.Repeat(" ", depth), v.Name, v.Type, string(v.Class), v.GUID, v.State, v.Reason))
 		out = append(out, outline(v.Children, depth+1)...)
 	}
 	return out
@@ -273,7 +273,7 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	want := []string{
-		"create -f -o cachefile=none -o a=1 -o b=2 -O mountpoint=none tank raidz2 /dev/a /dev/b /dev/c /dev/d log mirror /dev/e /dev/f /dev/g cache /dev/j spare /dev/h /dev/i",
+		"create -f -o cachefile=none -o a=1 -o b=2 -O mountpoint=none tank /dev/d raidz2 /dev/a /dev/b /dev/c log /dev/g mirror /dev/e /dev/f cache /dev/j spare /dev/h /dev/i",
 		"import -N -o cachefile=none -o readonly=on -f -F -d /dev/a 7 tank", "import -N -o cachefile=none -d /dev/a 7", "export tank", "destroy tank", "set comment= tank", "set path=/dev/z tank 13",
 		"add --allow-replication-mismatch tank log mirror /dev/e /dev/f", "attach tank raidz1-0 /dev/z", "detach tank 13", "replace tank 13 /dev/z", "remove tank mirror-1", "offline -f tank 13", "offline tank 13",
 		"online -e tank 13", "online tank 13", "clear tank", "clear tank 13", "scrub tank", "scrub -p tank", "scrub -s tank", "trim tank", "trim -s tank", "trim -c tank", "initialize tank 13",
