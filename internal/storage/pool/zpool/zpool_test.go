@@ -142,7 +142,7 @@ func TestBadJSON(t *testing.T) {
 		`{`, `[]`, `{"output_version":{"command":"zpool get","vers_major":0},"pools":{}}`, `{"output_version":{"command":"zpool status","vers_major":1},"pools":{}}`,
 		`{"output_version":{"command":"zpool status"},"pools":[]}`, `{"output_version":{"command":"zpool status"},"pools":{"a":{}}}`,
 		`{"output_version":{"command":"zpool status"},"pools":{"a":{"name":"a","pool_guid":"x"}}}`,
-		`{"output_version":{"command":"zpool status"},"pools":{"a":{"name":"a","vdevs":{"a":{"vdevs":7}}}}}`,
+		`{"output_version":{"command":"zpool status"},"pools":{"a":{"name":"a","vdevs":{"a":{"vdevs":7}}}}}`, strings.Repeat(`{"a":`, 100),
 	} {
 		if pools, err := parseStatus([]byte(text)); err == nil || !strings.Contains(err.Error(), "read the output of zpool status") {
 			t.Errorf("%s gives %+v, %v", text, pools, err)
