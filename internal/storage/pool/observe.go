@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -47,8 +48,8 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		return Observed{}, fmt.Errorf("read which pools were there: %w", err)
 	}
 	devices := obs.labelled()
-	if len(devices) == 0 {
-		return obs, nil // with no place named, zpool would look by itself, by means that a node does not have
+	if !obs.strangers() {
+		return obs, nil // to look for pools, zpool reads every device, and opens those pools that it finds
 	}
 	if obs.Importable, err = r.pools.Importable(ctx, devices); err != nil {
 		return Observed{}, fmt.Errorf("look for pools to import: %w", err)
@@ -74,6 +75,13 @@ func (o Observed) labelled() []string {
 		}
 	}
 	return out
+}
+
+// strangers says that there is a label of a pool that is not imported.
+func (o Observed) strangers() bool {
+	return slices.ContainsFunc(o.Disks, func(d Disk) bool {
+		return d.Label != nil && d.Label.PoolGUID != 0 && !slices.ContainsFunc(o.Pools, func(p Pool) bool { return p.GUID == d.Label.PoolGUID })
+	})
 }
 
 // candidates are the pools that could be imported as the one that is declared. A destroyed pool is none.

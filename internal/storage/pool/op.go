@@ -127,15 +127,3 @@ func (s Spec) allowed(o Op) bool {
 	}
 	return false
 }
-
-// disks are all that the operation gives to a pool.
-func (o Op) disks() []Disk {
-	var out []Disk
-	for _, g := range o.Groups {
-		out = append(out, g.Disks...)
-	}
-	if o.Disk != nil {
-		out = append(out, *o.Disk)
-	}
-	return out
-}

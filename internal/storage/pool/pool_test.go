@@ -112,6 +112,9 @@ func TestCreate(t *testing.T) {
 	if !s.Ready || !s.Pools[0].Healthy || s.Pools[0].Summary != "It is well." {
 		t.Errorf("%+v", s)
 	}
+	if m.Looks > 0 {
+		t.Errorf("it was looked for pools to import %d times, where there is none", m.Looks)
+	}
 	picture := `tank         ONLINE
 └─ mirror-0  ONLINE
    ├─ vdb1   ONLINE    vdb (1 TB, type ssd, serial s1)

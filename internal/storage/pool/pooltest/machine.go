@@ -28,6 +28,8 @@ type Machine struct {
 	Memories   map[string]zfs.GUID
 	// Problems makes pools that are not imported hard to import, by name.
 	Problems map[string]pool.Problem
+	// Looks is how often it was looked for pools to import.
+	Looks int
 	// Calls are those that have changed something.
 	Calls []string
 	// PowerIn is after how many changes the power fails; negative for never.

@@ -52,6 +52,7 @@ func (m *Machine) settle(p *pool.Pool) {
 
 // Importable implements pool.Pools: pools of which all disks are there, and those of Problems.
 func (m *Machine) Importable(_ context.Context, devices []string) ([]pool.Importable, error) {
+	m.Looks++
 	var out []pool.Importable
 	for _, p := range m.On {
 		seen := 0
