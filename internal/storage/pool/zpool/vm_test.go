@@ -143,6 +143,16 @@ func wait(t *testing.T, z *zpool.Zpool, name string, a zpool.Activity) {
 	must(t, z.Wait(ctx, name, a))
 }
 
+// eventually waits for a condition that ZFS comes to by itself.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("wait for a minute: %s", what)
+		}
+	}
+}
+
 // TestVMCompatibility: the image has the list of features that pools are made with.
 func TestVMCompatibility(t *testing.T) {
 	z := vm(t)
@@ -304,13 +314,15 @@ func TestVMWider(t *testing.T) {
 	must(t, z.Create(ctx, pool.Creation{Pool: "tank", Groups: []pool.Group{{Devices: d[:1]}}}))
 	must(t, z.Attach(ctx, "tank", d[0], d[1]))
 	wait(t, z, "tank", zpool.Resilvering)
+	eventually(t, "the resilver ends", func() bool {
+		s := one(t, z, "tank").Scan
+		return s.Function == pool.Resilver && s.Progress == pool.Finished
+	})
 	p := checkTree(t, z, "tank", "mirror ONLINE", " file ONLINE", " file ONLINE")
-	if p.Scan.Function != pool.Resilver || p.Scan.Progress != pool.Finished {
-		t.Errorf("resilver: %+v", p.Scan)
-	}
 	// By GUIDs, as the domain asks.
 	must(t, z.Replace(ctx, "tank", p.Vdevs[0].Children[0].GUID.String(), d[2]))
 	wait(t, z, "tank", zpool.Replacing)
+	eventually(t, "the replacement ends", func() bool { return one(t, z, "tank").Vdevs[0].Children[0].Type == "file" })
 	p = checkTree(t, z, "tank", "mirror ONLINE", " file ONLINE", " file ONLINE")
 	if p.Vdevs[0].Children[0].Path != d[2] {
 		t.Errorf("%+v", p.Vdevs[0].Children[0])
