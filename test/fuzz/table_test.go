@@ -26,8 +26,10 @@ func parsers() map[string][]string {
 		"internal/machined/boot/verity": {"FuzzParseSuperblock", "FuzzParseTable"},
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzMounts", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/machined/install":     {"FuzzCommandLine", "FuzzNote", "FuzzSelector", "FuzzTable", "FuzzTree"},
+		"internal/storage/disk":         {"FuzzSelector"},
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/nodepool":     {"FuzzParse"},
+		"internal/storage/pool/label":   {"FuzzParse"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/zfs/label":    {"FuzzList"},
 		"internal/storage/signature":    {"FuzzFind"},
@@ -42,6 +44,11 @@ func parsers() map[string][]string {
 
 		// The firmware's memory.
 		"internal/machined/boot/trial": {"FuzzParse"},
+
+		// The programs and the kernel's part of OpenZFS, which tell what is on disks.
+		"internal/storage/arc":         {"FuzzParsePressure", "FuzzParseStats"},
+		"internal/storage/pool/events": {"FuzzNext"},
+		"internal/storage/pool/zpool":  {"FuzzParseHistory", "FuzzParseImportable", "FuzzParseList", "FuzzParseProperties", "FuzzParseRewind", "FuzzParseStatus"},
 
 		// The kernel, and what pods can make it say.
 		"internal/machined/boot":             {"FuzzTotalMemory", "FuzzUnmountOrder"},

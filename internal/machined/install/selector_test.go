@@ -162,18 +162,3 @@ func TestSizesOfImages(t *testing.T) {
 		}
 	}
 }
-
-func TestGlob(t *testing.T) {
-	for _, c := range []struct {
-		pattern, text string
-		want          bool
-	}{
-		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "ab", true}, {"a*", "abc", true}, {"*c", "abc", true}, {"a*c", "abc", true},
-		{"a*b*c", "aXbYbZc", true}, {"a*b", "abc", false}, {"?", "", false}, {"?", "ä", true}, {"a?c", "abc", true}, {"**", "x", true}, {"*?*", "", false},
-		{"abc", "abc", true}, {"abc", "ab", false}, {"ab", "abc", false}, {"*ab*ab*", "ab", false},
-	} {
-		if got := glob(c.pattern, c.text); got != c.want {
-			t.Errorf("glob(%q, %q) = %t", c.pattern, c.text, got)
-		}
-	}
-}
