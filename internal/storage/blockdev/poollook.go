@@ -9,8 +9,8 @@ import (
 	"slices"
 
 	"github.com/cyvive/cyvive/internal/storage/pool"
-	"github.com/cyvive/cyvive/internal/storage/pool/label"
 	"github.com/cyvive/cyvive/internal/storage/signature"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label"
 )
 
 // LookForPool fills in what is on a disk, which Identity and Device name already, for the domain of pools: the devices that lead to it, who uses it, what it holds, the
@@ -68,9 +68,9 @@ func lookAt(p *pool.Disk) error {
 		l, err := readLabel(device)
 		switch {
 		case err == nil:
-			l.Device, p.Label = device, &l
+			p.Label = pool.NewLabel(device, l)
 			return nil
-		case !errors.Is(err, label.ErrNone) && !errors.Is(err, fs.ErrNotExist):
+		case !errors.Is(err, label.ErrNone) && !errors.Is(err, label.ErrDamaged) && !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
 	}
@@ -78,10 +78,10 @@ func lookAt(p *pool.Disk) error {
 }
 
 // readLabel reads the label of one device.
-func readLabel(device string) (pool.Label, error) {
+func readLabel(device string) (label.Label, error) {
 	w, err := OpenShared(device, false)
 	if err != nil {
-		return pool.Label{}, err
+		return label.Label{}, err
 	}
 	defer w.Close()
 	l, err := label.Read(w, w.SizeBytes)

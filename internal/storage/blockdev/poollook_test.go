@@ -1,30 +1,17 @@
 package blockdev
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/storage/disk"
 	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label/labeltest"
 )
-
-// memberLabel is the list of a label: an input of the fuzz test of package label.
-func memberLabel(t *testing.T) []byte {
-	t.Helper()
-	text, err := os.ReadFile("../pool/label/testdata/fuzz/FuzzParse/member")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, quoted, _ := strings.Cut(strings.TrimSpace(string(text)), "[]byte(")
-	list, err := strconv.Unquote(strings.TrimSuffix(quoted, ")"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return []byte(list)
-}
 
 // TestLookForPool looks at a disk that is a file: blank, prepared, with a label, and with something else.
 func TestLookForPool(t *testing.T) {
@@ -83,7 +70,9 @@ func TestLookForPool(t *testing.T) {
 	if _, err := w.WriteAt(make([]byte, 1<<20), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.WriteAt(memberLabel(t), 16<<10); err != nil {
+	member := make([]byte, 256<<10)
+	labeltest.Put(member, 0, binary.LittleEndian, labeltest.Packed(label.Label{Name: "tank", PoolGUID: 12, GUID: 13, TXG: 4}))
+	if _, err := w.WriteAt(member, 0); err != nil {
 		t.Fatal(err)
 	}
 	p := look()

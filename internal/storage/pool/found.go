@@ -5,6 +5,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/storage/disk"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label"
 )
 
 // Importable is a pool that is on the machine's disks and not imported.
@@ -97,3 +98,8 @@ const (
 	LabelSpare     LabelState = "spare"
 	LabelCache     LabelState = "cache"
 )
+
+// NewLabel is what was read on a device.
+func NewLabel(device string, l label.Label) *Label {
+	return &Label{Device: device, Pool: l.Name, PoolGUID: zfs.GUID(l.PoolGUID), GUID: zfs.GUID(l.GUID), State: LabelState(l.State.String()), Host: l.Hostname}
+}

@@ -18,9 +18,9 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/diagnose"
 	"github.com/cyvive/cyvive/internal/storage/pool/events"
-	"github.com/cyvive/cyvive/internal/storage/pool/label"
 	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label"
 )
 
 // stream is zpool events -Hvf.
@@ -305,8 +305,7 @@ func (f *folder) Disks(context.Context) ([]pool.Disk, error) {
 			return nil, err
 		}
 		if err == nil {
-			l.Device = path
-			d.Label, d.Contents = &l, "ZFS"
+			d.Label, d.Contents = pool.NewLabel(path, l), "ZFS"
 		}
 		out = append(out, d)
 	}

@@ -18,9 +18,9 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
 	"github.com/cyvive/cyvive/internal/storage/pool"
-	"github.com/cyvive/cyvive/internal/storage/pool/label"
 	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label"
 )
 
 // program runs the node's own zpool.
@@ -263,7 +263,7 @@ func readLabel(t *testing.T, path string) pool.Label {
 	if err != nil {
 		t.Fatalf("label of %s: %v", path, err)
 	}
-	return l
+	return *pool.NewLabel(path, l)
 }
 
 // exportImport takes the pool of TestVMLife to its end.
