@@ -9,7 +9,7 @@ import (
 
 // Compatibility is the feature set that pools get unless it says otherwise: that of the oldest OpenZFS which an OS image may be rolled back to. It is a file
 // that zpool looks for in /usr/share/zfs/compatibility.d (zpool-features(7)).
-const Compatibility = "openzfs-2.3-linux"
+const Compatibility = "openzfs-2.3"
 
 // Spec is the whole desired state of the machine's pools. Pools that are not in it are left as they are.
 type Spec struct {
