@@ -40,6 +40,9 @@ func configTree(lines []string) []pool.Vdev {
 			continue
 		}
 		v := pool.Vdev{Name: name, Class: class, Type: typeOf(name)}
+		if v.Type == "indirect" {
+			continue // what is left of a vdev that was removed: zpool status does not show it (print_status_config in cmd/zpool/zpool_main.c)
+		}
 		state, reason, _ := strings.Cut(strings.TrimSpace(rest), "  ")
 		v.State, v.Reason = pool.State(state), reasons()[strings.TrimSpace(reason)]
 		parent := &root

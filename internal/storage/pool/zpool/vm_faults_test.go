@@ -107,12 +107,12 @@ func TestVMSpare(t *testing.T) {
 	z := vm(t)
 	ctx := t.Context()
 	d := files(t, t.TempDir(), "a", "b", "s")
-	must(t, z.Create(ctx, pool.Creation{Pool: "spared", Groups: []pool.Group{{Layout: pool.Mirror, Devices: d[:2]}, {Class: pool.Spare, Devices: d[2:]}}}))
+	must(t, z.Create(ctx, pool.Creation{Pool: "guarded", Groups: []pool.Group{{Layout: pool.Mirror, Devices: d[:2]}, {Class: pool.Spare, Devices: d[2:]}}}))
 	engine := diagnose.New(diagnose.Config{})
 	mark := events.Mark{}
 	turn := func(until events.Class) []string {
 		var seen []events.Event
-		seen, mark = follow(t, mark, until, "spared")
+		seen, mark = follow(t, mark, until, "guarded")
 		pools, err := z.Pools(ctx)
 		must(t, err)
 		var done []string
@@ -124,14 +124,14 @@ func TestVMSpare(t *testing.T) {
 		}
 		return done
 	}
-	must(t, z.Offline(ctx, "spared", d[0], true))
+	must(t, z.Offline(ctx, "guarded", d[0], true))
 	if d := cmp.Diff([]string{string(diagnose.UseSpare)}, turn(events.StateChange)); d != "" {
 		t.Errorf("after the fault (-want +got):\n%s", d)
 	}
-	wait(t, z, "spared", zpool.Resilvering)
-	checkTree(t, z, "spared", "mirror DEGRADED", " spare DEGRADED", "  file FAULTED", "  file ONLINE", " file ONLINE", "file spare INUSE")
-	must(t, z.Clear(ctx, "spared", d[0]))
-	wait(t, z, "spared", zpool.Resilvering)
+	wait(t, z, "guarded", zpool.Resilvering)
+	checkTree(t, z, "guarded", "mirror DEGRADED", " spare DEGRADED", "  file FAULTED", "  file ONLINE", " file ONLINE", "file spare INUSE")
+	must(t, z.Clear(ctx, "guarded", d[0]))
+	wait(t, z, "guarded", zpool.Resilvering)
 	// The device may have to be resilvered in a transaction that is yet to come; until then the spare is needed, and ZFS refuses to let it go.
 	eventually(t, "the spare goes", func() bool {
 		pools, err := z.Pools(ctx)
@@ -142,9 +142,9 @@ func TestVMSpare(t *testing.T) {
 				engine.Failed(a)
 			}
 		}
-		return one(t, z, "spared").Vdevs[0].Children[0].Type == "file"
+		return one(t, z, "guarded").Vdevs[0].Children[0].Type == "file"
 	})
-	checkTree(t, z, "spared", "mirror ONLINE", " file ONLINE", " file ONLINE", "file spare AVAIL")
+	checkTree(t, z, "guarded", "mirror ONLINE", " file ONLINE", " file ONLINE", "file spare AVAIL")
 }
 
 // TestVMTwoOfOneName: both are found, and each is imported by its GUID.

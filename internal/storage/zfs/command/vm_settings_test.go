@@ -60,6 +60,10 @@ func TestVMSettings(t *testing.T) {
 				}
 			}
 			name := l.base + "/" + string(kind)
+			// A volume that is read-only takes no other size.
+			if err := l.Set(l.ctx, name, map[string]string{"readonly": "off"}); err != nil {
+				t.Fatal(err)
+			}
 			if err := l.Set(l.ctx, name, properties); err != nil {
 				l.blame(name, properties)
 				t.Fatal(err)
