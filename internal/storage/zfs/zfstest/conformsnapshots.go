@@ -58,7 +58,7 @@ func testHolds(t *testing.T, b bench) {
 		t.Errorf("userrefs: %+v", refs)
 	}
 	b.must(b.Release(b.ctx, "a", one, two))
-	b.must(b.Release(b.ctx, "a", one))
+	b.must(b.Release(b.ctx, "a", one, b.Name("p@no")))
 	b.must(b.Release(b.ctx, "b", one))
 	b.must(b.DestroySnapshots(b.ctx, []string{one, two}))
 }

@@ -81,14 +81,10 @@ func (d *dataset) set(property, value string, received bool) {
 	d.settings = next
 }
 
-// unset takes a local setting away.
+// unset has a property be inherited. A received value is masked by that, for as long as no stream brings another (zfs-inherit(8) without -S).
 func (d *dataset) unset(property string) {
 	next := maps.Clone(d.settings)
-	if s, ok := next[property]; ok && s.received != nil {
-		next[property] = setting{received: s.received}
-	} else {
-		delete(next, property)
-	}
+	delete(next, property)
 	d.settings = next
 }
 

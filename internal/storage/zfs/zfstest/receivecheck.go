@@ -21,6 +21,13 @@ func (m *Model) begin(o zfs.ReceiveSpec, h header) (d *dataset, skip bool, err e
 		}
 	}
 	d = m.datasets[o.Name]
+	// By itself -F would destroy snapshots that are later than the base (dmu_recv_end_check); zfs.ReceiveSpec says that it rolls back to the latest.
+	if o.Force && d != nil && len(d.snapshots) > 0 {
+		if err := d.rollBack(d.latest()); err != nil {
+			return nil, false, err
+		}
+		o.Force = false
+	}
 	switch {
 	case h.Resume != nil:
 		err = m.beginResumed(d, o, h)
@@ -29,7 +36,7 @@ func (m *Model) begin(o zfs.ReceiveSpec, h header) (d *dataset, skip bool, err e
 	case h.From == 0 || h.Clone:
 		err = m.beginOver(d, o, h)
 	default:
-		skip, err = m.beginNext(d, o, h)
+		skip, err = m.beginNext(d, h)
 	}
 	return d, skip, err
 }
@@ -73,6 +80,8 @@ func (m *Model) beginNew(o zfs.ReceiveSpec, h header) (*dataset, error) {
 // beginOver receives a full stream into a dataset that exists.
 func (m *Model) beginOver(d *dataset, o zfs.ReceiveSpec, h header) error {
 	switch {
+	case !o.Force && d.inconsistent && !d.partial.running:
+		return fmt.Errorf("%w: %w", zfs.ErrPartial, zfs.ErrExist)
 	case !o.Force:
 		return fmt.Errorf("%w: must specify -F to overwrite it", zfs.ErrExist)
 	case d.inconsistent || d.partial != nil:
@@ -107,7 +116,7 @@ func inTheWay(d *dataset) error {
 }
 
 // beginNext receives an incremental stream (recv_begin_check_existing_impl): its base must be there, and nothing changed since.
-func (m *Model) beginNext(d *dataset, o zfs.ReceiveSpec, h header) (skip bool, err error) {
+func (m *Model) beginNext(d *dataset, h header) (skip bool, err error) {
 	_, short, _ := strings.Cut(h.ToName, "@")
 	var base *snapshot
 	for _, s := range d.snapshots {
@@ -127,11 +136,8 @@ func (m *Model) beginNext(d *dataset, o zfs.ReceiveSpec, h header) (skip bool, e
 		return false, fmt.Errorf("%w: a raw stream on top of an unencrypted dataset", zfs.ErrInvalid)
 	case base == nil:
 		return false, fmt.Errorf("%w: most recent snapshot of %s does not match incremental source", zfs.ErrNoBase, d.name)
-	case !o.Force && d.changed > base.txg:
+	case d.changed > base.txg:
 		return false, fmt.Errorf("%w since most recent snapshot", zfs.ErrModified)
-	case o.Force && base != d.latest():
-		// By itself -F would destroy the later ones (dmu_recv_end_check); zfs.ReceiveSpec says that it does not.
-		return false, fmt.Errorf("%w: %s is later than the incremental source", zfs.ErrModified, d.latest().whole())
 	case d.large && !h.Large:
 		return false, fmt.Errorf("%w: incremental send stream requires -L (--large-block), to match previous receive", zfs.ErrBadStream)
 	}
@@ -140,9 +146,6 @@ func (m *Model) beginNext(d *dataset, o zfs.ReceiveSpec, h header) (skip bool, e
 	}
 	m.next()
 	d.partial = &partial{head: h, base: base, contents: base.contents, running: true}
-	if o.Force {
-		d.contents, d.changed = base.contents, base.txg
-	}
 	return false, nil
 }
 
@@ -163,6 +166,6 @@ func (m *Model) beginResumed(d *dataset, o zfs.ReceiveSpec, h header) error {
 		return fmt.Errorf("%w: it goes on with another receive", zfs.ErrBadStream)
 	}
 	m.next()
-	p.running = true
+	p.running, p.head.ToName = true, h.ToName
 	return nil
 }

@@ -128,6 +128,9 @@ func (m *Model) header(to *snapshot, s zfs.SendSpec) header {
 
 // resumed goes on where a token says. The snapshots are found by their GUIDs, also after a rename (zfs_send_resume_impl_cb_impl, guid_to_name).
 func (m *Model) resumed(s zfs.SendSpec) (*snapshot, header, []record, error) {
+	if s.Snapshot != "" || s.From != "" || s.Properties {
+		return nil, header{}, nil, fmt.Errorf("resume send: %w: the token says which stream goes on", zfs.ErrInvalid)
+	}
 	t, err := parseToken(s.ResumeToken)
 	if err != nil {
 		return nil, header{}, nil, err
@@ -148,7 +151,7 @@ func (m *Model) resumed(s zfs.SendSpec) (*snapshot, header, []record, error) {
 	if t.Records > len(records) {
 		return nil, header{}, nil, fmt.Errorf("resume send: %w: it is past the end", zfs.ErrBadToken)
 	}
-	h := m.header(to, zfs.SendSpec{Large: t.Header.AskedLarge, Raw: t.Header.Raw, Properties: s.Properties})
+	h := m.header(to, zfs.SendSpec{Large: t.Header.AskedLarge, Raw: t.Header.Raw})
 	h.From, h.Resume = t.Header.From, &t.Records
 	return to, h, records[t.Records:], nil
 }

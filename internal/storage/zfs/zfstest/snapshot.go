@@ -58,15 +58,18 @@ func (m *Model) Rollback(_ context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	d := s.of
+	m.next()
+	return s.of.rollBack(s)
+}
+
+func (d *dataset) rollBack(s *snapshot) error {
 	later := func(b *bookmark) bool { return b.txg > s.txg }
 	switch {
 	case s != d.latest() || slices.ContainsFunc(d.bookmarks, later):
-		return fmt.Errorf("roll back to %s: %w: later snapshots or bookmarks", name, zfs.ErrHasDependents)
+		return fmt.Errorf("roll back to %s: %w: later snapshots or bookmarks", s.whole(), zfs.ErrHasDependents)
 	case d.partial != nil && d.partial.running:
-		return fmt.Errorf("roll back to %s: %w", name, zfs.ErrBusy)
+		return fmt.Errorf("roll back to %s: %w", s.whole(), zfs.ErrBusy)
 	}
-	m.next()
 	d.contents, d.changed, d.large = s.contents, s.txg, s.large
 	return nil
 }
