@@ -86,7 +86,8 @@ type Decision struct {
 	Target string
 	// To is the snapshot that is rolled back to, or that a partial receive is of.
 	To zfs.GUID
-	// Destroys are the later snapshots ("@name") and bookmarks ("#name") that rolling back destroys; Changes says that what was written since is lost, too.
+	// Destroys are the later snapshots ("@name") and bookmarks ("#name") that rolling back destroys; Changes says that what was written since is
+	// lost, too.
 	Destroys []string
 	Changes  bool
 	// Name is the new name of what is set aside, or the old one of what was renamed.

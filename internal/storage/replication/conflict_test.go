@@ -315,7 +315,9 @@ func TestReceiverChecksItself(t *testing.T) {
 	over.Over = true
 	volume := request("")
 	volume.Kind = zfs.Volume
-	for name, r := range map[string]replication.ReceiveRequest{"another job's": request("x"), "nobody's": request("own"), "no placeholder": over, "kind": volume} {
+	for name, r := range map[string]replication.ReceiveRequest{
+		"another job's": request("x"), "nobody's": request("own"), "no placeholder": over, "kind": volume,
+	} {
 		var c *replication.Conflict
 		if err := p.b.local.Receive(p.ctx(), r, strings.NewReader("")); !errors.As(err, &c) {
 			t.Errorf("%s: %v", name, err)

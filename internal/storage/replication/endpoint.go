@@ -17,8 +17,8 @@ var ErrUnsupported = errors.New("is not supported here")
 // ErrChanged: what a request names is not there any more, or is another; a new plan is needed.
 var ErrChanged = errors.New("has changed meanwhile")
 
-// Endpoint is what both sides do. Methods may be called concurrently, for different file systems. All of them may be repeated: what is done already does
-// not count. Errors are of the classes of this package or of zfs, or a *Conflict.
+// Endpoint is what both sides do. Methods may be called concurrently, for different file systems. All of them may be repeated: what is done already
+// does not count. Errors are of the classes of this package or of zfs, or a *Conflict.
 type Endpoint interface {
 	// List returns all below the roots. A root that is not there is no error.
 	List(ctx context.Context, r ListRequest) (Listing, error)
@@ -165,8 +165,8 @@ type ResolveRequest struct {
 	Stream   Stream
 }
 
-// PromoteRequest is carried out as a whole by being repeated until it succeeds. Decisions are those about replicas that were changed. Properties are set on
-// the roots at the end, such as mount points.
+// PromoteRequest is carried out as a whole by being repeated until it succeeds. Decisions are those about replicas that were changed. Properties are
+// set on the roots at the end, such as mount points.
 type PromoteRequest struct {
 	Fence
 	Decisions  []Decision

@@ -17,8 +17,8 @@ type Promotion struct {
 	Properties map[string]string
 }
 
-// Run promotes. What is then the present is what was received last; a replica that was changed is a conflict about which a person decides. The generation is
-// one more than the receiving side knows of, or what a promotion that did not end had begun with. It may be repeated until it succeeds.
+// Run promotes. What is then the present is what was received last; a replica that was changed is a conflict about which a person decides. The
+// generation is one more than the receiving side knows of, or what a promotion that did not end had begun with. It may be repeated until it succeeds.
 func (p Promotion) Run(ctx context.Context, decisions ...Decision) (generation uint64, err error) {
 	if err := p.Job.Check(); err != nil {
 		return 0, err
@@ -73,8 +73,8 @@ func (c *Conflict) decided(decisions []Decision) bool {
 	return p.decided(c.Options) != nil
 }
 
-// Changed is the conflict of a replica that has more than what was received last, nil if it has not. What was received last is what the hold is on; where there
-// is none, as the job keeps nothing, it is the latest snapshot.
+// Changed is the conflict of a replica that has more than what was received last, nil if it has not. What was received last is what the hold is on;
+// where there is none, as the job keeps nothing, it is the latest snapshot.
 func (f *FileSystem) Changed() *Conflict {
 	last := f.Received()
 	var later []string

@@ -24,8 +24,8 @@ type Guarantee string
 const (
 	// Resumable holds both snapshots of a step until it is over: whatever else happens, it goes on where it was cut.
 	Resumable Guarantee = "resumability"
-	// Incremental keeps only the cursor: snapshots may be destroyed at any time, and a step that was cut may have to begin again. On a connection that is
-	// always cut before a step ends, that is for ever.
+	// Incremental keeps only the cursor: snapshots may be destroyed at any time, and a step that was cut may have to begin again. On a connection
+	// that is always cut before a step ends, that is for ever.
 	Incremental Guarantee = "incremental"
 	// Nothing keeps nothing: when the last common snapshot is destroyed, the replica has to be made anew.
 	Nothing Guarantee = "none"
@@ -40,25 +40,11 @@ const (
 	All    Initial = "all"
 )
 
-// Encryption is what the replica has to be. It is checked before anything is received.
-type Encryption string
-
-// The rules. The empty one is EncryptionOff.
-const (
-	// EncryptionOff is for pools on encrypted disks.
-	EncryptionOff Encryption = "off"
-	// EncryptionParent wants the encryption of the dataset above.
-	EncryptionParent Encryption = "parent"
-	// EncryptionRaw is for raw streams: the replica has the sender's key, and the receiver does not.
-	EncryptionRaw Encryption = "raw"
-	// EncryptionAny takes what comes.
-	EncryptionAny Encryption = "any"
-)
-
 // Root is a tree, and where its replica is.
 type Root struct{ Source, Target string }
 
-// Stream says how streams are made. It must not change while a replica lives: OpenZFS refuses the next stream, or keeps blocks of two sizes for one file.
+// Stream says how streams are made. It must not change while a replica lives: OpenZFS refuses the next stream, or keeps blocks of two sizes for one
+// file.
 type Stream struct{ Large, Raw bool }
 
 // String is what is noted on the replica.
@@ -194,52 +180,3 @@ func (j Job) Reverse(id string) Job {
 	}
 	return r
 }
-
-// included says whether the filter lets a dataset through.
-func (j Job) included(source string) bool {
-	longest, include := -1, true
-	for _, rule := range j.Filter {
-		if within(source, rule.Path) && len(rule.Path) > longest {
-			longest, include = len(rule.Path), rule.Include
-		}
-	}
-	return include
-}
-
-// wants says whether a snapshot is one that is sent.
-func (j Job) wants(v Version) bool {
-	if v.Bookmark {
-		return false
-	}
-	for _, prefix := range j.Snapshots {
-		if strings.HasPrefix(v.Name, prefix) {
-			return true
-		}
-	}
-	return len(j.Snapshots) == 0
-}
-
-// guarantee is the level of a step.
-func (j Job) guarantee(k StepKind) Guarantee {
-	if k == StepInitial {
-		return j.InitialGuarantee
-	}
-	return j.Guarantee
-}
-
-// encryptionFault says what is wrong with the encryption of a replica, empty if nothing is. Root says that it has a key of its own.
-func (e Encryption) fault(cipher string, ownKey bool) string {
-	encrypted := cipher != "off" && cipher != ""
-	switch {
-	case e == EncryptionParent && (!encrypted || ownKey):
-		return "it should have the encryption of the dataset above, and has " + cipher
-	case e == EncryptionRaw && !encrypted:
-		return "it should be encrypted with the sender's key, and is not"
-	case (e == EncryptionOff || e == "") && encrypted:
-		return "it should not be encrypted, and has " + cipher
-	}
-	return ""
-}
-
-// Fault says what is wrong with what a dataset is encrypted with, by the name of its encryption root; empty if nothing is.
-func (e Encryption) Fault(name, cipher, root string) string { return e.fault(cipher, root == name) }

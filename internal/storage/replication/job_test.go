@@ -84,7 +84,9 @@ func TestFault(t *testing.T) {
 }
 
 func TestReceived(t *testing.T) {
-	f := FileSystem{Versions: []Version{{Name: "1", CreateTXG: 1}, {Name: "2", CreateTXG: 2, Last: true}, {Name: "3", CreateTXG: 3}, {Name: "m", CreateTXG: 4, Bookmark: true}}}
+	f := FileSystem{Versions: []Version{
+		{Name: "1", CreateTXG: 1}, {Name: "2", CreateTXG: 2, Last: true}, {Name: "3", CreateTXG: 3}, {Name: "m", CreateTXG: 4, Bookmark: true},
+	}}
 	if got := f.Received(); got.Name != "2" {
 		t.Errorf("received last: %+v", got)
 	}

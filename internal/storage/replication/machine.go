@@ -20,8 +20,9 @@ type State string
 //	                 ▼  │  └──── aborting ◀─┐
 //	              inspecting ───────────────┘ what has arrived is of no use
 //
-// A failed transfer is looked into before anything else: the snapshot may have arrived all the same, or a part of it. Where the job does not compare contents,
-// checking is left out; what only finishes begins with it. Each action may be done twice, so a machine that is lost is begun again by the next plan.
+// A failed transfer is looked into before anything else: the snapshot may have arrived all the same, or a part of it. Where the job does not compare
+// contents, checking is left out; what only finishes begins with it. Each action may be done twice, so a machine that is lost is begun again by the
+// next plan.
 const (
 	Protecting   State = "protecting"
 	Transferring State = "transferring"

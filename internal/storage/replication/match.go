@@ -153,8 +153,8 @@ func asideName(name string, guid zfs.GUID) string {
 	return fmt.Sprintf("%s.aside-%08x", name, uint32(guid))
 }
 
-// compare finds the sender's version of the newest snapshot that both have, the names of what the replica has after it, and whether what they have in common
-// has the same order.
+// compare finds the sender's version of the newest snapshot that both have, the names of what the replica has after it, and whether what they have in
+// common has the same order.
 func compare(s, r *FileSystem) (common *Version, later []string, ordered bool) {
 	ordered, last, at := true, uint64(0), uint64(0)
 	for _, v := range r.Snapshots() {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// order puts the steps of all file systems into one row: always the one whose snapshot is the oldest, so that the replicas of what was snapshotted together
-// are soon of one time again; but nothing before what it is received below.
+// order puts the steps of all file systems into one row: always the one whose snapshot is the oldest, so that the replicas of what was snapshotted
+// together are soon of one time again; but nothing before what it is received below.
 func (p *planner) order(rows map[string][]Step) {
 	names := slices.Sorted(maps.Keys(rows))
 	there := map[string]bool{}

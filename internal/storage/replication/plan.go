@@ -83,7 +83,8 @@ func MakePlan(j Job, sender, receiver Listing, decisions []Decision) Plan {
 	return p.Plan
 }
 
-// fencedBy is the generation by which the sender is fenced, 0 where it is not: the receiver knows of a higher one, or the sender has learned of one before.
+// fencedBy is the generation by which the sender is fenced, 0 where it is not: the receiver knows of a higher one, or the sender has learned of one
+// before.
 func fencedBy(sender, receiver Listing) uint64 {
 	if g := receiver.Generation(); g > sender.Generation() {
 		return g

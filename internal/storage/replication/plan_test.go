@@ -49,7 +49,8 @@ func TestPlanIsPure(t *testing.T) {
 	sides := func() (Listing, Listing) {
 		r := has("pool/b", 0, 1)
 		r.Replica = good().ID
-		return Listing{FileSystems: []FileSystem{has("tank/a", 0, 1, 2, 3), has("tank/a/c", 0, 7), has("tank/a/d/e", 0, 8)}}, Listing{FileSystems: []FileSystem{r}}
+		s := []FileSystem{has("tank/a", 0, 1, 2, 3), has("tank/a/c", 0, 7), has("tank/a/d/e", 0, 8)}
+		return Listing{FileSystems: s}, Listing{FileSystems: []FileSystem{r}}
 	}
 	s, r := sides()
 	first := MakePlan(good(), s, r, nil)
@@ -72,11 +73,12 @@ func TestPlanIsPure(t *testing.T) {
 
 // TestFencedPlan: a sender of an older generation has nothing to do.
 func TestFencedPlan(t *testing.T) {
-	p := MakePlan(good(), Listing{Roots: []RootState{{Generation: 1}}, FileSystems: []FileSystem{has("tank/a", 0, 1)}}, Listing{Roots: []RootState{{Generation: 2}}}, nil)
+	data, newer := []FileSystem{has("tank/a", 0, 1)}, Listing{Roots: []RootState{{Generation: 2}}}
+	p := MakePlan(good(), Listing{Roots: []RootState{{Generation: 1}}, FileSystems: data}, newer, nil)
 	if p.FencedBy != 2 || len(p.Steps) != 0 {
 		t.Errorf("plan %+v", p)
 	}
-	p = MakePlan(good(), Listing{Roots: []RootState{{Generation: 2, Fenced: true}}, FileSystems: []FileSystem{has("tank/a", 0, 1)}}, Listing{Roots: []RootState{{Generation: 2}}}, nil)
+	p = MakePlan(good(), Listing{Roots: []RootState{{Generation: 2, Fenced: true}}, FileSystems: data}, newer, nil)
 	if p.FencedBy != 2 || len(p.Steps) != 0 {
 		t.Errorf("plan of one that has learned of it: %+v", p)
 	}

@@ -110,7 +110,8 @@ func (r *Runner) fence(sending bool, generation uint64) Fence {
 	return f
 }
 
-// primaries are the roots on the receiving side that were the primary before: what is below them has history in common with the sender, and is no replica.
+// primaries are the roots on the receiving side that were the primary before: what is below them has history in common with the sender, and is no
+// replica.
 func (r *Runner) primaries(sender, receiver Listing) []string {
 	var found []string
 	for i := range sender.FileSystems {

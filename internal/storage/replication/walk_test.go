@@ -20,8 +20,9 @@ type walk struct {
 	*pair
 	r *rand.Rand
 	// made counts names, so that none is used twice.
-	made int
-	log  []string
+	made    int
+	crashes int
+	log     []string
 }
 
 // seed is the one to use: SEED, or another each time.
@@ -59,9 +60,9 @@ func runWalk(t *testing.T, make systems, seed uint64, operations int) {
 	w.same()
 	w.noneLeft()
 	all := strings.Join(w.log, "\n")
-	crashes, switches, mistakes := strings.Count(all, "crashed"), strings.Count(all, "switch over, in"), strings.Count(all, "write by hand")
-	t.Logf("%d operations, %d crashes, %d switch-overs, %d replicas written to", operations, crashes, switches, mistakes)
-	if operations >= 500 && (crashes < 20 || switches == 0 || mistakes == 0) {
+	switches, mistakes := strings.Count(all, "switch over, in"), strings.Count(all, "write by hand")
+	t.Logf("%d operations, %d crashes, %d switch-overs, %d replicas written to", operations, w.crashes, switches, mistakes)
+	if operations >= 500 && (w.crashes < 20 || switches == 0 || mistakes == 0) {
 		t.Error("the walk did not go where it is hard")
 	}
 	if t.Failed() {
@@ -207,20 +208,33 @@ func (w *walk) faultyRun() string {
 	if w.r.IntN(2) == 0 {
 		s, which = w.b, "receiver"
 	}
-	f := zfstest.Fault{Skip: w.r.IntN(14), After: w.r.IntN(2) == 0, Crash: true}
+	f := zfstest.Fault{Skip: w.r.IntN(20), After: w.r.IntN(2) == 0, Crash: true}
 	switch w.r.IntN(4) {
 	case 0:
-		f.Method, f.Skip, f.CutAt = "Send", w.r.IntN(3), int64(1+w.r.IntN(3*w.bytes))
+		f.Method, f.Skip, f.CutAt = "Send", w.r.IntN(3), int64(1+w.r.IntN(4*w.bytes))
 	case 1:
-		f.Method, f.Skip, f.CutAt = "Receive", w.r.IntN(3), int64(1+w.r.IntN(3*w.bytes))
+		f.Method, f.Skip, f.CutAt = "Receive", w.r.IntN(3), int64(1+w.r.IntN(4*w.bytes))
 	case 2:
 		f.Crash, f.Err = false, errBroken
+	}
+	for range 2 { // something to do
+		_ = w.tryWrite(w.a, w.pick(w.a, w.src).Name)
+		w.snapshotAll()
+	}
+	what := fmt.Sprintf("run with %+v at the %s", f, which)
+	if snapshots := w.pick(w.a, w.src); w.r.IntN(3) == 0 && len(snapshots.Snapshots()) > 0 {
+		victim := snapshots.Whole(snapshots.Snapshots()[w.r.IntN(len(snapshots.Snapshots()))])
+		what += ", in which somebody destroys " + victim
+		w.a.faulty.Order(zfstest.Fault{Skip: w.r.IntN(8), Do: func() { _ = w.a.DestroySnapshots(w.ctx(), []string{victim}) }})
 	}
 	s.faulty.Order(f)
 	_, err := w.run()
 	w.a.faulty.Restart()
 	w.b.faulty.Restart()
-	return fmt.Sprintf("run with %+v at the %s: %v", f, which, firstLine(err))
+	if errors.Is(err, zfstest.ErrCrashed) {
+		w.crashes++
+	}
+	return fmt.Sprintf("%s: %v", what, firstLine(err))
 }
 
 func firstLine(err error) string {

@@ -176,5 +176,8 @@ func (l *Local) Checksum(ctx context.Context, r replication.ChecksumRequest) ([]
 	if err != nil {
 		return nil, fmt.Errorf("checksum: %w", err)
 	}
+	if f.Kind != zfs.Filesystem {
+		return nil, fmt.Errorf("checksum of a %s, %s: %w", f.Kind, r.FileSystem, replication.ErrUnsupported)
+	}
 	return l.summer.Sum(ctx, f.Whole(*v))
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Protect implements replication.Sender. A bookmark that a step goes from cannot be held; one that is not the job's gets a cursor beside it, which nobody
-// else takes away.
+// Protect implements replication.Sender. A bookmark that a step goes from cannot be held; one that is not the job's gets a cursor beside it, which
+// nobody else takes away.
 func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error {
 	if err := l.allow(ctx, r.Fence, true); err != nil {
 		return err

@@ -8,7 +8,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Contents writes files into datasets and tells what is in them; zfs.System does neither. [Model] implements it, and tests in virtual machines by mounting.
+// Contents writes files into datasets and tells what is in them; zfs.System does neither. [Model] implements it, and tests in virtual machines by
+// mounting.
 type Contents interface {
 	// Write writes a file into a file system and waits until it is on the disk. One that is read-only is zfs.ErrReadOnly.
 	Write(ctx context.Context, dataset, file string, data []byte) error

@@ -123,7 +123,8 @@ func testEncryption(t *testing.T, b bench) {
 	}
 	// A raw one brings its own.
 	b.must(b.receive("raw", b.stream(zfs.SendSpec{Snapshot: b.Name("e/r@1"), Raw: true})))
-	if got := b.get("raw", "encryption", "encryptionroot").Properties; got["encryption"].Value != "aes-256-gcm" || got["encryptionroot"].Value != b.Name("raw") {
+	got := b.get("raw", "encryption", "encryptionroot").Properties
+	if got["encryption"].Value != "aes-256-gcm" || got["encryptionroot"].Value != b.Name("raw") {
 		t.Errorf("received raw: %+v", got)
 	}
 	b.is("set later", b.Set(b.ctx, b.Name("p"), map[string]string{"encryption": "on"}), zfs.ErrReadOnly, zfs.ErrInvalid)

@@ -22,8 +22,8 @@ type Model struct {
 	datasets map[string]*dataset
 }
 
-// New returns a machine with empty pools. Its name makes GUIDs differ from those of another; the same calls on the same name give the same GUIDs. The clock
-// stands until [Model.Advance].
+// New returns a machine with empty pools. Its name makes GUIDs differ from those of another; the same calls on the same name give the same GUIDs. The
+// clock stands until [Model.Advance].
 func New(name string, pools ...string) *Model {
 	m := &Model{name: name, txg: 10, now: time.Unix(1_700_000_000, 0), datasets: map[string]*dataset{}}
 	for _, pool := range pools {
@@ -60,7 +60,8 @@ type dataset struct {
 	snapshots []*snapshot
 	bookmarks []*bookmark
 	origin    *snapshot
-	// partial is a receive that runs, or was cut; inconsistent says that the dataset itself is one, and not only about to be followed by another snapshot.
+	// partial is a receive that runs, or was cut; inconsistent says that the dataset itself is one, and not only about to be followed by another
+	// snapshot.
 	partial      *partial
 	inconsistent bool
 }

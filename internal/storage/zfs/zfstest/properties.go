@@ -12,10 +12,9 @@ import (
 
 // native is a property that ZFS knows (module/zcommon/zfs_prop.c, zfs_prop_init).
 type native struct {
-	standard  string
-	inherits  bool
-	onceOnly  bool
-	snapshots bool
+	standard string
+	inherits bool
+	onceOnly bool
 }
 
 // natives are the properties that can be set and that the model knows.
@@ -156,7 +155,8 @@ func (m *Model) computed(d *dataset, name string) (value string, is, has bool) {
 		}
 		return d.origin.whole(), true, true
 	case "receive_resume_token":
-		if d.partial == nil || d.partial.running {
+		// Also of one that runs (get_receive_resume_token in module/zfs/dsl_dataset.c).
+		if d.partial == nil || !d.partial.resumable {
 			return "", true, false
 		}
 		return d.partial.token(), true, true

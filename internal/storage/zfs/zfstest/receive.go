@@ -20,6 +20,8 @@ type partial struct {
 	received int
 	bytes    uint64
 	running  bool
+	// resumable says that it will be kept, and has a token.
+	resumable bool
 	// replaces says that a full stream takes the place of an existing dataset (-F).
 	replaces bool
 }
@@ -115,7 +117,8 @@ func (m *Model) keep(d *dataset, resumable bool) {
 	}
 }
 
-// finish makes a snapshot of what was received (dmu_recv_end_sync): it has the GUID and the time of the one that was sent, and a transaction group of here.
+// finish makes a snapshot of what was received (dmu_recv_end_sync): it has the GUID and the time of the one that was sent, and a transaction group of
+// here.
 func (m *Model) finish(d *dataset, o zfs.ReceiveSpec) error {
 	p := d.partial
 	if p.base != nil && p.base.of == d && d.changed > p.base.txg {

@@ -7,8 +7,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// begin decides whether a stream may be received, as zfs_receive_one (lib/libzfs/libzfs_sendrecv.c) and dmu_recv_begin_check (module/zfs/dmu_recv.c) do, and
-// begins. Skip says that the snapshot is there already, so that the stream is read and nothing done.
+// begin decides whether a stream may be received, as zfs_receive_one (lib/libzfs/libzfs_sendrecv.c) and dmu_recv_begin_check (module/zfs/dmu_recv.c)
+// do, and begins. Skip says that the snapshot is there already, so that the stream is read and nothing done.
 func (m *Model) begin(o zfs.ReceiveSpec, h header) (d *dataset, skip bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -37,6 +37,9 @@ func (m *Model) begin(o zfs.ReceiveSpec, h header) (d *dataset, skip bool, err e
 		err = m.beginOver(d, o, h)
 	default:
 		skip, err = m.beginNext(d, h)
+	}
+	if err == nil && !skip {
+		d.partial.resumable = o.Resumable
 	}
 	return d, skip, err
 }

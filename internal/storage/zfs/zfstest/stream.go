@@ -14,8 +14,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// A stream is a row of frames: a byte that says which, the length of the payload in four bytes, the payload, and its CRC-32 in four bytes. As a real one, it
-// has one that begins it, one for each record, and one that ends it; without the last it was cut.
+// A stream is a row of frames: a byte that says which, the length of the payload in four bytes, the payload, and its CRC-32 in four bytes. As a real
+// one, it has one that begins it, one for each record, and one that ends it; without the last it was cut.
 const (
 	frameBegin  = 'B'
 	frameRecord = 'R'
