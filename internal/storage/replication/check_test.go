@@ -1,0 +1,153 @@
+package replication_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
+)
+
+// same checks that each replica has the latest snapshot of its dataset, and that all that both have is the same.
+func (p *pair) same() {
+	p.t.Helper()
+	replicas := p.listing(p.b, p.dst)
+	compared := 0
+	for _, f := range p.listing(p.a, p.src).FileSystems {
+		snapshots := f.Snapshots()
+		r := replicas.Find(p.job.Target(f.Name))
+		if len(snapshots) == 0 || f.Placeholder || !p.takes(f.Name) || f.Kind == zfs.Volume {
+			continue
+		}
+		latest := snapshots[len(snapshots)-1]
+		if r == nil || r.Snapshot(latest.GUID) == nil {
+			p.t.Errorf("%s has not %s\n%s", p.job.Target(f.Name), f.Whole(latest), p.states())
+			continue
+		}
+		for _, v := range snapshots {
+			replica := r.Snapshot(v.GUID)
+			if replica == nil {
+				continue // retention here and there is not the same
+			}
+			mine, err := p.a.Sum(p.ctx(), f.Whole(v))
+			p.must(err)
+			theirs, err := p.b.Sum(p.ctx(), r.Whole(*replica))
+			p.must(err)
+			if mine != theirs {
+				p.t.Errorf("%s holds %s, its replica %s", f.Whole(v), mine, theirs)
+			}
+			compared++
+		}
+	}
+	if compared == 0 {
+		p.t.Error("nothing was compared")
+	}
+}
+
+// takes says whether the job takes a dataset, by rules of the tests: a filter takes out all below a path.
+func (p *pair) takes(name string) bool {
+	for _, rule := range p.job.Filter {
+		if name == rule.Path || strings.HasPrefix(name, rule.Path+"/") {
+			return rule.Include
+		}
+	}
+	return true
+}
+
+// noneLeft checks what the job keeps on both sides: no step hold, one cursor, one hold on what was received last.
+func (p *pair) noneLeft() {
+	p.t.Helper()
+	replicas := p.listing(p.b, p.dst)
+	keeps := 1
+	if p.job.Guarantee == replication.Nothing {
+		keeps = 0
+	}
+	for _, f := range p.listing(p.a, p.src).FileSystems {
+		r := replicas.Find(p.job.Target(f.Name))
+		cursors := 0
+		for _, v := range f.Versions {
+			if v.Step {
+				p.t.Errorf("%s has a step hold that is left over", f.Whole(v))
+			}
+			if job, _, ok := replication.ParseCursor(v.Name); ok && v.Bookmark && job == p.job.ID {
+				cursors++
+			}
+		}
+		if r == nil || r.Replica != p.job.ID || !p.takes(f.Name) {
+			continue
+		}
+		last := 0
+		for _, v := range r.Versions {
+			if v.Last {
+				last++
+			}
+		}
+		if cursors != keeps || last != keeps || r.Token != "" {
+			p.t.Errorf("%s has %d cursors, its replica %d holds and the token %q\n%s", f.Name, cursors, last, r.Token, p.states())
+		}
+		p.shut(r)
+	}
+}
+
+// shut checks that a replica is read-only and never mounted.
+func (p *pair) shut(r *replication.FileSystem) {
+	p.t.Helper()
+	if r.Kind != zfs.Filesystem {
+		return
+	}
+	found, err := p.b.List(p.ctx(), zfs.Query{Roots: []string{r.Name}, Kinds: []zfs.Kind{zfs.Filesystem}, Properties: []string{"canmount", "readonly"}})
+	p.must(err)
+	if got := found[0].Properties; got["canmount"].Value != "off" || got["readonly"].Value != "on" {
+		p.t.Errorf("replica %s: %+v", r.Name, got)
+	}
+}
+
+// wipe takes all away that the pair has made, since pools of virtual machines are small.
+func (p *pair) wipe() {
+	p.t.Helper()
+	for _, s := range []side{p.a, p.b} {
+		if err := wipe(s.Target); err != nil {
+			p.t.Errorf("wipe: %v\n%s", err, p.states())
+		}
+	}
+}
+
+// wipe destroys all below a root: holds, partial receives, clones, snapshots, bookmarks and file systems.
+func wipe(s zfstest.Target) error {
+	ctx := context.Background()
+	for range 5 { // clones are in the way of what they are of
+		found, err := s.List(ctx, zfs.Query{Roots: []string{s.Root}, Depth: -1, Properties: []string{"receive_resume_token"}})
+		if err != nil {
+			return err
+		}
+		if len(found) <= 1 {
+			return nil
+		}
+		slices.SortFunc(found, func(a, b zfs.Dataset) int { return strings.Compare(b.Name, a.Name) })
+		for _, d := range found {
+			switch {
+			case d.Name == s.Root:
+			case d.Kind == zfs.Snapshot:
+				holds, err := s.Holds(ctx, d.Name)
+				if err != nil {
+					return err
+				}
+				for _, h := range holds[d.Name] {
+					if err := s.Release(ctx, h.Tag, d.Name); err != nil {
+						return err
+					}
+				}
+				_ = s.Destroy(ctx, d.Name)
+			default:
+				if len(d.Properties["receive_resume_token"].Value) > 1 && s.AbortReceive(ctx, d.Name) != nil {
+					continue
+				}
+				_ = s.Destroy(ctx, d.Name)
+			}
+		}
+	}
+	return fmt.Errorf("%s: something stays", s.Root)
+}
