@@ -16,6 +16,7 @@ import (
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
@@ -149,6 +150,18 @@ func rules() map[string]rule {
 		extensionv1.ExtensionService_List_FullMethodName:    {roles: readers, maintenance: forNobody},
 		extensionv1.ExtensionService_Remove_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
 		extensionv1.ExtensionService_GetSBOM_FullMethodName: {roles: readers, maintenance: forNobody},
+
+		poolv1.PoolService_List_FullMethodName:           {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_ListImportable_FullMethodName: {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_Plan_FullMethodName:           {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_StreamEvents_FullMethodName:   {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_Scrub_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Trim_FullMethodName:           {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Online_FullMethodName:         {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Clear_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
+		// These can cost data, or bring it nearer to that.
+		poolv1.PoolService_Confirm_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Offline_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators, maintenance: forNobody},
 	}

@@ -27,6 +27,7 @@ import (
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
@@ -96,6 +97,7 @@ type Config struct {
 	Resets     Resets
 	Disks      Disks
 	Extensions Extensions
+	Pools      Pools
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -166,6 +168,7 @@ func New(c Config) *Server {
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
 	diskv1.RegisterDiskServiceServer(s, &diskService{disks: c.Disks})
 	extensionv1.RegisterExtensionServiceServer(s, &extensionService{extensions: c.Extensions})
+	poolv1.RegisterPoolServiceServer(s, &poolService{pools: c.Pools})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
 }
