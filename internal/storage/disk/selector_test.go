@@ -33,7 +33,7 @@ func TestMismatches(t *testing.T) {
 		"nvme0n1":     {Serial: "s675*", Sizes: []string{">=500GB"}},
 		"sdb":         {Type: "HDD"},
 		"vda":         {Path: "pci-0000:00:04.?"},
-		"nvme0n1 sdb": {Serial: "*"},
+		"nvme0n1 sdb": {Serial: "?*"},
 		"":            {Model: "none such"},
 	} {
 		var got []string
