@@ -202,6 +202,20 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "replication is values and interfaces",
+			reason:   "what is sent, kept and refused is decided the same for a machine beside this one and for a model of it in memory, and each cut of the work can be tried",
+			packages: []string{"internal/storage/replication/..."},
+			only:     []string{"internal/storage/zfs", "internal/storage/replication/..."},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the terms of OpenZFS run nothing",
+			reason:   "they are on both sides of the border at which programs are called; a model of them must never reach the machine that it runs on",
+			packages: []string{"internal/storage/zfs", "internal/storage/zfs/zfstest"},
+			only:     []string{"internal/storage/zfs"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "what lies on disks is read from readers",
 			reason:   "whether a disk may be overwritten is decided by what is read of it, and tested on memory",
 			packages: []string{"internal/storage/notes", "internal/storage/signature"},
@@ -264,8 +278,8 @@ func rules() []rule {
 			name:     "fakes stay in tests",
 			reason:   "a fake in the program would be a stub that nobody notices",
 			packages: []string{"cmd/...", "internal/..."},
-			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
-			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/storage/zfs/zfstest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/storage/zfs/zfstest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
 		},
 	}
 }

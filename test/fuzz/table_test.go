@@ -29,6 +29,7 @@ func parsers() map[string][]string {
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
+		"internal/storage/zfs/zfstest":  {"FuzzReceive", "FuzzToken"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/secureboot":     {"FuzzLists", "FuzzProgram", "FuzzSignature", "FuzzVariable"},
 		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},

@@ -1,0 +1,259 @@
+package zfstest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+)
+
+// Create implements zfs.System.
+func (m *Model) Create(ctx context.Context, name string, o zfs.CreateOptions) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	kind := zfs.Filesystem
+	if o.SizeBytes > 0 {
+		kind = zfs.Volume
+	}
+	d, err := m.newDataset(name, kind, o.Properties)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	d.size = o.SizeBytes
+	return nil
+}
+
+// newDataset makes a dataset and checks all that goes with its place and properties.
+func (m *Model) newDataset(name string, kind zfs.Kind, properties map[string]string) (*dataset, error) {
+	if err := checkName(name, 0); err != nil {
+		return nil, err
+	}
+	if m.datasets[name] != nil {
+		return nil, zfs.ErrExist
+	}
+	parent := m.datasets[parentOf(name)]
+	switch {
+	case parent == nil:
+		return nil, fmt.Errorf("parent: %w", zfs.ErrNotExist)
+	case parent.kind != zfs.Filesystem:
+		return nil, fmt.Errorf("%w: parent is a %s", zfs.ErrInvalid, parent.kind)
+	}
+	d := &dataset{name: name, kind: kind, created: m.now, encryption: parent.encryption, root: parent.root}
+	for property, value := range properties {
+		if err := checkSettable(property, true); err != nil {
+			return nil, err
+		}
+		if property != "encryption" {
+			d.set(property, value, false)
+		}
+	}
+	if err := d.encrypt(properties); err != nil {
+		return nil, err
+	}
+	d.guid, d.txg = m.newGUID(), m.next()
+	m.datasets[name] = d
+	return d, nil
+}
+
+// encrypt gives a new dataset the encryption that it asks for (dmu_objset_create_crypt_check).
+func (d *dataset) encrypt(properties map[string]string) error {
+	format := properties["keyformat"]
+	switch cipher := properties["encryption"]; {
+	case cipher == "off" && format != "" && format != "none":
+		return fmt.Errorf("%w: a key without encryption", zfs.ErrInvalid)
+	case cipher == "off":
+		d.encryption, d.root = "off", nil
+	case cipher != "" && format == "" && d.root == nil:
+		return fmt.Errorf("%w: encryption needs a keyformat", zfs.ErrInvalid)
+	case cipher == "on":
+		d.encryption = "aes-256-gcm"
+	case cipher != "":
+		d.encryption = cipher
+	}
+	if format != "" && format != "none" {
+		if d.encryption == "off" {
+			return fmt.Errorf("%w: a key without encryption", zfs.ErrInvalid)
+		}
+		d.root = d
+	}
+	return nil
+}
+
+// Set implements zfs.System.
+func (m *Model) Set(_ context.Context, name string, properties map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for property := range properties {
+		if err := checkSettable(property, false); err != nil {
+			return fmt.Errorf("set on %s: %w", name, err)
+		}
+	}
+	if strings.Contains(name, "@") {
+		return m.setOnSnapshot(name, properties)
+	}
+	d, err := m.dataset(name)
+	if err != nil {
+		return err
+	}
+	for property, value := range properties {
+		d.set(property, value, false)
+	}
+	m.next()
+	return nil
+}
+
+func (m *Model) setOnSnapshot(name string, properties map[string]string) error {
+	s, err := m.snapshot(name)
+	if err != nil {
+		return err
+	}
+	for property, value := range properties {
+		if !isUser(property) {
+			return fmt.Errorf("set %s on %s: %w: a snapshot has none of its own", property, name, zfs.ErrInvalid)
+		}
+		s.user[property] = setting{local: &value}
+	}
+	return nil
+}
+
+// Inherit implements zfs.System.
+func (m *Model) Inherit(_ context.Context, name, property string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := checkSettable(property, false); err != nil {
+		return err
+	}
+	d, err := m.dataset(name)
+	if err != nil {
+		return err
+	}
+	d.unset(property)
+	m.next()
+	return nil
+}
+
+// Rename implements zfs.System.
+func (m *Model) Rename(_ context.Context, from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if strings.Contains(from, "@") {
+		return m.renameSnapshot(from, to)
+	}
+	if err := checkName(to, 0); err != nil {
+		return err
+	}
+	switch parent := m.datasets[parentOf(to)]; {
+	case m.datasets[from] == nil:
+		return fmt.Errorf("rename %s: %w", from, zfs.ErrNotExist)
+	case m.datasets[to] != nil:
+		return fmt.Errorf("rename %s to %s: %w", from, to, zfs.ErrExist)
+	case parent == nil:
+		return fmt.Errorf("rename %s to %s: parent: %w", from, to, zfs.ErrNotExist)
+	case strings.HasPrefix(to, from+"/") || parentOf(from) == "" || parent.kind != zfs.Filesystem:
+		return fmt.Errorf("rename %s to %s: %w", from, to, zfs.ErrInvalid)
+	}
+	for _, d := range m.below(from) {
+		delete(m.datasets, d.name)
+		d.name = to + strings.TrimPrefix(d.name, from)
+		m.datasets[d.name] = d
+	}
+	m.next()
+	return nil
+}
+
+func (m *Model) renameSnapshot(from, to string) error {
+	s, err := m.snapshot(from)
+	if err != nil {
+		return err
+	}
+	of, short, _ := strings.Cut(to, "@")
+	switch {
+	case checkName(to, '@') != nil || of != s.of.name:
+		return fmt.Errorf("rename %s to %s: %w", from, to, zfs.ErrInvalid)
+	case s.of.snapshot(short) != nil:
+		return fmt.Errorf("rename %s to %s: %w", from, to, zfs.ErrExist)
+	}
+	s.name = short
+	m.next()
+	return nil
+}
+
+// Destroy implements zfs.System.
+func (m *Model) Destroy(_ context.Context, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if of, short, ok := strings.Cut(name, "#"); ok {
+		return m.destroyBookmark(of, short)
+	}
+	if strings.Contains(name, "@") {
+		if _, err := m.snapshot(name); err != nil {
+			return err
+		}
+		return m.destroySnapshots([]string{name})
+	}
+	d, err := m.dataset(name)
+	switch {
+	case err != nil:
+		return err
+	case len(m.below(name)) > 1 || len(d.snapshots) > 0 || d.partial != nil && !d.inconsistent:
+		return fmt.Errorf("destroy %s: %w", name, zfs.ErrHasDependents)
+	case d.partial != nil && d.partial.running || parentOf(name) == "":
+		return fmt.Errorf("destroy %s: %w", name, zfs.ErrBusy)
+	}
+	delete(m.datasets, name)
+	m.next()
+	return nil
+}
+
+func (m *Model) destroyBookmark(of, short string) error {
+	d, err := m.dataset(of)
+	if err != nil {
+		return err
+	}
+	if d.bookmark(short) == nil {
+		return fmt.Errorf("destroy %s#%s: %w", of, short, zfs.ErrNotExist)
+	}
+	d.bookmarks = slices.DeleteFunc(slices.Clone(d.bookmarks), func(b *bookmark) bool { return b.name == short })
+	m.next()
+	return nil
+}
+
+// DestroySnapshots implements zfs.System.
+func (m *Model) DestroySnapshots(_ context.Context, names []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.destroySnapshots(names)
+}
+
+func (m *Model) destroySnapshots(names []string) error {
+	doomed := map[*snapshot]bool{}
+	for _, name := range names {
+		if err := checkName(name, '@'); err != nil {
+			return err
+		}
+		s, err := m.snapshot(name)
+		if err != nil {
+			continue // gone already
+		}
+		switch clones := m.clones(s); {
+		case len(s.holds) > 0:
+			return fmt.Errorf("destroy %s: %w: %s", name, zfs.ErrHeld, strings.Join(slices.Sorted(maps.Keys(s.holds)), ", "))
+		case len(clones) > 0:
+			return fmt.Errorf("destroy %s: %w: %s", name, zfs.ErrHasDependents, strings.Join(clones, ", "))
+		case s.sending > 0:
+			return fmt.Errorf("destroy %s: %w: it is being sent", name, zfs.ErrBusy)
+		}
+		doomed[s] = true
+	}
+	for s := range doomed {
+		s.of.snapshots = slices.DeleteFunc(slices.Clone(s.of.snapshots), func(o *snapshot) bool { return o == s })
+	}
+	m.next()
+	return nil
+}
