@@ -65,6 +65,13 @@ func rules() []rule {
 			only:     []string{"internal/storage/..."},
 		},
 		{
+			name:     "snapshots and datasets are decided by values",
+			reason:   "what is made, kept and never destroyed is a function of what is declared and what was found; what changes it is behind zfs.System",
+			packages: []string{"internal/storage/snapshots", "internal/storage/dataset"},
+			only:     []string{"internal/storage/zfs"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "etcd and kube share containers and certificates only",
 			reason:   "domains do not call each other; the terms of containers and certificates are no domain",
 			packages: []string{"internal/etcd/..."},
@@ -190,7 +197,8 @@ func rules() []rule {
 			reason:   "a disk is an interface, so that every write of an installation can be cut in a test; what lies on it is written by this package alone, without the kernel's help",
 			packages: []string{"internal/machined/install"},
 			only: []string{
-				"internal/machined/configstore", "internal/machined/boot/verity", "internal/storage/loader", "internal/storage/notes", "internal/storage/signature",
+				"internal/machined/configstore", "internal/machined/boot/verity",
+				"internal/storage/disk", "internal/storage/loader", "internal/storage/notes", "internal/storage/signature",
 			},
 			ban: []string{"os/exec", "syscall", "golang.org/x/sys/..."},
 		},
@@ -221,6 +229,48 @@ func rules() []rule {
 			packages: []string{"internal/storage/notes", "internal/storage/signature"},
 			only:     []string{},
 			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "which disk is meant is computed",
+			reason:   "an installation and a pool choose disks by the same words, and have to mean the same by them",
+			packages: []string{"internal/storage/disk"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "pools run on fakes",
+			reason:   "what is done to a pool is decided by what was found, and shown before it is done; programs, disks and the clock are behind interfaces, so that all of it is tried without any",
+			packages: []string{"internal/storage/pool"},
+			only:     []string{"internal/storage/disk", "internal/storage/zfs"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "zpool is run by others",
+			reason:   "the one wrapper of OpenZFS's programs has the environment, deadlines and errors of them all; here are arguments and texts",
+			packages: []string{"internal/storage/pool/zpool", "internal/storage/pool/events"},
+			only:     []string{"internal/storage/pool", "internal/storage/zfs"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "a diagnosis is computed",
+			reason:   "which disk is taken out of a pool follows from events, the pools' state and the time, all of which a test can give",
+			packages: []string{"internal/storage/pool/diagnose"},
+			only:     []string{"internal/storage/pool", "internal/storage/pool/events", "internal/storage/zfs"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "labels are read from readers",
+			reason:   "which device of which pool a disk is decides what may be done to it, and is tested on memory",
+			packages: []string{"internal/storage/pool/label"},
+			only:     []string{"internal/storage/pool", "internal/storage/zfs"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the ARC's limit is computed",
+			reason:   "how much memory is given to ZFS, and taken back under pressure, has to hold for every machine, so it is tried with numbers and a clock that are given",
+			packages: []string{"internal/storage/arc"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
 			name:     "the agent starts on fakes",
@@ -278,8 +328,8 @@ func rules() []rule {
 			name:     "fakes stay in tests",
 			reason:   "a fake in the program would be a stub that nobody notices",
 			packages: []string{"cmd/...", "internal/..."},
-			except:   []string{"internal/networktest", "internal/storagetest", "internal/storage/zfs/zfstest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
-			ban:      []string{"internal/networktest", "internal/storagetest", "internal/storage/zfs/zfstest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
 		},
 	}
 }

@@ -26,9 +26,12 @@ func parsers() map[string][]string {
 		"internal/machined/boot/verity": {"FuzzParseSuperblock", "FuzzParseTable"},
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzMounts", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/machined/install":     {"FuzzCommandLine", "FuzzNote", "FuzzSelector", "FuzzTable", "FuzzTree"},
+		"internal/storage/disk":         {"FuzzSelector"},
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
+		"internal/storage/pool/label":   {"FuzzParse"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
+		"internal/storage/snapshots":    {"FuzzIsOf"},
 		"internal/storage/zfs/zfstest":  {"FuzzReceive", "FuzzToken"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/secureboot":     {"FuzzLists", "FuzzProgram", "FuzzSignature", "FuzzVariable"},
@@ -39,6 +42,11 @@ func parsers() map[string][]string {
 
 		// The firmware's memory.
 		"internal/machined/boot/trial": {"FuzzParse"},
+
+		// The programs and the kernel's part of OpenZFS, which tell what is on disks.
+		"internal/storage/arc":         {"FuzzParsePressure", "FuzzParseStats"},
+		"internal/storage/pool/events": {"FuzzNext"},
+		"internal/storage/pool/zpool":  {"FuzzParseHistory", "FuzzParseImportable", "FuzzParseList", "FuzzParseProperties", "FuzzParseRewind", "FuzzParseStatus"},
 
 		// The kernel, and what pods can make it say.
 		"internal/machined/boot":             {"FuzzTotalMemory", "FuzzUnmountOrder"},
@@ -122,6 +130,7 @@ func withoutFuzzTest() map[string]string {
 		"images/internal/step":                "shows the end of a log as it is",
 		"images/startup":                      "reads a percentage that the node has put into its environment, and says so where it is none",
 		"internal/confine/lsm":                "reads the kernel's list of its security modules",
+		"internal/storage/dataset":            "reads numbers and names of properties from package zfs; what is no number counts as zero",
 		"internal/network/bpf":                "reads maps that only it writes, by the layout of the program it is compiled with",
 		"test/e2e/extprobe":                   "counts what it sees in /proc, and how often it was here in a file of its own",
 		"test/e2e/attacker":                   "reads what the kernel of the node under attack says; what it gets wrong is an attempt that reports itself as broken",

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,33 @@ func TestNotTakenYet(t *testing.T) {
 	broken := strings.Replace(string(data), "uuid: 0b", "uuid: xb", 1)
 	if _, err := Parse("user-data", []byte(broken)); err == nil || !strings.Contains(err.Error(), "ReplicationJob.uuid: got") {
 		t.Errorf("what is wrong besides: %v", err)
+	}
+}
+
+// TestDocumentedExamples: what the guide shows is a configuration, with a Machine document beside it.
+func TestDocumentedExamples(t *testing.T) {
+	guide, err := os.ReadFile("../../../docs/storage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine, err := Marshal(&Config{Machine: full(t).Machine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(guide), "```yaml\n")[1:]
+	for i, block := range blocks {
+		example, _, _ := strings.Cut(block, "```")
+		if _, err := parse(fmt.Sprintf("example %d", i+1), []byte(example+"---\n"+string(machine)), true); err != nil {
+			t.Error(err)
+		}
+		for _, doc := range instances(t, example) {
+			if err := validate(t, compiled(t), doc); err != nil {
+				t.Errorf("example %d, %s: %v", i+1, doc["kind"], err)
+			}
+		}
+	}
+	if len(blocks) != 4 {
+		t.Errorf("%d examples, want one of each kind", len(blocks))
 	}
 }
 

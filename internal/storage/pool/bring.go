@@ -69,7 +69,8 @@ func (b *builder) importOne(i Importable) {
 		b.condition(PoolNewer, fmt.Sprintf("%s can only be read here, for features that this system does not know: %s", name, strings.Join(i.Features, ", ")),
 			"Boot a release of the OS that knows them, or declare the pool read-only.")
 	case Incomplete:
-		b.condition(DevicesMissing, fmt.Sprintf("%s lacks devices that it cannot do without: %s", name, strings.Join(i.Missing, ", ")), "Plug them in; it is imported as soon as there are enough.")
+		b.condition(DevicesMissing, fmt.Sprintf("%s lacks devices that it cannot do without: %s", name, strings.Join(i.Missing, ", ")),
+			"Plug them in; it is imported as soon as there are enough.")
 	default:
 		b.damaged(i, o, name)
 	}
@@ -80,11 +81,14 @@ func (b *builder) damaged(i Importable, o Op, name string) {
 	rewind, tried := b.obs.Rewinds[b.spec.Name]
 	switch {
 	case !tried:
-		b.condition(PoolDamaged, name+" cannot be read as it is. "+i.Words, "Look for missing or swapped disks first. To see whether there is an earlier state to return to, declare rewind; that changes nothing yet.")
+		b.condition(PoolDamaged, name+" cannot be read as it is. "+i.Words,
+			"Look for missing or swapped disks first. To see whether there is an earlier state to return to, declare rewind; that changes nothing yet.")
 	case !rewind.Possible:
-		b.condition(PoolDamaged, name+" cannot be read, and there is no earlier state to return to. "+rewind.Words, "Look for missing or swapped disks. Otherwise restore it from a replica or backup.")
+		b.condition(PoolDamaged, name+" cannot be read, and there is no earlier state to return to. "+rewind.Words,
+			"Look for missing or swapped disks. Otherwise restore it from a replica or backup.")
 	default:
-		b.condition(PoolDamaged, name+" cannot be read as it is, and can be in an earlier state. "+rewind.Words, "Confirm the import by its name; what was written since is lost then.")
+		b.condition(PoolDamaged, name+" cannot be read as it is, and can be in an earlier state. "+rewind.Words,
+			"Confirm the import by its name; what was written since is lost then.")
 		o.Verb, o.Needs = RewindPool, "the latest changes are lost. "+rewind.Words
 		b.op(o)
 	}

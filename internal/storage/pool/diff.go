@@ -143,7 +143,7 @@ func (b *builder) online() {
 			continue
 		}
 		if d, found := b.obs.diskOf(leaf); found && d.usable() == "" {
-			b.op(Op{Verb: BringOnline, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Disk: &d})
+			b.op(Op{Verb: BringOnline, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Path: leaf.Path, Disk: &d})
 		}
 	}
 }
@@ -157,7 +157,7 @@ func (b *builder) grow() {
 		for _, leaf := range v.Leaves() {
 			d, found := b.obs.diskOf(leaf)
 			if leaf.State == Online && (found && d.GrowableBytes >= minGrowBytes || leaf.ExpandableBytes > 0 || v.ExpandableBytes > 0) {
-				o := Op{Verb: GrowDevice, Vdev: leaf.Name, VdevGUID: leaf.GUID}
+				o := Op{Verb: GrowDevice, Vdev: name(leaf), VdevGUID: leaf.GUID, Path: leaf.Path}
 				if found {
 					o.Disk = &d
 				}

@@ -131,7 +131,8 @@ func (b *builder) takes(s slot) bool {
 		return false
 	}
 	if owner, leaf, member := b.obs.member(s.disk); member {
-		b.condition(DiskSwapped, fmt.Sprintf("%s is declared for pool %s, and is %s of pool %s", s.disk, b.spec.Name, leaf.Name, owner), "Choose another, or take it out of there first.")
+		b.condition(DiskSwapped, fmt.Sprintf("%s is declared for pool %s, and is %s of pool %s", s.disk, b.spec.Name, leaf.Name, owner),
+			"Choose another, or take it out of there first.")
 		return false
 	}
 	if why := s.disk.usable(); why != "" {
@@ -161,7 +162,7 @@ func (b *builder) singles(class Class, verb Verb, slots []slot) []Op {
 	for _, v := range b.pool.Vdevs {
 		wanted := slices.ContainsFunc(slots, func(s slot) bool { return s.found && b.isOn(v, s.disk) })
 		if v.Class == class && !wanted && complete && v.State != InUse {
-			last = append(last, Op{Verb: RemoveVdev, Vdev: name(v), VdevGUID: v.GUID, Needs: fmt.Sprintf("the pool has one %s device less", class)})
+			last = append(last, Op{Verb: RemoveVdev, Vdev: name(v), VdevGUID: v.GUID, Path: v.Path, Needs: fmt.Sprintf("the pool has one %s device less", class)})
 		}
 	}
 	return last
@@ -177,7 +178,8 @@ func (b *builder) isOn(leaf Vdev, d Disk) bool {
 func (b *builder) remove(v Vdev) []Op {
 	raidz := slices.ContainsFunc(b.pool.Vdevs, func(v Vdev) bool { return v.Type == "raidz" || v.Type == "draid" })
 	if v.Class != Log && raidz {
-		b.condition(LayoutDiffers, fmt.Sprintf("vdev %s of pool %s is not declared, and cannot be taken out of a pool with RAIDZ", v.Name, b.pool.Name), "Declare it, or move the data to a new pool.")
+		b.condition(LayoutDiffers, fmt.Sprintf("vdev %s of pool %s is not declared, and cannot be taken out of a pool with RAIDZ", v.Name, b.pool.Name),
+			"Declare it, or move the data to a new pool.")
 		return nil
 	}
 	return []Op{{Verb: RemoveVdev, Vdev: v.Name, VdevGUID: v.GUID, Needs: fmt.Sprintf("the %s vdev is gone, and what it holds moves to the others", v.Class)}}

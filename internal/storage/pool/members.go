@@ -102,7 +102,7 @@ func (b *builder) replace(m member, d Disk) {
 		return // that is done first
 	}
 	old := m.original()
-	o := Op{Verb: ReplaceDevice, Vdev: name(old), VdevGUID: old.GUID, Disk: &d}
+	o := Op{Verb: ReplaceDevice, Vdev: name(old), VdevGUID: old.GUID, Path: old.Path, Disk: &d}
 	if lost := loss([]Disk{d}); lost != "" {
 		o.Needs = "what the disk holds is lost: " + lost
 	}
@@ -111,7 +111,7 @@ func (b *builder) replace(m member, d Disk) {
 
 // widen adds a disk to a vdev.
 func (b *builder) widen(p pair, layout Layout, d Disk) {
-	o := Op{Verb: AttachDevice, Vdev: name(p.vdev), VdevGUID: p.vdev.GUID, Disk: &d}
+	o := Op{Verb: AttachDevice, Vdev: name(p.vdev), VdevGUID: p.vdev.GUID, Path: p.vdev.Path, Disk: &d}
 	if layout.parity() > 0 {
 		o.Verb = ExpandRAIDZ
 		if b.pool.Features()["raidz_expansion"] == "" {
@@ -124,7 +124,8 @@ func (b *builder) widen(p pair, layout Layout, d Disk) {
 		if i < 0 {
 			return // nothing to copy from
 		}
-		o.Vdev, o.VdevGUID = name(p.vdev.Leaves()[i]), p.vdev.Leaves()[i].GUID
+		leaf := p.vdev.Leaves()[i]
+		o.Vdev, o.VdevGUID, o.Path = name(leaf), leaf.GUID, leaf.Path
 	}
 	if lost := loss([]Disk{d}); lost != "" {
 		o.Needs = "what the disk holds is lost: " + lost
@@ -140,11 +141,13 @@ func (b *builder) narrow(p pair, members, free []member) []Op {
 		old := m.original()
 		switch {
 		case p.vdev.Type == "mirror" && stays:
-			out = append(out, Op{Verb: DetachDevice, Vdev: name(old), VdevGUID: old.GUID, Needs: "the mirror has one copy less"})
+			out = append(out, Op{Verb: DetachDevice, Vdev: name(old), VdevGUID: old.GUID, Path: old.Path, Needs: "the mirror has one copy less"})
 		case p.vdev.Type == "mirror":
-			b.condition(LayoutDiffers, fmt.Sprintf("%s in %s of pool %s is not declared, and none of those that are is well", old.Name, p.vdev.Name, b.pool.Name), "It stays until one is.")
+			b.condition(LayoutDiffers, fmt.Sprintf("%s in %s of pool %s is not declared, and none of those that are is well", old.Name, p.vdev.Name, b.pool.Name),
+				"It stays until one is.")
 		default:
-			b.condition(LayoutDiffers, fmt.Sprintf("%s in %s of pool %s is not declared, and no disk to take its place is", old.Name, p.vdev.Name, b.pool.Name), "Declare it, or a disk instead of it.")
+			b.condition(LayoutDiffers, fmt.Sprintf("%s in %s of pool %s is not declared, and no disk to take its place is", old.Name, p.vdev.Name, b.pool.Name),
+				"Declare it, or a disk instead of it.")
 		}
 	}
 	return out

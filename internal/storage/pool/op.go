@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -41,6 +42,8 @@ type Op struct {
 	// Vdev is what it is done to, as zpool takes it, and VdevGUID that of it.
 	Vdev     string
 	VdevGUID zfs.GUID
+	// Path is where the device was opened last, for a person.
+	Path string
 	// Groups are vdevs that are made, of Disks. With one disk that takes the place of another, or joins it, Groups is empty.
 	Groups []DiskGroup
 	Disk   *Disk
@@ -65,9 +68,9 @@ func (o Op) String() string {
 	if o.GUID != 0 {
 		text += fmt.Sprintf(" (%s)", o.GUID)
 	}
-	if o.Vdev != "" {
-		text += ": " + o.Vdev
-		if o.VdevGUID != 0 && o.Vdev != o.VdevGUID.String() {
+	if shown := cmp.Or(o.Path, o.Vdev); shown != "" {
+		text += ": " + shown
+		if o.VdevGUID != 0 && shown != o.VdevGUID.String() {
 			text += fmt.Sprintf(" (%s)", o.VdevGUID)
 		}
 	}

@@ -112,16 +112,16 @@ func TestCreate(t *testing.T) {
 	if !s.Ready || !s.Pools[0].Healthy || s.Pools[0].Summary != "It is well." {
 		t.Errorf("%+v", s)
 	}
-	picture := `tank           ONLINE
-└─ mirror-0    ONLINE
-   ├─ vdb1     ONLINE    vdb (1 TB, type ssd, serial s1)
-   └─ vdc1     ONLINE    vdc (1 TB, type ssd, serial s2)
+	picture := `tank         ONLINE
+└─ mirror-0  ONLINE
+   ├─ vdb1   ONLINE    vdb (1 TB, type ssd, serial s1)
+   └─ vdc1   ONLINE    vdc (1 TB, type ssd, serial s2)
 log
-└─ vdd1        ONLINE    vdd (1 TB, type ssd, serial s3)
+└─ vdd1      ONLINE    vdd (1 TB, type ssd, serial s3)
 cache
-└─ vdf1        ONLINE    vdf (1 TB, type ssd, serial s5)
+└─ vdf1      ONLINE    vdf (1 TB, type ssd, serial s5)
 spare
-└─ vde1        AVAIL     vde (1 TB, type ssd, serial s4)
+└─ vde1      AVAIL     vde (1 TB, type ssd, serial s4)
 `
 	if d := cmp.Diff(picture, s.Pools[0].Picture); d != "" {
 		t.Errorf("picture (-want +got):\n%s", d)

@@ -139,6 +139,12 @@ func (s Schedule) String() string {
 	return "never"
 }
 
+// Due tells whether one of the times has come since last, which is zero if it was never done. It is for what is not a snapshot, such as a scrub: the clock
+// counts.
+func (s Schedule) Due(last, now time.Time) bool {
+	return !s.IsZero() && (last.IsZero() || s.Latest(now).After(last))
+}
+
 // due says whether a snapshot is to be made now. Last is the newest that there is, by CreateTXG, and seen how long it has been known, by a clock that
 // never jumps. Without one it is due at once.
 func (s Schedule) due(now time.Time, last *Snapshot, seen time.Duration) bool {

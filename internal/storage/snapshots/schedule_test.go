@@ -51,6 +51,23 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
+func TestDue(t *testing.T) {
+	now := at(t, "2026-03-01T12:07:00Z")
+	monthly := Schedule{Calendar: Monthly, Day: 1, Hour: 3}
+	for name, test := range map[string]struct {
+		s    Schedule
+		last time.Time
+		want bool
+	}{
+		"never done": {monthly, time.Time{}, true}, "last month": {monthly, now.AddDate(0, -1, 0), true}, "today": {monthly, now.Add(-9 * time.Hour), false},
+		"before its time": {monthly, now.Add(-10 * time.Hour), true}, "yet to come": {monthly, now.AddDate(1, 0, 0), false}, "never": {Schedule{}, time.Time{}, false},
+	} {
+		if got := test.s.Due(test.last, now); got != test.want {
+			t.Errorf("%s: it is due: %t", name, got)
+		}
+	}
+}
+
 // TestSchedulesAreConsistent: Latest and Next enclose every time, and are times of the schedule themselves, wherever one begins to count.
 func TestSchedulesAreConsistent(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

@@ -11,9 +11,10 @@
 //	   ▲                                                                   │
 //	   └──────────────────── it was unplugged ─────────────────────────────┘
 //
-// Numbers and rules are those of OpenZFS 2.3.9: cmd/zed/agents/zfs_diagnosis.c (10 checksum errors or 10 errors of I/O in 600 s, slow I/Os only where the device's
-// properties set a threshold, 15 s for a removal to be told, errors during a pool's import, and those of checksums that a scrub or resilver finds, do not count), fmd_serd.c (the
-// last N events lie within T) and zfs_retire.c (a spare for a device that is faulted, degraded or removed; not for one that a person took offline).
+// Numbers and rules are those of OpenZFS 2.3.9: cmd/zed/agents/zfs_diagnosis.c (10 checksum errors or 10 errors of I/O in 600 s, slow I/Os only where
+// the device's properties set a threshold, 15 s for a removal to be told; errors during a pool's import, and those of checksums that a scrub or resilver
+// finds, do not count), fmd_serd.c (the last N events lie within T) and zfs_retire.c (a spare for a device that is faulted, degraded or removed; not for
+// one that a person took offline).
 //
 // # What is different
 //

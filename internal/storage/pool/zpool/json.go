@@ -98,10 +98,37 @@ func (p property) typed() zfs.Property {
 	return out
 }
 
+// maxNesting is more than zpool makes: pools, a pool, five levels of vdevs with an object of children each. Each level is read once for every level above it.
+const maxNesting = 32
+
+// nesting is how deep the objects and arrays of a document are nested.
+func nesting(data []byte) int {
+	depth, deepest := 0, 0
+	text := false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
+}
+
 // decode reads one document of zpool -j. Nothing at all stands for no pools: zpool list prints nothing then.
 func decode(data []byte, command string, into any) error {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil
+	}
+	if n := nesting(data); n > maxNesting {
+		return fmt.Errorf("read the output of zpool %s: objects are nested %d deep, expected %d at most", command, n, maxNesting)
 	}
 	var head struct {
 		Version struct {

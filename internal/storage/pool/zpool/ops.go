@@ -2,12 +2,10 @@ package zpool
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/cyvive/cyvive/internal/storage/pool"
-	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // assignments are properties as options, in the order of their names.
@@ -19,24 +17,25 @@ func assignments(option string, properties map[string]string) []string {
 	return out
 }
 
-// vdevs are groups as zpool takes them. The word of a class comes once, before all of it (construct_spec in cmd/zpool/zpool_vdev.c refuses a second "log").
+// vdevs are groups as zpool takes them. The word of a class comes once, before all of it (construct_spec in cmd/zpool/zpool_vdev.c refuses a second "log"), and
+// single disks before the rest: what follows a mirror or RAIDZ is taken for one more disk of it.
 func vdevs(groups []pool.Group) []string {
 	var out []string
 	for _, class := range []pool.Class{pool.Normal, pool.Special, pool.Dedup, pool.Log, pool.Cache, pool.Spare} {
-		first := true
+		var single, others []string
 		for _, g := range groups {
-			if g.Class != class {
-				continue
+			switch {
+			case g.Class != class:
+			case g.Layout == pool.Single:
+				single = append(single, g.Devices...)
+			default:
+				others = append(append(others, string(g.Layout)), g.Devices...)
 			}
-			if first && class != pool.Normal {
-				out = append(out, string(class))
-			}
-			first = false
-			if g.Layout != pool.Single {
-				out = append(out, string(g.Layout))
-			}
-			out = append(out, g.Devices...)
 		}
+		if class != pool.Normal && len(single)+len(others) > 0 {
+			out = append(out, string(class))
+		}
+		out = append(append(out, single...), others...)
 	}
 	return out
 }
@@ -142,103 +141,4 @@ func (z *Zpool) Clear(ctx context.Context, name, vdev string) error {
 		operands = append(operands, vdev)
 	}
 	return z.do(ctx, []string{"clear"}, operands...)
-}
-
-// Scrub implements pool.Pools. One that is paused goes on.
-func (z *Zpool) Scrub(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"scrub"}, name)
-}
-
-// PauseScrub and StopScrub act on a scrub that goes on.
-func (z *Zpool) PauseScrub(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"scrub", "-p"}, name)
-}
-
-// StopScrub ends a scrub; the next begins at the beginning.
-func (z *Zpool) StopScrub(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"scrub", "-s"}, name)
-}
-
-// Trim implements pool.Pools.
-func (z *Zpool) Trim(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"trim"}, name)
-}
-
-// SuspendTrim stops a trim so that Trim goes on with it; CancelTrim ends it.
-func (z *Zpool) SuspendTrim(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"trim", "-s"}, name)
-}
-
-// CancelTrim ends a trim.
-func (z *Zpool) CancelTrim(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"trim", "-c"}, name)
-}
-
-// Initialize writes to all that is free of devices, or of all where none is named, so that a thin disk has its room and a bad one shows itself.
-func (z *Zpool) Initialize(ctx context.Context, name string, vdevs ...string) error {
-	return z.do(ctx, []string{"initialize"}, append([]string{name}, vdevs...)...)
-}
-
-// Activity is what Wait waits for (zpool-wait(8)).
-type Activity string
-
-// The activities.
-const (
-	Discarding   Activity = "discard"
-	Freeing      Activity = "free"
-	Initializing Activity = "initialize"
-	Replacing    Activity = "replace"
-	Removing     Activity = "remove"
-	Resilvering  Activity = "resilver"
-	Scrubbing    Activity = "scrub"
-	Trimming     Activity = "trim"
-	Expanding    Activity = "raidz_expand"
-)
-
-// Wait returns when an activity has ended, in whatever way.
-func (z *Zpool) Wait(ctx context.Context, name string, a Activity) error {
-	return z.do(ctx, []string{"wait", "-t", string(a)}, name)
-}
-
-// LabelClear takes the label of ZFS off a device that no imported pool has. What else is on it stays. It does not force: an exported pool's device is refused.
-func (z *Zpool) LabelClear(ctx context.Context, device string) error {
-	return z.do(ctx, []string{"labelclear"}, device)
-}
-
-// Upgrade enables all features that the pool's compatibility allows. An older OpenZFS may not open the pool afterwards.
-func (z *Zpool) Upgrade(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"upgrade"}, name)
-}
-
-// Checkpoint keeps the state of a pool, to be rewound to; DiscardCheckpoint lets go of it.
-func (z *Zpool) Checkpoint(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"checkpoint"}, name)
-}
-
-// DiscardCheckpoint frees what a checkpoint keeps, in the background.
-func (z *Zpool) DiscardCheckpoint(ctx context.Context, name string) error {
-	return z.do(ctx, []string{"checkpoint", "-d"}, name)
-}
-
-// History returns the commands that have changed a pool.
-func (z *Zpool) History(ctx context.Context, name string) ([]Command, error) {
-	out, err := z.run(ctx, []string{"history", "-l"}, name)
-	if err != nil {
-		return nil, fmt.Errorf("read the history of pool %s: %w", name, err)
-	}
-	return parseHistory(out), nil
-}
-
-// GUID returns the GUID of a pool that is imported.
-func (z *Zpool) GUID(ctx context.Context, name string) (zfs.GUID, error) {
-	sizes, err := z.Sizes(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, s := range sizes {
-		if s.Name == name {
-			return s.GUID, nil
-		}
-	}
-	return 0, fmt.Errorf("find pool %s: %w", name, zfs.ErrNotExist)
 }

@@ -59,12 +59,15 @@ func classes() []class {
 		{zfs.ErrNotExist, []string{"no such pool", "no such device in pool", "checkpoint does not exist", "no such vdev"}},
 		{zfs.ErrExist, []string{"pool already exists", "pool or dataset exists", "a pool with that name", "checkpoint exists", "checkpoint already exists"}},
 		{zfs.ErrNoSpace, []string{"out of space"}},
-		{zfs.ErrReadOnly, []string{"pool is read-only", "read-only property"}},
+		{zfs.ErrReadOnly, []string{"pool is read-only", "read-only property", "is readonly"}},
 		{zfs.ErrBusy, []string{
 			"is busy", "currently resilvering", "currently sequentially resilvering", "currently scrubbing", "currently trimming", "currently initializing",
 			"removal in progress", "is in use", "is part of active pool", "pool export in progress", "wait for completion",
 		}},
-		{zfs.ErrInvalid, []string{"invalid property", "invalid name", "invalid vdev", "invalid target vdev", "invalid character", "name is reserved", "name must begin", "bad property"}},
+		{zfs.ErrInvalid, []string{
+			"invalid property", "invalid name", "invalid vdev", "invalid target vdev", "must be one of",
+			"invalid character", "name is reserved", "name must begin", // zpool_name_valid in lib/libzfs/libzfs_pool.c
+		}},
 	}
 }
 
