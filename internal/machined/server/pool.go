@@ -108,6 +108,11 @@ func (s *poolService) Online(ctx context.Context, req *poolv1.OnlineRequest) (*p
 	return &poolv1.OnlineResponse{}, nil
 }
 
+// GetCache implements poolv1.PoolServiceServer.
+func (s *poolService) GetCache(ctx context.Context, _ *poolv1.GetCacheRequest) (*poolv1.GetCacheResponse, error) {
+	return s.pools.Cache(ctx)
+}
+
 // StreamEvents implements poolv1.PoolServiceServer.
 func (s *poolService) StreamEvents(req *poolv1.StreamEventsRequest, stream grpc.ServerStreamingServer[poolv1.StreamEventsResponse]) error {
 	o := PoolEventOptions{StreamOptions: options(req.GetFollow(), req.Tail), AfterID: req.GetAfterId()}

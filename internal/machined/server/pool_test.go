@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +12,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
+	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/servertest"
 )
 
@@ -28,6 +31,7 @@ func pooled() *servertest.Node {
 		Importable: []*poolv1.Importable{{Name: "old", Guid: 9, Problem: "devices are missing"}},
 		Plan:       &poolv1.PlanResponse{Operations: []*poolv1.Operation{{Pool: "tank", Text: "start scrub of pool tank (7)"}, create}},
 		Last:       []string{"tank /dev/vdc1"},
+		Cache:      &poolv1.GetCacheResponse{SizeBytes: 5, MaxBytes: 9, Hits: 3},
 		Events: []*poolv1.StreamEventsResponse{
 			{Id: 1, Time: timestamppb.New(at), Class: "sysevent.fs.zfs.pool_import"}, {Id: 2, Time: timestamppb.New(at.Add(time.Second)), Class: "sysevent.fs.zfs.scrub_start"},
 		},
@@ -44,6 +48,8 @@ func TestPools(t *testing.T) {
 	check(t, &poolv1.ListImportableResponse{Pools: node.Pools.Importable}, importable, err)
 	plan, err := client.Plan(t.Context(), &poolv1.PlanRequest{})
 	check(t, node.Pools.Plan, plan, err)
+	cache, err := client.GetCache(t.Context(), &poolv1.GetCacheRequest{})
+	check(t, node.Pools.Cache, cache, err)
 
 	confirmed, err := client.Confirm(t.Context(), &poolv1.ConfirmRequest{Pool: "new", Operation: "create pool new; what its disks hold is lost"})
 	check(t, &poolv1.ConfirmResponse{}, confirmed, err)
@@ -147,6 +153,42 @@ func TestPoolRefusals(t *testing.T) {
 	}
 	if v := node.Pools.List.Pools[0].Vdevs[0].Children[1]; v.State == poolv1.State_STATE_OFFLINE {
 		t.Error("a device was taken offline by a call that was refused")
+	}
+}
+
+// TestPoolMetrics: monitoring sees what a person sees, and a node without pools has none of it.
+func TestPoolMetrics(t *testing.T) {
+	authority := servertest.Authority(t, "ours")
+	reader := web(t, authority, withRoles(t, authority, "node:reader"))
+	text := func(node *servertest.Node) string {
+		t.Helper()
+		node.StatsValue = &kernelv1.Stats{}
+		api := servertest.Start(t, node, authority, nil)
+		code, body := get(t, reader, "https://"+api.Address+server.MetricsPath)
+		if code != http.StatusOK {
+			t.Fatalf("got %d, %s", code, body)
+		}
+		return body
+	}
+	node := pooled()
+	node.Pools.List.Pools[0].SizeBytes, node.Pools.List.Pools[0].FragmentationPercent = 8<<30, new(uint32(3))
+	node.Pools.List.Pools[0].Scan = &poolv1.Scan{Progress: poolv1.Progress_PROGRESS_RUNNING, DoneBytes: 1, TotalBytes: 4}
+	body := text(node)
+	for _, line := range []string{
+		`cyvive_pool_healthy{pool="tank"} 0`, `cyvive_pool_imported{pool="tank"} 1`, `cyvive_pool_imported{pool="new"} 0`, `cyvive_pool_waiting{pool="new"} 1`,
+		`cyvive_pool_bytes{pool="tank",kind="size"} 8.589934592e+09`, `cyvive_pool_fragmentation_percent{pool="tank"} 3`, `cyvive_pool_data_errors{pool="tank"} 0`,
+		`cyvive_pool_scan_bytes{pool="tank",kind="total"} 4`, `cyvive_pool_device_errors{pool="tank",device="/dev/vdb1",kind="checksum"} 3`,
+		`cyvive_arc_bytes{kind="limit"} 9`, `cyvive_arc_reads_total{kind="hit"} 3`,
+	} {
+		if !strings.Contains(body, line+"\n") {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+	if strings.Contains(body, `cyvive_pool_bytes{pool="new"`) {
+		t.Error("a pool that is not imported has a size")
+	}
+	if body := text(&servertest.Node{}); strings.Contains(body, "cyvive_pool") || strings.Contains(body, "cyvive_arc") {
+		t.Error("a node without pools has metrics of them")
 	}
 }
 

@@ -29,6 +29,8 @@ type Pools interface {
 	// name; where data would be lost at once, it always is.
 	Offline(ctx context.Context, pool, device, confirm string) (redundancy int, err error)
 	Online(ctx context.Context, pool, device string) error
+	// Cache is how the ARC is.
+	Cache(ctx context.Context) (*poolv1.GetCacheResponse, error)
 	// Events calls send for each event, oldest first, from one goroutine. The end of the
 	// context and send's error are as in Dmesg.
 	Events(ctx context.Context, o PoolEventOptions, send func(*poolv1.StreamEventsResponse) error) error

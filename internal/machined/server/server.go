@@ -18,6 +18,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
@@ -30,6 +31,7 @@ import (
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
 
@@ -98,6 +100,8 @@ type Config struct {
 	Disks      Disks
 	Extensions Extensions
 	Pools      Pools
+	Datasets   Datasets
+	Snapshots  Snapshots
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -169,6 +173,8 @@ func New(c Config) *Server {
 	diskv1.RegisterDiskServiceServer(s, &diskService{disks: c.Disks})
 	extensionv1.RegisterExtensionServiceServer(s, &extensionService{extensions: c.Extensions})
 	poolv1.RegisterPoolServiceServer(s, &poolService{pools: c.Pools})
+	datasetv1.RegisterDatasetServiceServer(s, &datasetService{datasets: c.Datasets})
+	snapshotv1.RegisterSnapshotServiceServer(s, &snapshotService{snapshots: c.Snapshots})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
 }

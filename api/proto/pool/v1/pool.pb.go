@@ -825,7 +825,7 @@ type Condition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Pool  string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	// The kind, in words that do not change: "two pools of one name", "pool missing",
-	// "disk not found" and so on; docs/storage.md has them all.
+	// "disk not found" and so on; docs/pools.md has them all.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What was found.
 	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
@@ -2266,6 +2266,166 @@ func (*OnlineResponse) Descriptor() ([]byte, []int) {
 	return file_pool_v1_pool_proto_rawDescGZIP(), []int{25}
 }
 
+type GetCacheRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCacheRequest) Reset() {
+	*x = GetCacheRequest{}
+	mi := &file_pool_v1_pool_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCacheRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCacheRequest) ProtoMessage() {}
+
+func (x *GetCacheRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_v1_pool_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCacheRequest.ProtoReflect.Descriptor instead.
+func (*GetCacheRequest) Descriptor() ([]byte, []int) {
+	return file_pool_v1_pool_proto_rawDescGZIP(), []int{26}
+}
+
+// GetCacheResponse is how the ARC is. Source: /proc/spl/kstat/zfs/arcstats.
+type GetCacheResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it takes now.
+	SizeBytes uint64 `protobuf:"varint,1,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// What it aims at, between its limits.
+	TargetBytes uint64 `protobuf:"varint,2,opt,name=target_bytes,json=targetBytes,proto3" json:"target_bytes,omitempty"`
+	MinBytes    uint64 `protobuf:"varint,3,opt,name=min_bytes,json=minBytes,proto3" json:"min_bytes,omitempty"`
+	// The node sets it, and lowers it while processes wait for memory.
+	MaxBytes uint64 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// What of it can be given back at once.
+	EvictableBytes uint64 `protobuf:"varint,5,opt,name=evictable_bytes,json=evictableBytes,proto3" json:"evictable_bytes,omitempty"`
+	// Reads that were served from it, and those that were not, since the boot.
+	Hits   uint64 `protobuf:"varint,6,opt,name=hits,proto3" json:"hits,omitempty"`
+	Misses uint64 `protobuf:"varint,7,opt,name=misses,proto3" json:"misses,omitempty"`
+	// How often somebody had to wait for memory.
+	Throttled uint64 `protobuf:"varint,8,opt,name=throttled,proto3" json:"throttled,omitempty"`
+	// Of cache devices: what they hold, and reads that were served from them.
+	DeviceBytes   uint64 `protobuf:"varint,9,opt,name=device_bytes,json=deviceBytes,proto3" json:"device_bytes,omitempty"`
+	DeviceHits    uint64 `protobuf:"varint,10,opt,name=device_hits,json=deviceHits,proto3" json:"device_hits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCacheResponse) Reset() {
+	*x = GetCacheResponse{}
+	mi := &file_pool_v1_pool_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCacheResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCacheResponse) ProtoMessage() {}
+
+func (x *GetCacheResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_v1_pool_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCacheResponse.ProtoReflect.Descriptor instead.
+func (*GetCacheResponse) Descriptor() ([]byte, []int) {
+	return file_pool_v1_pool_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetCacheResponse) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetTargetBytes() uint64 {
+	if x != nil {
+		return x.TargetBytes
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetMinBytes() uint64 {
+	if x != nil {
+		return x.MinBytes
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetEvictableBytes() uint64 {
+	if x != nil {
+		return x.EvictableBytes
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetHits() uint64 {
+	if x != nil {
+		return x.Hits
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetMisses() uint64 {
+	if x != nil {
+		return x.Misses
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetThrottled() uint64 {
+	if x != nil {
+		return x.Throttled
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetDeviceBytes() uint64 {
+	if x != nil {
+		return x.DeviceBytes
+	}
+	return 0
+}
+
+func (x *GetCacheResponse) GetDeviceHits() uint64 {
+	if x != nil {
+		return x.DeviceHits
+	}
+	return 0
+}
+
 type StreamEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Go on with new events until the caller hangs up.
@@ -2282,7 +2442,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_pool_v1_pool_proto_msgTypes[26]
+	mi := &file_pool_v1_pool_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +2454,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_v1_pool_proto_msgTypes[26]
+	mi := &file_pool_v1_pool_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +2467,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_pool_v1_pool_proto_rawDescGZIP(), []int{26}
+	return file_pool_v1_pool_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StreamEventsRequest) GetFollow() bool {
@@ -2366,7 +2526,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_pool_v1_pool_proto_msgTypes[27]
+	mi := &file_pool_v1_pool_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2538,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_v1_pool_proto_msgTypes[27]
+	mi := &file_pool_v1_pool_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2551,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_pool_v1_pool_proto_rawDescGZIP(), []int{27}
+	return file_pool_v1_pool_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StreamEventsResponse) GetId() uint64 {
@@ -2647,7 +2807,22 @@ const file_pool_v1_pool_proto_rawDesc = "" +
 	"\rOnlineRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\"\x10\n" +
-	"\x0eOnlineResponse\"\xa5\x01\n" +
+	"\x0eOnlineResponse\"\x11\n" +
+	"\x0fGetCacheRequest\"\xc5\x02\n" +
+	"\x10GetCacheResponse\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x01 \x01(\x04R\tsizeBytes\x12!\n" +
+	"\ftarget_bytes\x18\x02 \x01(\x04R\vtargetBytes\x12\x1b\n" +
+	"\tmin_bytes\x18\x03 \x01(\x04R\bminBytes\x12\x1b\n" +
+	"\tmax_bytes\x18\x04 \x01(\x04R\bmaxBytes\x12'\n" +
+	"\x0fevictable_bytes\x18\x05 \x01(\x04R\x0eevictableBytes\x12\x12\n" +
+	"\x04hits\x18\x06 \x01(\x04R\x04hits\x12\x16\n" +
+	"\x06misses\x18\a \x01(\x04R\x06misses\x12\x1c\n" +
+	"\tthrottled\x18\b \x01(\x04R\tthrottled\x12!\n" +
+	"\fdevice_bytes\x18\t \x01(\x04R\vdeviceBytes\x12\x1f\n" +
+	"\vdevice_hits\x18\n" +
+	" \x01(\x04R\n" +
+	"deviceHits\"\xa5\x01\n" +
 	"\x13StreamEventsRequest\x12\x16\n" +
 	"\x06follow\x18\x01 \x01(\bR\x06follow\x12\x17\n" +
 	"\x04tail\x18\x02 \x01(\rH\x00R\x04tail\x88\x01\x01\x12\x19\n" +
@@ -2714,7 +2889,7 @@ const file_pool_v1_pool_proto_rawDesc = "" +
 	"\x17TRIM_ACTION_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11TRIM_ACTION_START\x10\x01\x12\x15\n" +
 	"\x11TRIM_ACTION_PAUSE\x10\x02\x12\x14\n" +
-	"\x10TRIM_ACTION_STOP\x10\x032\xd9\x05\n" +
+	"\x10TRIM_ACTION_STOP\x10\x032\xa4\x06\n" +
 	"\vPoolService\x12=\n" +
 	"\x04List\x12\x19.node.pool.v1.ListRequest\x1a\x1a.node.pool.v1.ListResponse\x12[\n" +
 	"\x0eListImportable\x12#.node.pool.v1.ListImportableRequest\x1a$.node.pool.v1.ListImportableResponse\x12=\n" +
@@ -2724,7 +2899,8 @@ const file_pool_v1_pool_proto_rawDesc = "" +
 	"\x04Trim\x12\x19.node.pool.v1.TrimRequest\x1a\x1a.node.pool.v1.TrimResponse\x12@\n" +
 	"\x05Clear\x12\x1a.node.pool.v1.ClearRequest\x1a\x1b.node.pool.v1.ClearResponse\x12F\n" +
 	"\aOffline\x12\x1c.node.pool.v1.OfflineRequest\x1a\x1d.node.pool.v1.OfflineResponse\x12C\n" +
-	"\x06Online\x12\x1b.node.pool.v1.OnlineRequest\x1a\x1c.node.pool.v1.OnlineResponse\x12W\n" +
+	"\x06Online\x12\x1b.node.pool.v1.OnlineRequest\x1a\x1c.node.pool.v1.OnlineResponse\x12I\n" +
+	"\bGetCache\x12\x1d.node.pool.v1.GetCacheRequest\x1a\x1e.node.pool.v1.GetCacheResponse\x12W\n" +
 	"\fStreamEvents\x12!.node.pool.v1.StreamEventsRequest\x1a\".node.pool.v1.StreamEventsResponse0\x01B3Z1github.com/cyvive/cyvive/api/proto/pool/v1;poolv1b\x06proto3"
 
 var (
@@ -2740,7 +2916,7 @@ func file_pool_v1_pool_proto_rawDescGZIP() []byte {
 }
 
 var file_pool_v1_pool_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_pool_v1_pool_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_pool_v1_pool_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_pool_v1_pool_proto_goTypes = []any{
 	(State)(0),                     // 0: node.pool.v1.State
 	(Class)(0),                     // 1: node.pool.v1.Class
@@ -2774,17 +2950,19 @@ var file_pool_v1_pool_proto_goTypes = []any{
 	(*OfflineResponse)(nil),        // 29: node.pool.v1.OfflineResponse
 	(*OnlineRequest)(nil),          // 30: node.pool.v1.OnlineRequest
 	(*OnlineResponse)(nil),         // 31: node.pool.v1.OnlineResponse
-	(*StreamEventsRequest)(nil),    // 32: node.pool.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),   // 33: node.pool.v1.StreamEventsResponse
-	nil,                            // 34: node.pool.v1.Pool.PropertiesEntry
-	nil,                            // 35: node.pool.v1.Pool.FeaturesEntry
-	nil,                            // 36: node.pool.v1.StreamEventsResponse.FieldsEntry
-	(*timestamppb.Timestamp)(nil),  // 37: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 38: google.protobuf.Duration
+	(*GetCacheRequest)(nil),        // 32: node.pool.v1.GetCacheRequest
+	(*GetCacheResponse)(nil),       // 33: node.pool.v1.GetCacheResponse
+	(*StreamEventsRequest)(nil),    // 34: node.pool.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),   // 35: node.pool.v1.StreamEventsResponse
+	nil,                            // 36: node.pool.v1.Pool.PropertiesEntry
+	nil,                            // 37: node.pool.v1.Pool.FeaturesEntry
+	nil,                            // 38: node.pool.v1.StreamEventsResponse.FieldsEntry
+	(*timestamppb.Timestamp)(nil),  // 39: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 40: google.protobuf.Duration
 }
 var file_pool_v1_pool_proto_depIdxs = []int32{
 	8,  // 0: node.pool.v1.ListResponse.pools:type_name -> node.pool.v1.Pool
-	37, // 1: node.pool.v1.ListResponse.observed_at:type_name -> google.protobuf.Timestamp
+	39, // 1: node.pool.v1.ListResponse.observed_at:type_name -> google.protobuf.Timestamp
 	9,  // 2: node.pool.v1.Pool.conditions:type_name -> node.pool.v1.Condition
 	10, // 3: node.pool.v1.Pool.waiting:type_name -> node.pool.v1.Operation
 	0,  // 4: node.pool.v1.Pool.state:type_name -> node.pool.v1.State
@@ -2793,21 +2971,21 @@ var file_pool_v1_pool_proto_depIdxs = []int32{
 	13, // 7: node.pool.v1.Pool.expansion:type_name -> node.pool.v1.Work
 	13, // 8: node.pool.v1.Pool.removal:type_name -> node.pool.v1.Work
 	14, // 9: node.pool.v1.Pool.checkpoint:type_name -> node.pool.v1.Checkpoint
-	34, // 10: node.pool.v1.Pool.properties:type_name -> node.pool.v1.Pool.PropertiesEntry
-	35, // 11: node.pool.v1.Pool.features:type_name -> node.pool.v1.Pool.FeaturesEntry
+	36, // 10: node.pool.v1.Pool.properties:type_name -> node.pool.v1.Pool.PropertiesEntry
+	37, // 11: node.pool.v1.Pool.features:type_name -> node.pool.v1.Pool.FeaturesEntry
 	1,  // 12: node.pool.v1.Vdev.class:type_name -> node.pool.v1.Class
 	0,  // 13: node.pool.v1.Vdev.state:type_name -> node.pool.v1.State
 	13, // 14: node.pool.v1.Vdev.trim:type_name -> node.pool.v1.Work
 	11, // 15: node.pool.v1.Vdev.children:type_name -> node.pool.v1.Vdev
 	2,  // 16: node.pool.v1.Scan.function:type_name -> node.pool.v1.Function
 	3,  // 17: node.pool.v1.Scan.progress:type_name -> node.pool.v1.Progress
-	37, // 18: node.pool.v1.Scan.started_at:type_name -> google.protobuf.Timestamp
-	37, // 19: node.pool.v1.Scan.ended_at:type_name -> google.protobuf.Timestamp
-	38, // 20: node.pool.v1.Scan.remaining:type_name -> google.protobuf.Duration
+	39, // 18: node.pool.v1.Scan.started_at:type_name -> google.protobuf.Timestamp
+	39, // 19: node.pool.v1.Scan.ended_at:type_name -> google.protobuf.Timestamp
+	40, // 20: node.pool.v1.Scan.remaining:type_name -> google.protobuf.Duration
 	3,  // 21: node.pool.v1.Work.progress:type_name -> node.pool.v1.Progress
-	37, // 22: node.pool.v1.Work.started_at:type_name -> google.protobuf.Timestamp
-	37, // 23: node.pool.v1.Work.ended_at:type_name -> google.protobuf.Timestamp
-	37, // 24: node.pool.v1.Checkpoint.made_at:type_name -> google.protobuf.Timestamp
+	39, // 22: node.pool.v1.Work.started_at:type_name -> google.protobuf.Timestamp
+	39, // 23: node.pool.v1.Work.ended_at:type_name -> google.protobuf.Timestamp
+	39, // 24: node.pool.v1.Checkpoint.made_at:type_name -> google.protobuf.Timestamp
 	17, // 25: node.pool.v1.ListImportableResponse.pools:type_name -> node.pool.v1.Importable
 	0,  // 26: node.pool.v1.Importable.state:type_name -> node.pool.v1.State
 	11, // 27: node.pool.v1.Importable.vdevs:type_name -> node.pool.v1.Vdev
@@ -2815,10 +2993,10 @@ var file_pool_v1_pool_proto_depIdxs = []int32{
 	9,  // 29: node.pool.v1.PlanResponse.conditions:type_name -> node.pool.v1.Condition
 	4,  // 30: node.pool.v1.ScrubRequest.action:type_name -> node.pool.v1.ScrubAction
 	5,  // 31: node.pool.v1.TrimRequest.action:type_name -> node.pool.v1.TrimAction
-	37, // 32: node.pool.v1.StreamEventsRequest.after_time:type_name -> google.protobuf.Timestamp
-	37, // 33: node.pool.v1.StreamEventsResponse.time:type_name -> google.protobuf.Timestamp
+	39, // 32: node.pool.v1.StreamEventsRequest.after_time:type_name -> google.protobuf.Timestamp
+	39, // 33: node.pool.v1.StreamEventsResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 34: node.pool.v1.StreamEventsResponse.vdev_state:type_name -> node.pool.v1.State
-	36, // 35: node.pool.v1.StreamEventsResponse.fields:type_name -> node.pool.v1.StreamEventsResponse.FieldsEntry
+	38, // 35: node.pool.v1.StreamEventsResponse.fields:type_name -> node.pool.v1.StreamEventsResponse.FieldsEntry
 	6,  // 36: node.pool.v1.PoolService.List:input_type -> node.pool.v1.ListRequest
 	15, // 37: node.pool.v1.PoolService.ListImportable:input_type -> node.pool.v1.ListImportableRequest
 	18, // 38: node.pool.v1.PoolService.Plan:input_type -> node.pool.v1.PlanRequest
@@ -2828,19 +3006,21 @@ var file_pool_v1_pool_proto_depIdxs = []int32{
 	26, // 42: node.pool.v1.PoolService.Clear:input_type -> node.pool.v1.ClearRequest
 	28, // 43: node.pool.v1.PoolService.Offline:input_type -> node.pool.v1.OfflineRequest
 	30, // 44: node.pool.v1.PoolService.Online:input_type -> node.pool.v1.OnlineRequest
-	32, // 45: node.pool.v1.PoolService.StreamEvents:input_type -> node.pool.v1.StreamEventsRequest
-	7,  // 46: node.pool.v1.PoolService.List:output_type -> node.pool.v1.ListResponse
-	16, // 47: node.pool.v1.PoolService.ListImportable:output_type -> node.pool.v1.ListImportableResponse
-	19, // 48: node.pool.v1.PoolService.Plan:output_type -> node.pool.v1.PlanResponse
-	21, // 49: node.pool.v1.PoolService.Confirm:output_type -> node.pool.v1.ConfirmResponse
-	23, // 50: node.pool.v1.PoolService.Scrub:output_type -> node.pool.v1.ScrubResponse
-	25, // 51: node.pool.v1.PoolService.Trim:output_type -> node.pool.v1.TrimResponse
-	27, // 52: node.pool.v1.PoolService.Clear:output_type -> node.pool.v1.ClearResponse
-	29, // 53: node.pool.v1.PoolService.Offline:output_type -> node.pool.v1.OfflineResponse
-	31, // 54: node.pool.v1.PoolService.Online:output_type -> node.pool.v1.OnlineResponse
-	33, // 55: node.pool.v1.PoolService.StreamEvents:output_type -> node.pool.v1.StreamEventsResponse
-	46, // [46:56] is the sub-list for method output_type
-	36, // [36:46] is the sub-list for method input_type
+	32, // 45: node.pool.v1.PoolService.GetCache:input_type -> node.pool.v1.GetCacheRequest
+	34, // 46: node.pool.v1.PoolService.StreamEvents:input_type -> node.pool.v1.StreamEventsRequest
+	7,  // 47: node.pool.v1.PoolService.List:output_type -> node.pool.v1.ListResponse
+	16, // 48: node.pool.v1.PoolService.ListImportable:output_type -> node.pool.v1.ListImportableResponse
+	19, // 49: node.pool.v1.PoolService.Plan:output_type -> node.pool.v1.PlanResponse
+	21, // 50: node.pool.v1.PoolService.Confirm:output_type -> node.pool.v1.ConfirmResponse
+	23, // 51: node.pool.v1.PoolService.Scrub:output_type -> node.pool.v1.ScrubResponse
+	25, // 52: node.pool.v1.PoolService.Trim:output_type -> node.pool.v1.TrimResponse
+	27, // 53: node.pool.v1.PoolService.Clear:output_type -> node.pool.v1.ClearResponse
+	29, // 54: node.pool.v1.PoolService.Offline:output_type -> node.pool.v1.OfflineResponse
+	31, // 55: node.pool.v1.PoolService.Online:output_type -> node.pool.v1.OnlineResponse
+	33, // 56: node.pool.v1.PoolService.GetCache:output_type -> node.pool.v1.GetCacheResponse
+	35, // 57: node.pool.v1.PoolService.StreamEvents:output_type -> node.pool.v1.StreamEventsResponse
+	47, // [47:58] is the sub-list for method output_type
+	36, // [36:47] is the sub-list for method input_type
 	36, // [36:36] is the sub-list for extension type_name
 	36, // [36:36] is the sub-list for extension extendee
 	0,  // [0:36] is the sub-list for field type_name
@@ -2852,14 +3032,14 @@ func file_pool_v1_pool_proto_init() {
 		return
 	}
 	file_pool_v1_pool_proto_msgTypes[2].OneofWrappers = []any{}
-	file_pool_v1_pool_proto_msgTypes[26].OneofWrappers = []any{}
+	file_pool_v1_pool_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_v1_pool_proto_rawDesc), len(file_pool_v1_pool_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

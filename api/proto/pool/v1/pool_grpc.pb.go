@@ -38,6 +38,7 @@ const (
 	PoolService_Clear_FullMethodName          = "/node.pool.v1.PoolService/Clear"
 	PoolService_Offline_FullMethodName        = "/node.pool.v1.PoolService/Offline"
 	PoolService_Online_FullMethodName         = "/node.pool.v1.PoolService/Online"
+	PoolService_GetCache_FullMethodName       = "/node.pool.v1.PoolService/GetCache"
 	PoolService_StreamEvents_FullMethodName   = "/node.pool.v1.PoolService/StreamEvents"
 )
 
@@ -61,9 +62,10 @@ type PoolServiceClient interface {
 	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
 	// Confirm allows one operation of the plan that destroys something. It holds for
 	// this operation alone, once, and for ten minutes; the node begins with it at once,
-	// and List and the events tell what came of it. INVALID_ARGUMENT where the pool or
-	// the operation is not named, FAILED_PRECONDITION where no such operation waits: it
-	// was done, or the pool or its disks have changed since it was shown.
+	// and List tells what came of it. INVALID_ARGUMENT where the pool or the operation is
+	// not named, FAILED_PRECONDITION where no such operation waits: it was done, or the
+	// pool or its disks have changed since it was shown. UNAVAILABLE as for
+	// ListImportable.
 	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
 	// Scrub starts or stops a scrub, which reads and verifies all that the pool holds.
 	// It goes on after the call. NOT_FOUND for a pool that is not imported,
@@ -85,6 +87,9 @@ type PoolServiceClient interface {
 	// Online brings a device back into use, which is resilvered with what was written
 	// since. NOT_FOUND as for Clear.
 	Online(ctx context.Context, in *OnlineRequest, opts ...grpc.CallOption) (*OnlineResponse, error)
+	// GetCache sends how much of the memory ZFS uses to keep what it has read (the ARC),
+	// and how well that serves.
+	GetCache(ctx context.Context, in *GetCacheRequest, opts ...grpc.CallOption) (*GetCacheResponse, error)
 	// StreamEvents sends what the kernel reports of pools, oldest first, beginning with
 	// what the node remembers: the latest 1000, of which the kernel keeps 512 over a
 	// restart of the agent.
@@ -189,6 +194,16 @@ func (c *poolServiceClient) Online(ctx context.Context, in *OnlineRequest, opts 
 	return out, nil
 }
 
+func (c *poolServiceClient) GetCache(ctx context.Context, in *GetCacheRequest, opts ...grpc.CallOption) (*GetCacheResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCacheResponse)
+	err := c.cc.Invoke(ctx, PoolService_GetCache_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *poolServiceClient) StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &PoolService_ServiceDesc.Streams[0], PoolService_StreamEvents_FullMethodName, cOpts...)
@@ -228,9 +243,10 @@ type PoolServiceServer interface {
 	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
 	// Confirm allows one operation of the plan that destroys something. It holds for
 	// this operation alone, once, and for ten minutes; the node begins with it at once,
-	// and List and the events tell what came of it. INVALID_ARGUMENT where the pool or
-	// the operation is not named, FAILED_PRECONDITION where no such operation waits: it
-	// was done, or the pool or its disks have changed since it was shown.
+	// and List tells what came of it. INVALID_ARGUMENT where the pool or the operation is
+	// not named, FAILED_PRECONDITION where no such operation waits: it was done, or the
+	// pool or its disks have changed since it was shown. UNAVAILABLE as for
+	// ListImportable.
 	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
 	// Scrub starts or stops a scrub, which reads and verifies all that the pool holds.
 	// It goes on after the call. NOT_FOUND for a pool that is not imported,
@@ -252,6 +268,9 @@ type PoolServiceServer interface {
 	// Online brings a device back into use, which is resilvered with what was written
 	// since. NOT_FOUND as for Clear.
 	Online(context.Context, *OnlineRequest) (*OnlineResponse, error)
+	// GetCache sends how much of the memory ZFS uses to keep what it has read (the ARC),
+	// and how well that serves.
+	GetCache(context.Context, *GetCacheRequest) (*GetCacheResponse, error)
 	// StreamEvents sends what the kernel reports of pools, oldest first, beginning with
 	// what the node remembers: the latest 1000, of which the kernel keeps 512 over a
 	// restart of the agent.
@@ -292,6 +311,9 @@ func (UnimplementedPoolServiceServer) Offline(context.Context, *OfflineRequest) 
 }
 func (UnimplementedPoolServiceServer) Online(context.Context, *OnlineRequest) (*OnlineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Online not implemented")
+}
+func (UnimplementedPoolServiceServer) GetCache(context.Context, *GetCacheRequest) (*GetCacheResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCache not implemented")
 }
 func (UnimplementedPoolServiceServer) StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamEvents not implemented")
@@ -479,6 +501,24 @@ func _PoolService_Online_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PoolService_GetCache_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCacheRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PoolServiceServer).GetCache(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PoolService_GetCache_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PoolServiceServer).GetCache(ctx, req.(*GetCacheRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PoolService_StreamEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(StreamEventsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -532,6 +572,10 @@ var PoolService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Online",
 			Handler:    _PoolService_Online_Handler,
+		},
+		{
+			MethodName: "GetCache",
+			Handler:    _PoolService_GetCache_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -19,6 +19,7 @@ type Pools struct {
 	Importable []*poolv1.Importable
 	Plan       *poolv1.PlanResponse
 	Events     []*poolv1.StreamEventsResponse
+	Cache      *poolv1.GetCacheResponse
 	// Last are devices, as pool and name, without which their vdevs have no redundancy.
 	Last []string
 }
@@ -203,6 +204,11 @@ func (p PoolsOf) deviceOf(pool, device string) (*poolv1.Vdev, error) {
 		return nil, err
 	}
 	return p.leaf(one, device)
+}
+
+// Cache implements server.Pools.
+func (p PoolsOf) Cache(context.Context) (*poolv1.GetCacheResponse, error) {
+	return p.Pools.Cache, p.called("cache of pools")
 }
 
 // Events implements server.Pools. A followed stream never brings more.
