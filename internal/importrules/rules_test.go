@@ -65,6 +65,13 @@ func rules() []rule {
 			only:     []string{"internal/storage/..."},
 		},
 		{
+			name:     "snapshots and datasets are decided by values",
+			reason:   "what is made, kept and never destroyed is a function of what is declared and what was found; what changes it is behind zfs.System",
+			packages: []string{"internal/storage/snapshots", "internal/storage/dataset"},
+			only:     []string{"internal/storage/zfs"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "etcd and kube share containers and certificates only",
 			reason:   "domains do not call each other; the terms of containers and certificates are no domain",
 			packages: []string{"internal/etcd/..."},

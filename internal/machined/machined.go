@@ -53,8 +53,8 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Upgrades, Installs, Resets,
-// Crash and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Pools, Upgrades, Installs,
+// Resets, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -105,6 +105,8 @@ type Config struct {
 	Vault Vault
 	// Extensions is nil on a node that keeps none.
 	Extensions Extensions
+	// Pools is nil on a node without OpenZFS.
+	Pools *Pools
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Installs is nil on such a node too.
@@ -166,9 +168,14 @@ type Agent struct {
 	configs configs
 	// resetting is held by who leads a reset, looking by who looks at the gates of the configuration, draining by who moves the pods away.
 	resetting, looking, draining sync.Mutex
-	// views are the domains, for who wants to know what they would do.
+	// views are the domains, for who wants to know what they would do, and asks the ways to look from their loops.
 	views   map[string]view
+	asks    map[string]chan<- func(context.Context)
 	domains []task
+	// confirmed are operations on pools that a person has allowed; poolEvents is what the kernel reports of pools, and others are the tasks for them.
+	confirmed  confirmations
+	poolEvents *poolLog
+	others     []task
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
 	loopsCtx  context.Context
@@ -187,16 +194,17 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, now: cfg.Now, events: eventlog.New(cfg.Now),
 		wakers: map[string]reconcile.Waker{
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
-			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
+			plan.Pools: reconcile.NewWaker(), plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
 		},
-		containersChanged: reconcile.NewWaker(), views: map[string]view{},
+		containersChanged: reconcile.NewWaker(), views: map[string]view{}, asks: map[string]chan<- func(context.Context){}, poolEvents: newPoolLog(),
 	}
 	a.configs.changed = reconcile.NewWaker()
-	a.domains = a.loopTasks()
+	pools, others := a.poolTasks()
+	a.domains, a.others = append(a.loopTasks(), pools...), others
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil}.planned(cfg.Now()))
+	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error
 	if a.key, err = newNodeKey(); err != nil {
@@ -222,7 +230,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
 		{"service events", a.tellServices},
 	}
-	tasks = append(tasks, a.containerWatchers()...)
+	tasks = append(append(tasks, a.containerWatchers()...), a.others...)
 	for i, watch := range a.cfg.Watchers {
 		tasks = append(tasks, task{fmt.Sprintf("watcher %d", i), watch})
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/pool"
 )
 
 // snapshot is everything that the agent knows. A stored one is never changed.
@@ -62,6 +63,11 @@ type snapshot struct {
 
 	// resetProblem is why a reset does not go on; empty if none has to.
 	resetProblem string
+
+	// pooled: the node has OpenZFS. pools is what its loop has told, at poolsAt; zero while it has not.
+	pooled  bool
+	pools   state.Report[pool.Status]
+	poolsAt time.Time
 
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]

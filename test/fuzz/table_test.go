@@ -35,6 +35,7 @@ func parsers() map[string][]string {
 		"internal/storage/zfs":          {"FuzzName", "FuzzProperty", "FuzzSize"},
 		"internal/storage/zfs/command":  {"FuzzEstimate", "FuzzHolds", "FuzzList", "FuzzProgram", "FuzzSaid", "FuzzToken"},
 		"internal/storage/replication":  {"FuzzParseCursor"},
+		"internal/storage/snapshots":    {"FuzzIsOf"},
 		"internal/storage/zfs/zfstest":  {"FuzzReceive", "FuzzToken"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/secureboot":     {"FuzzLists", "FuzzProgram", "FuzzSignature", "FuzzVariable"},
@@ -146,5 +147,6 @@ func withoutFuzzTest() map[string]string {
 		"hack/release/releasetest":              "writes a file for tests, and reads none",
 		"internal/machined/source/sourcetest":   "is a server of tests, and reads what they ask of it",
 		"internal/storage/replication/endpoint": "reads numbers of properties, and takes for none what is no number",
+		"internal/storage/dataset":              "reads numbers and names of properties from package zfs; what is no number counts as zero",
 	}
 }

@@ -17,6 +17,11 @@ type Config struct {
 	Network Network
 	// Cluster is nil on a node that runs no Kubernetes.
 	Cluster *Cluster
+	// What follows is by the order of the documents; no two of one list have the same name.
+	Pools             []Pool
+	Datasets          []Dataset
+	SnapshotSchedules []SnapshotSchedule
+	ReplicationJobs   []ReplicationJob
 }
 
 // Machine is the identity of the node and the authority of its API.

@@ -80,6 +80,7 @@ func full(t testing.TB) *Config {
 			CA: authority(t, "kubernetes"), FrontProxyCA: authority(t, "front"), EtcdCA: authority(t, "etcd"),
 			ServiceAccountKey: authority(t, "sa").Key, EncryptionKey: NewSecret(base64.StdEncoding.EncodeToString(key)),
 		},
+		Pools: pools(), Datasets: datasets(), SnapshotSchedules: schedules(), ReplicationJobs: jobs(t),
 	}
 }
 
@@ -95,7 +96,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Parse("user-data", data)
+	got, err := parse("user-data", data, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Parse("user-data", data)
+	got, err := parse("user-data", data, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,16 +125,21 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestEveryTruncationIsRefused cuts a whole configuration after each byte.
+// TestEveryTruncationIsRefused cuts a configuration after each byte, and one with all kinds of documents after some.
 func TestEveryTruncationIsRefused(t *testing.T) {
-	data, err := Marshal(full(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole := len(strings.TrimRight(string(data), "\n"))
-	for n := range whole {
-		if _, err := Parse("user-data", data[:n]); err == nil {
-			t.Errorf("accepted the first %d of %d bytes, up to %q", n, len(data), data[max(0, n-30):n])
+	all := full(t)
+	node := *all
+	node.Pools, node.Datasets, node.SnapshotSchedules, node.ReplicationJobs = nil, nil, nil, nil
+	for step, cfg := range map[int]*Config{1: &node, 89: all} {
+		data, err := Marshal(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := len(strings.TrimRight(string(data), "\n"))
+		for n := 0; n < whole; n += step {
+			if _, err := parse("user-data", data[:n], true); err == nil {
+				t.Errorf("accepted the first %d of %d bytes, up to %q", n, len(data), data[max(0, n-30):n])
+			}
 		}
 	}
 }
@@ -155,7 +161,7 @@ func TestGolden(t *testing.T) {
 			}
 			text := strings.ReplaceAll(string(data), "PAIR", flow)
 			text = strings.ReplaceAll(text, "AUTHORITY", fmt.Sprintf("%q", pair.Certificate))
-			_, err = Parse("user-data", []byte(text))
+			_, err = parse("user-data", []byte(text), true)
 			got := "ok\n"
 			var all Errors
 			switch {
@@ -221,7 +227,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, err := Parse("user-data", data)
+		cfg, err := parse("user-data", data, true)
 		if (cfg == nil) == (err == nil) {
 			t.Fatalf("got %v and %v", cfg, err)
 		}

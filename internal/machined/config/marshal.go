@@ -90,7 +90,7 @@ type (
 	}
 )
 
-// Marshal writes the documents of cfg, secrets included, and checks that Parse accepts them. Fields at their zero value that have a
+// Marshal writes the documents of cfg, secrets included, and checks that Parse accepts them, but for kinds that it does not take yet. Fields at their zero value that have a
 // default are left out; a Network without links is left out whole. The document that no configuration can do without comes last, and its
 // key last in it: so whatever is cut off at the end, Parse refuses the rest.
 func Marshal(cfg *Config) ([]byte, error) {
@@ -101,6 +101,7 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if len(cfg.Network.Links) > 0 {
 		docs = append(docs, network(cfg.Network))
 	}
+	docs = append(docs, storage(cfg)...)
 	profile := string(cfg.Machine.Profile)
 	if cfg.Machine.Profile == ProfileStandard {
 		profile = ""
@@ -128,7 +129,7 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if err := enc.Close(); err != nil {
 		return nil, fmt.Errorf("encode configuration: %w", err)
 	}
-	if _, err := Parse("configuration", out.Bytes()); err != nil {
+	if _, err := parse("configuration", out.Bytes(), true); err != nil {
 		return nil, fmt.Errorf("check configuration: %w", err)
 	}
 	return out.Bytes(), nil

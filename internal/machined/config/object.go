@@ -14,6 +14,9 @@ type decoder struct {
 	errs Errors
 	// unsure is set when a document's kind could not be told, so that none can be called missing.
 	unsure bool
+	// early takes documents of kinds that are not taken yet.
+	early   bool
+	storage storageDocs
 }
 
 func (d *decoder) fail(line int, field, format string, args ...any) {

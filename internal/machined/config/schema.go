@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // SchemaID names the schema.
@@ -30,6 +31,9 @@ func Schema() ([]byte, error) {
 func documentSchema(d Document) map[string]any {
 	s := objectSchema(d.Fields)
 	s["description"] = d.Doc
+	if slices.Contains(notYet(), d.Kind) {
+		s["description"] = d.Doc + " This release does not take it yet."
+	}
 	properties := s["properties"].(map[string]any)
 	properties["apiVersion"] = map[string]any{"const": APIVersion}
 	properties["kind"] = map[string]any{"const": d.Kind}
@@ -63,18 +67,29 @@ func (f Field) schema() map[string]any {
 		s = map[string]any{"type": "boolean"}
 	case TypeDuration:
 		s = map[string]any{"type": "string", "pattern": durationPattern}
+	case TypeCount:
+		s = map[string]any{"type": "integer", "minimum": 0}
+	case TypeSize:
+		s = map[string]any{"type": "string", "pattern": sizePattern}
+	case TypeMap:
+		s = map[string]any{
+			"type": "object", "additionalProperties": map[string]any{"type": "string"}, "propertyNames": map[string]any{"pattern": f.Pattern},
+		}
 	default:
 		s = map[string]any{"type": "string"}
 	}
 	if len(f.Values) > 0 {
 		s["enum"] = f.Values
 	}
+	if f.Pattern != "" && f.Type == TypeText {
+		s["pattern"] = f.Pattern
+	}
 	if f.List {
 		s = map[string]any{"type": "array", "items": s}
 	}
 	s["description"] = f.Doc
-	if f.Default != "" {
-		s["default"] = f.Default
+	if v := f.fallback(); v != nil {
+		s["default"] = v
 	}
 	if f.Secret {
 		s["writeOnly"] = true

@@ -24,7 +24,8 @@ const (
 
 // Change is one field in which two configurations differ.
 type Change struct {
-	// Field is its path from the kind on, such as Cluster.dnsDomain; a part of it that is changed as a whole, such as Machine.ca, counts as a field.
+	// Field is its path from the kind on, such as Cluster.dnsDomain; a part of it that is changed as a whole, such as Machine.ca, counts as a field. Of a
+	// kind of which there may be several documents it has the name, such as Dataset[tank/data].properties.
 	Field  string
 	Effect Effect
 	// Why says why it does not take effect at once, for a person; empty for Live.
@@ -50,6 +51,8 @@ type field struct {
 	keep func(to, from *config.Config)
 	// judge, where it is set, decides by the two configurations instead of effect and why.
 	judge func(from, to *config.Config) (Effect, string)
+	// changes, where it is set, finds the changes by itself: all above but path and keep is not set then.
+	changes func(from, to *config.Config) []Change
 }
 
 // Reasons that several fields have.
@@ -60,7 +63,7 @@ const (
 
 // fields is the table. Each field of a document is covered by exactly one row, by its own path or by that of a part it belongs to.
 func fields() []field {
-	return slices.Concat(machineFields(), networkFields(), clusterFields())
+	return slices.Concat(machineFields(), networkFields(), clusterFields(), storageFields())
 }
 
 func machineFields() []field {
@@ -180,6 +183,10 @@ func Compare(from, to *config.Config) []Change {
 		changes = append(changes, Change{Field: "Cluster", Effect: Reboot, Why: "what runs of the cluster is not stopped until then"})
 	}
 	for _, f := range fields() {
+		if f.changes != nil {
+			changes = append(changes, f.changes(from, to)...)
+			continue
+		}
 		if strings.HasPrefix(f.path, "Cluster.") && (from.Cluster == nil || to.Cluster == nil) || same(f.value(from), f.value(to)) {
 			continue
 		}
@@ -216,7 +223,7 @@ func InForce(began, wanted *config.Config) *config.Config {
 		keeps[f.path] = f.keep
 	}
 	for _, c := range Compare(began, wanted) {
-		if keep := keeps[c.Field]; keep != nil && c.Effect != Live {
+		if keep := keeps[rowOf(c.Field)]; keep != nil && c.Effect != Live {
 			keep(&out, began)
 		}
 	}

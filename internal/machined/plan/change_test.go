@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -57,7 +58,8 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 	from := func(s config.UpgradeSource) func(*config.Config) {
 		return func(c *config.Config) { c.Machine.Upgrade.Sources = []config.UpgradeSource{s} }
 	}
-	return map[string]func(*config.Config){
+	all := storageChanges()
+	maps.Copy(all, map[string]func(*config.Config){
 		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
 		"Machine.certSANs":             func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
 		"Machine.disk.encryption.mode": func(c *config.Config) { c.Machine.Disk.Encryption.Mode = config.EncryptionTPM },
@@ -88,7 +90,8 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 		"Cluster.etcdCA.certificate": etcd, "Cluster.etcdCA.key": etcd,
 		"Cluster.serviceAccountKey": func(c *config.Config) { c.Cluster.ServiceAccountKey = config.NewSecret("other") },
 		"Cluster.encryptionKey":     func(c *config.Config) { c.Cluster.EncryptionKey = config.NewSecret("other") },
-	}
+	})
+	return all
 }
 
 // copied is a configuration that can be changed without another.
@@ -106,6 +109,7 @@ func copied(c *config.Config) *config.Config {
 func TestEveryFieldCanBeJudged(t *testing.T) {
 	_, _, cluster := inputs(t)
 	_, _, other := inputs(t)
+	withStorage(cluster.Config)
 	change := otherwise(other.Config)
 	paths := leaves()
 	for _, path := range paths {
@@ -127,7 +131,7 @@ func TestEveryFieldCanBeJudged(t *testing.T) {
 		wanted := copied(cluster.Config)
 		do(wanted)
 		list := Compare(cluster.Config, wanted)
-		if len(list) != 1 || list[0].Field != rows[0] || (list[0].Why == "") != (list[0].Effect == Live) {
+		if len(list) != 1 || rowOf(list[0].Field) != rows[0] || (list[0].Why == "") != (list[0].Effect == Live) {
 			t.Errorf("%s: the changes are %v", path, list)
 			continue
 		}

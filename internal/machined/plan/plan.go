@@ -11,12 +11,14 @@ import (
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/pool"
 )
 
 // The domains, as keys of Desired.Waits.
 const (
 	Network    = "network"
 	Storage    = "storage"
+	Pools      = "pools"
 	Etcd       = "etcd"
 	Kubernetes = "kubernetes"
 	Extensions = "extensions"
@@ -58,8 +60,10 @@ type Facts struct {
 type Desired struct {
 	Network *network.Spec
 	Storage *storage.Spec
-	Etcd    *etcd.Spec
-	Kube    *kube.Spec
+	// Pools are those that are declared: the node's own is of Storage.
+	Pools *pool.Spec
+	Etcd  *etcd.Spec
+	Kube  *kube.Spec
 	// Extensions are the services of extensions.
 	Extensions *extensions.Spec
 	// Waits holds a reason for each domain that is held back, by the names above.
@@ -74,6 +78,8 @@ func (d Desired) Differs(o Desired, domain string) bool {
 			return d.Network
 		case Storage:
 			return d.Storage
+		case Pools:
+			return d.Pools
 		case Etcd:
 			return d.Etcd
 		case Kubernetes:
@@ -90,6 +96,12 @@ func (d Desired) Differs(o Desired, domain string) bool {
 func Build(in Input, facts Facts) Desired {
 	d := Desired{Waits: map[string]string{}}
 	d.Storage = storageSpec(in)
+	if wait := poolsWait(in, facts); wait != "" {
+		d.Waits[Pools] = wait
+	} else {
+		spec := PoolSpec(in.Config)
+		d.Pools = &spec
+	}
 	if d.Extensions = facts.Extensions; d.Extensions == nil {
 		d.Waits[Extensions] = waitForExtensions
 	}

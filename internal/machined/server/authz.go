@@ -7,6 +7,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
@@ -16,8 +17,10 @@ import (
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
 
@@ -149,6 +152,32 @@ func rules() map[string]rule {
 		extensionv1.ExtensionService_List_FullMethodName:    {roles: readers, maintenance: forNobody},
 		extensionv1.ExtensionService_Remove_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
 		extensionv1.ExtensionService_GetSBOM_FullMethodName: {roles: readers, maintenance: forNobody},
+
+		poolv1.PoolService_List_FullMethodName:           {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_ListImportable_FullMethodName: {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_Plan_FullMethodName:           {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_GetCache_FullMethodName:       {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_StreamEvents_FullMethodName:   {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_Scrub_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Trim_FullMethodName:           {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Online_FullMethodName:         {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Clear_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
+		// These can cost data, or bring it nearer to that.
+		poolv1.PoolService_Confirm_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Offline_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+
+		datasetv1.DatasetService_List_FullMethodName:        {roles: readers, maintenance: forNobody},
+		datasetv1.DatasetService_PlanDestroy_FullMethodName: {roles: readers, maintenance: forNobody},
+		datasetv1.DatasetService_Destroy_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+
+		snapshotv1.SnapshotService_List_FullMethodName:         {roles: readers, maintenance: forNobody},
+		snapshotv1.SnapshotService_PlanRollback_FullMethodName: {roles: readers, maintenance: forNobody},
+		snapshotv1.SnapshotService_PreviewPrune_FullMethodName: {roles: readers, maintenance: forNobody},
+		snapshotv1.SnapshotService_Create_FullMethodName:       {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Hold_FullMethodName:         {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Release_FullMethodName:      {roles: admins, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Destroy_FullMethodName:      {roles: admins, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Rollback_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators, maintenance: forNobody},
 	}

@@ -18,6 +18,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
@@ -27,8 +28,10 @@ import (
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
 
@@ -96,6 +99,9 @@ type Config struct {
 	Resets     Resets
 	Disks      Disks
 	Extensions Extensions
+	Pools      Pools
+	Datasets   Datasets
+	Snapshots  Snapshots
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -166,6 +172,9 @@ func New(c Config) *Server {
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
 	diskv1.RegisterDiskServiceServer(s, &diskService{disks: c.Disks})
 	extensionv1.RegisterExtensionServiceServer(s, &extensionService{extensions: c.Extensions})
+	poolv1.RegisterPoolServiceServer(s, &poolService{pools: c.Pools})
+	datasetv1.RegisterDatasetServiceServer(s, &datasetService{datasets: c.Datasets})
+	snapshotv1.RegisterSnapshotServiceServer(s, &snapshotService{snapshots: c.Snapshots})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
 	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
 }

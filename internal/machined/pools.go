@@ -1,0 +1,132 @@
+package machined
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/storage/arc"
+	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/pool/events"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+)
+
+// PoolDomain is the domain of pools. *pool.Reconciler implements it.
+type PoolDomain = reconcile.Domain[pool.Spec, pool.Observed, pool.Op, pool.Status]
+
+// PoolControl is what is done to pools at a person's word. *zpool.Zpool implements it. Vdevs are given by their GUIDs.
+type PoolControl interface {
+	pool.Pools
+	// PauseScrub and StopScrub act on a scrub that goes on, SuspendTrim and CancelTrim on a trim.
+	PauseScrub(ctx context.Context, pool string) error
+	StopScrub(ctx context.Context, pool string) error
+	SuspendTrim(ctx context.Context, pool string) error
+	CancelTrim(ctx context.Context, pool string) error
+}
+
+// Pools is what looks after the node's pools of ZFS. Its fields are all needed.
+type Pools struct {
+	Domain  PoolDomain
+	Control PoolControl
+	// Events opens the stream of what the kernel reports.
+	Events events.Open
+	// Cache reads how the ARC is.
+	Cache func() (arc.Stats, error)
+	// Datasets are what is in the pools.
+	Datasets zfs.System
+}
+
+// poolResync covers events that were lost, and times at which a scrub is due.
+const poolResync = time.Minute
+
+// confirmationLife is how long a confirmation holds for an operation that was not carried out.
+const confirmationLife = 10 * time.Minute
+
+// poolTasks are the loop of the pools and the reader of their events. A node without OpenZFS has neither.
+func (a *Agent) poolTasks() (loops, others []task) {
+	if a.cfg.Pools == nil {
+		return nil, nil
+	}
+	domain := confirming{a.cfg.Pools.Domain, a.confirmed.done}
+	loop := loopTask(a, PoolDomain(domain), plan.Pools, poolResync,
+		func(d plan.Desired) *pool.Spec {
+			if d.Pools == nil {
+				return nil
+			}
+			spec := a.confirmed.with(*d.Pools, a.now())
+			return &spec
+		},
+		func(s *snapshot, r state.Report[pool.Status]) { s.pools, s.poolsAt = r, a.now() },
+		// What is waited for, disks and people, is told by events, and the rest is not worth a scan of all disks each second.
+		func(pool.Status) bool { return true })
+	return []task{loop}, []task{{"events of pools", a.followPools}, {"faults of pools", a.tendPools}}
+}
+
+// confirming forgets the confirmation of an operation that was carried out.
+type confirming struct {
+	PoolDomain
+	done func(pool.Op)
+}
+
+// Apply implements reconcile.Domain.
+func (c confirming) Apply(ctx context.Context, spec pool.Spec, op pool.Op) error {
+	err := c.PoolDomain.Apply(ctx, spec, op)
+	if err == nil {
+		c.done(op)
+	}
+	return err
+}
+
+// confirmations are those that hold. They are in memory alone: an agent that is started anew asks again.
+type confirmations struct {
+	mu   sync.Mutex
+	list []confirmation
+}
+
+type confirmation struct {
+	pool.Confirmation
+	until time.Time
+}
+
+// add takes a confirmation in; another for the same operation counts no more.
+func (c *confirmations) add(one pool.Confirmation, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = slices.DeleteFunc(c.list, func(o confirmation) bool { return o.Confirmation == one })
+	c.list = append(c.list, confirmation{one, until})
+}
+
+// with returns a specification with what is confirmed at a time.
+func (c *confirmations) with(spec pool.Spec, now time.Time) pool.Spec {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = slices.DeleteFunc(c.list, func(o confirmation) bool { return !now.Before(o.until) })
+	spec.Confirmed = nil
+	for _, o := range c.list {
+		spec.Confirmed = append(spec.Confirmed, o.Confirmation)
+	}
+	return spec
+}
+
+// done forgets what confirmed an operation.
+func (c *confirmations) done(op pool.Op) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = slices.DeleteFunc(c.list, func(o confirmation) bool { return o.Confirms(op) })
+}
+
+// poolsHealth is in order when all declared pools are imported and can be used. There is no such check where none is declared.
+func poolsHealth(s snapshot) []server.Check {
+	if s.input.Config == nil || len(s.input.Config.Pools) == 0 {
+		return nil
+	}
+	if !s.pooled {
+		return []server.Check{check(plan.Pools, false, "pools are declared, and this node has no OpenZFS")}
+	}
+	return []server.Check{domainCheck(plan.Pools, s.pools, s.pools.Status.Ready, s.pools.Status.Reason)}
+}
