@@ -92,7 +92,7 @@ func TestDescribedDefaults(t *testing.T) {
 	cfg.Machine.Extensions = nil
 	cfg.Network = Network{}
 	c := cfg.Cluster
-	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs = netip.Prefix{}, netip.Prefix{}, "", nil
+	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs, c.Volumes = netip.Prefix{}, netip.Prefix{}, "", nil, ""
 	data, err := Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
