@@ -93,6 +93,7 @@ unit-test: ## run the tests that need nothing, once more with the race detector 
 	go test $(RUNFLAG) $$(go list ./... | grep -v /test/e2e$$)
 	go test -race -short $(RUNFLAG) ./internal/... ./cmd/...
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
+	cd images/kubernetes && CGO_ENABLED=0 go test -trimpath -tags grpcnotrace $(RUNFLAG) ./gates ./csi
 
 .PHONY: root-test
 root-test: ## run the tests that need root, in namespaces of their own (RUN=regexp)

@@ -50,10 +50,11 @@ func newWorld(t *testing.T) *world {
 	in := func(name string) string { return filepath.Join(w.dir, name) }
 	w.layout = kube.Layout{
 		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"),
-		Log: in("log"), Images: in("images"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
+		Log: in("log"), Images: in("images"), Definitions: in("definitions"), CSI: in("csi"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
 	}
 	for name, text := range map[string]string{
 		"images/pause.tar": "", "images/demo.tar": "", "resolv.conf": "nameserver 10.5.0.1\n", "machine-id": "0123\n",
+		"definitions/things.json": `{"kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"}}`,
 	} {
 		if err := os.MkdirAll(filepath.Dir(in(name)), 0o755); err != nil {
 			t.Fatal(err)

@@ -77,7 +77,8 @@ func full(t testing.TB) *Config {
 		Cluster: &Cluster{
 			Name: "demo", Endpoint: "https://127.0.0.1:6443", Role: RoleControlPlane,
 			PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), DNSDomain: "cluster.local",
-			CA: authority(t, "kubernetes"), FrontProxyCA: authority(t, "front"), EtcdCA: authority(t, "etcd"),
+			Volumes: VolumesZFS,
+			CA:      authority(t, "kubernetes"), FrontProxyCA: authority(t, "front"), EtcdCA: authority(t, "etcd"),
 			ServiceAccountKey: authority(t, "sa").Key, EncryptionKey: NewSecret(base64.StdEncoding.EncodeToString(key)),
 		},
 		Pools: pools(), Datasets: datasets(), SnapshotSchedules: schedules(), ReplicationJobs: jobs(t),

@@ -153,6 +153,10 @@ func nodeDocuments() []Document {
 				{Name: "serviceCIDR", Doc: "The network of service addresses, IPv4, from /8 to /28, apart from podCIDR.", Type: TypeText, Default: defaultServiceCIDR.String()},
 				{Name: "dnsDomain", Doc: "The domain of the cluster's DNS.", Type: TypeText, Default: defaultDNSDomain},
 				{Name: "certSANs", Doc: "Further names and addresses in kube-apiserver's certificate.", Type: TypeText, List: true},
+				{
+					Name: "volumes", Doc: "Who makes persistent volumes: the node's CSI driver, on its ZFS pools, or nobody of the node's.", Type: TypeText,
+					Default: string(VolumesNone), Values: []string{string(VolumesNone), string(VolumesZFS)},
+				},
 				authorityField("ca", "The authority of Kubernetes."),
 				authorityField("frontProxyCA", "The authority of Kubernetes' front proxy."),
 				authorityField("etcdCA", "The authority of etcd."),

@@ -110,7 +110,7 @@ func TestDescribedDefaults(t *testing.T) {
 		Name: "j", UUID: "0b6c2f9e-5a0e-4c39-9a55-0123456789ab", Direction: DirectionPush, Peer: Peer{Address: "node2"}, Sources: []DatasetTree{bare}, Target: "backup",
 	}}
 	c := cfg.Cluster
-	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs = netip.Prefix{}, netip.Prefix{}, "", nil
+	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs, c.Volumes = netip.Prefix{}, netip.Prefix{}, "", nil, ""
 	data, err := Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)

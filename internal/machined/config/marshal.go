@@ -78,6 +78,7 @@ type (
 		ServiceCIDR       string   `yaml:"serviceCIDR,omitempty"`
 		DNSDomain         string   `yaml:"dnsDomain,omitempty"`
 		CertSANs          []string `yaml:"certSANs,omitempty"`
+		Volumes           string   `yaml:"volumes,omitempty"`
 		CA                pairDoc  `yaml:"ca"`
 		FrontProxyCA      pairDoc  `yaml:"frontProxyCA"`
 		EtcdCA            pairDoc  `yaml:"etcdCA"`
@@ -178,6 +179,9 @@ func cluster(c *Cluster) clusterDoc {
 		header: header{APIVersion, "Cluster"}, Name: c.Name, Endpoint: c.Endpoint, Role: string(c.Role), DNSDomain: c.DNSDomain,
 		CertSANs: c.CertSANs, CA: pair(c.CA), FrontProxyCA: pair(c.FrontProxyCA), EtcdCA: pair(c.EtcdCA),
 		ServiceAccountKey: c.ServiceAccountKey.Reveal(), EncryptionKey: c.EncryptionKey.Reveal(),
+	}
+	if c.Volumes != VolumesNone {
+		doc.Volumes = string(c.Volumes)
 	}
 	if c.PodCIDR.IsValid() {
 		doc.PodCIDR = c.PodCIDR.String()

@@ -198,6 +198,14 @@ func (o *object) inner(name string, read func(*object)) {
 	f.done()
 }
 
+func (o *object) volumes() VolumeMaker {
+	text := o.text("volumes", "none or zfs", func(s string) bool { return s == string(VolumesNone) || s == string(VolumesZFS) })
+	if text == "" {
+		return VolumesNone
+	}
+	return VolumeMaker(text)
+}
+
 func (o *object) profile() Profile {
 	text := o.text("profile", "standard or strict", func(s string) bool {
 		return s == string(ProfileStandard) || s == string(ProfileStrict)
@@ -275,6 +283,7 @@ func (o *object) cluster() *Cluster {
 		c.DNSDomain = defaultDNSDomain
 	}
 	c.CertSANs = texts(o, "certSANs", "a DNS name or an IP address", parseSAN)
+	c.Volumes = o.volumes()
 	c.CA = o.keyPair("ca")
 	c.FrontProxyCA = o.keyPair("frontProxyCA")
 	c.EtcdCA = o.keyPair("etcdCA")

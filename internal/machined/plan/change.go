@@ -117,6 +117,8 @@ func clusterFields() []field {
 	}
 	live := func(path string, value func(*config.Cluster) any) field { return of(path, Live, "", value, nil) }
 	type cluster = config.Cluster
+	volumes := of("volumes", Live, "", func(c *cluster) any { return c.Volumes }, func(to, from *cluster) { to.Volumes = from.Volumes })
+	volumes.judge = judgeVolumes
 	return []field{
 		of("name", Reboot, atTheirStart, func(c *cluster) any { return c.Name }, func(to, from *cluster) { to.Name = from.Name }),
 		live("endpoint", func(c *cluster) any { return c.Endpoint }),
@@ -125,6 +127,7 @@ func clusterFields() []field {
 		of("serviceCIDR", Never, forItsLife, func(c *cluster) any { return c.ServiceCIDR }, func(to, from *cluster) { to.ServiceCIDR = from.ServiceCIDR }),
 		of("dnsDomain", Reboot, atTheirStart, func(c *cluster) any { return c.DNSDomain }, func(to, from *cluster) { to.DNSDomain = from.DNSDomain }),
 		live("certSANs", func(c *cluster) any { return c.CertSANs }),
+		volumes,
 		of("ca", Reboot, atTheirStart, func(c *cluster) any { return c.CA }, func(to, from *cluster) { to.CA = from.CA }),
 		of("frontProxyCA", Reboot, atTheirStart, func(c *cluster) any { return c.FrontProxyCA }, func(to, from *cluster) { to.FrontProxyCA = from.FrontProxyCA }),
 		of("etcdCA", Reboot, atTheirStart, func(c *cluster) any { return c.EtcdCA }, func(to, from *cluster) { to.EtcdCA = from.EtcdCA }),
@@ -139,6 +142,14 @@ func clusterFields() []field {
 func judgeHostname(from, to *config.Config) (Effect, string) {
 	if from.Cluster != nil && to.Cluster != nil {
 		return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
+	}
+	return Live, ""
+}
+
+// judgeVolumes lets the programs that make volumes be started at once; nothing of a cluster is stopped while it runs.
+func judgeVolumes(from, to *config.Config) (Effect, string) {
+	if from.Cluster != nil && from.Cluster.Volumes == config.VolumesZFS {
+		return Reboot, "csi-controllers runs until then; what Kubernetes has of the volumes stays"
 	}
 	return Live, ""
 }

@@ -85,6 +85,7 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 		"Cluster.serviceCIDR":                          func(c *config.Config) { c.Cluster.ServiceCIDR = network },
 		"Cluster.dnsDomain":                            func(c *config.Config) { c.Cluster.DNSDomain = "other" },
 		"Cluster.certSANs":                             func(c *config.Config) { c.Cluster.CertSANs = []string{"other"} },
+		"Cluster.volumes":                              func(c *config.Config) { c.Cluster.Volumes = config.VolumesZFS },
 		"Cluster.ca.certificate":                       kubernetes, "Cluster.ca.key": kubernetes,
 		"Cluster.frontProxyCA.certificate": front, "Cluster.frontProxyCA.key": front,
 		"Cluster.etcdCA.certificate": etcd, "Cluster.etcdCA.key": etcd,
@@ -166,15 +167,25 @@ func TestComparedDocuments(t *testing.T) {
 		return c
 	}
 	noSix := links("eth0")
+	volumes := func(of config.VolumeMaker) *config.Config {
+		c := copied(cluster.Config)
+		c.Cluster.Volumes = of
+		return c
+	}
 	noSix.Network.Links[0].Addresses = nil
 	for name, test := range map[string]struct {
 		from, to *config.Config
 		want     []Change
 		live     bool // all of it is in force at once
 	}{
-		"nothing":                   {cluster.Config, copied(cluster.Config), nil, true},
-		"a cluster comes":           {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
-		"a cluster goes":            {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"nothing":         {cluster.Config, copied(cluster.Config), nil, true},
+		"a cluster comes": {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
+		"a cluster goes":  {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"volumes come":    {volumes(config.VolumesNone), volumes(config.VolumesZFS), []Change{{Field: "Cluster.volumes", Effect: Live}}, true},
+		"volumes go": {
+			volumes(config.VolumesZFS), volumes(config.VolumesNone),
+			[]Change{{"Cluster.volumes", Reboot, "csi-controllers runs until then; what Kubernetes has of the volumes stays"}}, false,
+		},
 		"no cluster, another name":  {standalone.Config, renamed, []Change{{Field: "Machine.hostname", Effect: Live}}, true},
 		"first gets its name":       {links("first"), links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
 		"a name becomes first":      {links("eth0"), links("first"), []Change{{Field: "Network.links", Effect: Live}}, true},

@@ -212,7 +212,7 @@ func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
 		ClusterName: c.Name, NodeName: in.Config.Machine.Hostname, Endpoint: c.Endpoint, CertSANs: c.CertSANs,
 		PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, DNSDomain: c.DNSDomain, Version: in.Version,
 		CA: in.Trust.Kubernetes, FrontProxyCA: in.Trust.FrontProxy, EtcdCA: in.Trust.Etcd,
-		ServiceAccountKey: in.Trust.ServiceAccountKey, EncryptionKey: in.Trust.EncryptionKey,
+		ServiceAccountKey: in.Trust.ServiceAccountKey, EncryptionKey: in.Trust.EncryptionKey, Volumes: c.Volumes == config.VolumesZFS,
 	}
 	for _, p := range addresses {
 		spec.Addresses = append(spec.Addresses, p.Addr())
