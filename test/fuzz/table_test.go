@@ -29,7 +29,6 @@ func parsers() map[string][]string {
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
-		"internal/storage/snapshots":    {"FuzzIsOf"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/secureboot":     {"FuzzLists", "FuzzProgram", "FuzzSignature", "FuzzVariable"},
 		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
@@ -69,6 +68,7 @@ func parsers() map[string][]string {
 		"internal/machined/server/ringlog":    {"FuzzSplitter"},
 		"internal/machined/supervise/control": {"FuzzParseRequest", "FuzzParseResponse"},
 		"internal/pki/store":                  {"FuzzRead"},
+		"internal/storage/snapshots":          {"FuzzIsOf"},
 
 		// A user's files, and a node's answers.
 		"cmd/nodectl/contexts":    {"FuzzParse"},
