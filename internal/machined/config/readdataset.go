@@ -84,8 +84,8 @@ func (o *object) userProperties(name string) map[string]string {
 	return out
 }
 
-// trees reads a list of datasets, with or without what is below them.
-func (o *object) trees(name string) []DatasetTree {
+// trees reads a list of datasets with what is below them or, where there is a choice, without.
+func (o *object) trees(name string, choice bool) []DatasetTree {
 	const expected = "a mapping with the name of a dataset"
 	if o.require(name, "a list, each item "+expected) == nil {
 		return nil
@@ -96,7 +96,10 @@ func (o *object) trees(name string) []DatasetTree {
 		if f == nil {
 			return
 		}
-		t := DatasetTree{Name: f.requiredText("name", datasetRules, isDatasetName), Recursive: f.booleanOr("recursive", true)}
+		t := DatasetTree{Name: f.requiredText("name", datasetRules, isDatasetName), Recursive: true}
+		if choice {
+			t.Recursive = f.booleanOr("recursive", true)
+		}
 		t.Exclude = texts(f, "exclude", datasetRules, func(s string) (string, bool) { return s, isDatasetName(s) })
 		for i, e := range t.Exclude {
 			if t.Name != "" && (e == t.Name || !isWithin(e, t.Name)) {

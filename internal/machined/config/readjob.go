@@ -29,7 +29,7 @@ const jobRules = "a name of up to 39 lower-case letters, digits and dashes"
 func (o *object) snapshotSchedule() SnapshotSchedule {
 	s := SnapshotSchedule{
 		Name:     o.requiredText("name", jobRules, jobName.MatchString),
-		Datasets: o.trees("datasets"),
+		Datasets: o.trees("datasets", true),
 		Schedule: o.schedule("schedule"),
 		Prefix:   o.text("prefix", prefixRules, prefixForm.MatchString),
 	}
@@ -62,7 +62,7 @@ func (o *object) replicationJob() ReplicationJob {
 		UUID:      o.requiredText("uuid", "a UUID in lower case, such as uuidgen prints, that no other job has", uuidForm.MatchString),
 		Direction: Direction(o.requiredText("direction", "push or pull", isOneOf([]string{string(DirectionPush), string(DirectionPull)}))),
 		Peer:      o.peer(),
-		Sources:   o.trees("sources"),
+		Sources:   o.trees("sources", false),
 		Target:    o.requiredText("target", datasetRules, isDatasetName),
 		Prefix:    o.text("prefix", prefixRules, prefixForm.MatchString),
 		Schedule:  o.schedule("schedule"),
@@ -70,8 +70,8 @@ func (o *object) replicationJob() ReplicationJob {
 	}
 	j.BandwidthBytes = o.size("bandwidth", "how much may be sent in a second, from 64KiB, such as 100MiB", func(n uint64) bool { return n >= 64<<10 })
 	o.inner("guarantee", func(f *object) {
-		j.Guarantee.Initial = choice(f, "initial", GuaranteeResumability, GuaranteeIncremental, GuaranteeNothing)
-		j.Guarantee.Incremental = choice(f, "incremental", GuaranteeResumability, GuaranteeIncremental, GuaranteeNothing)
+		j.Guarantee.Initial = choice(f, "initial", GuaranteeResumability, GuaranteeIncremental, GuaranteeNone)
+		j.Guarantee.Incremental = choice(f, "incremental", GuaranteeResumability, GuaranteeIncremental, GuaranteeNone)
 	})
 	if j.Schedule == (Schedule{}) {
 		j.Schedule, _ = parseSchedule(defaultReplication)

@@ -120,7 +120,8 @@ type ReplicationJob struct {
 	UUID      string
 	Direction Direction
 	Peer      Peer
-	Sources   []DatasetTree
+	// Sources are recursive.
+	Sources []DatasetTree
 	// Target is the dataset of the receiving node below which what is received lies, under its whole name.
 	Target    string
 	Guarantee Guarantees
@@ -159,10 +160,10 @@ type Guarantee string
 const (
 	// GuaranteeResumability lets a step go on where it was cut; what it sends is held until it is done.
 	GuaranteeResumability Guarantee = "resumability"
-	// GuaranteeIncremental lets the next step build on the last. A step that is cut begins anew if its snapshot was pruned.
+	// GuaranteeIncremental lets the next step build on the last. A step that is cut may have to begin anew, if its snapshots were pruned.
 	GuaranteeIncremental Guarantee = "incremental"
-	// GuaranteeNothing holds nothing: if the common snapshot is pruned, a person has to begin again.
-	GuaranteeNothing Guarantee = "nothing"
+	// GuaranteeNone keeps nothing: if the last common snapshot is pruned, the replica has to be made anew.
+	GuaranteeNone Guarantee = "none"
 )
 
 // Guarantees are those of the first step and of all others.

@@ -66,7 +66,7 @@ func jobs(t testing.TB) []ReplicationJob {
 	return []ReplicationJob{{
 		Name: "out", UUID: "0b6c2f9e-5a0e-4c39-9a55-0123456789ab", Direction: DirectionPush,
 		Peer:    Peer{"10.5.0.3:50000", "node2.example", authority(t, "peer").Certificate},
-		Sources: []DatasetTree{{"fast", true, []string{"fast/replica"}}}, Target: "backup/node1", Guarantee: Guarantees{GuaranteeIncremental, GuaranteeNothing},
+		Sources: []DatasetTree{{"fast", true, []string{"fast/replica"}}}, Target: "backup/node1", Guarantee: Guarantees{GuaranteeIncremental, GuaranteeNone},
 		BandwidthBytes: 100 << 20, Prefix: "auto-", Schedule: Schedule{Unit: Hourly, Minute: 30},
 	}, {
 		Name: "in", UUID: "1b6c2f9e-5a0e-4c39-9a55-0123456789ab", Direction: DirectionPull, Peer: Peer{"[fd00::3]:50001", "fd00::3", ""},

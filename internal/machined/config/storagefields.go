@@ -121,6 +121,12 @@ func treeFields() []Field {
 	}
 }
 
+// sourceTreeFields are those of a tree that is taken whole.
+func sourceTreeFields() []Field {
+	fields := treeFields()
+	return []Field{fields[0], fields[2]}
+}
+
 func keepFields() []Field {
 	return []Field{
 		{Name: "last", Doc: "How many of the newest stay.", Type: TypeCount},
@@ -138,7 +144,7 @@ func jobFields() []Field {
 	guarantee := func(name, doc string) Field {
 		return Field{
 			Name: name, Doc: doc, Type: TypeText, Default: string(GuaranteeResumability),
-			Values: wordsOf([]Guarantee{GuaranteeResumability, GuaranteeIncremental, GuaranteeNothing}),
+			Values: wordsOf([]Guarantee{GuaranteeResumability, GuaranteeIncremental, GuaranteeNone}),
 		}
 	}
 	return []Field{
@@ -156,7 +162,7 @@ func jobFields() []Field {
 			{Name: "identity", Doc: "A name or address that its certificate has to have. It is that of the address, if left out.", Type: TypeText},
 			{Name: "ca", Doc: "The authority of its certificate, PEM. It is this node's own, if left out.", Type: TypeText},
 		}},
-		{Name: "sources", Doc: "What is sent, with all below it.", Type: TypeObject, List: true, Required: true, Fields: treeFields()},
+		{Name: "sources", Doc: "What is sent, with all below it.", Type: TypeObject, List: true, Required: true, Fields: sourceTreeFields()},
 		{
 			Name: "target", Type: TypeText, Required: true,
 			Doc: "The dataset of the node that receives, below which all lies under its whole name. Nothing there is mounted.",

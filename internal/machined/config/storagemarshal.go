@@ -80,12 +80,16 @@ type (
 		UUID      string       `yaml:"uuid"`
 		Direction string       `yaml:"direction"`
 		Peer      peerDoc      `yaml:"peer"`
-		Sources   []treeDoc    `yaml:"sources"`
+		Sources   []wholeTree  `yaml:"sources"`
 		Target    string       `yaml:"target"`
 		Guarantee guaranteeDoc `yaml:"guarantee,omitempty"`
 		Bandwidth string       `yaml:"bandwidth,omitempty"`
 		Prefix    string       `yaml:"prefix,omitempty"`
 		Schedule  string       `yaml:"schedule,omitempty"`
+	}
+	wholeTree struct {
+		Name    string   `yaml:"name"`
+		Exclude []string `yaml:"exclude,omitempty"`
 	}
 	peerDoc struct {
 		Address  string `yaml:"address"`
@@ -119,9 +123,13 @@ func storage(cfg *Config) []any {
 		docs = append(docs, doc)
 	}
 	for _, j := range cfg.ReplicationJobs {
+		var sources []wholeTree
+		for _, t := range j.Sources {
+			sources = append(sources, wholeTree{t.Name, t.Exclude})
+		}
 		docs = append(docs, replicationJobDoc{
 			header: header{APIVersion, "ReplicationJob"}, Name: j.Name, UUID: j.UUID, Direction: string(j.Direction), Peer: peerDoc(j.Peer),
-			Sources: trees(j.Sources), Target: j.Target, Guarantee: guaranteeDoc{string(j.Guarantee.Initial), string(j.Guarantee.Incremental)},
+			Sources: sources, Target: j.Target, Guarantee: guaranteeDoc{string(j.Guarantee.Initial), string(j.Guarantee.Incremental)},
 			Bandwidth: optionalSize(j.BandwidthBytes), Prefix: j.Prefix, Schedule: j.Schedule.String(),
 		})
 	}

@@ -95,7 +95,7 @@ func storageChanges() map[string]func(*config.Config) {
 		"ReplicationJob.peer":      job(func(j *config.ReplicationJob) { j.Peer.Address = "other" }),
 		"ReplicationJob.sources":   job(func(j *config.ReplicationJob) { j.Sources = trees }),
 		"ReplicationJob.target":    job(func(j *config.ReplicationJob) { j.Target = "other" }),
-		"ReplicationJob.guarantee": job(func(j *config.ReplicationJob) { j.Guarantee.Initial = config.GuaranteeNothing }),
+		"ReplicationJob.guarantee": job(func(j *config.ReplicationJob) { j.Guarantee.Initial = config.GuaranteeNone }),
 		"ReplicationJob.bandwidth": job(func(j *config.ReplicationJob) { j.BandwidthBytes = 1 }),
 		"ReplicationJob.prefix":    job(func(j *config.ReplicationJob) { j.Prefix = "other-" }),
 		"ReplicationJob.schedule":  job(func(j *config.ReplicationJob) { j.Schedule.Unit = config.Hourly }),

@@ -24,7 +24,7 @@ const (
 	WouldShrink Reason = "WouldShrink"
 	// Refused: ZFS has refused an operation, which is tried again after a while.
 	Refused Reason = "Refused"
-	// NotDeclared: the dataset is there and in no document. It is left alone.
+	// NotDeclared: the dataset is there and in no document, nor received. It is left alone.
 	NotDeclared Reason = "NotDeclared"
 )
 
@@ -136,8 +136,8 @@ func Conditions(spec Spec, obs Observed) []Condition {
 		out = append(out, differences(d, state)...)
 	}
 	for _, name := range sorted(obs.Datasets) {
-		if w.declared[name] || !strings.Contains(name, "/") {
-			continue // a pool's own dataset comes with it
+		if w.declared[name] || !strings.Contains(name, "/") || obs.Datasets[name].Received {
+			continue // a pool's own dataset comes with it, and a replica with its job
 		}
 		out = append(out, Condition{name, NotDeclared, "it is in no document, and is left alone"})
 	}

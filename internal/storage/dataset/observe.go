@@ -20,6 +20,8 @@ type State struct {
 	// Managed are the properties that the node has set. Marked says that the dataset has the mark, be it of none.
 	Managed []string
 	Marked  bool
+	// Received says that replication has it: it is a replica, or there for one.
+	Received bool
 }
 
 // bytes is a property as a number.
@@ -55,9 +57,15 @@ func New(system zfs.System, uptime func() time.Duration) *Reconciler {
 	return &Reconciler{system: system, uptime: uptime, refused: map[string]refusal{}}
 }
 
+// What replication marks its datasets with, on those themselves: package replication has the terms.
+const (
+	replicaProperty     = "dev.cyvive:replica"
+	placeholderProperty = "dev.cyvive:placeholder"
+)
+
 // stats are the properties that are always read.
 func stats() []string {
-	return []string{ManagedProperty, "used", "available", "referenced", "volsize", "volblocksize"}
+	return []string{ManagedProperty, replicaProperty, placeholderProperty, "used", "available", "referenced", "volsize", "volblocksize"}
 }
 
 // Observe lists what is below the roots. A root that is not there is no error.
@@ -102,6 +110,7 @@ func (r *Reconciler) list(ctx context.Context, root string, names []string, obs 
 		more := slices.Clone(names)
 		for _, d := range found {
 			s := State{Kind: d.Kind, GUID: d.GUID, Properties: d.Properties}
+			s.Received = d.Properties[replicaProperty].Source == zfs.SourceLocal || d.Properties[placeholderProperty].Source == zfs.SourceLocal
 			// An inherited mark is the parent's, and a received one that of another node.
 			if mark := d.Properties[ManagedProperty]; mark.Source == zfs.SourceLocal {
 				s.Marked = true

@@ -63,13 +63,15 @@ func fixed(name string) bool {
 func isLimit(name string) bool     { return name == "quota" || name == "refquota" }
 func isGuarantee(name string) bool { return name == "reservation" || name == "refreservation" }
 
-// cleared is the value that stands for a property which is not set, for those that cannot be inherited (cmd/zfs/zfs_main.c, zfs_do_inherit, of OpenZFS 2.3;
-// module/zcommon/zfs_prop.c, PROP_DEFAULT).
+// cleared is the value that stands for a property which is not set, for those that cannot be inherited (cmd/zfs/zfs_main.c, zfs_do_inherit, and
+// module/zcommon/zfs_prop.c, PROP_DEFAULT, of OpenZFS 2.3).
 func (d Dataset) cleared(name string) (string, bool) {
 	switch {
 	case name == "refreservation" && d.Kind == zfs.Volume && !d.Sparse:
 		return "auto", true
 	case isLimit(name), isGuarantee(name):
+		return "none", true
+	case name == "filesystem_limit", name == "snapshot_limit":
 		return "none", true
 	case name == "canmount":
 		return "on", true
