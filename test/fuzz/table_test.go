@@ -81,7 +81,6 @@ func parsers() map[string][]string {
 		"internal/machined/server/ringlog":    {"FuzzSplitter"},
 		"internal/machined/supervise/control": {"FuzzParseRequest", "FuzzParseResponse"},
 		"internal/pki/store":                  {"FuzzRead"},
-		"internal/storage/snapshots":          {"FuzzIsOf"},
 
 		// A user's files, and a node's answers.
 		"cmd/nodectl/contexts":    {"FuzzParse"},

@@ -15,13 +15,14 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/command"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
 
-// realSystem returns the programs of the image as a zfs.System. It is nil until package zfs/command, which has one, is there:
-//
-//	command.NewSystem(command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"})
-var realSystem func() zfs.System
+// realSystem is the programs of the image.
+func realSystem() zfs.System {
+	return command.NewSystem(command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"})
+}
 
 // The two machines of a pair are two pools here. They lie in files, which are in memory in the machine of a test.
 const (
@@ -38,9 +39,9 @@ func TestVMWalk(t *testing.T) { runWalk(t, realPools(t), seed(t), 500) }
 func realPools(t *testing.T) systems {
 	t.Helper()
 	switch {
-	case os.Getenv("CYVIVE_VM") == "1" && realSystem != nil:
+	case os.Getenv("CYVIVE_VM") == "1":
 	case os.Getenv("REQUIRE_VM") == "1":
-		t.Fatal("REQUIRE_VM=1, but this is no virtual machine of the test runner, or there is no zfs.System of real OpenZFS")
+		t.Fatal("REQUIRE_VM=1, but this is no virtual machine of the test runner")
 	default:
 		t.Skip("needs the VM test runner: it loads OpenZFS and makes pools")
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,11 +16,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
 
 // The tests here are of what is this package's: that output is read as it is, and that the real programs are called as they have to be. What a
-// zfs.System promises is package zfstest's to test: its Conformance belongs into a TestVMConformance here, with a lab's System, mounts{} as Contents
-// and the lab's base as Root.
+// zfs.System promises is package zfstest's to test.
+
+// TestVMConformance: real OpenZFS does what its model does.
+func TestVMConformance(t *testing.T) {
+	l := newLab(t)
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	zfstest.Conformance(t, zfstest.Target{System: l, Contents: mounts{}, Root: l.base, Key: "file://" + key})
+}
 
 // TestVMList compares what is read of the JSON with what zfs get says.
 func TestVMList(t *testing.T) {
