@@ -42,7 +42,7 @@ func (d *Driver) CreateVolumeGroupSnapshot(
 		return nil, refuse("source volume ids: expected one at least, and none that is empty")
 	case len(slices.Compact(slices.Clone(ids))) != len(ids):
 		return nil, refuse("source volume ids: one is there twice")
-	case len(r.GetParameters()) > 0:
+	case !empty(r.GetParameters()):
 		return nil, refuse("parameters: a group of snapshots has none")
 	}
 	name := componentOf(r.GetName())
@@ -180,6 +180,14 @@ func (d *Driver) removeGroup(ctx context.Context, id string, ids []string) (left
 	}
 	// After a deletion that was cut, some are gone: what is listed may be more than what is there.
 	if err := g.complete(ids); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(g))
+	for i, s := range g {
+		names[i] = s.whole()
+	}
+	// At once, if none has clones.
+	if err := d.System.DestroySnapshots(ctx, names); err != nil && !errors.Is(err, zfs.ErrHasDependents) {
 		return nil, err
 	}
 	for _, s := range g {

@@ -72,6 +72,16 @@ type parameters struct {
 	text string
 }
 
+// empty says whether there are no parameters but those that are for others.
+func empty(given map[string]string) bool {
+	for name := range given {
+		if !strings.HasPrefix(name, sidecar) {
+			return false
+		}
+	}
+	return true
+}
+
 // parametersOf reads parameters of a class, over which mutable ones go.
 func (d *Driver) parametersOf(given, mutable map[string]string) (parameters, error) {
 	p := parameters{parent: d.Parents[0], properties: map[string]string{}}

@@ -131,7 +131,7 @@ func (d *Driver) CreateSnapshot(ctx context.Context, r *spec.CreateSnapshotReque
 	switch {
 	case id == "":
 		return nil, refuse("source volume id: expected one")
-	case len(r.GetParameters()) > 0:
+	case !empty(r.GetParameters()):
 		return nil, refuse("parameters: a snapshot has none")
 	}
 	// All snapshots of a name, too, so that there is one whatever its volume.

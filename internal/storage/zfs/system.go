@@ -13,7 +13,7 @@ type System interface {
 	// List returns the datasets below the roots, and those themselves, of the kinds asked for, with the properties asked for. No roots means all pools.
 	// It is ordered by name, and snapshots and bookmarks of one file system by CreateTXG. A root that does not exist is [ErrNotExist].
 	List(ctx context.Context, q Query) ([]Dataset, error)
-	// Create makes a file system, or with SizeBytes a volume. Parents are not made. What exists is [ErrExist].
+	// Create makes a file system, which is not mounted, or with SizeBytes a volume. Parents are not made. What exists is [ErrExist].
 	Create(ctx context.Context, name string, o CreateOptions) error
 	// Set sets properties, all at once. An empty value of a user property is a value.
 	Set(ctx context.Context, name string, properties map[string]string) error
@@ -27,15 +27,15 @@ type System interface {
 	DestroySnapshots(ctx context.Context, names []string) error
 	// Snapshot makes snapshots in one transaction, of which each name is whole. Those that exist are [ErrExist], and then none is made.
 	Snapshot(ctx context.Context, names []string, userProperties map[string]string) error
-	// Rollback takes a dataset back to its latest snapshot. If there are later snapshots it is [ErrHasDependents].
+	// Rollback takes a dataset back to its latest snapshot. If there are later snapshots or bookmarks it is [ErrHasDependents].
 	Rollback(ctx context.Context, snapshot string) error
-	// Clone makes a dataset of a snapshot, Promote turns the dependency round.
+	// Clone makes a dataset of a snapshot, which is not mounted: without canmount in its properties it has noauto. Promote turns the dependency round.
 	Clone(ctx context.Context, snapshot, name string, properties map[string]string) error
 	Promote(ctx context.Context, name string) error
 	// Bookmark makes a bookmark of a snapshot or bookmark.
 	Bookmark(ctx context.Context, of, name string) error
-	// Hold keeps snapshots from being destroyed, in one transaction; a hold that exists is left as it is. Release takes holds away, and those that are not
-	// there do not count. Holds returns the tags of each snapshot named.
+	// Hold keeps snapshots from being destroyed: all of them, or after an error none, which a crash may keep from being so; a hold that exists is left as
+	// it is. Release takes holds away, and those that are not there, or whose snapshot is gone, do not count. Holds returns the tags of each snapshot named.
 	Hold(ctx context.Context, tag string, snapshots ...string) error
 	Release(ctx context.Context, tag string, snapshots ...string) error
 	Holds(ctx context.Context, snapshots ...string) (map[string][]Hold, error)
@@ -54,6 +54,7 @@ type System interface {
 // Query is what [System.List] is asked for.
 type Query struct {
 	Roots []string
+	// Kinds are those to return; none means all.
 	Kinds []Kind
 	// Depth limits how far below the roots; 0 is the roots alone, with their snapshots and bookmarks, -1 all.
 	Depth      int
@@ -91,7 +92,8 @@ type SendSpec struct {
 type ReceiveSpec struct {
 	// Name is the file system or volume, without a snapshot; the snapshot has the sender's name.
 	Name string
-	// Resumable keeps a partial receive (-s). Force rolls a changed destination back to its latest snapshot first (-F), and never destroys one.
+	// Resumable keeps a partial receive (-s). Force rolls a changed destination back to its latest snapshot first, and never destroys one; what is in a
+	// destination without snapshots, a full stream replaces (-F).
 	Resumable, Force bool
 	// Override are properties that the received dataset has whatever the stream says (-o); Exclude are not taken from it (-x).
 	Override map[string]string
