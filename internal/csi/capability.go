@@ -14,7 +14,8 @@ const (
 	xfs     = "xfs"
 )
 
-// mountFlags are the options of a mount that a StorageClass may ask for. Others are of no use here, or could change what the file system is: data= and errors=, say.
+// mountFlags are the options of a mount that a StorageClass may ask for. Others are of no use here, or could change what the file system is: data=
+// and errors=, say.
 var mountFlags = []string{"noatime", "nodiratime", "relatime", "nosuid", "nodev", "noexec", "ro"}
 
 // access is what a capability asks for.

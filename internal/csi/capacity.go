@@ -9,7 +9,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// GetCapacity implements the Controller service. What a volume can have is what its parent has left; what is only said to be theirs, and not reserved, is not taken off.
+// GetCapacity implements the Controller service. What a volume can have is what its parent has left; what is only said to be theirs, and not
+// reserved, is not taken off.
 func (d *Driver) GetCapacity(ctx context.Context, r *spec.GetCapacityRequest) (*spec.GetCapacityResponse, error) {
 	p, err := d.parametersOf(r.GetParameters(), nil)
 	if err != nil {

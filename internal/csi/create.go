@@ -36,29 +36,43 @@ func (d *Driver) CreateVolume(ctx context.Context, r *spec.CreateVolumeRequest) 
 	if err := d.checkTopology(ctx, r.GetAccessibilityRequirements(), w.parent); err != nil {
 		return nil, err
 	}
-	release, err := d.locks.take(ctx, w.keys()...)
+	v, err := d.ensure(ctx, w)
 	if err != nil {
-		return nil, err
-	}
-	defer release()
-	v, err := d.find(ctx, w.id)
-	switch {
-	case errors.Is(err, zfs.ErrNotExist):
-		v, err = d.create(ctx, w)
-	case err == nil:
-		err = w.matches(v)
-	}
-	if err != nil {
+		d.tidy(ctx)
 		return nil, failure(err, "create volume %s", w.id)
-	}
-	if err := d.grow(ctx, &v, v.capacity); err != nil {
-		return nil, failure(err, "create volume %s: give it its size", w.id)
 	}
 	info, err := d.info(ctx, v)
 	if err != nil {
 		return nil, failure(err, "create volume %s", w.id)
 	}
 	return &spec.CreateVolumeResponse{Volume: info}, nil
+}
+
+// ensure returns the volume, which is made if it is not there, and finished if it was begun.
+func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
+	release, err := d.locks.take(ctx, w.keys()...)
+	if err != nil {
+		return volume{}, err
+	}
+	defer release()
+	v, err := d.find(ctx, w.id)
+	fresh := errors.Is(err, zfs.ErrNotExist)
+	switch {
+	case fresh:
+		v, err = d.create(ctx, w)
+	case err == nil:
+		err = w.matches(v)
+	}
+	if err != nil {
+		return v, err
+	}
+	err = d.grow(ctx, &v, v.capacity)
+	if fresh && (errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, zfs.ErrInvalid)) {
+		// Kubernetes takes such an answer for one that there is no volume, and may make it on another node. Nobody has had this one.
+		d.dirty.Store(true)
+		return v, errors.Join(err, d.System.Destroy(ctx, v.dataset))
+	}
+	return v, err
 }
 
 // wishOf reads a request, without looking at what is there.
@@ -166,7 +180,8 @@ func (d *Driver) create(ctx context.Context, w wish) (volume, error) {
 	return d.find(ctx, w.id)
 }
 
-// isSparse says whether nothing is reserved. A device is whole if nothing else is said, as what is on it breaks when the pool is full; a dataset only says so.
+// isSparse says whether nothing is reserved. A device is whole if nothing else is said, as what is on it breaks when the pool is full; a dataset only
+// says so.
 func (w wish) isSparse() bool {
 	if w.sparse != nil {
 		return *w.sparse

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/csi"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
 
 // TestCreate: what is made, for each kind.
@@ -87,7 +88,9 @@ func TestCreateRefused(t *testing.T) {
 			r.AccessibilityRequirements = &spec.TopologyRequirement{Requisite: []*spec.Topology{{Segments: s}}}
 		}
 	}
-	both := func(r *spec.CreateVolumeRequest) { r.VolumeCapabilities = append(r.VolumeCapabilities, capability("block")) }
+	both := func(r *spec.CreateVolumeRequest) {
+		r.VolumeCapabilities = append(r.VolumeCapabilities, capability("block"))
+	}
 	for _, c := range []struct {
 		name   string
 		r      *spec.CreateVolumeRequest
@@ -202,6 +205,47 @@ func TestClone(t *testing.T) {
 				t.Errorf("left: %v", left)
 			}
 		})
+	}
+}
+
+// TestCloneWithoutRoom: a clone that cannot have its size is not left behind, since Kubernetes does not ask for it again.
+func TestCloneWithoutRoom(t *testing.T) {
+	for _, source := range []string{"a", "a@s"} {
+		b := newBench(t)
+		b.create("a", "block")
+		b.take("a", "s")
+		before := b.names()
+		b.system.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
+		_, err := b.CreateVolume(b.ctx, request("b", "block", of(source), sized(128*mib, 0)))
+		b.code("clone of "+source, err, codes.ResourceExhausted)
+		if diff := cmp.Diff(before, b.names()); diff != "" {
+			t.Errorf("of %s: datasets (-before +after):\n%s", source, diff)
+		}
+	}
+}
+
+// TestExpandWithoutRoom: a volume that cannot grow stays as it is, and is of use.
+func TestExpandWithoutRoom(t *testing.T) {
+	for _, kind := range []string{"block", "zfs"} {
+		b := newBench(t)
+		v := b.create("a", kind, with("sparse=false"))
+		b.system.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
+		_, err := b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
+		b.code("expand", err, codes.ResourceExhausted)
+		if kind == "zfs" {
+			b.must(b.model.Set(b.ctx, "node/volumes/a", map[string]string{"refquota": "1073741824"})) // as far as ZFS came
+		}
+		again, err := b.ControllerGetVolume(b.ctx, &spec.ControllerGetVolumeRequest{VolumeId: "a"})
+		b.must(err)
+		if got := again.GetVolume().GetCapacityBytes(); got != 64*mib {
+			t.Errorf("%s: capacity %d", kind, got)
+		}
+		b.must(b.stage(v, capability(kind)))
+		_, err = b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
+		b.must(err)
+		if kind == "zfs" && b.property("node/volumes/a", "refreservation") != "1073741824" {
+			t.Error("the reservation did not follow")
+		}
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// TestDeleteAnyOrder: a volume, its snapshots and volumes made of both are deleted in each order, and nothing is left when all are. What is not deleted stays usable.
+// TestDeleteAnyOrder: a volume, its snapshots and volumes made of both are deleted in each order, and nothing is left when all are. What is not
+// deleted stays usable.
 func TestDeleteAnyOrder(t *testing.T) {
 	ids := []string{"a", "a@s", "b", "c", "b@s2"}
 	permute(ids, func(order []string) {

@@ -84,8 +84,8 @@ func groupOfTwo(b *bench) {
 	b.create("c", "", of("b@g"))
 }
 
-// TestFaults: each call to ZFS of each call fails once, before it has its effect and after, with an error and with the end of the driver. The call made again succeeds, and
-// when all that was made is deleted, nothing is left.
+// TestFaults: each call to ZFS of each call fails once, before it has its effect and after, with an error and with the end of the driver. The call
+// made again succeeds, and when all that was made is deleted, nothing is left.
 func TestFaults(t *testing.T) {
 	for _, a := range acts() {
 		t.Run(a.name, func(t *testing.T) {

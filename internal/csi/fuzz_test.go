@@ -13,7 +13,8 @@ import (
 
 func codeOf(err error) codes.Code { return status.Code(err) }
 
-// FuzzNames: whatever name a volume and a snapshot are asked for by, they are made below the parent, are found again, and go again; and no id reaches anything else.
+// FuzzNames: whatever name a volume and a snapshot are asked for by, they are made below the parent, are found again, and go again; and no id reaches
+// anything else.
 func FuzzNames(f *testing.F) {
 	for _, name := range []string{"pvc-1", "../etcd", "a@b", "_deleted", "x-1", "\t", strings.Repeat("a", 128)} {
 		f.Add(name, name)

@@ -76,7 +76,9 @@ func (d *Driver) healthOf(ctx context.Context, id string) (*spec.VolumeHealth, e
 }
 
 // ControllerGetVolumeHealth implements the Controller service.
-func (d *Driver) ControllerGetVolumeHealth(ctx context.Context, r *spec.ControllerGetVolumeHealthRequest) (*spec.ControllerGetVolumeHealthResponse, error) {
+func (d *Driver) ControllerGetVolumeHealth(
+	ctx context.Context, r *spec.ControllerGetVolumeHealthRequest,
+) (*spec.ControllerGetVolumeHealthResponse, error) {
 	h, err := d.healthOf(ctx, r.GetVolumeId())
 	if err != nil {
 		return nil, err
@@ -85,7 +87,9 @@ func (d *Driver) ControllerGetVolumeHealth(ctx context.Context, r *spec.Controll
 }
 
 // ControllerListVolumeHealth implements the Controller service: volumes that are well are left out.
-func (d *Driver) ControllerListVolumeHealth(ctx context.Context, r *spec.ControllerListVolumeHealthRequest) (*spec.ControllerListVolumeHealthResponse, error) {
+func (d *Driver) ControllerListVolumeHealth(
+	ctx context.Context, r *spec.ControllerListVolumeHealthRequest,
+) (*spec.ControllerListVolumeHealthResponse, error) {
 	volumes, err := d.volumes(ctx)
 	if err != nil {
 		return nil, failure(err, "list volumes")

@@ -16,8 +16,9 @@ func (d *Driver) GetPluginInfo(context.Context, *spec.GetPluginInfoRequest) (*sp
 
 // GetPluginCapabilities implements the Identity service.
 func (d *Driver) GetPluginCapabilities(context.Context, *spec.GetPluginCapabilitiesRequest) (*spec.GetPluginCapabilitiesResponse, error) {
+	online := &spec.PluginCapability_VolumeExpansion{Type: spec.PluginCapability_VolumeExpansion_ONLINE}
 	r := &spec.GetPluginCapabilitiesResponse{Capabilities: []*spec.PluginCapability{{
-		Type: &spec.PluginCapability_VolumeExpansion_{VolumeExpansion: &spec.PluginCapability_VolumeExpansion{Type: spec.PluginCapability_VolumeExpansion_ONLINE}},
+		Type: &spec.PluginCapability_VolumeExpansion_{VolumeExpansion: online},
 	}}}
 	for _, t := range []spec.PluginCapability_Service_Type{
 		spec.PluginCapability_Service_CONTROLLER_SERVICE, spec.PluginCapability_Service_VOLUME_ACCESSIBILITY_CONSTRAINTS,

@@ -17,8 +17,8 @@ type locks struct {
 	freed chan struct{}
 }
 
-// take waits until all keys are free and takes them at once, so that no two calls can wait for each other. Who has keys takes no more. A context that ends before is
-// ABORTED, as CSI has it for an operation that is pending.
+// take waits until all keys are free and takes them at once, so that no two calls can wait for each other. Who has keys takes no more. A context that
+// ends before is ABORTED, as CSI has it for an operation that is pending.
 func (l *locks) take(ctx context.Context, keys ...string) (release func(), err error) {
 	for {
 		wait, ok := l.try(keys)

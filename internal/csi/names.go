@@ -22,8 +22,9 @@ const maxComponent = 63
 // hashed begins names that are a hash.
 const hashed = "x-"
 
-// componentOf makes the name of a dataset or snapshot of a name that Kubernetes gives, which may be any text. Plain ones are taken as they are, so that a person finds
-// pvc-… again. All others, and those that look like what is made of others, are replaced by 160 bits of their SHA-256. So different names stay different.
+// componentOf makes the name of a dataset or snapshot of a name that Kubernetes gives, which may be any text. Plain ones are taken as they are, so
+// that a person finds pvc-… again. All others, and those that look like what is made of others, are replaced by 160 bits of their SHA-256. So
+// different names stay different.
 func componentOf(name string) string {
 	if isComponent(name) && !strings.HasPrefix(name, hashed) {
 		return name
@@ -32,8 +33,8 @@ func componentOf(name string) string {
 	return hashed + hex.EncodeToString(sum[:20])
 }
 
-// isComponent says whether a text is such a name. Letters, digits and dashes are a part of what ZFS takes (zfs_namecheck.c), and leave '.', '_', '@', '#', '/' and '%' for
-// what has a meaning.
+// isComponent says whether a text is such a name. Letters, digits and dashes are a part of what ZFS takes (zfs_namecheck.c), and leave '.', '_', '@',
+// '#', '/' and '%' for what has a meaning.
 func isComponent(s string) bool {
 	return s != "" && len(s) <= maxComponent && s[0] != '-' && onlyOf(s, "-")
 }

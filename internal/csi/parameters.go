@@ -16,7 +16,8 @@ const (
 	parameterSparse     = "sparse"
 )
 
-// sidecar begins parameters that are for the programs between Kubernetes and the driver, or tell of the claim (csi.storage.k8s.io/pvc/name). They are not looked at.
+// sidecar begins parameters that are for the programs between Kubernetes and the driver, or tell of the claim (csi.storage.k8s.io/pvc/name). They are
+// not looked at.
 const sidecar = "csi.storage.k8s.io/"
 
 // property is a property of ZFS that may be chosen.

@@ -13,7 +13,8 @@ const (
 	markVolume = prefix + "volume"
 	// markName is the name that Kubernetes gave, as url.QueryEscape writes it; for a person, where the id is a hash.
 	markName = prefix + "name"
-	// markCapacity is how many bytes the volume should have. What it has is refquota or volsize, which follow.
+	// markCapacity is how many bytes the volume was asked to have. What it has is refquota or volsize: less until a clone is whole, and more once it
+	// has grown.
 	markCapacity = prefix + "capacity"
 	// markFileSystem is what is on it: zfs, ext4, xfs, or none for a raw device.
 	markFileSystem = prefix + "filesystem"

@@ -9,8 +9,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// reap takes away what nobody needs any more of one dataset, and, if that is a deleted volume of which nothing is needed, the dataset. Then it goes on with what that was
-// cloned from. The caller has no lock.
+// reap takes away what nobody needs any more of one dataset, and, if that is a deleted volume of which nothing is needed, the dataset. Then it goes
+// on with what that was cloned from. The caller has no lock.
 func (d *Driver) reap(ctx context.Context, dataset string) error {
 	for dataset != "" {
 		at, ok := d.placeOf(dataset)

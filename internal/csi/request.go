@@ -77,7 +77,8 @@ func checkLength(field string, bytes, limit int) error {
 	return nil
 }
 
-// checkName checks a name that Kubernetes gives: any text but one with control characters, other than tabs and ends of lines (CreateVolumeRequest.name).
+// checkName checks a name that Kubernetes gives: any text but one with control characters, other than tabs and ends of lines
+// (CreateVolumeRequest.name).
 func checkName(name string) error {
 	switch {
 	case name == "":

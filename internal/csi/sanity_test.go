@@ -30,7 +30,9 @@ func TestSanity(t *testing.T) {
 	for name, change := range map[string]func(*sanity.TestConfig){
 		"dataset": func(*sanity.TestConfig) {},
 		"block":   func(c *sanity.TestConfig) { c.TestVolumeAccessType = "block" },
-		"ext4":    func(c *sanity.TestConfig) { c.TestVolumeParameters = map[string]string{"fsType": "ext4", "sparse": "true"} },
+		"ext4": func(c *sanity.TestConfig) {
+			c.TestVolumeParameters = map[string]string{"fsType": "ext4", "sparse": "true"}
+		},
 	} {
 		c := sanityConfig(socket, b.mounts)
 		change(&c)

@@ -22,7 +22,8 @@ const (
 	leastXFS = 300 * mib
 )
 
-// sizes is a range of sizes in bytes; most is 0 where there is no limit, and least where none is asked for. Both are multiples of what a volume has to be one of.
+// sizes is a range of sizes in bytes; most is 0 where there is no limit, and least where none is asked for. Both are multiples of what a volume has
+// to be one of.
 type sizes struct{ least, most, step int64 }
 
 // sizesOf reads a range. Its least is at least what such a volume has to have.

@@ -31,7 +31,8 @@ func (s snapshot) whole() string { return s.dataset + "@" + s.name }
 // info is the snapshot as Kubernetes sees it.
 func (s snapshot) info() *spec.Snapshot {
 	return &spec.Snapshot{
-		SizeBytes: s.sizeBytes, SnapshotId: s.id(), SourceVolumeId: s.volume, CreationTime: timestamppb.New(s.created), ReadyToUse: true, GroupSnapshotId: s.group,
+		SizeBytes: s.sizeBytes, SnapshotId: s.id(), SourceVolumeId: s.volume, GroupSnapshotId: s.group,
+		CreationTime: timestamppb.New(s.created), ReadyToUse: true,
 	}
 }
 

@@ -83,11 +83,11 @@ func (d *Driver) createFrom(ctx context.Context, w wish) error {
 			return err
 		}
 	}
-	if err := d.System.Clone(ctx, o.snapshot, w.dataset(), properties); err != nil {
-		d.dirty.Store(true)
-		return err
+	err = d.System.Clone(ctx, o.snapshot, w.dataset(), properties)
+	if err != nil {
+		d.dirty.Store(true) // by a fresh snapshot
 	}
-	return nil
+	return err
 }
 
 // canBe says why a volume cannot be made of a source.

@@ -10,8 +10,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// NodeStageVolume implements the Node service: it mounts the volume once, and where that is needed makes, mends and grows the file system on it. A device has nothing to
-// be staged; that it is there is seen when it is published.
+// NodeStageVolume implements the Node service: it mounts the volume once, and where that is needed makes, mends and grows the file system on it. A
+// device has nothing to be staged; that it is there is seen when it is published.
 func (d *Driver) NodeStageVolume(ctx context.Context, r *spec.NodeStageVolumeRequest) (*spec.NodeStageVolumeResponse, error) {
 	id := r.GetVolumeId()
 	switch {
@@ -60,7 +60,8 @@ func (d *Driver) usable(ctx context.Context, id string, a access, volumeContext 
 			return v, refuse("volume context: generation %.64q is no number", text)
 		}
 		if asked > v.generation {
-			return v, precondition("volume %s is a copy of generation %d on this node, and another of generation %d is the one to use", id, v.generation, asked)
+			return v, precondition("volume %s is a copy of generation %d on this node, and another of generation %d is the one to use",
+				id, v.generation, asked)
 		}
 	}
 	return v, nil
@@ -112,8 +113,8 @@ func mountOptions(flags []string) []string {
 	return options
 }
 
-// prepare sees to it that there is a whole file system on a device. Only a device on which nothing is, or on which one was begun to be made, gets one: what is
-// there else was written by somebody.
+// prepare sees to it that there is a whole file system on a device. Only a device on which nothing is, or on which one was begun to be made, gets
+// one: what is there else was written by somebody.
 func (d *Driver) prepare(ctx context.Context, v volume) error {
 	if v.kind == zfs.Filesystem {
 		return nil

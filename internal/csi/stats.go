@@ -55,8 +55,8 @@ func (d *Driver) at(ctx context.Context, id, path string) (volume, string, error
 	return v, target, nil
 }
 
-// NodeExpandVolume implements the Node service. It grows the volume, too, if that has not been done by ControllerExpandVolume: external-resizer is one for all nodes,
-// and has only this one then.
+// NodeExpandVolume implements the Node service. It grows the volume, too, if that has not been done by ControllerExpandVolume: external-resizer is
+// one for all nodes, and has only this one then.
 func (d *Driver) NodeExpandVolume(ctx context.Context, r *spec.NodeExpandVolumeRequest) (*spec.NodeExpandVolumeResponse, error) {
 	release, err := d.locks.take(ctx, r.GetVolumeId())
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Keys of a topology. A volume is where both its node and its pool are: a node that was made anew has the name, and not the pool; a pool that was carried to another
-// machine has not the node.
+// Keys of a topology. A volume is where both its node and its pool are: a node that was made anew has the name, and not the pool; a pool that was
+// carried to another machine has not the node.
 const (
 	nodeKey = Name + "/node"
 	poolKey = Name + "/pool-" // with the GUID
@@ -66,7 +66,8 @@ func (d *Driver) checkTopology(ctx context.Context, r *spec.TopologyRequirement,
 			return nil
 		}
 	}
-	return status.Errorf(codes.ResourceExhausted, "volumes below %s are on node %s alone, which is none of the %d places asked for", parent, d.NodeName, len(asked))
+	return status.Errorf(codes.ResourceExhausted, "volumes below %s are on node %s alone, which is none of the %d places asked for",
+		parent, d.NodeName, len(asked))
 }
 
 // within says whether what is asked for is all there.

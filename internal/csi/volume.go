@@ -18,7 +18,7 @@ type volume struct {
 	id, dataset, parent string
 	kind                zfs.Kind
 	guid                zfs.GUID
-	// capacity is what it should have, and sizeBytes what it has.
+	// capacity is what it should have, and sizeBytes what it has, which is less only until it is whole.
 	capacity, sizeBytes int64
 	// step is what its size is a multiple of.
 	step int64
@@ -72,13 +72,16 @@ func (d *Driver) volumeOf(found zfs.Dataset) (volume, bool) {
 		parameters: own(found, markParameters), origin: found.Properties["origin"].Value, formatting: own(found, markFormatting) != "",
 	}
 	v.generation, _ = strconv.ParseUint(own(found, markGeneration), 10, 64)
-	v.reserved = v.kind == zfs.Filesystem && number(found.Properties["refreservation"].Value) > 0
 	v.step = stepOf(v.kind, found.Properties["volblocksize"].Value)
-	size := "refquota"
 	if v.kind == zfs.Volume {
-		size = "volsize"
+		v.sizeBytes = number(found.Properties["volsize"].Value)
+	} else {
+		v.sizeBytes = number(found.Properties["refquota"].Value)
+		if reserved := number(found.Properties["refreservation"].Value); reserved > 0 {
+			v.reserved, v.sizeBytes = true, min(v.sizeBytes, reserved)
+		}
 	}
-	v.sizeBytes = number(found.Properties[size].Value)
+	v.capacity = max(v.capacity, v.sizeBytes)
 	return v, true
 }
 
@@ -110,27 +113,25 @@ func (d *Driver) volumes(ctx context.Context) ([]volume, error) {
 	return all, nil
 }
 
-// grow gives a volume a capacity that is larger than what it has, or finishes what was begun.
-func (d *Driver) grow(ctx context.Context, v *volume, capacity int64) error {
-	if v.capacity >= capacity && v.sizeBytes >= v.capacity {
+// grow gives a volume a size, unless it has it. Quota and reservation are not set at once where ZFS refuses the second; so the smaller of them
+// counts, and the next call goes on.
+func (d *Driver) grow(ctx context.Context, v *volume, bytes int64) error {
+	if v.sizeBytes >= bytes {
 		return nil
 	}
-	capacity = max(capacity, v.capacity)
-	size := strconv.FormatInt(capacity, 10)
-	properties := map[string]string{markCapacity: size}
+	size := strconv.FormatInt(bytes, 10)
+	properties := map[string]string{"refquota": size}
 	switch {
 	case v.kind == zfs.Volume:
 		// A volume whose reservation was its size keeps one that is (zfs_add_synthetic_resv in lib/libzfs/libzfs_dataset.c).
-		properties["volsize"] = size
+		properties = map[string]string{"volsize": size}
 	case v.reserved:
-		properties["refquota"], properties["refreservation"] = size, size
-	default:
-		properties["refquota"] = size
+		properties["refreservation"] = size
 	}
 	if err := d.System.Set(ctx, v.dataset, properties); err != nil {
 		return err
 	}
-	v.capacity, v.sizeBytes = capacity, capacity
+	v.capacity, v.sizeBytes = max(v.capacity, bytes), bytes
 	return nil
 }
 

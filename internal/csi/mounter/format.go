@@ -16,7 +16,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/signature"
 )
 
-// Holds implements csi.Mounts. Where a file system is, it is the answer, whatever else may be found: files near the end of a device can look like anything.
+// Holds implements csi.Mounts. Where a file system is, it is the answer, whatever else may be found: files near the end of a device can look like
+// anything.
 func (m *Mounter) Holds(ctx context.Context, volume string) (string, error) {
 	device, err := m.device(ctx, volume)
 	if err != nil {
@@ -62,8 +63,8 @@ func (m *Mounter) Format(ctx context.Context, volume, fileSystem string) error {
 	}
 	switch {
 	case fileSystem == "ext4" && m.tools.Mke2fs != "":
-		// No blocks for root alone; the device is new, and no discard has to tell it what it knows; and without a lazy journal a power cut later finds no stale
-		// one (mke2fs(8)).
+		// No blocks for root alone; the device is new, and no discard has to tell it what it knows; and without a lazy journal a power cut later
+		// finds no stale one (mke2fs(8)).
 		return run(ctx, nil, m.tools.Mke2fs, "-q", "-F", "-t", "ext4", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", device)
 	case fileSystem == "xfs" && m.tools.MkfsXFS != "":
 		return run(ctx, nil, m.tools.MkfsXFS, "-q", "-f", "-K", device)

@@ -15,8 +15,8 @@ const (
 	zname        = 0x8100127d
 	// resizeFS is EXT4_IOC_RESIZE_FS: _IOW('f', 16, __u64) (include/uapi/linux/ext4.h); since Linux 3.3.
 	resizeFS = 0x40086610
-	// xfsGeometry is XFS_IOC_FSGEOMETRY_V1: _IOR('X', 100, struct xfs_fsop_geom_v1), and xfsGrow XFS_IOC_FSGROWFSDATA: _IOW('X', 110, struct xfs_growfs_data)
-	// (fs/xfs/libxfs/xfs_fs.h of Linux 6.12).
+	// xfsGeometry is XFS_IOC_FSGEOMETRY_V1: _IOR('X', 100, struct xfs_fsop_geom_v1), and xfsGrow XFS_IOC_FSGROWFSDATA: _IOW('X', 110, struct
+	// xfs_growfs_data) (fs/xfs/libxfs/xfs_fs.h of Linux 6.12).
 	xfsGeometry = 0x80705864
 	xfsGrow     = 0x4010586e
 )

@@ -18,8 +18,8 @@ var flags = map[string]uintptr{
 	"nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
 }
 
-// data are the options that the driver gives file systems. A clone has the UUID of its origin, which XFS refuses to mount beside it unless told not to look; ext4
-// that has found an error is not written to any more (the kernel's Documentation/admin-guide/xfs.rst and ext4.rst).
+// data are the options that the driver gives file systems. A clone has the UUID of its origin, which XFS refuses to mount beside it unless told not
+// to look; ext4 that has found an error is not written to any more (the kernel's Documentation/admin-guide/xfs.rst and ext4.rst).
 var data = map[string][]string{"xfs": {"nouuid"}, "ext4": {"errors=remount-ro"}}
 
 // Mount implements csi.Mounts.

@@ -20,6 +20,9 @@ const Directory = "plugins_registry"
 // version is that of CSI which kubelet looks for: it takes 1.0 and above, below 2 (csi_plugin.go, ValidatePlugin, of Kubernetes 1.36).
 const version = "1.0.0"
 
+// stopTimeout is how long a call under way may take when the socket is given up.
+const stopTimeout = 2 * time.Second
+
 // Socket is a socket in kubelet's registry.
 type Socket interface {
 	// Listen makes it, in place of one that is there.
@@ -108,7 +111,8 @@ func (r *Registrar) NotifyRegistrationStatus(
 	return &registration.RegistrationStatusResponse{}, nil
 }
 
-// Run registers the driver, and does it again whenever that is needed, until the context ends. Then the socket is removed, by which kubelet knows that the driver is gone.
+// Run registers the driver, and does it again whenever that is needed, until the context ends. Then the socket is removed, by which kubelet knows
+// that the driver is gone.
 func (r *Registrar) Run(ctx context.Context) error {
 	last := ""
 	for {
@@ -151,7 +155,10 @@ func (r *Registrar) register(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
 	defer func() {
-		s.Stop()
+		// kubelet gets the answer to what it is saying just now.
+		late := time.AfterFunc(stopTimeout, s.Stop)
+		s.GracefulStop()
+		late.Stop()
 		<-served
 	}()
 	look := time.NewTicker(r.Look)
