@@ -29,6 +29,7 @@ var systemCalls = []string{
 	"internal/network/rtnl/...", "internal/network/dhcp/...", "internal/network/bpf/...",
 	"internal/storage/blockdev/...", "internal/storage/mount/...", "internal/storage/luks", "internal/storage/zfs/command",
 	"internal/extension/kernel",
+	"internal/csi/mounter",
 	"internal/machined/boot/...", "internal/machined/supervise/...",
 	"internal/machined/server/files", "internal/machined/server/inventory/device",
 	"hack/...",
@@ -217,6 +218,33 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "the CSI driver runs on fakes",
+			reason:   "each call to ZFS and to the kernel can fail in a test, and the driver be started again after it; what Kubernetes asks for reaches neither but by the interfaces",
+			packages: []string{"internal/csi"},
+			only:     []string{"internal/storage/zfs"},
+			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the driver's mounts know no ZFS but its terms",
+			reason:   "they are handed names of datasets and give them to the kernel; what is made and destroyed is decided in the driver",
+			packages: []string{"internal/csi/mounter"},
+			only:     []string{"internal/csi", "internal/storage/signature", "internal/storage/zfs"},
+		},
+		{
+			name:     "a registrar knows no driver",
+			reason:   "kubelet's registry is the same for any; and what lies in kubelet's directory is opened by the package that is made for it",
+			packages: []string{"internal/csi/registrar"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "programs link no frameworks of tests",
+			reason:   "csi-sanity brings ginkgo and gomega, for tests of the CSI driver alone: they would make a program larger and add flags to it",
+			packages: []string{"cmd/...", "internal/...", "api/..."},
+			ban:      []string{"github.com/kubernetes-csi/...", "github.com/onsi/...", "k8s.io/klog/..."},
+			deep:     true,
+		},
+		{
 			name:     "the terms of OpenZFS run nothing",
 			reason:   "they are on both sides of the border at which programs are called; a model of them must never reach the machine that it runs on",
 			packages: []string{"internal/storage/zfs", "internal/storage/zfs/zfstest"},
@@ -349,8 +377,8 @@ func rules() []rule {
 			name:     "fakes stay in tests",
 			reason:   "a fake in the program would be a stub that nobody notices",
 			packages: []string{"cmd/...", "internal/..."},
-			except:   []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
-			ban:      []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/csi/csitest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/csi/csitest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
 		},
 	}
 }

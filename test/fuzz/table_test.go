@@ -27,6 +27,7 @@ func parsers() map[string][]string {
 		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzMounts", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
 		"internal/machined/install":     {"FuzzCommandLine", "FuzzNote", "FuzzSelector", "FuzzTable", "FuzzTree"},
 		"internal/storage/disk":         {"FuzzSelector"},
+		"internal/csi":                  {"FuzzNames", "FuzzParameters"},
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/nodepool":     {"FuzzParse"},
 		"internal/storage/notes":        {"FuzzRead"},
@@ -148,5 +149,7 @@ func withoutFuzzTest() map[string]string {
 		"internal/machined/source/sourcetest":   "is a server of tests, and reads what they ask of it",
 		"internal/storage/replication/endpoint": "reads numbers of properties, and takes for none what is no number",
 		"internal/storage/dataset":              "reads numbers and names of properties from package zfs; what is no number counts as zero",
+		"internal/csi/csitest":                  "reads sizes that the model of OpenZFS has written",
+		"internal/csi/mounter":                  "reads sizes, mounts and names of devices that the kernel has written",
 	}
 }

@@ -99,8 +99,15 @@ func (m *Model) Set(_ context.Context, name string, properties map[string]string
 	if err != nil {
 		return err
 	}
+	if value, ok := properties["volsize"]; ok {
+		if err := d.resize(m, value); err != nil {
+			return err
+		}
+	}
 	for property, value := range properties {
-		d.set(property, value, false)
+		if property != "volsize" {
+			d.set(property, value, false)
+		}
 	}
 	m.next()
 	return nil

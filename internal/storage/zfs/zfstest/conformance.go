@@ -38,7 +38,7 @@ func Conformance(t *testing.T, target Target) {
 	}{
 		{"names", testNames}, {"list", testList}, {"properties", testProperties}, {"userProperties", testUserProperties},
 		{"snapshots", testSnapshots}, {"snapshotsAtOnce", testSnapshotsAtOnce}, {"destroy", testDestroy}, {"holds", testHolds},
-		{"bookmarks", testBookmarks}, {"rollback", testRollback}, {"rename", testRename}, {"clones", testClones}, {"volumes", testVolumes},
+		{"bookmarks", testBookmarks}, {"rollback", testRollback}, {"rename", testRename}, {"clones", testClones}, {"volumes", testVolumes}, {"resize", testResize},
 		{"send", testSend}, {"sendFromBookmark", testSendFromBookmark}, {"receiveRefused", testReceiveRefused}, {"receiveModified", testReceiveModified},
 		{"receiveTwice", testReceiveTwice}, {"receiveForce", testReceiveForce}, {"receiveProperties", testReceiveProperties},
 		{"damagedStream", testDamagedStream}, {"resumeFull", testResumeFull}, {"resumeIncremental", testResumeIncremental},

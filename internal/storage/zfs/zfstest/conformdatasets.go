@@ -157,3 +157,26 @@ func testVolumes(t *testing.T, b bench) {
 	}
 	b.is("a child", b.Create(b.ctx, b.Name("v/c"), zfs.CreateOptions{}), zfs.ErrInvalid)
 }
+
+// testResize: a volume's size is set, a snapshot keeps that which it was made with, and so do a clone and what is rolled back.
+func testResize(t *testing.T, b bench) {
+	const mib = 1 << 20
+	size := func(name string) string { return b.get(name, "volsize").Properties["volsize"].Value }
+	b.must(b.Create(b.ctx, b.Name("v"), zfs.CreateOptions{SizeBytes: 8 * mib, Sparse: true, Properties: map[string]string{"volblocksize": "16384"}}))
+	b.snapshot("v@s")
+	b.must(b.Set(b.ctx, b.Name("v"), map[string]string{"volsize": "16777216"}))
+	b.must(b.Clone(b.ctx, b.Name("v@s"), b.Name("c"), nil))
+	for name, want := range map[string]string{"v": "16777216", "v@s": "8388608", "c": "8388608"} {
+		if got := size(name); got != want {
+			t.Errorf("volsize of %s: got %s, want %s", name, got, want)
+		}
+	}
+	b.must(b.Rollback(b.ctx, b.Name("v@s")))
+	if got := size("v"); got != "8388608" {
+		t.Errorf("volsize of v after a rollback: got %s", got)
+	}
+	b.is("size that is no multiple", b.Set(b.ctx, b.Name("v"), map[string]string{"volsize": "8388609"}), zfs.ErrInvalid)
+	b.is("block size later", b.Set(b.ctx, b.Name("v"), map[string]string{"volblocksize": "8192"}), zfs.ErrReadOnly, zfs.ErrInvalid)
+	b.create("fs")
+	b.is("size of a file system", b.Set(b.ctx, b.Name("fs"), map[string]string{"volsize": "8388608"}), zfs.ErrInvalid)
+}

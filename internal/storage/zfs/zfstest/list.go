@@ -104,6 +104,8 @@ func (m *Model) listedSnapshot(s *snapshot, properties []string) zfs.Dataset {
 			found[name] = zfs.Property{Value: strconv.Itoa(len(s.holds)), Source: zfs.SourceNone}
 		case name == "guid":
 			found[name] = zfs.Property{Value: s.guid.String(), Source: zfs.SourceNone}
+		case name == "volsize" && s.of.kind == zfs.Volume:
+			found[name] = zfs.Property{Value: strconv.FormatUint(s.size, 10), Source: zfs.SourceNone}
 		case name == "referenced":
 			found[name] = zfs.Property{Value: strconv.Itoa(size(s.contents)), Source: zfs.SourceNone}
 		case ok && value.local != nil:

@@ -74,6 +74,7 @@ type snapshot struct {
 	created  time.Time
 	contents []record
 	large    bool
+	size     uint64
 	user     map[string]setting
 	holds    map[string]int64
 	// sending counts streams that are being read.

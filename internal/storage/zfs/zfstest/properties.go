@@ -12,9 +12,12 @@ import (
 
 // native is a property that ZFS knows (module/zcommon/zfs_prop.c, zfs_prop_init).
 type native struct {
-	standard string
-	inherits bool
-	onceOnly bool
+	standard  string
+	inherits  bool
+	onceOnly  bool
+	snapshots bool
+	// volumes says that file systems do not have it.
+	volumes bool
 }
 
 // natives are the properties that can be set and that the model knows.
@@ -32,6 +35,7 @@ var natives = map[string]native{
 	"acltype":        {standard: "off", inherits: true},
 	"snapdir":        {standard: "hidden", inherits: true},
 	"volmode":        {standard: "default", inherits: true},
+	"volblocksize":   {standard: "16384", onceOnly: true, volumes: true},
 	"quota":          {standard: "0"},
 	"refquota":       {standard: "0"},
 	"reservation":    {standard: "0"},
@@ -43,7 +47,7 @@ var natives = map[string]native{
 
 // computed are the properties that nobody sets.
 var computed = []string{
-	"type", "creation", "guid", "createtxg", "origin", "encryptionroot", "receive_resume_token", "written", "referenced", "userrefs", "volsize", "keystatus",
+	"type", "creation", "guid", "createtxg", "origin", "encryptionroot", "receive_resume_token", "written", "referenced", "available", "userrefs", "keystatus",
 }
 
 func isUser(property string) bool { return strings.Contains(property, ":") }
@@ -52,7 +56,7 @@ func isUser(property string) bool { return strings.Contains(property, ":") }
 func checkSettable(property string, creating bool) error {
 	n, known := natives[property]
 	switch {
-	case isUser(property):
+	case isUser(property) || property == "volsize" && !creating:
 		return nil
 	case slices.Contains(computed, property):
 		return fmt.Errorf("set %s: %w", property, zfs.ErrReadOnly)
@@ -80,6 +84,18 @@ func (d *dataset) set(property, value string, received bool) {
 	d.settings = next
 }
 
+// resize sets the size of a volume (zvol_check_volsize in module/zfs/zvol.c).
+func (d *dataset) resize(m *Model, value string) error {
+	bytes, err := strconv.ParseUint(value, 10, 64)
+	block, _ := m.property(d, "volblocksize")
+	step, _ := strconv.ParseUint(block.Value, 10, 64)
+	if err != nil || d.kind != zfs.Volume || bytes == 0 || bytes%max(step, 1) != 0 {
+		return fmt.Errorf("set volsize %s on %s: %w", value, d.name, zfs.ErrInvalid)
+	}
+	d.size = bytes
+	return nil
+}
+
 // unset has a property be inherited. A received value is masked by that, for as long as no stream brings another (zfs-inherit(8) without -S).
 func (d *dataset) unset(property string) {
 	next := maps.Clone(d.settings)
@@ -99,7 +115,7 @@ func (m *Model) property(d *dataset, name string) (zfs.Property, bool) {
 		return zfs.Property{Value: *s.received, Source: zfs.SourceReceived}, true
 	}
 	n, known := natives[name]
-	if !known && !isUser(name) {
+	if !known && !isUser(name) || n.volumes && d.kind != zfs.Volume {
 		return zfs.Property{}, false
 	}
 	if n.inherits || isUser(name) {
@@ -164,12 +180,26 @@ func (m *Model) computed(d *dataset, name string) (value string, is, has bool) {
 		return strconv.Itoa(d.written()), true, true
 	case "referenced":
 		return strconv.Itoa(size(d.contents)), true, true
+	case "available":
+		return strconv.FormatUint(m.available(), 10), true, true
 	case "volsize":
 		return strconv.FormatUint(d.size, 10), true, d.kind == zfs.Volume
 	case "userrefs":
 		return "", true, false
 	}
 	return "", false, false
+}
+
+// roomBytes is what a pool of the model has room for; nothing keeps more from being written.
+const roomBytes = 1 << 40
+
+// available is what no file takes. Quotas and reservations are not counted.
+func (m *Model) available() uint64 {
+	used := 0
+	for _, d := range m.datasets {
+		used += size(d.contents)
+	}
+	return uint64(max(roomBytes-used, 0))
 }
 
 // written is how much was written since the latest snapshot.

@@ -131,7 +131,7 @@ func (m *Model) finish(d *dataset, o zfs.ReceiveSpec) error {
 	d.large = d.large || p.head.Large
 	d.size = p.head.Size
 	d.snapshots = append(slices.Clone(d.snapshots), &snapshot{
-		of: d, name: short, guid: p.head.To, txg: txg, created: unix(p.head.Created), contents: d.contents, large: d.large, user: map[string]setting{},
+		of: d, size: p.head.Size, name: short, guid: p.head.To, txg: txg, created: unix(p.head.Created), contents: d.contents, large: d.large, user: map[string]setting{},
 	})
 	for name, value := range p.head.Properties {
 		if !slices.Contains(o.Exclude, name) && (isUser(name) || natives[name] != native{}) {

@@ -107,7 +107,7 @@ func (m *Model) stream(s zfs.SendSpec) (*snapshot, header, []record, error) {
 
 func (m *Model) header(to *snapshot, s zfs.SendSpec) header {
 	h := header{
-		ToName: to.whole(), To: to.guid, Created: to.created.Unix(), Kind: to.of.kind, Size: to.of.size,
+		ToName: to.whole(), To: to.guid, Created: to.created.Unix(), Kind: to.of.kind, Size: to.size,
 		Large: s.Large && to.large, AskedLarge: s.Large, Raw: s.Raw && to.of.root != nil,
 	}
 	if h.Raw {

@@ -44,7 +44,7 @@ func (m *Model) Snapshot(ctx context.Context, names []string, user map[string]st
 		of, short, _ := strings.Cut(name, "@")
 		d := m.datasets[of]
 		d.snapshots = append(slices.Clone(d.snapshots), &snapshot{
-			of: d, name: short, guid: m.newGUID(), txg: txg, created: m.now, contents: d.contents, large: d.large, user: maps.Clone(settings),
+			of: d, name: short, guid: m.newGUID(), txg: txg, created: m.now, contents: d.contents, large: d.large, size: d.size, user: maps.Clone(settings),
 		})
 	}
 	return nil
@@ -70,7 +70,7 @@ func (d *dataset) rollBack(s *snapshot) error {
 	case d.partial != nil && d.partial.running:
 		return fmt.Errorf("roll back to %s: %w", s.whole(), zfs.ErrBusy)
 	}
-	d.contents, d.changed, d.large = s.contents, s.txg, s.large
+	d.contents, d.changed, d.large, d.size = s.contents, s.txg, s.large, s.size
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (m *Model) Clone(_ context.Context, of, name string, properties map[string]
 	if err != nil {
 		return fmt.Errorf("clone %s: %w", of, err)
 	}
-	d.origin, d.contents, d.changed, d.large, d.size = s, s.contents, s.txg, s.large, s.of.size
+	d.origin, d.contents, d.changed, d.large, d.size = s, s.contents, s.txg, s.large, s.size
 	d.encryption, d.root = s.of.encryption, s.of.root
 	return nil
 }
