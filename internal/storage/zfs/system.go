@@ -25,7 +25,8 @@ type System interface {
 	Destroy(ctx context.Context, name string) error
 	// DestroySnapshots destroys snapshots in one transaction: all of them, or, if one is held or cloned, none. Those that are gone already do not count.
 	DestroySnapshots(ctx context.Context, names []string) error
-	// Snapshot makes snapshots in one transaction, of which each name is whole. Those that exist are [ErrExist], and then none is made.
+	// Snapshot makes snapshots in one transaction, of which each name is whole. Those that exist are [ErrExist], and two
+	// of one file system [ErrInvalid] (EXDEV of zfs_ioc_snapshot in module/zfs/zfs_ioctl.c); then none is made.
 	Snapshot(ctx context.Context, names []string, userProperties map[string]string) error
 	// Rollback takes a dataset back to its latest snapshot. If there are later snapshots or bookmarks it is [ErrHasDependents].
 	Rollback(ctx context.Context, snapshot string) error

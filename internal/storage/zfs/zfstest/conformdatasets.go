@@ -97,7 +97,8 @@ func testUserProperties(t *testing.T, b bench) {
 
 func testDestroy(t *testing.T, b bench) {
 	b.create("p", "p/c")
-	b.snapshot("p/c@1", "p/c@2")
+	b.snapshot("p/c@1")
+	b.snapshot("p/c@2")
 	b.is("with a child", b.Destroy(b.ctx, b.Name("p")), zfs.ErrHasDependents)
 	b.is("with snapshots", b.Destroy(b.ctx, b.Name("p/c")), zfs.ErrHasDependents)
 	b.must(b.Hold(b.ctx, "tag", b.Name("p/c@2")))

@@ -32,6 +32,7 @@ func testSnapshotsAtOnce(t *testing.T, b bench) {
 	if got := b.names("p", 0); len(got) != 1 {
 		t.Errorf("none should be made: %v", got)
 	}
+	b.is("two of one file system", b.Snapshot(b.ctx, []string{b.Name("p@2"), b.Name("p@3")}, nil), zfs.ErrInvalid)
 }
 
 func testHolds(t *testing.T, b bench) {

@@ -24,6 +24,7 @@ func (m *Model) Snapshot(ctx context.Context, names []string, user map[string]st
 		}
 		settings[property] = setting{local: &value}
 	}
+	seen := map[string]bool{}
 	for _, name := range names {
 		if err := checkName(name, '@'); err != nil {
 			return err
@@ -33,11 +34,14 @@ func (m *Model) Snapshot(ctx context.Context, names []string, user map[string]st
 		switch {
 		case err != nil:
 			return err
+		case seen[of]:
+			return fmt.Errorf("snapshot %s: %w: another one of %s", name, zfs.ErrInvalid, of)
 		case d.snapshot(short) != nil:
 			return fmt.Errorf("snapshot %s: %w", name, zfs.ErrExist)
 		case d.inconsistent:
 			return fmt.Errorf("snapshot %s: %w: it is being received", name, zfs.ErrBusy)
 		}
+		seen[of] = true
 	}
 	txg := m.next()
 	for _, name := range names {
