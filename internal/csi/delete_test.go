@@ -71,7 +71,9 @@ func permute(ids []string, call func([]string)) {
 func TestDeleteForeign(t *testing.T) {
 	b := newBench(t)
 	b.create("a", "", with("sparse=false"))
-	b.must(b.model.Snapshot(b.ctx, []string{"node/volumes/a@hourly", "node/volumes/a@kept"}, nil))
+	for _, name := range []string{"node/volumes/a@hourly", "node/volumes/a@kept"} {
+		b.must(b.model.Snapshot(b.ctx, []string{name}, nil))
+	}
 	b.must(b.model.Hold(b.ctx, "backup", "node/volumes/a@kept"))
 	guid := b.property("node/volumes/a", "guid")
 	b.remove("a")
