@@ -62,7 +62,8 @@ func runWalk(t *testing.T, make systems, seed uint64, operations int) {
 	all := strings.Join(w.log, "\n")
 	switches, mistakes := strings.Count(all, "switch over, in"), strings.Count(all, "write by hand")
 	t.Logf("%d operations, %d crashes, %d switch-overs, %d replicas written to", operations, w.crashes, switches, mistakes)
-	if operations >= 500 && (w.crashes < 20 || switches == 0 || mistakes == 0) {
+	// A walk has some 25 crashes, and some ten of the others; one with a few would be broken, and not unlucky.
+	if operations >= 500 && (w.crashes < 5 || switches == 0 || mistakes == 0) {
 		t.Error("the walk did not go where it is hard")
 	}
 	if t.Failed() {
