@@ -60,7 +60,7 @@ func parseList(r io.Reader, properties []string) ([]zfs.Dataset, error) {
 		return d.Decode(&ignored)
 	})
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("read output of zfs list: it ends early, as it does where a value has bytes that are no ASCII: %w", io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("read output of zfs list: it ends early, as it does where a value has bytes that are no UTF-8: %w", io.ErrUnexpectedEOF)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read output of zfs list: %w", err)
