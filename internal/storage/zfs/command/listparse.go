@@ -59,8 +59,11 @@ func parseList(r io.Reader, properties []string) ([]zfs.Dataset, error) {
 		var ignored json.RawMessage
 		return d.Decode(&ignored)
 	})
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("read output of zfs list: it ends early, as it does where a value has bytes that are no UTF-8: %w", io.ErrUnexpectedEOF)
+	// Without a locale the programs cut a value off at the first byte that is no ASCII (nvlist_print_json_string in lib/libnvpair/libnvpair_json.c). Nobody
+	// sets such over the node; of what others have set, only what is asked for is printed.
+	var broken *json.SyntaxError
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &broken) {
+		return nil, fmt.Errorf("read output of zfs list: it is cut off, as it is where a value has bytes that are no ASCII: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read output of zfs list: %w", err)

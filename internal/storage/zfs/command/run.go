@@ -83,11 +83,10 @@ func newProcess(ctx context.Context, program string, args []string) (*process, e
 		return nil, &Error{Program: p.program, Args: args, Cause: fmt.Errorf("arguments of %d bytes, expected %d at most: do it in parts", total, maxArgsBytes)}
 	}
 	p.cmd = exec.CommandContext(ctx, program, args...)
-	// In this locale, which glibc has built in (2.35), texts are those of the source, and names of others that are no ASCII do not cut the JSON off, as
-	// they do in the locale C (nvlist_print_json_string in lib/libnvpair/libnvpair_json.c). The path is for what the programs run themselves, which is nothing on a node.
+	// Without a locale, texts are those of the source; the image has none. The path is for what the programs run themselves, which is nothing on a node.
 	// Times that zpool prints are UTC. Nor is there a udev, which is waited for by three seconds for each device whose names it could tell (encode_device_strings in
 	// lib/libzutil/os/linux/zutil_import_os.c): devices are known by their labels.
-	p.cmd.Env = []string{"LC_ALL=C.UTF-8", "TZ=UTC", "PATH=/usr/sbin:/usr/bin", "ZFS_VDEV_DEVID_OPT_OUT=YES"}
+	p.cmd.Env = []string{"LC_ALL=C", "TZ=UTC", "PATH=/usr/sbin:/usr/bin", "ZFS_VDEV_DEVID_OPT_OUT=YES"}
 	p.cmd.Dir = "/"
 	p.cmd.Stderr = &p.errors
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

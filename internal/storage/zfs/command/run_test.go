@@ -23,7 +23,7 @@ func TestRun(t *testing.T) {
 	if err != nil || string(out) != "fine\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
-	want := []call{{Args: []string{"status", "-j", "tank"}, Env: []string{"LC_ALL=C.UTF-8", "TZ=UTC", "PATH=/usr/sbin:/usr/bin", "ZFS_VDEV_DEVID_OPT_OUT=YES"}}}
+	want := []call{{Args: []string{"status", "-j", "tank"}, Env: []string{"LC_ALL=C", "TZ=UTC", "PATH=/usr/sbin:/usr/bin", "ZFS_VDEV_DEVID_OPT_OUT=YES"}}}
 	if diff := cmp.Diff(want, calls()); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
