@@ -12,10 +12,9 @@ import (
 
 // native is a property that ZFS knows (module/zcommon/zfs_prop.c, zfs_prop_init).
 type native struct {
-	standard  string
-	inherits  bool
-	onceOnly  bool
-	snapshots bool
+	standard string
+	inherits bool
+	onceOnly bool
 	// volumes says that file systems do not have it.
 	volumes bool
 }
