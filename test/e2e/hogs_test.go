@@ -97,6 +97,10 @@ func (s *survivors) awaitHog(t *testing.T) {
 			t.Logf("the hog: %s", status)
 			return nil
 		}
+		if err == nil && (strings.HasSuffix(status, " Error") || strings.HasSuffix(status, " Completed")) {
+			said, _ := s.Tools().Kubectl(ctx, "logs", "hog", "--previous", "--tail=20")
+			t.Fatalf("the hog ended by itself, and has not had all: %s; it said\n%s", status, said)
+		}
 		said, err := s.Tools().Kubectl(ctx, "logs", "hog")
 		if err == nil && strings.Contains(said, "no more") {
 			t.Logf("the hog: %s", said)
