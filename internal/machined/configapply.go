@@ -36,6 +36,10 @@ type draft struct {
 // change judges a draft, and unless it is only to say what it would do, stores it and has it take effect. The caller holds the lock.
 func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error) {
 	c := &a.configs
+	leaves := a.snapshot().input.Config == nil
+	if leaves {
+		d.base = nil // nothing that this boot began with is in force
+	}
 	if err := d.judge(); err != nil {
 		return server.ConfigResult{}, err
 	}
@@ -58,7 +62,7 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 			return server.ConfigResult{}, err
 		}
 	}
-	result.Notes = d.notes(c.store.Record())
+	result.Notes = append(d.notes(c.store.Record()), d.leaveNotes(leaves)...)
 	if d.dry {
 		return result, nil
 	}
@@ -152,6 +156,18 @@ func (d draft) notes(r configstore.Record) []string {
 		notes = append(notes, "the API's authority changes: clients need a certificate of the new one, and have to trust it")
 	}
 	return notes
+}
+
+// leaveNotes says what becomes of maintenance mode, if the node is in it.
+func (d draft) leaveNotes(leaves bool) []string {
+	switch {
+	case !leaves:
+		return nil
+	case d.by == server.ConfigStaged:
+		return []string{"the node stays in maintenance mode until its next boot"}
+	}
+	return []string{"the node leaves maintenance mode: from now on it answers clients with a certificate of this configuration's authority, " +
+		"and its owner no longer"}
 }
 
 func (a *Agent) tellChange(r configstore.Revision, by server.ConfigMode) {

@@ -83,6 +83,9 @@ func (v configsAPI) drafted(d server.ConfigDocument) (draft, error) {
 
 // current is a draft without documents, and the documents that are stored.
 func (v configsAPI) current() (draft, []byte, error) {
+	if v.undecided() {
+		return draft{}, nil, nil
+	}
 	c, unlock, err := v.open()
 	defer unlock()
 	if err != nil {
@@ -134,6 +137,9 @@ func (c *configs) compared(d *draft) (err error) {
 	return nil
 }
 
+// errNothingBefore refuses a trial.
+var errNothingBefore = fmt.Errorf("%w: the node has no configuration that it could go back to", server.ErrPrecondition)
+
 // ApplyConfig implements server.Configs.
 func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (server.ConfigResult, error) {
 	if r.Mode == server.ConfigTry {
@@ -142,6 +148,19 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 		}
 		if r.TryTimeout < minTry || r.TryTimeout > maxTry {
 			return server.ConfigResult{}, fmt.Errorf("%w: a trial of %s, expected one from %s to %s", server.ErrInvalid, r.TryTimeout, minTry, maxTry)
+		}
+	}
+	switch first := v.undecided(); {
+	case first && r.Mode == server.ConfigTry:
+		return server.ConfigResult{}, errNothingBefore
+	case first && r.Expected != 0:
+		return server.ConfigResult{}, fmt.Errorf("%w: the node has no configuration yet, and not revision %d", server.ErrPrecondition, r.Expected)
+	case first && r.DryRun:
+		result, err := v.firstCheck(ctx, r.ConfigDocument)
+		return result, configError(err)
+	case first:
+		if err := v.decide(ctx, r.ConfigDocument); err != nil {
+			return server.ConfigResult{}, configError(err)
 		}
 	}
 	c, unlock, err := v.changing(r.Expected)
@@ -153,8 +172,8 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	switch {
 	case record.Trying != nil:
 		return server.ConfigResult{}, configError(record.Busy())
-	case record.Current == 0 && r.Mode == server.ConfigTry:
-		return server.ConfigResult{}, fmt.Errorf("%w: the node has stored no configuration that it could go back to", server.ErrPrecondition)
+	case r.Mode == server.ConfigTry && (record.Current == 0 || v.a.snapshot().input.Config == nil):
+		return server.ConfigResult{}, errNothingBefore
 	}
 	d, err := c.draft(r.ConfigDocument)
 	if err != nil {

@@ -13,10 +13,12 @@ import (
 
 	"github.com/cyvive/cyvive/internal/containertest"
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
@@ -58,6 +60,8 @@ type source struct {
 	mu  sync.Mutex
 	doc *Document
 	err error
+	// claims are what is said of the owner.
+	claims []maintenance.Claim
 }
 
 func (s *source) Find(context.Context) (*Document, error) {
@@ -67,6 +71,18 @@ func (s *source) Find(context.Context) (*Document, error) {
 }
 
 func (s *source) Where() string { return "the hands of the test" }
+
+func (s *source) Owners() []maintenance.Claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.claims)
+}
+
+func (s *source) own(claims ...maintenance.Claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claims = claims
+}
 
 func (s *source) fail(err error) {
 	s.mu.Lock()
@@ -270,8 +286,11 @@ func startNodeWith(t *testing.T, state string, disk *storagetest.Machine, change
 		Audit:    n.audit,
 		Boot:     Boot{ID: t.Name(), StartedAt: time.Unix(1000, 0), Version: server.Version{OS: "1.0", Slot: "a"}, Disk: "/dev/vda"},
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
-		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk),
+		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk, nil),
 		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
+		ExtensionServices: extservice.New(extservice.Config{
+			Containers: n.held.Runtime(n.containers), Layout: extservice.Layout{Data: t.TempDir(), Cgroup: "/extensions"}, Held: n.held.Names,
+		}),
 		Held: n.held, Programs: n.listPrograms, Terminate: n.terminate,
 		Services: n.cluster, Timeline: n.timeline, Confine: n.walls.confine, Init: n.init,
 		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),

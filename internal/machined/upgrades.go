@@ -5,27 +5,38 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/extension"
 	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/pull"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
+	"github.com/cyvive/cyvive/internal/release"
 )
 
-// Upgrades is what the agent needs to take the node from one release to another. All fields are needed but Keys, Floor and FreeBytes.
+// Upgrades is what the agent needs to take the node from one release to another. All fields are needed but Keys, Floor, Opens, FreeBytes and
+// PullTimeouts.
 type Upgrades struct {
 	Slots   upgrade.Slots
 	Entries upgrade.Entries
 	// Architecture and Floor are those of the running release, Keys the ones that it trusts.
 	Architecture, Floor string
 	Keys                []ed25519.PublicKey
+	// Opens says whether a kernel image, once it runs, opens what is encrypted on this node; nil is for a node on which nothing can be.
+	Opens func(kernel io.ReaderAt) error
+	// Starts says whether the machine's firmware would start a kernel image; nil is for firmware that starts any.
+	Starts func(kernel *io.SectionReader) error
 	// Pushed is the directory for a release that was pushed, on the data volume. FreeBytes is what a directory's file system has left.
 	Pushed    string
 	FreeBytes func(dir string) (int64, error)
+	// PullTimeouts bound what servers of releases may take.
+	PullTimeouts pull.Timeouts
 	// Counted says that the boot loader has counted this start: the boot is a trial, as far as it knows.
 	Counted bool
 }
@@ -88,6 +99,10 @@ func (t *upgradeTask) look(ctx context.Context) (again time.Duration, settled bo
 	a.upgradeFailed(err)
 	status, _ := k.Status()
 	switch stage := status.Record.Stage; {
+	case err != nil && k.Blessed():
+		// The release stays. Only the record does not know it yet: a reboot would take nothing back.
+		t.tellInit(ctx, false)
+		return upgradeRetry, false
 	case err != nil:
 		t.endUndecided(ctx, true, err)
 		again = upgradeRetry
@@ -137,21 +152,42 @@ func (t *upgradeTask) tellInit(ctx context.Context, on bool) bool {
 // openKeeper finds out where the node is, and does what this start asks for.
 func (a *Agent) openKeeper(ctx context.Context, crash string) (*upgrade.Keeper, error) {
 	u, v := a.cfg.Upgrades, a.cfg.Boot.Version
-	k, err := upgrade.Open(ctx, upgrade.Config{
+	cfg := upgrade.Config{
 		Log: a.log, Now: a.now, Record: filepath.Join(a.cfg.StateDir, "upgrade.json"), Pushed: u.Pushed, FreeBytes: u.FreeBytes,
 		Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now, Crash: crash,
 		Running:      upgrade.System{Version: v.OS, RootHash: v.RootHash, Slot: v.Slot},
-		Architecture: u.Architecture, Floor: u.Floor, Keys: u.Keys, Slots: u.Slots, Entries: u.Entries,
+		Architecture: u.Architecture, Floor: u.Floor, Keys: u.Keys, Slots: u.Slots, Entries: u.Entries, Opens: u.Opens, Starts: u.Starts,
 		Note:    a.noteEnd,
 		Reboot:  func(ctx context.Context, reason string) error { return a.end(ctx, control.Reboot, reason) },
 		Changed: a.upgradeChanged,
-	})
+	}
+	if a.cfg.Extensions != nil {
+		cfg.Suits = a.suits
+	}
+	k, err := upgrade.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	a.keeper.Store(k)
 	a.upgradeChanged()
 	return k, nil
+}
+
+// suits says whether the extensions of the next boot's configuration are there for a release.
+func (a *Agent) suits(kernel io.ReaderAt, version string) error {
+	next, err := a.nextConfig()
+	if err != nil {
+		return err
+	}
+	wanted := wantedExtensions(next)
+	if len(wanted) == 0 {
+		return nil
+	}
+	uname, err := release.KernelRelease(kernel)
+	if err != nil {
+		return err
+	}
+	return a.cfg.Extensions.Suits(wanted, extension.Node{Architecture: a.cfg.Upgrades.Architecture, Kernel: uname, OS: version})
 }
 
 // noteEnd writes into the ledger why a boot ended.
@@ -198,7 +234,8 @@ func (s snapshot) deadline() time.Duration {
 	return s.input.Config.Machine.Upgrade.Deadline
 }
 
-// gates are what has to hold for a release to stay: its API, and all else that health is made of.
+// gates are what has to hold for a release to stay: its API, all else that health is made of (of the time only as timeIsGate says), and what the
+// configuration asks for besides.
 func gates(s snapshot) []upgrade.Gate {
 	api := upgrade.Gate{Name: "api", Holds: s.listening, Since: s.listeningSince}
 	if !s.listening {
@@ -206,11 +243,11 @@ func gates(s snapshot) []upgrade.Gate {
 	}
 	out := []upgrade.Gate{api}
 	for _, c := range s.checks {
-		if c.Name != upgradeCheck {
+		if c.Name != upgradeCheck && (c.Name != timeCheck || s.timeIsGate()) {
 			out = append(out, upgrade.Gate{Name: c.Name, Holds: c.Healthy, Since: c.Since, Reason: c.Reason})
 		}
 	}
-	return out
+	return append(out, s.extraGates()...)
 }
 
 // upgradeCheck is the name of the health check of upgrades. It is no gate.

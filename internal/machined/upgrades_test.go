@@ -101,6 +101,11 @@ func (d *twoSlots) Put(slot, version string, _ int, kernel io.Reader) error {
 	}
 	return d.change(slot, upgrade.Entry{Version: version, Counted: true})
 }
+
+func (d *twoSlots) Kernel(_ string, read func(*io.SectionReader) error) error {
+	return read(io.NewSectionReader(strings.NewReader("kernel"), 0, 6))
+}
+
 func (d *twoSlots) Bless(slot string) error {
 	return d.change(slot, upgrade.Entry{Version: d.version(slot)})
 }
@@ -370,6 +375,36 @@ func TestUndecidedTrialEnds(t *testing.T) {
 	u.awaitInit("reboot")
 }
 
+// TestBlessedWithoutRecord: a release is blessed, and the disk then takes no record of it. It stays: a reboot would take nothing back.
+func TestBlessedWithoutRecord(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, newRelease, armed(), func(*Config) {})
+	u.await("trial", stage(upgrade.Trial))
+	record := filepath.Join(u.state, "upgrade.json")
+	if err := errors.Join(os.Rename(record, record+".old"), os.Mkdir(record, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	u.source.set(standalone(t))
+	u.await("all else in order", func(s snapshot) bool {
+		return !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy && c.Name != upgradeCheck })
+	})
+	u.clock.move(trial.SignEvery)
+	u.awaitInit("trial false")
+	if entries, err := u.disk.Read(); err != nil || entries["b"].Counted {
+		t.Errorf("entries %+v, %v", entries, err)
+	}
+	u.timeline.set(5*time.Minute + undecidedGrace)
+	u.poke()
+	<-time.After(2 * upgradePause)
+	if slices.Contains(u.init.asked(), "reboot") {
+		t.Error("the machine starts again, and the release with it")
+	}
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	u.await("a record", stage(upgrade.Idle))
+}
+
 // TestNoTrialIsNotEnded: the same disk, and no trial: the node goes on.
 func TestNoTrialIsNotEnded(t *testing.T) {
 	t.Parallel()
@@ -404,12 +439,18 @@ func TestWithoutSlots(t *testing.T) {
 // bundle is a release, signed with a key.
 func bundle(t *testing.T, key ed25519.PrivateKey, version string) []byte {
 	t.Helper()
+	return bundleOf(t, key, version, []byte("kernel"))
+}
+
+// bundleOf is bundle with a kernel image.
+func bundleOf(t *testing.T, key ed25519.PrivateKey, version string, kernel []byte) []byte {
+	t.Helper()
 	encoder, err := zstd.NewWriter(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	root := strings.Repeat("root ", 1000)
-	content := map[string][]byte{release.Kernel: []byte("kernel"), release.Verity: []byte("tree"), release.Root: encoder.EncodeAll([]byte(root), nil)}
+	content := map[string][]byte{release.Kernel: kernel, release.Verity: []byte("tree"), release.Root: encoder.EncodeAll([]byte(root), nil)}
 	m := release.Manifest{Version: version, Architecture: "amd64", RootHash: hash("3"), RootBytes: int64(len(root))}
 	for _, name := range []string{release.Kernel, release.Verity, release.Root} {
 		sum := sha256.Sum256(content[name])
@@ -446,7 +487,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 		"nothing at all":  {nil, server.ErrInvalid},
 		"another archive": {bytes.Repeat([]byte("x"), 4096), server.ErrInvalid},
 	} {
-		if _, err := api.Push(ctx, false, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
+		if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
 	}
@@ -455,7 +496,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 		t.Errorf("install without a push: %v", err)
 	}
 	want := server.System{Version: "1.1.0", Slot: "b", RootHash: hash("3")}
-	if got, err := api.Push(ctx, false, bytes.NewReader(good)); got != want || err != nil {
+	if got, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(good)); got != want || err != nil {
 		t.Fatalf("push: %+v, %v", got, err)
 	}
 	// A caller who cannot be told how far it is ends it, and nothing is armed.
@@ -484,7 +525,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 	if err != nil || status.Stage != server.UpgradeArmed || status.Target != want || status.Other != want || status.Deadline != 5*time.Minute || status.TotalBytes != 0 {
 		t.Errorf("status %+v, %v", status, err)
 	}
-	if _, err := api.Push(ctx, false, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "starts with the next reboot") {
+	if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "starts with the next reboot") {
 		t.Errorf("push while armed: %v", err)
 	}
 	if err := api.Cancel(ctx); err != nil {
@@ -499,7 +540,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 	if !slices.Contains(u.init.asked(), "reboot") {
 		t.Errorf("init was asked for %v", u.init.asked())
 	}
-	if _, err := api.Push(ctx, false, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "going down") {
+	if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "going down") {
 		t.Errorf("push while the machine goes down: %v", err)
 	}
 }

@@ -57,6 +57,8 @@ type Lease struct {
 	Address     netip.Prefix
 	Gateway     netip.Addr
 	Nameservers []netip.Addr
+	// TimeServers are those of RFC 2132 section 8.3, option 42.
+	TimeServers []netip.Addr
 	// Expires is the end of the lease if no renewal succeeds.
 	Expires time.Time
 }

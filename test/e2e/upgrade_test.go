@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/hack/release/variant"
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
@@ -45,7 +47,7 @@ func TestUpgrade(t *testing.T) {
 	c := create(t, ctx, e.options(t))
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
 	bringUp(t, ctx, s)
-	testUpgrades(t, ctx, s, []upgradePart{{"good", testGoodUpgrade}, {"rollback", testRollback}, neverReady().part()})
+	testUpgrades(t, ctx, s, []upgradePart{{"good", testGoodUpgrade}, {"rollback", testRollback}, badRelease{variant.NeverReady(), trialTimeout}.part()})
 }
 
 // TestBadReleases pushes to a node without a cluster what it refuses, and what it takes and cannot stay on.
@@ -62,10 +64,16 @@ func TestBadReleases(t *testing.T) {
 func requireUpgrades(t *testing.T) (env, context.Context) {
 	t.Helper()
 	e := requireImage(t)
-	if os.Getenv("UPGRADES") != "1" {
-		t.Skip("builds six releases, and takes an hour: make soak runs it, and UPGRADES=1 make vm-test RUN='TestUpgrade|TestBadReleases'")
-	}
+	longOnly(t, "builds six releases, and takes an hour")
 	return e, testContext(t, upgradeTimeout)
+}
+
+// longOnly skips a test, or a part of one, that takes long for the reason given, unless UPGRADES=1 asks for it.
+func longOnly(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("UPGRADES") != "1" {
+		t.Skipf("%s: make soak runs it, and so does UPGRADES=1 make vm-test RUN='^%s$'", reason, strings.Split(t.Name(), "/")[0])
+	}
 }
 
 // upgradePart leaves the node on the version that it began with, or on the good one where the next part begins with that.
@@ -76,7 +84,7 @@ type upgradePart struct {
 
 func testUpgrades(t *testing.T, ctx context.Context, s *suite, parts []upgradePart) {
 	u := &upgrades{suite: s, releases: s.env.releases(t), old: s.running(t, ctx).GetVersion()}
-	u.good = u.build(t, ctx, "good", goodVersion)
+	u.good = u.build(t, ctx, "good", variant.GoodVersion)
 	u.file = u.sign(t, u.good, "good")
 	for _, part := range parts {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, u) }) {
@@ -167,10 +175,10 @@ func testGoodUpgrade(t *testing.T, u *upgrades) {
 		t.Fatal(err)
 	}
 	restarted := time.Now()
-	u.awaitVersion(t, ctx, before, goodVersion, machinev1.Slot_SLOT_B)
+	u.awaitVersion(t, ctx, before, variant.GoodVersion, machinev1.Slot_SLOT_B)
 	answered := time.Now()
 	u.recover(t, ctx)
-	u.awaitBlessed(t, ctx, goodVersion)
+	u.awaitBlessed(t, ctx, variant.GoodVersion)
 	t.Logf("from the call to the restart %.0f s, to the API %.0f s more, from the restart to the end of the trial %.0f s",
 		restarted.Sub(began).Seconds(), answered.Sub(restarted).Seconds(), time.Since(restarted).Seconds())
 	if err := <-ended; err != nil {

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 const base = `apiVersion: cyvive.dev/v1alpha1
@@ -94,6 +97,49 @@ func TestRedactAndRestore(t *testing.T) {
 	unknown, err := Redact([]byte("kind: Planet\nkey: hunter2\nlist: [hunter2, {a: hunter2}]\n"))
 	if err != nil || strings.Contains(string(unknown), "hunter2") {
 		t.Errorf("of no kind: %v\n%s", err, unknown)
+	}
+}
+
+// TestRestoreKeepsPasswords: a password is given to no other host, and under no other authority, than it was stored for, wherever in the list that is.
+func TestRestoreKeepsPasswords(t *testing.T) {
+	const (
+		head   = "kind: Machine\nupgrade:\n  sources:\n"
+		first  = "    - {host: a.example, ca: A, credentials: {username: node, password: %s}}\n"
+		second = "    - {host: b.example, ca: B, credentials: {username: node, password: %s}}\n"
+	)
+	stored := head + fmt.Sprintf(first, "hunter-a") + fmt.Sprintf(second, "hunter-b")
+	a, b := fmt.Sprintf(first, "'[redacted]'"), fmt.Sprintf(second, "'[redacted]'")
+	for name, test := range map[string]struct{ given, want string }{
+		"the first one is gone": {head + b, head + fmt.Sprintf(second, "hunter-b")},
+		"in another order":      {head + b + a, head + fmt.Sprintf(second, "hunter-b") + fmt.Sprintf(first, "hunter-a")},
+		"another host":          {strings.Replace(head+a, "a.example", "evil.example", 1), strings.Replace(head+a, "a.example", "evil.example", 1)},
+		"another authority":     {strings.Replace(head+a, "ca: A", "ca: E", 1), strings.Replace(head+a, "ca: A", "ca: E", 1)},
+	} {
+		got, err := Restore([]byte(test.given), []byte(stored))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var have, want any
+		if err := errors.Join(yaml.Unmarshal(got, &have), yaml.Unmarshal([]byte(test.want), &want)); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, have); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+// TestParseRefusesRedacted: a secret that was not there to be restored is a mistake, also where any text would do for one.
+func TestParseRefusesRedacted(t *testing.T) {
+	data, err := Marshal(full(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := full(t).Machine.Upgrade.Sources[0].Credentials.Password.Reveal()
+	_, err = Parse("user-data", []byte(strings.Replace(string(data), "password: "+password, "password: '[redacted]'", 1)))
+	if err == nil || !strings.Contains(err.Error(), "credentials.password: got \"[redacted]\", and the node has no secret to put here") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -71,8 +71,21 @@ func machineFields() []field {
 		},
 		{path: "Machine.ca", effect: Live, value: func(c *config.Config) any { return c.Machine.CA }},
 		{path: "Machine.certSANs", effect: Live, value: func(c *config.Config) any { return c.Machine.CertSANs }},
+		{
+			path: "Machine.disk.encryption.mode", effect: Never, why: "volumes are encrypted when they are made; reset the node to make them anew",
+			value: func(c *config.Config) any { return c.Machine.Disk.Encryption.Mode },
+			keep:  func(to, from *config.Config) { to.Machine.Disk.Encryption.Mode = from.Machine.Disk.Encryption.Mode },
+		},
 		{path: "Machine.profile", effect: Live, value: func(c *config.Config) any { return c.Machine.Profile }},
+		{
+			path: "Machine.extensions", effect: Reboot, why: "extensions are put to use when the node boots",
+			value: func(c *config.Config) any { return c.Machine.Extensions },
+			keep:  func(to, from *config.Config) { to.Machine.Extensions = from.Machine.Extensions },
+		},
 		{path: "Machine.upgrade.deadline", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Deadline }},
+		{path: "Machine.upgrade.gates", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Gates }},
+		{path: "Machine.time.servers", effect: Live, value: func(c *config.Config) any { return c.Machine.Time.Servers }},
+		{path: "Machine.upgrade.sources", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Sources }},
 	}
 }
 

@@ -47,25 +47,43 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 			change(&c.Network.Links[0])
 		}
 	}
+	extension := func(e config.Extension) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Extensions = []config.Extension{e} }
+	}
 	network := netip.MustParsePrefix("10.32.0.0/16")
+	gate := func(g config.Gate) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Upgrade.Gates = []config.Gate{g} }
+	}
+	from := func(s config.UpgradeSource) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Upgrade.Sources = []config.UpgradeSource{s} }
+	}
 	return map[string]func(*config.Config){
 		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
-		"Machine.certSANs":         func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
-		"Machine.profile":          func(c *config.Config) { c.Machine.Profile = config.ProfileStrict },
-		"Machine.upgrade.deadline": func(c *config.Config) { c.Machine.Upgrade.Deadline = 7 * time.Minute },
-		"Network.links.name":       link(func(l *config.Link) { l.Name = "eth7" }),
-		"Network.links.dhcp":       link(func(l *config.Link) { l.DHCP = !l.DHCP }),
-		"Network.links.addresses":  link(func(l *config.Link) { l.Addresses = []netip.Prefix{netip.MustParsePrefix("10.5.0.9/24")} }),
-		"Network.links.gateway":    link(func(l *config.Link) { l.Gateway = netip.MustParseAddr("10.5.0.1") }),
-		"Network.nameservers":      func(c *config.Config) { c.Network.Nameservers = []netip.Addr{netip.MustParseAddr("10.5.0.1")} },
-		"Cluster.name":             func(c *config.Config) { c.Cluster.Name = "other" },
-		"Cluster.endpoint":         func(c *config.Config) { c.Cluster.Endpoint = "https://other:6443" },
-		"Cluster.role":             func(c *config.Config) { c.Cluster.Role = "other" },
-		"Cluster.podCIDR":          func(c *config.Config) { c.Cluster.PodCIDR = network },
-		"Cluster.serviceCIDR":      func(c *config.Config) { c.Cluster.ServiceCIDR = network },
-		"Cluster.dnsDomain":        func(c *config.Config) { c.Cluster.DNSDomain = "other" },
-		"Cluster.certSANs":         func(c *config.Config) { c.Cluster.CertSANs = []string{"other"} },
-		"Cluster.ca.certificate":   kubernetes, "Cluster.ca.key": kubernetes,
+		"Machine.certSANs":             func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
+		"Machine.disk.encryption.mode": func(c *config.Config) { c.Machine.Disk.Encryption.Mode = config.EncryptionTPM },
+		"Machine.profile":              func(c *config.Config) { c.Machine.Profile = config.ProfileStrict },
+		"Machine.upgrade.deadline":     func(c *config.Config) { c.Machine.Upgrade.Deadline = 7 * time.Minute },
+		"Machine.upgrade.gates.name":   gate(config.Gate{Name: "other"}), "Machine.upgrade.gates.kind": gate(config.Gate{Kind: config.GateTCP}),
+		"Machine.upgrade.gates.target": gate(config.Gate{Target: "other"}),
+		"Machine.upgrade.sources.host": from(config.UpgradeSource{Host: "other"}), "Machine.upgrade.sources.ca": from(config.UpgradeSource{CA: "other"}),
+		"Machine.upgrade.sources.credentials.username": from(config.UpgradeSource{Credentials: &config.Credentials{Username: "other"}}),
+		"Machine.upgrade.sources.credentials.password": from(config.UpgradeSource{Credentials: &config.Credentials{Password: config.NewSecret("other")}}),
+		"Machine.time.servers":                         func(c *config.Config) { c.Machine.Time.Servers = []string{"other"} },
+		"Machine.extensions.name":                      extension(config.Extension{Name: "other", Version: "1.0.0"}),
+		"Machine.extensions.version":                   extension(config.Extension{Name: "one", Version: "2.0.0"}),
+		"Network.links.name":                           link(func(l *config.Link) { l.Name = "eth7" }),
+		"Network.links.dhcp":                           link(func(l *config.Link) { l.DHCP = !l.DHCP }),
+		"Network.links.addresses":                      link(func(l *config.Link) { l.Addresses = []netip.Prefix{netip.MustParsePrefix("10.5.0.9/24")} }),
+		"Network.links.gateway":                        link(func(l *config.Link) { l.Gateway = netip.MustParseAddr("10.5.0.1") }),
+		"Network.nameservers":                          func(c *config.Config) { c.Network.Nameservers = []netip.Addr{netip.MustParseAddr("10.5.0.1")} },
+		"Cluster.name":                                 func(c *config.Config) { c.Cluster.Name = "other" },
+		"Cluster.endpoint":                             func(c *config.Config) { c.Cluster.Endpoint = "https://other:6443" },
+		"Cluster.role":                                 func(c *config.Config) { c.Cluster.Role = "other" },
+		"Cluster.podCIDR":                              func(c *config.Config) { c.Cluster.PodCIDR = network },
+		"Cluster.serviceCIDR":                          func(c *config.Config) { c.Cluster.ServiceCIDR = network },
+		"Cluster.dnsDomain":                            func(c *config.Config) { c.Cluster.DNSDomain = "other" },
+		"Cluster.certSANs":                             func(c *config.Config) { c.Cluster.CertSANs = []string{"other"} },
+		"Cluster.ca.certificate":                       kubernetes, "Cluster.ca.key": kubernetes,
 		"Cluster.frontProxyCA.certificate": front, "Cluster.frontProxyCA.key": front,
 		"Cluster.etcdCA.certificate": etcd, "Cluster.etcdCA.key": etcd,
 		"Cluster.serviceAccountKey": func(c *config.Config) { c.Cluster.ServiceAccountKey = config.NewSecret("other") },

@@ -45,9 +45,9 @@ type Config[Spec, Status any] struct {
 	Log *slog.Logger
 }
 
-// maxRounds bounds the rounds of diff and apply in one pass. A domain that still has operations after so many does not converge, which is
-// an error to be shown and not a reason to spin.
-const maxRounds = 8
+// maxRounds bounds the rounds of diff and apply in one pass; a node's encrypted volumes are made in nine. A domain that still has operations after so
+// many does not converge, which is an error to be shown and not a reason to spin.
+const maxRounds = 12
 
 // ErrNotConverging ends a pass whose operations do not lead to the desired state.
 var ErrNotConverging = errors.New("operations are still needed after applying all of them several times")

@@ -37,6 +37,8 @@ type conn struct {
 	verified   bool
 	closed     bool
 	dispatched bool
+	// unconfigured: it was made while the node had no configuration.
+	unconfigured bool
 }
 
 // Write implements net.Conn.
@@ -98,6 +100,29 @@ func (t *connections) verify(c *conn, subject string) {
 	}
 	t.mu.Unlock()
 	victim.end()
+}
+
+// unconfigured notes that a connection was made while the node had no
+// configuration.
+func (t *connections) unconfigured(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.unconfigured = true
+}
+
+// endUnconfigured closes the connections that were.
+func (t *connections) endUnconfigured() {
+	t.mu.Lock()
+	var ended []*conn
+	for e := t.open.Front(); e != nil; e = e.Next() {
+		if c := e.Value.(*conn); c.unconfigured {
+			ended = append(ended, c)
+		}
+	}
+	t.mu.Unlock()
+	for _, c := range ended {
+		c.end()
+	}
 }
 
 // dispatch notes that another server than gRPC's has the connection now.

@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,6 +24,41 @@ type gate struct {
 	recorder *recorder
 	limits   Limits
 	acted    func(method, subject, code string)
+
+	mu sync.Mutex
+	// unconfigured are calls under way that began while the node had no
+	// configuration.
+	unconfigured map[*arrival]bool
+}
+
+// follow has a call end with words when the node gets its configuration, unless
+// it has ended before: the caller calls what is returned then.
+func (g *gate) follow(a *arrival) (ended func()) {
+	if a == nil || g.identity().Clients != nil {
+		return func() {}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.unconfigured == nil {
+		g.unconfigured = map[*arrival]bool{}
+	}
+	g.unconfigured[a] = true
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.unconfigured, a)
+	}
+}
+
+// configured ends the calls that are followed.
+func (g *gate) configured() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for a := range g.unconfigured {
+		a.cancel(refuse(ReasonConfigured, "the node has its configuration now, and maintenance mode has ended: "+
+			"connect again, with a certificate of that configuration's authority"))
+	}
+	g.unconfigured = nil
 }
 
 // admit decides about one call. The caller is filled as far as it is known,
@@ -33,14 +70,11 @@ func (g *gate) admit(ctx context.Context, method string) (caller, *refusal) {
 // judge decides for a peer that showed these certificates.
 func (g *gate) judge(method string, chain []*x509.Certificate) (caller, *refusal) {
 	r, known := g.rules[method]
-	authority := g.identity().Clients
-	if authority == nil {
-		if known && r.maintenance {
-			return caller{}, nil
-		}
-		return caller{}, refuse(ReasonMaintenance, fmt.Sprintf("%s is not available: the node is in maintenance mode, because it has no valid configuration; its health says what is wrong", method))
+	id := g.identity()
+	if id.Clients == nil {
+		return id.Unconfigured.judge(method, r, known, chain, g.now())
 	}
-	c, refused := verify(chain, authority, g.now())
+	c, refused := id.verify(chain, g.now())
 	if refused != nil {
 		return c, refused
 	}
@@ -89,13 +123,20 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	timed := &timedStream{ServerStream: ss, stall: g.limits.StallTimeout, piece: g.limits.PieceTimeout}
-	return g.call(ss.Context(), info.FullMethod, true, func() error { return handler(srv, timed) })
+	return g.call(ss.Context(), info.FullMethod, true, func() error {
+		err := handler(srv, timed)
+		if ended, ok := errors.AsType[*refusal](context.Cause(ss.Context())); ok {
+			return ended
+		}
+		return err
+	})
 }
 
 // call lets one call through or not. With begin, the log has it before it is
 // done, and not only when it has ended.
 func (g *gate) call(ctx context.Context, method string, begin bool, do func() error) error {
 	arrivalOf(ctx).passed()
+	defer g.follow(arrivalOf(ctx))()
 	start := g.now()
 	c, refused := g.admit(ctx, method)
 	if refused != nil {
@@ -114,6 +155,10 @@ func (g *gate) call(ctx context.Context, method string, begin bool, do func() er
 	e.Code = status.Code(err).String()
 	if err != nil {
 		e.Error = status.Convert(err).Message()
+	}
+	if len(c.roles) == 0 { // anybody, on a node without an owner
+		g.recorder.unverified(e)
+		return err
 	}
 	g.recorder.record(e, g.rules[method].acts)
 	if g.rules[method].acts && g.acted != nil {

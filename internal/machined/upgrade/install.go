@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -30,8 +31,19 @@ type Written struct{ Bytes, TotalBytes int64 }
 // envelopeFile keeps the signed manifest beside the parts. It is written last: without it, nothing was pushed.
 const envelopeFile = "release.dsse.json"
 
+// withoutFile is beside it where the release was taken without extensions.
+const withoutFile = "without-extensions"
+
+// Allow is what a release may be beside a newer one that fits all.
+type Allow struct {
+	// Downgrade: it is older, down to the floor.
+	Downgrade bool
+	// WithoutExtensions: extensions that the next boot is to have are not there for it.
+	WithoutExtensions bool
+}
+
 // Push takes a release from r, which is a bundle, and keeps it. It reads no further than it must to refuse it.
-func (k *Keeper) Push(ctx context.Context, downgrade bool, r io.Reader) (System, error) {
+func (k *Keeper) Push(ctx context.Context, allow Allow, r io.Reader) (System, error) {
 	if !k.work.TryLock() {
 		return System{}, fmt.Errorf("push: %w: another push or installation is at work", ErrBusy)
 	}
@@ -50,10 +62,10 @@ func (k *Keeper) Push(ctx context.Context, downgrade bool, r io.Reader) (System,
 	if err != nil {
 		return System{}, err
 	}
-	if err := b.Manifest.Check(node, downgrade); err != nil {
+	if err := b.Manifest.Check(node, allow.Downgrade); err != nil {
 		return System{}, err
 	}
-	if err := k.receive(b); err != nil {
+	if err := k.receive(b, allow); err != nil {
 		return System{}, errors.Join(err, os.RemoveAll(k.cfg.Pushed))
 	}
 	return k.target(b.Manifest), nil
@@ -103,7 +115,7 @@ func (k *Keeper) room(m release.Manifest) error {
 }
 
 // receive writes the parts of a bundle, and when they are all right, the envelope.
-func (k *Keeper) receive(b *release.Bundle) error {
+func (k *Keeper) receive(b *release.Bundle, allow Allow) error {
 	if _, err := os.Stat(filepath.Dir(k.cfg.Pushed)); err != nil {
 		return fmt.Errorf("push: %w: the data volume is not there: %w", ErrNoRoom, err)
 	}
@@ -119,6 +131,21 @@ func (k *Keeper) receive(b *release.Bundle) error {
 	if err := b.Extract(func(f release.File) (io.WriteCloser, error) { return createSynced(filepath.Join(k.cfg.Pushed, f.Name)) }); err != nil {
 		return err
 	}
+	if err := k.runs(); err != nil {
+		return err
+	}
+	switch err := k.suits(b.Manifest); {
+	case err != nil && !allow.WithoutExtensions:
+		return fmt.Errorf("%w: %w; push them before it, or take it without them", release.ErrUnwanted, err)
+	case err != nil:
+		f, err := createSynced(filepath.Join(k.cfg.Pushed, withoutFile))
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("push: %w", err)
+		}
+	}
 	f, err := createSynced(filepath.Join(k.cfg.Pushed, envelopeFile))
 	if err != nil {
 		return fmt.Errorf("push: %w", err)
@@ -128,6 +155,53 @@ func (k *Keeper) receive(b *release.Bundle) error {
 		return fmt.Errorf("push: %w", err)
 	}
 	return nil
+}
+
+// runs refuses a release that the firmware would not start, or under which the node could not open its disk. Its trial would end the same: the second
+// only after its deadline, and the first in the firmware, where a machine may wait for somebody to come.
+func (k *Keeper) runs() error {
+	f, err := os.Open(filepath.Join(k.cfg.Pushed, release.Kernel))
+	if err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	if k.cfg.Starts != nil {
+		if err := k.cfg.Starts(io.NewSectionReader(f, 0, info.Size())); err != nil {
+			return fmt.Errorf("%w: its kernel image: %w", release.ErrUnwanted, err)
+		}
+	}
+	if k.cfg.Opens != nil {
+		if err := k.cfg.Opens(f); err != nil {
+			return fmt.Errorf("%w: it would not open the node's encrypted disk: %w", release.ErrUnwanted, err)
+		}
+	}
+	return nil
+}
+
+// suits says whether the extensions of the next boot are there for what was pushed.
+func (k *Keeper) suits(m release.Manifest) error {
+	if k.cfg.Suits == nil {
+		return nil
+	}
+	f, err := os.Open(filepath.Join(k.cfg.Pushed, release.Kernel))
+	if err != nil {
+		return fmt.Errorf("push: %w", err)
+	}
+	defer f.Close()
+	return k.cfg.Suits(f, m.Version)
+}
+
+// ExtensionsGate is the gate of extensions.
+const ExtensionsGate = "extensions"
+
+// withoutExtensions has the gates say that extensions are not in order, so that a trial is not asked for them.
+func withoutExtensions(gates []Gate) []Gate {
+	out := slices.DeleteFunc(slices.Clone(gates), func(g Gate) bool { return g.Name == ExtensionsGate })
+	return append(out, Gate{Name: ExtensionsGate, Reason: "they are not there for the other release"})
 }
 
 // synced is a file that is on the disk when it is closed.
@@ -152,6 +226,50 @@ func (k *Keeper) pushed() (release.Manifest, error) {
 	return release.Verify(data, k.cfg.Keys)
 }
 
+// Pushed hands out the release that was pushed: its manifest, and its parts as they were signed, of which reading the end is an error otherwise. Meanwhile
+// nothing else is pushed or installed.
+func (k *Keeper) Pushed(use func(m release.Manifest, open func(name string) (io.ReadCloser, error)) error) error {
+	if !k.work.TryLock() {
+		return fmt.Errorf("read the release that was pushed: %w: a push or an installation is at work", ErrBusy)
+	}
+	defer k.work.Unlock()
+	m, err := k.pushed()
+	if err != nil {
+		return fmt.Errorf("read the release that was pushed: %w", err)
+	}
+	return use(m, func(name string) (io.ReadCloser, error) {
+		p, err := k.open(m.File(name))
+		if err != nil || name != release.Root {
+			return p, err
+		}
+		plain, err := decompress(p)
+		if err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		return plainRoot{plain, p}, nil
+	})
+}
+
+// plainRoot is the root of a release while it is decompressed.
+type plainRoot struct {
+	*zstd.Decoder
+	from *part
+}
+
+// Close implements io.Closer.
+func (r plainRoot) Close() error {
+	r.Decoder.Close()
+	return r.from.Close()
+}
+
+func decompress(r io.Reader) (*zstd.Decoder, error) {
+	plain, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, fmt.Errorf("decompress root: %w", err)
+	}
+	return plain, nil
+}
+
 // Install writes what was pushed into the other slot and arms it. The gates are how they are now. What was pushed is gone afterwards.
 func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 	if !k.work.TryLock() {
@@ -163,6 +281,14 @@ func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 		return System{}, fmt.Errorf("install: %w", err)
 	}
 	target := k.target(m)
+	if err := k.suits(m); err != nil {
+		// They may have gone, or become wanted, since it was pushed: nobody has said then that it may do without.
+		if _, asked := os.Stat(filepath.Join(k.cfg.Pushed, withoutFile)); asked != nil {
+			return target, fmt.Errorf("install: %w: %w; push them first, or push it again and take it without them", release.ErrUnwanted, err)
+		}
+		k.cfg.Log.Warn("the release starts without extensions", "error", err)
+		gates = withoutExtensions(gates)
+	}
 	if err := k.arm(ctx, target, gates, func() error { return k.write(ctx, target, m) }); err != nil {
 		return target, fmt.Errorf("install: %w", err)
 	}
@@ -172,7 +298,7 @@ func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 	return target, nil
 }
 
-// Rollback arms what is in the other slot.
+// Rollback arms what is in the other slot. Extensions may not be there for it, and it is not asked for them.
 func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 	if !k.work.TryLock() {
 		return System{}, fmt.Errorf("roll back: %w: a push or an installation is at work", ErrBusy)
@@ -182,11 +308,30 @@ func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 	if s.Other == (System{}) {
 		return System{}, fmt.Errorf("roll back: %w", ErrNoOther)
 	}
+	if err := k.otherStarts(s.Other.Slot); err != nil {
+		return System{}, fmt.Errorf("roll back: %w", err)
+	}
+	if k.cfg.Suits != nil {
+		gates = withoutExtensions(gates)
+	}
 	err := k.arm(ctx, s.Other, gates, func() error { return k.cfg.Entries.Put(s.Other.Slot, s.Other.Version, Tries, nil) })
 	if err != nil {
 		return s.Other, fmt.Errorf("roll back: %w", err)
 	}
 	return s.Other, nil
+}
+
+// otherStarts refuses a slot whose kernel image the firmware would not start: Secure Boot may have been turned on since it ran.
+func (k *Keeper) otherStarts(slot string) error {
+	if k.cfg.Starts == nil {
+		return nil
+	}
+	return k.cfg.Entries.Kernel(slot, func(kernel *io.SectionReader) error {
+		if err := k.cfg.Starts(kernel); err != nil {
+			return fmt.Errorf("%w: the kernel image of slot %s: %w", release.ErrUnwanted, slot, err)
+		}
+		return nil
+	})
 }
 
 // arm leads the record through the writing of a slot and its entry.
@@ -218,9 +363,9 @@ func (k *Keeper) write(ctx context.Context, target System, m release.Manifest) e
 		return err
 	}
 	defer tree.Close()
-	plain, err := zstd.NewReader(root, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	plain, err := decompress(root)
 	if err != nil {
-		return fmt.Errorf("decompress root: %w", err)
+		return err
 	}
 	defer plain.Close()
 	k.progress(Written{TotalBytes: m.RootBytes})

@@ -38,6 +38,12 @@ type machine struct {
 	keeper  *Keeper
 	keys    []ed25519.PublicKey
 	crash   string
+	// opens says whether a kernel image opens its disk; nil is for a disk that is not encrypted.
+	opens func(io.ReaderAt) error
+	// starts says whether its firmware starts a kernel image; nil is for one that starts any.
+	starts func(*io.SectionReader) error
+	// suits says whether extensions are there for a kernel image; nil is for a node without extensions.
+	suits func(io.ReaderAt, string) error
 }
 
 const (
@@ -69,7 +75,7 @@ func (m *machine) start() {
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return m.now },
 		Record: filepath.Join(m.dir, "state/upgrade.json"), Pushed: filepath.Join(m.dir, "data/upgrade"),
 		Boot: fmt.Sprint(m.boot), SinceBoot: func() time.Duration { return time.Minute }, Crash: m.crash, Running: m.running,
-		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m},
+		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens, Starts: m.starts, Suits: m.suits,
 		Note: func(boot string, s System, text string) error {
 			m.log = append(m.log, fmt.Sprintf("note %s %s: %s", boot, s.Version, text))
 			return nil
@@ -146,6 +152,14 @@ func (l loader) Put(slot, version string, tries int, kernel io.Reader) error {
 	return nil
 }
 
+func (l loader) Kernel(slot string, read func(*io.SectionReader) error) error {
+	data, err := os.ReadFile(filepath.Join(l.m.dir, "kernel-"+slot))
+	if err != nil {
+		return err
+	}
+	return read(io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))))
+}
+
 func (l loader) Bless(slot string) error { l.m.tries[slot] = -1; return nil }
 func (l loader) Spoil(slot string) error { l.m.tries[slot] = 0; return nil }
 func (l loader) Forget(slot string) error {
@@ -197,7 +211,7 @@ func healthy() []Gate { return gates("", "1m") }
 // push and install bring a release on its way.
 func (m *machine) install(version, root string) {
 	m.t.Helper()
-	if _, err := m.keeper.Push(m.t.Context(), false, bytes.NewReader(bundle(m.t, 1, version, root, nil))); err != nil {
+	if _, err := m.keeper.Push(m.t.Context(), Allow{}, bytes.NewReader(bundle(m.t, 1, version, root, nil))); err != nil {
 		m.t.Fatal(err)
 	}
 	if _, err := m.keeper.Install(m.t.Context(), healthy()); err != nil {
@@ -311,7 +325,7 @@ func TestRefused(t *testing.T) {
 		"nothing at all": {nil, release.ErrMalformed},
 	}
 	for name, test := range tests {
-		if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
+		if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 		if _, err := m.keeper.Install(t.Context(), healthy()); !errors.Is(err, ErrNothingPushed) {
@@ -355,7 +369,7 @@ func TestEndlessPush(t *testing.T) {
 	}{"from the start": {nil, 256 << 10}, "behind it": {good[:len(good)-1024], 320 << 10}} {
 		m := newMachine(t)
 		e := &endless{block: extended}
-		_, err := m.keeper.Push(t.Context(), false, io.MultiReader(bytes.NewReader(test.start), e))
+		_, err := m.keeper.Push(t.Context(), Allow{}, io.MultiReader(bytes.NewReader(test.start), e))
 		if !errors.Is(err, release.ErrMalformed) || e.read > test.limit {
 			t.Errorf("%s: %v after %d bytes", name, err, e.read)
 		}
@@ -374,7 +388,7 @@ func TestNoRoom(t *testing.T) {
 		}
 		return keptFreeBytes, nil
 	}
-	if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); !errors.Is(err, ErrNoRoom) {
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("pushed: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(m.dir, "data/upgrade")); !errors.Is(err, os.ErrNotExist) {
@@ -385,7 +399,7 @@ func TestNoRoom(t *testing.T) {
 // TestDiskFails: the slot cannot be written; the node stays as it is, says so, and the next attempt goes through.
 func TestDiskFails(t *testing.T) {
 	m := newMachine(t)
-	if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
 		t.Fatal(err)
 	}
 	m.broken = errors.New("input/output error")
@@ -406,7 +420,7 @@ func TestDiskFails(t *testing.T) {
 func TestPushedIsDamaged(t *testing.T) {
 	for _, name := range []string{release.Kernel, release.Verity, release.Root} {
 		m := newMachine(t)
-		if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
+		if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(m.dir, "data/upgrade", name)
@@ -430,7 +444,7 @@ func TestPushedIsDamaged(t *testing.T) {
 func TestBusy(t *testing.T) {
 	m := newMachine(t)
 	m.install("1.1.0", "2")
-	if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.2.0", "3", nil))); !errors.Is(err, ErrBusy) {
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.2.0", "3", nil))); !errors.Is(err, ErrBusy) {
 		t.Errorf("push while armed: %v", err)
 	}
 	if err := m.keeper.Cancel(t.Context()); err != nil {
@@ -459,5 +473,49 @@ func TestRecordIsLost(t *testing.T) {
 		if got := m.stage(); got != Trial {
 			t.Errorf("with a record %q: stage %s, want %s", text, got, Trial)
 		}
+	}
+}
+
+// TestPushed: what was pushed is handed out as it was signed, and nothing else happens to it meanwhile.
+func TestPushed(t *testing.T) {
+	m := newMachine(t)
+	never := func(release.Manifest, func(string) (io.ReadCloser, error)) error {
+		t.Error("something was handed out")
+		return nil
+	}
+	if err := m.keeper.Pushed(never); !errors.Is(err, ErrNothingPushed) {
+		t.Errorf("nothing pushed: %v", err)
+	}
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
+		t.Fatal(err)
+	}
+	read := func(open func(string) (io.ReadCloser, error), name string) (string, error) {
+		in, err := open(name)
+		if err != nil {
+			return "", err
+		}
+		data, err := io.ReadAll(in)
+		return string(data), errors.Join(err, in.Close())
+	}
+	err := m.keeper.Pushed(func(got release.Manifest, open func(string) (io.ReadCloser, error)) error {
+		if got.Version != "1.1.0" || got.RootHash != rootHash("2") {
+			t.Errorf("manifest %+v", got)
+		}
+		for name, want := range map[string]string{release.Kernel: "kernel 1.1.0", release.Verity: "tree 1.1.0", release.Root: strings.Repeat("root 1.1.0", 1000)} {
+			if text, err := read(open, name); text != want || err != nil {
+				t.Errorf("%s: %d bytes, %v", name, len(text), err)
+			}
+		}
+		if _, err := m.keeper.Install(t.Context(), healthy()); !errors.Is(err, ErrBusy) {
+			t.Errorf("an installation meanwhile: %v", err)
+		}
+		if err := os.WriteFile(filepath.Join(m.dir, "data/upgrade", release.Kernel), []byte("kernel 1.1.1"), 0o600); err != nil {
+			return err
+		}
+		_, err := read(open, release.Kernel)
+		return err
+	})
+	if !errors.Is(err, release.ErrAltered) {
+		t.Errorf("what is not what was signed: %v", err)
 	}
 }

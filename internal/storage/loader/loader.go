@@ -83,6 +83,27 @@ func (l *Loader) Read() (State, error) {
 	return s, err
 }
 
+// Files hands out the folder of the volume while use runs. Nothing changes in it meanwhile.
+func (l *Loader) Files(use func(dir string) error) error {
+	return l.with("read boot partition", func(v Volume) error { return use(v.Dir) })
+}
+
+// ReadKernel has read look at the kernel image of a slot, as long as it runs.
+func (l *Loader) ReadKernel(slot string, read func(*io.SectionReader) error) error {
+	return l.with("read kernel image of slot "+slot, func(v Volume) error {
+		f, err := os.Open(filepath.Join(v.Dir, kernelPath(slot)))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		return read(io.NewSectionReader(f, 0, info.Size()))
+	})
+}
+
 // reserveBytes are kept free for entries and directories.
 const reserveBytes = 1 << 20
 
