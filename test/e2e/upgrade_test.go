@@ -41,7 +41,7 @@ type upgrades struct {
 }
 
 // TestUpgrade takes a node with a cluster to a release and back, and to one that passes all but the last gate: the node of the cluster is never Ready.
-// It takes the better part of an hour on emulated processors, and so it runs with UPGRADES=1 only.
+// It takes the better part of an hour on emulated processors, and so it runs with LONG=1 only.
 func TestUpgrade(t *testing.T) {
 	e, ctx := requireUpgrades(t)
 	c := create(t, ctx, e.options(t))
@@ -68,11 +68,14 @@ func requireUpgrades(t *testing.T) (env, context.Context) {
 	return e, testContext(t, upgradeTimeout)
 }
 
-// longOnly skips a test, or a part of one, that takes long for the reason given, unless UPGRADES=1 asks for it.
+// long says whether the long forms of tests are asked for, with LONG=1.
+func long() bool { return os.Getenv("LONG") == "1" }
+
+// longOnly skips a test, or a part of one, that takes long for the reason given, unless the long forms are asked for.
 func longOnly(t *testing.T, reason string) {
 	t.Helper()
-	if os.Getenv("UPGRADES") != "1" {
-		t.Skipf("%s: make soak runs it, and so does UPGRADES=1 make vm-test RUN='^%s$'", reason, strings.Split(t.Name(), "/")[0])
+	if !long() {
+		t.Skipf("%s: make soak runs it, and so does LONG=1 make vm-test RUN='^%s$'", reason, strings.Split(t.Name(), "/")[0])
 	}
 }
 
