@@ -21,10 +21,12 @@ import (
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/configstore"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
 
@@ -579,14 +581,10 @@ func TestDamagedRevision(t *testing.T) {
 	}
 }
 
-// TestReleaseThatCannotUseIt: a revision that this release cannot use stays the current one, and the node says what is wrong with it, for its trial to
-// fail. Older revisions and the source do not take its place.
-func TestReleaseThatCannotUseIt(t *testing.T) {
-	t.Parallel()
-	o := startOwned(t, standalone(t))
-	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node2\n")
-	o.end()
-	store, err := configstore.Open(configstore.OSDir(filepath.Join(o.state, "config")), configstore.Config{
+// spoilCurrent makes a revision current, in the folder of a state volume, that is of another release.
+func spoilCurrent(t *testing.T, state string) {
+	t.Helper()
+	store, err := configstore.Open(configstore.OSDir(filepath.Join(state, "config")), configstore.Config{
 		Now: time.Now, Boot: "of another release", SinceBoot: func() time.Duration { return 0 },
 	})
 	if err != nil {
@@ -597,11 +595,26 @@ func TestReleaseThatCannotUseIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := startNode(t, o.state, o.disk)
+}
+
+// TestReleaseThatCannotUseIt: a revision that this release cannot use stays the current one, and the node says what is wrong with it, for its trial to
+// fail. Older revisions and the source do not take its place.
+func TestReleaseThatCannotUseIt(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node2\n")
+	o.end()
+	spoilCurrent(t, o.state)
+	_, key := newOwner(t)
+	n := startNodeWith(t, o.state, o.disk, func(c *Config) {
+		c.Source.(*source).found = []maintenance.Claim{{From: "user-data", Key: key}}
+	})
 	n.source.set(o.docs)
 	n.await("the reason", func(s snapshot) bool {
 		return strings.HasPrefix(reasonOf(s, "config"), "use revision 3 of the state volume: revision 3:1: Machine.apiVersion: got")
 	})
+	// Who owns it is said by places that are not asked for a configuration.
+	n.await("its owner", func(s snapshot) bool { return s.owner.Key == key })
 	if r := n.configs.store.Record(); r.Current != 3 || n.snapshot().input.Config != nil {
 		t.Errorf("revision %d is current, and in force is %v", r.Current, n.snapshot().input.Config)
 	}
@@ -614,6 +627,46 @@ func TestReleaseThatCannotUseIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.await("another", func(s snapshot) bool { return s.input.Config != nil && reasonOf(s, "config") == "" })
+}
+
+// TestSealedConfiguration: what is on an encrypted disk is not replaced by what somebody puts beside the machine while it is off.
+func TestSealedConfiguration(t *testing.T) {
+	t.Parallel()
+	disk, state := storagetest.New(1<<30), t.TempDir()
+	start := func(boot, docs string, claims ...maintenance.Claim) *node {
+		disk.Boot(true)
+		n := startNodeWith(t, state, disk, func(c *Config) {
+			c.Boot.ID, c.Boot.TPM, c.Storage = boot, true, storage.New(disk, disk, disk)
+			c.Source.(*source).own(claims...)
+		})
+		n.source.set([]byte(docs))
+		return n
+	}
+	good := string(withEncryption(t, "tpm"))
+	n := start("first", good)
+	n.await("an encrypted disk", func(s snapshot) bool {
+		return s.storage.Status.Ready && s.identity && s.storage.Status.Volumes[0].Encrypted
+	})
+	n.end()
+	// It was found, and not applied.
+	if r := n.configs.store.Record(); r.Current == 0 || r.Owned {
+		t.Fatalf("the record is %+v", r)
+	}
+	n = start("second", strings.Replace(good, "node1", "evil", 1))
+	n.await("a configuration", func(s snapshot) bool { return s.input.Config != nil })
+	if got := n.snapshot().input.Config.Machine.Hostname; got != "node1" {
+		t.Errorf("the host name is %q", got)
+	}
+	n.end()
+	// Not even where this release cannot use it: then only who is named by what was started may give it another.
+	spoilCurrent(t, state)
+	_, evil := newOwner(t)
+	_, own := newOwner(t)
+	n = start("third", strings.Replace(good, "node1", "evil", 1), maintenance.Claim{From: "SMBIOS", Key: evil}, maintenance.Claim{From: "the image", Key: own, Measured: true})
+	n.await("an owner", func(s snapshot) bool { return !s.owner.Key.IsZero() })
+	if s := n.snapshot(); s.owner.Key != own || len(s.owner.Conflicts) > 0 || s.input.Config != nil {
+		t.Errorf("the owner is %+v, and in force is %v", s.owner, s.input.Config)
+	}
 }
 
 // TestSourceUntilApplied: as long as nothing was applied, another document of the source is taken at the next boot, and kept; after that not.

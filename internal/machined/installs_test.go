@@ -117,6 +117,7 @@ func startInstalling(t *testing.T) *installing {
 				},
 				Open: func(install.Disk) (install.Device, error) { return blockdev.OpenWhole(i.path, true) },
 			}),
+			Started: func() error { return nil },
 			Running: runningSource{small, install.Release{Version: "1.0.0", Architecture: "amd64", RootHash: hash, KernelBytes: int64(len(small.kernel))}},
 		}
 	})

@@ -60,13 +60,14 @@ type source struct {
 	mu  sync.Mutex
 	doc *Document
 	err error
-	// claims are what is said of the owner.
-	claims []maintenance.Claim
+	// claims are what is said of the owner, and found what is said of it by places where Find looks.
+	claims, found []maintenance.Claim
 }
 
 func (s *source) Find(context.Context) (*Document, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.claims, s.found = append(s.claims, s.found...), nil
 	return s.doc, s.err
 }
 
