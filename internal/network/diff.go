@@ -36,7 +36,7 @@ type Op struct {
 	Link        string
 	Hostname    string
 	Address     netip.Prefix
-	Gateway     netip.Addr
+	Gateway     NextHop
 	Nameservers []netip.Addr
 	// Services is what to set, and Changed the service addresses whose backends change by it.
 	Services *service.Table
@@ -58,7 +58,7 @@ func (o Op) String() string {
 	if o.Address.IsValid() {
 		parts = append(parts, o.Address.String())
 	}
-	if o.Gateway.IsValid() {
+	if o.Gateway.Address.IsValid() {
 		parts = append(parts, "via "+o.Gateway.String())
 	}
 	if o.Verb == SetNameservers {
@@ -88,12 +88,12 @@ func (o Op) changes() string {
 
 // Diff returns the operations from obs to spec. A link that is not there yet yields none: its appearance wakes the loop.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
-	var ops []Op
+	var ops, routes []Op
 	if spec.Hostname != "" && spec.Hostname != obs.Hostname {
 		ops = append(ops, Op{Verb: SetHostname, Hostname: spec.Hostname})
 	}
 	wanted := map[string]bool{}
-	for _, link := range spec.Links {
+	for place, link := range spec.Links {
 		state, ok := find(link.Name, obs.Links)
 		if !ok {
 			continue
@@ -101,13 +101,15 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		if link.DHCP {
 			wanted[state.Name] = true
 		}
-		ops = append(ops, linkOps(link, state, obs.Clients)...)
+		own, later := linkOps(link, place+1, state, obs.Clients)
+		ops, routes = append(ops, own...), append(routes, later...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(obs.Clients)) {
 		if !wanted[name] {
 			ops = append(ops, Op{Verb: StopDHCP, Link: name})
 		}
 	}
+	ops = append(ops, routes...)
 	if servers := nameservers(spec, obs); !obs.Resolver || !slices.Equal(servers, obs.Nameservers) {
 		ops = append(ops, Op{Verb: SetNameservers, Nameservers: servers})
 	}
@@ -139,9 +141,9 @@ func serviceOps(spec Spec, state ServicesState) []Op {
 	return ops
 }
 
-// linkOps puts the new address before the removal of an old one, and addresses before the routes that need them.
-func linkOps(link Link, state LinkState, clients map[string]*Lease) []Op {
-	var ops []Op
+// linkOps puts the new address before the removal of an old one. The routes to be added are apart: they need the addresses, and the metrics that
+// routes of other links give up.
+func linkOps(link Link, metric int, state LinkState, clients map[string]*Lease) (ops, routes []Op) {
 	if !state.Up {
 		ops = append(ops, Op{Verb: SetUp, Link: state.Name})
 	}
@@ -155,26 +157,34 @@ func linkOps(link Link, state LinkState, clients map[string]*Lease) []Op {
 			ops = append(ops, Op{Verb: AddAddress, Link: state.Name, Address: a})
 		}
 	}
-	if link.DHCP && lease == nil {
-		// A restarted agent finds the address of an earlier lease. It stays until the new client knows better, and so do connections.
-		return ops
+	// A restarted agent finds the address of an earlier lease. It stays until the new client knows better, and so do connections.
+	kept := link.DHCP && lease == nil
+	if kept {
+		gateways = nil
+		for _, h := range state.Gateways {
+			gateways = append(gateways, h.Address)
+		}
 	}
-	for _, g := range state.Gateways {
-		if !slices.Contains(gateways, g) {
-			ops = append(ops, Op{Verb: DeleteGateway, Link: state.Name, Gateway: g})
+	var hops []NextHop
+	for _, g := range gateways {
+		hops = append(hops, NextHop{Address: g, Metric: metric})
+	}
+	for _, h := range state.Gateways {
+		if !slices.Contains(hops, h) {
+			ops = append(ops, Op{Verb: DeleteGateway, Link: state.Name, Gateway: h})
 		}
 	}
 	for _, a := range state.Addresses {
-		if a.Addr().Is4() && !slices.Contains(addresses, a) {
+		if a.Addr().Is4() && !kept && !slices.Contains(addresses, a) {
 			ops = append(ops, Op{Verb: DeleteAddress, Link: state.Name, Address: a})
 		}
 	}
-	for _, g := range gateways {
-		if !slices.Contains(state.Gateways, g) {
-			ops = append(ops, Op{Verb: AddGateway, Link: state.Name, Gateway: g})
+	for _, h := range hops {
+		if !slices.Contains(state.Gateways, h) {
+			routes = append(routes, Op{Verb: AddGateway, Link: state.Name, Gateway: h})
 		}
 	}
-	return ops
+	return ops, routes
 }
 
 // wants returns the addresses and next hops of a link, with those of its lease if it has one. A static gateway beats the lease's.

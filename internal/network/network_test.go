@@ -28,15 +28,30 @@ func link(index int, name string, physical bool) network.LinkState {
 	return network.LinkState{Index: index, Name: name, MAC: fmt.Sprintf("52:54:00:00:00:%02x", index), Physical: physical}
 }
 
+func hop(address string, metric int) network.NextHop {
+	return network.NextHop{Address: netip.MustParseAddr(address), Metric: metric}
+}
+
+// with is a link with an address and default routes.
+func with(l network.LinkState, address string, hops ...network.NextHop) network.LinkState {
+	l.Addresses, l.Gateways = []netip.Prefix{netip.MustParsePrefix(address)}, hops
+	return l
+}
+
 func TestDiffAndStatus(t *testing.T) {
 	up := link(2, "eth0", true)
 	up.Up, up.Carrier = true, true
 	leased := up
-	leased.Addresses, leased.Gateways = []netip.Prefix{lease.Address}, []netip.Addr{lease.Gateway}
+	leased.Addresses, leased.Gateways = []netip.Prefix{lease.Address}, []network.NextHop{hop("10.5.0.1", 1)}
 	static := network.Spec{Links: []network.Link{{
 		Name: "52:54:00:00:00:02", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1"),
 	}}}
 	renamed := network.Observed{Hostname: "node1", Resolver: true}
+	other := link(3, "eth1", true)
+	other.Up, other.Carrier = true, true
+	two := network.Spec{Links: []network.Link{static.Links[0], {
+		Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.2/24")}, Gateway: netip.MustParseAddr("10.7.0.1"),
+	}}}
 	for _, test := range []struct {
 		name   string
 		spec   network.Spec
@@ -62,7 +77,7 @@ func TestDiffAndStatus(t *testing.T) {
 		{
 			"lease won", byDHCP,
 			network.Observed{Hostname: "node1", Resolver: true, Clients: map[string]*network.Lease{"eth0": &lease}, Links: []network.LinkState{up}},
-			[]string{"add address to eth0 10.5.0.7/24", "add default route on eth0 via 10.5.0.1", "set name servers [10.5.0.1]"},
+			[]string{"add address to eth0 10.5.0.7/24", "add default route on eth0 via 10.5.0.1 metric 1", "set name servers [10.5.0.1]"},
 			"0 of 1 addresses are set on eth0",
 		},
 		{
@@ -86,9 +101,37 @@ func TestDiffAndStatus(t *testing.T) {
 		{
 			"no carrier", static,
 			network.Observed{Resolver: true, Links: []network.LinkState{{
-				Index: 2, Name: "eth0", MAC: "52:54:00:00:00:02", Up: true, Addresses: static.Links[0].Addresses, Gateways: []netip.Addr{static.Links[0].Gateway},
+				Index: 2, Name: "eth0", MAC: "52:54:00:00:00:02", Up: true, Addresses: static.Links[0].Addresses, Gateways: []network.NextHop{hop("10.5.0.1", 1)},
 			}}},
 			nil, "link eth0 has no carrier (cable or peer)",
+		},
+		{
+			"two links with a next hop each", two, network.Observed{Resolver: true, Links: []network.LinkState{up, other}},
+			[]string{
+				"add address to eth0 10.5.0.2/24", "add address to eth1 10.7.0.2/24",
+				"add default route on eth0 via 10.5.0.1 metric 1", "add default route on eth1 via 10.7.0.1 metric 2",
+			},
+			"0 of 1 addresses are set on eth0; 0 of 1 addresses are set on eth1",
+		},
+		{
+			"in another order", two,
+			network.Observed{
+				Resolver: true, Links: []network.LinkState{with(up, "10.5.0.2/24", hop("10.5.0.1", 2)), with(other, "10.7.0.2/24", hop("10.7.0.1", 1))},
+			},
+			[]string{
+				"delete default route on eth0 via 10.5.0.1 metric 2", "delete default route on eth1 via 10.7.0.1 metric 1",
+				"add default route on eth0 via 10.5.0.1 metric 1", "add default route on eth1 via 10.7.0.1 metric 2",
+			}, "",
+		},
+		{
+			"the route of an earlier lease makes room", network.Spec{Links: []network.Link{two.Links[1], {Name: "eth0", DHCP: true}}},
+			network.Observed{
+				Resolver: true, Clients: map[string]*network.Lease{"eth0": nil}, Links: []network.LinkState{leased, with(other, "10.7.0.2/24")},
+			},
+			[]string{
+				"delete default route on eth0 via 10.5.0.1 metric 1",
+				"add default route on eth1 via 10.7.0.1 metric 1", "add default route on eth0 via 10.5.0.1 metric 2",
+			}, "waiting for a DHCP server to answer on eth0",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

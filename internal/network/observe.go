@@ -17,9 +17,9 @@ type Host interface {
 	AddAddress(ctx context.Context, link string, address netip.Prefix) error
 	DeleteAddress(ctx context.Context, link string, address netip.Prefix) error
 	// AddGateway adds a default route by way of gateway, marked as the domain's. On a link whose addresses are alone in their networks (/32), the
-	// gateway is on the link.
-	AddGateway(ctx context.Context, link string, gateway netip.Addr) error
-	DeleteGateway(ctx context.Context, link string, gateway netip.Addr) error
+	// gateway is on the link. While another default route has its metric it is fs.ErrExist.
+	AddGateway(ctx context.Context, link string, gateway NextHop) error
+	DeleteGateway(ctx context.Context, link string, gateway NextHop) error
 	// Unreachable returns the ranges that AddUnreachable added.
 	Unreachable(ctx context.Context) ([]netip.Prefix, error)
 	// AddUnreachable has the kernel answer whoever sends to a range that it cannot be reached, at once.

@@ -2,6 +2,8 @@ package networktest
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"testing"
@@ -11,9 +13,9 @@ import (
 	"github.com/cyvive/cyvive/internal/network"
 )
 
-// Conformance runs the suite against a host that has a link of the given name with a carrier, down and without addresses. It leaves the
-// link up and configured.
-func Conformance(t *testing.T, host network.Host, link string) {
+// Conformance runs the suite against a host that has two links of the given names with a carrier, down and without addresses. It leaves them
+// up and configured.
+func Conformance(t *testing.T, host network.Host, link, other string) {
 	domain := network.New(host, &DHCP{}, &Services{})
 	one := network.Spec{
 		Links: []network.Link{{
@@ -23,7 +25,7 @@ func Conformance(t *testing.T, host network.Host, link string) {
 	}
 	t.Run("from nothing", func(t *testing.T) {
 		Converge(t, domain, one)
-		expectLink(t, host, link, one.Links[0].Addresses, []netip.Addr{one.Links[0].Gateway})
+		expectLink(t, host, link, one.Links[0].Addresses, []network.NextHop{hop(one.Links[0].Gateway, 1)})
 	})
 	t.Run("twice is once", func(t *testing.T) {
 		if ops := diff(t, domain, one); len(ops) != 0 {
@@ -32,15 +34,15 @@ func Conformance(t *testing.T, host network.Host, link string) {
 		for _, op := range []network.Op{
 			{Verb: network.SetUp, Link: link},
 			{Verb: network.AddAddress, Link: link, Address: one.Links[0].Addresses[0]},
-			{Verb: network.AddGateway, Link: link, Gateway: one.Links[0].Gateway},
+			{Verb: network.AddGateway, Link: link, Gateway: hop(one.Links[0].Gateway, 1)},
 			{Verb: network.DeleteAddress, Link: link, Address: netip.MustParsePrefix("10.9.9.9/24")},
-			{Verb: network.DeleteGateway, Link: link, Gateway: netip.MustParseAddr("10.5.0.99")},
+			{Verb: network.DeleteGateway, Link: link, Gateway: hop(netip.MustParseAddr("10.5.0.99"), 1)},
 		} {
 			if err := domain.Apply(t.Context(), one, op); err != nil {
 				t.Errorf("%s again: %v", op, err)
 			}
 		}
-		expectLink(t, host, link, one.Links[0].Addresses, []netip.Addr{one.Links[0].Gateway})
+		expectLink(t, host, link, one.Links[0].Addresses, []network.NextHop{hop(one.Links[0].Gateway, 1)})
 	})
 	t.Run("change of address", func(t *testing.T) {
 		two := one
@@ -48,7 +50,7 @@ func Conformance(t *testing.T, host network.Host, link string) {
 			Name: link, Addresses: []netip.Prefix{netip.MustParsePrefix("10.6.0.2/16")}, Gateway: netip.MustParseAddr("10.6.0.1"),
 		}}
 		Converge(t, domain, two)
-		expectLink(t, host, link, two.Links[0].Addresses, []netip.Addr{two.Links[0].Gateway})
+		expectLink(t, host, link, two.Links[0].Addresses, []network.NextHop{hop(two.Links[0].Gateway, 1)})
 		if s := status(t, domain, two); !s.Ready || s.Link != link {
 			t.Errorf("status after the change: %+v", s)
 		}
@@ -60,9 +62,9 @@ func Conformance(t *testing.T, host network.Host, link string) {
 			Name: link, Addresses: []netip.Prefix{netip.MustParsePrefix("10.128.0.2/32")}, Gateway: netip.MustParseAddr("10.128.0.1"),
 		}}
 		Converge(t, domain, alone)
-		expectLink(t, host, link, alone.Links[0].Addresses, []netip.Addr{alone.Links[0].Gateway})
+		expectLink(t, host, link, alone.Links[0].Addresses, []network.NextHop{hop(alone.Links[0].Gateway, 1)})
 		Converge(t, domain, one)
-		expectLink(t, host, link, one.Links[0].Addresses, []netip.Addr{one.Links[0].Gateway})
+		expectLink(t, host, link, one.Links[0].Addresses, []network.NextHop{hop(one.Links[0].Gateway, 1)})
 	})
 	t.Run("link that is not there", func(t *testing.T) {
 		if err := host.SetUp(t.Context(), "absent0"); err == nil {
@@ -98,6 +100,38 @@ func Conformance(t *testing.T, host network.Host, link string) {
 			t.Errorf("name servers: got %v %t %v, want %v", got, ok, err, one.Nameservers)
 		}
 	})
+	t.Run("two links with a next hop each", func(t *testing.T) { twoHops(t, host, domain, one, other) })
+}
+
+// twoHops has a second link with a next hop, then another order of the two.
+func twoHops(t *testing.T, host network.Host, domain *network.Reconciler, one network.Spec, other string) {
+	two := one
+	two.Links = []network.Link{one.Links[0], {
+		Name: other, Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.2/24")}, Gateway: netip.MustParseAddr("10.7.0.1"),
+	}}
+	expect := func() {
+		t.Helper()
+		for i, l := range two.Links {
+			expectLink(t, host, l.Name, l.Addresses, []network.NextHop{hop(l.Gateway, i+1)})
+		}
+	}
+	Converge(t, domain, two)
+	expect()
+	slices.Reverse(two.Links)
+	Converge(t, domain, two)
+	expect()
+	for name, taken := range map[string]network.NextHop{
+		other: hop(netip.MustParseAddr("10.7.0.9"), 1), one.Links[0].Name: hop(one.Links[0].Gateway, 1),
+	} {
+		if err := host.AddGateway(t.Context(), name, taken); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("another default route in the place of one, on %s by %s: got %v", name, taken, err)
+		}
+	}
+	expect()
+}
+
+func hop(address netip.Addr, metric int) network.NextHop {
+	return network.NextHop{Address: address, Metric: metric}
 }
 
 // Converge applies operations until none is needed, and fails the test if that takes more than a few rounds.
@@ -135,7 +169,7 @@ func status(t *testing.T, domain *network.Reconciler, spec network.Spec) network
 	return domain.Status(spec, obs)
 }
 
-func expectLink(t *testing.T, host network.Host, name string, addresses []netip.Prefix, gateways []netip.Addr) {
+func expectLink(t *testing.T, host network.Host, name string, addresses []netip.Prefix, gateways []network.NextHop) {
 	t.Helper()
 	links, err := host.Links(context.Background())
 	if err != nil {

@@ -3,6 +3,7 @@ package networktest
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"slices"
@@ -108,33 +109,39 @@ func (h *Host) AddAddress(_ context.Context, name string, a netip.Prefix) error 
 func (h *Host) DeleteAddress(_ context.Context, name string, a netip.Prefix) error {
 	return h.with(name, func(l *network.LinkState) error {
 		l.Addresses = slices.DeleteFunc(l.Addresses, func(o netip.Prefix) bool { return o == a })
-		l.Gateways = slices.DeleteFunc(l.Gateways, func(g netip.Addr) bool {
-			return !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g) })
+		l.Gateways = slices.DeleteFunc(l.Gateways, func(g network.NextHop) bool {
+			return !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g.Address) })
 		})
 		return nil
 	})
 }
 
 // AddGateway implements network.Host. As in the kernel, the next hop must be in the network of an address of a link that is up, unless those
-// networks are of one address each.
-func (h *Host) AddGateway(_ context.Context, name string, g netip.Addr) error {
+// networks are of one address each, and there is one default route of a metric, whatever its next hop and link.
+func (h *Host) AddGateway(_ context.Context, name string, g network.NextHop) error {
 	return h.with(name, func(l *network.LinkState) error {
-		reached := slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g) })
+		reached := slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g.Address) })
 		alone := len(l.Addresses) > 0 && !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return !p.IsSingleIP() })
 		if !l.Up || !reached && !alone {
 			return fmt.Errorf("add route via %s: network is unreachable", g)
 		}
-		if !slices.Contains(l.Gateways, g) {
-			l.Gateways = append(l.Gateways, g)
+		if slices.Contains(l.Gateways, g) {
+			return nil
 		}
+		for _, other := range h.links {
+			if slices.ContainsFunc(other.Gateways, func(o network.NextHop) bool { return o.Metric == g.Metric && o.Address.Is4() == g.Address.Is4() }) {
+				return fmt.Errorf("add route via %s: %w", g, fs.ErrExist)
+			}
+		}
+		l.Gateways = append(l.Gateways, g)
 		return nil
 	})
 }
 
 // DeleteGateway implements network.Host.
-func (h *Host) DeleteGateway(_ context.Context, name string, g netip.Addr) error {
+func (h *Host) DeleteGateway(_ context.Context, name string, g network.NextHop) error {
 	return h.with(name, func(l *network.LinkState) error {
-		l.Gateways = slices.DeleteFunc(l.Gateways, func(o netip.Addr) bool { return o == g })
+		l.Gateways = slices.DeleteFunc(l.Gateways, func(o network.NextHop) bool { return o == g })
 		return nil
 	})
 }

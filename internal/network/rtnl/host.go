@@ -86,7 +86,7 @@ func (h *Host) addresses(ctx context.Context, link netlink.Link) ([]netip.Prefix
 	return out, nil
 }
 
-func (h *Host) gateways(ctx context.Context, link netlink.Link) ([]netip.Addr, error) {
+func (h *Host) gateways(ctx context.Context, link netlink.Link) ([]network.NextHop, error) {
 	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN}
 	routes, err := dump(ctx, func() ([]netlink.Route, error) {
 		return h.handle.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
@@ -94,7 +94,7 @@ func (h *Host) gateways(ctx context.Context, link netlink.Link) ([]netip.Addr, e
 	if err != nil {
 		return nil, fmt.Errorf("list routes of %s: %w", link.Attrs().Name, err)
 	}
-	var out []netip.Addr
+	var out []network.NextHop
 	for _, r := range routes {
 		isDefault := r.Dst == nil
 		if r.Dst != nil {
@@ -102,7 +102,7 @@ func (h *Host) gateways(ctx context.Context, link netlink.Link) ([]netip.Addr, e
 			isDefault = ones == 0
 		}
 		if gw, ok := netip.AddrFromSlice(r.Gw); ok && isDefault {
-			out = append(out, gw.Unmap())
+			out = append(out, network.NextHop{Address: gw.Unmap(), Metric: r.Priority})
 		}
 	}
 	return out, nil
@@ -139,17 +139,28 @@ func (h *Host) DeleteAddress(_ context.Context, name string, address netip.Prefi
 
 // AddGateway adds a default route. One that is there already is success. On a link whose addresses are alone in their networks, such as those
 // that Google Cloud and Hetzner lease, the next hop is taken to be on the link, since no network says so.
-func (h *Host) AddGateway(ctx context.Context, name string, gateway netip.Addr) error {
+//
+// The kernel's EEXIST says that there is a default route of the metric, and not that it is this one (fib_table_insert in net/ipv4/fib_trie.c and
+// fib6_add_rt2node in net/ipv6/ip6_fib.c look at the next hop only without NLM_F_EXCL).
+func (h *Host) AddGateway(ctx context.Context, name string, gateway network.NextHop) error {
 	return h.with(name, func(link netlink.Link) error {
 		addresses, err := h.addresses(ctx, link)
 		if err != nil {
 			return err
 		}
 		route := defaultRoute(link, gateway)
-		if areAlone(addresses, gateway.Is4()) {
+		if areAlone(addresses, gateway.Address.Is4()) {
 			route.SetFlag(netlink.FLAG_ONLINK)
 		}
-		return ignore(unix.EEXIST, h.handle.RouteAdd(route))
+		exists := h.handle.RouteAdd(route)
+		if !errors.Is(exists, unix.EEXIST) {
+			return exists
+		}
+		there, err := h.gateways(ctx, link)
+		if err != nil || slices.Contains(there, gateway) {
+			return err
+		}
+		return fmt.Errorf("another default route has the metric %d: %w", gateway.Metric, exists)
 	})
 }
 
@@ -160,7 +171,7 @@ func areAlone(addresses []netip.Prefix, is4 bool) bool {
 }
 
 // DeleteGateway removes a default route. One that is gone already is success.
-func (h *Host) DeleteGateway(_ context.Context, name string, gateway netip.Addr) error {
+func (h *Host) DeleteGateway(_ context.Context, name string, gateway network.NextHop) error {
 	return h.with(name, func(link netlink.Link) error {
 		return ignore(unix.ESRCH, h.handle.RouteDel(defaultRoute(link, gateway)))
 	})
@@ -210,13 +221,14 @@ func (h *Host) with(name string, do func(netlink.Link) error) error {
 	return do(link)
 }
 
-func defaultRoute(link netlink.Link, gateway netip.Addr) *netlink.Route {
+func defaultRoute(link netlink.Link, gateway network.NextHop) *netlink.Route {
 	zero := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	if gateway.Is6() {
+	if gateway.Address.Is6() {
 		zero = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	return &netlink.Route{
-		LinkIndex: link.Attrs().Index, Dst: ipNet(zero), Gw: gateway.AsSlice(), Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN,
+		LinkIndex: link.Attrs().Index, Dst: ipNet(zero), Gw: gateway.Address.AsSlice(), Priority: gateway.Metric,
+		Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/networktest"
 )
 
@@ -62,8 +63,9 @@ func TestConformance(t *testing.T) {
 	// The suite's subtests run on goroutines of their own, so all system calls go through the handle that is opened here.
 	enterNamespace(t)
 	addVeth(t, "veth0", "veth1")
+	addVeth(t, "veth2", "veth3")
 	host := openHost(t)
-	networktest.Conformance(t, host, "veth0")
+	networktest.Conformance(t, host, "veth0", "veth2")
 	links, err := host.Links(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -92,8 +94,8 @@ func TestForeignRoutesAreLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign := defaultRoute(link, netip.MustParseAddr("10.5.0.77"))
-	foreign.Protocol, foreign.Priority = unix.RTPROT_STATIC, 50
+	foreign := defaultRoute(link, network.NextHop{Address: netip.MustParseAddr("10.5.0.77"), Metric: 50})
+	foreign.Protocol = unix.RTPROT_STATIC
 	if err := netlink.RouteAdd(foreign); err != nil {
 		t.Fatal(err)
 	}
