@@ -467,40 +467,61 @@ func TestReboot(t *testing.T) {
 	}
 }
 
-// TestWhatStaysOnALink: addresses that a link keeps until the next boot are told as long as they are there, and not only by the call that gave them up.
-func TestWhatStaysOnALink(t *testing.T) {
+// TestWhatGoesFromALink: what a link is not to have any longer goes at once, also what is of IPv6, and so does a whole link.
+func TestWhatGoesFromALink(t *testing.T) {
 	t.Parallel()
 	o := startOwned(t, standalone(t))
+	o.host.AddLink("eth1", "52:54:00:00:00:02", true)
+	o.host.SetCarrier("eth1", true)
 	admin := o.as(t, "alice", "node:admin")
-	links := func(addresses string) string {
-		return "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [" + addresses + "]}]\n"
-	}
-	waits := func() []string {
-		now, err := admin.Get(t.Context(), &configv1.GetRequest{})
-		if err != nil {
-			t.Fatal(err)
+	for _, step := range []struct{ links, want string }{
+		{"{name: eth0, addresses: [10.5.0.9/24, '2001:db8::1/64']}", "eth0 up=true [10.5.0.9/24 2001:db8::1/64] via []\neth1 up=false [] via []\n"},
+		{
+			"{name: eth0, addresses: [10.5.0.9/24]}, {name: eth1, addresses: ['2001:db8::2/64'], gateway: '2001:db8::9'}",
+			"eth0 up=true [10.5.0.9/24] via []\neth1 up=true [2001:db8::2/64] via [2001:db8::9 metric 2]\n",
+		},
+		{"{name: eth0, addresses: [10.5.0.9/24]}", "eth0 up=true [10.5.0.9/24] via []\neth1 up=false [] via []\n"},
+	} {
+		// The list would be merged by the names of its items.
+		const header = "apiVersion: cyvive.dev/v1alpha1\nkind: Network\n"
+		document := string(o.docs) + "---\n" + header + "links: [" + step.links + "]\n"
+		resp, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: document, Mode: configv1.Mode_MODE_NO_REBOOT})
+		if err != nil || len(resp.GetPending()) > 0 {
+			t.Fatalf("apply %s: %v, %v", step.links, resp, err)
 		}
-		var out []string
-		for _, c := range now.GetPending() {
-			out = append(out, c.GetReason())
-		}
-		return out
+		o.eventually(t, step.links, func() error { return ends(o.host.String(), step.want) })
 	}
-	applyPatch(t, admin, configv1.Mode_MODE_AUTO, links("10.5.0.9/24, '2001:db8::1/64', '2001:db8::2/64'"))
-	if got := waits(); len(got) > 0 {
-		t.Errorf("waits for %q", got)
+}
+
+func ends(text, want string) error {
+	if !strings.HasSuffix(text, want) {
+		return fmt.Errorf("got\n%swant at its end\n%s", text, want)
 	}
-	applyPatch(t, admin, configv1.Mode_MODE_AUTO, links("10.5.0.9/24, '2001:db8::2/64'"))
-	if got := waits(); !slices.Equal(got, []string{"the link eth0 keeps the address 2001:db8::1/64 until then"}) {
-		t.Errorf("without one: waits for %q", got)
+	return nil
+}
+
+// TestTryTakesLinksBack: a trial that moves the default route to a link which the configuration before does not name, and gives that a network in which
+// everybody is, ends with the host as it was.
+func TestTryTakesLinksBack(t *testing.T) {
+	t.Parallel()
+	const links = "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [10.5.0.9/24], gateway: 10.5.0.1}]\n"
+	docs, err := config.Merge(standalone(t), []byte(links))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: links("10.5.0.9/24"), Mode: configv1.Mode_MODE_NO_REBOOT}); status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("without another: %v", err)
-	}
-	applyPatch(t, admin, configv1.Mode_MODE_NO_REBOOT, links("10.5.0.9/24, '2001:db8::2/64', '2001:db8::1/64'"))
-	if got := waits(); len(got) > 0 {
-		t.Errorf("with both again: waits for %q", got)
-	}
+	o := startOwned(t, docs)
+	o.host.AddLink("eth1", "52:54:00:00:00:02", true)
+	o.host.SetCarrier("eth1", true)
+	const before = "eth0 up=true [10.5.0.9/24] via [10.5.0.1 metric 1]\neth1 up=false [] via []\n"
+	o.eventually(t, "the network of before", func() error { return ends(o.host.String(), before) })
+	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_TRY,
+		"kind: Network\nlinks: [{name: eth0, gateway: null}, {name: eth1, addresses: [10.0.0.1/8, '2001:db8::1/32'], gateway: 10.0.0.2}]\n")
+	o.eventually(t, "the trial", func() error {
+		return ends(o.host.String(), "eth0 up=true [10.5.0.9/24] via []\neth1 up=true [10.0.0.1/8 2001:db8::1/32] via [10.0.0.2 metric 2]\n")
+	})
+	o.timeline.set(time.Minute + defaultTry)
+	o.configs.changed.Wake()
+	o.eventually(t, "the network of before again", func() error { return ends(o.host.String(), before) })
 }
 
 // TestUnstage: a rollback to the current revision gives up what is staged, on a node that goes by its source, too.

@@ -2,7 +2,6 @@ package network
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ type Verb string
 const (
 	SetHostname       Verb = "set host name"
 	SetUp             Verb = "set up"
+	SetDown           Verb = "set down"
 	StartDHCP         Verb = "start DHCP on"
 	StopDHCP          Verb = "stop DHCP on"
 	AddAddress        Verb = "add address to"
@@ -88,28 +88,11 @@ func (o Op) changes() string {
 
 // Diff returns the operations from obs to spec. A link that is not there yet yields none: its appearance wakes the loop.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
-	var ops, routes []Op
+	var ops []Op
 	if spec.Hostname != "" && spec.Hostname != obs.Hostname {
 		ops = append(ops, Op{Verb: SetHostname, Hostname: spec.Hostname})
 	}
-	wanted := map[string]bool{}
-	for place, link := range spec.Links {
-		state, ok := find(link.Name, obs.Links)
-		if !ok {
-			continue
-		}
-		if link.DHCP {
-			wanted[state.Name] = true
-		}
-		own, later := linkOps(link, place+1, state, obs.Clients)
-		ops, routes = append(ops, own...), append(routes, later...)
-	}
-	for _, name := range slices.Sorted(maps.Keys(obs.Clients)) {
-		if !wanted[name] {
-			ops = append(ops, Op{Verb: StopDHCP, Link: name})
-		}
-	}
-	ops = append(ops, routes...)
+	ops = append(ops, allLinksOps(spec, obs)...)
 	if servers := nameservers(spec, obs); !obs.Resolver || !slices.Equal(servers, obs.Nameservers) {
 		ops = append(ops, Op{Verb: SetNameservers, Nameservers: servers})
 	}
@@ -139,69 +122,6 @@ func serviceOps(spec Spec, state ServicesState) []Op {
 		ops = append(ops, Op{Verb: AttachServices})
 	}
 	return ops
-}
-
-// linkOps puts the new address before the removal of an old one. The routes to be added are apart: they need the addresses, and the metrics that
-// routes of other links give up.
-func linkOps(link Link, metric int, state LinkState, clients map[string]*Lease) (ops, routes []Op) {
-	if !state.Up {
-		ops = append(ops, Op{Verb: SetUp, Link: state.Name})
-	}
-	lease, running := clients[state.Name]
-	if link.DHCP && !running {
-		ops = append(ops, Op{Verb: StartDHCP, Link: state.Name})
-	}
-	addresses, gateways := wants(link, lease)
-	for _, a := range addresses {
-		if !slices.Contains(state.Addresses, a) {
-			ops = append(ops, Op{Verb: AddAddress, Link: state.Name, Address: a})
-		}
-	}
-	// A restarted agent finds the address of an earlier lease. It stays until the new client knows better, and so do connections.
-	kept := link.DHCP && lease == nil
-	if kept {
-		gateways = nil
-		for _, h := range state.Gateways {
-			gateways = append(gateways, h.Address)
-		}
-	}
-	var hops []NextHop
-	for _, g := range gateways {
-		hops = append(hops, NextHop{Address: g, Metric: metric})
-	}
-	for _, h := range state.Gateways {
-		if !slices.Contains(hops, h) {
-			ops = append(ops, Op{Verb: DeleteGateway, Link: state.Name, Gateway: h})
-		}
-	}
-	for _, a := range state.Addresses {
-		if a.Addr().Is4() && !kept && !slices.Contains(addresses, a) {
-			ops = append(ops, Op{Verb: DeleteAddress, Link: state.Name, Address: a})
-		}
-	}
-	for _, h := range hops {
-		if !slices.Contains(state.Gateways, h) {
-			routes = append(routes, Op{Verb: AddGateway, Link: state.Name, Gateway: h})
-		}
-	}
-	return ops, routes
-}
-
-// wants returns the addresses and next hops of a link, with those of its lease if it has one. A static gateway beats the lease's.
-func wants(link Link, lease *Lease) (addresses []netip.Prefix, gateways []netip.Addr) {
-	addresses = slices.Clone(link.Addresses)
-	if link.Gateway.IsValid() {
-		gateways = append(gateways, link.Gateway)
-	}
-	if link.DHCP && lease != nil {
-		if !slices.Contains(addresses, lease.Address) {
-			addresses = append(addresses, lease.Address)
-		}
-		if lease.Gateway.IsValid() && len(gateways) == 0 {
-			gateways = append(gateways, lease.Gateway)
-		}
-	}
-	return addresses, gateways
 }
 
 // nameservers returns the configured servers, or else those of the leases in the order of the links.

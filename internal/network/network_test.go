@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ var (
 		Address: netip.MustParsePrefix("10.5.0.7/24"), Gateway: netip.MustParseAddr("10.5.0.1"),
 		Nameservers: []netip.Addr{netip.MustParseAddr("10.5.0.1")}, Expires: time.Unix(1000, 0),
 	}
+	lease1 = network.Lease{Address: netip.MustParsePrefix("10.7.0.9/24"), Gateway: netip.MustParseAddr("10.7.0.1"), Expires: time.Unix(1000, 0)}
 	byDHCP = network.Spec{Hostname: "node1", Links: []network.Link{{Name: network.First, DHCP: true}}}
 )
 
@@ -52,6 +54,13 @@ func TestDiffAndStatus(t *testing.T) {
 	two := network.Spec{Links: []network.Link{static.Links[0], {
 		Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.2/24")}, Gateway: netip.MustParseAddr("10.7.0.1"),
 	}}}
+	left := with(other, "10.7.0.2/24", hop("10.7.0.1", 2))
+	left.Own, left.Addresses = left.Addresses, append(slices.Clone(left.Addresses), netip.MustParsePrefix("10.8.0.1/24"))
+	asking, pod := link(4, "eth2", true), with(link(5, "veth0", false), "10.244.0.1/32")
+	asking.Up, pod.Up = true, true
+	six := with(up, "10.5.0.2/24", hop("10.5.0.1", 1))
+	six.Own = []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("fd00:5::2/64")}
+	six.Addresses = append(slices.Clone(six.Own), netip.MustParsePrefix("2001:db8::5/64"))
 	for _, test := range []struct {
 		name   string
 		spec   network.Spec
@@ -132,6 +141,18 @@ func TestDiffAndStatus(t *testing.T) {
 				"delete default route on eth0 via 10.5.0.1 metric 1",
 				"add default route on eth1 via 10.7.0.1 metric 1", "add default route on eth0 via 10.5.0.1 metric 2",
 			}, "waiting for a DHCP server to answer on eth0",
+		},
+		{
+			"links that are not configured any longer, and those of others", static,
+			network.Observed{
+				Resolver: true, Clients: map[string]*network.Lease{"eth2": nil},
+				Links: []network.LinkState{with(up, "10.5.0.2/24", hop("10.5.0.1", 1)), left, asking, pod},
+			},
+			[]string{"set down eth1", "delete address from eth1 10.7.0.2/24", "set down eth2", "stop DHCP on eth2"}, "",
+		},
+		{
+			"an IPv6 address that is not configured any longer, and the kernel's own", static,
+			network.Observed{Resolver: true, Links: []network.LinkState{six}}, []string{"delete address from eth0 fd00:5::2/64"}, "",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -219,17 +240,35 @@ func TestRandomWalk(t *testing.T) {
 		{Links: []network.Link{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1")}}},
 		{Links: []network.Link{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.3/24"), netip.MustParsePrefix("10.7.0.3/24")}}}},
 		{Links: []network.Link{{Name: "eth0", DHCP: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.3/24")}}}, Nameservers: lease.Nameservers},
+		{Links: []network.Link{
+			{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("fd00:5::2/64")}},
+			{Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}, Gateway: netip.MustParseAddr("10.0.0.2")},
+		}},
+		{Links: []network.Link{
+			{Name: "eth1", DHCP: true},
+			{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1")},
+		}},
+		{Links: []network.Link{{Name: "eth0", DHCP: true}, {Name: "eth1", DHCP: true}}},
+		{Links: []network.Link{{Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("fd00:5::2/64")}}}},
 	}
 	machine := func() (*networktest.Host, *networktest.DHCP, *network.Reconciler) {
 		host, dhcp := &networktest.Host{}, &networktest.DHCP{}
-		host.AddLink("eth0", "52:54:00:00:00:01", true)
-		host.SetCarrier("eth0", true)
+		for i, name := range []string{"eth0", "eth1"} {
+			host.AddLink(name, fmt.Sprintf("52:54:00:00:00:%02x", i+1), true)
+			host.SetCarrier(name, true)
+		}
 		return host, dhcp, network.New(host, dhcp, &networktest.Services{})
 	}
 	bring := func(dhcp *networktest.DHCP, domain *network.Reconciler, spec network.Spec) {
 		networktest.Converge(t, domain, spec)
-		if spec.Links[0].DHCP {
-			dhcp.Grant("eth0", &lease)
+		for _, l := range spec.Links {
+			switch {
+			case !l.DHCP:
+			case l.Name == "eth1":
+				dhcp.Grant("eth1", &lease1)
+			default:
+				dhcp.Grant("eth0", &lease)
+			}
 		}
 		networktest.Converge(t, domain, spec)
 	}
@@ -248,8 +287,11 @@ func TestRandomWalk(t *testing.T) {
 
 // sorted makes the order of addresses, which depends on the way, no difference.
 func sorted(text string) string {
-	for _, pair := range [][2]string{{"10.7.0.3/24 10.5.0.3/24", "10.5.0.3/24 10.7.0.3/24"}, {"10.5.0.7/24 10.7.0.3/24", "10.7.0.3/24 10.5.0.7/24"}} {
-		text = strings.ReplaceAll(text, pair[0], pair[1])
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		words := strings.Fields(strings.NewReplacer("[", " ", "]", " ").Replace(line))
+		slices.Sort(words)
+		lines = append(lines, strings.Join(words, " "))
 	}
-	return text
+	return strings.Join(lines, "\n")
 }

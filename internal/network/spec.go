@@ -60,6 +60,8 @@ type LinkState struct {
 	Up, Carrier bool
 	// Addresses are those of global scope, in the kernel's order.
 	Addresses []netip.Prefix
+	// Own are those of Addresses that this domain set.
+	Own []netip.Prefix
 	// Gateways are the next hops of the default routes that this domain set.
 	Gateways []NextHop
 }

@@ -101,6 +101,39 @@ func Conformance(t *testing.T, host network.Host, link, other string) {
 		}
 	})
 	t.Run("two links with a next hop each", func(t *testing.T) { twoHops(t, host, domain, one, other) })
+	t.Run("what is not configured any longer", func(t *testing.T) { leave(t, host, domain, one, other) })
+}
+
+// leave takes IPv6 addresses from a link, and then the whole of another link.
+func leave(t *testing.T, host network.Host, domain *network.Reconciler, one network.Spec, other string) {
+	six := one
+	six.Links = []network.Link{one.Links[0], {
+		Name: other, Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.2/24"), netip.MustParsePrefix("fd00:7::2/64")},
+	}}
+	six.Links[0].Addresses = append(slices.Clone(six.Links[0].Addresses), netip.MustParsePrefix("fd00:5::2/64"))
+	own := func(name string) []netip.Prefix {
+		out := stateOf(t, host, name).Own
+		slices.SortFunc(out, netip.Prefix.Compare)
+		return out
+	}
+	expectOwn := func(want network.Spec) {
+		t.Helper()
+		for _, l := range want.Links {
+			if got := own(l.Name); !slices.Equal(got, l.Addresses) {
+				t.Errorf("the domain's addresses on %s: got %v, want %v", l.Name, got, l.Addresses)
+			}
+		}
+	}
+	Converge(t, domain, six)
+	expectOwn(six)
+	Converge(t, domain, one)
+	expectOwn(one)
+	expectLink(t, host, one.Links[0].Name, one.Links[0].Addresses, []network.NextHop{hop(one.Links[0].Gateway, 1)})
+	if left := stateOf(t, host, other); left.Up || len(left.Addresses) > 0 || len(left.Gateways) > 0 {
+		t.Errorf("left on %s: %+v", other, left)
+	}
+	Converge(t, domain, six)
+	expectOwn(six)
 }
 
 // twoHops has a second link with a next hop, then another order of the two.
@@ -169,7 +202,7 @@ func status(t *testing.T, domain *network.Reconciler, spec network.Spec) network
 	return domain.Status(spec, obs)
 }
 
-func expectLink(t *testing.T, host network.Host, name string, addresses []netip.Prefix, gateways []network.NextHop) {
+func stateOf(t *testing.T, host network.Host, name string) network.LinkState {
 	t.Helper()
 	links, err := host.Links(context.Background())
 	if err != nil {
@@ -179,15 +212,21 @@ func expectLink(t *testing.T, host network.Host, name string, addresses []netip.
 	if i < 0 {
 		t.Fatalf("link %s is gone", name)
 	}
-	if !links[i].Up {
+	return links[i]
+}
+
+func expectLink(t *testing.T, host network.Host, name string, addresses []netip.Prefix, gateways []network.NextHop) {
+	t.Helper()
+	state := stateOf(t, host, name)
+	if !state.Up {
 		t.Errorf("link %s is down", name)
 	}
-	v4 := slices.DeleteFunc(links[i].Addresses, func(p netip.Prefix) bool { return !p.Addr().Is4() })
+	v4 := slices.DeleteFunc(state.Addresses, func(p netip.Prefix) bool { return !p.Addr().Is4() })
 	compare := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 	if d := cmp.Diff(addresses, v4, compare); d != "" {
 		t.Errorf("addresses of %s (-want +got):\n%s", name, d)
 	}
-	if !slices.Equal(links[i].Gateways, gateways) {
-		t.Errorf("gateways of %s: got %v, want %v", name, links[i].Gateways, gateways)
+	if !slices.Equal(state.Gateways, gateways) {
+		t.Errorf("gateways of %s: got %v, want %v", name, state.Gateways, gateways)
 	}
 }

@@ -66,7 +66,7 @@ func (h *Host) Links(context.Context) ([]network.LinkState, error) {
 	defer h.mu.Unlock()
 	var out []network.LinkState
 	for _, l := range h.links {
-		l.Addresses, l.Gateways = slices.Clone(l.Addresses), slices.Clone(l.Gateways)
+		l.Addresses, l.Own, l.Gateways = slices.Clone(l.Addresses), slices.Clone(l.Own), slices.Clone(l.Gateways)
 		l.Carrier = l.Carrier && l.Up
 		out = append(out, l)
 	}
@@ -95,11 +95,21 @@ func (h *Host) SetUp(_ context.Context, name string) error {
 	})
 }
 
+// SetDown implements network.Host. As in the kernel, routes by the link go with it, and IPv6 addresses.
+func (h *Host) SetDown(_ context.Context, name string) error {
+	return h.with(name, func(l *network.LinkState) error {
+		is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
+		l.Up, l.Gateways = false, nil
+		l.Addresses, l.Own = slices.DeleteFunc(l.Addresses, is6), slices.DeleteFunc(l.Own, is6)
+		return nil
+	})
+}
+
 // AddAddress implements network.Host.
 func (h *Host) AddAddress(_ context.Context, name string, a netip.Prefix) error {
 	return h.with(name, func(l *network.LinkState) error {
 		if !slices.Contains(l.Addresses, a) {
-			l.Addresses = append(l.Addresses, a)
+			l.Addresses, l.Own = append(l.Addresses, a), append(l.Own, a)
 		}
 		return nil
 	})
@@ -109,6 +119,7 @@ func (h *Host) AddAddress(_ context.Context, name string, a netip.Prefix) error 
 func (h *Host) DeleteAddress(_ context.Context, name string, a netip.Prefix) error {
 	return h.with(name, func(l *network.LinkState) error {
 		l.Addresses = slices.DeleteFunc(l.Addresses, func(o netip.Prefix) bool { return o == a })
+		l.Own = slices.DeleteFunc(l.Own, func(o netip.Prefix) bool { return o == a })
 		l.Gateways = slices.DeleteFunc(l.Gateways, func(g network.NextHop) bool {
 			return !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g.Address) })
 		})

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -91,11 +90,7 @@ func machineFields() []field {
 
 func networkFields() []field {
 	return []field{
-		{
-			path: "Network.links", value: func(c *config.Config) any { return c.Network.Links }, judge: judgeLinks,
-			// What stays until the reboot is in the kernel, and is not asked for any more.
-			keep: func(_, _ *config.Config) {},
-		},
+		{path: "Network.links", effect: Live, value: func(c *config.Config) any { return c.Network.Links }},
 		{path: "Network.nameservers", effect: Live, value: func(c *config.Config) any { return c.Network.Nameservers }},
 	}
 }
@@ -136,35 +131,6 @@ func clusterFields() []field {
 func judgeHostname(from, to *config.Config) (Effect, string) {
 	if from.Cluster != nil && to.Cluster != nil {
 		return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
-	}
-	return Live, ""
-}
-
-// judgeLinks finds links that are configured no longer: what they have stays on them, since the network's loop looks after those it is told of. A
-// link that may go on under another kind of name (first, MAC address) is not one of them.
-func judgeLinks(from, to *config.Config) (Effect, string) {
-	has := func(c *config.Config, name string) bool {
-		return slices.ContainsFunc(c.Network.Links, func(l config.Link) bool { return l.Name == name })
-	}
-	byOtherName := func(l config.Link) bool {
-		return !has(from, l.Name) && (l.Name == config.FirstLink || strings.Contains(l.Name, ":"))
-	}
-	if slices.ContainsFunc(to.Network.Links, byOtherName) {
-		return Live, ""
-	}
-	for _, l := range from.Network.Links {
-		if has(to, l.Name) || l.Name == config.FirstLink || strings.Contains(l.Name, ":") {
-			continue
-		}
-		return Reboot, fmt.Sprintf("the link %s keeps its addresses until then", l.Name)
-	}
-	for _, l := range from.Network.Links {
-		i := slices.IndexFunc(to.Network.Links, func(o config.Link) bool { return o.Name == l.Name })
-		for _, p := range l.Addresses {
-			if i >= 0 && p.Addr().Is6() && !slices.Contains(to.Network.Links[i].Addresses, p) {
-				return Reboot, fmt.Sprintf("the link %s keeps the address %s until then", l.Name, p)
-			}
-		}
 	}
 	return Live, ""
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/network"
@@ -22,6 +23,8 @@ const routeProtocol netlink.RouteProtocol = 67
 // Host implements network.Host. Its methods may be called concurrently.
 type Host struct {
 	handle *netlink.Handle
+	// sockets are for what handle cannot do: one, of the family NETLINK_ROUTE.
+	sockets map[int]*nl.SocketHandle
 	// resolver is the path of the resolver configuration.
 	resolver string
 }
@@ -32,15 +35,29 @@ func Open(resolver string) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return &Host{handle: handle, resolver: resolver}, nil
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
+	if err != nil {
+		handle.Close()
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	return &Host{handle: handle, sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}, resolver: resolver}, nil
 }
 
-// Close releases the socket.
-func (h *Host) Close() { h.handle.Close() }
+// Close releases the sockets.
+func (h *Host) Close() {
+	h.handle.Close()
+	for _, s := range h.sockets {
+		s.Close()
+	}
+}
 
 // Links returns all links but loopback, by interface index.
 func (h *Host) Links(ctx context.Context) ([]network.LinkState, error) {
 	links, err := dump(ctx, func() ([]netlink.Link, error) { return h.handle.LinkList() })
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := h.addresses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,30 +76,13 @@ func (h *Host) Links(ctx context.Context) ([]network.LinkState, error) {
 			Up:       attrs.Flags&net.FlagUp != 0,
 			Carrier:  attrs.RawFlags&unix.IFF_LOWER_UP != 0,
 		}
-		if state.Addresses, err = h.addresses(ctx, link); err != nil {
-			return nil, err
-		}
+		state.Addresses, state.Own = on(addresses, attrs.Index)
 		if state.Gateways, err = h.gateways(ctx, link); err != nil {
 			return nil, err
 		}
 		out = append(out, state)
 	}
 	slices.SortFunc(out, func(a, b network.LinkState) int { return a.Index - b.Index })
-	return out, nil
-}
-
-func (h *Host) addresses(ctx context.Context, link netlink.Link) ([]netip.Prefix, error) {
-	addrs, err := dump(ctx, func() ([]netlink.Addr, error) { return h.handle.AddrList(link, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
-	}
-	var out []netip.Prefix
-	for _, a := range addrs {
-		ones, _ := a.Mask.Size()
-		if addr, ok := netip.AddrFromSlice(a.IP); ok && a.Scope == unix.RT_SCOPE_UNIVERSE {
-			out = append(out, netip.PrefixFrom(addr.Unmap(), ones))
-		}
-	}
 	return out, nil
 }
 
@@ -123,11 +123,14 @@ func (h *Host) SetUp(_ context.Context, name string) error {
 	return h.with(name, func(link netlink.Link) error { return h.handle.LinkSetUp(link) })
 }
 
-// AddAddress adds an address. One that is there already is success.
+// SetDown sets the link's administrative state to down. The kernel drops the routes by it, and its IPv6 addresses.
+func (h *Host) SetDown(_ context.Context, name string) error {
+	return h.with(name, func(link netlink.Link) error { return h.handle.LinkSetDown(link) })
+}
+
+// AddAddress adds an address. One that is there already is success, and stays whose it is.
 func (h *Host) AddAddress(_ context.Context, name string, address netip.Prefix) error {
-	return h.with(name, func(link netlink.Link) error {
-		return ignore(unix.EEXIST, h.handle.AddrAdd(link, &netlink.Addr{IPNet: ipNet(address)}))
-	})
+	return h.with(name, func(link netlink.Link) error { return ignore(unix.EEXIST, h.addAddress(link.Attrs().Index, address)) })
 }
 
 // DeleteAddress removes an address. One that is gone already is success.
@@ -144,12 +147,12 @@ func (h *Host) DeleteAddress(_ context.Context, name string, address netip.Prefi
 // fib6_add_rt2node in net/ipv6/ip6_fib.c look at the next hop only without NLM_F_EXCL).
 func (h *Host) AddGateway(ctx context.Context, name string, gateway network.NextHop) error {
 	return h.with(name, func(link netlink.Link) error {
-		addresses, err := h.addresses(ctx, link)
+		addresses, err := h.addresses(ctx)
 		if err != nil {
 			return err
 		}
 		route := defaultRoute(link, gateway)
-		if areAlone(addresses, gateway.Address.Is4()) {
+		if all, _ := on(addresses, link.Attrs().Index); areAlone(all, gateway.Address.Is4()) {
 			route.SetFlag(netlink.FLAG_ONLINK)
 		}
 		exists := h.handle.RouteAdd(route)

@@ -110,6 +110,36 @@ func TestForeignRoutesAreLeftAlone(t *testing.T) {
 	}
 }
 
+func TestForeignAddressesAreLeftAlone(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "veth0", "veth1")
+	host := openHost(t)
+	link, err := netlink.LinkByName("veth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, peer := netip.MustParsePrefix("10.9.0.1/24"), netip.MustParsePrefix("10.8.0.1/32")
+	if err := errors.Join(
+		netlink.LinkSetUp(link), netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(alone)}),
+		netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(peer), Peer: ipNet(netip.MustParsePrefix("10.8.0.2/30"))}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	networktest.Converge(t, network.New(host, &networktest.DHCP{}, &networktest.Services{}), network.Spec{})
+	links, err := host.Links(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		if l.Name != "veth0" {
+			continue
+		}
+		if !l.Up || !slices.Equal(l.Addresses, []netip.Prefix{alone, peer}) || len(l.Own) > 0 {
+			t.Errorf("veth0: up %t, addresses %v, the domain's %v", l.Up, l.Addresses, l.Own)
+		}
+	}
+}
+
 func TestHostname(t *testing.T) {
 	enterNamespace(t)
 	host := openHost(t)
