@@ -467,6 +467,71 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// TestClusterIsNotTried: what runs of a cluster is not stopped before a reboot. So there is no trial of one, which could not end, and one that has begun in
+// this boot is not given up in it, although the boot began without.
+func TestClusterIsNotTried(t *testing.T) {
+	t.Parallel()
+	with := documents(t)
+	whole, err := config.Parse("docs", with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := config.Marshal(&config.Config{Machine: whole.Machine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := startOwned(t, without)
+	admin := o.as(t, "alice", "node:admin")
+	refused := func(what, want string, err error) {
+		t.Helper()
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", what, err, want)
+		}
+	}
+	_, err = admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(with), Mode: configv1.Mode_MODE_TRY})
+	refused("try", "what could not be taken back without a reboot cannot be tried: Cluster: ", err)
+	// With something that waits for a reboot, the boot goes on to count as one that began without a cluster.
+	const waits = "kind: Machine\nextensions: [{name: one, version: 1.0.0}]\n"
+	resp, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(with), Patch: waits})
+	if err != nil || len(resp.GetPending()) != 1 || resp.GetPending()[0].GetField() != "Machine.extensions" {
+		t.Fatalf("apply: %v, %v", resp, err)
+	}
+	o.await("the cluster", func(s snapshot) bool { return s.input.Config.Cluster != nil })
+	const begun = "it takes a reboot to give up what this boot has begun: Cluster: "
+	for _, mode := range []configv1.Mode{configv1.Mode_MODE_AUTO, configv1.Mode_MODE_NO_REBOOT, configv1.Mode_MODE_TRY} {
+		_, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(without), Mode: mode})
+		refused("give up by "+mode.String(), begun, err)
+	}
+	_, err = admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: 1})
+	refused("roll back", begun, err)
+	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(without), Mode: configv1.Mode_MODE_STAGED}); err != nil {
+		t.Errorf("give up with the next boot: %v", err)
+	}
+	if o.snapshot().input.Config.Cluster == nil {
+		t.Error("the cluster is in force no longer")
+	}
+}
+
+// TestClusterThatReturns: a cluster whose removal waits for a reboot runs as it began, and so it is what another one is compared with.
+func TestClusterThatReturns(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	admin := o.as(t, "alice", "node:admin")
+	gone := applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Cluster\n$patch: delete\n")
+	if p := gone.GetPending(); len(p) != 1 || p[0].GetField() != "Cluster" {
+		t.Errorf("removed: %v", gone)
+	}
+	for _, mode := range []configv1.Mode{configv1.Mode_MODE_NO_REBOOT, configv1.Mode_MODE_TRY} {
+		_, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(o.docs), Patch: "kind: Cluster\ndnsDomain: other.local\n", Mode: mode})
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "Cluster.dnsDomain") {
+			t.Errorf("with another domain, %s: %v", mode, err)
+		}
+	}
+	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(o.docs), Mode: configv1.Mode_MODE_TRY}); err != nil {
+		t.Errorf("as it runs: %v", err)
+	}
+}
+
 // TestWhatGoesFromALink: what a link is not to have any longer goes at once, also what is of IPv6, and so does a whole link.
 func TestWhatGoesFromALink(t *testing.T) {
 	t.Parallel()

@@ -61,11 +61,7 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument)
 	if dr.judge() != nil {
 		return out, nil // the changes say which field that is
 	}
-	force := dr.cfg
-	if dr.base != nil {
-		force = plan.InForce(dr.base, dr.cfg)
-	}
-	out.Domains, _, err = v.a.preview(ctx, force)
+	out.Domains, _, err = v.a.preview(ctx, dr.inForce(dr.cfg))
 	return out, err
 }
 
