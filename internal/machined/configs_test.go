@@ -512,6 +512,33 @@ func TestClusterIsNotTried(t *testing.T) {
 	}
 }
 
+// TestClusterGoesWithItsName: a node that is given another name as its cluster is removed keeps the name until that is stopped.
+func TestClusterGoesWithItsName(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	admin := o.as(t, "alice", "node:admin")
+	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
+	resp := applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Cluster\n$patch: delete\n---\nkind: Machine\nhostname: node2\n")
+	if p := resp.GetPending(); len(p) != 2 || p[0].GetField() != "Cluster" || p[1].GetField() != "Machine.hostname" {
+		t.Errorf("what waits for a reboot: %v", p)
+	}
+	_, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: "kind: Machine\nhostname: node3\n", Mode: configv1.Mode_MODE_NO_REBOOT})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "a reboot is needed for Machine.hostname") {
+		t.Errorf("another name alone: %v", err)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Machine\ncertSANs: [node.example]\n")
+	if err := o.presentedSoon("node.example"); err != nil { // all of it is in force by then
+		t.Errorf("certificate: %v", err)
+	}
+	if got := hostname(); got != "node1" {
+		t.Errorf("host name %q while the cluster runs", got)
+	}
+	o.restart(t, "second")
+	if got := hostname(); got != "node2" {
+		t.Errorf("host name %q after a boot", got)
+	}
+}
+
 // TestClusterThatReturns: a cluster whose removal waits for a reboot runs as it began, and so it is what another one is compared with.
 func TestClusterThatReturns(t *testing.T) {
 	t.Parallel()

@@ -127,12 +127,15 @@ func clusterFields() []field {
 	}
 }
 
-// judgeHostname lets a node without a cluster be called otherwise at once.
+// judgeHostname lets a node without a cluster be called otherwise at once. One whose cluster is removed keeps its name as long as that runs.
 func judgeHostname(from, to *config.Config) (Effect, string) {
-	if from.Cluster != nil && to.Cluster != nil {
-		return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
+	switch {
+	case from.Cluster == nil:
+		return Live, ""
+	case to.Cluster == nil:
+		return Reboot, "what runs of the cluster knows the node by it until then"
 	}
-	return Live, ""
+	return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
 }
 
 // Compare returns the fields in which two configurations differ, in the order of the table. A Cluster document that comes or goes is one

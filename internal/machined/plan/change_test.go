@@ -153,6 +153,8 @@ func TestComparedDocuments(t *testing.T) {
 	renamed.Machine.Hostname = "other"
 	none := copied(cluster.Config)
 	none.Cluster, none.Machine.CA = nil, standalone.Config.Machine.CA
+	both := copied(cluster.Config)
+	both.Cluster, both.Machine.Hostname = nil, "other"
 	links := func(names ...string) *config.Config {
 		c := copied(standalone.Config)
 		c.Network.Links = nil
@@ -166,9 +168,13 @@ func TestComparedDocuments(t *testing.T) {
 		want     []Change
 		live     bool // all of it is in force at once
 	}{
-		"nothing":                  {cluster.Config, copied(cluster.Config), nil, true},
-		"a cluster comes":          {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
-		"a cluster goes":           {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"nothing":         {cluster.Config, copied(cluster.Config), nil, true},
+		"a cluster comes": {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
+		"a cluster goes":  {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"a cluster and a name go": {cluster.Config, both, []Change{
+			{"Cluster", Reboot, "what runs of the cluster is not stopped until then"},
+			{"Machine.hostname", Reboot, "what runs of the cluster knows the node by it until then"},
+		}, false},
 		"no cluster, another name": {standalone.Config, renamed, []Change{{Field: "Machine.hostname", Effect: Live}}, true},
 		"a link comes":             {links("eth0"), links("eth0", "eth1"), []Change{{Field: "Network.links", Effect: Live}}, true},
 		"a link goes":              {links("eth0", "eth1"), links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
@@ -186,5 +192,8 @@ func TestComparedDocuments(t *testing.T) {
 		if live := reflect.DeepEqual(InForce(test.from, test.to), test.to); live != test.live {
 			t.Errorf("%s: in force at once is %t", name, live)
 		}
+	}
+	if force := InForce(cluster.Config, both); !reflect.DeepEqual(force, cluster.Config) {
+		t.Errorf("while a cluster runs that goes with a name: in force is %+v", force)
 	}
 }
