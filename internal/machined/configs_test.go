@@ -284,12 +284,7 @@ func TestTryBringsTheNodeBack(t *testing.T) {
 	t.Parallel()
 	o := startOwned(t, standalone(t))
 	admin := o.as(t, "alice", "node:admin")
-	foreign, err := config.Parse("foreign", standalone(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	patch := fmt.Sprintf("kind: Machine\nca: {certificate: %q, key: %q}\n---\napiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [192.0.2.9/24]}]\n",
-		foreign.Machine.CA.Certificate, foreign.Machine.CA.Key.Reveal())
+	patch := authorityPatch(t, standalone(t)) + "---\napiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [192.0.2.9/24]}]\n"
 	resp := applyPatch(t, admin, configv1.Mode_MODE_TRY, patch)
 	if tr := resp.GetTrial(); tr.GetRevision() != 2 || tr.GetBack() != 1 || tr.GetLeft().AsDuration() != defaultTry || len(resp.GetNotes()) != 1 {
 		t.Errorf("answer: %v", resp)
