@@ -197,8 +197,8 @@ func (a *Agent) present(pair pki.Pair, authority *pki.Authority, u server.Unconf
 		identity.Clients = authority.Pool()
 	}
 	before := a.identity.Swap(identity)
-	if s := a.server.Load(); s != nil && before != nil && before.Clients == nil && identity.Clients != nil {
-		s.Configured()
+	if s := a.server.Load(); s != nil && before != nil && !before.Clients.Equal(identity.Clients) {
+		s.AuthorityChanged()
 	}
 	return nil
 }

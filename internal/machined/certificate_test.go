@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/network"
@@ -70,5 +72,28 @@ func TestCertificateWithoutDisk(t *testing.T) {
 	time.Sleep(3 * time.Second / 2)
 	if n := told(); n == 0 || n != before {
 		t.Errorf("the reason is told %d times, and %d times somewhat later", before, n)
+	}
+}
+
+// TestStreamsEndWithTheirAuthority: a new Machine.ca shuts out who was let in by the old one, with what they have under way.
+func TestStreamsEndWithTheirAuthority(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	stream, err := machinev1.NewMachineServiceClient(o.dial(t, "bob", "node:reader")).WatchHealth(ctx, &machinev1.WatchHealthRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_AUTO, authorityPatch(t, standalone(t)))
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "the authority of the node's API has changed") {
+		t.Errorf("the stream ended with %v", err)
 	}
 }

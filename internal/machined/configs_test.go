@@ -72,8 +72,8 @@ func (o *owned) restart(t *testing.T, boot string) {
 	o.start(t, o.state, boot)
 }
 
-// as connects as a client with a role. The node's name is not looked at: it may change.
-func (o *owned) as(t *testing.T, name, role string) configv1.ConfigServiceClient {
+// dial connects as a client with a role. The node's name is not looked at: it may change.
+func (o *owned) dial(t *testing.T, name, role string) *grpc.ClientConn {
 	t.Helper()
 	pair, err := o.authority.Issue(pki.Request{CommonName: name, Organizations: []string{role}, Client: true, Lifetime: time.Hour}, time.Now())
 	if err != nil {
@@ -89,7 +89,13 @@ func (o *owned) as(t *testing.T, name, role string) configv1.ConfigServiceClient
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	client := configv1.NewConfigServiceClient(conn)
+	return conn
+}
+
+// as is dial for the configuration, and waits until the client is let in.
+func (o *owned) as(t *testing.T, name, role string) configv1.ConfigServiceClient {
+	t.Helper()
+	client := configv1.NewConfigServiceClient(o.dial(t, name, role))
 	o.eventually(t, "the node lets "+name+" in", func() error {
 		_, err := client.Get(t.Context(), &configv1.GetRequest{})
 		return err

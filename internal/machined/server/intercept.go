@@ -26,39 +26,57 @@ type gate struct {
 	acted    func(method, subject, code string)
 
 	mu sync.Mutex
-	// unconfigured are calls under way that began while the node had no
-	// configuration.
-	unconfigured map[*arrival]bool
+	// running are calls under way, with what vouched for clients when they began:
+	// nil is a node without a configuration.
+	running map[*arrival]*x509.CertPool
 }
 
-// follow has a call end with words when the node gets its configuration, unless
+// follow has a call end with words when the authority of clients changes, unless
 // it has ended before: the caller calls what is returned then.
 func (g *gate) follow(a *arrival) (ended func()) {
-	if a == nil || g.identity().Clients != nil {
+	if a == nil {
 		return func() {}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.unconfigured == nil {
-		g.unconfigured = map[*arrival]bool{}
+	if g.running == nil {
+		g.running = map[*arrival]*x509.CertPool{}
 	}
-	g.unconfigured[a] = true
+	g.running[a] = g.identity().Clients
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		delete(g.unconfigured, a)
+		delete(g.running, a)
 	}
 }
 
-// configured ends the calls that are followed.
-func (g *gate) configured() {
+// authorityChanged ends the calls that began under another authority than there
+// is now. A call that is between follow and admit is judged by the new one.
+func (g *gate) authorityChanged() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for a := range g.unconfigured {
-		a.cancel(refuse(ReasonConfigured, "the node has its configuration now, and maintenance mode has ended: "+
-			"connect again, with a certificate of that configuration's authority"))
+	now := g.identity().Clients
+	for a, began := range g.running {
+		switch {
+		case began.Equal(now):
+			continue
+		case began == nil:
+			a.cancel(refuse(ReasonConfigured, "the node has its configuration now, and maintenance mode has ended: "+
+				"connect again, with a certificate of that configuration's authority"))
+		default:
+			a.cancel(refuse(ReasonAuthorityChanged, "the authority of the node's API has changed, and with it whom the node answers: "+
+				"connect again, with a certificate of the new one"))
+		}
+		delete(g.running, a)
 	}
-	g.unconfigured = nil
+}
+
+// endedBy is why the gate has ended a call, or else the call's own error.
+func endedBy(ctx context.Context, err error) error {
+	if ended, ok := errors.AsType[*refusal](context.Cause(ctx)); ok {
+		return ended
+	}
+	return err
 }
 
 // admit decides about one call. The caller is filled as far as it is known,
@@ -115,8 +133,10 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	arrivalOf(ctx).arrived()
 	var resp any
 	err := g.call(ctx, info.FullMethod, g.rules[info.FullMethod].acts, func() (err error) {
-		resp, err = handler(ctx, req)
-		return err
+		if resp, err = handler(ctx, req); err != nil {
+			return endedBy(ctx, err)
+		}
+		return nil
 	})
 	return resp, err
 }
@@ -124,11 +144,7 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	timed := &timedStream{ServerStream: ss, stall: g.limits.StallTimeout, piece: g.limits.PieceTimeout}
 	return g.call(ss.Context(), info.FullMethod, true, func() error {
-		err := handler(srv, timed)
-		if ended, ok := errors.AsType[*refusal](context.Cause(ss.Context())); ok {
-			return ended
-		}
-		return err
+		return endedBy(ss.Context(), handler(srv, timed))
 	})
 }
 
