@@ -285,6 +285,47 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
+// TestSecretsAreNotGuessed: who may not change the configuration is not told whether a secret that he gives is the node's.
+func TestSecretsAreNotGuessed(t *testing.T) {
+	t.Parallel()
+	docs := standalone(t)
+	cfg, err := config.Parse("docs", docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := func(password string) string {
+		return fmt.Sprintf("kind: Machine\nupgrade: {deadline: 5m, sources: [{host: registry.example, ca: %q, credentials: {username: node, password: %q}}]}\n",
+			cfg.Machine.CA.Certificate, password)
+	}
+	if docs, err = config.Merge(docs, []byte(source("right"))); err != nil {
+		t.Fatal(err)
+	}
+	o := startOwned(t, docs)
+	for _, test := range []struct {
+		role, document, patch string
+		want                  []string
+	}{
+		{"node:admin", "", source("right"), nil},
+		{"node:admin", "", source("wrong"), []string{"Machine.upgrade.sources"}},
+		{"node:reader", "", source("right"), []string{"Machine.upgrade.sources"}},
+		{"node:reader", "", source("wrong"), []string{"Machine.upgrade.sources"}},
+		{"node:operator", "", source("right"), []string{"Machine.upgrade.sources"}},
+		{"node:reader", "", source(config.Redacted), nil},
+		{"node:reader", "", "kind: Machine\nhostname: node2\n", []string{"Machine.hostname"}},
+		{"node:reader", string(docs), "kind: Machine\nhostname: node2\n", []string{"Machine.hostname", "Machine.ca", "Machine.upgrade.sources"}},
+		{"node:admin", string(docs), "", nil},
+	} {
+		resp, err := o.as(t, "bob", test.role).Validate(t.Context(), &configv1.ValidateRequest{Document: test.document, Patch: test.patch})
+		var got []string
+		for _, c := range resp.GetChanges() {
+			got = append(got, c.GetField())
+		}
+		if err != nil || len(resp.GetMistakes()) > 0 || !slices.Equal(got, test.want) {
+			t.Errorf("%s, document of %d bytes, patch %q: changes %q, want %q; %v, %v", test.role, len(test.document), test.patch, got, test.want, resp.GetMistakes(), err)
+		}
+	}
+}
+
 // TestTryBringsTheNodeBack applies what cuts everybody off, another authority and another address, for a while.
 func TestTryBringsTheNodeBack(t *testing.T) {
 	t.Parallel()
@@ -721,7 +762,7 @@ func TestReleaseThatCannotUseIt(t *testing.T) {
 	}
 	// It can be replaced.
 	document := server.ConfigDocument{Document: string(o.docs)}
-	if check, err := (configsAPI{n.Agent}).ValidateConfig(t.Context(), document); err != nil || len(check.Mistakes) > 0 {
+	if check, err := (configsAPI{n.Agent}).ValidateConfig(t.Context(), document, true); err != nil || len(check.Mistakes) > 0 {
 		t.Errorf("validate another: %v, %v", check, err)
 	}
 	if _, err := (configsAPI{n.Agent}).ApplyConfig(t.Context(), server.ConfigRequest{ConfigDocument: document, Mode: server.ConfigAuto}); err != nil {

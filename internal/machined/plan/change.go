@@ -161,6 +161,29 @@ func Compare(from, to *config.Config) []Change {
 	return changes
 }
 
+// Assume returns changes, and with them those of the rows that fields with these paths belong to, as if they were different; an item of a list has its place
+// behind the list's name, in brackets. Of a Cluster document that comes or goes nothing is added.
+func Assume(changes []Change, paths []string) []Change {
+	var out []Change
+	whole := len(changes) > 0 && changes[0].Field == "Cluster"
+	if whole {
+		out = append(out, changes[0])
+	}
+	for _, f := range fields() {
+		given := slices.ContainsFunc(paths, func(p string) bool {
+			return p == f.path || strings.HasPrefix(p, f.path+".") || strings.HasPrefix(p, f.path+"[")
+		})
+		i := slices.IndexFunc(changes, func(c Change) bool { return c.Field == f.path })
+		switch {
+		case i >= 0:
+			out = append(out, changes[i])
+		case given && !(whole && strings.HasPrefix(f.path, "Cluster.")):
+			out = append(out, Change{Field: f.path, Effect: f.effect, Why: f.why})
+		}
+	}
+	return out
+}
+
 // same takes a list without items for none.
 func same(a, b any) bool {
 	x, y := reflect.ValueOf(a), reflect.ValueOf(b)

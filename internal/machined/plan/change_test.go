@@ -197,3 +197,51 @@ func TestComparedDocuments(t *testing.T) {
 		t.Errorf("while a cluster runs that goes with a name: in force is %+v", force)
 	}
 }
+
+// secrets returns the paths of all secret fields, in the first item of each list that they are in.
+func secrets() []string {
+	var out []string
+	var walk func(at string, fields []config.Field)
+	walk = func(at string, fields []config.Field) {
+		for _, f := range fields {
+			path := at + "." + f.Name
+			if f.Secret {
+				out = append(out, path)
+			}
+			if f.List {
+				path += "[0]"
+			}
+			walk(path, f.Fields)
+		}
+	}
+	for _, d := range config.Documents() {
+		walk(d.Kind, d.Fields)
+	}
+	return out
+}
+
+// TestAssume: with every secret field, one that is given looks as if it were another than there is, whether it is or not.
+func TestAssume(t *testing.T) {
+	_, _, cluster := inputs(t)
+	_, _, other := inputs(t)
+	change := otherwise(other.Config)
+	paths := secrets()
+	if len(paths) < 7 {
+		t.Errorf("secret fields: %q", paths)
+	}
+	for _, path := range paths {
+		wanted := copied(cluster.Config)
+		change[strings.ReplaceAll(path, "[0]", "")](wanted)
+		want := Compare(cluster.Config, wanted)
+		for name, got := range map[string][]Change{"it is the same": Assume(nil, []string{path}), "it is another": Assume(want, []string{path})} {
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", path, name, d)
+			}
+		}
+	}
+	list := []Change{{"Cluster", Reboot, "x"}, {Field: "Network.nameservers", Effect: Live}}
+	want := []Change{list[0], {Field: "Machine.ca", Effect: Live}, list[1]}
+	if d := cmp.Diff(want, Assume(list, []string{"Cluster.ca.key", "Machine.ca.key", "Machine.caption"})); d != "" {
+		t.Errorf("beside a cluster that goes (-want +got):\n%s", d)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -129,10 +130,20 @@ func subjectOf(ctx context.Context) string {
 	return chain[0].Subject.CommonName
 }
 
+type callerKey struct{}
+
+// has tells whether the caller of a unary method, as the gate has verified him,
+// has a role.
+func has(ctx context.Context, role ClientRole) bool {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return slices.Contains(c.roles, role)
+}
+
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	arrivalOf(ctx).arrived()
 	var resp any
-	err := g.call(ctx, info.FullMethod, g.rules[info.FullMethod].acts, func() (err error) {
+	err := g.call(ctx, info.FullMethod, g.rules[info.FullMethod].acts, func(c caller) (err error) {
+		ctx := context.WithValue(ctx, callerKey{}, c)
 		if resp, err = handler(ctx, req); err != nil {
 			return endedBy(ctx, err)
 		}
@@ -143,14 +154,14 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	timed := &timedStream{ServerStream: ss, stall: g.limits.StallTimeout, piece: g.limits.PieceTimeout}
-	return g.call(ss.Context(), info.FullMethod, true, func() error {
+	return g.call(ss.Context(), info.FullMethod, true, func(caller) error {
 		return endedBy(ss.Context(), handler(srv, timed))
 	})
 }
 
 // call lets one call through or not. With begin, the log has it before it is
 // done, and not only when it has ended.
-func (g *gate) call(ctx context.Context, method string, begin bool, do func() error) error {
+func (g *gate) call(ctx context.Context, method string, begin bool, do func(caller) error) error {
 	arrivalOf(ctx).passed()
 	defer g.follow(arrivalOf(ctx))()
 	start := g.now()
@@ -164,7 +175,7 @@ func (g *gate) call(ctx context.Context, method string, begin bool, do func() er
 		e.Kind = audit.KindBegin
 		g.recorder.record(e, g.rules[method].acts)
 	}
-	err := toStatus(do())
+	err := toStatus(do(c))
 	e := entryOf(ctx, method, c, start)
 	e.Took = g.now().Sub(start)
 	e.Time = e.Time.Add(e.Took)
