@@ -289,66 +289,18 @@ func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 		k.cfg.Log.Warn("the release starts without extensions", "error", err)
 		gates = withoutExtensions(gates)
 	}
-	if err := k.arm(ctx, target, gates, func() error { return k.write(ctx, target, m) }); err != nil {
+	s, _ := k.Status()
+	next, actions, err := s.Record.Begin(target, k.cfg.Running)
+	if err != nil {
+		return target, fmt.Errorf("install: %w", err)
+	}
+	if err := k.arm(ctx, next, actions, gates, func() error { return k.write(ctx, target, m) }); err != nil {
 		return target, fmt.Errorf("install: %w", err)
 	}
 	if err := os.RemoveAll(k.cfg.Pushed); err != nil {
 		k.cfg.Log.Warn("remove the release that was installed", "error", err)
 	}
 	return target, nil
-}
-
-// Rollback arms what is in the other slot. Extensions may not be there for it, and it is not asked for them.
-func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
-	if !k.work.TryLock() {
-		return System{}, fmt.Errorf("roll back: %w: a push or an installation is at work", ErrBusy)
-	}
-	defer k.work.Unlock()
-	s, _ := k.Status()
-	if s.Other == (System{}) {
-		return System{}, fmt.Errorf("roll back: %w", ErrNoOther)
-	}
-	if err := k.otherStarts(s.Other.Slot); err != nil {
-		return System{}, fmt.Errorf("roll back: %w", err)
-	}
-	if k.cfg.Suits != nil {
-		gates = withoutExtensions(gates)
-	}
-	err := k.arm(ctx, s.Other, gates, func() error { return k.cfg.Entries.Put(s.Other.Slot, s.Other.Version, Tries, nil) })
-	if err != nil {
-		return s.Other, fmt.Errorf("roll back: %w", err)
-	}
-	return s.Other, nil
-}
-
-// otherStarts refuses a slot whose kernel image the firmware would not start: Secure Boot may have been turned on since it ran.
-func (k *Keeper) otherStarts(slot string) error {
-	if k.cfg.Starts == nil {
-		return nil
-	}
-	return k.cfg.Entries.Kernel(slot, func(kernel *io.SectionReader) error {
-		if err := k.cfg.Starts(kernel); err != nil {
-			return fmt.Errorf("%w: the kernel image of slot %s: %w", release.ErrUnwanted, slot, err)
-		}
-		return nil
-	})
-}
-
-// arm leads the record through the writing of a slot and its entry.
-func (k *Keeper) arm(ctx context.Context, target System, gates []Gate, write func() error) error {
-	s, _ := k.Status()
-	next, actions, err := s.Record.Begin(target, k.cfg.Running)
-	if err != nil {
-		return err
-	}
-	if err := k.become(ctx, next, actions); err != nil {
-		return err
-	}
-	if err := write(); err != nil {
-		next, actions := next.Abandon(err.Error(), k.cfg.Now())
-		return errors.Join(err, k.become(ctx, next, actions), k.lookAtOther(ctx))
-	}
-	return errors.Join(k.store(next.Written(k.cfg.Boot, gates)), k.lookAtOther(ctx))
 }
 
 // write fills the slot, and then makes its entry.

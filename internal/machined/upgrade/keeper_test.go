@@ -32,8 +32,11 @@ type machine struct {
 	tries   map[string]int
 	now     time.Time
 	boot    int
+	newest  string // the slot of the entry that is tried before the other
 	running System
 	broken  error // of the slots
+	// putting is called with what an entry is about to go through: "begun", and "made" when it is there; nil does nothing.
+	putting func(step string) error
 	log     []string
 	keeper  *Keeper
 	keys    []ed25519.PublicKey
@@ -57,6 +60,7 @@ func newMachine(t *testing.T) *machine {
 	m := &machine{
 		t: t, dir: t.TempDir(), now: noon, slots: map[string]string{"a": rootHash("1"), "b": rootHash("0")}, tries: map[string]int{"a": -1},
 		entries: map[string]Entry{"a": {Version: "1.0.0", KernelBytes: slotBytes}, "b": {KernelBytes: slotBytes}},
+		newest:  "a",
 		running: System{Version: "1.0.0", RootHash: rootHash("1"), Slot: "a"}, keys: []ed25519.PublicKey{signer(1).Public().(ed25519.PublicKey)},
 	}
 	for _, d := range []string{"state", "data"} {
@@ -91,14 +95,14 @@ func (m *machine) start() {
 // reboot is the boot loader, and the agent after it.
 func (m *machine) reboot() {
 	m.boot++
-	if tries := m.tries["b"]; m.entries["b"].Version != "" && tries != 0 {
-		if tries > 0 {
-			m.tries["b"]--
-		}
-		m.running = System{Version: m.entries["b"].Version, RootHash: m.slots["b"], Slot: "b"}
-	} else {
-		m.running = System{Version: m.entries["a"].Version, RootHash: m.slots["a"], Slot: "a"}
+	slot := m.newest
+	if m.entries[slot].Version == "" || m.tries[slot] == 0 {
+		slot = other(slot)
 	}
+	if m.tries[slot] > 0 {
+		m.tries[slot]--
+	}
+	m.running = System{Version: m.entries[slot].Version, RootHash: m.slots[slot], Slot: slot}
 	m.start()
 }
 
@@ -139,6 +143,15 @@ func (l loader) Read() (map[string]Entry, error) {
 }
 
 func (l loader) Put(slot, version string, tries int, kernel io.Reader) error {
+	step := func(name string) error {
+		if l.m.putting == nil {
+			return nil
+		}
+		return l.m.putting(name)
+	}
+	if err := step("begun"); err != nil {
+		return err
+	}
 	if kernel != nil {
 		data, err := io.ReadAll(kernel)
 		if err != nil {
@@ -148,8 +161,8 @@ func (l loader) Put(slot, version string, tries int, kernel io.Reader) error {
 			return err
 		}
 	}
-	l.m.entries[slot], l.m.tries[slot] = Entry{Version: version, KernelBytes: slotBytes}, tries
-	return nil
+	l.m.entries[slot], l.m.tries[slot], l.m.newest = Entry{Version: version, KernelBytes: slotBytes}, tries, slot
+	return step("made")
 }
 
 func (l loader) Kernel(slot string, read func(*io.SectionReader) error) error {
@@ -265,6 +278,73 @@ func TestUpgradeAndBack(t *testing.T) {
 	}
 	if len(m.log) != 0 {
 		t.Errorf("notes of a good upgrade: %q", m.log)
+	}
+}
+
+// upgraded is a machine that has been taken to version 1.1.0, and has 1.0.0 in the other slot.
+func upgraded(t *testing.T) *machine {
+	t.Helper()
+	m := newMachine(t)
+	m.install("1.1.0", "2")
+	m.reboot()
+	if _, err := m.keeper.Look(t.Context(), healthy(), deadline); err != nil || m.stage() != Idle {
+		t.Fatalf("stage %s, %v; want %s", m.stage(), err, Idle)
+	}
+	return m
+}
+
+// TestRollbackIsCut: what is in the other slot can be gone back to whatever happens while its entry is made: an error of the boot partition, the end of the
+// agent, or of the power.
+func TestRollbackIsCut(t *testing.T) {
+	broken := errors.New("input/output error")
+	for _, at := range []string{"begun", "made"} {
+		for end, again := range map[string]func(*machine){"error": nil, "agent": (*machine).start, "power": (*machine).reboot} {
+			t.Run(at+" "+end, func(t *testing.T) {
+				m := upgraded(t)
+				m.putting = func(step string) error {
+					switch {
+					case step != at:
+						return nil
+					case end == "error":
+						return broken
+					}
+					panic(broken) // nothing more is done
+				}
+				func() {
+					defer func() {
+						if p := recover(); p != nil && p != any(broken) {
+							panic(p)
+						}
+					}()
+					if _, err := m.keeper.Rollback(t.Context(), healthy()); !errors.Is(err, broken) {
+						t.Fatalf("roll back: %v", err)
+					}
+				}()
+				m.putting = nil
+				if again != nil {
+					again(m)
+				}
+				if at == "made" && end == "power" {
+					if m.running.Version != "1.0.0" || m.stage() != Trial {
+						t.Errorf("version %s runs, stage %s", m.running.Version, m.stage())
+					}
+					return
+				}
+				if m.running.Version != "1.1.0" || m.tries["a"] > 0 {
+					t.Errorf("version %s runs, and the other has %d tries", m.running.Version, m.tries["a"])
+				}
+				if s, _ := m.keeper.Status(); s.Record.Stage != Idle || s.Other.Version != "1.0.0" {
+					t.Fatalf("stage %s, the other slot holds %+v", s.Record.Stage, s.Other)
+				}
+				if _, err := m.keeper.Rollback(t.Context(), healthy()); err != nil {
+					t.Fatal(err)
+				}
+				m.reboot()
+				if m.running.Version != "1.0.0" || m.stage() != Trial {
+					t.Errorf("after another try: version %s, stage %s", m.running.Version, m.stage())
+				}
+			})
+		}
 	}
 }
 
