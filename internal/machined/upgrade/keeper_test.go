@@ -40,6 +40,7 @@ type machine struct {
 	log     []string
 	keeper  *Keeper
 	keys    []ed25519.PublicKey
+	floor   string
 	crash   string
 	// opens says whether a kernel image opens its disk; nil is for a disk that is not encrypted.
 	opens func(io.ReaderAt) error
@@ -60,7 +61,7 @@ func newMachine(t *testing.T) *machine {
 	m := &machine{
 		t: t, dir: t.TempDir(), now: noon, slots: map[string]string{"a": rootHash("1"), "b": rootHash("0")}, tries: map[string]int{"a": -1},
 		entries: map[string]Entry{"a": {Version: "1.0.0", KernelBytes: slotBytes}, "b": {KernelBytes: slotBytes}},
-		newest:  "a",
+		newest:  "a", floor: "0.9.0",
 		running: System{Version: "1.0.0", RootHash: rootHash("1"), Slot: "a"}, keys: []ed25519.PublicKey{signer(1).Public().(ed25519.PublicKey)},
 	}
 	for _, d := range []string{"state", "data"} {
@@ -79,7 +80,7 @@ func (m *machine) start() {
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return m.now },
 		Record: filepath.Join(m.dir, "state/upgrade.json"), Pushed: filepath.Join(m.dir, "data/upgrade"),
 		Boot: fmt.Sprint(m.boot), SinceBoot: func() time.Duration { return time.Minute }, Crash: m.crash, Running: m.running,
-		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens, Starts: m.starts, Suits: m.suits,
+		Architecture: "amd64", Floor: m.floor, Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens, Starts: m.starts, Suits: m.suits,
 		Note: func(boot string, s System, text string) error {
 			m.log = append(m.log, fmt.Sprintf("note %s %s: %s", boot, s.Version, text))
 			return nil

@@ -19,7 +19,7 @@ func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 	if s.Other == (System{}) {
 		return System{}, fmt.Errorf("roll back: %w", ErrNoOther)
 	}
-	if err := k.otherStarts(s.Other.Slot); err != nil {
+	if err := k.otherRuns(s.Other); err != nil {
 		return System{}, fmt.Errorf("roll back: %w", err)
 	}
 	if k.cfg.Suits != nil {
@@ -36,14 +36,18 @@ func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 	return s.Other, nil
 }
 
-// otherStarts refuses a slot whose kernel image the firmware would not start: Secure Boot may have been turned on since it ran.
-func (k *Keeper) otherStarts(slot string) error {
-	if k.cfg.Starts == nil {
+// otherRuns refuses what Push would refuse of the release in the other slot: one below the floor, since the running one may have written what it does not
+// understand; and one that the firmware would not start or that would not open the disk, whose keys may be others than when it ran.
+func (k *Keeper) otherRuns(s System) error {
+	if err := (release.Node{Version: k.cfg.Running.Version, Floor: k.cfg.Floor}).CanRun(s.Version); err != nil {
+		return err
+	}
+	if k.cfg.Starts == nil && k.cfg.Opens == nil {
 		return nil
 	}
-	return k.cfg.Entries.Kernel(slot, func(kernel *io.SectionReader) error {
-		if err := k.cfg.Starts(kernel); err != nil {
-			return fmt.Errorf("%w: the kernel image of slot %s: %w", release.ErrUnwanted, slot, err)
+	return k.cfg.Entries.Kernel(s.Slot, func(kernel *io.SectionReader) error {
+		if err := k.bootable(kernel); err != nil {
+			return fmt.Errorf("the release in slot %s: %w", s.Slot, err)
 		}
 		return nil
 	})
