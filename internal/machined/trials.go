@@ -20,6 +20,8 @@ const (
 	// undecidedGrace is how long after its deadline a trial goes on that cannot be decided about. It is also the time that an agent has to find out
 	// what it decides by: any agent of a boot may have been started again, long after the deadline and with nothing wrong.
 	undecidedGrace = 2 * time.Minute
+	// recordRetry is the longest time between two tries to store that a release was blessed.
+	recordRetry = time.Minute
 	// initTimeout is for init to answer.
 	initTimeout = 10 * time.Second
 )
@@ -30,6 +32,8 @@ type upgradeTask struct {
 	// began is the task's start, opened when the keeper was there; zero until then.
 	began, opened time.Time
 	signed        time.Time // when init got the last sign of life, at first the task's start
+	// behind is how long was waited last for a place for the record of a blessing.
+	behind time.Duration
 }
 
 // keepUpgrades opens the keeper of upgrades once the state volume is there, and returns to it while this boot is a trial. What comes later is
@@ -80,7 +84,9 @@ func (t *upgradeTask) look(ctx context.Context) (again time.Duration, settled bo
 	case err != nil && k.Blessed():
 		// The release stays. Only the record does not know it yet: a reboot would take nothing back.
 		t.tellInit(ctx, false)
-		return upgradeRetry, false
+		t.behind = min(max(2*t.behind, upgradeRetry), recordRetry)
+		sleep(ctx, t.behind)
+		return upgradePause, false
 	case err != nil:
 		t.endUndecided(ctx, err)
 		again = upgradeRetry

@@ -32,9 +32,11 @@ type machine struct {
 	tries   map[string]int
 	now     time.Time
 	boot    int
-	newest  string // the slot of the entry that is tried before the other
-	running System
-	broken  error // of the slots
+	// blessings counts how often an entry was blessed.
+	blessings int
+	newest    string // the slot of the entry that is tried before the other
+	running   System
+	broken    error // of the slots
 	// putting is called with what an entry is about to go through: "begun", and "made" when it is there; nil does nothing.
 	putting func(step string) error
 	log     []string
@@ -174,7 +176,7 @@ func (l loader) Kernel(slot string, read func(*io.SectionReader) error) error {
 	return read(io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))))
 }
 
-func (l loader) Bless(slot string) error { l.m.tries[slot] = -1; return nil }
+func (l loader) Bless(slot string) error { l.m.tries[slot] = -1; l.m.blessings++; return nil }
 func (l loader) Spoil(slot string) error { l.m.tries[slot] = 0; return nil }
 func (l loader) Forget(slot string) error {
 	l.m.entries[slot] = Entry{KernelBytes: slotBytes}
@@ -368,6 +370,33 @@ func TestNeverWell(t *testing.T) {
 	s, _ := m.keeper.Status()
 	if s.Record.Last == nil || s.Record.Last.Succeeded || !strings.Contains(s.Record.Last.Reason, "node: not there") || m.running.Slot != "a" {
 		t.Errorf("in slot %s: %+v", m.running.Slot, s.Record.Last)
+	}
+}
+
+// TestRecordIsBehind: a release is blessed once, and stays blessed whatever its gates say while the record of it cannot be stored.
+func TestRecordIsBehind(t *testing.T) {
+	m := newMachine(t)
+	m.install("1.1.0", "2")
+	m.reboot()
+	record := filepath.Join(m.dir, "state/upgrade.json")
+	if err := errors.Join(os.Remove(record), os.Mkdir(record, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	m.keeper.cfg.SinceBoot = func() time.Duration { return deadline }
+	for _, g := range [][]Gate{healthy(), healthy(), gates("node", "1m")} {
+		if _, err := m.keeper.Look(t.Context(), g, deadline); err == nil || !m.keeper.Blessed() || m.stage() != Trial {
+			t.Fatalf("stage %s, blessed: %t, %v", m.stage(), m.keeper.Blessed(), err)
+		}
+	}
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.keeper.Look(t.Context(), gates("node", "1m"), deadline); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := m.keeper.Status()
+	if s.Record.Stage != Idle || s.Record.Last == nil || !s.Record.Last.Succeeded || m.tries["b"] != -1 || m.blessings != 1 || len(m.log) > 0 {
+		t.Errorf("%+v, %d tries, blessed %d times, log %q", s.Record, m.tries["b"], m.blessings, m.log)
 	}
 }
 
