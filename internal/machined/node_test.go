@@ -16,6 +16,7 @@ import (
 	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
@@ -100,6 +101,8 @@ func (s *source) set(data []byte) {
 type fakeInit struct {
 	mu    sync.Mutex
 	calls []string
+	// guard is that of init; nil is of a boot that was not counted. Agents of the same boot share it.
+	guard *trial.Guard
 }
 
 // walls are those of no kernel; problem keeps them from being put up.
@@ -163,7 +166,14 @@ func (i *fakeInit) Status(context.Context) ([]control.Service, error) {
 
 func (i *fakeInit) Trial(_ context.Context, on bool) error {
 	i.note(fmt.Sprint("trial ", on))
+	if i.guard != nil && !on {
+		i.guard.Settle()
+	}
 	return nil
+}
+
+func (i *fakeInit) OnTrial(context.Context) (bool, error) {
+	return i.guard != nil && i.guard.OnTrial(), nil
 }
 
 type memoryTimeline struct {

@@ -24,7 +24,7 @@ func parsers() map[string][]string {
 		// Disks, which may hold anything.
 		"internal/machined/boot/stage1": {"FuzzReadTable"},
 		"internal/machined/boot/verity": {"FuzzParseSuperblock", "FuzzParseTable"},
-		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzMounts", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable"},
+		"internal/storage/blockdev":     {"FuzzFATLabel", "FuzzISOLabel", "FuzzMounts", "FuzzPartition", "FuzzRecords", "FuzzSuperblock", "FuzzTable", "FuzzTableCopy"},
 		"internal/machined/install":     {"FuzzCommandLine", "FuzzNote", "FuzzSelector", "FuzzTable", "FuzzTree"},
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/notes":        {"FuzzRead"},
