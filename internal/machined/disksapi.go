@@ -151,7 +151,7 @@ func diskClassed(err error) error {
 	for class, errs := range map[error][]error{
 		server.ErrNotFound:     {volumes.ErrNoRecoveryKey},
 		server.ErrInvalid:      {volumes.ErrOtherRecoveryKey},
-		server.ErrPrecondition: {volumes.ErrOpen, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
+		server.ErrPrecondition: {volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
 	} {
 		for _, e := range errs {
 			if errors.Is(err, e) {

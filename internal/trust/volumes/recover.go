@@ -50,7 +50,7 @@ func (v *Volumes) ForgetRecoveryKey(k recovery.Key) error {
 }
 
 // Recover opens a volume with the recovery key, whatever the TPM says. Volumes whose keys lie on the state volume open by themselves once that is
-// recovered. The error is ErrOtherRecoveryKey where the volume has no such key, and ErrOpen where it is open.
+// recovered. The error is ErrOtherRecoveryKey where the volume has no such key, ErrForm where somebody else has written its header, and ErrOpen where it is open.
 func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery.Key) error {
 	key, err := luks.Key(k.Bytes())
 	if err != nil {
