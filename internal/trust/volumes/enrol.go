@@ -39,7 +39,7 @@ func (v *Volumes) Extend(ctx context.Context, volume string) error {
 	return v.cfg.LUKS.Extend(ctx, mapperName(volume), key)
 }
 
-// Enrol implements storage.Crypt. It keeps the volume's key on the state volume too, from when on it is known whatever happens to this process.
+// Enrol implements storage.Crypt. State gets its own key too, from when on one is known whatever happens to this process.
 func (v *Volumes) Enrol(ctx context.Context, volume, device string) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
@@ -50,11 +50,8 @@ func (v *Volumes) Enrol(ctx context.Context, volume, device string) error {
 }
 
 func (v *Volumes) enrol(ctx context.Context, volume, device string) error {
-	key, data, err := v.key(volume)
+	key, err := v.ownKey(ctx, volume, device)
 	if err != nil {
-		return err
-	}
-	if err := writeFile(v.keyFile(volume), data); err != nil {
 		return err
 	}
 	r, err := v.recovery()

@@ -13,6 +13,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
+	"github.com/cyvive/cyvive/internal/trust/tpm"
 )
 
 var (
@@ -73,9 +74,9 @@ func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery
 	return nil
 }
 
-// Reseal seals the key of the state volume, which is mounted, to the TPM of this machine as it is now: another one, or one with other Secure Boot keys
-// than before. That it opens again cannot be tried before the next boot, since the TPM gives out nothing more in this one. What can be known is looked
-// at: the running release has to be signed by whom the key is sealed for.
+// Reseal gives the state volume, which is mounted, another key for the TPM of this machine as it is now: another one, or one with other Secure Boot keys
+// than before. What the TPM had before opens nothing any more. That the new one opens it cannot be tried before the next boot, since the TPM gives out nothing
+// more in this one. What can be known is looked at: the running release has to be signed by whom the key is sealed for.
 func (v *Volumes) Reseal(ctx context.Context, device string) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
@@ -90,40 +91,35 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 	if err != nil {
 		return err
 	}
-	key, err := luks.Key(data)
+	own, err := luks.Key(data)
 	if err != nil {
 		return err
 	}
-	slot, err := v.cfg.LUKS.Test(ctx, device, key)
-	if err != nil {
+	if _, err := v.cfg.LUKS.Test(ctx, device, own); err != nil {
 		return err
 	}
-	return v.sealSlot(ctx, device, slot, data)
+	return v.sealAnew(ctx, device, own)
 }
 
-// sealSlot seals the key of a slot of the state volume to the TPM as it is now, in place of what was sealed before.
-func (v *Volumes) sealSlot(ctx context.Context, device string, slot int, key []byte) error {
+// sealed seals a key to the TPM as it is now.
+func (v *Volumes) sealed(key []byte) (tpm.Sealed, error) {
 	if len(v.cfg.Signers) == 0 {
-		return ErrNoSigner
+		return tpm.Sealed{}, ErrNoSigner
 	}
 	signatures, err := v.cfg.Signatures()
 	if err != nil {
-		return fmt.Errorf("read what the running release is measured as: %w", err)
+		return tpm.Sealed{}, fmt.Errorf("read what the running release is measured as: %w", err)
 	}
 	signer := v.cfg.Signers[0]
 	if _, err := signedBy(signatures, signer); err != nil {
-		return err
+		return tpm.Sealed{}, err
 	}
 	t, err := v.cfg.TPM()
 	if err != nil {
-		return err
+		return tpm.Sealed{}, err
 	}
 	defer t.Close()
-	sealed, err := t.Seal(key, signer)
-	if err != nil {
-		return err
-	}
-	return v.putSealed(ctx, storage.State, device, slot, sealed)
+	return t.Seal(key, signer)
 }
 
 // signedBy returns the signature of a signer among those of a release.
