@@ -13,8 +13,7 @@ import (
 // the TPM's is written nowhere, so this has to be the process that it was given to.
 func (v *Volumes) ownKey(ctx context.Context, volume, device string) (luks.Secret, error) {
 	if volume != storage.State {
-		key, _, err := v.key(volume)
-		return key, err
+		return v.key(volume)
 	}
 	data, err := v.readKey(volume)
 	if errors.Is(err, errNoKey) {

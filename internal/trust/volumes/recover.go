@@ -3,7 +3,6 @@ package volumes
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,38 +16,11 @@ import (
 )
 
 var (
-	// ErrNoRecoveryKey says that there is no recovery key to be shown: it was shown and forgotten, or never made.
-	ErrNoRecoveryKey = errors.New("there is no recovery key that was not shown yet")
 	// ErrOtherRecoveryKey says that a recovery key is in order and another one.
 	ErrOtherRecoveryKey = errors.New("it is the recovery key of something else")
 	// ErrOpen says that the volume is open already.
 	ErrOpen = errors.New("the volume is open")
 )
-
-// RecoveryKey returns the node's recovery key for a person to write down, as often as that takes: it is there until ForgetRecoveryKey. The state volume
-// is mounted. The error is ErrNoRecoveryKey where there is none.
-func (v *Volumes) RecoveryKey() (recovery.Key, error) {
-	data, err := os.ReadFile(v.keyFile(recoveryFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return recovery.Key{}, ErrNoRecoveryKey
-	}
-	if err != nil {
-		return recovery.Key{}, fmt.Errorf("read recovery key: %w", err)
-	}
-	return recovery.FromBytes(data)
-}
-
-// ForgetRecoveryKey removes the recovery key from the node. Who asks for it shows that he has it, by giving it.
-func (v *Volumes) ForgetRecoveryKey(k recovery.Key) error {
-	kept, err := v.RecoveryKey()
-	if err != nil {
-		return err
-	}
-	if subtle.ConstantTimeCompare(kept.Bytes(), k.Bytes()) != 1 {
-		return fmt.Errorf("forget recovery key: %w", ErrOtherRecoveryKey)
-	}
-	return os.Remove(v.keyFile(recoveryFile))
-}
 
 // Recover opens a volume with the recovery key, whatever the TPM says. Volumes whose keys lie on the state volume open by themselves once that is
 // recovered. The error is ErrOtherRecoveryKey where the volume has no such key, ErrForm where somebody else has written its header, and ErrOpen where it is open.
