@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -28,13 +29,39 @@ func firstSealedBoot() []string {
 		"unlock state (/dev/vda6)",
 		"have the TPM give out no more keys",
 		"record state of state: clean", "make file system on state (/dev/mapper/state)", "mount state (/dev/mapper/state)",
-		"make directory /state", "give a recovery key to state (/dev/vda6)",
+		"make directory /state",
 		"grow partition data (/dev/vda7)", "make encrypted volume on data (/dev/vda7)",
 		"unlock data (/dev/vda7)",
 		"record state of data: clean", "make file system on data (/dev/mapper/data)", "mount data (/dev/mapper/data)",
 		"make directory /var/etcd", "make directory /var/plane", "make directory /var/log", "make directory /var/upgrade",
 		"make directory /var/extensions", "make directory /var/extensions/store", "make directory /var/extensions/data",
-		"give a recovery key to data (/dev/vda7)",
+		"give a recovery key to state (/dev/vda6)", "give a recovery key to data (/dev/vda7)",
+	}
+}
+
+// keyless is a machine whose state volume was opened by an agent that has ended.
+type keyless struct{ *storagetest.Machine }
+
+var errKeyless = errors.New("the next boot knows it again")
+
+func (keyless) Enrol(context.Context, string, string) error { return errKeyless }
+
+// TestEnrolFails: an agent that cannot give state its recovery key makes data and mounts it all the same, and says what failed. The next boot gives both one.
+func TestEnrolFails(t *testing.T) {
+	machine := storagetest.New(10 << 30)
+	broken := keyless{machine}
+	domain, spec := storage.New(machine, machine, broken), sealedSpec(storage.TPM)
+	applied, status, err := pass(t, domain, spec)
+	if !errors.Is(err, errKeyless) || !status.Ready || !status.DataMounted || status.Volumes[0].Enrolled {
+		t.Errorf("%v, %+v", err, status)
+	}
+	if want := firstSealedBoot(); cmp.Diff(want[:len(want)-2], applied) != "" {
+		t.Errorf("applied %v", applied)
+	}
+	machine.Boot(true)
+	applied, status, err = pass(t, storage.New(machine, machine, machine), spec)
+	if err != nil || !status.Volumes[0].Enrolled || !status.Volumes[1].Enrolled || !slices.Contains(applied, "give a recovery key to state (/dev/vda6)") {
+		t.Errorf("the next boot: %v, %v, %+v", err, applied, status)
 	}
 }
 
