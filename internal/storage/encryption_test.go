@@ -51,12 +51,14 @@ func TestEnrolFails(t *testing.T) {
 	machine := storagetest.New(10 << 30)
 	broken := keyless{machine}
 	domain, spec := storage.New(machine, machine, broken), sealedSpec(storage.TPM)
-	applied, status, err := pass(t, domain, spec)
-	if !errors.Is(err, errKeyless) || !status.Ready || !status.DataMounted || status.Volumes[0].Enrolled {
-		t.Errorf("%v, %+v", err, status)
+	applied, _, err := pass(t, domain, spec)
+	want := firstSealedBoot()
+	if d := cmp.Diff(want[:len(want)-2], applied); d != "" || !errors.Is(err, errKeyless) {
+		t.Errorf("%v (-want +got):\n%s", err, d)
 	}
-	if want := firstSealedBoot(); cmp.Diff(want[:len(want)-2], applied) != "" {
-		t.Errorf("applied %v", applied)
+	_, status, err := pass(t, domain, spec)
+	if !errors.Is(err, errKeyless) || !status.Ready || !status.DataMounted || status.Volumes[0].Enrolled {
+		t.Errorf("the next pass: %v, %+v", err, status)
 	}
 	machine.Boot(true)
 	applied, status, err = pass(t, storage.New(machine, machine, machine), spec)
