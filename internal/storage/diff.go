@@ -55,6 +55,9 @@ func (o Op) String() string {
 	return fmt.Sprintf("%s %s (%s)", o.Verb, o.Volume, o.Partition.Device)
 }
 
+// Lasts implements reconcile.Lasting: how long these take depends on the size of the disk and on what is on it.
+func (o Op) Lasts() bool { return o.Verb == Format || o.Verb == Check || o.Verb == Resize }
+
 const (
 	// minGrowBytes keeps rounding at the end of a disk from being taken for room.
 	minGrowBytes = 1 << 20

@@ -87,5 +87,19 @@ func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode == TPM):
 		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)
 	}
-	return fmt.Sprintf("volume %s is not mounted yet", v.Name)
+	return fmt.Sprintf("volume %s is not mounted yet%s", v.Name, before(s))
+}
+
+// before says what takes its time before a volume is mounted; empty if nothing does.
+func before(s VolumeState) string {
+	_, contents := s.holder()
+	switch {
+	case s.Mounted || s.encrypted() && !s.open():
+		return ""
+	case contents.Signature != FileSystem:
+		return ": its file system is made first"
+	case !contents.Clean && !contents.Formatting:
+		return ": its file system was not left clean, and is checked first, which takes as long as the disk needs"
+	}
+	return ""
 }
