@@ -56,6 +56,8 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument)
 	var out server.ConfigCheck
 	if dr.current != nil {
 		out.Changes = changes(plan.Compare(dr.current, dr.cfg))
+	} else if err := v.a.encryptable(dr.cfg); err != nil {
+		return server.ConfigCheck{Mistakes: []server.ConfigMistake{{File: d.Name, Field: encryptionField, Problem: err.Error()}}}, nil
 	}
 	dr.by = server.ConfigAuto
 	if dr.judge() != nil {

@@ -3,6 +3,7 @@ package storage_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -119,27 +120,44 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
-// TestPlainStaysPlain: a node whose volumes are not encrypted goes on as it did, with a TPM and whatever the configuration says, and says so.
+// TestPlainStaysPlain: a node whose volumes are not encrypted goes on as it did and is ready, with a TPM and whatever the configuration says, and says so of each.
 func TestPlainStaysPlain(t *testing.T) {
 	machine := storagetest.New(0)
 	domain := storage.New(machine, machine, machine)
 	if _, _, err := pass(t, domain, storage.DefaultSpec("/dev/vda", 900)); err != nil {
 		t.Fatal(err)
 	}
-	for mode, reason := range map[storage.Mode]string{
-		storage.Plain: "", storage.Undecided: "",
-		storage.TPM: "volume state is not encrypted, as the configuration has it, and holds data; a reset makes it anew; " +
-			"volume data is not encrypted, as the configuration has it, and holds data; a reset makes it anew",
-	} {
+	const text = "volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew"
+	for mode, says := range map[storage.Mode]bool{storage.Plain: false, storage.Undecided: false, storage.TPM: true} {
 		machine.Boot(true)
 		applied, status, err := pass(t, domain, sealedSpec(mode))
 		want := []string{
 			"have the TPM give out no more keys",
 			"record state of state: clean", "mount state (/dev/vda6)", "record state of data: clean", "mount data (/dev/vda7)",
 		}
-		if d := cmp.Diff(want, applied); d != "" || err != nil || status.Reason != reason || !status.DataMounted {
+		if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready || status.Reason != "" || !status.DataMounted {
 			t.Errorf("mode %q: %v, %q (-want +got):\n%s", mode, err, status.Reason, d)
 		}
+		for _, v := range status.Volumes {
+			if reason := fmt.Sprintf(text, v.Name); says != (v.Reason == reason) || !says && v.Reason != "" {
+				t.Errorf("mode %q: volume %s says %q", mode, v.Name, v.Reason)
+			}
+		}
+	}
+}
+
+// TestPlainDataBesideEncryptedState: such a volume was put there, and the node does not go on with it.
+func TestPlainDataBesideEncryptedState(t *testing.T) {
+	machine := storagetest.New(0)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	if _, _, err := pass(t, domain, spec); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(true)
+	machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
+	_, status, err := pass(t, domain, spec)
+	if err != nil || status.Ready || !strings.HasPrefix(status.Reason, "volume data is not encrypted") || !status.StateMounted {
+		t.Errorf("%v, %+v", err, status)
 	}
 }
 
