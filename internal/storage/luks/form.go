@@ -123,11 +123,11 @@ func (f form) check() error {
 		Type: "crypt", Offset: strconv.Itoa(HeaderBytes), Size: "dynamic", IVTweak: "0", Encryption: cipher, SectorSize: sectorBytes,
 	}
 	if got, ok := f.Segments["0"]; !ok || len(f.Segments) != 1 || got != segment {
-		return fmt.Errorf("segments are %+v, expected one, %+v", f.Segments, segment)
+		return fmt.Errorf("segments are %s, expected one, %s", shown(f.Segments), shown(segment))
 	}
 	config := formConfig{JSONSize: strconv.Itoa(jsonBytes), KeyslotsSize: strconv.Itoa(HeaderBytes - firstArea)}
 	if f.Config != config {
-		return fmt.Errorf("config is %+v, expected %+v", f.Config, config)
+		return fmt.Errorf("config is %s, expected %s", shown(f.Config), shown(config))
 	}
 	for name, slot := range f.Keyslots {
 		if _, err := parseNumber(name); err != nil {
@@ -167,7 +167,7 @@ func (k formKeyslot) check() error {
 	case encryption != cipher || k.Area.KeySize != volumeKeyBytes:
 		return fmt.Errorf("it is encrypted by %.40q with %d bytes, expected %s and %d", encryption, k.Area.KeySize, cipher, volumeKeyBytes)
 	case k.AF != af:
-		return fmt.Errorf("it is split as %+v, expected %+v", k.AF, af)
+		return fmt.Errorf("it is split as %s, expected %s", shown(k.AF), shown(af))
 	case k.Area.Type != "raw" || k.Area.Size != strconv.Itoa(areaBytes):
 		return fmt.Errorf("its area is of the type %.40q with %.40q bytes, expected raw and %d", k.Area.Type, k.Area.Size, areaBytes)
 	}
@@ -196,7 +196,7 @@ func (d formKDF) check() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("its key is derived by %+v, as no key of the node is", bare)
+	return fmt.Errorf("its key is derived by %s, as no key of the node is", shown(bare))
 }
 
 func (d formDigest) check() error {
@@ -207,6 +207,15 @@ func (d formDigest) check() error {
 		return fmt.Errorf("it is of the segments %.40q, expected 0", d.Segments)
 	}
 	return errors.Join(checkBase64(d.Salt, saltBytes), checkBase64(d.Digest, digestBytes))
+}
+
+// shown is a part of somebody else's header for a person to read: JSON has no control characters, and a reason is not to fill the console.
+func shown(part any) string {
+	data, err := json.Marshal(part)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%.300s", data)
 }
 
 func checkBase64(text string, size int) error {
