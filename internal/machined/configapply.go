@@ -44,6 +44,11 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 	if err := d.judge(); err != nil {
 		return server.ConfigResult{}, err
 	}
+	if d.current == nil {
+		if err := a.encryptable(d.cfg); err != nil {
+			return server.ConfigResult{}, fmt.Errorf("%w: %w", server.ErrPrecondition, err)
+		}
+	}
 	result := server.ConfigResult{Revision: c.store.Record().Current}
 	whole, force := true, d.inForce(d.cfg)
 	if d.current != nil {

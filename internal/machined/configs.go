@@ -161,6 +161,14 @@ func (a *Agent) keepFound(doc *Document) {
 	if r := c.store.Record(); r.Owned || r.Trying != nil {
 		return
 	}
+	if cfg := a.snapshot().input.Config; cfg != nil {
+		// The state volume came late, and is another one than could be expected.
+		if err := a.firstFound(cfg); err != nil {
+			a.log.Error("the configuration that was found is not stored", "reason", err)
+			a.events.Add(server.EventConfiguration, "configuration", "not stored", err.Error())
+			return
+		}
+	}
 	current, err := c.store.Current()
 	if err == nil && current != nil && current.Holds(doc.Data) {
 		if err := c.store.Change(configstore.Record.FoundAgain); err != nil {

@@ -62,6 +62,8 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument,
 			}
 		}
 		out.Changes = changes(list)
+	} else if err := v.a.encryptable(dr.cfg); err != nil {
+		return server.ConfigCheck{Mistakes: []server.ConfigMistake{{File: d.Name, Field: encryptionField, Problem: err.Error()}}}, nil
 	}
 	dr.by = server.ConfigAuto
 	if dr.judge() != nil {

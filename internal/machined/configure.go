@@ -103,9 +103,12 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 		}
 	}
 	if input != nil {
-		a.adopt(input, nil)
-		a.keepFound(doc)
-		return true
+		if err = a.firstFound(input.Config); err == nil {
+			a.adopt(input, nil)
+			a.keepFound(doc)
+			return true
+		}
+		err = fmt.Errorf("use the configuration of %s: %w", doc.Name, err)
 	}
 	if err != nil {
 		a.adopt(nil, err)

@@ -37,7 +37,7 @@ type Config[Spec, Status any] struct {
 	// (0 means 1 s): the things waited for, such as an answer of another program, send no event.
 	Settled func(Status) bool
 	Poll    time.Duration
-	// Timeout bounds one pass; 0 means 10 minutes.
+	// Timeout bounds one pass, but for its operations that are Lasting, before and after which it is counted anew; 0 means 10 minutes.
 	Timeout time.Duration
 	// Publish receives each report, from the loop's goroutine. It must not block.
 	Publish func(state.Report[Status])
@@ -117,9 +117,7 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 		l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Held: desired.Waits})
 		return l.cfg.Resync
 	}
-	bounded, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
-	defer cancel()
-	err := l.converge(bounded, desired)
+	err := l.converge(ctx, desired)
 	if ctx.Err() != nil {
 		return 0
 	}
@@ -143,8 +141,10 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 // converge applies operations until an observation needs none. It publishes each operation before it starts.
 func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
 	spec := *desired.Spec
+	bounded, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
+	defer func() { cancel() }()
 	for range maxRounds {
-		obs, err := l.domain.Observe(ctx, spec)
+		obs, err := l.domain.Observe(bounded, spec)
 		if err != nil {
 			return fmt.Errorf("observe %s: %w", l.cfg.Name, err)
 		}
@@ -156,13 +156,26 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 		for _, op := range ops {
 			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
 			start := time.Now()
-			if err := l.domain.Apply(ctx, spec, op); err != nil {
+			within := bounded
+			if lasts(op) {
+				within = ctx
+			}
+			if err := l.domain.Apply(within, spec, op); err != nil {
 				return fmt.Errorf("%s: %w", op, err)
+			}
+			if lasts(op) {
+				cancel()
+				bounded, cancel = context.WithTimeout(ctx, l.cfg.Timeout)
 			}
 			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
 		}
 	}
 	return ErrNotConverging
+}
+
+func lasts(op fmt.Stringer) bool {
+	l, ok := op.(Lasting)
+	return ok && l.Lasts()
 }
 
 // note logs a problem once, and its end.
