@@ -17,7 +17,7 @@ import (
 // rewrite replaces the JSON text of both copies of a header, with checksums that are right.
 func rewrite(t *testing.T, path string, change func(string) string) {
 	t.Helper()
-	part := readAt(t, path, 0, minHeaderBytes)
+	part := read(t, path, 0, minHeaderBytes)
 	area := part[binaryBytes:]
 	changed := change(text(area))
 	if changed == text(area) || len(changed) >= len(area) {
@@ -30,15 +30,6 @@ func rewrite(t *testing.T, path string, change func(string) string) {
 		place(to, part, i)
 		overwrite(t, path, int64(i*minHeaderBytes), to)
 	}
-}
-
-func readAt(t *testing.T, path string, at int64, n int) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil || int64(len(data)) < at+int64(n) {
-		t.Fatalf("%d bytes, %v", len(data), err)
-	}
-	return data[at : at+int64(n)]
 }
 
 // once replaces the first place where a text is.
@@ -171,7 +162,7 @@ func TestFormOfTheNode(t *testing.T) {
 func TestFormOfCopies(t *testing.T) {
 	c := program(t)
 	path, key := volume(t, c)
-	whole := readAt(t, path, 0, HeaderBytes)
+	whole := read(t, path, 0, HeaderBytes)
 	null := bytes.Replace(bytes.Clone(whole[:minHeaderBytes]), []byte(`"encryption":"aes-xts-plain64","sector`), []byte(`"encryption":"cipher_null-ecb","sector`), 1)
 	newer := func(part []byte, by uint64) []byte {
 		part = bytes.Clone(part)
