@@ -50,12 +50,19 @@ var hogs = map[string]func(){
 	},
 	"descriptors": func() {
 		// Each process has a limit of its own; all of them together have the machine's.
+		// They are waited for: a program that only sleeps for good is ended by its own
+		// runtime, which takes that for a deadlock.
+		var children []*exec.Cmd
 		for range 50 {
 			child := exec.Command("/proc/self/exe", "--hog=own descriptors")
 			child.Stdout = os.Stdout
-			_ = child.Start()
+			if child.Start() == nil {
+				children = append(children, child)
+			}
 		}
-		select {}
+		for _, child := range children {
+			_ = child.Wait()
+		}
 	},
 	"own descriptors": func() {
 		for kept := []*os.File{}; ; {
