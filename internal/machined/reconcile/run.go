@@ -138,39 +138,55 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	return l.backoff()
 }
 
-// converge applies operations until an observation needs none. It publishes each operation before it starts.
+// converge applies operations until an observation needs none. Those that last as long as they do are outside of the time that a pass may take.
 func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
-	spec := *desired.Spec
-	bounded, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
-	defer func() { cancel() }()
-	for range maxRounds {
-		obs, err := l.domain.Observe(bounded, spec)
-		if err != nil {
-			return fmt.Errorf("observe %s: %w", l.cfg.Name, err)
+	for rounds := 0; ; {
+		op, lasts, err := l.stretch(ctx, desired, &rounds)
+		if err == nil && lasts {
+			err = l.apply(ctx, desired, op)
 		}
-		l.status = l.domain.Status(spec, obs)
-		ops := l.domain.Diff(spec, obs)
-		if len(ops) == 0 {
-			return nil
-		}
-		for _, op := range ops {
-			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
-			start := time.Now()
-			within := bounded
-			if lasts(op) {
-				within = ctx
-			}
-			if err := l.domain.Apply(within, spec, op); err != nil {
-				return fmt.Errorf("%s: %w", op, err)
-			}
-			if lasts(op) {
-				cancel()
-				bounded, cancel = context.WithTimeout(ctx, l.cfg.Timeout)
-			}
-			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
+		if err != nil || !lasts {
+			return err
 		}
 	}
-	return ErrNotConverging
+}
+
+// stretch is a pass up to an operation that lasts, which it returns, or to its end. It counts its rounds.
+func (l *loop[Spec, Observed, Op, Status]) stretch(ctx context.Context, desired Desired[Spec], rounds *int) (lasting Op, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
+	defer cancel()
+	for ; *rounds < maxRounds; *rounds++ {
+		obs, err := l.domain.Observe(ctx, *desired.Spec)
+		if err != nil {
+			return lasting, false, fmt.Errorf("observe %s: %w", l.cfg.Name, err)
+		}
+		l.status = l.domain.Status(*desired.Spec, obs)
+		ops := l.domain.Diff(*desired.Spec, obs)
+		if len(ops) == 0 {
+			return lasting, false, nil
+		}
+		for _, op := range ops {
+			if lasts(op) {
+				*rounds++
+				return op, true, nil
+			}
+			if err := l.apply(ctx, desired, op); err != nil {
+				return lasting, false, err
+			}
+		}
+	}
+	return lasting, false, ErrNotConverging
+}
+
+// apply does one operation, which it publishes before.
+func (l *loop[Spec, Observed, Op, Status]) apply(ctx context.Context, desired Desired[Spec], op Op) error {
+	l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
+	start := time.Now()
+	if err := l.domain.Apply(ctx, *desired.Spec, op); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
+	return nil
 }
 
 func lasts(op fmt.Stringer) bool {
