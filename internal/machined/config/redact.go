@@ -109,6 +109,9 @@ func ChangedSecrets(from, to []byte) ([]string, error) {
 // GivenSecrets returns the paths of the secret fields for which documents, or a patch, bring something else than "[redacted]". An item of a list is known by
 // its place.
 func GivenSecrets(data []byte) ([]string, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, nil
+	}
 	var given []string
 	_, err := edit(data, func(doc *yaml.Node, fields []Field) {
 		eachSecret(doc, fields, kindOf(doc), byPlace, func(path string, value *yaml.Node) {

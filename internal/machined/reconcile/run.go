@@ -138,55 +138,48 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	return l.backoff()
 }
 
-// converge applies operations until an observation needs none. Those that last as long as they do are outside of the time that a pass may take.
+// converge applies operations until an observation needs none. It publishes each operation before it starts.
 func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
-	for rounds := 0; ; {
-		op, lasts, err := l.stretch(ctx, desired, &rounds)
-		if err == nil && lasts {
-			err = l.apply(ctx, desired, op)
-		}
-		if err != nil || !lasts {
-			return err
-		}
-	}
-}
-
-// stretch is a pass up to an operation that lasts, which it returns, or to its end. It counts its rounds.
-func (l *loop[Spec, Observed, Op, Status]) stretch(ctx context.Context, desired Desired[Spec], rounds *int) (lasting Op, found bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
-	defer cancel()
-	for ; *rounds < maxRounds; *rounds++ {
-		obs, err := l.domain.Observe(ctx, *desired.Spec)
+	spec, end := *desired.Spec, time.Now().Add(l.cfg.Timeout)
+	for range maxRounds {
+		obs, err := l.observe(ctx, end, spec)
 		if err != nil {
-			return lasting, false, fmt.Errorf("observe %s: %w", l.cfg.Name, err)
+			return fmt.Errorf("observe %s: %w", l.cfg.Name, err)
 		}
-		l.status = l.domain.Status(*desired.Spec, obs)
-		ops := l.domain.Diff(*desired.Spec, obs)
+		l.status = l.domain.Status(spec, obs)
+		ops := l.domain.Diff(spec, obs)
 		if len(ops) == 0 {
-			return lasting, false, nil
+			return nil
 		}
 		for _, op := range ops {
+			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
+			start := time.Now()
+			if err := l.apply(ctx, end, spec, op); err != nil {
+				return fmt.Errorf("%s: %w", op, err)
+			}
 			if lasts(op) {
-				*rounds++
-				return op, true, nil
+				end = time.Now().Add(l.cfg.Timeout)
 			}
-			if err := l.apply(ctx, desired, op); err != nil {
-				return lasting, false, err
-			}
+			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
 		}
 	}
-	return lasting, false, ErrNotConverging
+	return ErrNotConverging
 }
 
-// apply does one operation, which it publishes before.
-func (l *loop[Spec, Observed, Op, Status]) apply(ctx context.Context, desired Desired[Spec], op Op) error {
-	l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
-	start := time.Now()
-	if err := l.domain.Apply(ctx, *desired.Spec, op); err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+func (l *loop[Spec, Observed, Op, Status]) observe(ctx context.Context, end time.Time, spec Spec) (Observed, error) {
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return l.domain.Observe(ctx, spec)
+}
+
+// apply carries out one operation until end at the latest, or for as long as it lasts.
+func (l *loop[Spec, Observed, Op, Status]) apply(ctx context.Context, end time.Time, spec Spec, op Op) error {
+	if lasts(op) {
+		return l.domain.Apply(ctx, spec, op)
 	}
-	l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
-	return nil
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return l.domain.Apply(ctx, spec, op)
 }
 
 func lasts(op fmt.Stringer) bool {
