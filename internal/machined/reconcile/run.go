@@ -140,11 +140,9 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 
 // converge applies operations until an observation needs none. It publishes each operation before it starts.
 func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
-	spec := *desired.Spec
-	bounded, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
-	defer func() { cancel() }()
+	spec, end := *desired.Spec, time.Now().Add(l.cfg.Timeout)
 	for range maxRounds {
-		obs, err := l.domain.Observe(bounded, spec)
+		obs, err := l.observe(ctx, end, spec)
 		if err != nil {
 			return fmt.Errorf("observe %s: %w", l.cfg.Name, err)
 		}
@@ -156,21 +154,32 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 		for _, op := range ops {
 			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
 			start := time.Now()
-			within := bounded
-			if lasts(op) {
-				within = ctx
-			}
-			if err := l.domain.Apply(within, spec, op); err != nil {
+			if err := l.apply(ctx, end, spec, op); err != nil {
 				return fmt.Errorf("%s: %w", op, err)
 			}
 			if lasts(op) {
-				cancel()
-				bounded, cancel = context.WithTimeout(ctx, l.cfg.Timeout)
+				end = time.Now().Add(l.cfg.Timeout)
 			}
 			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
 		}
 	}
 	return ErrNotConverging
+}
+
+func (l *loop[Spec, Observed, Op, Status]) observe(ctx context.Context, end time.Time, spec Spec) (Observed, error) {
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return l.domain.Observe(ctx, spec)
+}
+
+// apply carries out one operation until end at the latest, or for as long as it lasts.
+func (l *loop[Spec, Observed, Op, Status]) apply(ctx context.Context, end time.Time, spec Spec, op Op) error {
+	if lasts(op) {
+		return l.domain.Apply(ctx, spec, op)
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return l.domain.Apply(ctx, spec, op)
 }
 
 func lasts(op fmt.Stringer) bool {
