@@ -802,11 +802,24 @@ func TestSealedConfiguration(t *testing.T) {
 	n.await("an encrypted disk", func(s snapshot) bool {
 		return s.storage.Status.Ready && s.identity && s.storage.Status.Volumes[0].Encrypted
 	})
-	n.end()
-	// It was found, and not applied.
-	if r := n.configs.store.Record(); r.Current == 0 || r.Owned {
+	// It is found, and not applied.
+	record := func() (r configstore.Record) {
+		n.configs.mu.Lock()
+		defer n.configs.mu.Unlock()
+		if n.configs.store != nil {
+			r = n.configs.store.Record()
+		}
+		return r
+	}
+	for deadline := time.Now().Add(20 * time.Second); record().Current == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no configuration was stored")
+		}
+	}
+	if r := record(); r.Owned {
 		t.Fatalf("the record is %+v", r)
 	}
+	n.end()
 	n = start("second", strings.Replace(good, "node1", "evil", 1))
 	n.await("a configuration", func(s snapshot) bool { return s.input.Config != nil })
 	if got := n.snapshot().input.Config.Machine.Hostname; got != "node1" {
