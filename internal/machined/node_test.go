@@ -362,4 +362,14 @@ func (n *node) await(what string, condition func(snapshot) bool) {
 	}
 }
 
+// awaitOther waits for what is no part of the snapshot, and so may come without a change of it.
+func (n *node) awaitOther(what string, condition func() bool) {
+	n.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			n.t.Fatalf("%s: not reached", what)
+		}
+	}
+}
+
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
