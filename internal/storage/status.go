@@ -30,6 +30,8 @@ type VolumeStatus struct {
 	Mounted   bool
 	// Encrypted says that it is, or was begun to be made so; Enrolled that it has a recovery key.
 	Encrypted, Enrolled bool
+	// By is what opens the state volume, if it is encrypted and that is known; Plain for the others.
+	By Mode
 	// Shut says that it is encrypted and not open, and that the node does not open it in this boot, or has tried and waits for something; a person may.
 	Shut bool
 	// Refused says that nothing is done for it, for the Reason.
@@ -50,7 +52,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		reason := waitsFor(v, state, usable, obs.Volumes[State].Mounted)
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
-			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
+			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled, By: state.Crypt.By,
 			Shut:    state.encrypted() && !state.open() && (state.Crypt.Refused != "" || state.Crypt.Waits != ""),
 			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: reason,
 		})
