@@ -154,9 +154,9 @@ func (a *app) diskRotateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate",
 		Short: "Change the keys that open a node's volumes by itself",
-		Long: "Change the keys that open a node's encrypted volumes by itself: that which its TPM, key server or passphrase opens, and those on the state volume. The recovery key stays.\n" +
-			"What is on the disk is not encrypted anew, so this is of no help against somebody who has copied the disk's headers and had a key. Interrupted, the\n" +
-			"node opens its disk as before, and the same command goes on.",
+		Long: "Change the keys that open a node's encrypted volumes by itself: that which its TPM, key server or passphrase opens, and those on the state\n" +
+			"volume. The recovery key stays. What is on the disk is not encrypted anew, so this is of no help against somebody who has copied the disk's headers\n" +
+			"and had a key. Interrupted, the node opens its disk as before, and the same command goes on.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			resp, err := onOne(cmd.Context(), a, func(ctx context.Context, client diskv1.DiskServiceClient) (*diskv1.RotateKeysResponse, error) {

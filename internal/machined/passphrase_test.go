@@ -53,7 +53,8 @@ func encrypts(disk *storagetest.Machine, v *vault) func(*Config) {
 // applied has a configuration stored over the API, so that the source does not count any more.
 func (n *node) applied(docs []byte) {
 	n.t.Helper()
-	request := server.ConfigRequest{By: "alice", ConfigDocument: server.ConfigDocument{Document: string(bytes.Replace(docs, []byte("hostname: node1"), []byte("hostname: node9"), 1))}}
+	changed := bytes.Replace(docs, []byte("hostname: node1"), []byte("hostname: node9"), 1)
+	request := server.ConfigRequest{By: "alice", ConfigDocument: server.ConfigDocument{Document: string(changed)}}
 	if _, err := (configsAPI{n.Agent}).ApplyConfig(n.t.Context(), request); err != nil {
 		n.t.Fatal(err)
 	}
