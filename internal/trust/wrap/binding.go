@@ -11,8 +11,12 @@ import (
 	"strings"
 )
 
-// maxSlots is how many key slots a LUKS2 header has (LUKS2_KEYSLOTS_MAX of cryptsetup).
-const maxSlots = 32
+const (
+	// maxSlots is how many key slots a LUKS2 header has (LUKS2_KEYSLOTS_MAX of cryptsetup).
+	maxSlots = 32
+	// maxNameBytes is more than the name of a volume and the UUID of a header have.
+	maxNameBytes = 64
+)
 
 var (
 	// ErrNoMachine says that the firmware gives the machine no UUID by which it could be told from others.
@@ -84,7 +88,7 @@ func (t Text) Binding(kind string, version int) (Binding, error) {
 		return b, fmt.Errorf("it is of the type %.40q, expected %s", t.Type, kind)
 	case t.Version != version:
 		return b, fmt.Errorf("it is of version %d, expected %d", t.Version, version)
-	case t.Volume == "" || t.UUID == "":
+	case t.Volume == "" || t.UUID == "" || len(t.Volume) > maxNameBytes || len(t.UUID) > maxNameBytes:
 		return b, errors.New("it does not say which volume it is of")
 	case len(t.Keyslots) != 1:
 		return b, fmt.Errorf("it has %d key slots, expected one", len(t.Keyslots))

@@ -53,6 +53,7 @@ func TestBindingRefuses(t *testing.T) {
 		"another type":       {`"kind"`, `"other"`, "expected kind"},
 		"a later version":    {`"version":1`, `"version":2`, "version 2, expected 1"},
 		"no volume":          {`"state"`, `""`, "which volume"},
+		"a long name":        {`"state"`, `"` + strings.Repeat("s", 65) + `"`, "which volume"},
 		"no header":          {`"11"`, `""`, "which volume"},
 		"two key slots":      {`["2"]`, `["2","3"]`, "2 key slots"},
 		"key slot":           {`["2"]`, `["32"]`, "below 32"},
