@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/cyvive/cyvive/internal/storage/arc"
+	"github.com/cyvive/cyvive/internal/storage/zfs/kstat"
 )
 
 // Files implements arc.Module on /proc and /sys, which may be folders for tests.
@@ -19,7 +20,7 @@ var _ arc.Module = Files{}
 
 // Stats reads those of the ARC. Without the module it is fs.ErrNotExist.
 func (f Files) Stats() (arc.Stats, error) {
-	text, err := os.ReadFile(filepath.Join(f.Proc, "spl/kstat/zfs/arcstats"))
+	text, err := os.ReadFile(filepath.Join(kstat.Dir(f.Proc), "arcstats"))
 	if err != nil {
 		return arc.Stats{}, fmt.Errorf("read statistics of the ARC: %w", err)
 	}
