@@ -29,7 +29,7 @@ func FuzzParseProperties(f *testing.F) {
 	f.Add(read(f, "get.json"))
 	f.Add([]byte(`{"output_version":{"command":"zpool get"},"pools":{"a":{"pool_guid":"1","properties":{"size":{"value":[]}}}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		all, err := parseProperties(data, "get")
+		all, err := parseProperties(data)
 		if err != nil {
 			return
 		}

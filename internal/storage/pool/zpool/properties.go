@@ -17,21 +17,26 @@ type listed struct {
 	Properties map[string]property `json:"properties"`
 }
 
-// parseProperties reads zpool get -j or zpool list -j: the properties by the pools' GUIDs.
-func parseProperties(data []byte, command string) (map[zfs.GUID]map[string]zfs.Property, error) {
+// typed are the properties in the terms of package zfs.
+func (l listed) typed() map[string]zfs.Property {
+	out := map[string]zfs.Property{}
+	for name, p := range l.Properties {
+		out[name] = p.typed()
+	}
+	return out
+}
+
+// parseProperties reads zpool get -j: the properties by the pools' GUIDs.
+func parseProperties(data []byte) (map[zfs.GUID]map[string]zfs.Property, error) {
 	var doc struct {
 		Pools named[listed] `json:"pools"`
 	}
-	if err := decode(data, command, &doc); err != nil {
+	if err := decode(data, "get", &doc); err != nil {
 		return nil, err
 	}
 	out := map[zfs.GUID]map[string]zfs.Property{}
 	for _, e := range doc.Pools {
-		properties := map[string]zfs.Property{}
-		for name, p := range e.value.Properties {
-			properties[name] = p.typed()
-		}
-		out[zfs.GUID(e.value.GUID)] = properties
+		out[zfs.GUID(e.value.GUID)] = e.value.typed()
 	}
 	return out, nil
 }
@@ -56,22 +61,45 @@ func setProperties(p *pool.Pool, properties map[string]zfs.Property) {
 	p.ReadOnly = properties["readonly"].Value == "on"
 }
 
-// Size is a line of zpool list.
+// Size is how large a pool is and how full: a line of zpool list.
 type Size struct {
-	Name                                  string
-	GUID                                  zfs.GUID
-	State                                 pool.State
-	SizeBytes, AllocatedBytes, FreeBytes  uint64
+	Name                                 string
+	GUID                                 zfs.GUID
+	State                                pool.State
+	SizeBytes, AllocatedBytes, FreeBytes uint64
+	// ExpandableBytes is what its disks have grown by.
+	ExpandableBytes uint64
+	// CapacityPercent and FragmentationPercent are -1 where zpool does not tell, as of a pool that cannot be used; its sizes are 0 then.
 	CapacityPercent, FragmentationPercent int
 }
 
-// Sizes is zpool list: less than Pools, and cheap enough to be asked for often.
+func listOptions() []string {
+	return []string{"list", "-j", "--json-int", "-p", "-o", "name,size,allocated,free,expandsize,capacity,fragmentation,health"}
+}
+
+// Sizes are those of all pools that are imported: less than Pools, and cheap enough to be asked for often.
 func (z *Zpool) Sizes(ctx context.Context) ([]Size, error) {
-	out, err := z.run(ctx, []string{"list", "-j", "--json-int", "-p", "-o", "name,size,allocated,free,capacity,fragmentation,health"})
+	out, err := z.run(ctx, listOptions())
 	if err != nil {
 		return nil, fmt.Errorf("list pools: %w", err)
 	}
 	return parseList(out)
+}
+
+// Size is that of one pool, whatever state the others are in. One that is not imported is zfs.ErrNotExist.
+func (z *Zpool) Size(ctx context.Context, name string) (Size, error) {
+	out, err := z.run(ctx, listOptions(), name)
+	if err != nil {
+		return Size{}, fmt.Errorf("read the size of pool %s: %w", name, err)
+	}
+	sizes, err := parseList(out)
+	if err != nil {
+		return Size{}, err
+	}
+	if len(sizes) != 1 || sizes[0].Name != name {
+		return Size{}, fmt.Errorf("read the size of pool %s: %w: zpool list has none of the name", name, zfs.ErrNotExist)
+	}
+	return sizes[0], nil
 }
 
 // parseList reads zpool list -j.
@@ -82,17 +110,13 @@ func parseList(data []byte) ([]Size, error) {
 	if err := decode(data, "list", &doc); err != nil {
 		return nil, err
 	}
-	all, err := parseProperties(data, "list")
-	if err != nil {
-		return nil, err
-	}
 	var sizes []Size
 	for _, e := range doc.Pools {
 		var p pool.Pool
-		setProperties(&p, all[zfs.GUID(e.value.GUID)])
+		setProperties(&p, e.value.typed())
 		sizes = append(sizes, Size{
-			Name: e.value.Name, GUID: zfs.GUID(e.value.GUID), State: pool.State(e.value.State), SizeBytes: p.SizeBytes,
-			AllocatedBytes: p.AllocatedBytes, FreeBytes: p.FreeBytes, CapacityPercent: p.CapacityPercent, FragmentationPercent: p.FragmentationPercent,
+			Name: e.value.Name, GUID: zfs.GUID(e.value.GUID), State: pool.State(e.value.State), SizeBytes: p.SizeBytes, AllocatedBytes: p.AllocatedBytes,
+			FreeBytes: p.FreeBytes, ExpandableBytes: p.ExpandableBytes, CapacityPercent: p.CapacityPercent, FragmentationPercent: p.FragmentationPercent,
 		})
 	}
 	return sizes, nil

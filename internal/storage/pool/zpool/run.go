@@ -15,6 +15,12 @@ type Runner interface {
 	Run(ctx context.Context, args ...string) (stdout []byte, err error)
 }
 
+// RunnerFunc is a function as a Runner.
+type RunnerFunc func(ctx context.Context, args ...string) (stdout []byte, err error)
+
+// Run implements Runner.
+func (f RunnerFunc) Run(ctx context.Context, args ...string) ([]byte, error) { return f(ctx, args...) }
+
 // Zpool is the program. It keeps nothing, and may be used concurrently.
 type Zpool struct{ runner Runner }
 

@@ -25,7 +25,7 @@ func (z *Zpool) Pools(ctx context.Context) ([]pool.Pool, error) {
 	if err != nil && !strings.Contains(err.Error(), "no pools available") {
 		return nil, fmt.Errorf("list pools: %w", err)
 	}
-	properties, err := parseProperties(out, "get")
+	properties, err := parseProperties(out)
 	if err != nil {
 		return nil, err
 	}

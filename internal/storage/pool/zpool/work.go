@@ -3,8 +3,6 @@ package zpool
 import (
 	"context"
 	"fmt"
-
-	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // Scrub implements pool.Pools. One that is paused goes on.
@@ -90,18 +88,4 @@ func (z *Zpool) History(ctx context.Context, name string) ([]Command, error) {
 		return nil, fmt.Errorf("read the history of pool %s: %w", name, err)
 	}
 	return parseHistory(out), nil
-}
-
-// GUID returns the GUID of a pool that is imported.
-func (z *Zpool) GUID(ctx context.Context, name string) (zfs.GUID, error) {
-	sizes, err := z.Sizes(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, s := range sizes {
-		if s.Name == name {
-			return s.GUID, nil
-		}
-	}
-	return 0, fmt.Errorf("find pool %s: %w", name, zfs.ErrNotExist)
 }

@@ -163,17 +163,39 @@ func TestSizes(t *testing.T) {
 	z := New(p)
 	sizes, err := z.Sizes(t.Context())
 	want := []Size{
-		{"tank", 15451357997522795478, pool.Degraded, 3e12, 126e10, 174e10, 42, 7},
-		{"bpool", 7, pool.Online, 100, 1, 99, -1, -1},
+		{"tank", 15451357997522795478, pool.Degraded, 3e12, 126e10, 174e10, 512, 42, 7},
+		{"bpool", 7, pool.Online, 100, 1, 99, 0, -1, -1},
 	}
 	if d := cmp.Diff(want, sizes); err != nil || d != "" {
 		t.Errorf("%v\n%s", err, d)
 	}
-	if guid, err := z.GUID(t.Context(), "bpool"); err != nil || guid != 7 {
-		t.Errorf("%d, %v", guid, err)
-	}
-	if _, err := z.GUID(t.Context(), "none"); !errors.Is(err, zfs.ErrNotExist) {
-		t.Error(err)
+}
+
+func TestSize(t *testing.T) {
+	one := `{"output_version":{"command":"zpool list"},"pools":{"tank":{"name":"tank","state":"ONLINE","pool_guid":7,"properties":{"size":{"value":100}}}}}`
+	gone := errors.New("run zpool list: exit status 1: cannot open 'tank': no such pool")
+	whole := Size{Name: "tank", GUID: 7, State: pool.Online, SizeBytes: 100, CapacityPercent: -1, FragmentationPercent: -1}
+	untold := whole
+	untold.SizeBytes = 0
+	for name, c := range map[string]struct {
+		answer answer
+		want   Size
+		err    error
+	}{
+		"there":       {answer{out: one}, whole, nil},
+		"gone":        {answer{err: gone}, Size{}, zfs.ErrNotExist},
+		"nothing":     {answer{}, Size{}, zfs.ErrNotExist},
+		"another":     {answer{out: strings.ReplaceAll(one, `"tank"`, `"bpool"`)}, Size{}, zfs.ErrNotExist},
+		"unavailable": {answer{out: strings.Replace(one, `"value":100`, `"value":"-"`, 1)}, untold, nil},
+	} {
+		p := &program{t: t, answers: map[string]answer{"list": c.answer}}
+		got, err := New(RunnerFunc(p.Run)).Size(t.Context(), "tank")
+		if d := cmp.Diff(c.want, got); !errors.Is(err, c.err) || d != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+		if d := cmp.Diff([]string{strings.Join(listOptions(), " ") + " tank"}, p.calls); d != "" {
+			t.Errorf("%s: calls:\n%s", name, d)
+		}
 	}
 }
 
