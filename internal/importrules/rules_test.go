@@ -308,11 +308,13 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
-			name:     "ZFS is run in one place",
-			reason:   "zfs and zpool are called by one wrapper, which alone knows how their arguments are made safe, how they are ended and what they say; all that decides is tried with a model of them",
-			packages: []string{"internal/storage/zfs/...", "internal/storage/pool/...", "internal/storage/replication/...", "internal/storage/snapshots/..."},
-			except:   []string{"internal/storage/zfs/command"},
-			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+			name:   "ZFS is run in one place",
+			reason: "zfs and zpool are called by one wrapper, which alone knows how their arguments are made safe, how they are ended and what they say; all that decides is tried with a model of them",
+			packages: []string{
+				"internal/storage/zfs/...", "internal/storage/pool/...", "internal/storage/nodepool", "internal/storage/replication/...", "internal/storage/snapshots/...",
+			},
+			except: []string{"internal/storage/zfs/command"},
+			ban:    []string{"os/exec", "syscall", "golang.org/x/sys/..."},
 		},
 		{
 			name:     "the wrapper of ZFS knows its terms only",

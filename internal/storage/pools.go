@@ -10,9 +10,10 @@ import (
 
 // Pools is the side of pools of ZFS. Methods that change something may be repeated after an interruption at any point.
 type Pools interface {
-	// Pool returns what is known of a pool that is imported; Imported is false if it is not.
-	Pool(ctx context.Context, name string) (PoolState, error)
-	// Make makes a pool on a device, whatever is on that, and imports it. Properties are of the pool, inherited ones of its root dataset.
+	// Pool returns what is known of a pool that is imported, with these properties of its file systems; Imported is false if it is not.
+	Pool(ctx context.Context, name string, properties []string) (PoolState, error)
+	// Make makes a pool on a device, whatever is on that, and imports it. Properties are of the pool, inherited ones of its root dataset. Neither Make nor
+	// Import leaves a cache file: the pool is known by what is on its device.
 	Make(ctx context.Context, name, device string, properties, inherited map[string]string) error
 	// Import imports the pool with a GUID from a device, also if it was not exported before. Nothing of it is mounted.
 	Import(ctx context.Context, name string, guid uint64, device string) error
@@ -30,7 +31,7 @@ type PoolState struct {
 	GUID     uint64
 	// SizeBytes is its whole size, and ExpandableBytes what Expand would add to it.
 	SizeBytes, ExpandableBytes uint64
-	// Datasets are the properties that are set on each file system itself, by its name below the pool. Numbers are exact.
+	// Datasets are those of the properties asked for that are set on each file system itself, by its name below the pool. Numbers are exact.
 	Datasets map[string]map[string]string
 }
 
@@ -70,6 +71,15 @@ func (d Dataset) properties(poolBytes uint64) map[string]string {
 		}
 	}
 	return out
+}
+
+// propertyNames are those of all properties that the datasets of a pool are to have.
+func (p *Pool) propertyNames() []string {
+	names := map[string]string{}
+	for _, d := range p.Datasets {
+		maps.Copy(names, d.properties(0))
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // poolOps take a volume with a pool, which is open if it is encrypted, to having all its datasets mounted.
@@ -149,7 +159,7 @@ func poolRefusal(v Volume, s VolumeState, where string) string {
 // observePool looks at the pool of a volume, and at what of it is mounted where.
 func (r *Reconciler) observePool(ctx context.Context, v Volume, state *VolumeState, mounted map[string]MountState) error {
 	var err error
-	if state.Pool, err = r.pools.Pool(ctx, v.Pool.Name); err != nil {
+	if state.Pool, err = r.pools.Pool(ctx, v.Pool.Name, v.Pool.propertyNames()); err != nil {
 		return fmt.Errorf("look at pool %s: %w", v.Pool.Name, err)
 	}
 	state.Datasets, state.Mounted, state.Covered = map[string]bool{}, state.Pool.Imported, false

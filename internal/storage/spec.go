@@ -139,7 +139,7 @@ func nodePool() *Pool {
 		Name: PoolName,
 		// A node that goes back to the release before has to import it again: features are those of OpenZFS 2.3 for good, and not of what is newer
 		// (zpoolprops(7), compatibility). Sectors of 4096 bytes, as a disk may be copied to one that has them (ashift).
-		Properties: map[string]string{"ashift": "12", "autotrim": "on", "cachefile": "none", "compatibility": "openzfs-2.3"},
+		Properties: map[string]string{"ashift": "12", "autotrim": "on", "compatibility": "openzfs-2.3"},
 		Inherited: map[string]string{
 			"acltype": "posix", "atime": "off", "canmount": "off", "compression": "lz4", "dnodesize": "auto", "mountpoint": "none", "xattr": "sa",
 		},

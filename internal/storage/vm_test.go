@@ -17,6 +17,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/mount"
 	"github.com/cyvive/cyvive/internal/storage/nodepool"
+	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
 	"github.com/cyvive/cyvive/internal/storage/zfs/command"
 )
 
@@ -132,11 +133,16 @@ func programs() command.Runner {
 	return command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"}
 }
 
+// nodePool is the pool as the agent has it.
+func nodePool() nodepool.Pools {
+	return nodepool.New(zpool.New(zpool.RunnerFunc(programs().Zpool)), command.NewSystem(programs()), "/proc")
+}
+
 // bootOn is one boot of the domain on the disk: a fresh record of what was found.
 func bootOn(t *testing.T, disk string, grow bool) (storage.Spec, []string, storage.Status) {
 	t.Helper()
 	tools := blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}
-	domain := storage.New(blockdev.New(tools, filepath.Join(t.TempDir(), "records")), mount.Mounts{}, nodepool.New(programs()), nil)
+	domain := storage.New(blockdev.New(tools, filepath.Join(t.TempDir(), "records")), mount.Mounts{}, nodePool(), nil)
 	spec := vmSpec(t, disk, grow)
 	applied, status, err := pass(t, domain, spec)
 	if err != nil {
@@ -202,8 +208,8 @@ func TestVMVolumes(t *testing.T) {
 	if d := cmp.Diff([]string{"grow partition", "import pool of", "grow pool of"}, verbs); d != "" {
 		t.Errorf("operations on a disk that grew (-want +got):\n%s\n%v", d, applied)
 	}
-	state, err := nodepool.New(programs()).Pool(t.Context(), storage.PoolName)
-	if err != nil || state.SizeBytes < 300<<20 {
+	state, err := nodePool().Pool(t.Context(), storage.PoolName, []string{"mountpoint"})
+	if err != nil || state.SizeBytes < 300<<20 || state.ExpandableBytes >= 1<<20 || state.GUID == 0 || state.Datasets["etcd"]["mountpoint"] != "legacy" {
 		t.Errorf("the pool after growing: %+v, %v", state, err)
 	}
 	checkSealed(t, spec)

@@ -56,7 +56,7 @@ func (m *Machine) exportPool(clean bool) {
 }
 
 // Pool implements storage.Pools.
-func (m *Machine) Pool(_ context.Context, name string) (storage.PoolState, error) {
+func (m *Machine) Pool(_ context.Context, name string, properties []string) (storage.PoolState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i, ok := m.pools.imported[name]
@@ -64,8 +64,9 @@ func (m *Machine) Pool(_ context.Context, name string) (storage.PoolState, error
 		return storage.PoolState{}, nil
 	}
 	datasets := map[string]map[string]string{}
-	for d, properties := range m.pools.datasets[i.guid] {
-		datasets[d] = maps.Clone(properties)
+	for d, set := range m.pools.datasets[i.guid] {
+		datasets[d] = maps.Clone(set)
+		maps.DeleteFunc(datasets[d], func(name, _ string) bool { return !slices.Contains(properties, name) })
 	}
 	return storage.PoolState{
 		Imported: true, GUID: i.guid, SizeBytes: i.sizeBytes, ExpandableBytes: m.size(i.device) - i.sizeBytes, Datasets: datasets,

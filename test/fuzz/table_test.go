@@ -29,7 +29,6 @@ func parsers() map[string][]string {
 		"internal/storage/disk":         {"FuzzSelector"},
 		"internal/csi":                  {"FuzzNames", "FuzzParameters"},
 		"internal/storage/luks":         {"FuzzParseToken", "FuzzReadHeader"},
-		"internal/storage/nodepool":     {"FuzzParse"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/zfs/label":    {"FuzzList"},
 		"internal/storage/signature":    {"FuzzFind"},

@@ -1,150 +1,112 @@
-// Package nodepool is the node's own pool on real OpenZFS, as the storage domain asks for it.
+// Package nodepool is the node's own pool on real OpenZFS, as the storage domain asks for it. It puts package pool/zpool, which changes the pool, and
+// zfs.System, which changes what is in it, into the domain's terms.
 package nodepool
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/kstat"
 )
 
-// Runner runs the programs of OpenZFS and returns what they print. Package zfs/command implements it.
-type Runner interface {
-	Zpool(ctx context.Context, args ...string) ([]byte, error)
-	Zfs(ctx context.Context, args ...string) ([]byte, error)
+// Zpool is what is asked of zpool(8). *zpool.Zpool implements it, and *pooltest.Machine in tests. It leaves no cache file, and an import mounts nothing.
+type Zpool interface {
+	// Size is that of an imported pool, whatever state others are in.
+	Size(ctx context.Context, name string) (zpool.Size, error)
+	Create(ctx context.Context, c pool.Creation) error
+	Import(ctx context.Context, i pool.Import) error
+	// Online with expand has a device used to its whole size.
+	Online(ctx context.Context, name, vdev string, expand bool) error
 }
 
-// kstats has a folder for each pool that is imported (module/os/linux/spl/spl-kstat.c; OpenZFS 2.3).
-const kstats = "/proc/spl/kstat/zfs"
+// Datasets is the part of zfs.System that is used.
+type Datasets interface {
+	List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error)
+	Create(ctx context.Context, name string, o zfs.CreateOptions) error
+	Set(ctx context.Context, name string, properties map[string]string) error
+}
 
 // Pools implements storage.Pools. Its methods may be called concurrently, but not two that change the same pool.
 type Pools struct {
-	run    Runner
-	kstats string
+	zpool    Zpool
+	datasets Datasets
+	proc     string
 }
 
-// New returns Pools that run the given programs.
-func New(run Runner) Pools { return Pools{run: run, kstats: kstats} }
+var _ storage.Pools = Pools{}
+
+// New returns Pools on the given programs. Proc is where proc(5) is mounted.
+func New(pools Zpool, datasets Datasets, proc string) Pools { return Pools{pools, datasets, proc} }
 
 // Pool asks the kernel first: a program is run only for a pool that is imported.
-func (p Pools) Pool(ctx context.Context, name string) (storage.PoolState, error) {
-	if _, err := os.Stat(filepath.Join(p.kstats, name)); errors.Is(err, fs.ErrNotExist) {
-		return storage.PoolState{}, nil
-	} else if err != nil {
-		return storage.PoolState{}, fmt.Errorf("look for pool %s: %w", name, err)
+func (p Pools) Pool(ctx context.Context, name string, properties []string) (storage.PoolState, error) {
+	imported, err := kstat.Imported(p.proc, name)
+	if err != nil || !imported {
+		return storage.PoolState{}, err
 	}
-	out, err := p.run.Zpool(ctx, "list", "-H", "-p", "-o", "guid,size,expandsize", name)
+	size, err := p.zpool.Size(ctx, name)
 	if err != nil {
 		return storage.PoolState{}, err
 	}
-	state, err := parsePool(string(out))
-	if err != nil {
-		return storage.PoolState{}, fmt.Errorf("read properties of pool %s: %w", name, err)
+	if size.SizeBytes == 0 {
+		// Shares of it would come to nothing.
+		return storage.PoolState{}, fmt.Errorf("read the size of pool %s: it is %s, and tells none", name, size.State)
 	}
-	datasets, err := p.run.Zfs(ctx, "list", "-H", "-r", "-t", "filesystem", "-o", "name", name)
-	if err != nil {
-		return storage.PoolState{}, err
-	}
-	set, err := p.run.Zfs(ctx, "get", "-H", "-p", "-r", "-t", "filesystem", "-s", "local", "-o", "name,property,value", "all", name)
+	datasets, err := p.datasets.List(ctx, zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem}, Depth: -1, Properties: properties})
 	if err != nil {
 		return storage.PoolState{}, err
 	}
-	if state.Datasets, err = parseDatasets(name, string(datasets), string(set)); err != nil {
-		return storage.PoolState{}, fmt.Errorf("read datasets of pool %s: %w", name, err)
-	}
-	return state, nil
+	return storage.PoolState{
+		Imported: true, GUID: uint64(size.GUID), SizeBytes: size.SizeBytes, ExpandableBytes: size.ExpandableBytes, Datasets: local(name, datasets),
+	}, nil
 }
 
-// Make runs zpool create. It overwrites what an attempt that was cut off has left (-f).
-func (p Pools) Make(ctx context.Context, name, device string, properties, inherited map[string]string) error {
-	args := append([]string{"create", "-f"}, options("-o", properties)...)
-	_, err := p.run.Zpool(ctx, append(append(args, options("-O", inherited)...), name, device)...)
-	return err
-}
-
-// Import runs zpool import. The pool is the node's own, on its own disk, so one that was in use by a node of another identity, or that was not exported, is
-// taken (-f).
-func (p Pools) Import(ctx context.Context, name string, guid uint64, device string) error {
-	_, err := p.run.Zpool(ctx, "import", "-f", "-N", "-o", "cachefile=none", "-d", device, strconv.FormatUint(guid, 10), name)
-	return err
-}
-
-// Expand runs zpool online -e.
-func (p Pools) Expand(ctx context.Context, name, device string) error {
-	_, err := p.run.Zpool(ctx, "online", "-e", name, device)
-	return err
-}
-
-// MakeDataset runs zfs create.
-func (p Pools) MakeDataset(ctx context.Context, name string, properties map[string]string) error {
-	_, err := p.run.Zfs(ctx, append(append([]string{"create", "-u"}, options("-o", properties)...), name)...)
-	return err
-}
-
-// SetDataset runs zfs set, without mounting or unmounting anything (-u).
-func (p Pools) SetDataset(ctx context.Context, name string, properties map[string]string) error {
-	args := []string{"set", "-u"}
-	for _, property := range slices.Sorted(maps.Keys(properties)) {
-		args = append(args, property+"="+properties[property])
-	}
-	_, err := p.run.Zfs(ctx, append(args, name)...)
-	return err
-}
-
-// options are properties as a program takes them, ordered.
-func options(flag string, properties map[string]string) []string {
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(properties)) {
-		out = append(out, flag, name+"="+properties[name])
+// local is what is set on each file system below the pool's own, and not inherited, received or standard.
+func local(root string, datasets []zfs.Dataset) map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for _, d := range datasets {
+		below, ok := strings.CutPrefix(d.Name, root+"/")
+		if !ok {
+			continue
+		}
+		out[below] = map[string]string{}
+		for property, is := range d.Properties {
+			if is.Source == zfs.SourceLocal {
+				out[below][property] = is.Value
+			}
+		}
 	}
 	return out
 }
 
-// parsePool reads what zpool list says of one pool: GUID, size, and by how much it can grow, which is "-" if by nothing.
-func parsePool(text string) (storage.PoolState, error) {
-	fields := strings.Split(strings.TrimSuffix(text, "\n"), "\t")
-	if len(fields) != 3 {
-		return storage.PoolState{}, fmt.Errorf("%d fields in %.100q, expected 3", len(fields), text)
-	}
-	s := storage.PoolState{Imported: true}
-	for i, to := range []*uint64{&s.GUID, &s.SizeBytes, &s.ExpandableBytes} {
-		if i == 2 && fields[i] == "-" {
-			continue
-		}
-		n, err := strconv.ParseUint(fields[i], 10, 64)
-		if err != nil {
-			return storage.PoolState{}, fmt.Errorf("field %d is %.40q, expected a number", i+1, fields[i])
-		}
-		*to = n
-	}
-	return s, nil
+// Make has zpool overwrite what an attempt that was cut off has left.
+func (p Pools) Make(ctx context.Context, name, device string, properties, inherited map[string]string) error {
+	return p.zpool.Create(ctx, pool.Creation{
+		Pool: name, Groups: []pool.Group{{Devices: []string{device}}}, Properties: properties, FileSystem: inherited,
+	})
 }
 
-// parseDatasets reads the names of all file systems of a pool, and what is set on them.
-func parseDatasets(pool, names, set string) (map[string]map[string]string, error) {
-	out := map[string]map[string]string{}
-	for name := range strings.Lines(names) {
-		if below, ok := strings.CutPrefix(strings.TrimSuffix(name, "\n"), pool+"/"); ok {
-			out[below] = map[string]string{}
-		}
-	}
-	for line := range strings.Lines(set) {
-		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 3)
-		if len(fields) != 3 {
-			return nil, fmt.Errorf("%d fields in %.100q, expected 3", len(fields), line)
-		}
-		below, ok := strings.CutPrefix(fields[0], pool+"/")
-		if properties := out[below]; ok && properties != nil {
-			properties[fields[1]] = fields[2]
-		}
-	}
-	return out, nil
+// Import forces: the pool is the node's own, on its own disk, so one that was in use by a node of another identity, or that was not exported, is taken.
+func (p Pools) Import(ctx context.Context, name string, guid uint64, device string) error {
+	return p.zpool.Import(ctx, pool.Import{GUID: zfs.GUID(guid), Name: name, Devices: []string{device}, Force: true})
+}
+
+// Expand takes the device by the path that it was imported from.
+func (p Pools) Expand(ctx context.Context, name, device string) error {
+	return p.zpool.Online(ctx, name, device, true)
+}
+
+// MakeDataset implements storage.Pools.
+func (p Pools) MakeDataset(ctx context.Context, name string, properties map[string]string) error {
+	return p.datasets.Create(ctx, name, zfs.CreateOptions{Properties: properties})
+}
+
+// SetDataset implements storage.Pools.
+func (p Pools) SetDataset(ctx context.Context, name string, properties map[string]string) error {
+	return p.datasets.Set(ctx, name, properties)
 }

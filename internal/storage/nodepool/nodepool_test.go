@@ -1,4 +1,4 @@
-package nodepool
+package nodepool_test
 
 import (
 	"context"
@@ -11,98 +11,138 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/nodepool"
+	"github.com/cyvive/cyvive/internal/storage/pool/pooltest"
+	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/kstat"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
 
-// recorder keeps what was run, and answers from a table.
-type recorder struct {
-	ran     []string
-	answers map[string]string
-}
-
-func (r *recorder) run(program string, args []string) ([]byte, error) {
-	line := program + " " + strings.Join(args, " ")
-	r.ran = append(r.ran, line)
-	if answer, ok := r.answers[line]; ok {
-		return []byte(answer), nil
-	}
-	return nil, errors.New("exit status 1")
-}
-
-func (r *recorder) Zpool(_ context.Context, args ...string) ([]byte, error) {
-	return r.run("zpool", args)
-}
-func (r *recorder) Zfs(_ context.Context, args ...string) ([]byte, error) { return r.run("zfs", args) }
-
-func TestPool(t *testing.T) {
-	r := &recorder{answers: map[string]string{
-		"zpool list -H -p -o guid,size,expandsize node": "12345678901234567890\t1000000\t-\n",
-		"zfs list -H -r -t filesystem -o name node":     "node\nnode/etcd\nnode/volumes\n",
-		"zfs get -H -p -r -t filesystem -s local -o name,property,value all node": "node\tcompression\tlz4\n" +
-			"node/etcd\tmountpoint\tlegacy\nnode/etcd\tuser:words\ta\tb\n",
-	}}
-	p := New(r)
-	p.kstats = t.TempDir()
-	if got, err := p.Pool(t.Context(), "node"); err != nil || got.Imported || len(r.ran) != 0 {
-		t.Errorf("not imported: %+v, %v, ran %v", got, err, r.ran)
-	}
-	if err := os.Mkdir(filepath.Join(p.kstats, "node"), 0o755); err != nil {
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := p.Pool(t.Context(), "node")
-	want := storage.PoolState{Imported: true, GUID: 12345678901234567890, SizeBytes: 1000000, Datasets: map[string]map[string]string{
-		"etcd": {"mountpoint": "legacy", "user:words": "a\tb"}, "volumes": {},
-	}}
-	if d := cmp.Diff(want, got); d != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, d)
+}
+
+// procWith returns a proc(5) in which a pool is imported.
+func procWith(t *testing.T, pool string) string {
+	t.Helper()
+	proc := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(kstat.Dir(proc), pool), 0o755))
+	return proc
+}
+
+// asked are the properties that the tests ask for.
+func asked() []string {
+	return []string{"compression", "mountpoint", "org.example:words", "quota", "recordsize"}
+}
+
+// TestLife makes a pool on a blank disk and datasets in it, grows it with its disk, and imports it after a power cut.
+func TestLife(t *testing.T) {
+	ctx, machine, datasets := t.Context(), pooltest.New(1), zfstest.New("n1", "node")
+	pools := nodepool.New(machine, datasets, procWith(t, "node"))
+	must(t, pools.Make(ctx, "node", "/dev/vdb1", map[string]string{"ashift": "12"}, map[string]string{"mountpoint": "none"}))
+	made := machine.Loaded["node"]
+	if made.Properties["ashift"].Value != "12" {
+		t.Errorf("properties: %v", made.Properties)
 	}
-	delete(r.answers, "zfs list -H -r -t filesystem -o name node")
-	if _, err := p.Pool(t.Context(), "node"); err == nil {
-		t.Error("zfs list fails, and that is no error")
+	made.SizeBytes, made.ExpandableBytes = 1000<<20, 24<<20
+	must(t, datasets.Set(ctx, "node", map[string]string{"compression": "lz4"}))
+	must(t, pools.MakeDataset(ctx, "node/etcd", map[string]string{"mountpoint": "legacy", "recordsize": "16384"}))
+	must(t, pools.SetDataset(ctx, "node/etcd", map[string]string{"quota": "5000"}))
+	must(t, pools.MakeDataset(ctx, "node/volumes", map[string]string{"mountpoint": "none"}))
+	// Of others: a file system that is listed, and a volume and a snapshot that are not.
+	must(t, datasets.Create(ctx, "node/volumes/a", zfs.CreateOptions{Properties: map[string]string{"org.example:words": "a\tb"}}))
+	must(t, datasets.Create(ctx, "node/volumes/b", zfs.CreateOptions{SizeBytes: 1 << 20}))
+	must(t, datasets.Snapshot(ctx, []string{"node/etcd@1"}, nil))
+
+	check := func(when string, want storage.PoolState) {
+		t.Helper()
+		got, err := pools.Pool(ctx, "node", asked())
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", when, err, d)
+		}
+	}
+	want := storage.PoolState{
+		Imported: true, GUID: uint64(made.GUID), SizeBytes: 1000 << 20, ExpandableBytes: 24 << 20,
+		Datasets: map[string]map[string]string{
+			"etcd":      {"mountpoint": "legacy", "recordsize": "16384", "quota": "5000"},
+			"volumes":   {"mountpoint": "none"},
+			"volumes/a": {"org.example:words": "a\tb"},
+		},
+	}
+	check("made", want)
+
+	must(t, pools.Expand(ctx, "node", "/dev/vdb1"))
+	want.SizeBytes, want.ExpandableBytes = 1024<<20, 0
+	check("grown", want)
+
+	machine.Off("node")
+	must(t, pools.Import(ctx, "node", want.GUID, "/dev/vdb1"))
+	check("imported", want)
+	calls := []string{"create node", "online node", "import node force=true rewind=false readonly=false"}
+	if d := cmp.Diff(calls, machine.Calls); d != "" {
+		t.Errorf("calls (-want +got):\n%s", d)
 	}
 }
 
-func TestParsePool(t *testing.T) {
-	for text, want := range map[string]storage.PoolState{
-		"1\t2\t3\n": {Imported: true, GUID: 1, SizeBytes: 2, ExpandableBytes: 3}, "": {}, "1\t2\n": {}, "-\t2\t3\n": {}, "1\t-\t3\n": {}, "1\t2\tx": {},
-	} {
-		got, err := parsePool(text)
-		if got.Imported != want.Imported || err == nil != want.Imported || want.Imported && cmp.Diff(want, got) != "" {
-			t.Errorf("%q: %+v, %v", text, got, err)
+// TestNotImported: no program is run for a pool that the kernel does not have. There is none to be run here.
+func TestNotImported(t *testing.T) {
+	for name, proc := range map[string]string{"without the module": t.TempDir(), "another pool": procWith(t, "tank")} {
+		got, err := nodepool.New(nil, nil, proc).Pool(t.Context(), "node", asked())
+		if d := cmp.Diff(storage.PoolState{}, got); d != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
 		}
 	}
 }
 
+// TestUnknown: what cannot be told of a pool that is imported is an error. A size of nothing would take all quotas away.
+func TestUnknown(t *testing.T) {
+	proc, machine := procWith(t, "node"), pooltest.New(1)
+	look := func(datasets nodepool.Datasets) error {
+		state, err := nodepool.New(machine, datasets, proc).Pool(t.Context(), "node", asked())
+		if state.Imported {
+			t.Errorf("got %+v", state)
+		}
+		return err
+	}
+	whole := zfstest.New("n1", "node")
+	if err := look(whole); !errors.Is(err, zfs.ErrNotExist) {
+		t.Errorf("exported meanwhile: %v", err)
+	}
+	must(t, nodepool.New(machine, whole, proc).Make(t.Context(), "node", "/dev/vdb1", nil, nil))
+	if err := look(whole); err == nil || !strings.Contains(err.Error(), "read the size of pool node: it is ONLINE, and tells none") {
+		t.Errorf("without a size: %v", err)
+	}
+	machine.Loaded["node"].SizeBytes = 1 << 30
+	if err := look(zfstest.New("n1")); !errors.Is(err, zfs.ErrNotExist) {
+		t.Errorf("without datasets: %v", err)
+	}
+}
+
+// TestCommands: what zpool is called with, by way of package zpool. That a program fails is an error.
 func TestCommands(t *testing.T) {
-	r := &recorder{}
-	p, two := New(r), map[string]string{"b": "2", "a": "1"}
-	ctx := t.Context()
+	var ran []string
+	failed := errors.New("exit status 1")
+	run := zpool.RunnerFunc(func(_ context.Context, args ...string) ([]byte, error) {
+		ran = append(ran, strings.Join(args, " "))
+		return nil, failed
+	})
+	p, ctx := nodepool.New(zpool.New(run), nil, t.TempDir()), t.Context()
 	for _, err := range []error{
-		p.Make(ctx, "node", "/dev/vda7", two, map[string]string{"c": "3"}), p.Import(ctx, "node", 7, "/dev/vda7"), p.Expand(ctx, "node", "/dev/vda7"),
-		p.MakeDataset(ctx, "node/etcd", two), p.SetDataset(ctx, "node/etcd", two),
+		p.Make(ctx, "node", "/dev/vda7", map[string]string{"b": "2", "a": "1"}, map[string]string{"c": "3"}),
+		p.Import(ctx, "node", 7, "/dev/vda7"), p.Expand(ctx, "node", "/dev/vda7"),
 	} {
-		if err == nil {
-			t.Error("a program fails, and that is no error")
+		if !errors.Is(err, failed) {
+			t.Errorf("got %v, want %v", err, failed)
 		}
 	}
 	want := []string{
-		"zpool create -f -o a=1 -o b=2 -O c=3 node /dev/vda7", "zpool import -f -N -o cachefile=none -d /dev/vda7 7 node",
-		"zpool online -e node /dev/vda7", "zfs create -u -o a=1 -o b=2 node/etcd", "zfs set -u a=1 b=2 node/etcd",
+		"create -f -o cachefile=none -o a=1 -o b=2 -O c=3 node /dev/vda7", "import -N -o cachefile=none -f -d /dev/vda7 7 node", "online -e node /dev/vda7",
 	}
-	if d := cmp.Diff(want, r.ran); d != "" {
+	if d := cmp.Diff(want, ran); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-}
-
-func FuzzParse(f *testing.F) {
-	f.Add("1\t2\t3\n", "node\nnode/a\n", "node/a\tquota\t5\n")
-	f.Add("", "", "\t\t\t")
-	f.Fuzz(func(t *testing.T, pool, names, set string) {
-		if s, err := parsePool(pool); err == nil && !s.Imported {
-			t.Error("a pool that is read is not imported")
-		}
-		datasets, err := parseDatasets("node", names, set)
-		if err == nil && len(datasets) > strings.Count(names, "node/") {
-			t.Errorf("%d datasets of %q", len(datasets), names)
-		}
-	})
 }

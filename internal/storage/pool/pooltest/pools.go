@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
@@ -21,6 +22,19 @@ func (m *Machine) Pools(context.Context) ([]pool.Pool, error) {
 	}
 	slices.SortFunc(out, func(a, b pool.Pool) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// Size is as that of *zpool.Zpool. Sizes are what a test has given the pool.
+func (m *Machine) Size(_ context.Context, name string) (zpool.Size, error) {
+	p := m.Loaded[name]
+	if p == nil {
+		return zpool.Size{}, fmt.Errorf("find pool %s: %w", name, zfs.ErrNotExist)
+	}
+	m.settle(p)
+	return zpool.Size{
+		Name: p.Name, GUID: p.GUID, State: p.State, SizeBytes: p.SizeBytes, AllocatedBytes: p.AllocatedBytes, FreeBytes: p.FreeBytes,
+		ExpandableBytes: p.ExpandableBytes, CapacityPercent: p.CapacityPercent, FragmentationPercent: p.FragmentationPercent,
+	}, nil
 }
 
 func cloned(vs []pool.Vdev) []pool.Vdev {

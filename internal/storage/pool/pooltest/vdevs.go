@@ -99,9 +99,13 @@ func (m *Machine) Offline(_ context.Context, name, vdev string, fault bool) erro
 }
 
 // Online implements pool.Pools.
-func (m *Machine) Online(_ context.Context, name, vdev string, _ bool) error {
-	return m.on("online "+name, vdev, func(_ *pool.Pool, _ *[]pool.Vdev, v *pool.Vdev) error {
-		v.State, v.ExpandableBytes = pool.Online, 0
+func (m *Machine) Online(_ context.Context, name, vdev string, expand bool) error {
+	return m.on("online "+name, vdev, func(p *pool.Pool, _ *[]pool.Vdev, v *pool.Vdev) error {
+		v.State = pool.Online
+		if expand {
+			v.ExpandableBytes = 0
+			p.SizeBytes, p.ExpandableBytes = p.SizeBytes+p.ExpandableBytes, 0
+		}
 		return nil
 	})
 }
