@@ -5,6 +5,7 @@ func parsers() map[string][]string {
 	return map[string][]string{
 		// What a user or a cloud gives the node, and what comes over the network.
 		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner"},
+		"internal/size":            {"FuzzParse"},
 		"internal/release":         {"FuzzKernelRelease", "FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/extension":       {"FuzzOpen", "FuzzParseManifest"},
 		"internal/machined/plan":   {"FuzzBuild"},

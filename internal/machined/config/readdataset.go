@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cyvive/cyvive/internal/size"
 )
 
 func (o *object) dataset() Dataset {
@@ -16,7 +18,7 @@ func (o *object) dataset() Dataset {
 		}
 	})
 	if d.Volume != nil && d.Volume.BlockBytes != 0 && d.Volume.SizeBytes%d.Volume.BlockBytes != 0 {
-		o.fail("volume", "a size of %s is not in whole blocks of %s", sizeText(d.Volume.SizeBytes), sizeText(d.Volume.BlockBytes))
+		o.fail("volume", "a size of %s is not in whole blocks of %s", size.Text(d.Volume.SizeBytes), size.Text(d.Volume.BlockBytes))
 	}
 	o.inner("properties", func(f *object) { d.Properties = f.properties(d.Volume != nil) })
 	d.UserProperties = o.userProperties("userProperties")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/size"
 )
 
 // pools, datasets, schedules and jobs give every field of their kinds somewhere.
@@ -162,8 +164,8 @@ func TestSizes(t *testing.T) {
 		if !ok || got != want {
 			t.Errorf("%s: %d, %t", text, got, ok)
 		}
-		if again, ok := parseSize(sizeText(want)); !ok || again != want {
-			t.Errorf("%s is written as %s", text, sizeText(want))
+		if again, ok := parseSize(size.Text(want)); !ok || again != want {
+			t.Errorf("%s is written as %s", text, size.Text(want))
 		}
 	}
 	for _, text := range []string{"", "0", "-1", "1K", "1GB", "1.5GiB", "1 GiB", "8192PiB", "99999999999999999999", "9999999999999999999", "KiB", "1KiBKiB", "01"} {

@@ -1,6 +1,10 @@
 package config
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/cyvive/cyvive/internal/size"
+)
 
 // The documents about storage as Marshal writes them.
 type (
@@ -168,12 +172,12 @@ func selectors(list []DiskSelector) []diskSel {
 func dataset(d Dataset) datasetDoc {
 	doc := datasetDoc{header: header{APIVersion, "Dataset"}, Name: d.Name, UserProperties: d.UserProperties, Properties: map[string]string{}}
 	if v := d.Volume; v != nil {
-		doc.Volume = volumeDoc{sizeText(v.SizeBytes), optionalSize(v.BlockBytes), v.Sparse}
+		doc.Volume = volumeDoc{size.Text(v.SizeBytes), optionalSize(v.BlockBytes), v.Sparse}
 	}
 	for _, p := range properties() {
 		value, ok := d.Properties[p.name]
 		if n, err := strconv.ParseUint(value, 10, 64); p.size != nil && err == nil {
-			value = sizeText(n)
+			value = size.Text(n)
 		}
 		if ok {
 			doc.Properties[p.name] = value
@@ -194,5 +198,5 @@ func optionalSize(n uint64) string {
 	if n == 0 {
 		return ""
 	}
-	return sizeText(n)
+	return size.Text(n)
 }

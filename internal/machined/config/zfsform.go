@@ -2,10 +2,11 @@ package config
 
 import (
 	"fmt"
-	"math/bits"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/cyvive/cyvive/internal/size"
 )
 
 // Names of ZFS (zfsconcepts(7); module/zcommon/zfs_namecheck.c of OpenZFS 2.3). Spaces, which ZFS takes, are not taken here: too much that people use to
@@ -70,35 +71,14 @@ func isWithin(dataset, other string) bool {
 
 func overlap(a, b string) bool { return isWithin(a, b) || isWithin(b, a) }
 
-// sizePattern is the form of a size, in bytes or in powers of 1024 of them.
+// sizePattern is the form of a size in documents, for the schema: what size.Binary takes, but for nothing at all and zeros in front.
 const sizePattern = `^[1-9][0-9]{0,18}(?:KiB|MiB|GiB|TiB|PiB)?$`
 
-var (
-	sizeForm  = regexp.MustCompile(sizePattern)
-	sizeUnits = []string{"", "KiB", "MiB", "GiB", "TiB", "PiB"}
-)
+var sizeForm = regexp.MustCompile(sizePattern)
 
 func parseSize(s string) (uint64, bool) {
-	if !sizeForm.MatchString(s) {
-		return 0, false
-	}
-	digits := strings.TrimRight(s, "KMGTPiB")
-	n, err := strconv.ParseUint(digits, 10, 63)
-	for i, unit := range sizeUnits {
-		if unit == s[len(digits):] {
-			return n << (10 * i), err == nil && bits.Len64(n)+10*i <= 63
-		}
-	}
-	return 0, false
-}
-
-// sizeText writes a size in the largest unit that it is a multiple of.
-func sizeText(n uint64) string {
-	i := 0
-	for ; n != 0 && n%1024 == 0 && i < len(sizeUnits)-1; i++ {
-		n /= 1024
-	}
-	return strconv.FormatUint(n, 10) + sizeUnits[i]
+	n, err := size.Binary().Parse(s)
+	return n, err == nil && sizeForm.MatchString(s)
 }
 
 // size reads a field that may be left out.

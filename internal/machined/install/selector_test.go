@@ -54,10 +54,10 @@ func TestChoose(t *testing.T) {
 		"nothing":                  {Selector{}, ": nothing says which disk is meant"},
 		"an unknown type":          {Selector{Type: "tape"}, `: type "tape" is none of ssd, hdd and nvme`},
 		"a size without condition": {Selector{Sizes: []string{"100GB"}}, `: size "100GB" begins with neither >= nor <=`},
-		"a size of no unit":        {Selector{Sizes: []string{">=100XB"}}, `: size ">=100XB" is no number with one of`},
-		"a size that is none":      {Selector{Sizes: []string{">=NaN"}}, `: size ">=NaN" is no number`},
-		"a size of too much":       {Selector{Sizes: []string{">=99999999999TB"}}, `is no number`},
-		"a negative size":          {Selector{Sizes: []string{"<=-1GB"}}, `is no number`},
+		"a size of no unit":        {Selector{Sizes: []string{">=100XB"}}, `: size "100XB": it has "X" at byte 4, expected one of B, kB, MB`},
+		"a size that is none":      {Selector{Sizes: []string{">=NaN"}}, `: size "NaN": it has "N" at byte 1, expected a number, such as 100GB`},
+		"a size of too much":       {Selector{Sizes: []string{">=99999999999TB"}}, `: size "99999999999TB": it is more than 9223372036854775807 bytes`},
+		"a negative size":          {Selector{Sizes: []string{"<=-1GB"}}, `: size "-1GB": it has "-" at byte 1, expected a number`},
 	} {
 		got, err := Choose(machineDisks(), test.selector)
 		want, isError := strings.CutPrefix(test.want, ": ")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cyvive/cyvive/internal/size"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
@@ -105,7 +106,7 @@ func differences(d Dataset, s State) []Condition {
 	}
 	if want, got := wantedSize(d, s), s.bytes("volsize"); d.Kind == zfs.Volume && want < got {
 		out = append(out, Condition{d.Name, WouldShrink, fmt.Sprintf(
-			"it has %s, and is declared with %s; a volume is never shrunk, since what lies behind its end would be lost", sizeText(got), sizeText(want))})
+			"it has %s, and is declared with %s; a volume is never shrunk, since what lies behind its end would be lost", size.Text(got), size.Text(want))})
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cyvive/cyvive/internal/size"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
@@ -49,11 +50,11 @@ func (o Op) String() string {
 	list := strings.Join(words, " ")
 	switch {
 	case o.Verb == Create && o.Kind == zfs.Volume:
-		size := sizeText(o.SizeBytes)
+		how := size.Text(o.SizeBytes)
 		if o.Sparse {
-			size += ", sparse"
+			how += ", sparse"
 		}
-		return strings.TrimSpace(fmt.Sprintf("create volume %s (%s) %s", o.Dataset, size, list))
+		return strings.TrimSpace(fmt.Sprintf("create volume %s (%s) %s", o.Dataset, how, list))
 	case o.Verb == Create:
 		return strings.TrimSpace(fmt.Sprintf("create file system %s %s", o.Dataset, list))
 	case o.Verb == Set && list == "":

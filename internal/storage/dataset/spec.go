@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cyvive/cyvive/internal/size"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
@@ -116,20 +117,10 @@ func number(name, value string) uint64 {
 func shown(name, value string) string {
 	if isLimit(name) || isGuarantee(name) || name == "volsize" || strings.HasSuffix(name, "size") {
 		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
-			return sizeText(n)
+			return size.Text(n)
 		}
 	}
 	return value
-}
-
-// sizeText is exact, in the largest unit that it is a multiple of.
-func sizeText(n uint64) string {
-	units := []string{"", "KiB", "MiB", "GiB", "TiB", "PiB"}
-	i := 0
-	for ; n != 0 && n%1024 == 0 && i < len(units)-1; i++ {
-		n /= 1024
-	}
-	return strconv.FormatUint(n, 10) + units[i]
 }
 
 func parentOf(name string) string {

@@ -1,9 +1,6 @@
 package disk
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // Types of disks, as Selector.Type and Identity.Type have them.
 const (
@@ -55,14 +52,4 @@ func (d Identity) Key() string {
 		}
 	}
 	return "name:" + d.Name
-}
-
-// SizeText is a size as makers of disks count.
-func SizeText(n int64) string {
-	for _, u := range []string{"TB", "GB", "MB", "kB"} {
-		if unit := units[strings.ToLower(u)]; n >= unit {
-			return fmt.Sprintf("%.4g %s", float64(n)/float64(unit), u)
-		}
-	}
-	return fmt.Sprintf("%d B", n)
 }

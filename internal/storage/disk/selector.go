@@ -3,8 +3,6 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
 )
 
@@ -26,39 +24,6 @@ type Selector struct {
 	Path string
 }
 
-// size is one condition.
-type size struct {
-	least bool // or at most
-	bytes int64
-}
-
-// units are powers of ten and of two, by their names in lower case.
-var units = map[string]int64{
-	"": 1, "b": 1,
-	"kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
-	"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
-}
-
-// parseSize reads a condition on a size.
-func parseSize(text string) (size, error) {
-	var s size
-	rest, least := strings.CutPrefix(strings.TrimSpace(text), ">=")
-	if !least {
-		var most bool
-		if rest, most = strings.CutPrefix(rest, "<="); !most {
-			return s, fmt.Errorf("%w: size %.40q begins with neither >= nor <=, such as >=100GB", ErrSelector, text)
-		}
-	}
-	rest = strings.TrimSpace(rest)
-	digits := strings.TrimRight(rest, "BKMGTbkmgti ")
-	n, err := strconv.ParseFloat(digits, 64)
-	unit, known := units[strings.ToLower(strings.TrimSpace(rest[len(digits):]))]
-	if err != nil || !known || n < 0 || n*float64(unit) > math.MaxInt64/2 || math.IsNaN(n) {
-		return s, fmt.Errorf("%w: size %.40q is no number with one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB", ErrSelector, text)
-	}
-	return size{least: least, bytes: int64(n * float64(unit))}, nil
-}
-
 // Check says what of a selector cannot be understood; the error is ErrSelector.
 func (s Selector) Check() error {
 	if s.empty() {
@@ -70,7 +35,7 @@ func (s Selector) Check() error {
 		return fmt.Errorf("%w: type %.40q is none of %s, %s and %s", ErrSelector, s.Type, SSD, HDD, NVMe)
 	}
 	for _, text := range s.Sizes {
-		if _, err := parseSize(text); err != nil {
+		if _, err := parseLimit(text); err != nil {
 			return err
 		}
 	}
@@ -112,8 +77,8 @@ func (s Selector) fields(d Identity) []field {
 func (s Selector) Mismatches(d Identity) []string {
 	var out []string
 	for _, text := range s.Sizes {
-		c, _ := parseSize(text)
-		if c.least && d.SizeBytes < c.bytes || !c.least && d.SizeBytes > c.bytes {
+		l, _ := parseLimit(text)
+		if l.least && d.SizeBytes < l.bytes || !l.least && d.SizeBytes > l.bytes {
 			out = append(out, fmt.Sprintf("its size of %s is not %s", SizeText(d.SizeBytes), text))
 		}
 	}

@@ -18,7 +18,7 @@ type Setting struct {
 	Inherited bool
 	// Words are the values that are no number and no path.
 	Words []string
-	// Numbers, Sizes and Path say which other values there are, and are nil and false for none. Sizes may have a suffix, see [ParseSize].
+	// Numbers, Sizes and Path say which other values there are, and are nil and false for none. Sizes may have a suffix, such as 10G.
 	Numbers, Sizes *Range
 	// Path is an absolute path.
 	Path bool
@@ -112,7 +112,7 @@ func (s Setting) parse(value string) (string, error) {
 	case s.Path && strings.HasPrefix(value, "/"):
 		return value, checkMountpoint(value)
 	case s.Sizes != nil && value != "" && value[0] >= '0' && value[0] <= '9':
-		n, err := ParseSize(value)
+		n, err := parseSize(value)
 		if err != nil {
 			return "", fmt.Errorf("value of %s: %w", s.Name, err)
 		}
