@@ -98,8 +98,8 @@ func (w walker) obstacle(d Dataset) *Condition {
 func differences(d Dataset, s State) []Condition {
 	var out []Condition
 	for _, name := range sorted(d.Properties) {
-		want, got := canonical(name, d.Properties[name]), s.Properties[name].Value
-		if fixed(name) && want != got {
+		want, got := d.canonical(name, d.Properties[name]), s.Properties[name].Value
+		if d.fixed(name) && want != got {
 			out = append(out, Condition{d.Name, FixedProperty, fmt.Sprintf(
 				"%s is %s, and declared as %s; it is fixed when a dataset is made: make another, and copy what is in this one", name, shown(name, got), shown(name, want))})
 		}

@@ -110,7 +110,7 @@ func createOp(d Dataset) Op {
 
 // managed are the properties that are declared and can be taken away again.
 func managed(d Dataset) []string {
-	return slices.DeleteFunc(sorted(d.Properties), fixed)
+	return slices.DeleteFunc(sorted(d.Properties), d.fixed)
 }
 
 // changes are the operations on a dataset that is there: those that give space free, and the others. The mark is always a superset of what the node has set:
@@ -157,20 +157,20 @@ func wanted(d Dataset, s State) (values map[string]string, cleared, inherit []st
 		want, have := d.Properties[name], s.Properties[name]
 		// A limit or guarantee is never inherited, and so is known by its value alone.
 		local := have.Source == zfs.SourceLocal || isLimit(name) || isGuarantee(name)
-		if !local || have.Value != canonical(name, want) {
+		if !local || have.Value != d.canonical(name, want) {
 			values[name] = want
 		}
 	}
 	for _, name := range s.Managed {
 		_, declared := d.Properties[name]
-		if declared || fixed(name) || s.Properties[name].Source != zfs.SourceLocal {
+		if declared || d.fixed(name) || s.Properties[name].Source != zfs.SourceLocal {
 			continue
 		}
 		value, ok := d.cleared(name)
 		switch {
 		case !ok:
 			inherit = append(inherit, name)
-		case canonical(name, value) != s.Properties[name].Value:
+		case d.canonical(name, value) != s.Properties[name].Value:
 			values[name] = value
 			cleared = append(cleared, name)
 		}

@@ -48,22 +48,22 @@ var defaults = map[string]string{
 	"used": "1000", "available": "100000", "referenced": "500", "xattr": "on",
 }
 
-func inheritable(name string) bool {
-	_, special := Dataset{}.cleared(name)
-	return !special && name != "volsize" && !fixed(name)
+func (e *entry) inheritable(name string) bool {
+	s, _ := zfs.FindSetting(e.kind, name)
+	return zfs.IsUserProperty(name) || s.Inherited
 }
 
 func (m *model) property(name, property string) zfs.Property {
 	e := m.datasets[name]
 	if v, ok := e.local[property]; ok {
-		return zfs.Property{Value: canonical(property, v), Source: zfs.SourceLocal}
+		return zfs.Property{Value: zfs.ShownValue(e.kind, property, v), Source: zfs.SourceLocal}
 	}
 	if v, ok := e.received[property]; ok {
 		return zfs.Property{Value: v, Source: zfs.SourceReceived}
 	}
-	for at := parentOf(name); at != "" && inheritable(property); at = parentOf(at) {
+	for at := parentOf(name); at != "" && e.inheritable(property); at = parentOf(at) {
 		if v, ok := m.datasets[at].local[property]; ok {
-			return zfs.Property{Value: canonical(property, v), Source: zfs.SourceInherited, From: at}
+			return zfs.Property{Value: zfs.ShownValue(e.kind, property, v), Source: zfs.SourceInherited, From: at}
 		}
 	}
 	return zfs.Property{Value: defaults[property], Source: zfs.SourceDefault}
@@ -128,7 +128,7 @@ func (m *model) Set(_ context.Context, name string, properties map[string]string
 		old, _ := strconv.ParseUint(e.local[k], 10, 64)
 		size, _ := strconv.ParseUint(v, 10, 64)
 		block, _ := strconv.ParseUint(e.local["volblocksize"], 10, 64)
-		if fixed(k) || k == "volsize" && (size < old || size%block != 0) {
+		if s, _ := zfs.FindSetting(e.kind, k); s.CreateOnly || k == "volsize" && (size < old || size%block != 0) {
 			return fmt.Errorf("zfs set %s=%s %s: %w", k, v, name, zfs.ErrInvalid)
 		}
 		if v == "auto" {
@@ -158,7 +158,7 @@ func (m *model) room(name string) error {
 }
 
 func (m *model) Inherit(_ context.Context, name, property string) error {
-	if !inheritable(property) {
+	if !m.datasets[name].inheritable(property) {
 		return fmt.Errorf("zfs inherit %s %s: %w", property, name, zfs.ErrInvalid)
 	}
 	delete(m.datasets[name].local, property)

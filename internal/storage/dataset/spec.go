@@ -51,62 +51,31 @@ func (s Spec) Check(check Check) error {
 // ManagedProperty is the user property, on a dataset itself, that lists the properties which the node has set on it, with commas between.
 const ManagedProperty = "dev.cyvive:managed"
 
-// fixed are properties that a dataset is made with and keeps (zfsprops(7)).
-func fixed(name string) bool {
-	switch name {
-	case "volblocksize", "casesensitivity", "normalization", "utf8only", "encryption":
-		return true
-	}
-	return false
-}
-
 // limits say how much a dataset may have, guarantees how much it has.
 func isLimit(name string) bool     { return name == "quota" || name == "refquota" }
 func isGuarantee(name string) bool { return name == "reservation" || name == "refreservation" }
 
-// cleared is the value that stands for a property which is not set, for those that cannot be inherited (cmd/zfs/zfs_main.c, zfs_do_inherit, and
-// module/zcommon/zfs_prop.c, PROP_DEFAULT, of OpenZFS 2.3).
+// fixed says that the dataset is made with a property and keeps it.
+func (d Dataset) fixed(name string) bool {
+	s, _ := zfs.FindSetting(d.Kind, name)
+	return s.CreateOnly
+}
+
+// cleared is the value that stands for a property which is not set, for those that cannot be inherited.
 func (d Dataset) cleared(name string) (string, bool) {
-	switch {
-	case name == "refreservation" && d.Kind == zfs.Volume && !d.Sparse:
+	if name == "refreservation" && d.Kind == zfs.Volume && !d.Sparse {
 		return "auto", true
-	case isLimit(name), isGuarantee(name):
-		return "none", true
-	case name == "filesystem_limit", name == "snapshot_limit":
-		return "none", true
-	case name == "canmount":
-		return "on", true
 	}
-	return "", false
+	s, _ := zfs.FindSetting(d.Kind, name)
+	return s.Cleared, s.Cleared != ""
 }
 
-// canonical is a value as zfs get -p has it: of several names for one value it is the first in its table (module/zcommon/zfs_prop.c of OpenZFS 2.3).
-func canonical(name, value string) string {
-	if value == "none" && (isLimit(name) || isGuarantee(name)) {
-		return "0"
-	}
-	switch name + "=" + value {
-	case "xattr=sa":
-		return "on"
-	case "compression=gzip-6":
-		return "gzip"
-	case "compression=zstd-fast-1":
-		return "zstd-fast"
-	case "acltype=posixacl":
-		return "posix"
-	case "acltype=noacl", "acltype=disabled":
-		return "off"
-	case "aclinherit=secure":
-		return "restricted"
-	case "volmode=geom":
-		return "full"
-	}
-	return value
-}
+// canonical is a value as it is listed once it is set.
+func (d Dataset) canonical(name, value string) string { return zfs.ShownValue(d.Kind, name, value) }
 
-// number reads a size; what is none counts as without end for limits, and as nothing for guarantees.
+// number reads a size; what is none of them counts as without end for limits, and as nothing for guarantees.
 func number(name, value string) uint64 {
-	n, _ := strconv.ParseUint(canonical(name, value), 10, 64)
+	n, _ := strconv.ParseUint(value, 10, 64)
 	if n == 0 && isLimit(name) {
 		return 1<<64 - 1
 	}

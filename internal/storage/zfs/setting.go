@@ -16,6 +16,9 @@ type Setting struct {
 	CreateOnly bool
 	// Inherited says that children take it over.
 	Inherited bool
+	// Cleared is the value that stands for one that is set nowhere, of a property that is not inherited: zfs inherit refuses those (zfs_do_inherit in
+	// cmd/zfs/zfs_main.c; PROP_DEFAULT in zfs_prop.c). It is empty where there is none. A volume that is not sparse has refreservation=auto, and not this.
+	Cleared string
 	// Words are the values that are no number and no path.
 	Words []string
 	// Numbers, Sizes and Path say which other values there are, and are nil and false for none. Sizes may have a suffix, such as 10G.
@@ -34,7 +37,7 @@ type Range struct {
 
 // FindSetting returns what the table says about a property of datasets of that kind.
 func FindSetting(kind Kind, name string) (Setting, bool) {
-	for _, s := range Settings() {
+	for _, s := range settings {
 		if s.Name == name && slices.Contains(s.Kinds, kind) {
 			return s, true
 		}
@@ -68,7 +71,7 @@ func CheckProperty(kind Kind, name, value string, create bool) error {
 // names are the settings of a kind.
 func names(kind Kind) []string {
 	var all []string
-	for _, s := range Settings() {
+	for _, s := range settings {
 		if slices.Contains(s.Kinds, kind) {
 			all = append(all, s.Name)
 		}

@@ -113,6 +113,9 @@ func TestSettings(t *testing.T) {
 		if len(s.Kinds) == 0 || len(s.Words) == 0 && s.Sizes == nil && s.Numbers == nil {
 			t.Errorf("%s: of no kind, or without values", s.Name)
 		}
+		if cleared := s.Cleared != ""; cleared == (s.Inherited || s.CreateOnly || s.Name == "volsize") || cleared && s.Check(s.Cleared) != nil {
+			t.Errorf("%s: it is cleared by %q: %+v", s.Name, s.Cleared, s)
+		}
 		for word, shown := range s.shown {
 			if !slices.Contains(s.Words, word) || shown != "0" && !slices.Contains(s.Words, shown) {
 				t.Errorf("%s: %s is shown as %s, and one of them is no value", s.Name, word, shown)

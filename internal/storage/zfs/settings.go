@@ -3,6 +3,7 @@ package zfs
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // maxBlockBytes is SPA_MAXBLOCKSIZE of include/sys/fs/zfs.h; more than 128 KiB needs the pool's feature large_blocks.
@@ -15,9 +16,11 @@ const maxBlockBytes = 16 << 20
 //   - those without effect on Linux (aclmode, aclinherit, acltype=nfsv4, nbmand, vscan), of zones, labels and shares, for which a node has no program, and
 //     version;
 //   - checksum=off, by which ZFS could no longer tell good data from bad.
-func Settings() []Setting {
-	return append(filesystemSettings(), append(commonSettings(), volumeSettings()...)...)
-}
+//
+// What their fields point to belongs to all callers, and is not to be changed.
+func Settings() []Setting { return slices.Clone(settings) }
+
+var settings = slices.Concat(filesystemSettings(), commonSettings(), volumeSettings())
 
 var onOff = []string{"on", "off"}
 
@@ -27,7 +30,7 @@ func filesystemSettings() []Setting {
 	return []Setting{
 		{Name: "acltype", Kinds: kinds, Inherited: true, Words: []string{"off", "posix", "posixacl"}, shown: map[string]string{"posixacl": "posix"}},
 		flag("atime"),
-		{Name: "canmount", Kinds: kinds, Words: []string{"on", "off", "noauto"}},
+		{Name: "canmount", Kinds: kinds, Cleared: "on", Words: []string{"on", "off", "noauto"}},
 		{Name: "casesensitivity", Kinds: kinds, CreateOnly: true, Inherited: true, Words: []string{"sensitive", "insensitive", "mixed"}},
 		flag("devices"),
 		{Name: "direct", Kinds: kinds, Inherited: true, Words: []string{"disabled", "standard", "always"}},
@@ -87,20 +90,21 @@ func volumeSettings() []Setting {
 		reservation,
 		{Name: "volblocksize", Kinds: kinds, CreateOnly: true, Sizes: &Range{512, maxBlockBytes, true}},
 		{Name: "volsize", Kinds: kinds, Sizes: &Range{512, math.MaxInt64, false}},
-		{Name: "volthreading", Kinds: kinds, Words: onOff},
+		{Name: "volthreading", Kinds: kinds, Cleared: "on", Words: onOff},
 	}
 }
 
 // quota is a size or none, which is shown as 0. ZFS refuses to be told 0 for a quota, so as not to be taken for "no room at all".
 func quota(name string, kinds []Kind, least uint64) Setting {
 	return Setting{
-		Name: name, Kinds: kinds, Words: []string{"none"}, Sizes: &Range{least, math.MaxUint64, false}, shown: map[string]string{"none": "0"},
+		Name: name, Kinds: kinds, Cleared: "none", Words: []string{"none"}, Sizes: &Range{least, math.MaxUint64, false},
+		shown: map[string]string{"none": "0"},
 	}
 }
 
 // limit is a number of datasets or none. ZFS keeps none as 2^64-1.
 func limit(name string, kinds []Kind) Setting {
-	return Setting{Name: name, Kinds: kinds, Words: []string{"none"}, Numbers: &Range{0, math.MaxUint64 - 1, false}}
+	return Setting{Name: name, Kinds: kinds, Cleared: "none", Words: []string{"none"}, Numbers: &Range{0, math.MaxUint64 - 1, false}}
 }
 
 // compressions are those of compress_table. The levels of zstd-fast are not all there.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,6 +116,33 @@ func (l *lab) shown(name string, properties map[string]string) map[string]string
 		got[property] = p.Value
 	}
 	return got
+}
+
+// TestVMInherit: what the table calls inherited can be inherited again, and nothing else; that has a value in its place.
+func TestVMInherit(t *testing.T) {
+	l := newLab(t)
+	l.all("create -u $/filesystem", "create -s -V 8M $/volume")
+	for _, s := range zfs.Settings() {
+		if s.CreateOnly {
+			continue
+		}
+		for _, kind := range s.Kinds {
+			name := l.base + "/" + string(kind)
+			if err := l.Inherit(l.ctx, name, s.Name); s.Inherited && err != nil || !s.Inherited && !errors.Is(err, zfs.ErrInvalid) {
+				t.Errorf("inherit %s of a %s: %v", s.Name, kind, err)
+			}
+			if s.Cleared == "" {
+				continue
+			}
+			if err := l.Set(l.ctx, name, map[string]string{s.Name: s.Cleared}); err != nil {
+				t.Error(err)
+			}
+			want := map[string]string{s.Name: s.Shown(s.Cleared)}
+			if diff := cmp.Diff(want, l.shown(name, want)); diff != "" {
+				t.Errorf("%s %s=%s (-want +got):\n%s", kind, s.Name, s.Cleared, diff)
+			}
+		}
+	}
 }
 
 // TestVMCreateOnly: what is chosen when a dataset is made can be chosen then, and not later.
