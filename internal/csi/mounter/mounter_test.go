@@ -196,9 +196,9 @@ func TestLayouts(t *testing.T) {
 
 // TestFormat makes and checks a real file system, on a file in the place of a device.
 func TestFormat(t *testing.T) {
-	tools := Tools{Mke2fs: find("mke2fs"), E2fsck: find("e2fsck")}
-	if len(tools.FileSystems()) == 0 {
-		t.Skip("needs mke2fs and e2fsck")
+	tools := Tools{Mke2fs: find(t, "mke2fs"), E2fsck: find(t, "e2fsck")}
+	if d := cmp.Diff([]string{"ext4"}, tools.FileSystems()); d != "" {
+		t.Errorf("file systems that can be made (-want +got):\n%s", d)
 	}
 	file := filepath.Join(t.TempDir(), "device")
 	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, 16<<20)); err != nil {
@@ -224,11 +224,17 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-func find(program string) string {
+// find returns a program of the machine's e2fsprogs, without which the test is skipped.
+func find(t *testing.T, program string) string {
+	t.Helper()
 	for _, dir := range []string{"/usr/sbin/", "/sbin/", "/usr/bin/"} {
 		if _, err := os.Stat(dir + program); err == nil {
 			return dir + program
 		}
 	}
+	if os.Getenv("REQUIRE_ROOT") == "1" {
+		t.Fatalf("REQUIRE_ROOT=1 promised %s of e2fsprogs, and it is not installed", program)
+	}
+	t.Skipf("needs %s of e2fsprogs", program)
 	return ""
 }
