@@ -32,10 +32,8 @@ func FuzzName(f *testing.F) {
 		if newErr == nil && parsers != 1 || newErr != nil && parsers != 0 {
 			t.Errorf("%q is of %d kinds, and ParseNew says %v", s, parsers, newErr)
 		}
-		if parent, ok := n.Parent(); ok {
-			if _, err := ParseName(parent.String()); err != nil {
-				t.Errorf("parent of %q: %v", s, err)
-			}
+		if _, err := ParseName(n.Dataset()); err != nil {
+			t.Errorf("dataset of %q: %v", s, err)
 		}
 	})
 }

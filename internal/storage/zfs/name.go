@@ -12,7 +12,7 @@ const (
 	MaxNameBytes = 255
 	MaxPoolBytes = 239
 	MaxSlashes   = 49
-	MaxTagBytes  = 255
+	maxTagBytes  = 255
 )
 
 // Name is a name taken apart.
@@ -42,34 +42,6 @@ func (n Name) Dataset() string {
 		return n.Pool
 	}
 	return n.Pool + "/" + n.Path
-}
-
-// Parent is the name of the dataset above, and false for the pool's own. That of a snapshot or bookmark is its file system or volume.
-func (n Name) Parent() (Name, bool) {
-	if n.Snapshot != "" || n.Bookmark != "" {
-		return Name{Pool: n.Pool, Path: n.Path}, true
-	}
-	if n.Path == "" {
-		return Name{}, false
-	}
-	above, _, _ := cutLast(n.Path, '/')
-	return Name{Pool: n.Pool, Path: above}, true
-}
-
-// Depth is how many datasets are above that of the name: 0 for the pool's own.
-func (n Name) Depth() int {
-	if n.Path == "" {
-		return 0
-	}
-	return 1 + strings.Count(n.Path, "/")
-}
-
-// cutLast cuts s at the last sep; without one, all of it is after.
-func cutLast(s string, sep byte) (before, after string, found bool) {
-	if i := strings.LastIndexByte(s, sep); i >= 0 {
-		return s[:i], s[i+1:], true
-	}
-	return "", s, false
 }
 
 // ParseName takes the whole name of something that may exist apart: a file system, volume, snapshot or bookmark, and the clones with '%' in their
@@ -116,7 +88,7 @@ func ParseNew(s string) (Name, error) {
 	if i := strings.IndexByte(s, '%'); i >= 0 {
 		return Name{}, invalid("name", s, i, "no '%', which ZFS keeps for names of its own")
 	}
-	if slashes := n.Depth(); slashes > MaxSlashes {
+	if slashes := strings.Count(n.Dataset(), "/"); slashes > MaxSlashes {
 		return Name{}, fmt.Errorf("name %q %w: it has %d slashes, expected %d at most", s, ErrInvalid, slashes, MaxSlashes)
 	}
 	return n, nil

@@ -90,21 +90,16 @@ func TestParseNew(t *testing.T) {
 	}
 }
 
-func TestNameParts(t *testing.T) {
-	for _, c := range []struct {
-		name, dataset, parent string
-		depth                 int
-	}{
-		{"tank", "tank", "", 0}, {"tank/a", "tank/a", "tank", 1}, {"tank/a/b", "tank/a/b", "tank/a", 2},
-		{"tank@s", "tank", "tank", 0}, {"tank/a/b@s", "tank/a/b", "tank/a/b", 2}, {"tank/a#b", "tank/a", "tank/a", 1},
+func TestDataset(t *testing.T) {
+	for name, want := range map[string]string{
+		"tank": "tank", "tank/a/b": "tank/a/b", "tank@s": "tank", "tank/a/b@s": "tank/a/b", "tank/a#b": "tank/a",
 	} {
-		n, err := ParseName(c.name)
+		n, err := ParseName(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		parent, ok := n.Parent()
-		if n.Dataset() != c.dataset || n.Depth() != c.depth || ok != (c.parent != "") || ok && parent.String() != c.parent {
-			t.Errorf("%s: dataset %q, depth %d, parent %q %t", c.name, n.Dataset(), n.Depth(), parent, ok)
+		if got := n.Dataset(); got != want {
+			t.Errorf("%s: dataset %q, want %q", name, got, want)
 		}
 	}
 }

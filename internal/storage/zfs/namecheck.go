@@ -16,11 +16,11 @@ func CheckNewPool(name string) error {
 	}
 	for _, prefix := range []string{"mirror", "raidz", "draid", "spare"} {
 		if strings.HasPrefix(name, prefix) {
-			return invalid("pool name", name, 0, "none that begins with mirror, raidz, draid or spare")
+			return fmt.Errorf("pool name %q %w: expected none that begins with %s, which is kept for parts of pools", name, ErrInvalid, prefix)
 		}
 	}
 	if name == "log" {
-		return fmt.Errorf("pool name %q %w: it is kept for a part of pools", name, ErrInvalid)
+		return fmt.Errorf("pool name %q %w: expected another, since it is kept for a part of pools", name, ErrInvalid)
 	}
 	return nil
 }
@@ -37,8 +37,8 @@ func CheckSnapshotName(name string) error {
 // '-' in front, and a '.' is for holds that libzfs makes (zfs_do_hold_rele_impl).
 func CheckTag(tag string) error {
 	switch {
-	case len(tag) > MaxTagBytes:
-		return tooLong("tag", tag, MaxTagBytes)
+	case len(tag) > maxTagBytes:
+		return tooLong("tag", tag, maxTagBytes)
 	case tag == "":
 		return fmt.Errorf("tag %q %w: expected a character at least", tag, ErrInvalid)
 	case tag[0] == '.' || tag[0] == '-':
