@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cyvive/cyvive/internal/storage/disk"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // ErrSpec is a declaration that cannot be understood, or that zpool would not take.
@@ -35,29 +36,16 @@ func (s Spec) Check() error {
 	return errors.Join(errs...)
 }
 
-// nameProblem says why zpool would not take a name (pool_namecheck in module/zcommon/zfs_namecheck.c, zpool_name_valid in lib/libzfs/libzfs_pool.c).
+// nameProblem says why a pool cannot be called so; empty if it can. Spaces, which ZFS takes, too much that people use cannot cope with.
 func nameProblem(name string) string {
-	letter := func(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
-	switch {
-	case name == "":
-		return "it has no name"
+	if err := zfs.CheckNewPool(name); err != nil {
+		return err.Error()
+	}
+	switch i := strings.IndexByte(name, ' '); {
+	case i >= 0:
+		return fmt.Sprintf("its name has a space at byte %d, expected letters, digits and -_.:", i+1)
 	case len(name) > maxNameBytes:
 		return fmt.Sprintf("its name has %d bytes, expected %d at most", len(name), maxNameBytes)
-	case !letter(name[0]):
-		return "its name has to begin with a letter"
-	}
-	for i := range len(name) {
-		if c := name[i]; !letter(c) && !(c >= '0' && c <= '9') && !strings.ContainsRune("-_.", rune(c)) {
-			return fmt.Sprintf("its name has %q in it, expected letters, digits and -_.", c)
-		}
-	}
-	for _, word := range []string{"mirror", "raidz", "draid", "spare"} {
-		if strings.HasPrefix(name, word) {
-			return fmt.Sprintf("names that begin with %q are kept by ZFS", word)
-		}
-	}
-	if name == "log" {
-		return `the name "log" is kept by ZFS`
 	}
 	return ""
 }

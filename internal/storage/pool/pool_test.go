@@ -443,8 +443,8 @@ func TestCheck(t *testing.T) {
 	}}
 	err := bad.Check()
 	for _, text := range []string{
-		`"mirror1": names that begin with "mirror" are kept by ZFS`, `"mirror1": vdev 1: a mirror of one disk`, `"x y": its name has ' ' in it`, "vdev 1: raidz2 of 2 disks; expected 3 or more",
-		"vdev 2: a log is a single disk or a mirror", `"-a": its name has to begin with a letter`, `"-a": it has no vdev for data`, `"ok": it is declared twice`,
+		`"mirror1": pool name "mirror1" is not valid: expected none that begins with mirror`, `"mirror1": vdev 1: a mirror of one disk`, `"x y": its name has a space at byte 2`, "vdev 1: raidz2 of 2 disks; expected 3 or more",
+		"vdev 2: a log is a single disk or a mirror", `"-a": pool name "-a" is not valid: it has "-" at byte 1, expected a letter`, `"-a": it has no vdev for data`, `"ok": it is declared twice`,
 		"a disk: the selector of a disk is not valid: nothing says which disk is meant", `vdev 2: layout "stripe" is none of`, "vdev 3: class spare is no vdev", `property "cachefile" cannot be set here`,
 		"its name has 65 bytes, expected 64 at most", `presence "gone" is none of`,
 	} {
