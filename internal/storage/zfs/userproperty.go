@@ -34,8 +34,8 @@ func CheckUserName(name string) error {
 	return nil
 }
 
-// CheckUserValue returns an error unless value can be that of a user property. ZFS takes any bytes, but its JSON, which is read back, drops characters
-// (nvlist_print_json_string in lib/libnvpair/libnvpair_json.c), so it has to be printable ASCII here. Empty is a value.
+// CheckUserValue returns an error unless value can be that of a user property. ZFS takes any bytes, but its JSON, which is read back, is cut off at
+// one that is no ASCII (nvlist_print_json_string in lib/libnvpair/libnvpair_json.c). So it has to be printable ASCII here. Empty is a value.
 func CheckUserValue(name, value string) error {
 	what := "value of " + name
 	if len(value) > MaxUserValueBytes {

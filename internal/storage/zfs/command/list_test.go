@@ -30,7 +30,7 @@ func TestList(t *testing.T) {
 	want := []zfs.Dataset{
 		{Name: "tank/a", Kind: zfs.Filesystem, GUID: 18446744073709551615, CreateTXG: 12, Created: at, Properties: map[string]zfs.Property{
 			"name": name("tank/a"), "compression": {Value: "lz4", Source: zfs.SourceInherited, From: "tank"},
-			"dev.cyvive:x": {Value: "", Source: zfs.SourceLocal}, "mountpoint": {Value: "/srv/ä", Source: zfs.SourceReceived}, "written": name("0"),
+			"dev.cyvive:x": {Value: "", Source: zfs.SourceLocal}, "mountpoint": {Value: "/srv/a", Source: zfs.SourceReceived}, "written": name("0"),
 		}},
 		{Name: "tank/a@2", Kind: zfs.Snapshot, GUID: 7, CreateTXG: 20, Created: at, Properties: map[string]zfs.Property{
 			"name": name("tank/a@2"), "dev.cyvive:x": {Value: "-", Source: zfs.SourceLocal}, "written": name("512"),

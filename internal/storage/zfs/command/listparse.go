@@ -160,7 +160,7 @@ func (j jsonDataset) dataset(properties []string) (zfs.Dataset, error) {
 
 // property translates, and returns false for a property that the dataset does not have.
 func (j jsonProperty) property() (zfs.Property, bool, error) {
-	p := zfs.Property{Value: raw(j.Value), Source: zfs.Source(j.Source.Type)}
+	p := zfs.Property{Value: j.Value, Source: zfs.Source(j.Source.Type)}
 	switch p.Source {
 	case zfs.SourceNone:
 		return p, j.Value != "-", nil
@@ -171,17 +171,4 @@ func (j jsonProperty) property() (zfs.Property, bool, error) {
 		return p, false, fmt.Errorf("source %q is unknown", j.Source.Type)
 	}
 	return p, true, nil
-}
-
-// raw undoes what the locale C does to bytes that are no ASCII where glibc lets them pass as the characters of the same number (since 2.35): the JSON
-// has them one by one as U+0080 to U+00FF, and no other character.
-func raw(s string) string {
-	b := make([]byte, 0, len(s))
-	for _, r := range s {
-		if r > 0xff {
-			return s
-		}
-		b = append(b, byte(r))
-	}
-	return string(b)
 }

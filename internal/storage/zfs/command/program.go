@@ -14,22 +14,16 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Program runs a channel program (zfs-program(8)) on a pool, and returns what it returned, as JSON. All that it changes is one transaction, and
+// program runs a channel program (zfs-program(8)) on a pool, and returns what it returned, as JSON. All that it changes is one transaction, and
 // nothing else comes between what it looks at and what it does. Its source is text of this project's; what comes from outside are arguments, which it
 // has as a list of texts in its argument "argv" and which no Lua is made of.
 //
-// A program that fails midway, as one that calls error, leaves what it has changed: it has to look first. With readOnly it runs outside a transaction
-// and can change nothing.
-func (r Runner) Program(ctx context.Context, pool, source string, readOnly bool, arguments ...string) (json.RawMessage, error) {
+// A program that fails midway, as one that calls error, leaves what it has changed: it has to look first.
+func (r Runner) program(ctx context.Context, pool, source string, arguments ...string) (json.RawMessage, error) {
 	if err := zfs.CheckPool(pool); err != nil {
 		return nil, fmt.Errorf("run channel program: %w", err)
 	}
-	args := []string{"program", "-j"}
-	if readOnly {
-		args = append(args, "-n")
-	}
-	args = append(append(args, "--", pool, "-"), arguments...)
-	out, err := r.collect(ctx, r.ZFSPath, []byte(source), args)
+	out, err := r.collect(ctx, r.ZFSPath, []byte(source), append([]string{"program", "-j", "--", pool, "-"}, arguments...))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +60,7 @@ func (s *System) DestroySnapshots(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.run.Program(ctx, n.Pool, destroySource, false, unique...)
+	answer, err := s.run.program(ctx, n.Pool, destroySource, unique...)
 	if err != nil {
 		return err
 	}

@@ -83,9 +83,9 @@ func newProcess(ctx context.Context, program string, args []string) (*process, e
 		return nil, &Error{Program: p.program, Args: args, Cause: fmt.Errorf("arguments of %d bytes, expected %d at most: do it in parts", total, maxArgsBytes)}
 	}
 	p.cmd = exec.CommandContext(ctx, program, args...)
-	// Without a locale, texts are those of the source; the image has none. The path is for what the programs run themselves, which is nothing on a node.
-	// Times that zpool prints are UTC. Nor is there a udev, which is waited for by three seconds for each device whose names it could tell (encode_device_strings in
-	// lib/libzutil/os/linux/zutil_import_os.c): devices are known by their labels.
+	// Without a locale, texts are those of the source; the image has none. Times that zpool prints are UTC. The path is for what the programs run
+	// themselves, which is nothing on a node. Nor is there a udev there, for which they would wait three seconds for each device whose names it could
+	// tell (encode_device_strings in lib/libzutil/os/linux/zutil_import_os.c): devices are known by their labels.
 	p.cmd.Env = []string{"LC_ALL=C", "TZ=UTC", "PATH=/usr/sbin:/usr/bin", "ZFS_VDEV_DEVID_OPT_OUT=YES"}
 	p.cmd.Dir = "/"
 	p.cmd.Stderr = &p.errors

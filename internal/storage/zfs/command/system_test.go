@@ -119,7 +119,7 @@ func TestRefused(t *testing.T) {
 		},
 		"value":   func(n string) error { return s.Set(ctx, "tank", map[string]string{"x:y": n + "\x00"}) },
 		"columns": func(n string) error { _, err := s.List(ctx, zfs.Query{Properties: []string{"used," + n}}); return err },
-		"pool":    func(n string) error { _, err := s.run.Program(ctx, n, "", true); return err },
+		"pool":    func(n string) error { _, err := s.run.program(ctx, n, ""); return err },
 	} {
 		for _, bad := range []string{"", "-r", "-", "/tank", "tank/", "tank//a", "tank/a@", "tank/a@s,t", "tank/a@s/t",
 			"tank/a#b@c", "tank/a\n", "tänk", "1tank"} {
