@@ -27,7 +27,8 @@ const (
 )
 
 // formatMark is written to a partition while something is made on it, at a place where what is made does not write: at its end, where neither mke2fs, told
-// not to discard, nor the header of an encrypted volume comes to; or, for a pool of ZFS, which has labels there, at its beginning (label.PadBytes).
+// not to discard, nor the header of an encrypted volume comes to; or, for a pool of ZFS, which has labels there, at its beginning, of which ZFS writes the
+// first 8 KiB never (vl_pad1 of vdev_label_t in include/sys/vdev_impl.h, OpenZFS 2.3.9).
 func formatMark() []byte {
 	mark := make([]byte, markBytes)
 	copy(mark, "cyvive: a file system is being made here\n")

@@ -83,8 +83,6 @@ type Label struct {
 	PoolGUID, GUID zfs.GUID
 	// State says whether the pool was in use, exported or destroyed when this was written, or that it is a spare or cache device.
 	State LabelState
-	// Host is the name of the system that wrote it.
-	Host string
 }
 
 // LabelState is the state in a label.
@@ -101,5 +99,5 @@ const (
 
 // NewLabel is what was read on a device.
 func NewLabel(device string, l label.Label) *Label {
-	return &Label{Device: device, Pool: l.Name, PoolGUID: zfs.GUID(l.PoolGUID), GUID: zfs.GUID(l.GUID), State: LabelState(l.State.String()), Host: l.Hostname}
+	return &Label{Device: device, Pool: l.Name, PoolGUID: zfs.GUID(l.PoolGUID), GUID: zfs.GUID(l.GUID), State: LabelState(l.State.String())}
 }

@@ -40,9 +40,6 @@ type Label struct {
 	State State
 	// TXG is the number of the transaction in which the label was written.
 	TXG uint64
-	// HostID and Hostname are of the machine that had imported the pool.
-	HostID   uint64
-	Hostname string
 }
 
 var (
@@ -60,8 +57,6 @@ const (
 	physBytes  = 112 << 10
 	eckBytes   = 40
 	eckMagic   = 0x210da7ab10c7a11
-	// PadBytes is the beginning of a device that ZFS never writes (vl_pad1).
-	PadBytes = 8 << 10
 )
 
 // Read returns the newest label that is whole of a device with the given size. It is ErrNone or ErrDamaged where there is none, or an error of reading.
@@ -106,10 +101,7 @@ func parse(phys []byte, at uint64) (Label, error) {
 	if err != nil {
 		return Label{}, err
 	}
-	l := Label{
-		Name: values.strings["name"], PoolGUID: values.numbers["pool_guid"], GUID: values.numbers["guid"], TXG: values.numbers["txg"],
-		HostID: values.numbers["hostid"], Hostname: values.strings["hostname"],
-	}
+	l := Label{Name: values.strings["name"], PoolGUID: values.numbers["pool_guid"], GUID: values.numbers["guid"], TXG: values.numbers["txg"]}
 	state, ok := values.numbers["state"]
 	if !ok || l.GUID == 0 {
 		return Label{}, errors.New("the list has no state, or no guid")

