@@ -9,8 +9,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Runner runs zpool with arguments. It returns what the program has written to its standard output, also when it failed; the error then names the command and has
-// what was said on standard error. It ends with ctx.
+// Runner runs zpool with arguments. It returns what the program has written to its standard output, also when it failed; the error then names the
+// command and has what was said on standard error. It ends with ctx.
 type Runner interface {
 	Run(ctx context.Context, args ...string) (stdout []byte, err error)
 }
@@ -37,7 +37,7 @@ func (z *Zpool) run(ctx context.Context, options []string, operands ...string) (
 		}
 	}
 	out, err := z.runner.Run(ctx, append(options[:len(options):len(options)], operands...)...)
-	return out, classed(err)
+	return out, classed(err, operands)
 }
 
 // do runs a command whose output is of no use.
@@ -77,12 +77,18 @@ func classes() []class {
 	}
 }
 
-// classed gives an error of the runner its class.
-func classed(err error) error {
+// classed gives an error of the runner its class. Names of pools and comments may have spaces in them; those are taken out first, so that none can say what
+// is the program's to say.
+func classed(err error, operands []string) error {
 	if err == nil {
 		return nil
 	}
 	text := err.Error()
+	for _, o := range operands {
+		if strings.Contains(o, " ") {
+			text = strings.ReplaceAll(text, o, "")
+		}
+	}
 	for _, c := range classes() {
 		for _, t := range c.texts {
 			if strings.Contains(text, t) {
