@@ -19,7 +19,7 @@ func TestPoolSpec(t *testing.T) {
 	one := func(serial string) []config.DiskSelector { return []config.DiskSelector{{Serial: serial}} }
 	got := PoolSpec(&config.Config{Pools: []config.Pool{
 		{
-			Name: "tank", Presence: config.PoolImported, Autotrim: true, Compatibility: "openzfs-2.3-linux", Failmode: "wait", Ashift: 12,
+			Name: "tank", Presence: config.PoolImported, Autotrim: true, Compatibility: "openzfs-2.3", Failmode: "wait", Ashift: 12,
 			Data:    []config.DiskGroup{{Layout: config.LayoutMirror, Disks: []config.DiskSelector{{Serial: "A", Type: "ssd"}, {Sizes: []string{">=1TB"}, WWN: "w"}}}},
 			Special: []config.DiskGroup{{Layout: config.LayoutSingle, Disks: one("B")}}, Dedup: []config.DiskGroup{{Layout: config.LayoutRAIDZ2, Disks: one("C")}},
 			Log: []config.DiskGroup{{Layout: config.LayoutSingle, Disks: one("D")}}, Cache: one("E"), Spares: one("F"), Scrub: config.Schedule{Every: time.Hour},
@@ -35,7 +35,7 @@ func TestPoolSpec(t *testing.T) {
 				{Class: pool.Special, Disks: of("B")}, {Class: pool.Dedup, Layout: pool.RAIDZ2, Disks: of("C")}, {Class: pool.Log, Disks: of("D")},
 			},
 			Properties: map[string]string{
-				"ashift": "12", "autoexpand": "off", "autotrim": "on", "compatibility": "openzfs-2.3-linux", "failmode": "wait", "multihost": "off",
+				"ashift": "12", "autoexpand": "off", "autotrim": "on", "compatibility": "openzfs-2.3", "failmode": "wait", "multihost": "off",
 			},
 		},
 		{
