@@ -9,6 +9,20 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
+// planPools has pools, and what lies in them, reached as they are declared. All wait for the same: a dataset whose pool is not imported yet is a condition of it.
+func (d *Desired) planPools(in Input, facts Facts) {
+	if wait := poolsWait(in, facts); wait != "" {
+		d.Waits[Pools], d.Waits[Datasets], d.Waits[Snapshots] = wait, wait, wait
+		return
+	}
+	spec := PoolSpec(in.Config)
+	d.Pools, d.Datasets = &spec, DatasetSpec(in.Config)
+	var err error
+	if d.Snapshots, err = SnapshotSpec(in.Config); err != nil {
+		d.Snapshots, d.Waits[Snapshots] = nil, err.Error()
+	}
+}
+
 // poolsWait says what the pools wait for; empty for nothing. Which were there before is remembered on the state volume: without that, one that is late would
 // look like one that has to be made.
 func poolsWait(in Input, facts Facts) string {

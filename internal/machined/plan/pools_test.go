@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,46 @@ func TestPoolsWait(t *testing.T) {
 		d := Build(c.in, c.facts)
 		if d.Waits[Pools] != c.want || (d.Pools == nil) != (c.want != "") {
 			t.Errorf("%s: got %q and %+v, want %q", name, d.Waits[Pools], d.Pools, c.want)
+		}
+		if d.Waits[Datasets] != c.want || d.Waits[Snapshots] != c.want || (d.Datasets == nil) != (c.want != "") || (d.Snapshots == nil) != (c.want != "") {
+			t.Errorf("%s: what is in them does not wait for the same: %v, %+v, %+v", name, d.Waits, d.Datasets, d.Snapshots)
+		}
+	}
+}
+
+// TestPoolsDiffer: each of the three wakes for what is declared of it, and for nothing else.
+func TestPoolsDiffer(t *testing.T) {
+	facts := Facts{Storage: storage.Status{StateMounted: true}}
+	with := func(change func(*config.Config)) Desired {
+		cfg := &config.Config{}
+		withStorage(cfg)
+		change(cfg)
+		return Build(Input{Searched: true, Config: cfg}, facts)
+	}
+	as := with(func(*config.Config) {})
+	for name, c := range map[string]struct {
+		change func(*config.Config)
+		want   string
+	}{
+		"nothing":    {func(*config.Config) {}, ""},
+		"a disk":     {func(c *config.Config) { c.Pools[0].Data[0].Disks[0].Serial = "other" }, "pools"},
+		"a quota":    {func(c *config.Config) { c.Datasets[1].Properties["quota"] = "5" }, "datasets"},
+		"a rule":     {func(c *config.Config) { c.SnapshotSchedules[0].Keep.Last = 9 }, "snapshots"},
+		"a pattern":  {func(c *config.Config) { c.SnapshotSchedules[0].Keep.Matching = "x" }, "snapshots"},
+		"bad policy": {func(c *config.Config) { c.SnapshotSchedules[0].Datasets = nil }, "snapshots"},
+	} {
+		d := with(c.change)
+		var got []string
+		for _, domain := range []string{Pools, Datasets, Snapshots} {
+			if d.Differs(as, domain) {
+				got = append(got, domain)
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %q differ, want %q", name, got, c.want)
+		}
+		if name == "bad policy" && (d.Snapshots != nil || !strings.Contains(d.Waits[Snapshots], "SnapshotSchedule daily")) {
+			t.Errorf("%s: %+v, %q", name, d.Snapshots, d.Waits[Snapshots])
 		}
 	}
 }
