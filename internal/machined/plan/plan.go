@@ -58,8 +58,10 @@ type Facts struct {
 	Extensions *extensions.Spec
 	// Services are the cluster's service addresses; nil until they are known.
 	Services *service.Table
-	// Pooled says that the node has OpenZFS. CacheBytes is what kubelet is to leave to what ZFS keeps in memory, 0 until that is decided.
+	// Pooled says that the node has OpenZFS, PoolsSeen that its pools have been reached, as far as they can be, once. CacheBytes is what kubelet is to leave to
+	// what ZFS keeps in memory, 0 until that is decided.
 	Pooled     bool
+	PoolsSeen  bool
 	CacheBytes uint64
 }
 

@@ -62,7 +62,7 @@ func TestPoolsWait(t *testing.T) {
 		"searching":    {Input{}, Facts{}, "looking for the configuration"},
 		"none":         {Input{Searched: true}, Facts{}, "waiting for a valid configuration"},
 		"not mounted":  {Input{Searched: true, Config: &config.Config{}}, Facts{Storage: storage.Status{Reason: "no disk"}}, "waiting for the state volume: no disk"},
-		"no more wait": {Input{Searched: true, Config: &config.Config{}}, Facts{Storage: storage.Status{StateMounted: true}}, ""},
+		"no more wait": {Input{Searched: true, Config: &config.Config{}}, Facts{Storage: storage.Status{StateMounted: true}, PoolsSeen: true}, ""},
 	} {
 		d := Build(c.in, c.facts)
 		if d.Waits[Pools] != c.want || (d.Pools == nil) != (c.want != "") {
@@ -74,9 +74,18 @@ func TestPoolsWait(t *testing.T) {
 	}
 }
 
+// TestDatasetsWaitForPools: what lies in pools is looked at after them.
+func TestDatasetsWaitForPools(t *testing.T) {
+	d := Build(Input{Searched: true, Config: &config.Config{}}, Facts{Storage: storage.Status{StateMounted: true}})
+	const wait = "waiting for the pools to be looked at"
+	if d.Pools == nil || d.Datasets != nil || d.Snapshots != nil || d.Waits[Pools] != "" || d.Waits[Datasets] != wait || d.Waits[Snapshots] != wait {
+		t.Errorf("got %+v, %+v, %+v, waits %v", d.Pools, d.Datasets, d.Snapshots, d.Waits)
+	}
+}
+
 // TestPoolsDiffer: each of the three wakes for what is declared of it, and for nothing else.
 func TestPoolsDiffer(t *testing.T) {
-	facts := Facts{Storage: storage.Status{StateMounted: true}}
+	facts := Facts{Storage: storage.Status{StateMounted: true}, PoolsSeen: true}
 	with := func(change func(*config.Config)) Desired {
 		cfg := &config.Config{}
 		withStorage(cfg)
