@@ -77,10 +77,15 @@ func datasetToProto(d zfs.Dataset) *datasetv1.Dataset {
 	}
 }
 
-// planDestroy looks at all that is below the pool of a dataset: a clone may be anywhere in it.
+// planDestroy refuses the node's own datasets, and looks at all that is below the pool of a dataset: a clone may be anywhere in it.
 func (v datasetsAPI) planDestroy(ctx context.Context, q dataset.DestroyRequest) ([]dataset.Op, error) {
 	if err := poolsAPI(v).here(); err != nil {
 		return nil, err
+	}
+	if strings.Contains(q.Name, "/") { // a pool is none of datasets at all
+		if err := notOfSystem("destroy", q.Name); err != nil {
+			return nil, err
+		}
 	}
 	name, _, _ := strings.Cut(q.Name, "/")
 	found, err := v.a.cfg.Pools.Datasets.List(ctx, zfs.Query{

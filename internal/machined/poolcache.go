@@ -169,5 +169,5 @@ func cacheHealth(s snapshot) []server.Check {
 	if s.cache.problem == "" {
 		return nil
 	}
-	return []server.Check{check("memory of ZFS", false, s.cache.problem)}
+	return []server.Check{check("pool-cache", false, s.cache.problem)}
 }
