@@ -24,9 +24,9 @@ const (
 	snapshotResync = 5 * time.Minute
 )
 
-// datasetLoop makes and changes what Dataset documents declare. What it waits for, pools and people, is told by the loop of pools and by documents.
+// datasetLoop makes, changes and mounts what Dataset documents declare. What it waits for, pools and people, is told by the loop of pools and by documents.
 func (a *Agent) datasetLoop() task {
-	domain := dataset.New(a.cfg.Pools.Datasets, a.cfg.Timeline.Now)
+	domain := dataset.NewMounting(a.cfg.Pools.Datasets, a.cfg.Pools.Mounts, a.cfg.Timeline.Now)
 	return loopTask(a, domain, plan.Datasets, datasetResync,
 		func(d plan.Desired) *dataset.Spec { return d.Datasets },
 		func(s *snapshot, r state.Report[dataset.Status]) {

@@ -12,6 +12,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/arc"
+	"github.com/cyvive/cyvive/internal/storage/dataset"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/events"
 	"github.com/cyvive/cyvive/internal/storage/snapshots"
@@ -31,7 +32,7 @@ type PoolControl interface {
 	CancelTrim(ctx context.Context, pool string) error
 }
 
-// Pools is what looks after the node's pools of ZFS. Its fields are all needed but Bases.
+// Pools is what looks after the node's pools of ZFS. Its fields are all needed but Mounts and Bases.
 type Pools struct {
 	Domain  PoolDomain
 	Control PoolControl
@@ -44,6 +45,8 @@ type Pools struct {
 	Reserved string
 	// Datasets are what is in the pools.
 	Datasets zfs.System
+	// Mounts mounts those that are declared to be mounted; nil mounts none.
+	Mounts dataset.Mounts
 	// Bases tells which snapshots replication begins its next steps with; nil where nothing replicates.
 	Bases func(context.Context) (snapshots.Bases, error)
 }

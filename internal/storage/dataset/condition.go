@@ -22,6 +22,8 @@ const (
 	FixedProperty Reason = "FixedProperty"
 	// WouldShrink: a volume is declared smaller than it is.
 	WouldShrink Reason = "WouldShrink"
+	// TargetTaken: something else is mounted where it should be.
+	TargetTaken Reason = "TargetTaken"
 	// Refused: ZFS has refused an operation, which is tried again after a while.
 	Refused Reason = "Refused"
 	// NotDeclared: the dataset is there and in no document, nor received. It is left alone.
@@ -134,6 +136,9 @@ func Conditions(spec Spec, obs Observed) []Condition {
 			continue
 		}
 		out = append(out, differences(d, state)...)
+		if c := mountCondition(d, obs); c != nil {
+			out = append(out, *c)
+		}
 	}
 	for _, name := range sorted(obs.Datasets) {
 		if w.declared[name] || !strings.Contains(name, "/") || obs.Datasets[name].Received {
