@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -141,8 +142,8 @@ func Conditions(spec Spec, obs Observed) []Condition {
 		}
 	}
 	for _, name := range sorted(obs.Datasets) {
-		if w.declared[name] || !strings.Contains(name, "/") || obs.Datasets[name].Received {
-			continue // a pool's own dataset comes with it, and a replica with its job
+		if w.declared[name] || slices.Contains(spec.Roots, name) || !strings.Contains(name, "/") || obs.Datasets[name].Received {
+			continue // a pool's own dataset comes with it, and so does the place for others' in the system's pool; a replica comes with its job
 		}
 		out = append(out, Condition{name, NotDeclared, "it is in no document, and is left alone"})
 	}
