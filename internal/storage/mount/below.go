@@ -29,7 +29,7 @@ var _ dataset.Mounts = Below{}
 // names are a target's, below the root.
 func (b Below) names(target string) ([]string, error) {
 	if path.Clean(target) != target || !strings.HasPrefix(target, b.Within+"/") {
-		return nil, fmt.Errorf("mount on %q: %w: expected a clean path below %s", target, zfs.ErrInvalid, b.Within)
+		return nil, fmt.Errorf("target %q %w: expected a clean path below %s", target, zfs.ErrInvalid, b.Within)
 	}
 	return strings.Split(strings.TrimPrefix(target, b.Seen+"/"), "/"), nil
 }
@@ -62,7 +62,11 @@ func (b Below) Mount(_ context.Context, name, target string, options []string) e
 		}
 		set |= f
 	}
-	on, err := b.open(target, true)
+	names, err := b.names(target)
+	if err != nil {
+		return err
+	}
+	on, err := b.open(names, true)
 	if err != nil {
 		return fmt.Errorf("make mount point %s: %w", target, err)
 	}
@@ -79,7 +83,12 @@ func (b Below) Mount(_ context.Context, name, target string, options []string) e
 
 // Unmount implements dataset.Mounts.
 func (b Below) Unmount(_ context.Context, target string) error {
-	dir, err := b.open(path.Dir(target), false)
+	names, err := b.names(target)
+	if err != nil {
+		return err
+	}
+	last := len(names) - 1
+	dir, err := b.open(names[:last], false)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return nil
 	}
@@ -87,7 +96,7 @@ func (b Below) Unmount(_ context.Context, target string) error {
 		return fmt.Errorf("unmount %s: %w", target, err)
 	}
 	defer dir.Close()
-	err = unix.Unmount(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), path.Base(target)), unix.UMOUNT_NOFOLLOW)
+	err = unix.Unmount(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), names[last]), unix.UMOUNT_NOFOLLOW)
 	switch {
 	case err == nil, errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
 		return nil
@@ -97,15 +106,8 @@ func (b Below) Unmount(_ context.Context, target string) error {
 	return fmt.Errorf("unmount %s: %w", target, err)
 }
 
-// open opens the directory of a target, or of Within, and with create makes those that are not there.
-func (b Below) open(target string, create bool) (*os.File, error) {
-	names := strings.Split(strings.TrimPrefix(b.Within, b.Seen+"/"), "/")
-	if target != b.Within {
-		var err error
-		if names, err = b.names(target); err != nil {
-			return nil, err
-		}
-	}
+// open opens a directory below the root, and with create makes what of it is not there.
+func (b Below) open(names []string, create bool) (*os.File, error) {
 	at, err := os.OpenFile(b.Root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
