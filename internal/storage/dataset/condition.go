@@ -25,6 +25,8 @@ const (
 	WouldShrink Reason = "WouldShrink"
 	// TargetTaken: something else is mounted where it should be.
 	TargetTaken Reason = "TargetTaken"
+	// AboveUnmounted: it is to be mounted in another that is not mounted.
+	AboveUnmounted Reason = "AboveUnmounted"
 	// Refused: ZFS has refused an operation, which is tried again after a while.
 	Refused Reason = "Refused"
 	// NotDeclared: the dataset is there and in no document, nor received. It is left alone.
@@ -137,7 +139,7 @@ func Conditions(spec Spec, obs Observed) []Condition {
 			continue
 		}
 		out = append(out, differences(d, state)...)
-		if c := mountCondition(d, obs); c != nil {
+		if c := mountCondition(d, spec, obs); c != nil {
 			out = append(out, *c)
 		}
 	}

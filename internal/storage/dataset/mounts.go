@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +42,8 @@ func mountOps(spec Spec, obs Observed) []Op {
 		return nil
 	}
 	var off, on []Op
-	for _, d := range spec.Datasets {
+	up := maps.Clone(obs.Mounts)
+	for _, d := range spec.byTarget() {
 		if !mountable(d, obs) {
 			continue
 		}
@@ -50,25 +52,50 @@ func mountOps(spec Spec, obs Observed) []Op {
 				off = append(off, Op{Verb: Unmount, Dataset: d.Name, Target: target})
 			}
 		}
-		if _, taken := obs.Mounts[d.Target]; d.Target != "" && !taken {
+		if _, taken := obs.Mounts[d.Target]; d.Target != "" && !taken && above(d, spec, up) == nil {
 			on = append(on, Op{Verb: Mount, Dataset: d.Name, Target: d.Target, Options: d.Options})
+			up[d.Target] = d.Name
 		}
 	}
 	slices.SortFunc(off, func(a, b Op) int { return cmp.Compare(b.Target, a.Target) })
-	slices.SortFunc(on, func(a, b Op) int { return cmp.Compare(a.Target, b.Target) })
 	return append(off, on...)
 }
 
+// byTarget returns the datasets with those above before those that are mounted in them.
+func (s Spec) byTarget() []Dataset {
+	return slices.SortedFunc(slices.Values(s.Datasets), func(a, b Dataset) int { return cmp.Compare(a.Target, b.Target) })
+}
+
+// above is a declared file system that a dataset is to be mounted in, and that is not mounted itself: it would be mounted over the other later.
+func above(d Dataset, spec Spec, up map[string]string) *Dataset {
+	for _, e := range spec.Datasets {
+		if e.Target != "" && isBelow(d.Target, e.Target) && up[e.Target] != e.Name {
+			return &e
+		}
+	}
+	return nil
+}
+
 // mountCondition says why a dataset is not mounted where it should be, for a reason that does not pass by itself; nil if there is none.
-func mountCondition(d Dataset, obs Observed) *Condition {
+func mountCondition(d Dataset, spec Spec, obs Observed) *Condition {
 	on, taken := obs.Mounts[d.Target]
-	if d.Target == "" || !taken || on == d.Name || !mountable(d, obs) {
+	if obs.Mounts == nil || d.Target == "" || on == d.Name || !mountable(d, obs) {
 		return nil
 	}
-	if on == "" {
-		on = "something that is no dataset"
+	if taken {
+		if on == "" {
+			on = "something that is no dataset"
+		}
+		return &Condition{d.Name, TargetTaken, fmt.Sprintf("%s is mounted on %s; declare another mountpoint for one of them", on, d.Target)}
 	}
-	return &Condition{d.Name, TargetTaken, fmt.Sprintf("%s is mounted on %s; declare another mountpoint for one of them", on, d.Target)}
+	e := above(d, spec, obs.Mounts)
+	if e == nil {
+		return nil
+	}
+	if _, taken := obs.Mounts[e.Target]; taken || !mountable(*e, obs) {
+		return &Condition{d.Name, AboveUnmounted, fmt.Sprintf("%s has to be mounted on %s before it, and cannot be now", e.Name, e.Target)}
+	}
+	return nil
 }
 
 // mountText prints an operation on mounts.

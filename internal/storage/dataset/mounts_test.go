@@ -130,6 +130,20 @@ func TestMounts(t *testing.T) {
 	w.expect("something else is there, and what is received is not mounted", []Reason{TargetTaken})
 }
 
+// TestMountsWaitForThoseAbove: nothing is mounted where another would be mounted over it later.
+func TestMountsWaitForThoseAbove(t *testing.T) {
+	w := newMountWorld(t)
+	w.on["/m/a"] = ""
+	w.spec.Datasets = []Dataset{fileSystem("tank/b", "/m/a/b"), fileSystem("tank/a", "/m/a"), fileSystem("tank/ab", "/m/ab")}
+	w.expect("something else is there", []Reason{TargetTaken, AboveUnmounted}, "mount tank/ab /m/ab ")
+	delete(w.on, "/m/a")
+	w.expect("it is gone", nil, "mount tank/a /m/a ", "mount tank/b /m/a/b ")
+	w = newMountWorld(t)
+	w.spec.Roots = append(w.spec.Roots, "other")
+	w.spec.Datasets = []Dataset{fileSystem("other/a", "/m/a"), fileSystem("tank/b", "/m/a/b/c")}
+	w.expect("the pool of the one above is not there", []Reason{RootMissing, AboveUnmounted})
+}
+
 // TestMountsThatFail are tried again after a while, and keep nothing else from being done.
 func TestMountsThatFail(t *testing.T) {
 	w := newMountWorld(t)
