@@ -86,7 +86,9 @@ func (a *Agent) limitCache(g *arc.Governor, s snapshot) {
 	if err != nil {
 		fresh.problem = err.Error()
 	} else {
-		fresh.lowered = fresh.limits.MaxBytes < arc.LimitsFor(rule).MaxBytes
+		// A rule that has grown is followed step by step, which is no pressure.
+		below, fell := fresh.limits.MaxBytes < arc.LimitsFor(rule).MaxBytes, fresh.limits.MaxBytes < s.cache.limits.MaxBytes
+		fresh.lowered = below && (fell || s.cache.lowered)
 	}
 	if fresh == s.cache {
 		return

@@ -122,6 +122,19 @@ func TestCacheIsLimited(t *testing.T) {
 	}); err != nil || !slices.ContainsFunc(told, func(e string) bool { return strings.HasPrefix(e, "memory of ZFS: limit lowered to 150 MiB of ") }) {
 		t.Errorf("events %q, %v", told, err)
 	}
+	m.change(func(m *poolMachine) { m.pools[0].SizeBytes = 0 })
+	n.wakers[plan.Pools].Wake()
+	n.await("a smaller rule", func(s snapshot) bool { return s.cacheRule(64*gib) == 256<<20 && s.pools.Satisfied })
+	var fourth arc.Governor
+	m.cache.change(func(c *cacheModule) { c.pressure = arc.Pressure{} })
+	n.limitCache(&fourth, n.snapshot())
+	m.change(func(m *poolMachine) { m.pools[0].SizeBytes = 100 * gib })
+	n.wakers[plan.Pools].Wake()
+	n.await("the rule as it was", func(s snapshot) bool { return s.cacheRule(64*gib) == rule && s.pools.Satisfied })
+	n.limitCache(&fourth, n.snapshot())
+	if s := n.snapshot(); s.cache.limits.MaxBytes != 256<<20 || s.cache.lowered {
+		t.Errorf("a rule that has grown is followed at once, or taken for pressure: %+v", s.cache)
+	}
 	m.cache.change(func(c *cacheModule) { c.err = errors.New("the module ignores it") })
 	var third arc.Governor
 	n.limitCache(&third, n.snapshot())
