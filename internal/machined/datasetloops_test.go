@@ -2,6 +2,7 @@ package machined
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -182,6 +183,10 @@ func TestDatasetsAreMade(t *testing.T) {
 			made++
 		}
 	}
+	schedules, err := snapshotsAPI{n.Agent}.Schedules(t.Context())
+	if err != nil || len(schedules) != 1 || schedules[0].GetName() != "yearly" || schedules[0].GetSnapshots() < 1 || schedules[0].GetNewestAt() == nil || len(schedules[0].GetProblems()) > 0 {
+		t.Errorf("the schedule over the API: %v, %v", schedules, err)
+	}
 	if got := namesBelow(t, model, "tank"); made != 1 || old != 0 || !slices.Contains(got, "tank@mine") {
 		t.Errorf("snapshots after a pass: %q", got)
 	}
@@ -199,6 +204,11 @@ func TestNoDatasetWithoutOpenZFS(t *testing.T) {
 		})
 	}
 	n.await("the rest", func(s snapshot) bool { return healthy(s, "storage") && healthy(s, "network") && healthy(s, "identity") })
+	for what, err := range map[string]error{"conditions": second(datasetsAPI{n.Agent}.Conditions(t.Context(), "")), "schedules": second(snapshotsAPI{n.Agent}.Schedules(t.Context()))} {
+		if !errors.Is(err, server.ErrPrecondition) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	if _, err := (poolsAPI{n.Agent}).List(t.Context()); err == nil || !strings.Contains(err.Error(), "its module is not loaded") {
 		t.Errorf("the API: %v", err)
 	}
@@ -225,6 +235,13 @@ func TestDatasetThatCannotBe(t *testing.T) {
 	})
 	if got := namesBelow(t, model, "tank"); !slices.Contains(got, "tank/data") || slices.Contains(got, "tank/a/b") {
 		t.Errorf("there are %q", got)
+	}
+	conditions, err := datasetsAPI{n.Agent}.Conditions(t.Context(), "tank/data")
+	if err != nil || len(conditions) != 1 || conditions[0].GetReason() != "KindDiffers" || conditions[0].GetDataset() != "tank/data" {
+		t.Errorf("over the API: %v, %v", conditions, err)
+	}
+	if conditions, err = (datasetsAPI{n.Agent}).Conditions(t.Context(), ""); err != nil || len(conditions) != 2 {
+		t.Errorf("all, over the API: %v, %v", conditions, err)
 	}
 	var told []string
 	if err := n.events.Stream(t.Context(), server.StreamOptions{Tail: -1}, func(e server.Event) error {

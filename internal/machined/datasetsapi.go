@@ -54,6 +54,20 @@ func (v datasetsAPI) List(ctx context.Context, root string) ([]*datasetv1.Datase
 	return out, nil
 }
 
+// Conditions implements server.Datasets. What is not declared is no condition here: List has it.
+func (v datasetsAPI) Conditions(_ context.Context, root string) ([]*datasetv1.Condition, error) {
+	if err := poolsAPI(v).here(); err != nil {
+		return nil, err
+	}
+	var out []*datasetv1.Condition
+	for _, c := range v.a.snapshot().datasets.Status.Conditions {
+		if c.Reason != dataset.NotDeclared && (root == "" || c.Dataset == root || strings.HasPrefix(c.Dataset, root+"/")) {
+			out = append(out, &datasetv1.Condition{Dataset: c.Dataset, Reason: string(c.Reason), Text: valid(c.Message)})
+		}
+	}
+	return out, nil
+}
+
 func datasetToProto(d zfs.Dataset) *datasetv1.Dataset {
 	kinds := map[zfs.Kind]datasetv1.Kind{zfs.Filesystem: datasetv1.Kind_KIND_FILESYSTEM, zfs.Volume: datasetv1.Kind_KIND_VOLUME}
 	text := func(name string) string {
