@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +22,7 @@ const (
 
 // output starts zfs and returns its standard output, once the first bytes are there. It ends with io.EOF only if the program ended well.
 func (r Runner) output(ctx context.Context, args []string) (io.ReadCloser, error) {
-	o, err := start(ctx, r.ZFSPath, args)
+	o, err := start(ctx, r.ZFSPath, args, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -35,17 +36,19 @@ func (r Runner) output(ctx context.Context, args []string) (io.ReadCloser, error
 }
 
 // Events starts zpool events -Hvf and returns what it writes, which comes event by event (fflush in zpool_do_events_next of cmd/zpool/zpool_main.c, 2.3.9). It goes on
-// until it is closed, or ctx ends; it ends by itself, with an error, where the module is not loaded.
+// until it is closed, or ctx ends; it ends by itself, with an error, where the module is not loaded. It does not outlive this process, however that ends: it waits for
+// events that may never come, and would be there for good.
 func (r Runner) Events(ctx context.Context) (io.ReadCloser, error) {
-	o, err := start(ctx, r.ZpoolPath, []string{"events", "-Hvf"})
+	o, err := start(ctx, r.ZpoolPath, []string{"events", "-Hvf"}, syscall.SIGKILL)
 	if err != nil {
 		return nil, err
 	}
 	return o, nil
 }
 
-// start starts a program whose standard output is read while it runs.
-func start(ctx context.Context, program string, args []string) (*outputStream, error) {
+// start starts a program whose standard output is read while it runs. OnDeath, if not 0, is sent to it when this process dies, or the thread that started it, which Go
+// ends rarely (prctl(2), PR_SET_PDEATHSIG): whoever reads has to be ready for that.
+func start(ctx context.Context, program string, args []string, onDeath syscall.Signal) (*outputStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	p, err := newProcess(ctx, program, args)
 	if err != nil {
@@ -59,6 +62,7 @@ func start(ctx context.Context, program string, args []string) (*outputStream, e
 	}
 	grow(in)
 	p.cmd.Stdout = in
+	p.cmd.SysProcAttr.Pdeathsig = onDeath
 	if err := errors.Join(p.cmd.Start(), in.Close()); err != nil {
 		cancel()
 		_ = out.Close()
