@@ -24,11 +24,11 @@ func (a *app) datasetListCommand() *cobra.Command {
 		Use: "list [ROOT]", Aliases: []string{"ls"}, Short: "List nodes' datasets, with what they take and may take",
 		Args: atMostOneArg("the dataset, or pool, below which to look"), ValidArgsFunction: a.completeDatasets,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*datasetv1.ListResponse, error) {
+			return noted(cmd.Context(), a, func(ctx context.Context, conn *connection) (*datasetv1.ListResponse, error) {
 				return listDatasets(ctx, conn, strings.Join(args, ""))
 			}, columns[*datasetv1.ListResponse]{
 				[]string{"DATASET", "KIND", "USED", "AVAILABLE", "REFERENCED", "SNAPSHOTS", "LIMIT", "COMPRESSION", "RATIO", "MOUNTED-ON", "DECLARED"}, datasetRows,
-			}, nil)
+			}, columns[*datasetv1.ListResponse]{[]string{"DATASET", "NOT-AS-DECLARED", "WHY"}, datasetConditionRows})
 		},
 	}
 }
@@ -55,6 +55,14 @@ func datasetRows(l *datasetv1.ListResponse) [][]string {
 			d.GetName(), enumName(d.GetKind().String(), "KIND_"), bytesText(d.GetUsedBytes()), bytesText(d.GetAvailableBytes()), bytesText(d.GetReferencedBytes()),
 			bytesText(d.GetSnapshotsBytes()), strings.Join(limits, ", "), d.GetCompression(), fmt.Sprintf("%.2f", d.GetCompressRatio()), where, yes(d.GetDeclared()),
 		})
+	}
+	return rows
+}
+
+func datasetConditionRows(l *datasetv1.ListResponse) [][]string {
+	var rows [][]string
+	for _, c := range l.GetConditions() {
+		rows = append(rows, []string{c.GetDataset(), c.GetReason(), c.GetText()})
 	}
 	return rows
 }

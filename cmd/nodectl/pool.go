@@ -9,6 +9,7 @@ import (
 
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/cmd/nodectl/output"
+	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
 func (a *app) poolCommand() *cobra.Command {
@@ -36,6 +37,9 @@ func poolRows(l *poolv1.ListResponse) [][]string {
 	var rows [][]string
 	for _, p := range l.GetPools() {
 		row := []string{p.GetName(), "not imported", "", "", "", "", yes(p.GetDeclared()), p.GetSummary()}
+		if p.GetName() == config.SystemPool {
+			row[6] = "system"
+		}
 		if p.GetImported() {
 			row[1], row[2], row[3], row[4] = poolState(p.GetState()), bytesText(p.GetSizeBytes()), bytesText(p.GetAllocatedBytes()), bytesText(p.GetFreeBytes())
 			if p.CapacityPercent != nil {

@@ -11,6 +11,7 @@ import (
 
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/cmd/nodectl/output"
+	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
 func (a *app) poolStatusCommand() *cobra.Command {
@@ -112,7 +113,10 @@ func poolTitle(p *poolv1.Pool) string {
 	if p.GetGuid() != 0 {
 		text += fmt.Sprintf(" (%d)", p.GetGuid())
 	}
-	if !p.GetDeclared() {
+	switch {
+	case p.GetName() == config.SystemPool:
+		text += ", the system's own"
+	case !p.GetDeclared():
 		text += ", not declared"
 	}
 	if p.GetReadOnly() {

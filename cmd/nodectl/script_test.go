@@ -316,6 +316,10 @@ func exampleNode() *servertest.Node {
 				{Name: "tank/data@mon", CreatedAt: timestamppb.New(at), UsedBytes: 1 << 20}, {Name: "tank/data@tue", CreatedAt: timestamppb.New(at.Add(24 * time.Hour))},
 				{Name: "tank/vol@one", CreatedAt: timestamppb.New(at), Holds: []string{"keep"}, Clones: []string{"tank/clone"}},
 			},
+			Conditions: []*datasetv1.Condition{{Dataset: "tank/new", Reason: "ParentMissing", Text: "tank/x is not there; declare it, too"}},
+			Schedules: []*snapshotv1.Schedule{
+				{Name: "daily", Snapshots: 12, NewestAt: timestamppb.New(at)}, {Name: "late", Problems: []string{"schedule late: tank/gone: there is no such dataset"}},
+			},
 			Verdicts: []*snapshotv1.Verdict{
 				{Snapshot: "tank/data@mon", Fate: snapshotv1.Fate_FATE_GOES}, {Snapshot: "tank/vol@one", Fate: snapshotv1.Fate_FATE_STUCK, Reasons: []string{"is held by keep"}},
 			},

@@ -199,12 +199,13 @@ func (a *app) rollbackDataset(ctx context.Context, node string, conn *connection
 
 func (a *app) snapshotPreviewCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "preview [DATASET]", Short: "Show which snapshots the schedules keep and prune, and why",
+		Use: "preview [DATASET]", Short: "Show which snapshots the schedules keep and prune, and why, and how the schedules fare",
 		Args: atMostOneArg("the dataset whose snapshots are judged"), ValidArgsFunction: a.completeDatasets,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*snapshotv1.PreviewPruneResponse, error) {
+			return noted(cmd.Context(), a, func(ctx context.Context, conn *connection) (*snapshotv1.PreviewPruneResponse, error) {
 				return snapshotv1.NewSnapshotServiceClient(conn).PreviewPrune(ctx, &snapshotv1.PreviewPruneRequest{Dataset: strings.Join(args, "")})
-			}, columns[*snapshotv1.PreviewPruneResponse]{[]string{"SNAPSHOT", "FATE", "WHY"}, verdictRows}, nil)
+			}, columns[*snapshotv1.PreviewPruneResponse]{[]string{"SNAPSHOT", "FATE", "WHY"}, verdictRows},
+				columns[*snapshotv1.PreviewPruneResponse]{[]string{"SCHEDULE", "SNAPSHOTS", "NEWEST", "PROBLEM"}, scheduleRows})
 		},
 	}
 }
@@ -213,6 +214,14 @@ func verdictRows(p *snapshotv1.PreviewPruneResponse) [][]string {
 	var rows [][]string
 	for _, v := range p.GetVerdicts() {
 		rows = append(rows, []string{v.GetSnapshot(), enumName(v.GetFate().String(), "FATE_"), strings.Join(v.GetReasons(), "; ")})
+	}
+	return rows
+}
+
+func scheduleRows(p *snapshotv1.PreviewPruneResponse) [][]string {
+	var rows [][]string
+	for _, s := range p.GetSchedules() {
+		rows = append(rows, []string{s.GetName(), fmt.Sprint(s.GetSnapshots()), stamp(s.GetNewestAt()), strings.Join(s.GetProblems(), "; ")})
 	}
 	return rows
 }

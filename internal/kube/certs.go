@@ -37,6 +37,7 @@ func inputs(spec Spec) string {
 func revision(spec Spec) string {
 	spec.Addresses = []netip.Addr{primary(spec)}
 	spec.CertSANs, spec.Endpoint = nil, ""
+	spec.CacheBytes = 0 // kubelet alone reads it
 	return inputs(spec)
 }
 

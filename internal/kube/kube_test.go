@@ -399,6 +399,25 @@ func testContainersAreAsRecorded(t *testing.T) {
 	golden(t, "dns.txt", dns.String())
 }
 
+// TestMemoryOfZFSIsReserved: kubelet leaves it to others, and nothing is started anew for it.
+func TestMemoryOfZFSIsReserved(t *testing.T) { synctest.Test(t, testMemoryOfZFSIsReserved) }
+
+func testMemoryOfZFSIsReserved(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	for _, c := range []struct {
+		bytes uint64
+		want  string
+	}{{256 << 20, `"1024Mi"`}, {300<<20 + 1, `"1069Mi"`}, {0, `"768Mi"`}} {
+		w.spec.CacheBytes = c.bytes
+		w.expect("what kubelet reads is written", "issue certificates of kubernetes")
+		data, err := os.ReadFile(filepath.Join(w.layout.Secrets, "plane", "kubelet.yaml"))
+		if err != nil || !strings.Contains(string(data), `"memory": `+c.want) {
+			t.Errorf("with %d bytes: %v, want %s in\n%s", c.bytes, err, c.want, data)
+		}
+	}
+}
+
 // TestClusterDNSFollowsTheNode changes what it is made from, and has somebody delete it.
 func TestClusterDNSFollowsTheNode(t *testing.T) { synctest.Test(t, testClusterDNSFollowsTheNode) }
 

@@ -19,7 +19,7 @@ import (
 // datasetNode is a node with the datasets tank/a, tank/a/b and tank/v, of which tank/v is declared.
 func datasetNode(t *testing.T) (*node, *zfstest.Model) {
 	t.Helper()
-	model := zfstest.New("node1", "tank")
+	model := zfstest.New("node1", "tank", "node")
 	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
@@ -35,7 +35,7 @@ func datasetNode(t *testing.T) (*node, *zfstest.Model) {
 	n := startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) { c.Pools = cfg })
 	n.source.set(standalone(t))
 	n.await("a configuration", func(s snapshot) bool { return s.input.Config != nil })
-	// The documents of datasets are not taken yet, so they are put where they would be.
+	n.loops() // what is declared is not to be brought about meanwhile
 	n.update(func(s *snapshot) {
 		c := *s.input.Config
 		c.Datasets = []config.Dataset{{Name: "tank/v", Volume: &config.Volume{SizeBytes: 1 << 20}}}
@@ -56,7 +56,7 @@ func TestDatasetsOverTheAPI(t *testing.T) {
 		t.Fatalf("got %v, %v", list, err)
 	}
 	all, err := api.List(ctx, "")
-	if err != nil || len(all) != 4 || !all[3].GetDeclared() || all[3].GetVolumeBytes() != 1<<20 {
+	if err != nil || len(all) != 5 || !all[4].GetDeclared() || all[4].GetVolumeBytes() != 1<<20 {
 		t.Errorf("got %v, %v", all, err)
 	}
 	if _, err := api.List(ctx, "tank/none"); !errors.Is(err, server.ErrNotFound) {
@@ -77,6 +77,11 @@ func TestDatasetsOverTheAPI(t *testing.T) {
 		"declared":                  {second(api.Destroy(ctx, "tank/v", "tank/v", true)), server.ErrPrecondition},
 		"children":                  {second(api.PlanDestroy(ctx, "tank/a", false)), server.ErrPrecondition},
 		"a pool":                    {second(api.Destroy(ctx, "tank", "tank", true)), server.ErrInvalid},
+		"the node's own":            {second(api.Destroy(ctx, "node/etcd", "node/etcd", true)), server.ErrPrecondition},
+		"the place for others":      {second(api.PlanDestroy(ctx, "node/volumes", true)), server.ErrPrecondition},
+		"none in that":              {second(api.PlanDestroy(ctx, "node/volumes/x", true)), server.ErrNotFound},
+		"the node's own past":       {second(shots.PlanRollback(ctx, "node/etcd@one")), server.ErrPrecondition},
+		"the node taken back":       {shots.Rollback(ctx, "node/etcd@one", "node/etcd", nil), server.ErrPrecondition},
 		"none":                      {second(api.PlanDestroy(ctx, "tank/none", true)), server.ErrNotFound},
 		"destroy what is held":      {shots.Destroy(ctx, []string{"tank/a@one", "tank/a/b@one"}), server.ErrPrecondition},
 		"hold what is not there":    {shots.Hold(ctx, "mine", []string{"tank/a@none"}), server.ErrNotFound},

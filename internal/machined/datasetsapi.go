@@ -54,6 +54,20 @@ func (v datasetsAPI) List(ctx context.Context, root string) ([]*datasetv1.Datase
 	return out, nil
 }
 
+// Conditions implements server.Datasets. What is not declared is no condition here: List has it.
+func (v datasetsAPI) Conditions(_ context.Context, root string) ([]*datasetv1.Condition, error) {
+	if err := poolsAPI(v).here(); err != nil {
+		return nil, err
+	}
+	var out []*datasetv1.Condition
+	for _, c := range v.a.snapshot().datasets.Status.Conditions {
+		if c.Reason != dataset.NotDeclared && (root == "" || c.Dataset == root || strings.HasPrefix(c.Dataset, root+"/")) {
+			out = append(out, &datasetv1.Condition{Dataset: c.Dataset, Reason: string(c.Reason), Text: valid(c.Message)})
+		}
+	}
+	return out, nil
+}
+
 func datasetToProto(d zfs.Dataset) *datasetv1.Dataset {
 	kinds := map[zfs.Kind]datasetv1.Kind{zfs.Filesystem: datasetv1.Kind_KIND_FILESYSTEM, zfs.Volume: datasetv1.Kind_KIND_VOLUME}
 	text := func(name string) string {
@@ -77,10 +91,15 @@ func datasetToProto(d zfs.Dataset) *datasetv1.Dataset {
 	}
 }
 
-// planDestroy looks at all that is below the pool of a dataset: a clone may be anywhere in it.
+// planDestroy refuses the node's own datasets, and looks at all that is below the pool of a dataset: a clone may be anywhere in it.
 func (v datasetsAPI) planDestroy(ctx context.Context, q dataset.DestroyRequest) ([]dataset.Op, error) {
 	if err := poolsAPI(v).here(); err != nil {
 		return nil, err
+	}
+	if strings.Contains(q.Name, "/") { // a pool is none of datasets at all
+		if err := notOfSystem("destroy", q.Name); err != nil {
+			return nil, err
+		}
 	}
 	name, _, _ := strings.Cut(q.Name, "/")
 	found, err := v.a.cfg.Pools.Datasets.List(ctx, zfs.Query{

@@ -53,8 +53,8 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Pools, Upgrades, Installs,
-// Resets, Crash and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Pools,
+// NoPools, Upgrades, Installs, Resets, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -105,8 +105,9 @@ type Config struct {
 	Vault Vault
 	// Extensions is nil on a node that keeps none.
 	Extensions Extensions
-	// Pools is nil on a node without OpenZFS.
-	Pools *Pools
+	// Pools is nil on a node without OpenZFS; NoPools then says why, after "this node has no OpenZFS: ", if that is known.
+	Pools   *Pools
+	NoPools string
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Installs is nil on such a node too.
@@ -194,7 +195,8 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, now: cfg.Now, events: eventlog.New(cfg.Now),
 		wakers: map[string]reconcile.Waker{
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
-			plan.Pools: reconcile.NewWaker(), plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
+			plan.Pools: reconcile.NewWaker(), plan.Datasets: reconcile.NewWaker(), plan.Snapshots: reconcile.NewWaker(),
+			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
 		},
 		containersChanged: reconcile.NewWaker(), views: map[string]view{}, asks: map[string]chan<- func(context.Context){}, poolEvents: newPoolLog(),
 	}
@@ -204,7 +206,9 @@ func New(cfg Config) (*Agent, error) {
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil}.planned(cfg.Now()))
+	a.store = state.New(snapshot{
+		input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil, noPools: noPools(cfg),
+	}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error
 	if a.key, err = newNodeKey(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/disk"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
 
 // poolMachine is a machine with disks, and with OpenZFS so far as mirrors go. It notes what is done to it.
@@ -30,11 +31,49 @@ type poolMachine struct {
 	// reports are the kernel's events, as text.
 	reports io.Reader
 	guids   zfs.GUID
+	cache   cacheModule
+}
+
+// cacheModule is the kernel's side of an ARC.
+type cacheModule struct {
+	mu       sync.Mutex
+	stats    arc.Stats
+	pressure arc.Pressure
+	// err is the error of SetLimits.
+	err error
+}
+
+func (m *cacheModule) change(do func(*cacheModule)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	do(m)
+}
+
+func (m *cacheModule) Stats() (arc.Stats, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stats, nil
+}
+
+func (m *cacheModule) Pressure() (arc.Pressure, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.pressure, nil
+}
+
+func (m *cacheModule) SetLimits(l arc.Limits) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.stats.MinBytes, m.stats.MaxBytes = l.MinBytes, l.MaxBytes
+	}
+	return m.err
 }
 
 func (m *poolMachine) config() *Pools {
 	m.memory = map[string]zfs.GUID{}
 	m.guids = 100
+	m.cache.stats = arc.Stats{SizeBytes: 5, MaxBytes: 9, Hits: 3, L2Hits: 1}
 	return &Pools{
 		Domain: pool.New(m, m, m, fixedNow), Control: m,
 		Events: func(context.Context) (io.ReadCloser, error) {
@@ -43,7 +82,7 @@ func (m *poolMachine) config() *Pools {
 			}
 			return io.NopCloser(m.reports), nil
 		},
-		Cache: func() (arc.Stats, error) { return arc.Stats{SizeBytes: 5, MaxBytes: 9, Hits: 3, L2Hits: 1}, nil },
+		Cache: &m.cache, MemoryBytes: 8 << 30, Datasets: zfstest.New("node1", "node"),
 	}
 }
 

@@ -106,7 +106,7 @@ func TestPoolIsMade(t *testing.T) {
 	}
 	p := list.GetPools()[0]
 	if !p.GetHealthy() || !p.GetDeclared() || p.GetState() != poolv1.State_STATE_ONLINE || len(p.GetVdevs()) != 1 || len(p.GetVdevs()[0].GetChildren()) != 2 ||
-		!strings.Contains(p.GetPicture(), "└─ vdc1") || p.GetProperties()["compatibility"] != "openzfs-2.3-linux" || list.GetObservedAt().AsTime() != fixedNow() {
+		!strings.Contains(p.GetPicture(), "└─ vdc1") || p.GetProperties()["compatibility"] != "openzfs-2.3" || list.GetObservedAt().AsTime() != fixedNow() {
 		t.Errorf("got %v", p)
 	}
 	if calls := m.done(); !slices.Contains(calls, "create tank") || !slices.Contains(calls, "prepare /dev/vdc") {

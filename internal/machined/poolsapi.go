@@ -20,7 +20,7 @@ type poolsAPI struct{ a *Agent }
 // here is an error on a node that has no pools at all.
 func (v poolsAPI) here() error {
 	if v.a.cfg.Pools == nil {
-		return fmt.Errorf("%w: this node has no OpenZFS, and looks after no pools", server.ErrPrecondition)
+		return fmt.Errorf("%w: %s; it looks after no pools", server.ErrPrecondition, noPools(v.a.cfg))
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (v poolsAPI) Cache(context.Context) (*poolv1.GetCacheResponse, error) {
 	if err := v.here(); err != nil {
 		return nil, err
 	}
-	s, err := v.a.cfg.Pools.Cache()
+	s, err := v.a.cfg.Pools.Cache.Stats()
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 	if own := agentOperations(before.input.Config, cfg); len(own) > 0 {
 		domains = append(domains, server.ConfigDomain{Name: agentDomain, Operations: own})
 	}
-	for _, name := range []string{plan.Network, plan.Storage, plan.Pools, plan.Etcd, plan.Kubernetes} {
+	for _, name := range []string{plan.Network, plan.Storage, plan.Pools, plan.Datasets, plan.Snapshots, plan.Etcd, plan.Kubernetes} {
 		if !before.desired.Differs(after.desired, name) {
 			continue
 		}

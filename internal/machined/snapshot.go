@@ -18,7 +18,9 @@ import (
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/dataset"
 	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/snapshots"
 )
 
 // snapshot is everything that the agent knows. A stored one is never changed.
@@ -64,10 +66,17 @@ type snapshot struct {
 	// resetProblem is why a reset does not go on; empty if none has to.
 	resetProblem string
 
-	// pooled: the node has OpenZFS. pools is what its loop has told, at poolsAt; zero while it has not.
+	// pooled: the node has OpenZFS; noPools says why not. pools is what its loop has told, at poolsAt; zero while it has not.
 	pooled  bool
+	noPools string
 	pools   state.Report[pool.Status]
 	poolsAt time.Time
+	// poolsSeen: the loop has ended a pass well.
+	poolsSeen bool
+	// datasets and schedules are what the loops of datasets and snapshots have told, cache is how the memory of ZFS is limited.
+	datasets  state.Report[dataset.Status]
+	schedules state.Report[snapshots.Status]
+	cache     cacheStatus
 
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]
@@ -102,7 +111,7 @@ func (s snapshot) isConfined() bool { return s.confined == s.profile() }
 func (s snapshot) planned(now time.Time) snapshot {
 	desired := plan.Build(s.input, plan.Facts{
 		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity, Confined: s.isConfined(),
-		Services: s.services, Extensions: s.extensionSpec(),
+		Services: s.services, Extensions: s.extensionSpec(), Pooled: s.pooled, PoolsSeen: s.poolsSeen, CacheBytes: s.cache.reserved,
 	})
 	if !reflect.DeepEqual(desired, s.desired) {
 		s.generation++
@@ -127,6 +136,7 @@ func (a *Agent) update(change func(*snapshot)) {
 		a.tellHealth(before.checks, after.checks)
 		return after
 	})
+	a.wakeForPools(before, after)
 	if before.generation == after.generation {
 		return
 	}

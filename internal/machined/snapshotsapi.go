@@ -140,10 +140,25 @@ func (v snapshotsAPI) Release(ctx context.Context, tag string, names []string) e
 	return datasetClassed(system.Release(ctx, tag, names...))
 }
 
+// Schedules implements server.Snapshots.
+func (v snapshotsAPI) Schedules(context.Context) ([]*snapshotv1.Schedule, error) {
+	if _, err := v.system(false); err != nil {
+		return nil, err
+	}
+	var out []*snapshotv1.Schedule
+	for _, p := range v.a.snapshot().schedules.Status.Policies {
+		one := &snapshotv1.Schedule{Name: p.Name, Snapshots: uint32(p.Snapshots), NewestAt: stamped(p.Newest)}
+		for _, problem := range p.Problems {
+			one.Problems = append(one.Problems, valid(problem))
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
 // PreviewPrune implements server.Snapshots. It looks through a domain of its own: that of the loop belongs to the loop.
 func (v snapshotsAPI) PreviewPrune(ctx context.Context, name string) ([]*snapshotv1.Verdict, error) {
-	system, err := v.system(false)
-	if err != nil {
+	if _, err := v.system(false); err != nil {
 		return nil, err
 	}
 	cfg := v.a.snapshot().input.Config
@@ -154,9 +169,7 @@ func (v snapshotsAPI) PreviewPrune(ctx context.Context, name string) ([]*snapsho
 	if err != nil {
 		return nil, err
 	}
-	clock := func() snapshots.Clock { return snapshots.Clock{Now: v.a.now(), Uptime: v.a.cfg.Timeline.Now()} }
-	bases := func(context.Context) (snapshots.Bases, error) { return nil, nil }
-	obs, err := snapshots.New(system, clock, bases).Observe(ctx, *spec)
+	obs, err := v.a.snapshotDomain().Observe(ctx, *spec)
 	if err != nil {
 		return nil, datasetClassed(err)
 	}

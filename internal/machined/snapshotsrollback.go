@@ -57,9 +57,19 @@ func lossOf(ctx context.Context, system zfs.System, snapshot string) (loss, erro
 	return l, nil
 }
 
+// rolling is system for a rollback, which the node's own datasets are refused: what they hold is in use, and etcd must never see its past again.
+func (v snapshotsAPI) rolling(snapshot string, changes bool) (zfs.System, error) {
+	system, err := v.system(changes)
+	if err != nil {
+		return nil, err
+	}
+	of, _, _ := strings.Cut(snapshot, "@")
+	return system, notOfSystem("take back", of)
+}
+
 // PlanRollback implements server.Snapshots.
 func (v snapshotsAPI) PlanRollback(ctx context.Context, snapshot string) (*snapshotv1.PlanRollbackResponse, error) {
-	system, err := v.system(false)
+	system, err := v.rolling(snapshot, false)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +82,7 @@ func (v snapshotsAPI) PlanRollback(ctx context.Context, snapshot string) (*snaps
 
 // Rollback implements server.Snapshots. Later snapshots go first, in one transaction, which fails where one of them is held or cloned; then nothing has changed.
 func (v snapshotsAPI) Rollback(ctx context.Context, snapshot, confirm string, lost []string) error {
-	system, err := v.system(true)
+	system, err := v.rolling(snapshot, true)
 	if err != nil {
 		return err
 	}

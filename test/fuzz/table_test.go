@@ -69,7 +69,7 @@ func parsers() map[string][]string {
 
 		// What the node wrote itself, and a power cut may have spoilt.
 		"internal/audit":                      {"FuzzParseHead", "FuzzParseLine", "FuzzVerifier"},
-		"internal/machined":                   {"FuzzCompose", "FuzzMachineID", "FuzzParseRelease"},
+		"internal/machined":                   {"FuzzCompose", "FuzzMachineID", "FuzzParseRelease", "FuzzPoolMemory"},
 		"internal/machined/configstore":       {"FuzzOpen", "FuzzRevision"},
 		"internal/machined/crash":             {"FuzzLines", "FuzzParse"},
 		"internal/machined/reset":             {"FuzzParse"},

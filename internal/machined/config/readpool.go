@@ -8,8 +8,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// defaultCompatibility is the set of features that new pools get: that of the oldest OpenZFS which a release may be rolled back to (zpool-features(7)).
-const defaultCompatibility = "openzfs-2.3-linux"
+// defaultCompatibility is the set of features that new pools get: that of the oldest OpenZFS which a release may be rolled back to (zpool-features(7)). It is the
+// name of the file that the image has; openzfs-2.3-linux is a link to it elsewhere (cmd/zpool/Makefile.am of OpenZFS 2.3.9).
+const defaultCompatibility = "openzfs-2.3"
 
 // Bounds of Pool.Ashift: ASHIFT_MIN and ASHIFT_MAX of include/sys/vdev_impl.h.
 const minAshift, maxAshift = 9, 16

@@ -11,7 +11,9 @@ import (
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/dataset"
 	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/snapshots"
 )
 
 // The domains, as keys of Desired.Waits.
@@ -19,6 +21,8 @@ const (
 	Network    = "network"
 	Storage    = "storage"
 	Pools      = "pools"
+	Datasets   = "datasets"
+	Snapshots  = "snapshots"
 	Etcd       = "etcd"
 	Kubernetes = "kubernetes"
 	Extensions = "extensions"
@@ -54,6 +58,11 @@ type Facts struct {
 	Extensions *extensions.Spec
 	// Services are the cluster's service addresses; nil until they are known.
 	Services *service.Table
+	// Pooled says that the node has OpenZFS, PoolsSeen that its pools have been reached, as far as they can be, once. CacheBytes is what kubelet is to leave to
+	// what ZFS keeps in memory, 0 until that is decided.
+	Pooled     bool
+	PoolsSeen  bool
+	CacheBytes uint64
 }
 
 // Desired is what every domain is to reach. A nil specification holds its domain back; Waits then has the reason.
@@ -62,8 +71,11 @@ type Desired struct {
 	Storage *storage.Spec
 	// Pools are those that are declared: the node's own is of Storage.
 	Pools *pool.Spec
-	Etcd  *etcd.Spec
-	Kube  *kube.Spec
+	// Datasets and Snapshots are those that are declared.
+	Datasets  *dataset.Spec
+	Snapshots *snapshots.Spec
+	Etcd      *etcd.Spec
+	Kube      *kube.Spec
 	// Extensions are the services of extensions.
 	Extensions *extensions.Spec
 	// Waits holds a reason for each domain that is held back, by the names above.
@@ -80,6 +92,10 @@ func (d Desired) Differs(o Desired, domain string) bool {
 			return d.Storage
 		case Pools:
 			return d.Pools
+		case Datasets:
+			return d.Datasets
+		case Snapshots:
+			return d.Snapshots
 		case Etcd:
 			return d.Etcd
 		case Kubernetes:
@@ -96,12 +112,7 @@ func (d Desired) Differs(o Desired, domain string) bool {
 func Build(in Input, facts Facts) Desired {
 	d := Desired{Waits: map[string]string{}}
 	d.Storage = storageSpec(in)
-	if wait := poolsWait(in, facts); wait != "" {
-		d.Waits[Pools] = wait
-	} else {
-		spec := PoolSpec(in.Config)
-		d.Pools = &spec
-	}
+	d.planPools(in, facts)
 	if d.Extensions = facts.Extensions; d.Extensions == nil {
 		d.Waits[Extensions] = waitForExtensions
 	}
@@ -140,7 +151,13 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Kubernetes] = waitForExtensions
 		return d
 	}
+	// kubelet reads what it leaves to others at its start only.
+	if facts.Pooled && facts.CacheBytes == 0 {
+		d.Waits[Kubernetes] = "waiting for the pools to be known, by which it is decided how much memory ZFS may use"
+		return d
+	}
 	d.Kube = KubeSpec(in, facts.Network.Addresses)
+	d.Kube.CacheBytes = facts.CacheBytes
 	return d
 }
 

@@ -9,6 +9,27 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
+// planPools has pools, and what lies in them, reached as they are declared. What lies in them is looked at once pools were: one that is imported late is a condition
+// of its datasets then, and not one of each boot.
+func (d *Desired) planPools(in Input, facts Facts) {
+	if wait := poolsWait(in, facts); wait != "" {
+		d.Waits[Pools], d.Waits[Datasets], d.Waits[Snapshots] = wait, wait, wait
+		return
+	}
+	spec := PoolSpec(in.Config)
+	d.Pools = &spec
+	if !facts.PoolsSeen {
+		wait := "waiting for the pools to be looked at"
+		d.Waits[Datasets], d.Waits[Snapshots] = wait, wait
+		return
+	}
+	d.Datasets = DatasetSpec(in.Config)
+	var err error
+	if d.Snapshots, err = SnapshotSpec(in.Config); err != nil {
+		d.Snapshots, d.Waits[Snapshots] = nil, err.Error()
+	}
+}
+
 // poolsWait says what the pools wait for; empty for nothing. Which were there before is remembered on the state volume: without that, one that is late would
 // look like one that has to be made.
 func poolsWait(in Input, facts Facts) string {

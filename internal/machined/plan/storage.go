@@ -59,7 +59,29 @@ func DatasetSpec(cfg *config.Config) *dataset.Spec {
 				out.Properties["volblocksize"] = fmt.Sprint(v.BlockBytes)
 			}
 		}
+		out.Target, out.Options = mountOf(d)
 		spec.Datasets = append(spec.Datasets, out)
 	}
 	return spec
+}
+
+// mountOf is where a file system is mounted, and how. Of what ZFS has on by itself, devices and setuid are off unless they are declared: what is mounted is for pods.
+func mountOf(d config.Dataset) (target string, options []string) {
+	target = d.Properties["mountpoint"]
+	if canmount := d.Properties["canmount"]; d.Volume != nil || target == "none" || canmount == "off" || canmount == "noauto" {
+		target = ""
+	}
+	if target == "" {
+		return "", nil
+	}
+	if d.Properties["devices"] != "on" {
+		options = append(options, "nodev")
+	}
+	if d.Properties["setuid"] != "on" {
+		options = append(options, "nosuid")
+	}
+	if d.Properties["exec"] == "off" {
+		options = append(options, "noexec")
+	}
+	return target, options
 }

@@ -181,6 +181,29 @@ func TestStorageSpecs(t *testing.T) {
 	}
 }
 
+// TestMountOf: what is mounted where, and how.
+func TestMountOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		d       config.Dataset
+		target  string
+		options []string
+	}{
+		"nowhere":  {config.Dataset{}, "", nil},
+		"none":     {config.Dataset{Properties: map[string]string{"mountpoint": "none"}}, "", nil},
+		"off":      {config.Dataset{Properties: map[string]string{"mountpoint": "/var/mnt/a", "canmount": "off"}}, "", nil},
+		"noauto":   {config.Dataset{Properties: map[string]string{"mountpoint": "/var/mnt/a", "canmount": "noauto"}}, "", nil},
+		"a volume": {config.Dataset{Volume: &config.Volume{}, Properties: map[string]string{"mountpoint": "/var/mnt/a"}}, "", nil},
+		"for pods": {config.Dataset{Properties: map[string]string{"mountpoint": "/var/mnt/a", "canmount": "on"}}, "/var/mnt/a", []string{"nodev", "nosuid"}},
+		"for data": {config.Dataset{Properties: map[string]string{"mountpoint": "/var/mnt/a", "exec": "off"}}, "/var/mnt/a", []string{"nodev", "nosuid", "noexec"}},
+		"for all":  {config.Dataset{Properties: map[string]string{"mountpoint": "/var/mnt/a", "devices": "on", "setuid": "on", "exec": "on"}}, "/var/mnt/a", nil},
+	} {
+		target, options := mountOf(c.d)
+		if target != c.target || !slices.Equal(options, c.options) {
+			t.Errorf("%s: got %q with %q, want %q with %q", name, target, options, c.target, c.options)
+		}
+	}
+}
+
 // TestSchedulesAgree: every schedule that a document can have is one of the domain.
 func TestSchedulesAgree(t *testing.T) {
 	for _, s := range []config.Schedule{

@@ -18,7 +18,11 @@ func (s *datasetService) List(ctx context.Context, req *datasetv1.ListRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &datasetv1.ListResponse{Datasets: list}, nil
+	conditions, err := s.datasets.Conditions(ctx, req.GetRoot())
+	if err != nil {
+		return nil, err
+	}
+	return &datasetv1.ListResponse{Datasets: list, Conditions: conditions}, nil
 }
 
 // PlanDestroy implements datasetv1.DatasetServiceServer.

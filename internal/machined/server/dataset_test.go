@@ -18,7 +18,9 @@ func filled() *servertest.Node {
 		Snapshots: []*snapshotv1.Snapshot{
 			{Name: "tank/a@1"}, {Name: "tank/a@2", Holds: []string{"mine"}}, {Name: "tank/a@3"}, {Name: "tank/a/b@1", UsedBytes: 3},
 		},
-		Verdicts: []*snapshotv1.Verdict{{Snapshot: "tank/a@1", Fate: snapshotv1.Fate_FATE_GOES}},
+		Verdicts:   []*snapshotv1.Verdict{{Snapshot: "tank/a@1", Fate: snapshotv1.Fate_FATE_GOES}},
+		Conditions: []*datasetv1.Condition{{Dataset: "tank/a/x", Reason: "ParentMissing"}, {Dataset: "tank/b", Reason: "Refused", Text: "no room"}},
+		Schedules:  []*snapshotv1.Schedule{{Name: "daily", Snapshots: 3, Problems: []string{"no room"}}},
 	}}
 }
 
@@ -29,13 +31,13 @@ func TestDatasets(t *testing.T) {
 	datasets, snapshots := datasetv1.NewDatasetServiceClient(conn), snapshotv1.NewSnapshotServiceClient(conn)
 	ctx := t.Context()
 	list, err := datasets.List(ctx, &datasetv1.ListRequest{Root: "tank/a"})
-	check(t, &datasetv1.ListResponse{Datasets: node.Datasets.List[1:]}, list, err)
+	check(t, &datasetv1.ListResponse{Datasets: node.Datasets.List[1:], Conditions: node.Datasets.Conditions[:1]}, list, err)
 	some, err := snapshots.List(ctx, &snapshotv1.ListRequest{Dataset: "tank/a"})
 	check(t, &snapshotv1.ListResponse{Snapshots: node.Datasets.Snapshots[:3]}, some, err)
 	all, err := snapshots.List(ctx, &snapshotv1.ListRequest{Dataset: "tank/a", Recursive: true})
 	check(t, &snapshotv1.ListResponse{Snapshots: node.Datasets.Snapshots}, all, err)
 	verdicts, err := snapshots.PreviewPrune(ctx, &snapshotv1.PreviewPruneRequest{})
-	check(t, &snapshotv1.PreviewPruneResponse{Verdicts: node.Datasets.Verdicts}, verdicts, err)
+	check(t, &snapshotv1.PreviewPruneResponse{Verdicts: node.Datasets.Verdicts, Schedules: node.Datasets.Schedules}, verdicts, err)
 
 	made, err := snapshots.Create(ctx, &snapshotv1.CreateRequest{Datasets: []string{"tank/a", "tank/a/b"}, Name: "new"})
 	check(t, &snapshotv1.CreateResponse{Snapshots: []string{"tank/a@new", "tank/a/b@new"}}, made, err)

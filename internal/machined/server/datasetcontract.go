@@ -14,6 +14,8 @@ import (
 type Datasets interface {
 	// List is for all pools where root is empty.
 	List(ctx context.Context, root string) ([]*datasetv1.Dataset, error)
+	// Conditions are why declared datasets at or below root are not as declared.
+	Conditions(ctx context.Context, root string) ([]*datasetv1.Condition, error)
 	// PlanDestroy returns what Destroy destroys, in order: all that is below name too
 	// where all is set. ErrPrecondition where something is in the way.
 	PlanDestroy(ctx context.Context, name string, all bool) ([]string, error)
@@ -37,6 +39,8 @@ type Snapshots interface {
 	// Rollback is ErrInvalid where confirm is not the dataset's name, ErrPrecondition
 	// where lost is not what PlanRollback says, in any order.
 	Rollback(ctx context.Context, snapshot, confirm string, lost []string) error
+	// Schedules is how the declared ones fare.
+	Schedules(ctx context.Context) ([]*snapshotv1.Schedule, error)
 	// PreviewPrune is for all datasets where dataset is empty.
 	PreviewPrune(ctx context.Context, dataset string) ([]*snapshotv1.Verdict, error)
 }

@@ -103,7 +103,11 @@ func (s *snapshotService) PreviewPrune(ctx context.Context, req *snapshotv1.Prev
 	if err != nil {
 		return nil, err
 	}
-	return &snapshotv1.PreviewPruneResponse{Verdicts: verdicts}, nil
+	schedules, err := s.snapshots.Schedules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &snapshotv1.PreviewPruneResponse{Verdicts: verdicts, Schedules: schedules}, nil
 }
 
 // snapshotsNamed says what is wrong with whole names of snapshots. A range or a list in

@@ -65,11 +65,12 @@ type machine struct {
 	stats Stats
 	p     Pressure
 	sets  int
-	err   error
+	// err is the error of Stats, blind that of Pressure.
+	err, blind error
 }
 
 func (m *machine) Stats() (Stats, error)       { return m.stats, m.err }
-func (m *machine) Pressure() (Pressure, error) { return m.p, nil }
+func (m *machine) Pressure() (Pressure, error) { return m.p, m.blind }
 func (m *machine) SetLimits(l Limits) error {
 	m.sets++
 	m.stats.MinBytes, m.stats.MaxBytes = l.MinBytes, l.MaxBytes
@@ -88,6 +89,14 @@ func TestStep(t *testing.T) {
 	}
 	if m.sets != 1 || m.stats.MaxBytes != 512<<20 {
 		t.Errorf("set %d times, to %d", m.sets, m.stats.MaxBytes)
+	}
+	m.blind = ErrNoPressure
+	if l, err := g.Step(now, m, 256<<20); err != nil || l.MaxBytes != 256<<20 || m.stats.MaxBytes != 256<<20 {
+		t.Errorf("where no pressure is measured: %+v, %v", l, err)
+	}
+	m.blind = os.ErrPermission
+	if l, err := g.Step(now, m, 128<<20); !errors.Is(err, os.ErrPermission) || l.MaxBytes != 256<<20 {
+		t.Errorf("where it cannot be read: %+v, %v", l, err)
 	}
 	m.err = os.ErrNotExist
 	if _, err := g.Step(now, m, 512<<20); !errors.Is(err, os.ErrNotExist) {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/signature"
 	"github.com/cyvive/cyvive/internal/storage/zfs/label"
@@ -50,6 +52,7 @@ func lookAt(p *pool.Disk) error {
 		return fmt.Errorf("look at %s: %w", p.Device, err)
 	}
 	defer w.Close()
+	w.forget()
 	prepared, blank, growable, err := PreparedForPool(w, uint64(w.SectorBytes), uint64(w.SizeBytes))
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", p.Device, err)
@@ -77,6 +80,10 @@ func lookAt(p *pool.Disk) error {
 	return nil
 }
 
+// forget drops what the kernel keeps of an earlier look. ZFS writes past its page cache, which would go on with old labels for as long as the device is open
+// anywhere, which it is while the pool is imported. It is a hint: what is being written by others stays.
+func (w *Whole) forget() { _ = unix.Fadvise(int(w.Fd()), 0, 0, unix.FADV_DONTNEED) }
+
 // readLabel reads the label of one device.
 func readLabel(device string) (label.Label, error) {
 	w, err := OpenShared(device, false)
@@ -84,6 +91,7 @@ func readLabel(device string) (label.Label, error) {
 		return label.Label{}, err
 	}
 	defer w.Close()
+	w.forget()
 	l, err := label.Read(w, w.SizeBytes)
 	if err != nil {
 		return l, fmt.Errorf("%s: %w", device, err)

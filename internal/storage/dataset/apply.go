@@ -17,7 +17,7 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 	if _, waits := r.refused[op.Dataset]; waits {
 		return nil // an operation before this one was refused in the same pass
 	}
-	err := Carry(ctx, r.system, op)
+	err := r.carry(ctx, op)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -27,7 +27,18 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 	return nil
 }
 
-// Carry carries out one operation on a system, be it of Diff or of [PlanDestroy].
+// carry carries out one operation of Diff.
+func (r *Reconciler) carry(ctx context.Context, op Op) error {
+	switch op.Verb {
+	case Mount:
+		return r.mounts.Mount(ctx, op.Dataset, op.Target, op.Options)
+	case Unmount:
+		return r.mounts.Unmount(ctx, op.Target)
+	}
+	return Carry(ctx, r.system, op)
+}
+
+// Carry carries out one operation on a system that is none on mounts, be it of Diff or of [PlanDestroy].
 func Carry(ctx context.Context, system zfs.System, op Op) error {
 	switch op.Verb {
 	case Create:

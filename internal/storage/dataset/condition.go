@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cyvive/cyvive/internal/size"
@@ -23,6 +24,10 @@ const (
 	FixedProperty Reason = "FixedProperty"
 	// WouldShrink: a volume is declared smaller than it is.
 	WouldShrink Reason = "WouldShrink"
+	// TargetTaken: something else is mounted where it should be.
+	TargetTaken Reason = "TargetTaken"
+	// AboveUnmounted: it is to be mounted in another that is not mounted.
+	AboveUnmounted Reason = "AboveUnmounted"
 	// Refused: ZFS has refused an operation, which is tried again after a while.
 	Refused Reason = "Refused"
 	// NotDeclared: the dataset is there and in no document, nor received. It is left alone.
@@ -135,10 +140,13 @@ func Conditions(spec Spec, obs Observed) []Condition {
 			continue
 		}
 		out = append(out, differences(d, state)...)
+		if c := mountCondition(d, spec, obs); c != nil {
+			out = append(out, *c)
+		}
 	}
 	for _, name := range sorted(obs.Datasets) {
-		if w.declared[name] || !strings.Contains(name, "/") || obs.Datasets[name].Received {
-			continue // a pool's own dataset comes with it, and a replica with its job
+		if w.declared[name] || slices.Contains(spec.Roots, name) || !strings.Contains(name, "/") || obs.Datasets[name].Received {
+			continue // a pool's own dataset comes with it, and so does the place for others' in the system's pool; a replica comes with its job
 		}
 		out = append(out, Condition{name, NotDeclared, "it is in no document, and is left alone"})
 	}

@@ -19,6 +19,8 @@ const (
 	Create           Verb = "create"
 	Set              Verb = "set on"
 	Inherit          Verb = "inherit on"
+	Unmount          Verb = "unmount"
+	Mount            Verb = "mount"
 	DestroySnapshots Verb = "destroy snapshots of"
 	Destroy          Verb = "destroy"
 )
@@ -37,6 +39,9 @@ type Op struct {
 	Property string
 	// Snapshots are whole names.
 	Snapshots []string
+	// Target is that of Mount and Unmount, Options are those of Mount.
+	Target  string
+	Options []string
 }
 
 // String prints the operation for logs and tests.
@@ -63,6 +68,8 @@ func (o Op) String() string {
 		return fmt.Sprintf("%s %s: %s", o.Verb, o.Dataset, list)
 	case o.Verb == Inherit:
 		return fmt.Sprintf("%s %s: %s", o.Verb, o.Dataset, o.Property)
+	case o.Verb == Mount, o.Verb == Unmount:
+		return mountText(o)
 	case o.Verb == DestroySnapshots:
 		return fmt.Sprintf("%s %s (%d)", o.Verb, o.Dataset, len(o.Snapshots))
 	}
@@ -79,7 +86,7 @@ func (s Spec) sorted() []Dataset {
 // Diff returns the operations from obs to spec.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op { return Diff(spec, obs) }
 
-// Diff is the pure function of [Reconciler.Diff]: first what gives space free, then all else, parents before children.
+// Diff is the pure function of [Reconciler.Diff]: first what gives space free, then all else, parents before children, and mounts last.
 func Diff(spec Spec, obs Observed) []Op {
 	var first, then []Op
 	w := newWalker(spec, obs)
@@ -96,7 +103,7 @@ func Diff(spec Spec, obs Observed) []Op {
 		free, rest := changes(d, state)
 		first, then = append(first, free...), append(then, rest...)
 	}
-	return append(first, then...)
+	return append(append(first, then...), mountOps(spec, obs)...)
 }
 
 func createOp(d Dataset) Op {

@@ -10,6 +10,9 @@
 // What cannot be changed, or would lose data, is a [Condition] with a name and never an operation: a volume that would shrink, a property that is fixed when a
 // dataset is made, a volume where a file system is declared.
 //
+// A file system is mounted where its own document says, and nowhere else: what lies below one that is mounted has a mount point of its own, or none. What is received
+// by replication is not mounted.
+//
 // Operations that give space free come before all others: else a quota could not be lowered that the reservation of a child, lowered at the same time,
 // still needs.
 package dataset

@@ -37,11 +37,15 @@ type Observed struct {
 	Missing map[string]string
 	// Refused is why a dataset could not be changed a while ago; it is left alone for now.
 	Refused map[string]string
+	// Mounts are the datasets by the targets that they are mounted on; nil in a domain that mounts none.
+	Mounts map[string]string
 }
 
 // Reconciler is the domain. It implements the Domain of package reconcile, and is used by one goroutine.
 type Reconciler struct {
 	system zfs.System
+	// mounts is nil in a domain that mounts nothing.
+	mounts Mounts
 	// uptime is the time since the machine was started.
 	uptime  func() time.Duration
 	refused map[string]refusal
@@ -86,6 +90,15 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		}
 		if err != nil {
 			obs.Missing[root] = err.Error()
+		}
+	}
+	if r.mounts != nil {
+		var err error
+		if obs.Mounts, err = r.mounts.Mounted(ctx); err != nil {
+			return Observed{}, fmt.Errorf("look at what is mounted: %w", err)
+		}
+		if obs.Mounts == nil {
+			obs.Mounts = map[string]string{}
 		}
 	}
 	for name, f := range r.refused {

@@ -30,6 +30,9 @@ type Dataset struct {
 	Sparse    bool
 	// Properties are by their names, user properties among them. Sizes are in bytes.
 	Properties map[string]string
+	// Target is where a file system is mounted, with Options of mount(8); empty for nowhere.
+	Target  string
+	Options []string
 }
 
 // Check says whether a property can be set on a dataset of a kind, and what is wrong with its value.

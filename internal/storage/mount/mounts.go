@@ -125,14 +125,19 @@ func (Mounts) MakeMountPoint(path string) error {
 		return err
 	}
 	defer d.Close()
-	set, err := unix.IoctlGetInt(int(d.Fd()), unix.FS_IOC_GETFLAGS)
-	if err != nil {
-		return fmt.Errorf("read flags of %s: %w", path, err)
-	}
-	if err := unix.IoctlSetPointerInt(int(d.Fd()), unix.FS_IOC_SETFLAGS, set|immutable); err != nil {
+	if err := seal(d); err != nil {
 		return fmt.Errorf("seal mount point %s: %w", path, err)
 	}
 	return syncDirectory(filepath.Dir(path))
+}
+
+// seal makes an open directory immutable.
+func seal(d *os.File) error {
+	set, err := unix.IoctlGetInt(int(d.Fd()), unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		return fmt.Errorf("read flags: %w", err)
+	}
+	return unix.IoctlSetPointerInt(int(d.Fd()), unix.FS_IOC_SETFLAGS, set|immutable)
 }
 
 func syncDirectory(path string) error {

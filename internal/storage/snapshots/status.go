@@ -10,7 +10,7 @@ type Status struct {
 	// Ready says that nothing is to be done now, and nothing is in the way. Reason says what is.
 	Ready  bool
 	Reason string
-	// Next is how long until the next snapshot is due; zero if none ever is, or one is now.
+	// Next is how long until the next snapshot is due; zero if none ever is, or one is now. One that was refused, and is tried again later, does not count.
 	Next     time.Duration
 	Policies []PolicyStatus
 }
@@ -42,7 +42,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 			blocked, out.Ready, out.Reason = true, false, s.Problems[0]
 		}
 		for _, t := range p.Targets {
-			if _, found := obs.Datasets[t.Dataset]; !found || p.When.IsZero() {
+			if _, found := obs.Datasets[t.Dataset]; !found || p.When.IsZero() || obs.Refused[refusedMake(p.Name, t.Dataset)] != "" {
 				continue
 			}
 			wait := p.When.wait(obs.Clock.Now, obs.newest(p, t.Dataset), obs.seenFor(p, t))

@@ -18,6 +18,9 @@ type Datasets struct {
 	List      []*datasetv1.Dataset
 	Snapshots []*snapshotv1.Snapshot // by dataset and age
 	Verdicts  []*snapshotv1.Verdict
+	// Conditions and Schedules are those of what is declared.
+	Conditions []*datasetv1.Condition
+	Schedules  []*snapshotv1.Schedule
 }
 
 // DatasetsOf is a node as server.Datasets, SnapshotsOf as server.Snapshots.
@@ -51,6 +54,17 @@ func (d DatasetsOf) List(_ context.Context, root string) ([]*datasetv1.Dataset, 
 	}
 	if root != "" && len(out) == 0 {
 		return nil, fmt.Errorf("dataset %s: %w", root, server.ErrNotFound)
+	}
+	return out, nil
+}
+
+// Conditions implements server.Datasets.
+func (d DatasetsOf) Conditions(_ context.Context, root string) ([]*datasetv1.Condition, error) {
+	var out []*datasetv1.Condition
+	for _, c := range d.Datasets.Conditions {
+		if under(c.GetDataset(), root) {
+			out = append(out, c)
+		}
 	}
 	return out, nil
 }
@@ -249,4 +263,9 @@ func (v SnapshotsOf) Rollback(_ context.Context, snapshot, confirm string, lost 
 // PreviewPrune implements server.Snapshots.
 func (v SnapshotsOf) PreviewPrune(_ context.Context, dataset string) ([]*snapshotv1.Verdict, error) {
 	return v.Datasets.Verdicts, v.called("preview of " + dataset)
+}
+
+// Schedules implements server.Snapshots.
+func (v SnapshotsOf) Schedules(context.Context) ([]*snapshotv1.Schedule, error) {
+	return v.Datasets.Schedules, nil
 }

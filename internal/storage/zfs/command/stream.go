@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +22,35 @@ const (
 
 // output starts zfs and returns its standard output, once the first bytes are there. It ends with io.EOF only if the program ended well.
 func (r Runner) output(ctx context.Context, args []string) (io.ReadCloser, error) {
+	o, err := start(ctx, r.ZFSPath, args, 0)
+	if err != nil {
+		return nil, err
+	}
+	o.first = make([]byte, 4096)
+	n, err := o.read(o.first)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.Join(err, o.Close())
+	}
+	o.first = o.first[:n]
+	return o, nil
+}
+
+// Events starts zpool events -Hvf and returns what it writes, which comes event by event (fflush in zpool_do_events_next of cmd/zpool/zpool_main.c, 2.3.9). It goes on
+// until it is closed, or ctx ends; it ends by itself, with an error, where the module is not loaded. It does not outlive this process, however that ends: it waits for
+// events that may never come, and would be there for good.
+func (r Runner) Events(ctx context.Context) (io.ReadCloser, error) {
+	o, err := start(ctx, r.ZpoolPath, []string{"events", "-Hvf"}, syscall.SIGKILL)
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// start starts a program whose standard output is read while it runs. OnDeath, if not 0, is sent to it when this process dies, or the thread that started it, which Go
+// ends rarely (prctl(2), PR_SET_PDEATHSIG): whoever reads has to be ready for that.
+func start(ctx context.Context, program string, args []string, onDeath syscall.Signal) (*outputStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	p, err := newProcess(ctx, r.ZFSPath, args)
+	p, err := newProcess(ctx, program, args)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -34,18 +62,13 @@ func (r Runner) output(ctx context.Context, args []string) (io.ReadCloser, error
 	}
 	grow(in)
 	p.cmd.Stdout = in
+	p.cmd.SysProcAttr.Pdeathsig = onDeath
 	if err := errors.Join(p.cmd.Start(), in.Close()); err != nil {
 		cancel()
 		_ = out.Close()
 		return nil, p.failure(ctx, err)
 	}
-	o := &outputStream{process: p, out: out, ctx: ctx, cancel: cancel, first: make([]byte, 4096)}
-	n, err := o.read(o.first)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.Join(err, o.Close())
-	}
-	o.first = o.first[:n]
-	return o, nil
+	return &outputStream{process: p, out: out, ctx: ctx, cancel: cancel}, nil
 }
 
 // grow makes a pipe larger. What the kernel does not give is a loss of speed only.

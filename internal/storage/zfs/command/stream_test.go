@@ -94,6 +94,35 @@ func TestSendClosed(t *testing.T) {
 	}
 }
 
+// TestEvents: they are there as they are written, and the program ends when nobody listens any more.
+func TestEvents(t *testing.T) {
+	s, calls := fake(t, reply{Stdout: "an event", Hang: true})
+	stream, err := s.run.Events(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len("an event"))
+	if _, err := io.ReadFull(stream, got); err != nil || string(got) != "an event" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := stream.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if diff := cmp.Diff([]string{"events -Hvf"}, commandLines(calls())); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	s, _ = fake(t, reply{Stderr: "The ZFS modules are not loaded.\n", Code: 1})
+	if stream, err = s.run.Events(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(stream); err == nil || !strings.Contains(err.Error(), "modules are not loaded") {
+		t.Errorf("without the module: %q, %v", data, err)
+	}
+	if err := stream.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
 func TestReceive(t *testing.T) {
 	s, calls := fake(t, reply{Read: -1})
 	data := strings.Repeat("stream", 300_000)
