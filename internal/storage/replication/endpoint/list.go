@@ -20,22 +20,16 @@ var listed = append([]string{
 // List implements replication.Endpoint.
 func (l *Local) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
 	var out replication.Listing
-	states, err := l.roots(ctx, r.Roots)
+	states, err := l.Roots(ctx, r.Roots)
 	if err != nil {
 		return out, err
 	}
-	for _, name := range r.Roots {
-		state := replication.RootState{Name: name}
-		for _, s := range states {
-			if s.Name == name {
-				state = s
-			}
-		}
+	for _, state := range states {
 		out.Roots = append(out.Roots, state)
 		if !state.Exists {
 			continue
 		}
-		found, err := l.list(ctx, r.Job, name, -1)
+		found, err := l.list(ctx, r.Job, state.Name, -1)
 		if err != nil {
 			return out, err
 		}

@@ -48,10 +48,13 @@ func noted(properties map[string]string, f replication.Fence, name string) map[s
 // inherited checks the encryption that a new dataset would have from the one above it.
 func (l *Local) inherited(ctx context.Context, name string, rule replication.Encryption) error {
 	i := strings.LastIndexByte(name, '/')
-	above, err := l.one(ctx, "", name[:max(i, 0)])
+	parent := name[:max(i, 0)]
+	above, err := l.one(ctx, "", parent)
 	switch {
 	case err != nil:
 		return err
+	case above == nil && slices.ContainsFunc(l.tops, func(top string) bool { return parent == top || strings.HasPrefix(parent, top+"/") }):
+		return l.makeAbove(ctx, parent, rule)
 	case above == nil:
 		return fmt.Errorf("receive into %s: the dataset above it is not there, and is not made by replication: %w", name, zfs.ErrNotExist)
 	case rule == replication.EncryptionRaw:
@@ -61,6 +64,16 @@ func (l *Local) inherited(ctx context.Context, name string, rule replication.Enc
 		return &replication.Conflict{Kind: replication.EncryptionDiffers, Target: name, Detail: "below " + above.Name + ", " + fault}
 	}
 	return nil
+}
+
+// makeAbove makes a placeholder that lies above a root, and those above it that are missing. It belongs to no job.
+func (l *Local) makeAbove(ctx context.Context, name string, rule replication.Encryption) error {
+	if err := l.inherited(ctx, name, rule); err != nil {
+		return err
+	}
+	properties := closed(zfs.Filesystem)
+	properties[replication.PropertyPlaceholder] = "on"
+	return there(l.system.Create(ctx, name, zfs.CreateOptions{Properties: properties}))
 }
 
 // Receive implements replication.Receiver. Nothing is received into what is not the job's, whatever the plan says.
