@@ -30,6 +30,7 @@ type handshakes struct {
 	recorder *recorder
 	table    *connections
 	http     *httpServer
+	peers    func() []Peer
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -51,6 +52,12 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	if c, refused := id.verify(s.State.PeerCertificates, h.now()); refused == nil {
 		s.subject = cmp.Or(c.subject, "serial "+c.serial)
 		h.table.verify(raw.(*conn), s.subject)
+	} else if id.Clients != nil {
+		// A node of another authority, which a job names.
+		if c, _, refused := verifyPeer("", s.State.PeerCertificates, id.Clients, h.peers(), h.now()); refused == nil {
+			s.subject = "peer " + cmp.Or(c.subject, "serial "+c.serial)
+			h.table.verify(raw.(*conn), s.subject)
+		}
 	}
 	// A client that names no protocol speaks HTTP/1.1: gRPC always names its own.
 	if s.State.NegotiatedProtocol != "h2" {
