@@ -11,6 +11,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/replicate"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/timesync"
@@ -68,6 +69,8 @@ type snapshot struct {
 	pooled  bool
 	pools   state.Report[pool.Status]
 	poolsAt time.Time
+	// replication is how the jobs are, in short.
+	replication []replicate.Status
 
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]
