@@ -41,7 +41,7 @@ func (a *app) replicationRunCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				choices, err := a.choose(bufio.NewReader(os.Stdin), node, f.decide, job.GetConflicts())
+				choices, err := a.choose(namesFrom(len(f.decide)), node, f.decide, job.GetConflicts())
 				if err != nil {
 					return err
 				}
@@ -59,6 +59,11 @@ func (a *app) replicationRunCommand() *cobra.Command {
 	return c
 }
 
+// namesFrom is standard input, for so many names.
+func namesFrom(n int) *bufio.Reader {
+	return bufio.NewReader(io.LimitReader(os.Stdin, maxNameBytes*int64(n)))
+}
+
 // choose reads for each decision the name of the dataset that it is about.
 func (a *app) choose(in *bufio.Reader, node string, texts []string, conflicts []*replicationv1.Conflict) ([]*replicationv1.Choice, error) {
 	options := map[string]*replicationv1.Decision{}
@@ -73,7 +78,7 @@ func (a *app) choose(in *bufio.Reader, node string, texts []string, conflicts []
 	for _, text := range texts {
 		if options[text] == nil {
 			if len(all) == 0 {
-				return nil, fmt.Errorf("nothing is to be decided; see nodectl replication status")
+				return nil, errors.New("nothing is to be decided; see nodectl replication status")
 			}
 			return nil, fmt.Errorf("no such decision is open; those that are:\n  %s", output.CleanText(strings.Join(all, "\n  ")))
 		}
@@ -125,7 +130,7 @@ func (a *app) followRun(ctx context.Context, node string, conn *connection, job 
 	}
 	switch {
 	case end != nil && end.GetRun() == run && !end.GetSucceeded():
-		return fmt.Errorf("%s", output.CleanText(end.GetProblem()))
+		return errors.New(output.CleanText(end.GetProblem()))
 	case end != nil && end.GetRun() == run:
 		fmt.Fprintf(a.stderr, "%s: %s: done, %d steps, %s\n", node, job, end.GetStepsDone(), bytesText(end.GetSentBytes()))
 		return nil
@@ -133,7 +138,7 @@ func (a *app) followRun(ctx context.Context, node string, conn *connection, job 
 		fmt.Fprintf(a.stderr, "%s: %s: another run has ended meanwhile; see nodectl replication status\n", node, job)
 		return nil
 	case err == nil:
-		return fmt.Errorf("the wait was ended; the run goes on, see nodectl replication status")
+		return errors.New("the wait was ended; the run goes on, see nodectl replication status")
 	}
 	return err
 }
@@ -179,13 +184,13 @@ func (a *app) failover(ctx context.Context, node string, conn *connection, job s
 	for _, c := range plan.GetConflicts() {
 		fmt.Fprintf(a.stderr, "%s: %s\n", node, output.CleanText(conflictText(c)))
 	}
-	in := bufio.NewReader(io.LimitReader(os.Stdin, maxNameBytes*int64(1+len(decide))))
+	in := namesFrom(1 + len(decide))
 	choices, err := a.choose(in, node, decide, plan.GetConflicts())
 	if err != nil {
 		return err
 	}
 	if len(plan.GetConflicts()) > len(choices) {
-		return fmt.Errorf("replicas were changed: decide about each with --decide, by one of the texts above")
+		return errors.New("replicas were changed: decide about each with --decide, by one of the texts above")
 	}
 	typed, err := a.readNameFrom(in, fmt.Sprintf("Type the job's target to have it promoted, with generation %d: ", plan.GetGeneration()))
 	if err != nil {
@@ -240,7 +245,7 @@ func (a *app) failback(ctx context.Context, node string, conn *connection, name 
 	for _, r := range job.GetRoots() {
 		fmt.Fprintf(a.stderr, "%s: %s becomes what %s on the other node is, and the primary\n", node, output.Clean(r.GetSource()), output.Clean(r.GetTarget()))
 	}
-	in := bufio.NewReader(io.LimitReader(os.Stdin, maxNameBytes*int64(1+len(f.decide))))
+	in := namesFrom(1 + len(f.decide))
 	choices, err := a.choose(in, node, f.decide, job.GetConflicts())
 	if err != nil {
 		return err

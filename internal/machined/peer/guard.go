@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -47,8 +48,15 @@ type Guard struct {
 	heard  func(id string)
 
 	mu sync.Mutex
-	// streams are those that are under way, by the job.
-	streams map[*context.CancelCauseFunc]string
+	// streams are those that are under way.
+	streams map[*underway]bool
+}
+
+// underway is a stream of a job. Done is closed when it has ended.
+type underway struct {
+	id     string
+	cancel context.CancelCauseFunc
+	done   chan struct{}
 }
 
 var _ server.PeerCalls = (*Guard)(nil)
@@ -56,19 +64,33 @@ var _ server.PeerCalls = (*Guard)(nil)
 // NewGuard returns what answers for the datasets of a system, until life ends. Jobs finds what a UUID lets the other node do, and heard is told of each
 // request that is let through; both are called from many goroutines.
 func NewGuard(life context.Context, system zfs.System, summer endpoint.Summer, jobs func(id string) (Allowed, bool), heard func(id string)) *Guard {
-	return &Guard{life: life, system: system, summer: summer, jobs: jobs, heard: heard, streams: map[*context.CancelCauseFunc]string{}}
+	return &Guard{life: life, system: system, summer: summer, jobs: jobs, heard: heard, streams: map[*underway]bool{}}
 }
 
 // errInterrupted is why a stream ends that this node has to itself.
 var errInterrupted = fmt.Errorf("%w: this node needs the datasets for itself now", server.ErrUnavailable)
 
-// Interrupt ends the streams of a job that are under way.
+// interruptTimeout is how long a stream may take to end: its program is killed, and lets its datasets go.
+const interruptTimeout = 15 * time.Second
+
+// Interrupt ends the streams of a job that are under way, and waits for that for a while.
 func (g *Guard) Interrupt(id string) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	for cancel, of := range g.streams {
-		if of == id {
-			(*cancel)(errInterrupted)
+	var ended []chan struct{}
+	for s := range g.streams {
+		if s.id == id {
+			s.cancel(errInterrupted)
+			ended = append(ended, s.done)
+		}
+	}
+	g.mu.Unlock()
+	timer := time.NewTimer(interruptTimeout)
+	defer timer.Stop()
+	for _, done := range ended {
+		select {
+		case <-done:
+		case <-timer.C:
+			return
 		}
 	}
 }
@@ -76,16 +98,18 @@ func (g *Guard) Interrupt(id string) {
 // stream is the context of a stream of a job, which ends when it is interrupted, and with the guard. The caller calls end when it is over.
 func (g *Guard) stream(ctx context.Context, id string) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	s := &underway{id: id, cancel: cancel, done: make(chan struct{})}
 	stop := context.AfterFunc(g.life, func() { cancel(errInterrupted) })
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.streams[&cancel] = id
+	g.streams[s] = true
 	return ctx, func() {
 		g.mu.Lock()
-		delete(g.streams, &cancel)
+		delete(g.streams, s)
 		g.mu.Unlock()
 		stop()
 		cancel(nil)
+		close(s.done)
 	}
 }
 
@@ -178,6 +202,9 @@ func (g *Guard) Look(ctx context.Context, r *replicationv1.LookRequest, send fun
 	}
 	if named == nil {
 		named = a.roots()
+	}
+	if r.GetBegin() && a.Works {
+		g.Interrupt(a.Job.ID)
 	}
 	listing, err := local.List(ctx, replication.ListRequest{Job: a.Job.ID, Roots: named})
 	if err != nil {

@@ -70,8 +70,11 @@ func (s *peerService) Receive(stream grpc.ClientStreamingServer[replicationv1.Re
 	}
 	err = s.calls.Receive(stream.Context(), first.GetHeader(), &pieces{next: func() ([]byte, error) {
 		m, err := stream.Recv()
-		if err == nil && m.GetHeader() != nil {
+		switch part := m.GetPart().(type) {
+		case *replicationv1.ReceiveRequest_Header:
 			err = invalidf("a second header came, expected data")
+		case *replicationv1.ReceiveRequest_Cut:
+			err = fmt.Errorf("%w: the stream was cut: %.300q", ErrUnavailable, part.Cut)
 		}
 		return m.GetData(), err
 	}})
