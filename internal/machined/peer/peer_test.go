@@ -171,6 +171,7 @@ func (w *world) runner() *replication.Runner {
 }
 
 func (w *world) run(decisions ...replication.Decision) error {
+	w.remote.Begins()
 	report, err := w.runner().Run(w.t.Context(), decisions...)
 	return errors.Join(err, report.Err())
 }
@@ -539,7 +540,7 @@ func TestLongListing(t *testing.T) {
 	w.must(err)
 	got, err := w.remote.List(t.Context(), replication.ListRequest{Job: jobID, Roots: w.job.Sources()})
 	w.must(err)
-	if len(got.FileSystems) != 2 || len(got.FileSystems[0].Versions) != 2345 || got.FileSystems[0].Versions[2344] != want.FileSystems[0].Versions[2344] {
+	if len(got.FileSystems) != 2 || len(got.FileSystems[0].Versions) != 2345 || got.FileSystems[0].Versions[2344].GUID != want.FileSystems[0].Versions[2344].GUID {
 		t.Errorf("%d file systems, %+v", len(got.FileSystems), got.Roots)
 	}
 	var cursors []string

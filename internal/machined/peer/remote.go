@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,6 +23,7 @@ const callTimeout = 10 * time.Minute
 // ones given only narrow a listing down.
 type Remote struct {
 	client replicationv1.PeerServiceClient
+	begins atomic.Bool
 }
 
 var _ replication.Side = (*Remote)(nil)
@@ -30,6 +32,9 @@ var _ replication.Side = (*Remote)(nil)
 func NewRemote(conn grpc.ClientConnInterface) *Remote {
 	return &Remote{client: replicationv1.NewPeerServiceClient(conn)}
 }
+
+// Begins says that a run begins with the next listing: what the other node has under way for the job is of one that died, and is ended first.
+func (r *Remote) Begins() { r.begins.Store(true) }
 
 // call makes a call that has one answer.
 func call[R, A any](ctx context.Context, do func(context.Context, *R, ...grpc.CallOption) (*A, error), r *R) (*A, error) {
@@ -41,7 +46,7 @@ func call[R, A any](ctx context.Context, do func(context.Context, *R, ...grpc.Ca
 
 // List implements replication.Endpoint.
 func (r *Remote) List(ctx context.Context, q replication.ListRequest) (replication.Listing, error) {
-	request := &replicationv1.LookRequest{Job: q.Job}
+	request := &replicationv1.LookRequest{Job: q.Job, Begin: r.begins.Swap(false)}
 	if len(q.Roots) == 1 {
 		request.FileSystem = q.Roots[0]
 	}

@@ -96,8 +96,9 @@ func (r *Remote) Receive(ctx context.Context, q replication.ReceiveRequest, stre
 	}
 	pieces, ended := readAhead(calling, stream)
 	err = feed(calling, out, pieces)
-	var broken *streamError
-	if !errors.As(err, &broken) {
+	if broken, ok := errors.AsType[*streamError](err); ok {
+		sayCut(calling, cancel, out, broken)
+	} else {
 		// Either all is sent, or the other node has said why it takes no more.
 		err = answered(ctx, out)
 	}
@@ -113,6 +114,20 @@ func (r *Remote) Receive(ctx context.Context, q replication.ReceiveRequest, stre
 func answered(ctx context.Context, out grpc.ClientStreamingClient[replicationv1.ReceiveRequest, replicationv1.ReceiveResponse]) error {
 	_, err := out.CloseAndRecv()
 	return fromStatus(ctx, err)
+}
+
+// cutTimeout is how long the other node may take to put away what has arrived of a stream that was cut.
+const cutTimeout = time.Minute
+
+// sayCut tells the other node that the stream does not go on, and waits until it has put away what arrived: what it is asked next is answered by that.
+func sayCut(
+	ctx context.Context, cancel context.CancelFunc, out grpc.ClientStreamingClient[replicationv1.ReceiveRequest, replicationv1.ReceiveResponse], why error,
+) {
+	stop := time.AfterFunc(cutTimeout, cancel)
+	defer stop.Stop()
+	if out.Send(&replicationv1.ReceiveRequest{Part: &replicationv1.ReceiveRequest_Cut{Cut: valid(why.Error())}}) == nil {
+		_ = answered(ctx, out) // an error, as it should be
+	}
 }
 
 // streamError is an error of the stream that is sent, which the other node must not take for its end.

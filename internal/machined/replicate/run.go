@@ -65,6 +65,9 @@ func (m *Manager) carry(ctx context.Context, spec plan.Replication, r *run, deci
 		return replication.Report{}, err
 	}
 	defer conn.Close()
+	if b, ok := there.(interface{ Begins() }); ok {
+		b.Begins()
+	}
 	local := m.side(spec)
 	runner := replication.Runner{
 		Job:     spec.Job,
