@@ -107,7 +107,7 @@ func (a *Agent) connectPeer(j plan.Replication) (replication.Side, io.Closer, er
 		authority = a.identity.Load().Clients
 	}
 	if authority == nil {
-		return nil, nil, fmt.Errorf("connect to node %s: %w: this node has no configuration", j.Peer.Address, server.ErrUnavailable)
+		return nil, nil, fmt.Errorf("connect to node %s: %w: its API has no certificate of the configuration's authority", j.Peer.Address, replicate.ErrNotReady)
 	}
 	conn, err := peer.Connect(peer.Target{
 		Address: j.Peer.Address, Identity: j.Peer.Identity, Authority: authority,

@@ -26,6 +26,8 @@ const (
 	lastRetry  = 15 * time.Minute
 	// snapshotPause is the shortest time between two beginnings of a job that snapshots begin.
 	snapshotPause = 10 * time.Second
+	// readyPause is how long to wait while this node is not ready.
+	readyPause = time.Second
 	// resync covers clocks that jump.
 	resync = time.Minute
 	// rootsAge is how old what is shown of roots may be.
@@ -125,6 +127,9 @@ func New(cfg Config) *Manager {
 	}
 	return &Manager{cfg: cfg, wake: reconcile.NewWaker(), jobs: map[string]*job{}, busy: map[*job][]string{}, changed: make(chan struct{})}
 }
+
+// ErrNotReady is for Connect while this node cannot yet show who it is: the job is tried again soon, and nobody is told.
+var ErrNotReady = errors.New("this node is not ready yet")
 
 // errRemoved is why a run ends whose job is not declared any more, or is another.
 var errRemoved = errors.New("the job was taken out of the configuration, or changed")

@@ -164,6 +164,11 @@ func (m *Manager) ended(j *job, r *run, report replication.Report, err error) {
 		m.news()
 		return
 	}
+	if errors.Is(err, ErrNotReady) {
+		j.problem, j.due = o.problem, now.Add(readyPause)
+		m.news()
+		return
+	}
 	j.conflicts, j.plan, j.fenced = conflictsOf(report, err), report.Plan, errors.Is(err, replication.ErrFenced)
 	switch {
 	case err == nil || len(j.conflicts) > 0 || j.fenced:
