@@ -16,6 +16,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
 
 // TestClassesCross: each class of errors is the same class on the other side, and no other.
@@ -98,6 +99,133 @@ func TestOtherErrors(t *testing.T) {
 	if n := len(long.Error()); n > maxTextBytes+100 || !errors.Is(long, zfs.ErrBusy) {
 		t.Errorf("a long text has %d bytes", n)
 	}
+}
+
+// asked calls a method of a guard with the bytes of a request, whose job it is told.
+func asked(g *Guard, method uint8, data []byte, job string) {
+	ctx, drop := context.Background(), func(*replicationv1.LookResponse) error { return nil }
+	read := func(m proto.Message) bool { return proto.Unmarshal(data, m) == nil }
+	switch method % 14 {
+	case 0:
+		if m := (&replicationv1.LookRequest{}); read(m) {
+			m.Job = job
+			_ = g.Look(ctx, m, drop)
+		}
+	case 1:
+		if m := (&replicationv1.LearnRequest{}); read(m) {
+			m.Job = job
+			_ = g.Learn(ctx, m)
+		}
+	case 2:
+		if m := (&replicationv1.CleanRequest{}); read(m) {
+			m.Job = job
+			_ = g.Clean(ctx, m)
+		}
+	case 3:
+		if m := (&replicationv1.ChecksumRequest{}); read(m) {
+			m.Job = job
+			_, _ = g.Checksum(ctx, m)
+		}
+	case 4:
+		if m := (&replicationv1.EstimateRequest{}); read(m) && m.Part != nil {
+			m.Part.Job = job
+			_, _ = g.Estimate(ctx, m)
+		}
+	case 5:
+		if m := (&replicationv1.ProtectRequest{}); read(m) {
+			m.Job = job
+			_ = g.Protect(ctx, m)
+		}
+	case 6:
+		if m := (&replicationv1.SendRequest{}); read(m) && m.Part != nil {
+			m.Part.Job = job
+			_ = g.Send(ctx, m, func([]byte) error { return nil })
+		}
+	case 7:
+		if m := (&replicationv1.AdvanceRequest{}); read(m) {
+			m.Job = job
+			_ = g.Advance(ctx, m)
+		}
+	case 8:
+		if m := (&replicationv1.FreezeRequest{}); read(m) {
+			m.Job = job
+			_ = g.Freeze(ctx, m)
+		}
+	case 9:
+		if m := (&replicationv1.MakePlaceholderRequest{}); read(m) {
+			m.Job = job
+			_ = g.MakePlaceholder(ctx, m)
+		}
+	case 10:
+		if m := (&replicationv1.ReceiveHeader{}); read(m) {
+			m.Job = job
+			_ = g.Receive(ctx, m, strings.NewReader("no stream"))
+		}
+	case 11:
+		if m := (&replicationv1.AbortRequest{}); read(m) {
+			m.Job = job
+			_ = g.Abort(ctx, m)
+		}
+	case 12:
+		if m := (&replicationv1.CompleteRequest{}); read(m) {
+			m.Job = job
+			_ = g.Complete(ctx, m)
+		}
+	case 13:
+		if m := (&replicationv1.ResolveRequest{}); read(m) {
+			m.Job = job
+			_ = g.Resolve(ctx, m)
+		}
+	}
+}
+
+// FuzzRequest: whatever another node asks for, what its job does not name stays as it is.
+func FuzzRequest(f *testing.F) {
+	for method := range uint8(14) {
+		f.Add(method, true, []byte("\x1a\x09tank/mine"))
+	}
+	f.Fuzz(func(t *testing.T, method uint8, sends bool, data []byte) {
+		m := zfstest.New("node", "tank")
+		ctx := t.Context()
+		for _, name := range []string{"tank/mine", "tank/job", "tank/job/x"} {
+			if err := errors.Join(m.Create(ctx, name, zfs.CreateOptions{}), m.Snapshot(ctx, []string{name + "@s"}, nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const id = "11111111-2222-4333-8444-555555555555"
+		if err := m.Hold(ctx, replication.LastTag(id), "tank/mine@s"); err != nil {
+			t.Fatal(err)
+		}
+		j := replication.Job{
+			ID: id, Direction: replication.Push, Roots: []replication.Root{{Source: "tank/job", Target: "tank/job"}}, Initial: replication.All,
+			InitialGuarantee: replication.Resumable, Guarantee: replication.Resumable, Filter: []replication.Rule{{Path: "tank/job/out"}},
+		}
+		before := part(m.String(), "tank/mine")
+		g := NewGuard(ctx, m, nil, func(string) (Allowed, bool) {
+			return Allowed{Name: "job", Job: j, Sends: sends, Works: true, Back: sends, Tops: []string{"tank/job"}}, true
+		}, func(string) {})
+		asked(g, method, data, id)
+		if after := part(m.String(), "tank/mine"); after != before || before == "" {
+			t.Errorf("what the job does not name has changed:\n%s\nand was\n%s", after, before)
+		}
+		for line := range strings.Lines(m.String()) {
+			if _, name, ok := strings.Cut(line, "filesystem "); ok && !strings.HasPrefix(name, "tank ") && !strings.HasPrefix(name, "tank/mine ") && !strings.HasPrefix(name, "tank/job") {
+				t.Errorf("something was made: %s", line)
+			}
+		}
+	})
+}
+
+// part is what a model prints of a dataset.
+func part(text, name string) string {
+	_, rest, found := strings.Cut(text, " "+name+" ")
+	if !found {
+		return ""
+	}
+	if i := strings.Index(rest, "\nfilesystem "); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest
 }
 
 // FuzzListing: whatever another node sends for a listing, it is refused or can be used.

@@ -95,9 +95,9 @@ func (f Failback) bring(ctx context.Context, generation uint64, decisions []Deci
 		return report, err
 	}
 	f.tell("making the other side read-only, and its last snapshot")
-	err := f.There.Freeze(ctx, FreezeRequest{
-		Fence: Fence{Job: back.ID, Roots: back.Sources(), Generation: generation}, Snapshot: "cyvive_failback_" + f.now().UTC().Format("20060102T150405Z"),
-	})
+	// One name for each time that the role went away, whatever the clock says.
+	name := fmt.Sprintf("cyvive_failback_%d_%s", generation, f.now().UTC().Format("20060102T150405Z"))
+	err := f.There.Freeze(ctx, FreezeRequest{Fence: Fence{Job: back.ID, Roots: back.Sources(), Generation: generation}, Snapshot: name})
 	if err != nil {
 		return Report{}, fmt.Errorf("fail back: other side: %w", err)
 	}

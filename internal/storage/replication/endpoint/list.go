@@ -39,15 +39,17 @@ func (l *Local) List(ctx context.Context, r replication.ListRequest) (replicatio
 	return out, nil
 }
 
-// list reads a tree.
+// list reads a tree. Without a job it does not look for holds, which takes a program of its own.
 func (l *Local) list(ctx context.Context, job, root string, depth int) ([]replication.FileSystem, error) {
 	found, err := l.system.List(ctx, zfs.Query{Roots: []string{root}, Kinds: everyKind, Depth: depth, Properties: listed})
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", root, err)
 	}
-	holds, err := l.holds(ctx, found)
-	if err != nil {
-		return nil, err
+	var holds map[string][]string
+	if job != "" {
+		if holds, err = l.holds(ctx, found); err != nil {
+			return nil, err
+		}
 	}
 	byName := map[string]*replication.FileSystem{}
 	var order []string

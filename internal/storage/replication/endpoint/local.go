@@ -121,7 +121,7 @@ func (l *Local) allow(ctx context.Context, f replication.Fence, sending bool) er
 	return nil
 }
 
-// one lists one file system; nil where there is none.
+// one lists one file system, with the holds of a job or, without one, with none; nil where there is none.
 func (l *Local) one(ctx context.Context, job, name string) (*replication.FileSystem, error) {
 	found, err := l.list(ctx, job, name, 0)
 	if errors.Is(err, zfs.ErrNotExist) {
@@ -138,7 +138,7 @@ func (l *Local) one(ctx context.Context, job, name string) (*replication.FileSys
 	return nil, nil
 }
 
-// snapshot finds a file system and one of its snapshots.
+// snapshot finds a file system and one of its snapshots, with the terms of one.
 func (l *Local) snapshot(ctx context.Context, job, name string, guid zfs.GUID) (*replication.FileSystem, *replication.Version, error) {
 	f, err := l.one(ctx, job, name)
 	if err != nil {
@@ -202,7 +202,7 @@ func (l *Local) Checksum(ctx context.Context, r replication.ChecksumRequest) ([]
 	if l.summer == nil {
 		return nil, fmt.Errorf("checksum %s: %w", r.FileSystem, replication.ErrUnsupported)
 	}
-	f, v, err := l.snapshot(ctx, r.Job, r.FileSystem, r.To)
+	f, v, err := l.snapshot(ctx, "", r.FileSystem, r.To)
 	if err != nil {
 		return nil, fmt.Errorf("checksum: %w", err)
 	}

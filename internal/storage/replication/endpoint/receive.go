@@ -17,7 +17,7 @@ func (l *Local) Placeholder(ctx context.Context, r replication.PlaceholderReques
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
 	}
-	if f, err := l.one(ctx, r.Job, r.FileSystem); err != nil || f != nil {
+	if f, err := l.one(ctx, "", r.FileSystem); err != nil || f != nil {
 		return err
 	}
 	if err := l.inherited(ctx, r.FileSystem, r.Encryption); err != nil {
@@ -81,7 +81,7 @@ func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, strea
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
 	}
-	f, err := l.one(ctx, r.Job, r.FileSystem)
+	f, err := l.one(ctx, "", r.FileSystem)
 	if err != nil {
 		return err
 	}
@@ -132,11 +132,11 @@ func (l *Local) Abort(ctx context.Context, r replication.AbortRequest) error {
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
 	}
-	return l.abort(ctx, r.Job, r.FileSystem, r.To)
+	return l.abort(ctx, r.FileSystem, r.To)
 }
 
-func (l *Local) abort(ctx context.Context, job, name string, to zfs.GUID) error {
-	f, err := l.one(ctx, job, name)
+func (l *Local) abort(ctx context.Context, name string, to zfs.GUID) error {
+	f, err := l.one(ctx, "", name)
 	switch {
 	case err != nil:
 		return err
