@@ -126,6 +126,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		ExtensionServices: extservice.New(extservice.Config{
 			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,
 		}),
+		// Called by what makes snapshots by schedules, once that is wired to it.
+		Sums: snapshotSums{"/run/cyvive/snapshots"}, SnapshotWake: reconcile.NewWaker(),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Cluster:  kube.NewCluster(time.Now),
 		Clock:    kernelClock{},
