@@ -117,6 +117,7 @@ type Server struct {
 	grpc     *grpc.Server
 	gate     *gate
 	http     *httpServer
+	nodes    *peerServer
 	table    *connections
 	recorder *recorder
 }
@@ -142,8 +143,7 @@ func New(c Config) *Server {
 	table := newConnections(c.Limits)
 	web := newHTTPServer(c, g, arrivals, table)
 	secure := tlsConfig(c.Identity)
-	s := grpc.NewServer(
-		grpc.Creds(handshakes{credentials.NewTLS(secure), secure, c.Identity, c.Now, r, table, web, c.Peers}),
+	options := []grpc.ServerOption{
 		grpc.InTapHandle(arrivals.tap),
 		grpc.StatsHandler(arrivals),
 		grpc.UnaryInterceptor(g.unary),
@@ -154,10 +154,6 @@ func New(c Config) *Server {
 		}),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.MaxConcurrentStreams(maxConcurrentStreams),
-		grpc.StaticStreamWindowSize(windowBytes),
-		grpc.StaticConnWindowSize(windowBytes),
-		grpc.ReadBufferSize(readBufferBytes),
 		grpc.ConnectionTimeout(c.Limits.HandshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: idleTimeout,
@@ -168,7 +164,15 @@ func New(c Config) *Server {
 			MinTime:             minPingInterval,
 			PermitWithoutStream: true,
 		}),
-	)
+	}
+	nodes := newPeerServer(options)
+	s := grpc.NewServer(append(options,
+		grpc.Creds(handshakes{credentials.NewTLS(secure), secure, c.Identity, c.Now, r, table, web, c.Peers, nodes}),
+		grpc.MaxConcurrentStreams(maxConcurrentStreams),
+		grpc.StaticStreamWindowSize(windowBytes),
+		grpc.StaticConnWindowSize(windowBytes),
+		grpc.ReadBufferSize(readBufferBytes),
+	)...)
 	machinev1.RegisterMachineServiceServer(s, &machineService{config: c})
 	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs})
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
@@ -187,9 +191,11 @@ func New(c Config) *Server {
 	datasetv1.RegisterDatasetServiceServer(s, &datasetService{datasets: c.Datasets})
 	snapshotv1.RegisterSnapshotServiceServer(s, &snapshotService{snapshots: c.Snapshots})
 	replicationv1.RegisterReplicationServiceServer(s, &replicationService{config: c})
-	replicationv1.RegisterPeerServiceServer(s, &peerService{calls: c.PeerCalls, jobs: g.peerJobs})
+	peer := &peerService{calls: c.PeerCalls, jobs: g.peerJobs}
+	replicationv1.RegisterPeerServiceServer(s, peer)
+	replicationv1.RegisterPeerServiceServer(nodes.grpc, peer)
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
-	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
+	return &Server{grpc: s, gate: g, http: web, nodes: nodes, table: table, recorder: r}
 }
 
 // goodbyeTime is for what a call ends with to get to the client before its
@@ -209,12 +215,14 @@ func (s *Server) Configured() {
 // several listeners at once, with one context: the first to end stops all.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.http.start()
+	s.nodes.start()
 	stopped := make(chan struct{})
 	unregister := context.AfterFunc(ctx, func() {
 		defer close(stopped)
 		kill := time.AfterFunc(stopTimeout, s.grpc.Stop)
 		defer kill.Stop()
 		s.http.close()
+		s.nodes.close()
 		s.grpc.GracefulStop()
 	})
 	err := s.grpc.Serve(listener{l, s.table})
