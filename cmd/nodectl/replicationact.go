@@ -119,7 +119,7 @@ func (a *app) followRun(ctx context.Context, node string, conn *connection, job 
 				shown, phase = a.progress(node, job), text
 				fmt.Fprintf(a.stderr, "%s: %s: %s\n", node, job, output.Clean(text))
 			}
-			if p := j.GetProgress(); p.GetRun() == run {
+			if p := j.GetProgress(); p.GetRun() == run && shown != nil {
 				shown.with(min(p.GetSentBytes(), p.GetExpectedBytes()), p.GetExpectedBytes(), rateText(p))
 			}
 		}

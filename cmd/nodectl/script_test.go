@@ -303,7 +303,7 @@ func exampleNode() *servertest.Node {
 				State: server.ExtensionStored,
 			},
 		},
-		Pools: examplePools(at.Add(72 * time.Hour)),
+		Pools:       examplePools(at.Add(72 * time.Hour)),
 		Replication: exampleReplication(),
 		Datasets: servertest.Datasets{
 			List: []*datasetv1.Dataset{

@@ -340,7 +340,10 @@ func TestInterrupt(t *testing.T) {
 	w := newWorld(t, false)
 	w.write("1")
 	w.job.Attempts = 1
-	w.b.faulty.Order(zfstest.Fault{Method: "Receive", Do: func() { w.guard.Interrupt(jobID) }})
+	w.b.faulty.Order(zfstest.Fault{Method: "Receive", Do: func() {
+		go w.guard.Interrupt(jobID) // it waits for the end of what it is called in
+		time.Sleep(50 * time.Millisecond)
+	}})
 	if err := w.run(); err == nil {
 		t.Error("a stream that was interrupted went well")
 	}
