@@ -123,8 +123,8 @@ func (f *fixture) snapshot(name string) {
 	f.must(f.a.Snapshot(f.t.Context(), []string{"alpha/x@" + name, "alpha/x/y@" + name, "alpha/z@" + name}, nil))
 }
 
-// job is one from a to b.
-func job(name, id, source string, sends, runs bool) plan.Replication {
+// declared is a job from a to b.
+func declared(name, id, source string, sends, runs bool) plan.Replication {
 	r := plan.Replication{
 		Name: name, Sends: sends, Runs: runs, Top: "beta/in", Peer: config.Peer{Address: "10.5.0.9:50000", Identity: "other"},
 		Job: replication.Job{
@@ -180,7 +180,7 @@ func (f *fixture) replica(name, snapshot string) bool {
 
 // TestRuns: at once, at its times, for snapshots, and when a person asks.
 func TestRuns(t *testing.T) {
-	f := start(t, false, job("out", oneID, "alpha/x", true, true))
+	f := start(t, false, declared("out", oneID, "alpha/x", true, true))
 	first := f.done("out", 1)
 	if !f.replica("alpha/x/y", "1") || first.GetPhase() != replicationv1.Phase_PHASE_IDLE || first.GetLast().GetStepsDone() != 2 ||
 		!first.GetNextAt().AsTime().Equal(f.now().Add(10*time.Minute)) || first.GetRoots()[0].GetRole() != replicationv1.Role_ROLE_PRIMARY {
@@ -201,7 +201,7 @@ func TestRuns(t *testing.T) {
 	if !f.replica("alpha/x", "4") || f.replica("alpha/z", "1") {
 		t.Error("what was sent is not what should be")
 	}
-	calendar := job("nightly", oneID, "alpha/x", true, true)
+	calendar := declared("nightly", oneID, "alpha/x", true, true)
 	calendar.When = snapshots.Schedule{Calendar: snapshots.Daily, Hour: 3}
 	f.Set([]plan.Replication{calendar})
 	j := f.done("nightly", 5)
@@ -224,7 +224,7 @@ func TestRuns(t *testing.T) {
 func TestFails(t *testing.T) {
 	f := start(t, false)
 	f.breakOff(errors.New("no route to the node"))
-	f.Set([]plan.Replication{job("out", oneID, "alpha/x", true, true)})
+	f.Set([]plan.Replication{declared("out", oneID, "alpha/x", true, true)})
 	for i, wait := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute, 15 * time.Minute} {
 		j := f.await("out", "failure", func(j *replicationv1.Job) bool { return j.GetLast().GetRun() == uint64(i+1) && j.GetProgress() == nil })
 		if j.GetPhase() != replicationv1.Phase_PHASE_FAILED || !strings.Contains(j.GetReason(), "no route") || !j.GetNextAt().AsTime().Equal(f.now().Add(wait)) {
@@ -247,12 +247,12 @@ func TestQueue(t *testing.T) {
 	f := start(t, false)
 	hold, begun := make(chan struct{}), make(chan struct{})
 	f.a.faulty.Order(zfstest.Fault{Method: "Send", Do: func() { close(begun); <-hold }})
-	other := job("two", twoID, "alpha/x/y", true, true)
+	other := declared("two", twoID, "alpha/x/y", true, true)
 	other.Job.Roots[0].Target, other.Top = "beta/other", "beta"
-	third := job("three", "33333333-2222-4333-8444-555555555555", "alpha/z", true, true)
-	f.Set([]plan.Replication{job("one", oneID, "alpha/x", true, true)})
+	third := declared("three", "33333333-2222-4333-8444-555555555555", "alpha/z", true, true)
+	f.Set([]plan.Replication{declared("one", oneID, "alpha/x", true, true)})
 	<-begun
-	f.Set([]plan.Replication{job("one", oneID, "alpha/x", true, true), other, third})
+	f.Set([]plan.Replication{declared("one", oneID, "alpha/x", true, true), other, third})
 	f.await("three", "end", func(j *replicationv1.Job) bool { return j.GetLast().GetSucceeded() })
 	j := f.await("two", "queue", func(j *replicationv1.Job) bool { return j.GetPhase() == replicationv1.Phase_PHASE_QUEUED })
 	if !strings.Contains(j.GetReason(), "the job one") {
@@ -272,7 +272,7 @@ func TestTakenOut(t *testing.T) {
 	f := start(t, false)
 	begun := make(chan struct{})
 	f.a.faulty.Order(zfstest.Fault{Method: "Send", Do: func() { close(begun); f.Set(nil) }})
-	f.Set([]plan.Replication{job("one", oneID, "alpha/x", true, true)})
+	f.Set([]plan.Replication{declared("one", oneID, "alpha/x", true, true)})
 	<-begun
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		f.Manager.mu.Lock()
@@ -295,7 +295,7 @@ func TestTakenOut(t *testing.T) {
 
 // TestDecide: a replica that was written to waits for a person, who names what is lost and where.
 func TestDecide(t *testing.T) {
-	f := start(t, true, job("in", oneID, "alpha/x", false, true))
+	f := start(t, true, declared("in", oneID, "alpha/x", false, true))
 	f.done("in", 1)
 	replica := "beta/in/alpha/x"
 	f.must(f.b.Set(t.Context(), replica, map[string]string{"readonly": "off"}))
@@ -335,7 +335,7 @@ func TestDecide(t *testing.T) {
 
 // TestDecideElsewhere: what destroys something on the other node is not decided here.
 func TestDecideElsewhere(t *testing.T) {
-	f := start(t, false, job("out", oneID, "alpha/x", true, true))
+	f := start(t, false, declared("out", oneID, "alpha/x", true, true))
 	f.done("out", 1)
 	f.must(f.b.Set(t.Context(), "beta/in/alpha/x", map[string]string{"readonly": "off"}))
 	f.must(f.b.Write(t.Context(), "beta/in/alpha/x", "file", []byte("by hand")))
@@ -351,7 +351,7 @@ func TestDecideElsewhere(t *testing.T) {
 
 // TestFailoverOfARunningJob: a failover ends the run that is in its way, promotes, and tells the other node, which is fenced.
 func TestFailoverOfARunningJob(t *testing.T) {
-	f := start(t, true, job("in", oneID, "alpha/x", false, true))
+	f := start(t, true, declared("in", oneID, "alpha/x", false, true))
 	f.done("in", 1)
 	f.must(f.a.Write(t.Context(), "alpha/x", "file", make([]byte, 100_000)))
 	f.snapshot("2")
@@ -390,7 +390,7 @@ func TestFailoverOfARunningJob(t *testing.T) {
 
 // TestFailoverAlone: the other node is gone, which keeps nobody from promoting.
 func TestFailoverAlone(t *testing.T) {
-	f := start(t, true, job("in", oneID, "alpha/x", false, true))
+	f := start(t, true, declared("in", oneID, "alpha/x", false, true))
 	f.done("in", 1)
 	f.breakOff(errors.New("no route to the node"))
 	f.must(f.b.Set(t.Context(), "beta/in/alpha/x/y", map[string]string{"readonly": "off"}))
@@ -423,8 +423,8 @@ func TestFailoverAlone(t *testing.T) {
 // TestFailbackOfAJob: the source's node brings the role back, whoever runs the job.
 func TestFailbackOfAJob(t *testing.T) {
 	for _, runs := range []bool{true, false} {
-		f := start(t, false, job("out", oneID, "alpha/x", true, runs))
-		one := job("out", oneID, "alpha/x", true, true)
+		f := start(t, false, declared("out", oneID, "alpha/x", true, runs))
+		one := declared("out", oneID, "alpha/x", true, true)
 		if runs {
 			f.done("out", 1)
 		} else {
@@ -460,7 +460,7 @@ func TestFailbackOfAJob(t *testing.T) {
 
 // TestPassive: a job that the other node runs is shown, and not run.
 func TestPassive(t *testing.T) {
-	f := start(t, true, job("in", oneID, "alpha/x", false, false))
+	f := start(t, true, declared("in", oneID, "alpha/x", false, false))
 	f.Heard(oneID)
 	jobs, err := f.API().List(t.Context(), "in")
 	if err != nil || jobs[0].GetPhase() != replicationv1.Phase_PHASE_PEER || jobs[0].GetHeardAt() == nil || jobs[0].GetNextAt() != nil {
@@ -484,7 +484,7 @@ func TestPassive(t *testing.T) {
 	if _, ok := f.Allowed(twoID); ok {
 		t.Error("another job is allowed")
 	}
-	f.Set([]plan.Replication{job("out", oneID, "alpha/x", true, true)})
+	f.Set([]plan.Replication{declared("out", oneID, "alpha/x", true, true)})
 	if a, ok := f.Allowed(oneID); !ok || a.Works {
 		t.Errorf("a job that this node runs: %+v", a)
 	}

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	"github.com/cyvive/cyvive/internal/audit"
 	"github.com/cyvive/cyvive/internal/machined/server"
