@@ -119,6 +119,8 @@ type side int
 const (
 	// either may always be asked for.
 	either side = iota
+	// cleaning is for the node that does the work; and where this one receives, for the way back, which takes away what the job kept.
+	cleaning
 	// working is for the node that does the work, sending and receiving for it where this node is that side.
 	working
 	sending
@@ -142,7 +144,7 @@ func (g *Guard) let(id string, need side, datasets ...string) (Allowed, *endpoin
 		return a, nil, errDenied("no job of this node has the UUID %.80q", id)
 	}
 	switch {
-	case need != either && !a.Works:
+	case need != either && !a.Works && (need != cleaning || a.Sends):
 		return a, nil, errDenied("this node runs the job %s itself: only one of the two documents may say run: here", a.Name)
 	case need == sending && !a.Sends:
 		return a, nil, errDenied("this node receives in the job %s, and sends nothing: direction has to differ in the two documents", a.Name)
@@ -266,8 +268,7 @@ func (g *Guard) Clean(ctx context.Context, r *replicationv1.CleanRequest) error 
 		}
 		datasets = append(datasets, strings.TrimSuffix(name, "#"+n.Bookmark))
 	}
-	// The way back takes away what a job kept that its own node runs.
-	a, local, err := g.let(r.GetJob(), either, datasets...)
+	a, local, err := g.let(r.GetJob(), cleaning, datasets...)
 	if err != nil {
 		return err
 	}

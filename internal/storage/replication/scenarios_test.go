@@ -28,8 +28,8 @@ func scenarios() []scenario {
 // them take more than an hour there, in a machine without hardware support.
 func shortScenarios() []string {
 	return []string{
-		"initialAll", "noSnapshotYet", "commonSnapshotDestroyed", "resumesAfterKilledReceiver", "staleCursorsAndLastHolds", "replicaDiverged",
-		"levelIncremental", "encryptionAsserted", "oldPrimaryIsFenced", "failbackBroughtBack",
+		"noSnapshotYet", "commonSnapshotDestroyed", "resumesAfterKilledReceiver", "staleCursorsAndLastHolds", "replicaDiverged", "levelIncremental",
+		"encryptionAsserted", "failbackBroughtBack",
 	}
 }
 

@@ -42,7 +42,7 @@ func TestVMScenarios(t *testing.T) {
 
 // TestVMWalk walks for a little while, or with SCENARIOS=all as long as is promised.
 func TestVMWalk(t *testing.T) {
-	operations := 25
+	operations := 15
 	if soak() {
 		operations = 500
 	}
