@@ -8,5 +8,5 @@ import (
 
 // nodePool is the node's own pool, by the programs of OpenZFS.
 func nodePool() nodepool.Pools {
-	return nodepool.New(zpool.New(zpoolProgram{programs()}), command.NewSystem(programs()), "/proc")
+	return nodepool.New(zpool.New(zpool.RunnerFunc(programs().Zpool)), command.NewSystem(programs()), "/proc")
 }

@@ -43,7 +43,7 @@ func poolsOf(log *slog.Logger, disk *blockdev.Disk, hardware server.Inventory, s
 		log.Error("pools of ZFS are not looked after", "reason", why)
 		return nil, why
 	}
-	control := zpool.New(zpoolProgram{programs()})
+	control := zpool.New(zpool.RunnerFunc(programs().Zpool))
 	devices := machined.PoolDisks{Inventory: hardware, System: system, Kernel: diskKernel{disk}}
 	return &machined.Pools{
 		Domain:  pool.New(control, devices, machined.PoolMemory{Path: filepath.Join(state, "pools.json")}, time.Now),
@@ -65,13 +65,6 @@ func memoryBytes(log *slog.Logger) uint64 {
 }
 
 // zpoolProgram implements zpool.Runner.
-type zpoolProgram struct{ command.Runner }
-
-// Run implements zpool.Runner.
-func (p zpoolProgram) Run(ctx context.Context, args ...string) ([]byte, error) {
-	return p.Zpool(ctx, args...)
-}
-
 // diskKernel implements machined.DiskKernel.
 type diskKernel struct{ disk *blockdev.Disk }
 

@@ -80,8 +80,13 @@ const maxNameBytes = 1024
 
 // readName reads a line from standard input, whether that is a terminal or not.
 func (a *app) readName(prompt string) (string, error) {
+	return a.readNameFrom(bufio.NewReader(io.LimitReader(os.Stdin, maxNameBytes)), prompt)
+}
+
+// readNameFrom is readName where several names are read one after the other.
+func (a *app) readNameFrom(in *bufio.Reader, prompt string) (string, error) {
 	fmt.Fprint(a.stderr, prompt)
-	line, err := bufio.NewReader(io.LimitReader(os.Stdin, maxNameBytes)).ReadString('\n')
+	line, err := in.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the name: %w", err)
 	}

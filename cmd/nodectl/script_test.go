@@ -22,6 +22,7 @@ import (
 	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -302,7 +303,8 @@ func exampleNode() *servertest.Node {
 				State: server.ExtensionStored,
 			},
 		},
-		Pools: examplePools(at.Add(72 * time.Hour)),
+		Pools:       examplePools(at.Add(72 * time.Hour)),
+		Replication: exampleReplication(),
 		Datasets: servertest.Datasets{
 			List: []*datasetv1.Dataset{
 				{Name: "tank", Kind: datasetv1.Kind_KIND_FILESYSTEM, UsedBytes: 4 << 30, Compression: "zstd", CompressRatio: 1.5, Mountpoint: "none"},
@@ -455,3 +457,45 @@ contexts:
   context: {cluster: demo, user: demo}
 current-context: demo
 `
+
+// exampleReplication has a job that sends, with a decision that is open, and one that receives.
+func exampleReplication() servertest.Replication {
+	at := timestamppb.New(time.Date(2026, 11, 26, 4, 0, 0, 0, time.UTC))
+	rollBack := &replicationv1.Decision{
+		Kind: "RollBack", Target: "backup/tank/data", To: 7, Changes: true, Text: "roll backup/tank/data back to the snapshot 7, which destroys what was written since the latest snapshot",
+	}
+	aside := &replicationv1.Decision{
+		Kind: "SetAside", Target: "backup/tank/data", Name: "backup/tank/data.aside-01", Text: "rename backup/tank/data to backup/tank/data.aside-01 and begin anew",
+	}
+	changed := &replicationv1.Conflict{
+		Kind: "Modified", Source: "tank/data", Target: "backup/tank/data", Detail: "it was written to since its latest snapshot", Options: []*replicationv1.Decision{rollBack, aside},
+	}
+	return servertest.Replication{
+		Jobs: []*replicationv1.Job{{
+			Name: "offsite", Uuid: "2f5c7f0e-8f43-4f0a-9a3d-5b8a3b1c7e10", Sends: true, Runs: true, PeerAddress: "10.5.0.9:50000", PeerIdentity: "node2.example",
+			Target: "backup", Schedule: "every 10m0s", Limit: 50 << 20, NextAt: at,
+			Roots: []*replicationv1.Root{{Source: "tank/data", Target: "backup/tank/data", Role: replicationv1.Role_ROLE_PRIMARY, Generation: 2}},
+			Phase: replicationv1.Phase_PHASE_BLOCKED, Reason: "a person has to decide about 1 datasets", Conflicts: []*replicationv1.Conflict{changed},
+			Progress: &replicationv1.Progress{
+				Run: 0, Phase: "replicating", Steps: 4, StepsDone: 1, ExpectedBytes: 4 << 30, SentBytes: 1 << 30, BytesPerSecond: 100 << 20, Remaining: durationpb.New(31 * time.Second),
+				Datasets: []*replicationv1.DatasetProgress{{
+					Source: "tank/data/x", Target: "backup/tank/data/x", Steps: 2, State: "transferring", Reason: "transferring", ExpectedBytes: 2 << 30, SentBytes: 1 << 30,
+				}},
+			},
+			Orphans: []string{"backup/tank/data/gone"},
+		}, {
+			Name: "from-node3", Uuid: "8d0f6a4e-1d39-4c53-8f51-2d1c2f3a4b5c", PeerAddress: "node3.example:50000", PeerIdentity: "node3.example", Target: "tank/in",
+			Roots: []*replicationv1.Root{{Source: "data", Target: "tank/in/data", Role: replicationv1.Role_ROLE_REPLICA}}, Phase: replicationv1.Phase_PHASE_PEER,
+			Reason: "the other node runs it", HeardAt: at,
+		}},
+		Plan: &replicationv1.PlanFailoverResponse{
+			Target: "tank/in", Generation: 1, Received: []*replicationv1.Received{{Dataset: "tank/in/data", Snapshot: "hourly-1", CreatedAt: at}, {Dataset: "tank/in/data/x"}},
+		},
+		Untold: "no route to the node",
+		Verdicts: []*replicationv1.VerifyResponse{
+			{Source: "tank/data", Target: "backup/tank/data", Snapshot: "hourly-1", Guid: 7, Contents: replicationv1.Contents_CONTENTS_SAME},
+			{Source: "tank/data/x", Target: "backup/tank/data/x", Snapshot: "hourly-1", Behind: 2, Contents: replicationv1.Contents_CONTENTS_NOT_COMPARED, Note: "checksum of a volume"},
+			{Source: "tank/data/y", Target: "backup/tank/data/y", Problem: "the replica was written to: 512 bytes"},
+		},
+	}
+}

@@ -18,8 +18,10 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
+	"github.com/cyvive/cyvive/internal/machined/peer"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/replicate"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
@@ -29,6 +31,7 @@ import (
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
 )
 
 // Init is PID 1, as the agent needs it. *control.Client implements it.
@@ -54,7 +57,7 @@ type Services interface {
 }
 
 // Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Pools,
-// NoPools, Upgrades, Installs, Resets, Crash and Watchers.
+// NoPools, Sums, SnapshotWake, Upgrades, Installs, Resets, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -108,6 +111,10 @@ type Config struct {
 	// Pools is nil on a node without OpenZFS; NoPools then says why, after "this node has no OpenZFS: ", if that is known.
 	Pools   *Pools
 	NoPools string
+	// Sums reads the contents of snapshots, to compare those of two nodes; nil has none compared. SnapshotWake is the waker that is called when a
+	// snapshot was made otherwise than over the API.
+	Sums         endpoint.Summer
+	SnapshotWake reconcile.Waker
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Installs is nil on such a node too.
@@ -177,6 +184,10 @@ type Agent struct {
 	confirmed  confirmations
 	poolEvents *poolLog
 	others     []task
+	// jobs are those that replicate, nil on a node without OpenZFS; peers are the nodes that they name.
+	jobs  *replicate.Manager
+	guard *peer.Guard
+	peers atomic.Pointer[[]server.Peer]
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
 	loopsCtx  context.Context
@@ -204,6 +215,7 @@ func New(cfg Config) (*Agent, error) {
 	pools, others := a.poolTasks()
 	a.domains, a.others = append(a.loopTasks(), pools...), others
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
+	a.domains = append(a.domains, a.replicationTasks()...)
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
 	a.store = state.New(snapshot{

@@ -11,6 +11,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/replicate"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/timesync"
@@ -77,6 +78,8 @@ type snapshot struct {
 	datasets  state.Report[dataset.Status]
 	schedules state.Report[snapshots.Status]
 	cache     cacheStatus
+	// replication is how the jobs are, in short.
+	replication []replicate.Status
 
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]

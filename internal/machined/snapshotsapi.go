@@ -106,6 +106,7 @@ func (v snapshotsAPI) Create(ctx context.Context, datasets []string, name string
 		return nil, datasetClassed(err)
 	}
 	v.a.log.Info("snapshots made over the API", "snapshots", strings.Join(names, " "))
+	v.a.snapshotsMade()
 	return names, nil
 }
 

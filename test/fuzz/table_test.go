@@ -17,6 +17,7 @@ func parsers() map[string][]string {
 		"internal/pki":             {"FuzzParse", "FuzzParsePublic"},
 
 		"internal/machined/maintenance": {"FuzzNotice"},
+		"internal/machined/peer":        {"FuzzListing", "FuzzRequest"},
 
 		"internal/etcd": {"FuzzParseHealth", "FuzzParseMembers"},
 		"internal/kube": {"FuzzIsTrue", "FuzzNextEvent", "FuzzParseDrainPods", "FuzzParseList", "FuzzParseNameservers", "FuzzParseNode", "FuzzParsePods", "FuzzTable"},

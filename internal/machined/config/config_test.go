@@ -97,7 +97,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := parse("user-data", data, true)
+	got, err := Parse("user-data", data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := parse("user-data", data, true)
+	got, err := Parse("user-data", data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestEveryTruncationIsRefused(t *testing.T) {
 		}
 		whole := len(strings.TrimRight(string(data), "\n"))
 		for n := 0; n < whole; n += step {
-			if _, err := parse("user-data", data[:n], true); err == nil {
+			if _, err := Parse("user-data", data[:n]); err == nil {
 				t.Errorf("accepted the first %d of %d bytes, up to %q", n, len(data), data[max(0, n-30):n])
 			}
 		}
@@ -162,7 +162,7 @@ func TestGolden(t *testing.T) {
 			}
 			text := strings.ReplaceAll(string(data), "PAIR", flow)
 			text = strings.ReplaceAll(text, "AUTHORITY", fmt.Sprintf("%q", pair.Certificate))
-			_, err = parse("user-data", []byte(text), true)
+			_, err = Parse("user-data", []byte(text))
 			got := "ok\n"
 			var all Errors
 			switch {
@@ -228,7 +228,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, err := parse("user-data", data, true)
+		cfg, err := Parse("user-data", data)
 		if (cfg == nil) == (err == nil) {
 			t.Fatalf("got %v and %v", cfg, err)
 		}

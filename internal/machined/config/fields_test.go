@@ -115,7 +115,7 @@ func TestDescribedDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := parse("user-data", data, true)
+	want, err := Parse("user-data", data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestDescribedDefaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := parse("user-data", []byte(out.String()), true)
+	got, err := Parse("user-data", []byte(out.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,21 +6,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// notYet are the kinds that this release reads and checks, but does not take: nothing in it acts on them so far, and a node that took them would keep
-// silent about that. The change that has the node act on a kind takes it out of this line, and nothing else has to be done for it here.
-func notYet() []string {
-	return []string{"ReplicationJob"}
-}
-
 // allKinds are the kinds of documents, in the order of Documents.
 func allKinds() []string {
 	return []string{"Machine", "Network", "Cluster", "Pool", "Dataset", "SnapshotSchedule", "ReplicationJob"}
 }
 
-// kinds names those that are taken, for error texts.
-func kinds() string {
-	return oneOf(slices.DeleteFunc(allKinds(), func(k string) bool { return slices.Contains(notYet(), k) }))
-}
+// kinds names them for error texts.
+func kinds() string { return oneOf(allKinds()) }
 
 func isKind(s string) bool { return slices.Contains(allKinds(), s) }
 

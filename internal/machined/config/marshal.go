@@ -130,7 +130,7 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if err := enc.Close(); err != nil {
 		return nil, fmt.Errorf("encode configuration: %w", err)
 	}
-	if _, err := parse("configuration", out.Bytes(), true); err != nil {
+	if _, err := Parse("configuration", out.Bytes()); err != nil {
 		return nil, fmt.Errorf("check configuration: %w", err)
 	}
 	return out.Bytes(), nil

@@ -137,7 +137,7 @@ func TestParseRefusesRedacted(t *testing.T) {
 		t.Fatal(err)
 	}
 	password := full(t).Machine.Upgrade.Sources[0].Credentials.Password.Reveal()
-	_, err = parse("user-data", []byte(strings.Replace(string(data), "password: "+password, "password: '[redacted]'", 1)), true)
+	_, err = Parse("user-data", []byte(strings.Replace(string(data), "password: "+password, "password: '[redacted]'", 1)))
 	if err == nil || !strings.Contains(err.Error(), "credentials.password: got \"[redacted]\", and the node has no secret to put here") {
 		t.Errorf("got %v", err)
 	}
@@ -212,7 +212,7 @@ func TestRedactShowsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := parse("user-data", back, true)
+	got, err := Parse("user-data", back)
 	if d := cmp.Diff(cfg, got, compare()); d != "" || err != nil {
 		t.Errorf("given back: %v\n%s", err, d)
 	}

@@ -13,9 +13,7 @@ type decoder struct {
 	file string
 	errs Errors
 	// unsure is set when a document's kind could not be told, so that none can be called missing.
-	unsure bool
-	// early takes documents of kinds that are not taken yet.
-	early   bool
+	unsure  bool
 	storage storageDocs
 }
 

@@ -15,11 +15,8 @@ import (
 
 // Parse decodes and validates the documents in data. The name is the file's, for error texts. The error, if any, is of type [Errors] and
 // holds every mistake that was found; there is no partial result.
-func Parse(name string, data []byte) (*Config, error) { return parse(name, data, false) }
-
-// parse is Parse. Early takes the documents of kinds that are not taken yet, too.
-func parse(name string, data []byte, early bool) (*Config, error) {
-	d := &decoder{file: name, early: early}
+func Parse(name string, data []byte) (*Config, error) {
+	d := &decoder{file: name}
 	if len(data) > MaxBytes {
 		d.fail(0, "", "got %d bytes, expected at most %d", len(data), MaxBytes)
 		return nil, d.errs
@@ -70,9 +67,6 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 	if version == "" || kind == "" {
 		d.unsure = true
 		return
-	}
-	if slices.Contains(notYet(), kind) && !d.early {
-		o.fail("kind", "documents of kind %s are not taken by this release, which would not act on them; expected %s", kind, kinds())
 	}
 	what := "of this kind"
 	if isMany(kind) {

@@ -67,14 +67,29 @@ func (o *object) replicationJob() ReplicationJob {
 		Prefix:    o.text("prefix", prefixRules, prefixForm.MatchString),
 		Schedule:  o.schedule("schedule"),
 		Guarantee: Guarantees{GuaranteeResumability, GuaranteeResumability},
+
+		Run:         choice(o, "run", RunHere, RunPeer),
+		Compression: choice(o, "compression", CompressionStored, CompressionNone),
+		History:     choice(o, "history", HistoryAll, HistoryLatest),
 	}
 	j.BandwidthBytes = o.size("bandwidth", "how much may be sent in a second, from 64KiB, such as 100MiB", func(n uint64) bool { return n >= 64<<10 })
 	o.inner("guarantee", func(f *object) {
 		j.Guarantee.Initial = choice(f, "initial", GuaranteeResumability, GuaranteeIncremental, GuaranteeNone)
 		j.Guarantee.Incremental = choice(f, "incremental", GuaranteeResumability, GuaranteeIncremental, GuaranteeNone)
 	})
-	if j.Schedule == (Schedule{}) {
+	for i, t := range j.Sources {
+		for _, other := range j.Sources[:i] {
+			// What one leaves out is refused as a source of its own, too: below the target it would lie in the other's replica.
+			if t.Name != other.Name && !other.covers(t.Name) && !t.covers(other.Name) && overlap(t.Name, other.Name) {
+				o.fail("sources", "%s and %s lie in each other, expected a job of its own for what is left out", other.Name, t.Name)
+			}
+		}
+	}
+	switch {
+	case j.Run == RunHere && j.Schedule == (Schedule{}):
 		j.Schedule, _ = parseSchedule(defaultReplication)
+	case j.Run == RunPeer && j.Schedule != (Schedule{}):
+		o.fail("schedule", "the peer runs this job, expected it in the peer's document only")
 	}
 	return j
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 )
 
 // SchemaID names the schema.
@@ -31,9 +30,6 @@ func Schema() ([]byte, error) {
 func documentSchema(d Document) map[string]any {
 	s := objectSchema(d.Fields)
 	s["description"] = d.Doc
-	if slices.Contains(notYet(), d.Kind) {
-		s["description"] = d.Doc + " This release does not take it yet."
-	}
 	properties := s["properties"].(map[string]any)
 	properties["apiVersion"] = map[string]any{"const": APIVersion}
 	properties["kind"] = map[string]any{"const": d.Kind}

@@ -128,9 +128,47 @@ type ReplicationJob struct {
 	// BandwidthBytes is how much may be sent in a second; 0 is no limit.
 	BandwidthBytes uint64
 	// Prefix, if not empty, is what the names of the snapshots that are sent begin with.
-	Prefix   string
+	Prefix string
+	// Schedule is zero where the peer runs the job.
 	Schedule Schedule
+	// Run is who runs the job; the other node only lets it.
+	Run         Place
+	Compression Compression
+	History     History
 }
+
+// Place is one of the two nodes of a job.
+type Place string
+
+// The places.
+const (
+	// RunHere has this node do all the work.
+	RunHere Place = "here"
+	// RunPeer lets the peer do it, and nothing else.
+	RunPeer Place = "peer"
+)
+
+// Compression is how blocks are sent.
+type Compression string
+
+// The ways.
+const (
+	// CompressionStored sends them as they lie on the disk.
+	CompressionStored Compression = "stored"
+	// CompressionNone sends them unpacked, of 128 KiB at most.
+	CompressionNone Compression = "none"
+)
+
+// History is which snapshots a replica begins with.
+type History string
+
+// The histories.
+const (
+	// HistoryAll begins with the oldest.
+	HistoryAll History = "all"
+	// HistoryLatest begins with the newest.
+	HistoryLatest History = "latest"
+)
 
 // Direction is who has the source.
 type Direction string

@@ -1,10 +1,8 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,40 +68,12 @@ func jobs(t testing.TB) []ReplicationJob {
 		Peer:    Peer{"10.5.0.3:50000", "node2.example", authority(t, "peer").Certificate},
 		Sources: []DatasetTree{{"fast", true, []string{"fast/replica"}}}, Target: "backup/node1", Guarantee: Guarantees{GuaranteeIncremental, GuaranteeNone},
 		BandwidthBytes: 100 << 20, Prefix: "auto-", Schedule: Schedule{Unit: Hourly, Minute: 30},
+		Run: RunHere, Compression: CompressionNone, History: HistoryLatest,
 	}, {
 		Name: "in", UUID: "1b6c2f9e-5a0e-4c39-9a55-0123456789ab", Direction: DirectionPull, Peer: Peer{"[fd00::3]:50001", "fd00::3", ""},
 		Sources: []DatasetTree{{"other", true, nil}}, Target: "fast/replica", Guarantee: Guarantees{GuaranteeResumability, GuaranteeResumability},
-		Schedule: Schedule{Every: 10 * time.Minute},
+		Run: RunPeer, Compression: CompressionStored, History: HistoryAll,
 	}}
-}
-
-// TestNotTakenYet: a kind that nothing acts on is refused by its name, and what is wrong with the document is told besides; all others are taken.
-func TestNotTakenYet(t *testing.T) {
-	cfg := full(t)
-	data, err := Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = Parse("user-data", data)
-	for _, kind := range allKinds() {
-		refused := strings.Contains(fmt.Sprint(err), kind+".kind: documents of kind "+kind+" are not taken by this release")
-		if want := slices.Contains(notYet(), kind); refused != want {
-			t.Errorf("%s is refused: %t, want %t", kind, refused, want)
-		}
-	}
-	documents := map[string]int{"Pool": len(cfg.Pools), "Dataset": len(cfg.Datasets), "SnapshotSchedule": len(cfg.SnapshotSchedules), "ReplicationJob": len(cfg.ReplicationJobs)}
-	want := 0
-	for _, kind := range notYet() {
-		want += documents[kind]
-	}
-	var all Errors
-	if errors.As(err, &all); len(all) != want {
-		t.Errorf("got %d mistakes, want %d: %v", len(all), want, err)
-	}
-	broken := strings.Replace(string(data), "uuid: 0b", "uuid: xb", 1)
-	if _, err := Parse("user-data", []byte(broken)); err == nil || !strings.Contains(err.Error(), "ReplicationJob.uuid: got") {
-		t.Errorf("what is wrong besides: %v", err)
-	}
 }
 
 // TestDocumentedExamples: what the guide shows is a configuration, with a Machine document beside it.
@@ -119,7 +89,7 @@ func TestDocumentedExamples(t *testing.T) {
 	blocks := strings.Split(string(guide), "```yaml\n")[1:]
 	for i, block := range blocks {
 		example, _, _ := strings.Cut(block, "```")
-		if _, err := parse(fmt.Sprintf("example %d", i+1), []byte(example+"---\n"+string(machine)), true); err != nil {
+		if _, err := Parse(fmt.Sprintf("example %d", i+1), []byte(example+"---\n"+string(machine))); err != nil {
 			t.Error(err)
 		}
 		for _, doc := range instances(t, example) {

@@ -159,7 +159,10 @@ func jobFields() []Field {
 		},
 		{Name: "peer", Doc: "The other node.", Type: TypeObject, Required: true, Fields: []Field{
 			{Name: "address", Doc: "Where its API is reached: a name or address, with a port unless that is " + defaultAPIPort + ".", Type: TypeText, Required: true},
-			{Name: "identity", Doc: "A name or address that its certificate has to have. It is that of the address, if left out.", Type: TypeText},
+			{
+				Name: "identity", Type: TypeText,
+				Doc: "A name or address that its certificate has to have, when it is called and when it calls. It is that of the address, if left out.",
+			},
 			{Name: "ca", Doc: "The authority of its certificate, PEM. It is this node's own, if left out.", Type: TypeText},
 		}},
 		{Name: "sources", Doc: "What is sent, with all below it.", Type: TypeObject, List: true, Required: true, Fields: sourceTreeFields()},
@@ -172,6 +175,18 @@ func jobFields() []Field {
 		}},
 		{Name: "bandwidth", Doc: "How much is sent in a second at most, such as 100MiB.", Type: TypeSize},
 		{Name: "prefix", Doc: "Sends only snapshots whose names begin with it.", Type: TypeText, Pattern: prefixForm.String()},
-		scheduleField("schedule", "When the job runs, in UTC.", defaultReplication),
+		scheduleField("schedule", "When the job runs, in UTC. With an interval, it also runs when this node has made a snapshot of what it sends.", defaultReplication),
+		{
+			Name: "run", Type: TypeText, Default: string(RunHere), Values: wordsOf([]Place{RunHere, RunPeer}),
+			Doc: "Who does the work. The other node has a document of the same job, which lets it: there, run is the other word, and direction too.",
+		},
+		{
+			Name: "compression", Type: TypeText, Default: string(CompressionStored), Values: wordsOf([]Compression{CompressionStored, CompressionNone}),
+			Doc: "How blocks are sent: as they are stored, compressed, or unpacked. It cannot change while a replica lives, and is the same on both nodes.",
+		},
+		{
+			Name: "history", Type: TypeText, Default: string(HistoryAll), Values: wordsOf([]History{HistoryAll, HistoryLatest}),
+			Doc: "What a replica begins with: all snapshots that there are, or the latest alone.",
+		},
 	}
 }

@@ -90,6 +90,10 @@ type (
 		Bandwidth string       `yaml:"bandwidth,omitempty"`
 		Prefix    string       `yaml:"prefix,omitempty"`
 		Schedule  string       `yaml:"schedule,omitempty"`
+
+		Run         string `yaml:"run,omitempty"`
+		Compression string `yaml:"compression,omitempty"`
+		History     string `yaml:"history,omitempty"`
 	}
 	wholeTree struct {
 		Name    string   `yaml:"name"`
@@ -135,6 +139,7 @@ func storage(cfg *Config) []any {
 			header: header{APIVersion, "ReplicationJob"}, Name: j.Name, UUID: j.UUID, Direction: string(j.Direction), Peer: peerDoc(j.Peer),
 			Sources: sources, Target: j.Target, Guarantee: guaranteeDoc{string(j.Guarantee.Initial), string(j.Guarantee.Incremental)},
 			Bandwidth: optionalSize(j.BandwidthBytes), Prefix: j.Prefix, Schedule: j.Schedule.String(),
+			Run: string(j.Run), Compression: string(j.Compression), History: string(j.History),
 		})
 	}
 	return docs

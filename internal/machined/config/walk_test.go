@@ -76,7 +76,7 @@ func (w *walk) parse(t *testing.T) (*Config, error) {
 			t.Fatal(err)
 		}
 	}
-	return parse("user-data", []byte(out.String()), true)
+	return Parse("user-data", []byte(out.String()))
 }
 
 // missing wants each field to be given once at least.

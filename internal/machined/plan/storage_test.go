@@ -99,6 +99,10 @@ func storageChanges() map[string]func(*config.Config) {
 		"ReplicationJob.bandwidth": job(func(j *config.ReplicationJob) { j.BandwidthBytes = 1 }),
 		"ReplicationJob.prefix":    job(func(j *config.ReplicationJob) { j.Prefix = "other-" }),
 		"ReplicationJob.schedule":  job(func(j *config.ReplicationJob) { j.Schedule.Unit = config.Hourly }),
+		"ReplicationJob.run":       job(func(j *config.ReplicationJob) { j.Run = config.RunPeer }),
+		"ReplicationJob.history":   job(func(j *config.ReplicationJob) { j.History = config.HistoryLatest }),
+
+		"ReplicationJob.compression": job(func(j *config.ReplicationJob) { j.Compression = config.CompressionNone }),
 	}
 	out := map[string]func(*config.Config){}
 	for _, leaf := range leaves() {

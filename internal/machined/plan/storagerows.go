@@ -78,6 +78,7 @@ func jobFields() []field {
 	}
 	uuid := func(j job) any { return j.UUID }
 	direction := func(j job) any { return j.Direction }
+	compression := func(j job) any { return j.Compression }
 	return []field{
 		s.names(),
 		s.fixed("uuid", uuid, another(uuid, "what the job keeps on disk is known by it; remove the job, and add another"),
@@ -87,6 +88,9 @@ func jobFields() []field {
 		s.live("peer", func(j job) any { return j.Peer }), s.live("sources", func(j job) any { return j.Sources }),
 		s.live("target", func(j job) any { return j.Target }), s.live("guarantee", func(j job) any { return j.Guarantee }),
 		s.live("bandwidth", func(j job) any { return j.BandwidthBytes }), s.live("prefix", func(j job) any { return j.Prefix }),
-		s.live("schedule", func(j job) any { return j.Schedule }),
+		s.live("schedule", func(j job) any { return j.Schedule }), s.live("run", func(j job) any { return j.Run }),
+		s.fixed("compression", compression, another(compression, "how a replica's streams are made is for its life; remove the job, and add another"),
+			func(to *job, from job) { to.Compression = from.Compression }),
+		s.live("history", func(j job) any { return j.History }),
 	}
 }

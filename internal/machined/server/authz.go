@@ -18,6 +18,7 @@ import (
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
@@ -36,7 +37,11 @@ const (
 	RoleBackup   ClientRole = "etcd:backup"   // takes snapshots of etcd
 )
 
-// roles returns every role there is.
+// RolePeer is what nodes carry themselves, in the certificates of their APIs. It allows nothing but to ask what a job of this node's
+// configuration has the peer ask.
+const RolePeer ClientRole = "node:peer"
+
+// roles returns every role of clients that there is.
 func roles() []ClientRole {
 	return []ClientRole{RoleAdmin, RoleOperator, RoleReader, RoleBackup}
 }
@@ -46,6 +51,8 @@ type rule struct {
 	roles []ClientRole
 	// maintenance is who may while the node has no configuration.
 	maintenance access
+	// peer: it is for the node that a job of the configuration names, whoever vouches for it.
+	peer bool
 	// acts: it does something to the node, so the audit log has it before it
 	// is done.
 	acts bool
@@ -69,6 +76,10 @@ func rules() map[string]rule {
 	admins := []ClientRole{RoleAdmin}
 	operators := []ClientRole{RoleAdmin, RoleOperator}
 	readers := []ClientRole{RoleAdmin, RoleOperator, RoleReader}
+	// What goes on all the time between nodes is in the audit log, and is no event.
+	peers := rule{roles: []ClientRole{RolePeer}, maintenance: forNobody, peer: true}
+	peersAct := peers
+	peersAct.acts = true
 	return map[string]rule{
 		machinev1.MachineService_GetIdentity_FullMethodName: {roles: roles(), maintenance: forAnyone},
 		machinev1.MachineService_GetVersion_FullMethodName:  {roles: roles(), maintenance: forAnyone},
@@ -178,6 +189,30 @@ func rules() map[string]rule {
 		snapshotv1.SnapshotService_Release_FullMethodName:      {roles: admins, maintenance: forNobody, acts: true},
 		snapshotv1.SnapshotService_Destroy_FullMethodName:      {roles: admins, maintenance: forNobody, acts: true},
 		snapshotv1.SnapshotService_Rollback_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+
+		replicationv1.ReplicationService_List_FullMethodName:         {roles: readers, maintenance: forNobody},
+		replicationv1.ReplicationService_Watch_FullMethodName:        {roles: readers, maintenance: forNobody},
+		replicationv1.ReplicationService_PlanFailover_FullMethodName: {roles: readers, maintenance: forNobody},
+		replicationv1.ReplicationService_Run_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
+		replicationv1.ReplicationService_Verify_FullMethodName:       {roles: operators, maintenance: forNobody, acts: true},
+		// These say where the data is written to.
+		replicationv1.ReplicationService_Failover_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		replicationv1.ReplicationService_Failback_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+
+		replicationv1.PeerService_Look_FullMethodName:            peers,
+		replicationv1.PeerService_Clean_FullMethodName:           peers,
+		replicationv1.PeerService_Checksum_FullMethodName:        peers,
+		replicationv1.PeerService_Estimate_FullMethodName:        peers,
+		replicationv1.PeerService_Protect_FullMethodName:         peers,
+		replicationv1.PeerService_Send_FullMethodName:            peers,
+		replicationv1.PeerService_Advance_FullMethodName:         peers,
+		replicationv1.PeerService_MakePlaceholder_FullMethodName: peers,
+		replicationv1.PeerService_Receive_FullMethodName:         peers,
+		replicationv1.PeerService_Abort_FullMethodName:           peers,
+		replicationv1.PeerService_Complete_FullMethodName:        peers,
+		replicationv1.PeerService_Learn_FullMethodName:           peersAct,
+		replicationv1.PeerService_Freeze_FullMethodName:          peersAct,
+		replicationv1.PeerService_Resolve_FullMethodName:         peersAct,
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators, maintenance: forNobody},
 	}

@@ -53,7 +53,7 @@ func (w *worker) transfer(ctx context.Context, s Step) error {
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	meter := &meter{ctx: ctx, r: stream, limiter: w.limiter, count: func(n int) { w.board.add(s.Source, n) }}
+	meter := &meter{ctx: ctx, r: stream, limiter: w.limiter, count: func(n int) { w.counted(s.Source, n) }}
 	err = w.Receiver.Receive(ctx, ReceiveRequest{
 		Fence: w.fence(false, w.generation), FileSystem: s.Target, Source: s.SourceGUID, Kind: s.DatasetKind, From: s.From.GUID, To: s.To.GUID,
 		Over: s.Over, Stream: w.Job.Stream, Encryption: w.Job.Encryption, Properties: w.Job.Properties,
@@ -68,6 +68,14 @@ func (w *worker) transfer(ctx context.Context, s Step) error {
 		return fmt.Errorf("send: %w", closed)
 	}
 	return nil
+}
+
+// counted tells of bytes that went over.
+func (w *worker) counted(source string, n int) {
+	w.board.add(source, n)
+	if w.Count != nil {
+		w.Count(source, n)
+	}
 }
 
 // burstBytes is the most that one read takes of a limited stream.
@@ -102,10 +110,10 @@ func (m *meter) Read(p []byte) (int, error) {
 
 // check compares the contents of a snapshot on both sides.
 func (w *worker) check(ctx context.Context, s Step) Outcome {
-	mine, err := w.Sender.Checksum(ctx, ChecksumRequest{FileSystem: s.Source, To: s.To.GUID})
+	mine, err := w.Sender.Checksum(ctx, ChecksumRequest{Job: w.Job.ID, FileSystem: s.Source, To: s.To.GUID})
 	if err != nil {
 		return Outcome{Err: err}
 	}
-	theirs, err := w.Receiver.Checksum(ctx, ChecksumRequest{FileSystem: s.Target, To: s.To.GUID})
+	theirs, err := w.Receiver.Checksum(ctx, ChecksumRequest{Job: w.Job.ID, FileSystem: s.Target, To: s.To.GUID})
 	return Outcome{Err: err, Differs: !bytes.Equal(mine, theirs)}
 }

@@ -115,39 +115,70 @@ func (p *pair) wipe() {
 	}
 }
 
-// wipe destroys all below a root: holds, partial receives, clones, snapshots, bookmarks and file systems.
+// wipe destroys all below a root: holds, partial receives, clones, snapshots, bookmarks and file systems. It does at once what can be done so: on a real
+// system each call is a program.
 func wipe(s zfstest.Target) error {
 	ctx := context.Background()
 	for range 5 { // clones are in the way of what they are of
-		found, err := s.List(ctx, zfs.Query{Roots: []string{s.Root}, Depth: -1, Properties: []string{"receive_resume_token"}})
+		found, err := s.List(ctx, zfs.Query{Roots: []string{s.Root}, Depth: -1, Properties: []string{"receive_resume_token", "userrefs"}})
 		if err != nil {
 			return err
 		}
 		if len(found) <= 1 {
 			return nil
 		}
+		if err := letGo(ctx, s, found); err != nil {
+			return err
+		}
+		var snapshots []string
 		slices.SortFunc(found, func(a, b zfs.Dataset) int { return strings.Compare(b.Name, a.Name) })
 		for _, d := range found {
-			switch {
-			case d.Name == s.Root:
-			case d.Kind == zfs.Snapshot:
-				holds, err := s.Holds(ctx, d.Name)
-				if err != nil {
-					return err
-				}
-				for _, h := range holds[d.Name] {
-					if err := s.Release(ctx, h.Tag, d.Name); err != nil {
-						return err
-					}
-				}
-				_ = s.Destroy(ctx, d.Name)
-			default:
-				if len(d.Properties["receive_resume_token"].Value) > 1 && s.AbortReceive(ctx, d.Name) != nil {
-					continue
-				}
-				_ = s.Destroy(ctx, d.Name)
+			if d.Kind == zfs.Snapshot {
+				snapshots = append(snapshots, d.Name)
+			}
+			if len(d.Properties["receive_resume_token"].Value) > 1 {
+				_ = s.AbortReceive(ctx, d.Name)
+			}
+		}
+		if len(snapshots) > 0 && s.DestroySnapshots(ctx, snapshots) != nil {
+			for _, name := range snapshots {
+				_ = s.Destroy(ctx, name)
+			}
+		}
+		for _, d := range found {
+			if d.Name != s.Root && (d.Kind == zfs.Filesystem || d.Kind == zfs.Volume) {
+				_ = s.Destroy(ctx, d.Name) // with its bookmarks
 			}
 		}
 	}
 	return fmt.Errorf("%s: something stays", s.Root)
+}
+
+// letGo takes all holds off snapshots.
+func letGo(ctx context.Context, s zfstest.Target, found []zfs.Dataset) error {
+	var held []string
+	for _, d := range found {
+		if refs := d.Properties["userrefs"].Value; d.Kind == zfs.Snapshot && refs != "" && refs != "0" && refs != "-" {
+			held = append(held, d.Name)
+		}
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	all, err := s.Holds(ctx, held...)
+	if err != nil {
+		return err
+	}
+	byTag := map[string][]string{}
+	for name, holds := range all {
+		for _, h := range holds {
+			byTag[h.Tag] = append(byTag[h.Tag], name)
+		}
+	}
+	for tag, names := range byTag {
+		if err := s.Release(ctx, tag, names...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -60,6 +60,19 @@ type Receiver interface {
 	Promote(ctx context.Context, r PromoteRequest) error
 }
 
+// Freezer is what a primary can do that gives its role away.
+type Freezer interface {
+	// Freeze makes primaries read-only, and then a snapshot of all below the roots. They stay primaries; a promotion on the other side ends that.
+	Freeze(ctx context.Context, r FreezeRequest) error
+}
+
+// Side is a machine in either role.
+type Side interface {
+	Sender
+	Receiver
+	Freezer
+}
+
 // Fence goes with each request that changes something: the job, the roots of the side that is asked, and the sender's generation.
 type Fence struct {
 	Job        string
@@ -88,6 +101,7 @@ type CleanRequest struct {
 
 // ChecksumRequest names a snapshot by its GUID.
 type ChecksumRequest struct {
+	Job        string
 	FileSystem string
 	To         zfs.GUID
 }
@@ -163,6 +177,12 @@ type ResolveRequest struct {
 	Decision Decision
 	Source   zfs.GUID
 	Stream   Stream
+}
+
+// FreezeRequest names the last snapshot, by what stands behind the '@'.
+type FreezeRequest struct {
+	Fence
+	Snapshot string
 }
 
 // PromoteRequest is carried out as a whole by being repeated until it succeeds. Decisions are those about replicas that were changed. Properties are

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
@@ -38,6 +40,16 @@ func StepTag(job string) string { return "cyvive_step_" + job }
 
 // LastTag is the tag of the hold on the snapshot that was received last.
 func LastTag(job string) string { return "cyvive_last_" + job }
+
+// ReverseID is the UUID of the job in the other direction, by which the role goes back. It follows from the job's, and nobody declares it. Of what is no
+// UUID it is empty.
+func ReverseID(job string) string {
+	id, err := uuid.Parse(job)
+	if err != nil {
+		return ""
+	}
+	return uuid.NewSHA1(id, []byte("reverse")).String()
+}
 
 const cursorPrefix = "cyvive_cursor_"
 

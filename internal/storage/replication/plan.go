@@ -63,7 +63,7 @@ type Plan struct {
 func MakePlan(j Job, sender, receiver Listing, decisions []Decision) Plan {
 	p := planner{job: j, sender: sender, receiver: receiver, decisions: decisions, moves: map[string]string{}}
 	p.SenderClean.Job, p.ReceiverClean.Job = j.ID, j.ID
-	if p.FencedBy = fencedBy(sender, receiver); p.FencedBy != 0 {
+	if p.FencedBy = fencedBy(j, sender, receiver); p.FencedBy != 0 {
 		return p.Plan
 	}
 	rows := map[string][]Step{}
@@ -84,12 +84,13 @@ func MakePlan(j Job, sender, receiver Listing, decisions []Decision) Plan {
 }
 
 // fencedBy is the generation by which the sender is fenced, 0 where it is not: the receiver knows of a higher one, or the sender has learned of one
-// before.
-func fencedBy(sender, receiver Listing) uint64 {
+// before. That it is a replica meanwhile of the job's own reverse does not end that: it is on the way back, and not there.
+func fencedBy(j Job, sender, receiver Listing) uint64 {
 	if g := receiver.Generation(); g > sender.Generation() {
 		return g
 	}
-	if slices.ContainsFunc(sender.Roots, func(r RootState) bool { return r.Fenced && r.Replica == "" }) {
+	back := ReverseID(j.ID)
+	if slices.ContainsFunc(sender.Roots, func(r RootState) bool { return r.Fenced && (r.Replica == "" || r.Replica == back) }) {
 		return sender.Generation()
 	}
 	return 0

@@ -28,6 +28,9 @@ func (j Job) included(source string) bool {
 	return include
 }
 
+// Includes says whether a dataset on the sending side is one that is sent.
+func (j Job) Includes(source string) bool { return j.Target(source) != "" && j.included(source) }
+
 // wants says whether a snapshot is one that is sent.
 func (j Job) wants(v Version) bool {
 	if v.Bookmark {

@@ -21,6 +21,10 @@ type Runner struct {
 	// Now and Sleep stand for the clock; nil for the real one. Sleep ends with its context.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, until time.Time) error
+	// Planned is called with the plan and its estimates before the first step; nil is not.
+	Planned func(Plan)
+	// Count is called with the bytes of each read of a dataset's stream, from several goroutines at once. It must not block.
+	Count func(source string, bytes int)
 	// Notify is called for each change of a file system's progress, one call at a time; it must not block.
 	Notify func(Progress)
 }
@@ -36,7 +40,7 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 		return report, err
 	}
 	generation := sender.Generation()
-	if by := fencedBy(sender, receiver); by != 0 {
+	if by := fencedBy(r.Job, sender, receiver); by != 0 {
 		report.Plan.FencedBy = by
 		return report, r.Sender.Learn(ctx, LearnRequest{Fence: r.fence(true, by), Primaries: r.Job.Sources()})
 	}
@@ -63,6 +67,9 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 		return report, fmt.Errorf("clean up after earlier runs: %w", err)
 	}
 	r.estimate(ctx, generation, report.Plan.Steps)
+	if r.Planned != nil {
+		r.Planned(report.Plan)
+	}
 	report.FileSystems = r.work(ctx, generation, report.Plan.Steps)
 	return report, nil
 }

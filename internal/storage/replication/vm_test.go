@@ -31,9 +31,25 @@ const (
 	vmKey       = vmDir + "/key"
 )
 
-func TestVMScenarios(t *testing.T) { runScenarios(t, realPools(t)) }
+// TestVMScenarios runs some of the scenarios, or with SCENARIOS=all (make soak) all of them.
+func TestVMScenarios(t *testing.T) {
+	var names []string
+	if !soak() {
+		names = shortScenarios()
+	}
+	runScenarios(t, realPools(t), names...)
+}
 
-func TestVMWalk(t *testing.T) { runWalk(t, realPools(t), seed(t), 500) }
+// TestVMWalk walks for a little while, or with SCENARIOS=all as long as is promised.
+func TestVMWalk(t *testing.T) {
+	operations := 15
+	if soak() {
+		operations = 500
+	}
+	runWalk(t, realPools(t), seed(t), operations)
+}
+
+func soak() bool { return os.Getenv("SCENARIOS") == "all" }
 
 // realPools makes two pools.
 func realPools(t *testing.T) systems {

@@ -113,7 +113,7 @@ func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *repli
 			return c
 		}
 		if d := r.Decisions[i]; d.Kind == replication.RollBack {
-			if err := l.rollBack(ctx, r.Job, d); err != nil {
+			if err := l.rollBack(ctx, d); err != nil {
 				return err
 			}
 		}

@@ -20,22 +20,16 @@ var listed = append([]string{
 // List implements replication.Endpoint.
 func (l *Local) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
 	var out replication.Listing
-	states, err := l.roots(ctx, r.Roots)
+	states, err := l.Roots(ctx, r.Roots)
 	if err != nil {
 		return out, err
 	}
-	for _, name := range r.Roots {
-		state := replication.RootState{Name: name}
-		for _, s := range states {
-			if s.Name == name {
-				state = s
-			}
-		}
+	for _, state := range states {
 		out.Roots = append(out.Roots, state)
 		if !state.Exists {
 			continue
 		}
-		found, err := l.list(ctx, r.Job, name, -1)
+		found, err := l.list(ctx, r.Job, state.Name, -1)
 		if err != nil {
 			return out, err
 		}
@@ -45,15 +39,17 @@ func (l *Local) List(ctx context.Context, r replication.ListRequest) (replicatio
 	return out, nil
 }
 
-// list reads a tree.
+// list reads a tree. Without a job it does not look for holds, which takes a program of its own.
 func (l *Local) list(ctx context.Context, job, root string, depth int) ([]replication.FileSystem, error) {
 	found, err := l.system.List(ctx, zfs.Query{Roots: []string{root}, Kinds: everyKind, Depth: depth, Properties: listed})
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", root, err)
 	}
-	holds, err := l.holds(ctx, found)
-	if err != nil {
-		return nil, err
+	var holds map[string][]string
+	if job != "" {
+		if holds, err = l.holds(ctx, found); err != nil {
+			return nil, err
+		}
 	}
 	byName := map[string]*replication.FileSystem{}
 	var order []string

@@ -16,14 +16,44 @@ type Summer interface {
 	Sum(ctx context.Context, snapshot string) ([]byte, error)
 }
 
-// Local implements replication.Sender and replication.Receiver.
+// Local implements replication.Side.
 type Local struct {
 	system zfs.System
 	summer Summer
+	// tops are datasets from which on downwards what is missing above a replica is made.
+	tops []string
 }
+
+var _ replication.Side = (*Local)(nil)
 
 // New returns the side of a system. A nil summer means that contents cannot be compared here.
 func New(system zfs.System, summer Summer) *Local { return &Local{system: system, summer: summer} }
+
+// Under returns the same side, which makes the file systems that are missing above what it receives, as placeholders: from the tops on downwards,
+// themselves included. What lies above a top has to be there.
+func (l *Local) Under(tops ...string) *Local {
+	c := *l
+	c.tops = tops
+	return &c
+}
+
+// Roots reads the states of roots, each of which is in the answer.
+func (l *Local) Roots(ctx context.Context, names []string) ([]replication.RootState, error) {
+	states, err := l.roots(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]replication.RootState, len(names))
+	for i, name := range names {
+		out[i].Name = name
+		for _, s := range states {
+			if s.Name == name {
+				out[i] = s
+			}
+		}
+	}
+	return out, nil
+}
 
 var everyKind = []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot, zfs.Bookmark}
 
@@ -91,7 +121,7 @@ func (l *Local) allow(ctx context.Context, f replication.Fence, sending bool) er
 	return nil
 }
 
-// one lists one file system; nil where there is none.
+// one lists one file system, with the holds of a job or, without one, with none; nil where there is none.
 func (l *Local) one(ctx context.Context, job, name string) (*replication.FileSystem, error) {
 	found, err := l.list(ctx, job, name, 0)
 	if errors.Is(err, zfs.ErrNotExist) {
@@ -108,7 +138,7 @@ func (l *Local) one(ctx context.Context, job, name string) (*replication.FileSys
 	return nil, nil
 }
 
-// snapshot finds a file system and one of its snapshots.
+// snapshot finds a file system and one of its snapshots, with the terms of one.
 func (l *Local) snapshot(ctx context.Context, job, name string, guid zfs.GUID) (*replication.FileSystem, *replication.Version, error) {
 	f, err := l.one(ctx, job, name)
 	if err != nil {

@@ -17,7 +17,7 @@ func (l *Local) Placeholder(ctx context.Context, r replication.PlaceholderReques
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
 	}
-	if f, err := l.one(ctx, r.Job, r.FileSystem); err != nil || f != nil {
+	if f, err := l.one(ctx, "", r.FileSystem); err != nil || f != nil {
 		return err
 	}
 	if err := l.inherited(ctx, r.FileSystem, r.Encryption); err != nil {
@@ -48,10 +48,13 @@ func noted(properties map[string]string, f replication.Fence, name string) map[s
 // inherited checks the encryption that a new dataset would have from the one above it.
 func (l *Local) inherited(ctx context.Context, name string, rule replication.Encryption) error {
 	i := strings.LastIndexByte(name, '/')
-	above, err := l.one(ctx, "", name[:max(i, 0)])
+	parent := name[:max(i, 0)]
+	above, err := l.one(ctx, "", parent)
 	switch {
 	case err != nil:
 		return err
+	case above == nil && slices.ContainsFunc(l.tops, func(top string) bool { return parent == top || strings.HasPrefix(parent, top+"/") }):
+		return l.makeAbove(ctx, parent, rule)
 	case above == nil:
 		return fmt.Errorf("receive into %s: the dataset above it is not there, and is not made by replication: %w", name, zfs.ErrNotExist)
 	case rule == replication.EncryptionRaw:
@@ -63,12 +66,22 @@ func (l *Local) inherited(ctx context.Context, name string, rule replication.Enc
 	return nil
 }
 
+// makeAbove makes a placeholder that lies above a root, and those above it that are missing. It belongs to no job.
+func (l *Local) makeAbove(ctx context.Context, name string, rule replication.Encryption) error {
+	if err := l.inherited(ctx, name, rule); err != nil {
+		return err
+	}
+	properties := closed(zfs.Filesystem)
+	properties[replication.PropertyPlaceholder] = "on"
+	return there(l.system.Create(ctx, name, zfs.CreateOptions{Properties: properties}))
+}
+
 // Receive implements replication.Receiver. Nothing is received into what is not the job's, whatever the plan says.
 func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, stream io.Reader) error {
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
 	}
-	f, err := l.one(ctx, r.Job, r.FileSystem)
+	f, err := l.one(ctx, "", r.FileSystem)
 	if err != nil {
 		return err
 	}
@@ -119,11 +132,11 @@ func (l *Local) Abort(ctx context.Context, r replication.AbortRequest) error {
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
 	}
-	return l.abort(ctx, r.Job, r.FileSystem, r.To)
+	return l.abort(ctx, r.FileSystem, r.To)
 }
 
-func (l *Local) abort(ctx context.Context, job, name string, to zfs.GUID) error {
-	f, err := l.one(ctx, job, name)
+func (l *Local) abort(ctx context.Context, name string, to zfs.GUID) error {
+	f, err := l.one(ctx, "", name)
 	switch {
 	case err != nil:
 		return err

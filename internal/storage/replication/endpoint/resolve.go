@@ -22,12 +22,12 @@ func (l *Local) Resolve(ctx context.Context, r replication.ResolveRequest) error
 	}
 	switch d.Kind {
 	case replication.RollBack:
-		if err := l.rollBack(ctx, r.Job, d); err != nil {
+		if err := l.rollBack(ctx, d); err != nil {
 			return err
 		}
 		return l.adopt(ctx, r)
 	case replication.Adopt:
-		if _, _, err := l.snapshot(ctx, r.Job, d.Target, d.To); err != nil {
+		if _, _, err := l.snapshot(ctx, "", d.Target, d.To); err != nil {
 			return err
 		}
 		return l.adopt(ctx, r)
@@ -36,14 +36,14 @@ func (l *Local) Resolve(ctx context.Context, r replication.ResolveRequest) error
 	case replication.FollowRename:
 		return l.system.Rename(ctx, d.Name, d.Target)
 	case replication.AbortPartial:
-		return l.abort(ctx, r.Job, d.Target, d.To)
+		return l.abort(ctx, d.Target, d.To)
 	}
 	return fmt.Errorf("resolve: %q is no decision that is known", d.Kind)
 }
 
 // rollBack takes a dataset back to a snapshot, if what that destroys is what was named.
-func (l *Local) rollBack(ctx context.Context, job string, d replication.Decision) error {
-	f, to, err := l.snapshot(ctx, job, d.Target, d.To)
+func (l *Local) rollBack(ctx context.Context, d replication.Decision) error {
+	f, to, err := l.snapshot(ctx, "", d.Target, d.To)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (l *Local) letGo(ctx context.Context, snapshots []string) error {
 
 // adopt marks a dataset as a replica of the job.
 func (l *Local) adopt(ctx context.Context, r replication.ResolveRequest) error {
-	f, err := l.one(ctx, r.Job, r.Decision.Target)
+	f, err := l.one(ctx, "", r.Decision.Target)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error
 	if err := l.allow(ctx, r.Fence, true); err != nil {
 		return err
 	}
-	f, to, err := l.snapshot(ctx, r.Job, r.FileSystem, r.To)
+	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (l *Local) cursor(ctx context.Context, job string, f *replication.FileSyste
 
 // spec looks up what a request for a stream is of.
 func (l *Local) spec(ctx context.Context, r replication.SendRequest) (zfs.SendSpec, error) {
-	f, to, err := l.snapshot(ctx, r.Job, r.FileSystem, r.To)
+	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
 	if err != nil {
 		return zfs.SendSpec{}, err
 	}
