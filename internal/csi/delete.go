@@ -37,7 +37,7 @@ func (d *Driver) remove(ctx context.Context, id string) (left string, err error)
 	defer release()
 	v, err := d.find(ctx, id)
 	if errors.Is(err, zfs.ErrNotExist) {
-		return "", nil
+		return "", d.gone(ctx, id)
 	}
 	if err != nil {
 		return "", err
@@ -97,7 +97,7 @@ func (d *Driver) removeSnapshot(ctx context.Context, id string) (left string, er
 	s, err := d.findSnapshot(ctx, id)
 	switch {
 	case errors.Is(err, zfs.ErrNotExist):
-		return "", nil
+		return "", d.gone(ctx, id)
 	case err != nil:
 		return "", err
 	case s.group != "":

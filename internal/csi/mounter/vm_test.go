@@ -132,7 +132,7 @@ func TestVMSanity(t *testing.T) {
 	l.must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- l.Serve(ctx, listener) }()
+	go func() { served <- l.Serve(ctx, listener, csi.Kubelet|csi.Controllers) }()
 	defer func() {
 		stop()
 		if err := <-served; err != nil {

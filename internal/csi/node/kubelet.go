@@ -1,0 +1,38 @@
+package node
+
+import (
+	"context"
+	"net"
+
+	"github.com/cyvive/cyvive/internal/csi"
+	"github.com/cyvive/cyvive/internal/csi/registrar"
+)
+
+// registrar makes what registers a driver with kubelet.
+func (r *Runner) registrar(d *csi.Driver, t *teller) *registrar.Registrar {
+	return registrar.New(registrar.Config{
+		Driver: csi.Name, Endpoint: r.Driver.KubeletDir + "/" + driverSocket, Socket: registry{r.Kubelet}, Topology: d.NodeTopology,
+		Look: r.Look, Pause: r.Pause, Logger: r.Logger,
+		Told: func(why error) {
+			if why == nil {
+				t.tell(Status{Ready: true})
+				return
+			}
+			t.tell(Status{Reason: "waiting for kubelet to take the CSI driver: " + why.Error()})
+		},
+	})
+}
+
+// registry is the socket in kubelet's registry.
+type registry struct{ Directory }
+
+// Listen implements registrar.Socket.
+func (r registry) Listen() (net.Listener, error) { return r.Directory.Listen(registrySocket) }
+
+// Present implements registrar.Socket.
+func (r registry) Present() bool { return r.Directory.Present(registrySocket) }
+
+// Remove implements registrar.Socket.
+func (r registry) Remove() error {
+	return r.Directory.Remove(context.Background(), registrySocket)
+}
