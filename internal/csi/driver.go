@@ -97,7 +97,7 @@ func (c Config) check() error {
 		}
 	}
 	for i, parent := range c.Parents {
-		if !isParent(parent) {
+		if !IsParent(parent) {
 			return fmt.Errorf("parent %q: expected POOL/NAME of letters, digits, '-', '_', '.' and ':', %d bytes at most", parent, maxParent)
 		}
 		for _, other := range c.Parents[:i] {

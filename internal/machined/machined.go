@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
+	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/etcd"
 	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -53,8 +54,14 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Pools, Upgrades, Installs,
-// Resets, Crash and Watchers.
+// CSI is the node's CSI driver. *node.Runner of package csi/node implements it.
+type CSI interface {
+	// Run runs the driver until ctx ends, and calls publish with each change of its status. What is mounted stays.
+	Run(ctx context.Context, spec csi.Spec, publish func(csi.Status))
+}
+
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, CSI, SBOM, More, Vault, Extensions, Pools, Upgrades,
+// Installs, Resets, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -107,6 +114,8 @@ type Config struct {
 	Extensions Extensions
 	// Pools is nil on a node without OpenZFS.
 	Pools *Pools
+	// CSI is nil on a node that makes no volumes for pods.
+	CSI CSI
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Installs is nil on such a node too.
@@ -204,7 +213,7 @@ func New(cfg Config) (*Agent, error) {
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil}.planned(cfg.Now()))
+	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil, drives: cfg.CSI != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error
 	if a.key, err = newNodeKey(); err != nil {
@@ -228,7 +237,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
 		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
-		{"service events", a.tellServices},
+		{"service events", a.tellServices}, {"volumes", a.serveVolumes},
 	}
 	tasks = append(append(tasks, a.containerWatchers()...), a.others...)
 	for i, watch := range a.cfg.Watchers {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"time"
 
+	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/etcd"
 	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -68,6 +69,10 @@ type snapshot struct {
 	pooled  bool
 	pools   state.Report[pool.Status]
 	poolsAt time.Time
+
+	// drives: the node has a CSI driver. csi is how that is.
+	drives bool
+	csi    csi.Status
 
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]

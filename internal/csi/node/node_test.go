@@ -156,6 +156,15 @@ func (b *bench) register(no string) *registration.PluginInfo {
 	return info
 }
 
+// ready has kubelet take the driver. It may have to again, where the socket was one that was just being given up.
+func (b *bench) ready() {
+	b.t.Helper()
+	b.until("the driver to be ready", func() bool {
+		b.register("")
+		return b.status() == node.Status{Ready: true}
+	})
+}
+
 func (b *bench) create(conn *grpc.ClientConn, block bool) error {
 	c := &spec.VolumeCapability{AccessMode: &spec.VolumeCapability_AccessMode{Mode: spec.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER}}
 	c.AccessType = &spec.VolumeCapability_Mount{Mount: &spec.VolumeCapability_MountVolume{}}
@@ -174,7 +183,7 @@ func TestReady(t *testing.T) {
 	if info.GetName() != csi.Name || info.GetEndpoint() != "/var/lib/kubelet/"+nodeSocket {
 		t.Errorf("kubelet is told %v", info)
 	}
-	b.until("the driver to be ready", func() bool { return b.status() == node.Status{Ready: true} })
+	b.ready()
 
 	toNode, toControllers := b.dial(filepath.Join(b.kubelet, nodeSocket)), b.dial(b.controllers)
 	is, err := spec.NewNodeClient(toNode).NodeGetInfo(t.Context(), &spec.NodeGetInfoRequest{})
@@ -213,8 +222,7 @@ func TestTopology(t *testing.T) {
 	if _, err := c.NodeGetInfo(t.Context(), &spec.NodeGetInfoRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	b.register("")
-	b.until("the driver to be ready", func() bool { return b.status().Ready })
+	b.ready()
 	b.pools.Put("tank", csi.Pool{GUID: 12, State: "ONLINE"})
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
@@ -226,22 +234,19 @@ func TestTopology(t *testing.T) {
 		return err == nil && is.GetAccessibleTopology().GetSegments()[csi.Name+"/pool-12"] == "imported"
 	})
 	b.until("another registration", func() bool { return !b.status().Ready })
-	b.register("")
-	b.until("the driver to be ready again", func() bool { return b.status().Ready })
+	b.ready()
 }
 
 // TestFails: what fails is said, and tried again.
 func TestFails(t *testing.T) {
 	b := run(t, nil)
-	b.register("")
-	b.until("the driver to be ready", func() bool { return b.status().Ready })
+	b.ready()
 	b.breaks(errors.New("no such group"))
 	b.pools.Put("tank", csi.Pool{GUID: 12, State: "ONLINE"}) // which makes another socket for csi-controllers
 	b.says("serve csi-controllers: no such group")
 	b.breaks(nil)
 	b.says("waiting for kubelet to take the CSI driver")
-	b.register("")
-	b.until("the driver to be ready again", func() bool { return b.status().Ready })
+	b.ready()
 }
 
 // TestRefused: what kubelet says against the driver is the reason.
@@ -258,8 +263,7 @@ func TestRefused(t *testing.T) {
 		}
 		return false
 	})
-	b.register("")
-	b.until("the driver to be ready", func() bool { return b.status().Ready })
+	b.ready()
 }
 
 // TestGuard: kubelet's socket is guarded, the other is not.
