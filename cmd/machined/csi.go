@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/csi"
@@ -47,10 +48,13 @@ func csiDriver(log *slog.Logger, zfs command.Runner, version string) *node.Runne
 	})
 }
 
-// sometimes passes an error on unless one was passed on just before. It is called by one goroutine at a time.
+// sometimes passes an error on unless one was passed on just before. What it returns may be called concurrently.
 func sometimes(every time.Duration, tell func(error)) func(error) {
+	var mu sync.Mutex
 	var last time.Time
 	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
 		if now := time.Now(); last.IsZero() || now.Sub(last) >= every {
 			last = now
 			tell(err)

@@ -11,7 +11,7 @@ import (
 )
 
 // Of hands on the connections that processes in one cgroup have made, such as /workload/plane/kubelet, and closes all others at once. Refused is told of each of
-// those, from the goroutine that accepts.
+// those, by the goroutine that accepts.
 func Of(l net.Listener, cgroup string, refused func(error)) net.Listener {
 	return &guarded{l, cgroup, refused}
 }

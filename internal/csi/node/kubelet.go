@@ -11,7 +11,7 @@ import (
 // registrar makes what registers a driver with kubelet.
 func (r *Runner) registrar(d *csi.Driver, t *teller) *registrar.Registrar {
 	return registrar.New(registrar.Config{
-		Driver: csi.Name, Endpoint: r.Driver.KubeletDir + "/" + driverSocket, Socket: registry{r.Kubelet}, Topology: d.NodeTopology,
+		Driver: csi.Name, Endpoint: r.Driver.KubeletDir + "/" + driverSocket, Socket: registry{r.Kubelet, r.Guard}, Topology: d.NodeTopology,
 		Look: r.Look, Pause: r.Pause, Logger: r.Logger,
 		Told: func(why error) {
 			if why == nil {
@@ -24,15 +24,22 @@ func (r *Runner) registrar(d *csi.Driver, t *teller) *registrar.Registrar {
 }
 
 // registry is the socket in kubelet's registry.
-type registry struct{ Directory }
+type registry struct {
+	dir   Directory
+	guard func(net.Listener) net.Listener
+}
 
 // Listen implements registrar.Socket.
-func (r registry) Listen() (net.Listener, error) { return r.Directory.Listen(registrySocket) }
+func (r registry) Listen() (net.Listener, error) {
+	l, err := r.dir.Listen(registrySocket)
+	if err != nil {
+		return nil, err
+	}
+	return r.guard(l), nil
+}
 
 // Present implements registrar.Socket.
-func (r registry) Present() bool { return r.Directory.Present(registrySocket) }
+func (r registry) Present() bool { return r.dir.Present(registrySocket) }
 
 // Remove implements registrar.Socket.
-func (r registry) Remove() error {
-	return r.Directory.Remove(context.Background(), registrySocket)
-}
+func (r registry) Remove() error { return r.dir.Remove(context.Background(), registrySocket) }

@@ -266,7 +266,7 @@ func TestRefused(t *testing.T) {
 	b.ready()
 }
 
-// TestGuard: kubelet's socket is guarded, the other is not.
+// TestGuard: both sockets in kubelet's directory are guarded, the other is not.
 func TestGuard(t *testing.T) {
 	b := run(t, func(c *node.Config, _ *node.Spec) {
 		c.Guard = func(l net.Listener) net.Listener { return mounter.Of(l, "/nobody", func(error) {}) }
@@ -277,7 +277,11 @@ func TestGuard(t *testing.T) {
 		t.Errorf("csi-controllers: %v", err)
 	}
 	if is, err := spec.NewNodeClient(b.dial(filepath.Join(b.kubelet, nodeSocket))).NodeGetInfo(ctx, &spec.NodeGetInfoRequest{}); err == nil {
-		t.Errorf("who is not kubelet: %v", is)
+		t.Errorf("who is not kubelet is told of the node: %v", is)
+	}
+	registry := registration.NewRegistrationClient(b.dial(filepath.Join(b.kubelet, registrySocket)))
+	if _, err := registry.NotifyRegistrationStatus(ctx, &registration.RegistrationStatus{PluginRegistered: true}); err == nil || b.status().Ready {
+		t.Errorf("who is not kubelet registers the driver: %v", err)
 	}
 }
 

@@ -35,7 +35,7 @@ type Config struct {
 	Driver csi.Config
 	// Kubelet is the same directory as the node sees it.
 	Kubelet Directory
-	// Guard leaves, of the connections to kubelet's socket, those that are kubelet's.
+	// Guard leaves, of the connections to the driver's two sockets in that directory, those that are kubelet's. It may be called from several goroutines.
 	Guard func(net.Listener) net.Listener
 	// Controllers makes the socket for csi-controllers, in place of one that is there.
 	Controllers func() (net.Listener, error)
