@@ -33,8 +33,8 @@ type Config struct {
 	NodeName string
 	// Version is that of the operating system.
 	Version string
-	// Parents are file systems that exist, below which volumes are made. None is below another. The first is what a StorageClass gets that names
-	// none.
+	// Parents are file systems below which volumes are made. None is below another, and those of pools that are not imported yet may come later. The first is what a
+	// StorageClass gets that names none.
 	Parents []string
 	// KubeletDir is the directory below which kubelet's paths are; empty is [KubeletDir].
 	KubeletDir string

@@ -233,7 +233,7 @@ func testVolumeDelete(t *testing.T, ctx context.Context, s *suite) {
 	eventually(t, ctx, "wait for the volumes to go", func(ctx context.Context) error {
 		out, err := s.Tools().Kubectl(ctx, "get", "persistentvolumes", "--output", "name")
 		if err == nil && strings.TrimSpace(out) != "" {
-			err = fmt.Errorf("Kubernetes has %s", strings.Fields(out))
+			err = fmt.Errorf("there are %s", strings.Fields(out))
 		}
 		if err != nil {
 			return err

@@ -192,7 +192,7 @@ func (s *suite) grow(t *testing.T, ctx context.Context, claim, pod string) {
 		}
 		out, err := s.Tools().Kubectl(ctx, "get", "pvc", claim, "--output", "jsonpath={.status.capacity.storage}")
 		if err == nil && out != size {
-			err = fmt.Errorf("Kubernetes has it with %s", out)
+			err = fmt.Errorf("its claim has %s", out)
 		}
 		return err
 	})

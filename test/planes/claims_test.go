@@ -231,7 +231,7 @@ func (c *claims) removed() {
 			return err
 		}
 		if len(volumes.Items) > 0 {
-			return fmt.Errorf("Kubernetes has %v", volumes.Items)
+			return fmt.Errorf("there are %v", volumes.Items)
 		}
 		found, err := c.model.List(c.ctx, zfs.Query{Roots: []string{csi.DefaultParent}, Depth: -1})
 		found = slices.DeleteFunc(found, func(d zfs.Dataset) bool {
