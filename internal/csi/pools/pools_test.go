@@ -39,7 +39,7 @@ func kernel(t *testing.T, files map[string]string) string {
 func TestPool(t *testing.T) {
 	p := New(kernel(t, map[string]string{
 		"node/guid": "17446744073709551615\n", "node/state": "ONLINE\n", "bad/guid": "-1\n", "bad/state": "ONLINE\n", "none/guid": "0\n", "none/state": "ONLINE\n",
-		"late/guid": "7\n", "late/state": "TRANSITIONING\n", "half/guid": "8\n", "arcstats": "",
+		"late/guid": "7\n", "late/state": "TRANSITIONING\n", "half/guid": "8\n",
 	}), program{})
 	got, err := p.Pool(t.Context(), "node")
 	if diff := cmp.Diff(csi.Pool{GUID: 17446744073709551615, State: "ONLINE"}, got); diff != "" || err != nil {
