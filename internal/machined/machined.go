@@ -213,7 +213,7 @@ func New(cfg Config) (*Agent, error) {
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil, drives: cfg.CSI != nil}.planned(cfg.Now()))
+	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error
 	if a.key, err = newNodeKey(); err != nil {

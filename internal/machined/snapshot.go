@@ -70,7 +70,7 @@ type snapshot struct {
 	pools   state.Report[pool.Status]
 	poolsAt time.Time
 
-	// drives: the node has a CSI driver. csi is how that is.
+	// drives: the node has a CSI driver, known from when its task runs. csi is how that is.
 	drives bool
 	csi    csi.Status
 

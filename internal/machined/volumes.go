@@ -17,6 +17,7 @@ func (a *Agent) serveVolumes(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
+	a.update(func(s *snapshot) { s.drives = true })
 	return a.whenever(ctx, func(s snapshot) bool { return s.desired.CSI != nil }, func(s snapshot) {
 		serving, stop := context.WithCancel(ctx)
 		defer stop()
