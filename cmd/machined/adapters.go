@@ -122,6 +122,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
 		}),
+		CSI:        csiDriver(log, boot.Version.OS),
 		Extensions: extensions,
 		ExtensionServices: extservice.New(extservice.Config{
 			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,

@@ -64,7 +64,6 @@ func memoryBytes(log *slog.Logger) uint64 {
 	return info.Totalram * uint64(info.Unit)
 }
 
-// zpoolProgram implements zpool.Runner.
 // diskKernel implements machined.DiskKernel.
 type diskKernel struct{ disk *blockdev.Disk }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -170,6 +172,9 @@ func (d *Driver) create(ctx context.Context, w wish) (volume, error) {
 			maps.Copy(o.Properties, w.room(capacity))
 		}
 		err = d.System.Create(ctx, w.dataset(), o)
+	}
+	if errors.Is(err, zfs.ErrNotExist) && w.source == "" {
+		return volume{}, status.Errorf(codes.Unavailable, "file system %s is not there: its pool is not imported, or it was not made yet", w.parent)
 	}
 	if errors.Is(err, zfs.ErrExist) {
 		return volume{}, exists("dataset %s is there, and was not made by the driver: rename it", w.dataset())

@@ -37,7 +37,7 @@ func (d *Driver) remove(ctx context.Context, id string) (left string, err error)
 	defer release()
 	v, err := d.find(ctx, id)
 	if errors.Is(err, zfs.ErrNotExist) {
-		return "", nil
+		return "", d.gone(ctx, id)
 	}
 	if err != nil {
 		return "", err
@@ -60,7 +60,9 @@ func (d *Driver) remove(ctx context.Context, id string) (left string, err error)
 
 // putAside renames a volume, which is gone for Kubernetes then.
 func (d *Driver) putAside(ctx context.Context, v volume) (string, error) {
-	err := d.System.Create(ctx, trashOf(v.parent), zfs.CreateOptions{Properties: map[string]string{"mountpoint": "none", "canmount": "off"}})
+	// It has the mark, so that others know whose it is; as the name of no volume, which that is, it makes no volume of it.
+	properties := map[string]string{"mountpoint": "none", "canmount": "off", markVolume: trashName}
+	err := d.System.Create(ctx, trashOf(v.parent), zfs.CreateOptions{Properties: properties})
 	if err != nil && !errors.Is(err, zfs.ErrExist) {
 		return "", err
 	}
@@ -97,7 +99,7 @@ func (d *Driver) removeSnapshot(ctx context.Context, id string) (left string, er
 	s, err := d.findSnapshot(ctx, id)
 	switch {
 	case errors.Is(err, zfs.ErrNotExist):
-		return "", nil
+		return "", d.gone(ctx, id)
 	case err != nil:
 		return "", err
 	case s.group != "":

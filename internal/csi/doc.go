@@ -2,9 +2,25 @@
 // implements the Identity, Controller, Node and GroupController services of version 1.13 of the Container Storage Interface on [zfs.System], [Mounts]
 // and [Pools].
 //
-// One driver runs on each node, in the system plane, and all it has is of this node: the controller half serves the volumes on the node's own pools.
+// One driver runs on each node, and all it has is of this node: the controller half serves the volumes on the node's own pools.
 // So the programs that call it (external-provisioner, -snapshotter, -resizer) run once on each node, in the mode that Kubernetes calls distributed
 // provisioning.
+//
+// # Where it runs
+//
+// In the machine agent (package node is how), and not as a system container: it mounts in the node's own mount namespace, opens devices and runs the programs of
+// OpenZFS, none of which a system container can, and one that could would be a second agent. The agent may be killed at any time. What is mounted then stays
+// mounted, since the kernel has it; a call that was cut is made again by who made it, and goes on where it was; and the next agent knows all that this one knew,
+// as it reads it from ZFS and from the kernel's list of mounts.
+//
+// # Two sockets
+//
+//	kubelet, in the workload plane ──▶ plugins/zfs.csi.cyvive.dev/csi.sock, below kubelet's directory   [Kubelet]
+//	csi-controllers, a container   ──▶ /run/cyvive/csi/zfs.sock, in no directory of the plane's         [Controllers]
+//
+// What makes and destroys volumes is behind the second alone. The first mounts what is there, which kubelet has to be able to have done, and answers processes in
+// kubelet's own cgroup and no others (package mounter, Of). Root of the whole plane, which a privileged pod can become, can be kubelet, and have the volumes of
+// this node mounted in the plane, as it can read those that are: between the pods of a node stands Kubernetes, and between the plane and the node this package.
 //
 // # What is where
 //
@@ -40,6 +56,14 @@
 //
 // Each change is one transaction of ZFS, or a row of those that a repeated call goes on with. A call locks the volumes that it changes, and waits for
 // others that do as long as its context lets it. What a crash left aside is collected by the first deletion after the start.
+//
+// # Devices
+//
+// The driver can hand a volume out as a block device, and on a node it does not ([Config.NoDevices]): no process of the workload plane may open one. A program of
+// package confine/lsm refuses it, and so do the plane's rules of devices. Both could be told of single volumes. But kubelet takes a loop device of each that it hands
+// on (volumepathhandler.AttachFileDevice, called by MapBlockVolume in pkg/volume/util/util.go of Kubernetes 1.36), without which the pod does not start; and
+// loop devices are the machine's, with the verified images of extensions on them: who can open one can take it from its file. A volume with ext4 on
+// a device is another thing, as that is opened and mounted by the driver.
 //
 // # Replicas
 //

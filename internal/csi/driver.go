@@ -33,16 +33,18 @@ type Config struct {
 	NodeName string
 	// Version is that of the operating system.
 	Version string
-	// Parents are file systems that exist, below which volumes are made. None is below another. The first is what a StorageClass gets that names
-	// none.
+	// Parents are file systems below which volumes are made. None is below another, and those of pools that are not imported yet may come later. The first is what a
+	// StorageClass gets that names none.
 	Parents []string
 	// KubeletDir is the directory below which kubelet's paths are; empty is [KubeletDir].
 	KubeletDir string
 	// FileSystems are those that a zvol can be formatted with: ext4, xfs.
 	FileSystems []string
-	System      zfs.System
-	Mounts      Mounts
-	Pools       Pools
+	// NoDevices is why a volume cannot be handed out as a device on this node, for a person; empty where it can be.
+	NoDevices string
+	System    zfs.System
+	Mounts    Mounts
+	Pools     Pools
 	// Logger is told of each call that changes something or fails. Nil discards.
 	Logger *slog.Logger
 }
@@ -95,7 +97,7 @@ func (c Config) check() error {
 		}
 	}
 	for i, parent := range c.Parents {
-		if !isParent(parent) {
+		if !IsParent(parent) {
 			return fmt.Errorf("parent %q: expected POOL/NAME of letters, digits, '-', '_', '.' and ':', %d bytes at most", parent, maxParent)
 		}
 		for _, other := range c.Parents[:i] {
@@ -127,14 +129,15 @@ func (d *Driver) pools() []string {
 // Pools tells what [zfs.System] does not.
 type Pools interface {
 	// Pool returns what is known of an imported pool. One that is not imported is [zfs.ErrNotExist].
+	// It is asked with nearly every call, and every few seconds besides.
 	Pool(ctx context.Context, name string) (Pool, error)
+	// DataErrors counts the files and blocks of an imported pool that are lost for good. It is asked about a volume's health only.
+	DataErrors(ctx context.Context, name string) (uint64, error)
 }
 
-// Pool is a pool's identity and health.
+// Pool is a pool's identity and state.
 type Pool struct {
 	GUID zfs.GUID
 	// State is as zpool status has it: ONLINE, DEGRADED, FAULTED, UNAVAIL, SUSPENDED.
 	State string
-	// DataErrors counts files and blocks that are lost for good.
-	DataErrors uint64
 }

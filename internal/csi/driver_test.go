@@ -130,14 +130,16 @@ func TestHealth(t *testing.T) {
 	}
 	for _, c := range []struct {
 		pool csi.Pool
+		lost uint64
 		want []string
 	}{
-		{csi.Pool{GUID: 12, State: "ONLINE"}, nil},
-		{csi.Pool{GUID: 12, State: "DEGRADED"}, []string{"DEGRADED PoolDegraded"}},
-		{csi.Pool{GUID: 12, State: "SUSPENDED", DataErrors: 3}, []string{"INACCESSIBLE PoolUnavailable", "DATA_LOSS PoolDataErrors"}},
-		{csi.Pool{}, []string{"INACCESSIBLE PoolNotImported"}},
+		{csi.Pool{GUID: 12, State: "ONLINE"}, 0, nil},
+		{csi.Pool{GUID: 12, State: "DEGRADED"}, 0, []string{"DEGRADED PoolDegraded"}},
+		{csi.Pool{GUID: 12, State: "SUSPENDED"}, 3, []string{"INACCESSIBLE PoolUnavailable", "DATA_LOSS PoolDataErrors"}},
+		{csi.Pool{}, 3, []string{"INACCESSIBLE PoolNotImported"}},
 	} {
 		b.pools.Put("tank", c.pool)
+		b.pools.Lose("tank", c.lost)
 		want := map[string][]string{}
 		if c.want != nil {
 			want["b"] = c.want
@@ -259,12 +261,97 @@ func TestServer(t *testing.T) {
 	if !probe.GetReady().GetValue() {
 		t.Error("not ready")
 	}
-	b.system.Order(zfstest.Fault{Method: "List", Err: zfs.ErrNotExist})
-	probe, err = b.Probe(b.ctx, &spec.ProbeRequest{})
-	b.must(err)
-	if probe.GetReady().GetValue() {
-		t.Error("ready without the parent of volumes")
+	for missing, want := range []bool{true, true, false} { // of two parents
+		for range missing {
+			b.system.Order(zfstest.Fault{Method: "List", Err: zfs.ErrNotExist})
+		}
+		probe, err = b.Probe(b.ctx, &spec.ProbeRequest{})
+		b.must(err)
+		if probe.GetReady().GetValue() != want {
+			t.Errorf("%d parents of volumes are not there: ready is not %t", missing, want)
+		}
 	}
+}
+
+// TestCallers: what is not for a caller is not there for it.
+func TestCallers(t *testing.T) {
+	b := newBench(t)
+	for callers, want := range map[csi.Callers]struct{ create, stage codes.Code }{
+		csi.Kubelet: {codes.Unimplemented, codes.InvalidArgument}, csi.Controllers: {codes.InvalidArgument, codes.Unimplemented},
+		csi.Kubelet | csi.Controllers: {codes.InvalidArgument, codes.InvalidArgument}, 0: {codes.Unimplemented, codes.Unimplemented},
+	} {
+		conn, err := grpc.NewClient("unix://"+serveTo(t, b.Driver, callers), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		b.must(err)
+		defer conn.Close()
+		what := fmt.Sprintf("callers %b: ", callers)
+		_, err = spec.NewControllerClient(conn).CreateVolume(b.ctx, &spec.CreateVolumeRequest{})
+		b.code(what+"CreateVolume", err, want.create)
+		_, err = spec.NewGroupControllerClient(conn).CreateVolumeGroupSnapshot(b.ctx, &spec.CreateVolumeGroupSnapshotRequest{})
+		b.code(what+"CreateVolumeGroupSnapshot", err, want.create)
+		node := spec.NewNodeClient(conn)
+		_, err = node.NodeStageVolume(b.ctx, &spec.NodeStageVolumeRequest{})
+		b.code(what+"NodeStageVolume", err, want.stage)
+		info, err := node.NodeGetInfo(b.ctx, &spec.NodeGetInfoRequest{})
+		b.must(err)
+		capabilities, err := node.NodeGetCapabilities(b.ctx, &spec.NodeGetCapabilitiesRequest{})
+		b.must(err)
+		if info.GetNodeId() != "n1" || len(capabilities.GetCapabilities()) == 0 {
+			t.Errorf("%sthe node is %v, with %v", what, info, capabilities)
+		}
+	}
+}
+
+// TestNoDevices: where no device can be handed out, a claim for one is refused with the reason, and a device that has a file system is not.
+func TestNoDevices(t *testing.T) {
+	b := newBench(t)
+	c := b.Config
+	c.NoDevices = "the plane has none"
+	d, err := csi.New(c)
+	b.must(err)
+	b.Driver = d
+	_, err = b.CreateVolume(b.ctx, request("a", "block"))
+	b.code("block", err, codes.InvalidArgument)
+	if err == nil || !strings.Contains(err.Error(), "volumeMode Block: the plane has none") {
+		t.Errorf("block: %v", err)
+	}
+	v := b.create("b", "ext4")
+	b.must(b.stage(v, capability("ext4")))
+	b.must(b.publish(v, capability("ext4"), "p1", false))
+}
+
+// TestPoolAway: while a pool is not imported, the others go on; nothing is made in it, and nothing that may be in it counts as deleted.
+func TestPoolAway(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "")
+	c := b.Config
+	c.Parents = []string{"node/volumes", "away/volumes"}
+	d, err := csi.New(c)
+	b.must(err)
+	b.Driver = d
+	b.take("a", "s")
+	for _, id := range []string{"gone", "gone@s"} {
+		_, err = b.DeleteVolume(b.ctx, &spec.DeleteVolumeRequest{VolumeId: id})
+		b.code("delete volume "+id, err, codes.Unavailable)
+		_, err = b.DeleteSnapshot(b.ctx, &spec.DeleteSnapshotRequest{SnapshotId: id})
+		b.code("delete snapshot "+id, err, codes.Unavailable)
+	}
+	b.code("delete group", b.removeGroup("gone"), codes.Unavailable)
+	_, err = b.CreateVolume(b.ctx, request("c", "", with("parent=away/volumes")))
+	b.code("create", err, codes.Unavailable)
+	list, err := b.ListVolumes(b.ctx, &spec.ListVolumesRequest{})
+	b.must(err)
+	if len(list.GetEntries()) != 1 {
+		t.Errorf("listed: %v", list)
+	}
+	info, err := b.NodeGetInfo(b.ctx, &spec.NodeGetInfoRequest{})
+	b.must(err)
+	want := map[string]string{csi.Name + "/node": "n1", csi.Name + "/pool-11": "imported"}
+	if diff := cmp.Diff(want, info.GetAccessibleTopology().GetSegments()); diff != "" {
+		t.Errorf("topology (-want +got):\n%s", diff)
+	}
+	b.remove("a@s", "a")
+	b.pools.Put("away", csi.Pool{GUID: 13, State: "ONLINE"})
+	b.remove("gone", "gone@s")
 }
 
 // TestModify: a class of attributes changes what may be changed, and what was asked for is only that.

@@ -42,10 +42,14 @@ func (d *Driver) conditions(ctx context.Context, name string) ([]condition, erro
 			fmt.Sprintf("pool %s is %s: see nodectl pool status", name, p.State),
 		})
 	}
-	if p.DataErrors > 0 {
+	lost, err := d.Pools.DataErrors(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if lost > 0 {
 		all = append(all, condition{
 			spec.VolumeHealthErrorType_DATA_LOSS, spec.StorageHealthErrorType_STORAGE_DEGRADED, "PoolDataErrors",
-			fmt.Sprintf("pool %s has %d errors in data for which there is no good copy, of this volume or others: see nodectl pool status", name, p.DataErrors),
+			fmt.Sprintf("pool %s has %d errors in data for which there is no good copy, of this volume or others: see nodectl pool status", name, lost),
 		})
 	}
 	return all, nil

@@ -31,15 +31,17 @@ func (d *Driver) GetPluginCapabilities(context.Context, *spec.GetPluginCapabilit
 	return r, nil
 }
 
-// Probe implements the Identity service: the driver is ready once the parents of volumes are there. It takes one zfs list for each.
+// Probe implements the Identity service: the driver is ready once one of the parents of volumes is there. The pools of others may come late, or not at all, and
+// what is asked of those is refused meanwhile. It takes one zfs list, or a few.
 func (d *Driver) Probe(ctx context.Context, _ *spec.ProbeRequest) (*spec.ProbeResponse, error) {
 	for _, parent := range d.Parents {
-		if _, err := d.System.List(ctx, zfs.Query{Roots: []string{parent}, Kinds: []zfs.Kind{zfs.Filesystem}}); err != nil {
-			d.Logger.Debug("not ready", "parent", parent, "error", err)
-			return &spec.ProbeResponse{Ready: wrapperspb.Bool(false)}, nil
+		_, err := d.System.List(ctx, zfs.Query{Roots: []string{parent}, Kinds: []zfs.Kind{zfs.Filesystem}})
+		if err == nil {
+			return &spec.ProbeResponse{Ready: wrapperspb.Bool(true)}, nil
 		}
+		d.Logger.Debug("parent of volumes is not there", "parent", parent, "error", err)
 	}
-	return &spec.ProbeResponse{Ready: wrapperspb.Bool(true)}, nil
+	return &spec.ProbeResponse{Ready: wrapperspb.Bool(false)}, nil
 }
 
 // ControllerGetCapabilities implements the Controller service.

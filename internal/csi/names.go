@@ -44,8 +44,8 @@ func isSegment(s string) bool {
 	return s != "" && len(s) <= 63 && onlyOf(s, "-_.") && onlyOf(s[:1], "") && onlyOf(s[len(s)-1:], "")
 }
 
-// isParent says whether a text is the name of a file system below a pool.
-func isParent(s string) bool {
+// IsParent says whether a text is the name of a file system below a pool that can be a parent of volumes, there or not.
+func IsParent(s string) bool {
 	parts := strings.Split(s, "/")
 	for _, part := range parts {
 		if part == "" || part == "." || part == ".." || !onlyOf(part, "-_.:") {

@@ -9,7 +9,7 @@ import (
 // User properties of a volume's dataset. They are set when it is made, in the same transaction.
 const (
 	prefix = "dev.cyvive.csi:"
-	// markVolume is the volume's id. A dataset that does not have it itself is none of the driver's.
+	// markVolume is the volume's id. A dataset that does not have it itself is none of the driver's. Package storage/dataset knows the driver's by it.
 	markVolume = prefix + "volume"
 	// markName is the name that Kubernetes gave, as url.QueryEscape writes it; for a person, where the id is a hash.
 	markName = prefix + "name"

@@ -113,18 +113,16 @@ func (d *Driver) tidy(ctx context.Context) {
 
 // suspects are deleted volumes, and those that have snapshots of the driver's own.
 func (d *Driver) suspects(ctx context.Context) ([]string, error) {
+	found, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 2})
+	if err != nil {
+		return nil, err
+	}
 	var all []string
-	for _, parent := range d.Parents {
-		found, err := d.System.List(ctx, zfs.Query{Roots: []string{parent}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 2})
-		if err != nil {
-			return nil, err
-		}
-		for _, one := range found {
-			dataset, name, _ := strings.Cut(one.Name, "@")
-			at, ok := d.placeOf(dataset)
-			if ok && (at.deleted || strings.HasPrefix(name, internalPrefix)) && !slices.Contains(all, dataset) {
-				all = append(all, dataset)
-			}
+	for _, one := range found {
+		dataset, name, _ := strings.Cut(one.Name, "@")
+		at, ok := d.placeOf(dataset)
+		if ok && (at.deleted || strings.HasPrefix(name, internalPrefix)) && !slices.Contains(all, dataset) {
+			all = append(all, dataset)
 		}
 	}
 	return all, nil

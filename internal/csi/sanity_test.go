@@ -72,8 +72,10 @@ func containsAny(s string, parts []string) bool {
 	return false
 }
 
-// serve serves a driver on a socket until the test ends.
-func serve(t *testing.T, d *csi.Driver) string {
+// serve serves a driver to all callers on a socket until the test ends.
+func serve(t *testing.T, d *csi.Driver) string { return serveTo(t, d, csi.Kubelet|csi.Controllers) }
+
+func serveTo(t *testing.T, d *csi.Driver, callers csi.Callers) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "csi.sock")
 	listener, err := net.Listen("unix", socket)
@@ -82,7 +84,7 @@ func serve(t *testing.T, d *csi.Driver) string {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- d.Serve(ctx, listener) }()
+	go func() { served <- d.Serve(ctx, listener, callers) }()
 	t.Cleanup(func() {
 		stop()
 		select {

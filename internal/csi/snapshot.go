@@ -55,18 +55,14 @@ func (d *Driver) snapshotOf(found zfs.Dataset) (snapshot, bool) {
 
 // snapshots returns all, by id.
 func (d *Driver) snapshots(ctx context.Context) ([]snapshot, error) {
+	found, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Snapshot}, Depth: 2, Properties: snapshotProperties()})
+	if err != nil {
+		return nil, err
+	}
 	var all []snapshot
-	for _, parent := range d.Parents {
-		found, err := d.System.List(ctx, zfs.Query{
-			Roots: []string{parent}, Kinds: []zfs.Kind{zfs.Snapshot}, Depth: 2, Properties: snapshotProperties(),
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, one := range found {
-			if s, ok := d.snapshotOf(one); ok {
-				all = append(all, s)
-			}
+	for _, one := range found {
+		if s, ok := d.snapshotOf(one); ok {
+			all = append(all, s)
 		}
 	}
 	slices.SortFunc(all, func(a, b snapshot) int { return strings.Compare(a.id(), b.id()) })

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -95,22 +97,50 @@ func optional(value string) string {
 
 // volumes returns all volumes, by id.
 func (d *Driver) volumes(ctx context.Context) ([]volume, error) {
+	found, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: 1, Properties: volumeProperties()})
+	if err != nil {
+		return nil, err
+	}
 	var all []volume
-	for _, parent := range d.Parents {
-		found, err := d.System.List(ctx, zfs.Query{
-			Roots: []string{parent}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: 1, Properties: volumeProperties(),
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, one := range found {
-			if v, ok := d.volumeOf(one); ok {
-				all = append(all, v)
-			}
+	for _, one := range found {
+		if v, ok := d.volumeOf(one); ok {
+			all = append(all, v)
 		}
 	}
 	slices.SortFunc(all, func(a, b volume) int { return strings.Compare(a.id, b.id) })
 	return all, nil
+}
+
+// below asks for what is below all parents. One that is not there has nothing.
+func (d *Driver) below(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	var all []zfs.Dataset
+	for _, parent := range d.Parents {
+		q.Roots = []string{parent}
+		found, err := d.System.List(ctx, q)
+		if errors.Is(err, zfs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// gone is what is said of something that was not found and is to be deleted: nothing, or that it may be in a pool which is not imported. As deleted it
+// would be forgotten, and take room for ever.
+func (d *Driver) gone(ctx context.Context, id string) error {
+	for _, name := range d.pools() {
+		_, err := d.Pools.Pool(ctx, name)
+		if errors.Is(err, zfs.ErrNotExist) {
+			return status.Errorf(codes.Unavailable, "%.128q is not here, and may be in pool %s, which is not imported: import that, or declare it no more", id, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // grow gives a volume a size, unless it has it. Quota and reservation are not set at once where ZFS refuses the second; so the smaller of them

@@ -240,6 +240,20 @@ func rules() []rule {
 			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
 		},
 		{
+			name:     "the driver's pools are asked for",
+			reason:   "what a pool is, its own package knows; here is only where to ask, and that it costs nothing where it is asked often",
+			packages: []string{"internal/csi/pools"},
+			only:     []string{"internal/csi", "internal/storage/pool/zpool", "internal/storage/zfs"},
+			ban:      []string{"os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the driver is run on fakes, too",
+			reason:   "sockets are made by others, so that a test is kubelet, and whatever fails on a node fails in it",
+			packages: []string{"internal/csi/node"},
+			only:     []string{"internal/csi", "internal/csi/registrar"},
+			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
 			name:     "programs link no frameworks of tests",
 			reason:   "csi-sanity brings ginkgo and gomega, for tests of the CSI driver alone: they would make a program larger and add flags to it",
 			packages: []string{"cmd/...", "internal/...", "api/..."},
@@ -329,7 +343,7 @@ func rules() []rule {
 			name:     "the agent starts on fakes",
 			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
 			packages: []string{"internal/machined"},
-			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/storage/luks", "internal/storage/zfs/command", "internal/container/containerd/...", "internal/confine/lsm", "internal/extension/kernel", "golang.org/x/sys/..."},
+			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/storage/luks", "internal/storage/zfs/command", "internal/container/containerd/...", "internal/confine/lsm", "internal/extension/kernel", "internal/csi/mounter", "internal/csi/pools", "golang.org/x/sys/..."},
 		},
 		{
 			name:     "sources run on fakes",

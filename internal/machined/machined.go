@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
+	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/etcd"
 	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -56,7 +57,13 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Pools,
+// CSI is the node's CSI driver. *node.Runner of package csi/node implements it.
+type CSI interface {
+	// Run runs the driver until ctx ends, and calls publish with each change of its status. What is mounted stays.
+	Run(ctx context.Context, spec csi.Spec, publish func(csi.Status))
+}
+
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, CSI, SBOM, More, Vault, Extensions, Pools,
 // NoPools, Sums, SnapshotWake, Upgrades, Installs, Resets, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
@@ -115,6 +122,8 @@ type Config struct {
 	// snapshot was made otherwise than over the API.
 	Sums         endpoint.Summer
 	SnapshotWake reconcile.Waker
+	// CSI is nil on a node that makes no volumes for pods.
+	CSI CSI
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Installs is nil on such a node too.
@@ -244,7 +253,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
 		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
-		{"service events", a.tellServices},
+		{"service events", a.tellServices}, {"volumes", a.serveVolumes},
 	}
 	tasks = append(append(tasks, a.containerWatchers()...), a.others...)
 	for i, watch := range a.cfg.Watchers {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"time"
 
+	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/etcd"
 	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -80,6 +81,10 @@ type snapshot struct {
 	cache     cacheStatus
 	// replication is how the jobs are, in short.
 	replication []replicate.Status
+
+	// drives: the node has a CSI driver, known from when its task runs. csi is how that is.
+	drives bool
+	csi    csi.Status
 
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]

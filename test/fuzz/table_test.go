@@ -23,6 +23,8 @@ func parsers() map[string][]string {
 		"internal/kube": {"FuzzIsTrue", "FuzzNextEvent", "FuzzParseDrainPods", "FuzzParseList", "FuzzParseNameservers", "FuzzParseNode", "FuzzParsePods", "FuzzTable"},
 		"internal/cni":  {"FuzzAddresses", "FuzzParseConfig"},
 
+		"internal/csi/mounter": {"FuzzCgroup"},
+
 		// Disks, which may hold anything.
 		"internal/machined/boot/stage1": {"FuzzReadTable"},
 		"internal/machined/boot/verity": {"FuzzParseSuperblock", "FuzzParseTable"},
@@ -151,6 +153,6 @@ func withoutFuzzTest() map[string]string {
 		"internal/storage/replication/endpoint": "reads numbers of properties, and takes for none what is no number",
 		"internal/storage/dataset":              "reads numbers and names of properties from package zfs; what is no number counts as zero",
 		"internal/csi/csitest":                  "reads sizes that the model of OpenZFS has written",
-		"internal/csi/mounter":                  "reads sizes, mounts and names of devices that the kernel has written",
+		"internal/csi/pools":                    "reads a number that the kernel has written",
 	}
 }

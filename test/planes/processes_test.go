@@ -67,7 +67,7 @@ func checkPorts(t *testing.T) {
 func TestControlPlane(t *testing.T) {
 	bin := programs(t)
 	checkPorts(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	spec, member := specs(t, time.Now())
 	dir, api, kubernetes := serveAPI(ctx, t, bin, "127.0.0.1", spec, member)

@@ -12,7 +12,7 @@ import (
 )
 
 // makeVolumes applies the objects of volumes, with the definitions of the image beside its programs, starts csi-controllers, and asks what its identity may do.
-// There is no driver here, so that it waits for one: what it then does is for the tests of the driver.
+// It waits for a driver, which comes then, and has it make volumes.
 func makeVolumes(
 	ctx context.Context, t *testing.T, api *http.Client, bin, secrets string, spec kube.Spec, kubernetes func(name string, args []string),
 ) {
@@ -23,7 +23,8 @@ func makeVolumes(
 	objects := kube.NewVolumeObjects(definitions)
 	applyTwice(ctx, t, api, objects.Manifests, objects.Revision)
 
-	kubernetes("csi-controllers", kube.CSIControllersArgs(spec, secrets, t.TempDir()))
+	sockets := socketDir(t)
+	kubernetes("csi-controllers", kube.CSIControllersArgs(spec, secrets, sockets))
 	waitFor(ctx, t, "answer of csi-controllers", func() error { return kube.Answers(ctx, "csi-controllers") })
 
 	own := client(t, spec, "system:cyvive:csi-controllers", "test:no-group-of-kubernetes")
@@ -41,6 +42,7 @@ func makeVolumes(
 			t.Errorf("csi-controllers may %s %s of %q: got %t, want %t (%v)", test.verb, test.resource, test.group, allowed, test.want, err)
 		}
 	}
+	serveDriver(ctx, t, api, spec, sockets).follow()
 }
 
 // may asks the API server whether the client's user may do something in every namespace.

@@ -13,6 +13,7 @@ import (
 type Pools struct {
 	mu    sync.Mutex
 	pools map[string]csi.Pool
+	lost  map[string]uint64
 }
 
 // Put sets a pool. One with the GUID 0 is taken away.
@@ -36,4 +37,21 @@ func (p *Pools) Pool(ctx context.Context, name string) (csi.Pool, error) {
 		return pool, ctx.Err()
 	}
 	return csi.Pool{}, fmt.Errorf("pool %s: %w", name, zfs.ErrNotExist)
+}
+
+// Lose sets how many data errors a pool has.
+func (p *Pools) Lose(name string, errors uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lost == nil {
+		p.lost = map[string]uint64{}
+	}
+	p.lost[name] = errors
+}
+
+// DataErrors implements csi.Pools.
+func (p *Pools) DataErrors(ctx context.Context, name string) (uint64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost[name], ctx.Err()
 }

@@ -5,5 +5,7 @@
 // that is done is done to the last name in it, by the open parent. What the node mounts there appears in the plane, which is a slave of it (package
 // kube, plane.go).
 //
+// For the same reason a socket in that directory is not kubelet's alone: whoever finds it can connect. [Of] leaves the connections of one cgroup's processes.
+//
 // A volume's device is found by asking each zvol for its name (BLKZNAME): there is no udev that would make links of names.
 package mounter

@@ -56,9 +56,11 @@ func (m *Mounter) parent(target string) (*os.File, string, error) {
 	return dir, path.Base(target), nil
 }
 
-// openBelow opens a directory below another, following no links and entering no mount.
+// openBelow opens a directory below another, following no links and entering no mount. On the way to the first there is no link either: the directories above
+// kubelet's are the plane's, and it can take the mount off its own and put something in its place.
 func openBelow(root, dir string) (*os.File, error) {
-	from, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	to := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
+	from, err := unix.Openat2(unix.AT_FDCWD, root, &to)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", root, err)
 	}

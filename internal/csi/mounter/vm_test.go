@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/csi"
 	"github.com/cyvive/cyvive/internal/csi/mounter"
+	"github.com/cyvive/cyvive/internal/csi/pools"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/command"
@@ -40,20 +40,6 @@ type lab struct {
 	ctx    context.Context
 	root   string
 	system *command.System
-}
-
-// pools tells of pools by zpool.
-type pools struct{ run command.Runner }
-
-// Pool implements csi.Pools.
-func (p pools) Pool(ctx context.Context, name string) (csi.Pool, error) {
-	out, err := p.run.Zpool(ctx, "list", "-H", "-p", "-o", "guid,health", "--", name)
-	if err != nil {
-		return csi.Pool{}, err
-	}
-	guid, state, _ := strings.Cut(strings.TrimSpace(string(out)), "\t")
-	n, err := strconv.ParseUint(guid, 10, 64)
-	return csi.Pool{GUID: zfs.GUID(n), State: state}, err
 }
 
 // newLab loads OpenZFS, makes a pool on a file in memory, and a directory for kubelet on a mount of its own, as the node has it.
@@ -97,7 +83,7 @@ func newLab(t *testing.T) *lab {
 	tools := mounter.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}
 	l.Driver, err = csi.New(csi.Config{
 		NodeName: "n1", Version: "1.0.0", Parents: []string{parent}, KubeletDir: l.root, FileSystems: tools.FileSystems(),
-		System: l.system, Mounts: mounter.New(l.root, tools), Pools: pools{run},
+		System: l.system, Mounts: mounter.New(l.root, tools), Pools: pools.New(pools.Kstats, run),
 	})
 	l.must(err)
 	return l
@@ -132,7 +118,7 @@ func TestVMSanity(t *testing.T) {
 	l.must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- l.Serve(ctx, listener) }()
+	go func() { served <- l.Serve(ctx, listener, csi.Kubelet|csi.Controllers) }()
 	defer func() {
 		stop()
 		if err := <-served; err != nil {
@@ -301,5 +287,23 @@ func TestVMPlanted(t *testing.T) {
 	l.must(err)
 	if strings.Contains(string(text), parent+"/a") {
 		t.Error("it is mounted somewhere")
+	}
+}
+
+// TestVMPools: the kernel's files say of a pool what its program does.
+func TestVMPools(t *testing.T) {
+	l := newLab(t)
+	out, err := command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"}.Zpool(l.ctx, "list", "-H", "-p", "-o", "guid,health", "--", pool)
+	l.must(err)
+	got, err := l.Pools.Pool(l.ctx, pool)
+	l.must(err)
+	if said := got.GUID.String() + "\t" + got.State; said != strings.TrimSpace(string(out)) {
+		t.Errorf("the kernel says %q, and zpool %q", said, out)
+	}
+	if lost, err := l.Pools.DataErrors(l.ctx, pool); lost != 0 || err != nil {
+		t.Errorf("a new pool has lost %d blocks, %v", lost, err)
+	}
+	if got, err := l.Pools.Pool(l.ctx, "other"); !errors.Is(err, zfs.ErrNotExist) {
+		t.Errorf("a pool that is not there: %+v, %v", got, err)
 	}
 }

@@ -40,6 +40,9 @@ type Config struct {
 	Socket           Socket
 	// Topology returns what the driver says of its node.
 	Topology func(context.Context) (map[string]string, error)
+	// Told is called when kubelet has answered, and when the socket is given up: with nil if kubelet has taken the driver, else with why it is not registered. It must
+	// not wait. Nil is none.
+	Told func(why error)
 	// Look is how often the socket and the topology are looked at, and Pause how long to wait after a refusal. Zero is ten seconds, and five.
 	Look, Pause time.Duration
 	// Logger is told of what kubelet says. Nil discards.
@@ -78,10 +81,13 @@ func (r *Registrar) Registered() bool {
 	return r.registered
 }
 
-func (r *Registrar) setRegistered(is bool) {
+func (r *Registrar) setRegistered(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.registered = is
+	r.registered = why == nil
+	if r.Told != nil {
+		r.Told(why)
+	}
 }
 
 // GetInfo implements kubelet's Registration.
@@ -99,7 +105,7 @@ func (r *Registrar) NotifyRegistrationStatus(
 	if !s.GetPluginRegistered() {
 		answer = fmt.Errorf("kubelet does not take the driver: %s", s.GetError())
 	}
-	r.setRegistered(answer == nil)
+	r.setRegistered(answer)
 	select {
 	case <-r.answers: // an answer that nobody looked at is old
 	default:
@@ -117,7 +123,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 	last := ""
 	for {
 		again := r.register(ctx)
-		r.setRegistered(false)
+		r.setRegistered(again)
 		if err := r.Socket.Remove(); err != nil {
 			r.Logger.Warn("cannot remove the socket of the CSI driver's registration", "error", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 
+	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/etcd"
 	extensions "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -76,6 +77,8 @@ type Desired struct {
 	Snapshots *snapshots.Spec
 	Etcd      *etcd.Spec
 	Kube      *kube.Spec
+	// CSI is the node's CSI driver. It is wanted with Kubernetes, and is no domain: it has no reason to wait of its own.
+	CSI *csi.Spec
 	// Extensions are the services of extensions.
 	Extensions *extensions.Spec
 	// Waits holds a reason for each domain that is held back, by the names above.
@@ -158,6 +161,9 @@ func Build(in Input, facts Facts) Desired {
 	}
 	d.Kube = KubeSpec(in, facts.Network.Addresses)
 	d.Kube.CacheBytes = facts.CacheBytes
+	if d.Kube.Volumes {
+		d.CSI = csiSpec(in.Config)
+	}
 	return d
 }
 

@@ -20,7 +20,7 @@ type State struct {
 	// Managed are the properties that the node has set. Marked says that the dataset has the mark, be it of none.
 	Managed []string
 	Marked  bool
-	// Received says that replication has it: it is a replica, or there for one.
+	// Received says that others of the node have it, and no document: it is a replica, or there for one, or the CSI driver's.
 	Received bool
 }
 
@@ -67,9 +67,12 @@ const (
 	placeholderProperty = "dev.cyvive:placeholder"
 )
 
+// volumeProperty is what the CSI driver marks its datasets with: volumes of Kubernetes, of which no document tells. Package csi has the term.
+const volumeProperty = "dev.cyvive.csi:volume"
+
 // stats are the properties that are always read.
 func stats() []string {
-	return []string{ManagedProperty, replicaProperty, placeholderProperty, "used", "available", "referenced", "volsize", "volblocksize"}
+	return []string{ManagedProperty, replicaProperty, placeholderProperty, volumeProperty, "used", "available", "referenced", "volsize", "volblocksize"}
 }
 
 // Observe lists what is below the roots. A root that is not there is no error.
@@ -123,7 +126,9 @@ func (r *Reconciler) list(ctx context.Context, root string, names []string, obs 
 		more := slices.Clone(names)
 		for _, d := range found {
 			s := State{Kind: d.Kind, GUID: d.GUID, Properties: d.Properties}
-			s.Received = d.Properties[replicaProperty].Source == zfs.SourceLocal || d.Properties[placeholderProperty].Source == zfs.SourceLocal
+			for _, mark := range []string{replicaProperty, placeholderProperty, volumeProperty} {
+				s.Received = s.Received || d.Properties[mark].Source == zfs.SourceLocal
+			}
 			// An inherited mark is the parent's, and a received one that of another node.
 			if mark := d.Properties[ManagedProperty]; mark.Source == zfs.SourceLocal {
 				s.Marked = true
