@@ -51,7 +51,7 @@ func parsers() map[string][]string {
 		// The programs and the kernel's part of OpenZFS, which tell what is on disks.
 		"internal/storage/arc":         {"FuzzParsePressure", "FuzzParseStats"},
 		"internal/storage/pool/events": {"FuzzNext"},
-		"internal/storage/pool/zpool":  {"FuzzParseHistory", "FuzzParseImportable", "FuzzParseList", "FuzzParseProperties", "FuzzParseRewind", "FuzzParseStatus"},
+		"internal/storage/pool/zpool":  {"FuzzParseImportable", "FuzzParseList", "FuzzParseProperties", "FuzzParseRewind", "FuzzParseStatus"},
 
 		// The kernel, and what pods can make it say.
 		"internal/machined/boot":             {"FuzzTotalMemory", "FuzzUnmountOrder"},

@@ -77,16 +77,8 @@ func listOptions() []string {
 	return []string{"list", "-j", "--json-int", "-p", "-o", "name,size,allocated,free,expandsize,capacity,fragmentation,health"}
 }
 
-// Sizes are those of all pools that are imported: less than Pools, and cheap enough to be asked for often.
-func (z *Zpool) Sizes(ctx context.Context) ([]Size, error) {
-	out, err := z.run(ctx, listOptions())
-	if err != nil {
-		return nil, fmt.Errorf("list pools: %w", err)
-	}
-	return parseList(out)
-}
-
-// Size is that of one pool, whatever state the others are in. One that is not imported is zfs.ErrNotExist.
+// Size is that of one pool, whatever state the others are in: less than Pools, and cheap enough to be asked for often. One that is not imported is
+// zfs.ErrNotExist.
 func (z *Zpool) Size(ctx context.Context, name string) (Size, error) {
 	out, err := z.run(ctx, listOptions(), name)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Runner runs zpool with arguments. It returns what the program has written to its standard output, also when it failed; the error then names the command and has
-// what was said on standard error. It ends with ctx.
+// Runner runs zpool with arguments. It returns what the program has written to its standard output, also when it failed; the error then names the
+// command and has what was said on standard error. It ends with ctx.
 type Runner interface {
 	Run(ctx context.Context, args ...string) (stdout []byte, err error)
 }
@@ -37,7 +37,7 @@ func (z *Zpool) run(ctx context.Context, options []string, operands ...string) (
 		}
 	}
 	out, err := z.runner.Run(ctx, append(options[:len(options):len(options)], operands...)...)
-	return out, classed(err)
+	return out, classed(err, operands)
 }
 
 // do runs a command whose output is of no use.
@@ -62,7 +62,7 @@ func classes() []class {
 		}},
 		{pool.ErrNewer, []string{"unsupported version or feature", "using an unsupported ZFS version"}},
 		{pool.ErrTooSmall, []string{"device is too small", "is less than the minimum size"}}, // zpool_vdev_attach, zpool_create
-		{zfs.ErrNotExist, []string{"no such pool", "no such device in pool", "checkpoint does not exist", "no such vdev"}},
+		{zfs.ErrNotExist, []string{"no such pool", "no such device in pool", "no such vdev"}},
 		{zfs.ErrExist, []string{"pool already exists", "pool or dataset exists", "a pool with that name", "checkpoint exists", "checkpoint already exists"}},
 		{zfs.ErrNoSpace, []string{"out of space"}},
 		{zfs.ErrReadOnly, []string{"pool is read-only", "read-only property", "is readonly"}},
@@ -77,12 +77,18 @@ func classes() []class {
 	}
 }
 
-// classed gives an error of the runner its class.
-func classed(err error) error {
+// classed gives an error of the runner its class. Names of pools and comments may have spaces in them; those are taken out first, so that none can say what
+// is the program's to say.
+func classed(err error, operands []string) error {
 	if err == nil {
 		return nil
 	}
 	text := err.Error()
+	for _, o := range operands {
+		if strings.Contains(o, " ") {
+			text = strings.ReplaceAll(text, o, "")
+		}
+	}
 	for _, c := range classes() {
 		for _, t := range c.texts {
 			if strings.Contains(text, t) {

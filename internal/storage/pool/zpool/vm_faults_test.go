@@ -18,7 +18,6 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/diagnose"
 	"github.com/cyvive/cyvive/internal/storage/pool/events"
-	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/label"
 )
@@ -76,7 +75,7 @@ func TestVMEvents(t *testing.T) {
 	must(t, z.Create(ctx, pool.Creation{Pool: "evented", Groups: []pool.Group{{Layout: pool.Mirror, Devices: d}}}))
 	guid := one(t, z, "evented").GUID
 	must(t, z.Scrub(ctx, "evented"))
-	wait(t, z, "evented", zpool.Scrubbing)
+	wait(t, "evented", "scrub")
 	seen, mark := follow(t, events.Mark{}, events.ScrubFinish, "evented")
 	var order []events.Class
 	last := uint64(0)
@@ -128,10 +127,10 @@ func TestVMSpare(t *testing.T) {
 	if d := cmp.Diff([]string{string(diagnose.UseSpare)}, turn(events.StateChange)); d != "" {
 		t.Errorf("after the fault (-want +got):\n%s", d)
 	}
-	wait(t, z, "guarded", zpool.Resilvering)
+	wait(t, "guarded", "resilver")
 	checkTree(t, z, "guarded", "mirror DEGRADED", " spare DEGRADED", "  file FAULTED", "  file ONLINE", " file ONLINE", "file spare INUSE")
 	must(t, z.Clear(ctx, "guarded", d[0]))
-	wait(t, z, "guarded", zpool.Resilvering)
+	wait(t, "guarded", "resilver")
 	// The device may have to be resilvered in a transaction that is yet to come; until then the spare is needed, and ZFS refuses to let it go.
 	eventually(t, "the spare goes", func() bool {
 		pools, err := z.Pools(ctx)
@@ -197,7 +196,7 @@ func TestVMMissing(t *testing.T) {
 	}
 	must(t, os.Rename(filepath.Join(away, "a"), d[0]))
 	must(t, z.Online(ctx, "half", gone.GUID.String(), false))
-	wait(t, z, "half", zpool.Resilvering)
+	wait(t, "half", "resilver")
 	if p = one(t, z, "half"); p.State != pool.Online {
 		t.Errorf("with all devices again: %s", p.State)
 	}
@@ -272,7 +271,6 @@ func TestVMErrors(t *testing.T) {
 		"a bad value":               {z.Set(ctx, "tank", "failmode", "maybe"), zfs.ErrInvalid},
 		"a bad property":            {z.Set(ctx, "tank", "nosuch", "1"), zfs.ErrInvalid},
 		"a property of its own":     {z.Set(ctx, "tank", "size", "1"), zfs.ErrReadOnly},
-		"no checkpoint":             {z.DiscardCheckpoint(ctx, "tank"), zfs.ErrNotExist},
 	} {
 		if !errors.Is(c.got, c.want) {
 			t.Errorf("%s: %v, want class %q", what, c.got, c.want)
@@ -353,7 +351,7 @@ func TestVMDomain(t *testing.T) {
 				must(t, r.Apply(ctx, s, o))
 				done = append(done, string(o.Verb))
 			}
-			wait(t, z, "tank", zpool.Resilvering)
+			wait(t, "tank", "resilver")
 		}
 		t.Fatalf("it does not settle: %v", done)
 		return pool.Status{}, nil

@@ -158,10 +158,8 @@ func TestBadJSON(t *testing.T) {
 	}
 }
 
-func TestSizes(t *testing.T) {
-	p := &program{t: t, answers: map[string]answer{"list": {out: string(read(t, "list.json"))}}}
-	z := New(p)
-	sizes, err := z.Sizes(t.Context())
+func TestParseList(t *testing.T) {
+	sizes, err := parseList(read(t, "list.json"))
 	want := []Size{
 		{"tank", 15451357997522795478, pool.Degraded, 3e12, 126e10, 174e10, 512, 42, 7},
 		{"bpool", 7, pool.Online, 100, 1, 99, 0, -1, -1},
@@ -287,8 +285,7 @@ func TestCommands(t *testing.T) {
 		z.Export(ctx, "tank"), z.Destroy(ctx, "tank"), z.Set(ctx, "tank", "comment", ""), z.SetPath(ctx, "tank", "13", "/dev/z"), z.Add(ctx, "tank", groups[:1]), z.Attach(ctx, "tank", "raidz1-0", "/dev/z"),
 		z.Detach(ctx, "tank", "13"), z.Replace(ctx, "tank", "13", "/dev/z"), z.Remove(ctx, "tank", "mirror-1"), z.Offline(ctx, "tank", "13", true), z.Offline(ctx, "tank", "13", false),
 		z.Online(ctx, "tank", "13", true), z.Online(ctx, "tank", "13", false), z.Clear(ctx, "tank", ""), z.Clear(ctx, "tank", "13"), z.Scrub(ctx, "tank"), z.PauseScrub(ctx, "tank"), z.StopScrub(ctx, "tank"),
-		z.Trim(ctx, "tank"), z.SuspendTrim(ctx, "tank"), z.CancelTrim(ctx, "tank"), z.Initialize(ctx, "tank", "13"), z.Wait(ctx, "tank", Resilvering), z.LabelClear(ctx, "/dev/z"), z.Upgrade(ctx, "tank"),
-		z.Checkpoint(ctx, "tank"), z.DiscardCheckpoint(ctx, "tank"),
+		z.Trim(ctx, "tank"), z.SuspendTrim(ctx, "tank"), z.CancelTrim(ctx, "tank"),
 	} {
 		if err != nil {
 			t.Error(err)
@@ -298,8 +295,7 @@ func TestCommands(t *testing.T) {
 		"create -f -o cachefile=none -o a=1 -o b=2 -O mountpoint=none tank /dev/d raidz2 /dev/a /dev/b /dev/c log /dev/g mirror /dev/e /dev/f cache /dev/j spare /dev/h /dev/i",
 		"import -N -o cachefile=none -o readonly=on -f -F -d /dev/a 7 tank", "import -N -o cachefile=none -d /dev/a 7", "export tank", "destroy tank", "set comment= tank", "set path=/dev/z tank 13",
 		"add --allow-replication-mismatch tank log mirror /dev/e /dev/f", "attach tank raidz1-0 /dev/z", "detach tank 13", "replace tank 13 /dev/z", "remove tank mirror-1", "offline -f tank 13", "offline tank 13",
-		"online -e tank 13", "online tank 13", "clear tank", "clear tank 13", "scrub tank", "scrub -p tank", "scrub -s tank", "trim tank", "trim -s tank", "trim -c tank", "initialize tank 13",
-		"wait -t resilver tank", "labelclear /dev/z", "upgrade tank", "checkpoint tank", "checkpoint -d tank",
+		"online -e tank 13", "online tank 13", "clear tank", "clear tank 13", "scrub tank", "scrub -p tank", "scrub -s tank", "trim tank", "trim -s tank", "trim -c tank",
 	}
 	if d := cmp.Diff(want, p.calls); d != "" {
 		t.Errorf("commands (-want +got):\n%s", d)
@@ -332,15 +328,10 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%q is %v", text, err)
 		}
 	}
-}
-
-func TestHistory(t *testing.T) {
-	text := "History for 'tank':\n2026-11-26.12:00:00 zpool create tank mirror a b [user 0 (root) on node1:linux]\n2026-11-26.12:00:01 zpool scrub tank [user 0 (root) on node1]\nno time\n\n"
-	p := &program{t: t, answers: map[string]answer{"history": {out: text}}}
-	got, err := New(p).History(t.Context(), "tank")
-	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
-	want := []Command{{at, "zpool create tank mirror a b", "node1"}, {at.Add(time.Second), "zpool scrub tank", "node1"}}
-	if d := cmp.Diff(want, got); err != nil || d != "" {
-		t.Errorf("%v\n%s", err, d)
+	// A pool may be called as an error is.
+	said := errors.New("run zpool clear a pool is busy: exit status 1: cannot clear errors for a pool is busy: something new")
+	z := New(&program{t: t, answers: map[string]answer{"clear": {err: said}}})
+	if err := z.Clear(t.Context(), "a pool is busy", ""); !errors.Is(err, said) || errors.Is(err, zfs.ErrBusy) {
+		t.Errorf("got %v", err)
 	}
 }
