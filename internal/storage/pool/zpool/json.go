@@ -98,7 +98,8 @@ func (p property) typed() zfs.Property {
 	return out
 }
 
-// maxNesting is more than zpool makes: pools, a pool, five levels of vdevs with an object of children each. Each level is read once for every level above it.
+// maxNesting is more than zpool makes: pools, a pool, five levels of vdevs with an object of children each. Each level is read once for every level
+// above it.
 const maxNesting = 32
 
 // nesting is how deep the objects and arrays of a document are nested.

@@ -14,7 +14,8 @@ import (
 // rewindLoss is the line of zpool_rewind_exclaim that tells how much is lost.
 var rewindLoss = regexp.MustCompile(`approximately ([0-9]{1,12})\s+(seconds|minutes) of transactions`)
 
-// RewindDryRun implements pool.Pools. A dry run that finds nothing to do imports the pool (-F is ignored then, zpool-import(8)); it is read-only, and exported again.
+// RewindDryRun implements pool.Pools. A dry run that finds nothing to do imports the pool (-F is ignored then, zpool-import(8)); it is read-only, and
+// exported again.
 func (z *Zpool) RewindDryRun(ctx context.Context, guid zfs.GUID, devices []string) (pool.Rewind, error) {
 	places, err := where(devices)
 	if err != nil {

@@ -136,18 +136,16 @@ func (c *checkpoint) typed() *pool.Checkpoint {
 	return &pool.Checkpoint{Start: c.Start.time(), SpaceBytes: uint64(c.Space), Discarding: c.State == "DISCARDING"}
 }
 
-// rebuild is a sequential resilver of one vdev. Times that it takes are in nanoseconds.
+// rebuild is a sequential resilver of one vdev.
 type rebuild struct {
-	State      string `json:"state"`
-	Start      number `json:"start_time"`
-	End        number `json:"end_time"`
-	Scanned    number `json:"scanned"`
-	Issued     number `json:"issued"`
-	Rebuilt    number `json:"rebuilt"`
-	ToScan     number `json:"to_scan"`
-	Errors     number `json:"errors"`
-	PassTime   number `json:"pass_time"`
-	PassIssued number `json:"pass_issued"`
+	State   string `json:"state"`
+	Start   number `json:"start_time"`
+	End     number `json:"end_time"`
+	Scanned number `json:"scanned"`
+	Issued  number `json:"issued"`
+	Rebuilt number `json:"rebuilt"`
+	ToScan  number `json:"to_scan"`
+	Errors  number `json:"errors"`
 }
 
 // withRebuilds puts a rebuild that goes on, or ended last, in the place of a scan that does not.
@@ -159,8 +157,9 @@ func withRebuilds(s pool.Scan, rebuilds named[rebuild]) pool.Scan {
 			continue
 		}
 		s = pool.Scan{
-			Function: pool.Rebuild, Progress: progress(r.State), Start: r.Start.time(), End: end, TotalBytes: uint64(r.ToScan), ScannedBytes: uint64(r.Scanned),
-			IssuedBytes: uint64(r.Issued), RepairedBytes: uint64(r.Rebuilt), Errors: uint64(r.Errors), PassStart: r.Start.time(), PassIssuedBytes: uint64(r.Issued),
+			Function: pool.Rebuild, Progress: progress(r.State), Start: r.Start.time(), End: end, TotalBytes: uint64(r.ToScan),
+			ScannedBytes: uint64(r.Scanned), IssuedBytes: uint64(r.Issued), RepairedBytes: uint64(r.Rebuilt), Errors: uint64(r.Errors),
+			PassStart: r.Start.time(), PassIssuedBytes: uint64(r.Issued),
 		}
 		if s.Progress == pool.Running {
 			s.End = time.Time{}
