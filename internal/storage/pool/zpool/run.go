@@ -62,7 +62,7 @@ func classes() []class {
 		}},
 		{pool.ErrNewer, []string{"unsupported version or feature", "using an unsupported ZFS version"}},
 		{pool.ErrTooSmall, []string{"device is too small", "is less than the minimum size"}}, // zpool_vdev_attach, zpool_create
-		{zfs.ErrNotExist, []string{"no such pool", "no such device in pool", "checkpoint does not exist", "no such vdev"}},
+		{zfs.ErrNotExist, []string{"no such pool", "no such device in pool", "no such vdev"}},
 		{zfs.ErrExist, []string{"pool already exists", "pool or dataset exists", "a pool with that name", "checkpoint exists", "checkpoint already exists"}},
 		{zfs.ErrNoSpace, []string{"out of space"}},
 		{zfs.ErrReadOnly, []string{"pool is read-only", "read-only property", "is readonly"}},

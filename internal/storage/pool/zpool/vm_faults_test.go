@@ -271,7 +271,6 @@ func TestVMErrors(t *testing.T) {
 		"a bad value":               {z.Set(ctx, "tank", "failmode", "maybe"), zfs.ErrInvalid},
 		"a bad property":            {z.Set(ctx, "tank", "nosuch", "1"), zfs.ErrInvalid},
 		"a property of its own":     {z.Set(ctx, "tank", "size", "1"), zfs.ErrReadOnly},
-		"no checkpoint":             {z.DiscardCheckpoint(ctx, "tank"), zfs.ErrNotExist},
 	} {
 		if !errors.Is(c.got, c.want) {
 			t.Errorf("%s: %v, want class %q", what, c.got, c.want)
