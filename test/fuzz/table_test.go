@@ -150,6 +150,7 @@ func withoutFuzzTest() map[string]string {
 		"internal/storage/replication/endpoint": "reads numbers of properties, and takes for none what is no number",
 		"internal/storage/dataset":              "reads numbers and names of properties from package zfs; what is no number counts as zero",
 		"internal/csi/csitest":                  "reads sizes that the model of OpenZFS has written",
+		"internal/storage/mount":                "takes targets that package config has checked apart, refuses any other, and reads mounts that the kernel has written",
 		"internal/csi/mounter":                  "reads sizes, mounts and names of devices that the kernel has written",
 	}
 }
