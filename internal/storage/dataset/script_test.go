@@ -142,5 +142,5 @@ func declared(t *testing.T, words []string) Dataset {
 	if len(d.Properties) == 0 {
 		d.Properties = nil
 	}
-	return Dataset{d.Name, d.Kind, d.SizeBytes, d.Sparse, maps.Clone(d.Properties)}
+	return Dataset{Name: d.Name, Kind: d.Kind, SizeBytes: d.SizeBytes, Sparse: d.Sparse, Properties: maps.Clone(d.Properties)}
 }

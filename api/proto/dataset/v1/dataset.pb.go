@@ -126,8 +126,11 @@ func (x *ListRequest) GetRoot() string {
 }
 
 type ListResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Datasets      []*Dataset             `protobuf:"bytes,1,rep,name=datasets,proto3" json:"datasets,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Datasets []*Dataset             `protobuf:"bytes,1,rep,name=datasets,proto3" json:"datasets,omitempty"`
+	// What is declared at or below the root and is not as it is declared, whether it is
+	// there or not.
+	Conditions    []*Condition `protobuf:"bytes,2,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -167,6 +170,78 @@ func (x *ListResponse) GetDatasets() []*Dataset {
 		return x.Datasets
 	}
 	return nil
+}
+
+func (x *ListResponse) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+// Condition is why a declared dataset is not as it is declared.
+type Condition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name.
+	Dataset string `protobuf:"bytes,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	// For programs, one of RootMissing, ParentMissing, KindDiffers, FixedProperty,
+	// WouldShrink, TargetTaken, AboveUnmounted and Refused.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// For a person, mostly with what can be done about it.
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Condition) Reset() {
+	*x = Condition{}
+	mi := &file_dataset_v1_dataset_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Condition) ProtoMessage() {}
+
+func (x *Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_dataset_v1_dataset_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Condition.ProtoReflect.Descriptor instead.
+func (*Condition) Descriptor() ([]byte, []int) {
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Condition) GetDataset() string {
+	if x != nil {
+		return x.Dataset
+	}
+	return ""
+}
+
+func (x *Condition) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Condition) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
 }
 
 // Dataset is a file system or volume. Source: zfs list; sizes and ratios are those of
@@ -211,7 +286,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[2]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -223,7 +298,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[2]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -236,7 +311,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{2}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Dataset) GetName() string {
@@ -390,7 +465,7 @@ type PlanDestroyRequest struct {
 
 func (x *PlanDestroyRequest) Reset() {
 	*x = PlanDestroyRequest{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[3]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +477,7 @@ func (x *PlanDestroyRequest) String() string {
 func (*PlanDestroyRequest) ProtoMessage() {}
 
 func (x *PlanDestroyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[3]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +490,7 @@ func (x *PlanDestroyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDestroyRequest.ProtoReflect.Descriptor instead.
 func (*PlanDestroyRequest) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{3}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PlanDestroyRequest) GetName() string {
@@ -442,7 +517,7 @@ type PlanDestroyResponse struct {
 
 func (x *PlanDestroyResponse) Reset() {
 	*x = PlanDestroyResponse{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[4]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +529,7 @@ func (x *PlanDestroyResponse) String() string {
 func (*PlanDestroyResponse) ProtoMessage() {}
 
 func (x *PlanDestroyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[4]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +542,7 @@ func (x *PlanDestroyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDestroyResponse.ProtoReflect.Descriptor instead.
 func (*PlanDestroyResponse) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{4}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PlanDestroyResponse) GetDestroyed() []string {
@@ -490,7 +565,7 @@ type DestroyRequest struct {
 
 func (x *DestroyRequest) Reset() {
 	*x = DestroyRequest{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[5]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +577,7 @@ func (x *DestroyRequest) String() string {
 func (*DestroyRequest) ProtoMessage() {}
 
 func (x *DestroyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[5]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +590,7 @@ func (x *DestroyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyRequest.ProtoReflect.Descriptor instead.
 func (*DestroyRequest) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{5}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DestroyRequest) GetName() string {
@@ -549,7 +624,7 @@ type DestroyResponse struct {
 
 func (x *DestroyResponse) Reset() {
 	*x = DestroyResponse{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[6]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +636,7 @@ func (x *DestroyResponse) String() string {
 func (*DestroyResponse) ProtoMessage() {}
 
 func (x *DestroyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[6]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +649,7 @@ func (x *DestroyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyResponse.ProtoReflect.Descriptor instead.
 func (*DestroyResponse) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{6}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DestroyResponse) GetDestroyed() []string {
@@ -590,9 +665,16 @@ const file_dataset_v1_dataset_proto_rawDesc = "" +
 	"\n" +
 	"\x18dataset/v1/dataset.proto\x12\x0fnode.dataset.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n" +
 	"\vListRequest\x12\x12\n" +
-	"\x04root\x18\x01 \x01(\tR\x04root\"D\n" +
+	"\x04root\x18\x01 \x01(\tR\x04root\"\x80\x01\n" +
 	"\fListResponse\x124\n" +
-	"\bdatasets\x18\x01 \x03(\v2\x18.node.dataset.v1.DatasetR\bdatasets\"\xd2\x05\n" +
+	"\bdatasets\x18\x01 \x03(\v2\x18.node.dataset.v1.DatasetR\bdatasets\x12:\n" +
+	"\n" +
+	"conditions\x18\x02 \x03(\v2\x1a.node.dataset.v1.ConditionR\n" +
+	"conditions\"Q\n" +
+	"\tCondition\x12\x18\n" +
+	"\adataset\x18\x01 \x01(\tR\adataset\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xd2\x05\n" +
 	"\aDataset\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x15.node.dataset.v1.KindR\x04kind\x12\x12\n" +
@@ -653,33 +735,35 @@ func file_dataset_v1_dataset_proto_rawDescGZIP() []byte {
 }
 
 var file_dataset_v1_dataset_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_dataset_v1_dataset_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_dataset_v1_dataset_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_dataset_v1_dataset_proto_goTypes = []any{
 	(Kind)(0),                     // 0: node.dataset.v1.Kind
 	(*ListRequest)(nil),           // 1: node.dataset.v1.ListRequest
 	(*ListResponse)(nil),          // 2: node.dataset.v1.ListResponse
-	(*Dataset)(nil),               // 3: node.dataset.v1.Dataset
-	(*PlanDestroyRequest)(nil),    // 4: node.dataset.v1.PlanDestroyRequest
-	(*PlanDestroyResponse)(nil),   // 5: node.dataset.v1.PlanDestroyResponse
-	(*DestroyRequest)(nil),        // 6: node.dataset.v1.DestroyRequest
-	(*DestroyResponse)(nil),       // 7: node.dataset.v1.DestroyResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Condition)(nil),             // 3: node.dataset.v1.Condition
+	(*Dataset)(nil),               // 4: node.dataset.v1.Dataset
+	(*PlanDestroyRequest)(nil),    // 5: node.dataset.v1.PlanDestroyRequest
+	(*PlanDestroyResponse)(nil),   // 6: node.dataset.v1.PlanDestroyResponse
+	(*DestroyRequest)(nil),        // 7: node.dataset.v1.DestroyRequest
+	(*DestroyResponse)(nil),       // 8: node.dataset.v1.DestroyResponse
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_dataset_v1_dataset_proto_depIdxs = []int32{
-	3, // 0: node.dataset.v1.ListResponse.datasets:type_name -> node.dataset.v1.Dataset
-	0, // 1: node.dataset.v1.Dataset.kind:type_name -> node.dataset.v1.Kind
-	8, // 2: node.dataset.v1.Dataset.created_at:type_name -> google.protobuf.Timestamp
-	1, // 3: node.dataset.v1.DatasetService.List:input_type -> node.dataset.v1.ListRequest
-	4, // 4: node.dataset.v1.DatasetService.PlanDestroy:input_type -> node.dataset.v1.PlanDestroyRequest
-	6, // 5: node.dataset.v1.DatasetService.Destroy:input_type -> node.dataset.v1.DestroyRequest
-	2, // 6: node.dataset.v1.DatasetService.List:output_type -> node.dataset.v1.ListResponse
-	5, // 7: node.dataset.v1.DatasetService.PlanDestroy:output_type -> node.dataset.v1.PlanDestroyResponse
-	7, // 8: node.dataset.v1.DatasetService.Destroy:output_type -> node.dataset.v1.DestroyResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 0: node.dataset.v1.ListResponse.datasets:type_name -> node.dataset.v1.Dataset
+	3, // 1: node.dataset.v1.ListResponse.conditions:type_name -> node.dataset.v1.Condition
+	0, // 2: node.dataset.v1.Dataset.kind:type_name -> node.dataset.v1.Kind
+	9, // 3: node.dataset.v1.Dataset.created_at:type_name -> google.protobuf.Timestamp
+	1, // 4: node.dataset.v1.DatasetService.List:input_type -> node.dataset.v1.ListRequest
+	5, // 5: node.dataset.v1.DatasetService.PlanDestroy:input_type -> node.dataset.v1.PlanDestroyRequest
+	7, // 6: node.dataset.v1.DatasetService.Destroy:input_type -> node.dataset.v1.DestroyRequest
+	2, // 7: node.dataset.v1.DatasetService.List:output_type -> node.dataset.v1.ListResponse
+	6, // 8: node.dataset.v1.DatasetService.PlanDestroy:output_type -> node.dataset.v1.PlanDestroyResponse
+	8, // 9: node.dataset.v1.DatasetService.Destroy:output_type -> node.dataset.v1.DestroyResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_dataset_v1_dataset_proto_init() }
@@ -693,7 +777,7 @@ func file_dataset_v1_dataset_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dataset_v1_dataset_proto_rawDesc), len(file_dataset_v1_dataset_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

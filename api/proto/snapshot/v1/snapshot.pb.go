@@ -901,8 +901,10 @@ func (x *PreviewPruneRequest) GetDataset() string {
 }
 
 type PreviewPruneResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Verdicts      []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Verdicts []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// The declared schedules, as of the node's last look at their snapshots.
+	Schedules     []*Schedule `protobuf:"bytes,2,rep,name=schedules,proto3" json:"schedules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -944,6 +946,86 @@ func (x *PreviewPruneResponse) GetVerdicts() []*Verdict {
 	return nil
 }
 
+func (x *PreviewPruneResponse) GetSchedules() []*Schedule {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+// Schedule is how a declared schedule fares.
+type Schedule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many snapshots there are of it, of all datasets.
+	Snapshots uint32 `protobuf:"varint,2,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
+	// By the clock of the node that made the newest; unset where there is none.
+	NewestAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=newest_at,json=newestAt,proto3" json:"newest_at,omitempty"`
+	// What keeps it from being kept: datasets that are not there, snapshots that could
+	// not be made.
+	Problems      []string `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schedule) Reset() {
+	*x = Schedule{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schedule) ProtoMessage() {}
+
+func (x *Schedule) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
+func (*Schedule) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Schedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Schedule) GetSnapshots() uint32 {
+	if x != nil {
+		return x.Snapshots
+	}
+	return 0
+}
+
+func (x *Schedule) GetNewestAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NewestAt
+	}
+	return nil
+}
+
+func (x *Schedule) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
 // Verdict is the fate of one snapshot.
 type Verdict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -958,7 +1040,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_snapshot_v1_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1052,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_v1_snapshot_proto_msgTypes[17]
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1065,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{17}
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Verdict) GetSnapshot() string {
@@ -1056,9 +1138,15 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\x04lost\x18\x03 \x03(\tR\x04lost\"\x12\n" +
 	"\x10RollbackResponse\"/\n" +
 	"\x13PreviewPruneRequest\x12\x18\n" +
-	"\adataset\x18\x01 \x01(\tR\adataset\"M\n" +
+	"\adataset\x18\x01 \x01(\tR\adataset\"\x87\x01\n" +
 	"\x14PreviewPruneResponse\x125\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x19.node.snapshot.v1.VerdictR\bverdicts\"k\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x19.node.snapshot.v1.VerdictR\bverdicts\x128\n" +
+	"\tschedules\x18\x02 \x03(\v2\x1a.node.snapshot.v1.ScheduleR\tschedules\"\x91\x01\n" +
+	"\bSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tsnapshots\x18\x02 \x01(\rR\tsnapshots\x127\n" +
+	"\tnewest_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnewestAt\x12\x1a\n" +
+	"\bproblems\x18\x04 \x03(\tR\bproblems\"k\n" +
 	"\aVerdict\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12*\n" +
 	"\x04fate\x18\x02 \x01(\x0e2\x16.node.snapshot.v1.FateR\x04fate\x12\x18\n" +
@@ -1093,7 +1181,7 @@ func file_snapshot_v1_snapshot_proto_rawDescGZIP() []byte {
 }
 
 var file_snapshot_v1_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_snapshot_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_snapshot_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_snapshot_v1_snapshot_proto_goTypes = []any{
 	(Fate)(0),                     // 0: node.snapshot.v1.Fate
 	(*ListRequest)(nil),           // 1: node.snapshot.v1.ListRequest
@@ -1113,35 +1201,38 @@ var file_snapshot_v1_snapshot_proto_goTypes = []any{
 	(*RollbackResponse)(nil),      // 15: node.snapshot.v1.RollbackResponse
 	(*PreviewPruneRequest)(nil),   // 16: node.snapshot.v1.PreviewPruneRequest
 	(*PreviewPruneResponse)(nil),  // 17: node.snapshot.v1.PreviewPruneResponse
-	(*Verdict)(nil),               // 18: node.snapshot.v1.Verdict
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*Schedule)(nil),              // 18: node.snapshot.v1.Schedule
+	(*Verdict)(nil),               // 19: node.snapshot.v1.Verdict
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_snapshot_v1_snapshot_proto_depIdxs = []int32{
 	3,  // 0: node.snapshot.v1.ListResponse.snapshots:type_name -> node.snapshot.v1.Snapshot
-	19, // 1: node.snapshot.v1.Snapshot.created_at:type_name -> google.protobuf.Timestamp
-	18, // 2: node.snapshot.v1.PreviewPruneResponse.verdicts:type_name -> node.snapshot.v1.Verdict
-	0,  // 3: node.snapshot.v1.Verdict.fate:type_name -> node.snapshot.v1.Fate
-	1,  // 4: node.snapshot.v1.SnapshotService.List:input_type -> node.snapshot.v1.ListRequest
-	4,  // 5: node.snapshot.v1.SnapshotService.Create:input_type -> node.snapshot.v1.CreateRequest
-	6,  // 6: node.snapshot.v1.SnapshotService.Destroy:input_type -> node.snapshot.v1.DestroyRequest
-	8,  // 7: node.snapshot.v1.SnapshotService.Hold:input_type -> node.snapshot.v1.HoldRequest
-	10, // 8: node.snapshot.v1.SnapshotService.Release:input_type -> node.snapshot.v1.ReleaseRequest
-	12, // 9: node.snapshot.v1.SnapshotService.PlanRollback:input_type -> node.snapshot.v1.PlanRollbackRequest
-	14, // 10: node.snapshot.v1.SnapshotService.Rollback:input_type -> node.snapshot.v1.RollbackRequest
-	16, // 11: node.snapshot.v1.SnapshotService.PreviewPrune:input_type -> node.snapshot.v1.PreviewPruneRequest
-	2,  // 12: node.snapshot.v1.SnapshotService.List:output_type -> node.snapshot.v1.ListResponse
-	5,  // 13: node.snapshot.v1.SnapshotService.Create:output_type -> node.snapshot.v1.CreateResponse
-	7,  // 14: node.snapshot.v1.SnapshotService.Destroy:output_type -> node.snapshot.v1.DestroyResponse
-	9,  // 15: node.snapshot.v1.SnapshotService.Hold:output_type -> node.snapshot.v1.HoldResponse
-	11, // 16: node.snapshot.v1.SnapshotService.Release:output_type -> node.snapshot.v1.ReleaseResponse
-	13, // 17: node.snapshot.v1.SnapshotService.PlanRollback:output_type -> node.snapshot.v1.PlanRollbackResponse
-	15, // 18: node.snapshot.v1.SnapshotService.Rollback:output_type -> node.snapshot.v1.RollbackResponse
-	17, // 19: node.snapshot.v1.SnapshotService.PreviewPrune:output_type -> node.snapshot.v1.PreviewPruneResponse
-	12, // [12:20] is the sub-list for method output_type
-	4,  // [4:12] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	20, // 1: node.snapshot.v1.Snapshot.created_at:type_name -> google.protobuf.Timestamp
+	19, // 2: node.snapshot.v1.PreviewPruneResponse.verdicts:type_name -> node.snapshot.v1.Verdict
+	18, // 3: node.snapshot.v1.PreviewPruneResponse.schedules:type_name -> node.snapshot.v1.Schedule
+	20, // 4: node.snapshot.v1.Schedule.newest_at:type_name -> google.protobuf.Timestamp
+	0,  // 5: node.snapshot.v1.Verdict.fate:type_name -> node.snapshot.v1.Fate
+	1,  // 6: node.snapshot.v1.SnapshotService.List:input_type -> node.snapshot.v1.ListRequest
+	4,  // 7: node.snapshot.v1.SnapshotService.Create:input_type -> node.snapshot.v1.CreateRequest
+	6,  // 8: node.snapshot.v1.SnapshotService.Destroy:input_type -> node.snapshot.v1.DestroyRequest
+	8,  // 9: node.snapshot.v1.SnapshotService.Hold:input_type -> node.snapshot.v1.HoldRequest
+	10, // 10: node.snapshot.v1.SnapshotService.Release:input_type -> node.snapshot.v1.ReleaseRequest
+	12, // 11: node.snapshot.v1.SnapshotService.PlanRollback:input_type -> node.snapshot.v1.PlanRollbackRequest
+	14, // 12: node.snapshot.v1.SnapshotService.Rollback:input_type -> node.snapshot.v1.RollbackRequest
+	16, // 13: node.snapshot.v1.SnapshotService.PreviewPrune:input_type -> node.snapshot.v1.PreviewPruneRequest
+	2,  // 14: node.snapshot.v1.SnapshotService.List:output_type -> node.snapshot.v1.ListResponse
+	5,  // 15: node.snapshot.v1.SnapshotService.Create:output_type -> node.snapshot.v1.CreateResponse
+	7,  // 16: node.snapshot.v1.SnapshotService.Destroy:output_type -> node.snapshot.v1.DestroyResponse
+	9,  // 17: node.snapshot.v1.SnapshotService.Hold:output_type -> node.snapshot.v1.HoldResponse
+	11, // 18: node.snapshot.v1.SnapshotService.Release:output_type -> node.snapshot.v1.ReleaseResponse
+	13, // 19: node.snapshot.v1.SnapshotService.PlanRollback:output_type -> node.snapshot.v1.PlanRollbackResponse
+	15, // 20: node.snapshot.v1.SnapshotService.Rollback:output_type -> node.snapshot.v1.RollbackResponse
+	17, // 21: node.snapshot.v1.SnapshotService.PreviewPrune:output_type -> node.snapshot.v1.PreviewPruneResponse
+	14, // [14:22] is the sub-list for method output_type
+	6,  // [6:14] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_v1_snapshot_proto_init() }
@@ -1155,7 +1246,7 @@ func file_snapshot_v1_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_v1_snapshot_proto_rawDesc), len(file_snapshot_v1_snapshot_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -64,7 +64,7 @@ type SnapshotServiceClient interface {
 	// request names, or a later snapshot is held or cloned.
 	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error)
 	// PreviewPrune sends what becomes of each snapshot of the datasets that schedules
-	// cover, with the reasons; it does nothing.
+	// cover, with the reasons, and how the schedules fare; it does nothing.
 	PreviewPrune(ctx context.Context, in *PreviewPruneRequest, opts ...grpc.CallOption) (*PreviewPruneResponse, error)
 }
 
@@ -186,7 +186,7 @@ type SnapshotServiceServer interface {
 	// request names, or a later snapshot is held or cloned.
 	Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error)
 	// PreviewPrune sends what becomes of each snapshot of the datasets that schedules
-	// cover, with the reasons; it does nothing.
+	// cover, with the reasons, and how the schedules fare; it does nothing.
 	PreviewPrune(context.Context, *PreviewPruneRequest) (*PreviewPruneResponse, error)
 	mustEmbedUnimplementedSnapshotServiceServer()
 }
