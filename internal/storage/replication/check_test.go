@@ -14,9 +14,13 @@ import (
 // same checks that each replica has the latest snapshot of its dataset, and that all that both have is the same.
 func (p *pair) same() {
 	p.t.Helper()
-	replicas := p.listing(p.b, p.dst)
+	p.sameIn(p.listing(p.a, p.src), p.listing(p.b, p.dst))
+}
+
+func (p *pair) sameIn(sources, replicas replication.Listing) {
+	p.t.Helper()
 	compared := 0
-	for _, f := range p.listing(p.a, p.src).FileSystems {
+	for _, f := range sources.FileSystems {
 		snapshots := f.Snapshots()
 		r := replicas.Find(p.job.Target(f.Name))
 		if len(snapshots) == 0 || f.Placeholder || !p.takes(f.Name) || f.Kind == zfs.Volume {
@@ -60,12 +64,17 @@ func (p *pair) takes(name string) bool {
 // noneLeft checks what the job keeps on both sides: no step hold, one cursor, one hold on what was received last.
 func (p *pair) noneLeft() {
 	p.t.Helper()
-	replicas := p.listing(p.b, p.dst)
+	p.noneLeftIn(p.listing(p.a, p.src), p.listing(p.b, p.dst))
+}
+
+func (p *pair) noneLeftIn(sources, replicas replication.Listing) {
+	p.t.Helper()
 	keeps := 1
 	if p.job.Guarantee == replication.Nothing {
 		keeps = 0
 	}
-	for _, f := range p.listing(p.a, p.src).FileSystems {
+	var shut []string
+	for _, f := range sources.FileSystems {
 		r := replicas.Find(p.job.Target(f.Name))
 		cursors := 0
 		for _, v := range f.Versions {
@@ -88,20 +97,33 @@ func (p *pair) noneLeft() {
 		if cursors != keeps || last != keeps || r.Token != "" {
 			p.t.Errorf("%s has %d cursors, its replica %d holds and the token %q\n%s", f.Name, cursors, last, r.Token, p.states())
 		}
-		p.shut(r)
+		if r.Kind == zfs.Filesystem {
+			shut = append(shut, r.Name)
+		}
 	}
+	p.shut(shut)
 }
 
-// shut checks that a replica is read-only and never mounted.
-func (p *pair) shut(r *replication.FileSystem) {
+// shut checks that replicas are read-only and never mounted.
+func (p *pair) shut(names []string) {
 	p.t.Helper()
-	if r.Kind != zfs.Filesystem {
+	if len(names) == 0 {
 		return
 	}
-	found, err := p.b.List(p.ctx(), zfs.Query{Roots: []string{r.Name}, Kinds: []zfs.Kind{zfs.Filesystem}, Properties: []string{"canmount", "readonly"}})
+	found, err := p.b.List(p.ctx(), zfs.Query{Roots: []string{p.dst}, Kinds: []zfs.Kind{zfs.Filesystem}, Depth: -1, Properties: []string{"canmount", "readonly"}})
 	p.must(err)
-	if got := found[0].Properties; got["canmount"].Value != "off" || got["readonly"].Value != "on" {
-		p.t.Errorf("replica %s: %+v", r.Name, got)
+	seen := 0
+	for _, d := range found {
+		if !slices.Contains(names, d.Name) {
+			continue
+		}
+		seen++
+		if got := d.Properties; got["canmount"].Value != "off" || got["readonly"].Value != "on" {
+			p.t.Errorf("replica %s: %+v", d.Name, got)
+		}
+	}
+	if seen != len(names) {
+		p.t.Errorf("%d of the replicas %q are listed", seen, names)
 	}
 }
 
