@@ -155,6 +155,5 @@ func withoutFuzzTest() map[string]string {
 		"internal/csi/csitest":                  "reads sizes that the model of OpenZFS has written",
 		"internal/csi/pools":                    "reads a number that the kernel has written",
 		"internal/storage/mount":                "takes targets that package config has checked apart, refuses any other, and reads mounts that the kernel has written",
-		"internal/csi/mounter":                  "reads sizes, mounts and names of devices that the kernel has written",
 	}
 }
