@@ -70,7 +70,7 @@ func (a *Agent) followJobs(ctx context.Context) error {
 func peersOf(jobs []plan.Replication) []server.Peer {
 	var out []server.Peer
 	for _, j := range jobs {
-		p := server.Peer{Job: j.Job.ID, Identity: j.Peer.Identity, Authority: authorityOf(j.Peer)}
+		p := server.Peer{Job: j.Job.ID, Identity: j.Peer.Identity, Authority: peerAuthority(j.Peer)}
 		out = append(out, p)
 		if !j.Sends {
 			p.Job = replication.ReverseID(j.Job.ID)
@@ -80,8 +80,8 @@ func peersOf(jobs []plan.Replication) []server.Peer {
 	return out
 }
 
-// authorityOf is the authority of a peer that has another than this node, else nil. A certificate that config.Parse took can be read.
-func authorityOf(p config.Peer) *x509.CertPool {
+// peerAuthority is the authority of a peer that has another than this node, else nil. A certificate that config.Parse took can be read.
+func peerAuthority(p config.Peer) *x509.CertPool {
 	if p.CA == "" {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (a *Agent) namedPeers() []server.Peer {
 
 // connectPeer returns the other side of a job. It shows this node's certificate as that is with each connection.
 func (a *Agent) connectPeer(j plan.Replication) (replication.Side, io.Closer, error) {
-	authority := authorityOf(j.Peer)
+	authority := peerAuthority(j.Peer)
 	if authority == nil {
 		authority = a.identity.Load().Clients
 	}
