@@ -64,6 +64,11 @@ func testHogs(t *testing.T, s *survivors, kinds []string) {
 			if err := s.Tools().Apply(ctx, []byte(strings.ReplaceAll(hogPod, "KIND", kind))); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { // also where the test ends before: the next has its own
+				if _, err := s.Tools().Kubectl(ctx, "delete", "pod", "hog", "--ignore-not-found", "--wait=true", "--timeout=3m"); err != nil {
+					t.Error(err)
+				}
+			})
 			started := time.Now()
 			busy := measure(t, ctx, client, func() {
 				s.awaitHog(t)
