@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,13 +24,15 @@ type configs struct {
 	problem string
 	// apart lets one reader at a time take documents apart, which needs many times their size of memory. It is locked without mu.
 	apart sync.Mutex
+	// deciding is held by whose configuration says how the volumes are made. It is locked without mu.
+	deciding sync.Mutex
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
 	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are
 	// the configuration task's alone, and need no lock.
 	found *Document
 	late  bool
-	// changed has keepConfigs look again.
+	// changed has the configuration task look again.
 	changed reconcile.Waker
 }
 
@@ -38,7 +41,7 @@ type configs struct {
 const stateGrace = 10 * time.Second
 
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
-// time it takes.
+// time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
 	var version uint64
 	var troubled time.Time
@@ -57,6 +60,9 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 			problem = err.Error()
 		}
 		switch {
+		case s.storage.Status.StateUndecided:
+			a.configs.late = true
+			return nil
 		case problem == "":
 		case troubled.IsZero():
 			troubled = time.Now()
@@ -125,7 +131,7 @@ func (a *Agent) takeStored() bool {
 		return false
 	}
 	r := c.store.Record()
-	if !r.Own() {
+	if !r.Own() && !a.sealed() {
 		return false
 	}
 	if l := r.Last; l != nil && !l.Succeeded {
@@ -139,15 +145,14 @@ func (a *Agent) takeStored() bool {
 	default:
 		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
 		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
+		a.claim(true)
 	}
 	return true
 }
 
-// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force.
+// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force. The caller holds the lock.
 func (a *Agent) keepFound(doc *Document) {
 	c := &a.configs
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.found = nil
 	if c.store == nil {
 		c.found = doc
@@ -155,6 +160,14 @@ func (a *Agent) keepFound(doc *Document) {
 	}
 	if r := c.store.Record(); r.Owned || r.Trying != nil {
 		return
+	}
+	if cfg := a.snapshot().input.Config; cfg != nil {
+		// The state volume came late, and is another one than could be expected.
+		if err := a.firstFound(cfg); err != nil {
+			a.log.Error("the configuration that was found is not stored", "reason", err)
+			a.events.Add(server.EventConfiguration, "configuration", "not stored", err.Error())
+			return
+		}
 	}
 	current, err := c.store.Current()
 	if err == nil && current != nil && current.Holds(doc.Data) {
@@ -175,19 +188,55 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 	for {
 		a.lateStore()
 		again := a.endTrial()
+		if a.snapshot().input.Config == nil {
+			a.askOwners(ctx)
+			again = min(again, slowSearch)
+		}
 		if a.configs.late {
 			again = min(again, slowSearch)
 		}
-		timer := time.NewTimer(again)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
-		case <-a.configs.changed:
-			timer.Stop()
+		if err := a.configs.await(ctx, again); err != nil {
+			return err
 		}
 	}
+}
+
+// sealed says that the node's configuration is on an encrypted volume. Then nothing has a say that could be put beside the machine while it was off, be it a
+// volume, a server or the firmware's tables: the TPM does not know of it when it opens the disk. The caller holds the lock.
+func (a *Agent) sealed() bool {
+	c := &a.configs
+	if c.store == nil || c.store.Record().Current == 0 {
+		return false
+	}
+	list := a.snapshot().storage.Status.Volumes
+	i := slices.IndexFunc(list, func(v storage.VolumeStatus) bool { return v.Name == storage.State })
+	return i >= 0 && list[i].Encrypted
+}
+
+// askOwners asks the source who owns a node whose stored configuration cannot be used: of some places it knows when it has looked there. What else it finds does
+// not count.
+func (a *Agent) askOwners(ctx context.Context) {
+	if _, err := a.cfg.Source.Find(ctx); err != nil {
+		a.log.Debug("ask for the owner of a node whose configuration cannot be used", "error", err)
+	}
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	if a.snapshot().input.Config == nil {
+		a.claim(true)
+	}
+}
+
+// await waits until there is something to look at again, for this long at most. It returns an error when the context ends.
+func (c *configs) await(ctx context.Context, longest time.Duration) error {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	case <-c.changed:
+	}
+	return nil
 }
 
 // longTime is when to look at trials where none is.
@@ -234,7 +283,12 @@ func (a *Agent) lateStore() {
 		return // it has said why, once
 	}
 	a.configs.late = false
-	if !a.takeStored() && a.configs.found != nil {
+	if a.takeStored() {
+		return
+	}
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	if a.configs.found != nil {
 		a.keepFound(a.configs.found)
 	}
 }

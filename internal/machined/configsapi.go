@@ -44,7 +44,7 @@ func (v configsAPI) changing(expected uint64) (*configs, func(), error) {
 }
 
 // ValidateConfig implements server.Configs. Many may call it, so nothing is locked while the domains are asked: the end of a trial would have to wait.
-func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument) (server.ConfigCheck, error) {
+func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument, secrets bool) (server.ConfigCheck, error) {
 	dr, err := v.drafted(d)
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
@@ -55,18 +55,35 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument)
 	}
 	var out server.ConfigCheck
 	if dr.current != nil {
-		out.Changes = changes(plan.Compare(dr.current, dr.cfg))
+		list := plan.Compare(dr.current, dr.cfg)
+		if !secrets {
+			if list, err = withoutSecrets(list, d); err != nil {
+				return server.ConfigCheck{}, err
+			}
+		}
+		out.Changes = changes(list)
+	} else if err := v.a.encryptable(dr.cfg); err != nil {
+		return server.ConfigCheck{Mistakes: []server.ConfigMistake{{File: d.Name, Field: encryptionField, Problem: err.Error()}}}, nil
 	}
 	dr.by = server.ConfigAuto
 	if dr.judge() != nil {
 		return out, nil // the changes say which field that is
 	}
-	force := dr.cfg
-	if dr.base != nil {
-		force = plan.InForce(dr.base, dr.cfg)
-	}
-	out.Domains, _, err = v.a.preview(ctx, force)
+	out.Domains, _, err = v.a.preview(ctx, dr.inForce(dr.cfg))
 	return out, err
+}
+
+// withoutSecrets are changes as they are for who brings secrets and may not learn whether these are the node's: a password could be guessed so.
+func withoutSecrets(list []plan.Change, d server.ConfigDocument) ([]plan.Change, error) {
+	var given []string
+	for _, text := range []string{d.Document, d.Patch} {
+		paths, err := config.GivenSecrets([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", server.ErrInvalid, err)
+		}
+		given = append(given, paths...)
+	}
+	return plan.Assume(list, given), nil
 }
 
 // drafted is draft for who does not go on to change something. Documents are read without the lock.
@@ -83,6 +100,9 @@ func (v configsAPI) drafted(d server.ConfigDocument) (draft, error) {
 
 // current is a draft without documents, and the documents that are stored.
 func (v configsAPI) current() (draft, []byte, error) {
+	if v.undecided() {
+		return draft{}, nil, nil
+	}
 	c, unlock, err := v.open()
 	defer unlock()
 	if err != nil {
@@ -134,6 +154,9 @@ func (c *configs) compared(d *draft) (err error) {
 	return nil
 }
 
+// errNothingBefore refuses a trial.
+var errNothingBefore = fmt.Errorf("%w: the node has no configuration that it could go back to", server.ErrPrecondition)
+
 // ApplyConfig implements server.Configs.
 func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (server.ConfigResult, error) {
 	if r.Mode == server.ConfigTry {
@@ -142,6 +165,19 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 		}
 		if r.TryTimeout < minTry || r.TryTimeout > maxTry {
 			return server.ConfigResult{}, fmt.Errorf("%w: a trial of %s, expected one from %s to %s", server.ErrInvalid, r.TryTimeout, minTry, maxTry)
+		}
+	}
+	switch first := v.undecided(); {
+	case first && r.Mode == server.ConfigTry:
+		return server.ConfigResult{}, errNothingBefore
+	case first && r.Expected != 0:
+		return server.ConfigResult{}, fmt.Errorf("%w: the node has no configuration yet, and not revision %d", server.ErrPrecondition, r.Expected)
+	case first && r.DryRun:
+		result, err := v.firstCheck(ctx, r.ConfigDocument)
+		return result, configError(err)
+	case first:
+		if err := v.decide(ctx, r.ConfigDocument); err != nil {
+			return server.ConfigResult{}, configError(err)
 		}
 	}
 	c, unlock, err := v.changing(r.Expected)
@@ -153,8 +189,8 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	switch {
 	case record.Trying != nil:
 		return server.ConfigResult{}, configError(record.Busy())
-	case record.Current == 0 && r.Mode == server.ConfigTry:
-		return server.ConfigResult{}, fmt.Errorf("%w: the node has stored no configuration that it could go back to", server.ErrPrecondition)
+	case r.Mode == server.ConfigTry && (record.Current == 0 || v.a.snapshot().input.Config == nil):
+		return server.ConfigResult{}, errNothingBefore
 	}
 	d, err := c.draft(r.ConfigDocument)
 	if err != nil {

@@ -127,6 +127,7 @@ func TestControlPlane(t *testing.T) {
 		}
 	})
 	t.Run("cluster DNS is what the API server takes", func(t *testing.T) { applyDNS(ctx, t, api, spec) })
+	t.Run("the node is drained", func(t *testing.T) { drainNode(ctx, t, api, spec) })
 	t.Run("services are followed", func(t *testing.T) { followServices(ctx, t, api, spec) })
 	t.Run("secrets are sealed in etcd", func(t *testing.T) {
 		secret := `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"stringData":{"k":"PlainTextMarker"}}`
