@@ -17,7 +17,9 @@ import (
 	"github.com/cyvive/cyvive/cmd/nodectl/contexts"
 )
 
-// hogPod has no limit of its own: what holds it is the node's.
+// hogPod has no limit of its own: what holds it is the node's. It has a share of the
+// processors: one that must do with what others leave takes files more slowly than
+// kubelet counts them.
 const hogPod = `
 apiVersion: v1
 kind: Pod
@@ -31,6 +33,7 @@ spec:
       imagePullPolicy: Never
       command: [/attacker, --hog=KIND]
       securityContext: {runAsUser: 0}
+      resources: {requests: {cpu: 500m}}
       volumeMounts:
         - {name: program, mountPath: /attacker, readOnly: true}
         - {name: scratch, mountPath: /scratch}
