@@ -81,6 +81,7 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 		return server.ConfigResult{}, err
 	}
 	result.Revision = r.Number
+	a.noteKept()
 	c.remember(r.Number, d.cfg)
 	if t := c.store.Record().Trying; t != nil {
 		result.Trial = &server.ConfigTrial{Revision: r.Number, Back: t.Back, Left: d.timeout}

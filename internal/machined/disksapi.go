@@ -21,6 +21,8 @@ type Vault interface {
 	Recover(ctx context.Context, volume, device string, k recovery.Key) error
 	Reseal(ctx context.Context, device string) error
 	Rotate(ctx context.Context, volume, device string) error
+	// Keyed says that the state volume, which is mounted, has a key for a volume, or may have one.
+	Keyed(volume string) bool
 }
 
 // disksAPI implements server.Disks.

@@ -79,6 +79,8 @@ func (v *vault) Rotate(_ context.Context, volume, device string) error {
 	return v.seal
 }
 
+func (v *vault) Keyed(volume string) bool { return v.disk.Keyed(volume) }
+
 // sealedNode is a node with an encrypted disk, once it has made that or, the machine having changed since, does not get it open.
 func sealedNode(t *testing.T, changed bool) (*node, *vault) {
 	t.Helper()

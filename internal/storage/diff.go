@@ -112,7 +112,7 @@ func volumeOps(v Volume, s VolumeState, keys bool) []Op {
 	add := func(verb Verb, p Partition) { ops = append(ops, Op{Verb: verb, Volume: v.Name, Partition: p}) }
 	_, contents := s.holder()
 	fresh := !s.encrypted() && contents.Signature != FileSystem
-	if fresh && v.Encryption.Mode == Undecided {
+	if fresh && (v.Encryption.Mode == Undecided || v.Encryption.Held) {
 		return nil
 	}
 	if v.Grow && s.Partition.GrowableBytes >= minGrowBytes {

@@ -120,6 +120,30 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
+// TestHeld: data is not begun before the configuration is on state, nor is its key; where it is there already nothing is held.
+func TestHeld(t *testing.T) {
+	machine := storagetest.New(10 << 30)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	spec.Volumes[1].Encryption.Held = true
+	want := append(firstSealedBoot()[:7:7], "give a recovery key to state (/dev/vda6)")
+	applied, status, err := pass(t, domain, spec)
+	if d := cmp.Diff(want, applied); d != "" || err != nil {
+		t.Errorf("held: %v (-want +got):\n%s", err, d)
+	}
+	if status.Ready || !status.StateMounted || status.Reason != "volume data is made when the configuration is stored on volume state" {
+		t.Errorf("held: %+v", status)
+	}
+	spec.Volumes[1].Encryption.Held = false
+	if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {
+		t.Errorf("then: %v, %+v", err, status)
+	}
+	machine.Boot(true)
+	spec.Volumes[1].Encryption.Held = true
+	if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {
+		t.Errorf("the next boot: %v, %+v", err, status)
+	}
+}
+
 // TestPlainStaysPlain: a node whose volumes are not encrypted goes on as it did and is ready, with a TPM and whatever the configuration says, and says so of each.
 func TestPlainStaysPlain(t *testing.T) {
 	machine := storagetest.New(0)

@@ -34,6 +34,8 @@ type Input struct {
 	Searched bool
 	// Encryption is how a configuration that cannot be stored before there are volumes has them made; empty if there is none.
 	Encryption config.EncryptionMode
+	// Kept says that the state volume holds a configuration.
+	Kept bool
 	// Config is nil while there is no valid configuration; Trust belongs to it.
 	Config *config.Config
 	Trust  *Trust
@@ -158,7 +160,8 @@ func orUnknown(reason string) string {
 }
 
 // storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine without a TPM, which
-// could not encrypt them, does not wait for it.
+// could not encrypt them, does not wait for it. An encrypted volume beside state is not made before the configuration is stored: that state has its key tells
+// the next boot that there was one.
 func storageSpec(in Input) *storage.Spec {
 	spec := storage.DefaultSpec(in.Disk, etcd.UID)
 	spec.Cap = in.TPM
@@ -174,7 +177,7 @@ func storageSpec(in Input) *storage.Spec {
 		mode = storage.Undecided
 	}
 	for i := range spec.Volumes {
-		spec.Volumes[i].Encryption.Mode = mode
+		spec.Volumes[i].Encryption = storage.Encryption{Mode: mode, Held: mode == storage.TPM && spec.Volumes[i].Name != storage.State && !in.Kept}
 	}
 	return &spec
 }
