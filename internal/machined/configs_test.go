@@ -556,6 +556,41 @@ func TestClusterIsNotTried(t *testing.T) {
 	}
 }
 
+// TestApplyBeforeTheSourceAnswers: a node whose source had a configuration in another boot, and has none now, has a revision that is not in force. What its owner
+// applies is judged by what runs, which is nothing.
+func TestApplyBeforeTheSourceAnswers(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	o.as(t, "alice", "node:admin") // it is stored then
+	o.end()
+	other, err := config.Merge(o.docs, []byte("kind: Cluster\ndnsDomain: other.local\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := startBareWith(t, o.state, o.disk, func(c *Config) { c.Boot.ID = "second" }, maintenance.Claim{From: "the image"})
+	b.awaitOther("the store", func() bool { return configsAPI{b.Agent}.stores() })
+	if r := b.configs.store.Record(); r.Current != 1 || r.Owned {
+		t.Fatalf("the record is %+v", r)
+	}
+	api := configsAPI{b.Agent}
+	document := server.ConfigDocument{Document: string(other)}
+	if check, err := api.ValidateConfig(t.Context(), document, true); err != nil || len(check.Mistakes) > 0 || len(check.Domains) == 0 {
+		t.Errorf("validate: %+v, %v", check, err)
+	}
+	for _, r := range []server.ConfigRequest{
+		{ConfigDocument: document, Mode: server.ConfigAuto, DryRun: true}, {ConfigDocument: document, Mode: server.ConfigNoReboot, DryRun: true},
+		{ConfigDocument: document, Mode: server.ConfigAuto},
+	} {
+		result, err := api.ApplyConfig(t.Context(), r)
+		if err != nil || len(result.Pending) > 0 || len(result.Domains) == 0 {
+			t.Errorf("apply in mode %v, dry %t: %+v, %v", r.Mode, r.DryRun, result, err)
+		}
+	}
+	b.await("what was applied", func(s snapshot) bool {
+		return s.input.Config != nil && s.input.Config.Cluster.DNSDomain == "other.local"
+	})
+}
+
 // TestClusterGoesWithItsName: a node that is given another name as its cluster is removed keeps the name until that is stopped.
 func TestClusterGoesWithItsName(t *testing.T) {
 	t.Parallel()

@@ -66,6 +66,7 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument,
 		return server.ConfigCheck{Mistakes: []server.ConfigMistake{{File: d.Name, Field: encryptionField, Problem: err.Error()}}}, nil
 	}
 	dr.by = server.ConfigAuto
+	v.a.compareInForce(&dr)
 	if dr.judge() != nil {
 		return out, nil // the changes say which field that is
 	}
@@ -274,6 +275,7 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 	if err := c.compared(&d); err != nil {
 		return server.ConfigResult{}, err
 	}
+	v.a.compareInForce(&d)
 	if t := record.Trying; t == nil || t.Back != revision {
 		if err := d.judge(); err != nil {
 			return server.ConfigResult{}, err // a trial goes on then

@@ -116,7 +116,7 @@ func TestSealedAndDamaged(t *testing.T) {
 			if c.shut {
 				return
 			}
-			request := server.ConfigRequest{By: "owner", ConfigDocument: server.ConfigDocument{Document: s.docs}}
+			request := server.ConfigRequest{By: "owner", Mode: server.ConfigAuto, ConfigDocument: server.ConfigDocument{Document: s.docs}}
 			if _, err := (configsAPI{n.Agent}).ApplyConfig(t.Context(), request); err != nil {
 				t.Fatal(err)
 			}
