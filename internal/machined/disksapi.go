@@ -123,13 +123,13 @@ func (d disksAPI) Recover(ctx context.Context, name, key string) error {
 	return nil
 }
 
-// Reseal implements server.Disks.
+// Reseal implements server.Disks. What was begun is done, also if the caller hangs up.
 func (d disksAPI) Reseal(ctx context.Context) error {
 	v, err := d.state()
 	if err != nil {
 		return err
 	}
-	if err := d.a.cfg.Vault.Reseal(ctx, v.Device); err != nil {
+	if err := d.a.cfg.Vault.Reseal(context.WithoutCancel(ctx), v.Device); err != nil {
 		return diskClassed(err)
 	}
 	d.a.log.Warn("the state volume was sealed to the TPM as it is now")

@@ -61,7 +61,10 @@ func (v *vault) Recover(_ context.Context, volume, device string, k recovery.Key
 	return nil
 }
 
-func (v *vault) Reseal(context.Context, string) error {
+func (v *vault) Reseal(ctx context.Context, _ string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.seal == nil {
@@ -144,6 +147,11 @@ func TestRecoverOverTheAPI(t *testing.T) {
 	}
 	if err := api.Reseal(ctx); err != nil || v.sealed != 1 {
 		t.Errorf("sealed %d times, %v", v.sealed, err)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := api.Reseal(gone); err != nil || v.sealed != 2 {
+		t.Errorf("for a caller who has hung up it was sealed %d times, %v", v.sealed, err)
 	}
 }
 
