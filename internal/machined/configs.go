@@ -70,6 +70,7 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		case time.Since(troubled) >= stateGrace:
 			a.log.Error("the state volume cannot be used: unless it is an open encrypted one, the configuration is taken from other places", "reason", problem)
 			a.configs.late = true
+			a.update(func(s *snapshot) { s.input.Lost = true })
 			return nil
 		}
 		if !troubled.IsZero() {

@@ -25,6 +25,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/networktest"
 	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -950,4 +951,38 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.eventually(t, "the configuration is stored", get)
+}
+
+// TestNetworkOfALostConfiguration: the agent of a running node is started again, and cannot read the configuration that the one before had. It does not take back
+// what that has set.
+func TestNetworkOfALostConfiguration(t *testing.T) {
+	t.Parallel()
+	docs := append(standalone(t), `---
+apiVersion: cyvive.dev/v1alpha1
+kind: Network
+links: [{name: eth0, addresses: [10.5.0.9/24], gateway: 10.5.0.1}, {name: eth1, addresses: [10.7.0.9/24, "fd00:7::9/64"]}]
+nameservers: [10.5.0.53]
+`...)
+	o := &owned{authority: authorityOf(t, docs), disk: storagetest.New(1 << 30), docs: docs}
+	o.node = startNode(t, t.TempDir(), o.disk)
+	o.host.AddLink("eth1", "52:54:00:00:00:02", true)
+	o.host.SetCarrier("eth1", true)
+	o.source.set(docs)
+	o.await("the network", func(s snapshot) bool { return s.network.Status.Ready && len(s.network.Status.Addresses) == 3 })
+	o.as(t, "alice", "node:admin") // it is stored then
+	o.end()
+	before := o.host.String()
+	store := filepath.Join(o.state, "config")
+	if err := errors.Join(os.RemoveAll(store), os.WriteFile(store, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b := startBareWith(t, o.state, o.disk, func(c *Config) {
+		c.Network = network.New(o.host, &networktest.DHCP{}, &networktest.Services{})
+	}, maintenance.Claim{From: "the image"})
+	b.await("a look at the network", func(s snapshot) bool {
+		return s.desired.Network != nil && s.networkFrom > 0 && s.network.Satisfied && s.network.Generation >= s.networkFrom
+	})
+	if after := o.host.String(); after != before {
+		t.Errorf("the network was\n%s\nand is\n%s", before, after)
+	}
 }

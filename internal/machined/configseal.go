@@ -75,10 +75,12 @@ func (a *Agent) whyNone() error {
 // lack has the node go on without the configuration that it has stored. One of a source that came into force while an encrypted state volume was not there yet
 // has no say once that is. The caller holds the lock.
 func (a *Agent) lack(err error) {
-	if a.sealed() && a.snapshot().input.Config != nil {
+	foreign := a.snapshot().input.Config != nil
+	if foreign && a.sealed() {
 		a.log.Warn("the configuration of a source is given up: the node's own is on its encrypted disk")
 		a.update(func(s *snapshot) { s.input.Config, s.input.Trust = nil, nil })
 	}
+	a.update(func(s *snapshot) { s.input.Lost = !foreign })
 	a.adopt(nil, err)
 	a.claim(true)
 }

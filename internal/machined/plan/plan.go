@@ -34,6 +34,8 @@ type Input struct {
 	Searched bool
 	// Encryption is how a configuration that cannot be stored before there are volumes has them made; empty if there is none.
 	Encryption config.EncryptionMode
+	// Lost says that Config is nil because what is stored could not be had: an agent before this one may have had it.
+	Lost bool
 	// Kept says that the state volume holds a configuration.
 	Kept bool
 	// Config is nil while there is no valid configuration; Trust belongs to it.
@@ -100,7 +102,7 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Network], d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait, wait
 		return d
 	}
-	d.Network = networkSpec(in.Config)
+	d.Network = networkSpec(in.Config, in.Lost)
 	if in.Config == nil || in.Config.Cluster == nil {
 		wait := "no Cluster document is configured"
 		if in.Config == nil {
@@ -182,9 +184,10 @@ func storageSpec(in Input) *storage.Spec {
 	return &spec
 }
 
-func networkSpec(cfg *config.Config) *network.Spec {
+// networkSpec is by DHCP without a configuration. Where that was lost, what a node has of its network is left to it.
+func networkSpec(cfg *config.Config, lost bool) *network.Spec {
 	source := config.DefaultNetwork()
-	spec := &network.Spec{}
+	spec := &network.Spec{Keep: cfg == nil && lost}
 	if cfg != nil {
 		source = cfg.Network
 		spec.Hostname = cfg.Machine.Hostname

@@ -141,6 +141,20 @@ func TestHowVolumesAreMade(t *testing.T) {
 	}
 }
 
+// TestLostConfiguration: what a node has of its network is left to it only where it had a configuration that cannot be had now.
+func TestLostConfiguration(t *testing.T) {
+	none, standalone, _ := inputs(t)
+	for _, test := range []struct {
+		in         Input
+		lost, want bool
+	}{{none, true, true}, {none, false, false}, {standalone, true, false}} {
+		test.in.Lost = test.lost
+		if got := Build(test.in, Facts{}).Network.Keep; got != test.want {
+			t.Errorf("a configuration: %t, lost %t: what is there is kept: %t", test.in.Config != nil, test.lost, got)
+		}
+	}
+}
+
 func TestSpecifications(t *testing.T) {
 	_, _, cluster := inputs(t)
 	facts := Facts{
