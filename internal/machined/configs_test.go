@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -325,6 +326,35 @@ func TestSecretsAreNotGuessed(t *testing.T) {
 		}
 		if err != nil || len(resp.GetMistakes()) > 0 || !slices.Equal(got, test.want) {
 			t.Errorf("%s, document of %d bytes, patch %q: changes %q, want %q; %v, %v", test.role, len(test.document), test.patch, got, test.want, resp.GetMistakes(), err)
+		}
+	}
+}
+
+// TestGuessesAreNotConfirmed: nor does it show in what the node would do, which is nothing where a secret is one that cannot be changed.
+func TestGuessesAreNotConfirmed(t *testing.T) {
+	t.Parallel()
+	docs := documents(t)
+	cfg, err := config.Parse("docs", docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guess := func(key string) *configv1.ValidateRequest {
+		return &configv1.ValidateRequest{Patch: "kind: Machine\ncertSANs: [guess.example]\n---\nkind: Cluster\nencryptionKey: " + key + "\n"}
+	}
+	right, wrong := cfg.Cluster.EncryptionKey.Reveal(), base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32)))
+	o := startOwned(t, docs)
+	for _, test := range []struct {
+		role, key string
+		tells     bool
+		changes   int
+	}{
+		{"node:admin", right, true, 1}, {"node:admin", wrong, false, 2},
+		{"node:reader", right, false, 2}, {"node:reader", wrong, false, 2}, {"node:operator", right, false, 2},
+		{"node:reader", `"` + config.Redacted + `"`, true, 1},
+	} {
+		resp, err := o.as(t, "bob", test.role).Validate(t.Context(), guess(test.key))
+		if err != nil || len(resp.GetMistakes()) > 0 || len(resp.GetChanges()) != test.changes || (len(resp.GetDomains()) > 0) != test.tells {
+			t.Errorf("%s, right %t: %v, %v; want %d changes, and operations: %t", test.role, test.key == right, resp, err, test.changes, test.tells)
 		}
 	}
 }
