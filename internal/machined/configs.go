@@ -190,10 +190,14 @@ func (a *Agent) keepFound(doc *Document) {
 	a.noteKept()
 }
 
-// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late.
+// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late. It returns without an error when the source is to be asked
+// after all.
 func (a *Agent) keepConfigs(ctx context.Context) error {
 	for {
 		a.lateStore()
+		if a.isFresh() {
+			return nil
+		}
 		again := a.endTrial()
 		if a.snapshot().input.Config == nil {
 			a.askOwners(ctx)

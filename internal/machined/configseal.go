@@ -29,6 +29,14 @@ func (a *Agent) sealed() bool {
 	return c.used
 }
 
+// isFresh says that a store, which could not be opened at first, has turned out to be one that never had a configuration; and no other is in force.
+func (a *Agent) isFresh() bool {
+	c := &a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.store != nil && !c.used && c.store.Record().Newest == 0 && a.enclosed() && a.snapshot().input.Config == nil
+}
+
 // unread says that it is to be seen yet whether the node is sealed. The caller holds the lock.
 func (a *Agent) unread() bool {
 	return a.enclosed() && a.configs.store == nil && a.configs.problem == ""

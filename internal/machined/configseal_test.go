@@ -161,3 +161,25 @@ func TestFirstBootIsCut(t *testing.T) {
 	n := s.start(t, "second", s.docs)
 	n.await("the configuration and its volumes", func(s snapshot) bool { return s.input.Config != nil && s.storage.Status.Ready && s.input.Kept })
 }
+
+// TestFreshStoreOpensLate: an encrypted volume that never had a configuration counts as one that had until its store can be opened. Then the source is asked.
+func TestFreshStoreOpensLate(t *testing.T) {
+	t.Parallel()
+	s := steal(t)
+	s.lose(t)
+	s.disk.SetContents("/dev/vda7", storage.Contents{Blank: true})
+	s.disk.ForgetKey(storage.Data)
+	store := filepath.Join(s.state, "config")
+	if err := os.WriteFile(store, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := s.start(t, "second", s.docs)
+	n.await("what is wrong", func(s snapshot) bool { return strings.Contains(s.configProblem, "not a directory") })
+	if cfg := n.snapshot().input.Config; cfg != nil {
+		t.Errorf("in force is %v", cfg)
+	}
+	if err := os.Remove(store); err != nil {
+		t.Fatal(err)
+	}
+	n.await("the configuration and its volumes", func(s snapshot) bool { return s.input.Config != nil && s.storage.Status.Ready && s.input.Kept })
+}

@@ -59,12 +59,16 @@ func (a *Agent) configure(ctx context.Context) error {
 	if err := a.openConfigs(ctx); err != nil {
 		return err
 	}
-	if !a.takeStored() {
-		if err := a.search(ctx); err != nil {
+	for {
+		if !a.takeStored() {
+			if err := a.search(ctx); err != nil {
+				return err
+			}
+		}
+		if err := a.keepConfigs(ctx); err != nil {
 			return err
 		}
 	}
-	return a.keepConfigs(ctx)
 }
 
 // search looks for a configuration until the node has a valid one, be it from elsewhere. Without one the node is in maintenance mode, and goes on looking: a
