@@ -181,7 +181,7 @@ func TestUsed(t *testing.T) {
 		cut := d.clone()
 		s := now.open(t, cut)
 		cut.left = left
-		_, err := s.Add(Revision{Document: []byte("one")}, func(r Record, n uint64) (Record, error) { return r.Found(n) })
+		_, err := s.Add(Revision{Mode: Source, Document: []byte("one")}, func(r Record, n uint64) (Record, error) { return r.Found(n) })
 		if s.Used() != (err == nil) {
 			t.Errorf("%d steps, %v: used is %t", left, err, s.Used())
 		}
