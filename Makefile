@@ -93,6 +93,7 @@ unit-test: ## run the tests that need nothing, once more with the race detector 
 	go test $(RUNFLAG) $$(go list ./... | grep -v /test/e2e$$)
 	go test -race -short $(RUNFLAG) ./internal/... ./cmd/...
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
+	cd images/kubernetes && CGO_ENABLED=0 go test -trimpath -tags grpcnotrace $(RUNFLAG) ./gates ./csi
 
 .PHONY: root-test
 root-test: ## run the tests that need root, in namespaces of their own (RUN=regexp)
@@ -101,7 +102,7 @@ root-test: ## run the tests that need root, in namespaces of their own (RUN=rege
 .PHONY: vm-test
 vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole nodes (RUN=regexp)
 	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 1 -timeout 20m $(RUNFLAG) \
-		-exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
+		-exec '$(CURDIR)/bin/qemu exec --timeout 20m --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 5h -v $(RUNFLAG) ./test/e2e
 
@@ -110,9 +111,11 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 	@hack/fuzz.sh '$(or $(TIME),20s)' '$(RUN)'
 
 .PHONY: soak
-soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n)
+soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), replication on real pools
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) HOGS=1 UPGRADES=1 INSTALLS=1 CUTS=$(or $(CUTS),200) \
 		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestPull|TestDrain|TestInstall|TestReset|TestPowerCuts|TestSecureBoot|TestEncryption)$$)' ./test/e2e
+	REQUIRE_VM=1 SCENARIOS=all CGO_ENABLED=0 go test -p 1 -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestVMScenarios|TestVMWalk)$$)' \
+		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --out $(CURDIR)/out --arch $(ARCH)' ./internal/storage/replication
 
 .PHONY: bench
 bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory)

@@ -28,6 +28,8 @@ const (
 	LabelNode
 	// ApplyDNS applies the Manifests of cluster DNS.
 	ApplyDNS
+	// ApplyVolumes applies the Manifests of volumes.
+	ApplyVolumes
 )
 
 // Op is one operation of the domain.
@@ -37,9 +39,9 @@ type Op struct {
 	Manifests       []Manifest
 }
 
-// dnsResync is how soon an object of cluster DNS that somebody changed or deleted is put right. A change of what it should be is applied at
+// objectResync is how soon an object of cluster DNS or of volumes that somebody changed or deleted is put right. A change of what it should be is applied at
 // once.
-const dnsResync = 10 * time.Minute
+const objectResync = 10 * time.Minute
 
 // String says what the operation does, without contents.
 func (o Op) String() string {
@@ -58,6 +60,8 @@ func (o Op) String() string {
 		return "label node as control plane"
 	case ApplyDNS:
 		return "apply cluster DNS"
+	case ApplyVolumes:
+		return "apply objects of persistent volumes"
 	}
 	return "unknown operation"
 }
@@ -70,13 +74,13 @@ func (o Op) String() string {
 // whole processor; beside it, where there is a second one, the workload plane,
 // whose kubelet waits for it by itself; then the rest at once; images before the CNI configuration, without which the node is not Ready, so
 // that no pod is placed here before its image is; cluster DNS when there is a node
-// for it.
+// for it, and what volumes need.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if obs.Unavailable {
 		return nil
 	}
 	var ops []Op
-	for _, name := range secretSets() {
+	for _, name := range secretSets(spec) {
 		if !obs.SecretsCurrent[name] {
 			ops = append(ops, Op{Kind: WriteSecrets})
 			break
@@ -108,10 +112,19 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		ops = append(ops, Op{Kind: LabelNode})
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
-	if obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
+	if obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > objectResync) {
 		ops = append(ops, Op{Kind: ApplyDNS, Manifests: manifests})
 	}
-	return ops
+	return append(ops, volumeOps(spec, obs)...)
+}
+
+// volumeOps applies the objects of volumes, under the same conditions as cluster DNS.
+func volumeOps(spec Spec, obs Observed) []Op {
+	want := obs.VolumeObjects.Revision
+	if !spec.Volumes || obs.API.Node == nil || obs.API.VolumesRevision == want && obs.Now.Sub(obs.VolumesApplied) <= objectResync {
+		return nil
+	}
+	return []Op{{Kind: ApplyVolumes, Manifests: obs.VolumeObjects.Manifests}}
 }
 
 // startable returns the containers that can work now.

@@ -306,7 +306,7 @@ func TestTryBringsTheNodeBack(t *testing.T) {
 	})
 	o.timeline.set(time.Minute + defaultTry)
 	o.configs.changed.Wake()
-	o.await("DHCP again", func(snapshot) bool { return len(o.dhcp.Clients()) == 1 })
+	o.awaitOther("DHCP again", func() bool { return len(o.dhcp.Clients()) == 1 })
 	o.dhcp.Grant("eth0", &network.Lease{Address: prefix("10.5.0.7/24")})
 	o.wakers[plan.Network].Wake()
 	o.await("the right address", func(s snapshot) bool { return slices.Contains(s.network.Status.Addresses, prefix("10.5.0.7/24")) })
@@ -328,7 +328,7 @@ func TestTrialOverRestarts(t *testing.T) {
 	admin := o.as(t, "alice", "node:admin")
 	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
 	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
-	o.await("the trial", func(snapshot) bool { return hostname() == "tried" })
+	o.awaitOther("the trial", func() bool { return hostname() == "tried" })
 	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: "kind: Machine\nhostname: other\n"}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("applied during a trial: %v", err)
 	}
@@ -338,11 +338,11 @@ func TestTrialOverRestarts(t *testing.T) {
 	}
 	o.timeline.set(time.Minute + defaultTry)
 	o.configs.changed.Wake()
-	o.await("the end of its time", func(snapshot) bool { return hostname() == "node1" })
+	o.awaitOther("the end of its time", func() bool { return hostname() == "node1" })
 
 	admin = o.as(t, "alice", "node:admin")
 	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
-	o.await("the second trial", func(snapshot) bool { return hostname() == "tried" })
+	o.awaitOther("the second trial", func() bool { return hostname() == "tried" })
 	o.restart(t, "second")
 	if got := hostname(); got != "node1" {
 		t.Errorf("host name %q after a boot during a trial", got)
@@ -382,7 +382,7 @@ func TestTrialEndsWithoutDisk(t *testing.T) {
 	admin := o.as(t, "alice", "node:admin")
 	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
 	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
-	o.await("the trial", func(snapshot) bool { return hostname() == "tried" })
+	o.awaitOther("the trial", func() bool { return hostname() == "tried" })
 	files, err := filepath.Glob(filepath.Join(o.state, "config", "*"))
 	if err != nil || len(files) < 3 {
 		t.Fatalf("files of the store: %v, %v", files, err)
@@ -394,7 +394,7 @@ func TestTrialEndsWithoutDisk(t *testing.T) {
 	}
 	o.timeline.set(time.Minute + defaultTry)
 	o.configs.changed.Wake()
-	o.await("the way back", func(snapshot) bool { return hostname() == "node1" })
+	o.awaitOther("the way back", func() bool { return hostname() == "node1" })
 }
 
 // TestEndOfTheAgent: what was applied just before the end is for the next agent.
@@ -442,7 +442,7 @@ func TestReboot(t *testing.T) {
 		c := o.snapshot().input.Config.Cluster
 		return fmt.Sprint(c.DNSDomain, c.CertSANs)
 	}
-	o.await("what is live", func(snapshot) bool { return state() == "cluster.local[kubernetes.example]" })
+	o.awaitOther("what is live", func() bool { return state() == "cluster.local[kubernetes.example]" })
 	o.restart(t, t.Name())
 	if got := state(); got != "cluster.local[kubernetes.example]" {
 		t.Errorf("after a restart of the agent: %s", got)

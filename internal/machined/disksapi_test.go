@@ -80,7 +80,7 @@ func sealedNode(t *testing.T, changed bool) (*node, *vault) {
 	state := t.TempDir()
 	start := func() *node {
 		n := startNodeWith(t, state, disk, func(c *Config) {
-			c.Boot.TPM, c.Storage, c.Vault = true, storage.New(disk, disk, disk), v
+			c.Boot.TPM, c.Storage, c.Vault = true, storage.New(disk, disk, disk, disk), v
 		})
 		n.source.set(withEncryption(t, "tpm"))
 		return n

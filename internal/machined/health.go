@@ -23,7 +23,7 @@ func health(s snapshot) []server.Check {
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}
-	return slices.Concat(checks, extensionsHealth(s), upgradeHealth(s), resetHealth(s))
+	return slices.Concat(checks, volumesHealth(s), poolsHealth(s), datasetsHealth(s), cacheHealth(s), extensionsHealth(s), upgradeHealth(s), resetHealth(s))
 }
 
 func clusterHealth(s snapshot) []server.Check {

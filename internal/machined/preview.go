@@ -24,38 +24,48 @@ const agentDomain = "agent"
 func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
 	domain reconcile.Domain[Spec, Observed, Op, Status], ask chan<- func(context.Context), spec func(plan.Desired) *Spec,
 ) view {
+	return func(ctx context.Context, d plan.Desired) ([]string, error) {
+		return inLoop(ctx, ask, func(ctx context.Context) ([]string, error) {
+			obs, err := domain.Observe(ctx, *spec(d))
+			if err != nil {
+				return nil, err
+			}
+			var ops []string
+			for _, op := range domain.Diff(*spec(d), obs) {
+				ops = append(ops, op.String())
+			}
+			return ops, nil
+		})
+	}
+}
+
+// inLoop looks from a loop, between two passes of it, and waits previewTimeout at most for its turn and the answer.
+func inLoop[T any](ctx context.Context, ask chan<- func(context.Context), look func(context.Context) (T, error)) (T, error) {
 	type answer struct {
-		ops []string
+		out T
 		err error
 	}
-	return func(ctx context.Context, d plan.Desired) ([]string, error) {
-		ctx, cancel := context.WithTimeout(ctx, previewTimeout)
-		defer cancel()
-		answers := make(chan answer, 1)
-		look := func(loop context.Context) {
-			// The caller's time, but not beyond the end of the loop.
-			stop := context.AfterFunc(loop, cancel)
-			defer stop()
-			obs, err := domain.Observe(ctx, *spec(d))
-			var out answer
-			if out.err = err; err == nil {
-				for _, op := range domain.Diff(*spec(d), obs) {
-					out.ops = append(out.ops, op.String())
-				}
-			}
-			answers <- out
-		}
-		select {
-		case ask <- look:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("ask the loop: %w", ctx.Err())
-		}
-		select {
-		case got := <-answers:
-			return got.ops, got.err
-		case <-ctx.Done(): // a system call may take longer than its context
-			return nil, fmt.Errorf("look at the system: %w", ctx.Err())
-		}
+	var none T
+	ctx, cancel := context.WithTimeout(ctx, previewTimeout)
+	defer cancel()
+	answers := make(chan answer, 1)
+	do := func(loop context.Context) {
+		// The caller's time, but not beyond the end of the loop.
+		stop := context.AfterFunc(loop, cancel)
+		defer stop()
+		out, err := look(ctx)
+		answers <- answer{out, err}
+	}
+	select {
+	case ask <- do:
+	case <-ctx.Done():
+		return none, fmt.Errorf("ask the loop: %w", ctx.Err())
+	}
+	select {
+	case got := <-answers:
+		return got.out, got.err
+	case <-ctx.Done(): // a system call may take longer than its context
+		return none, fmt.Errorf("look at the system: %w", ctx.Err())
 	}
 }
 
@@ -73,7 +83,7 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 	if own := agentOperations(before.input.Config, cfg); len(own) > 0 {
 		domains = append(domains, server.ConfigDomain{Name: agentDomain, Operations: own})
 	}
-	for _, name := range []string{plan.Network, plan.Storage, plan.Etcd, plan.Kubernetes} {
+	for _, name := range []string{plan.Network, plan.Storage, plan.Pools, plan.Datasets, plan.Snapshots, plan.Etcd, plan.Kubernetes} {
 		if !before.desired.Differs(after.desired, name) {
 			continue
 		}

@@ -68,13 +68,13 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 
 // undecided says that a volume is blank, and left so until it is known how it is to be made.
 func undecided(v Volume, s VolumeState) bool {
-	return v.Encryption.Mode == Undecided && s.Contents.Signature != FileSystem && !s.encrypted() && refusal(v, s) == ""
+	return v.Encryption.Mode == Undecided && s.Contents.Signature != v.signature() && !s.encrypted() && refusal(v, s) == ""
 }
 
 // waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
 func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 	_, contents := s.holder()
-	plain := !s.encrypted() && contents.Signature == FileSystem
+	plain := !s.encrypted() && contents.Signature == v.signature()
 	switch reason := refusal(v, s); {
 	case reason != "":
 		return reason

@@ -81,7 +81,7 @@ func mapped(volume string) string { return "/dev/mapper/" + volume }
 // Encrypt implements storage.Crypt. Interrupted, it leaves a header that nothing opens, and its mark.
 func (m *Machine) Encrypt(_ context.Context, volume, device string) error {
 	return m.change(func() error {
-		if volume != storage.State && m.mounts["/state"] == "" {
+		if volume != storage.State && m.mounts["/state"] == (storage.MountState{}) {
 			return errors.New("encrypt: there is no place for the key")
 		}
 		m.crypt.enrolled[volume], m.crypt.keys[volume] = false, true
@@ -101,7 +101,7 @@ func (m *Machine) Unlock(_ context.Context, volume, device string) error {
 		case volume == storage.State && m.crypt.changed:
 			m.crypt.refused[volume] = "PCR 11 is another"
 			return nil
-		case volume != storage.State && m.mounts["/state"] == "":
+		case volume != storage.State && m.mounts["/state"] == (storage.MountState{}):
 			return errors.New("unlock: the key is on a volume that is not mounted")
 		case volume != storage.State && !m.crypt.keys[volume]:
 			m.crypt.refused[volume] = "volume state has no key for it"

@@ -13,7 +13,7 @@ import (
 // firstBootCourse is what a node says while it is set up.
 func firstBootCourse() course {
 	return newCourse("from the plug to the agent", "", "before the file system of state", `machined started`, "state is set up", `make file system on state`,
-		"data grows", `grow partition data`, "data is set up", `make file system on data`, "directories, identity and ledger", `make directory /state`,
+		"data grows", `grow partition data`, "data is set up", `make pool on data`, "directories, identity and ledger", `make directory /state`,
 		"the rest of the boot", `milestone=storage`)
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/qemu/probe"
 	"github.com/cyvive/cyvive/hack/qemu/wire"
+	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
 // part is a process of the node that must come back when it is killed.
@@ -170,7 +171,11 @@ func probed(t *testing.T, ctx context.Context, e env) *survivors {
 	o.DiskBytes = 6 << 30 // so that it is full soon
 	c := create(t, ctx, o)
 	s := &survivors{suite: &suite{Cluster: c, env: e, node: c.Nodes()[0]}}
-	var err error
+	// Its driver is one more way from the plane to the system.
+	err := c.Reconfigure(s.node, func(c *config.Config) { c.Cluster.Volumes = config.VolumesZFS })
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.wire, err = c.Wire(s.node); err != nil {
 		t.Fatal(err)
 	}

@@ -78,6 +78,7 @@ func handler(hostname, proc string, diagnose bool, now func() time.Time) *http.S
 		}
 		_, _ = w.Write(body)
 	})
+	filePages(m)
 	return m
 }
 

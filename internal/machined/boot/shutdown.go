@@ -22,6 +22,7 @@ var shutdownPhases = []phases.Phase{
 	{Name: "terminate", Deadline: 5 * time.Second},
 	{Name: "kill", Deadline: 5 * time.Second},
 	{Name: "unmount", Deadline: 15 * time.Second},
+	{Name: "export", Deadline: 10 * time.Second},
 	{Name: "sync", Deadline: 15 * time.Second},
 }
 
@@ -37,6 +38,7 @@ func goDown(log *slog.Logger, s *supervise.Supervisor, r *supervise.Reaper, a co
 		"terminate":  func(ctx context.Context) error { return signalAll(ctx, r, unix.SIGTERM) },
 		"kill":       func(ctx context.Context) error { return signalAll(ctx, r, unix.SIGKILL) },
 		"unmount":    func(context.Context) error { return unmountAll() },
+		"export":     func(ctx context.Context) error { return exportPools(ctx, r) },
 		"sync": func(context.Context) error {
 			unix.Sync()
 			return nil

@@ -13,7 +13,8 @@ type decoder struct {
 	file string
 	errs Errors
 	// unsure is set when a document's kind could not be told, so that none can be called missing.
-	unsure bool
+	unsure  bool
+	storage storageDocs
 }
 
 func (d *decoder) fail(line int, field, format string, args ...any) {

@@ -24,7 +24,8 @@ const (
 
 // Change is one field in which two configurations differ.
 type Change struct {
-	// Field is its path from the kind on, such as Cluster.dnsDomain; a part of it that is changed as a whole, such as Machine.ca, counts as a field.
+	// Field is its path from the kind on, such as Cluster.dnsDomain; a part of it that is changed as a whole, such as Machine.ca, counts as a field. Of a
+	// kind of which there may be several documents it has the name, such as Dataset[tank/data].properties.
 	Field  string
 	Effect Effect
 	// Why says why it does not take effect at once, for a person; empty for Live.
@@ -50,6 +51,8 @@ type field struct {
 	keep func(to, from *config.Config)
 	// judge, where it is set, decides by the two configurations instead of effect and why.
 	judge func(from, to *config.Config) (Effect, string)
+	// changes, where it is set, finds the changes by itself: all above but path and keep is not set then.
+	changes func(from, to *config.Config) []Change
 }
 
 // Reasons that several fields have.
@@ -60,7 +63,7 @@ const (
 
 // fields is the table. Each field of a document is covered by exactly one row, by its own path or by that of a part it belongs to.
 func fields() []field {
-	return slices.Concat(machineFields(), networkFields(), clusterFields())
+	return slices.Concat(machineFields(), networkFields(), clusterFields(), storageFields())
 }
 
 func machineFields() []field {
@@ -114,6 +117,8 @@ func clusterFields() []field {
 	}
 	live := func(path string, value func(*config.Cluster) any) field { return of(path, Live, "", value, nil) }
 	type cluster = config.Cluster
+	volumes := of("volumes", Live, "", func(c *cluster) any { return c.Volumes }, func(to, from *cluster) { to.Volumes = from.Volumes })
+	volumes.judge = judgeVolumes
 	return []field{
 		of("name", Reboot, atTheirStart, func(c *cluster) any { return c.Name }, func(to, from *cluster) { to.Name = from.Name }),
 		live("endpoint", func(c *cluster) any { return c.Endpoint }),
@@ -122,6 +127,7 @@ func clusterFields() []field {
 		of("serviceCIDR", Never, forItsLife, func(c *cluster) any { return c.ServiceCIDR }, func(to, from *cluster) { to.ServiceCIDR = from.ServiceCIDR }),
 		of("dnsDomain", Reboot, atTheirStart, func(c *cluster) any { return c.DNSDomain }, func(to, from *cluster) { to.DNSDomain = from.DNSDomain }),
 		live("certSANs", func(c *cluster) any { return c.CertSANs }),
+		volumes,
 		of("ca", Reboot, atTheirStart, func(c *cluster) any { return c.CA }, func(to, from *cluster) { to.CA = from.CA }),
 		of("frontProxyCA", Reboot, atTheirStart, func(c *cluster) any { return c.FrontProxyCA }, func(to, from *cluster) { to.FrontProxyCA = from.FrontProxyCA }),
 		of("etcdCA", Reboot, atTheirStart, func(c *cluster) any { return c.EtcdCA }, func(to, from *cluster) { to.EtcdCA = from.EtcdCA }),
@@ -136,6 +142,14 @@ func clusterFields() []field {
 func judgeHostname(from, to *config.Config) (Effect, string) {
 	if from.Cluster != nil && to.Cluster != nil {
 		return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
+	}
+	return Live, ""
+}
+
+// judgeVolumes lets the programs that make volumes be started at once; nothing of a cluster is stopped while it runs.
+func judgeVolumes(from, to *config.Config) (Effect, string) {
+	if from.Cluster != nil && from.Cluster.Volumes == config.VolumesZFS {
+		return Reboot, "csi-controllers runs until then; what Kubernetes has of the volumes stays"
 	}
 	return Live, ""
 }
@@ -180,6 +194,10 @@ func Compare(from, to *config.Config) []Change {
 		changes = append(changes, Change{Field: "Cluster", Effect: Reboot, Why: "what runs of the cluster is not stopped until then"})
 	}
 	for _, f := range fields() {
+		if f.changes != nil {
+			changes = append(changes, f.changes(from, to)...)
+			continue
+		}
 		if strings.HasPrefix(f.path, "Cluster.") && (from.Cluster == nil || to.Cluster == nil) || same(f.value(from), f.value(to)) {
 			continue
 		}
@@ -216,7 +234,7 @@ func InForce(began, wanted *config.Config) *config.Config {
 		keeps[f.path] = f.keep
 	}
 	for _, c := range Compare(began, wanted) {
-		if keep := keeps[c.Field]; keep != nil && c.Effect != Live {
+		if keep := keeps[rowOf(c.Field)]; keep != nil && c.Effect != Live {
 			keep(&out, began)
 		}
 	}

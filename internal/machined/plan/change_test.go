@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -57,7 +58,8 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 	from := func(s config.UpgradeSource) func(*config.Config) {
 		return func(c *config.Config) { c.Machine.Upgrade.Sources = []config.UpgradeSource{s} }
 	}
-	return map[string]func(*config.Config){
+	all := storageChanges()
+	maps.Copy(all, map[string]func(*config.Config){
 		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
 		"Machine.certSANs":             func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
 		"Machine.disk.encryption.mode": func(c *config.Config) { c.Machine.Disk.Encryption.Mode = config.EncryptionTPM },
@@ -83,12 +85,14 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 		"Cluster.serviceCIDR":                          func(c *config.Config) { c.Cluster.ServiceCIDR = network },
 		"Cluster.dnsDomain":                            func(c *config.Config) { c.Cluster.DNSDomain = "other" },
 		"Cluster.certSANs":                             func(c *config.Config) { c.Cluster.CertSANs = []string{"other"} },
+		"Cluster.volumes":                              func(c *config.Config) { c.Cluster.Volumes = config.VolumesZFS },
 		"Cluster.ca.certificate":                       kubernetes, "Cluster.ca.key": kubernetes,
 		"Cluster.frontProxyCA.certificate": front, "Cluster.frontProxyCA.key": front,
 		"Cluster.etcdCA.certificate": etcd, "Cluster.etcdCA.key": etcd,
 		"Cluster.serviceAccountKey": func(c *config.Config) { c.Cluster.ServiceAccountKey = config.NewSecret("other") },
 		"Cluster.encryptionKey":     func(c *config.Config) { c.Cluster.EncryptionKey = config.NewSecret("other") },
-	}
+	})
+	return all
 }
 
 // copied is a configuration that can be changed without another.
@@ -106,6 +110,7 @@ func copied(c *config.Config) *config.Config {
 func TestEveryFieldCanBeJudged(t *testing.T) {
 	_, _, cluster := inputs(t)
 	_, _, other := inputs(t)
+	withStorage(cluster.Config)
 	change := otherwise(other.Config)
 	paths := leaves()
 	for _, path := range paths {
@@ -127,7 +132,7 @@ func TestEveryFieldCanBeJudged(t *testing.T) {
 		wanted := copied(cluster.Config)
 		do(wanted)
 		list := Compare(cluster.Config, wanted)
-		if len(list) != 1 || list[0].Field != rows[0] || (list[0].Why == "") != (list[0].Effect == Live) {
+		if len(list) != 1 || rowOf(list[0].Field) != rows[0] || (list[0].Why == "") != (list[0].Effect == Live) {
 			t.Errorf("%s: the changes are %v", path, list)
 			continue
 		}
@@ -162,15 +167,25 @@ func TestComparedDocuments(t *testing.T) {
 		return c
 	}
 	noSix := links("eth0")
+	volumes := func(of config.VolumeMaker) *config.Config {
+		c := copied(cluster.Config)
+		c.Cluster.Volumes = of
+		return c
+	}
 	noSix.Network.Links[0].Addresses = nil
 	for name, test := range map[string]struct {
 		from, to *config.Config
 		want     []Change
 		live     bool // all of it is in force at once
 	}{
-		"nothing":                   {cluster.Config, copied(cluster.Config), nil, true},
-		"a cluster comes":           {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
-		"a cluster goes":            {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"nothing":         {cluster.Config, copied(cluster.Config), nil, true},
+		"a cluster comes": {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
+		"a cluster goes":  {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"volumes come":    {volumes(config.VolumesNone), volumes(config.VolumesZFS), []Change{{Field: "Cluster.volumes", Effect: Live}}, true},
+		"volumes go": {
+			volumes(config.VolumesZFS), volumes(config.VolumesNone),
+			[]Change{{"Cluster.volumes", Reboot, "csi-controllers runs until then; what Kubernetes has of the volumes stays"}}, false,
+		},
 		"no cluster, another name":  {standalone.Config, renamed, []Change{{Field: "Machine.hostname", Effect: Live}}, true},
 		"first gets its name":       {links("first"), links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
 		"a name becomes first":      {links("eth0"), links("first"), []Change{{Field: "Network.links", Effect: Live}}, true},

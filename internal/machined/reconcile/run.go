@@ -37,6 +37,9 @@ type Config[Spec, Status any] struct {
 	// (0 means 1 s): the things waited for, such as an answer of another program, send no event.
 	Settled func(Status) bool
 	Poll    time.Duration
+	// Again, if set, tells from a Status after what time something is due that no event tells of: the next pass is then at the latest. 0 is never. It is for
+	// domains that go by the clock; what comes sooner, Poll or Resync, counts as well.
+	Again func(Status) time.Duration
 	// Timeout bounds one pass; 0 means 10 minutes.
 	Timeout time.Duration
 	// Publish receives each report, from the loop's goroutine. It must not block.
@@ -131,13 +134,24 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	l.cfg.Publish(report)
 	if err == nil {
 		l.failures = 0
-		if l.cfg.Settled != nil && !l.cfg.Settled(l.status) {
-			return l.cfg.Poll
-		}
-		return l.cfg.Resync
+		return l.rest()
 	}
 	l.failures++
 	return l.backoff()
+}
+
+// rest is the time until the next pass after one that went well.
+func (l *loop[Spec, Observed, Op, Status]) rest() time.Duration {
+	delay := l.cfg.Resync
+	if l.cfg.Settled != nil && !l.cfg.Settled(l.status) {
+		delay = l.cfg.Poll
+	}
+	if l.cfg.Again != nil {
+		if due := l.cfg.Again(l.status); due > 0 {
+			delay = min(delay, due)
+		}
+	}
+	return delay
 }
 
 // converge applies operations until an observation needs none. It publishes each operation before it starts.

@@ -217,6 +217,31 @@ func TestResyncAndPolling(t *testing.T) {
 	}, func(c *Config[int, count]) { c.Settled = func(count) bool { return false } })
 }
 
+// TestAgain: what goes by the clock has its pass when it is due, and no sooner; nothing that is due leaves all as it was.
+func TestAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		settled bool
+		due     time.Duration
+		passes  int
+	}{
+		"due": {true, 20 * time.Minute, 4}, "after the resync": {true, 2 * time.Hour, 2}, "never": {true, 0, 2}, "waits for more": {false, 20 * time.Minute, 3601},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, h *harness) {
+				h.want(1, 0)
+				time.Sleep(time.Hour + time.Millisecond)
+				synctest.Wait()
+				if h.passes != c.passes {
+					t.Errorf("%d passes in an hour, want %d", h.passes, c.passes)
+				}
+			}, func(cfg *Config[int, count]) {
+				cfg.Settled = func(count) bool { return c.settled }
+				cfg.Again = func(count) time.Duration { return c.due }
+			})
+		})
+	}
+}
+
 func TestDoesNotSpin(t *testing.T) {
 	run(t, func(t *testing.T, h *harness) {
 		h.set(func() { h.stuck = true })

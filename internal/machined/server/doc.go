@@ -25,6 +25,12 @@
 // call, so that a configuration ends maintenance mode without a new listener:
 // calls under way are ended then, and connections made before are closed.
 //
+// # Peers
+//
+// Nodes call each other for replication, with the certificates of their own APIs. Such a method has an entry that says so; who calls it is verified by
+// the authority that a job of the configuration has for that node, which is trusted for nothing else, and has to have the name that the job has for it
+// (peergate.go). Their connections have larger windows (peerserver.go). Which datasets it may ask for is decided behind PeerCalls, by the same job.
+//
 // # Audit
 //
 // Every call is an entry of a hash-chained log (package audit), the refused

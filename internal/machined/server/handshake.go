@@ -30,6 +30,8 @@ type handshakes struct {
 	recorder *recorder
 	table    *connections
 	http     *httpServer
+	peers    func() []Peer
+	nodes    *peerServer
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -48,6 +50,12 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	if id.Clients == nil {
 		h.table.unconfigured(raw.(*conn))
 	}
+	if c, ok := h.node(id, s); ok {
+		s.subject = "node " + cmp.Or(c.subject, "serial "+c.serial)
+		h.table.verify(raw.(*conn), s.subject)
+		h.nodes.take(handedConn{secure, s})
+		return nil, nil, credentials.ErrConnDispatched
+	}
 	if c, refused := id.verify(s.State.PeerCertificates, h.now()); refused == nil {
 		s.subject = cmp.Or(c.subject, "serial "+c.serial)
 		h.table.verify(raw.(*conn), s.subject)
@@ -55,10 +63,19 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	// A client that names no protocol speaks HTTP/1.1: gRPC always names its own.
 	if s.State.NegotiatedProtocol != "h2" {
 		h.table.dispatch(raw.(*conn))
-		h.http.take(httpConn{secure, s})
+		h.http.take(handedConn{secure, s})
 		return nil, nil, credentials.ErrConnDispatched
 	}
 	return secure, s, nil
+}
+
+// node says whether a job names the client.
+func (h handshakes) node(id Identity, s session) (caller, bool) {
+	if id.Clients == nil || s.State.NegotiatedProtocol != "h2" {
+		return caller{}, false
+	}
+	c, _, refused := verifyPeer("", s.State.PeerCertificates, id.Clients, h.peers(), h.now())
+	return c, refused == nil
 }
 
 // Clone implements credentials.TransportCredentials.

@@ -23,6 +23,7 @@ type gate struct {
 	rules    map[string]rule // never changed
 	recorder *recorder
 	limits   Limits
+	peers    func() []Peer
 	acted    func(method, subject, code string)
 
 	mu sync.Mutex
@@ -74,6 +75,10 @@ func (g *gate) judge(method string, chain []*x509.Certificate) (caller, *refusal
 	if id.Clients == nil {
 		return id.Unconfigured.judge(method, r, known, chain, g.now())
 	}
+	if r.peer {
+		c, _, refused := verifyPeer(method, chain, id.Clients, g.peers(), g.now())
+		return c, refused
+	}
 	c, refused := id.verify(chain, g.now())
 	if refused != nil {
 		return c, refused
@@ -82,7 +87,7 @@ func (g *gate) judge(method string, chain []*x509.Certificate) (caller, *refusal
 		return c, refuse(ReasonNoSuchMethod, fmt.Sprintf("%s is not a method of this node's API: it may be of another version", method))
 	}
 	if !r.allows(c.roles) {
-		return c, refuse(ReasonWrongRole, fmt.Sprintf("%s needs one of the roles %s, and the client certificate %q has %s", method, join(r.roles), c.subject, join(c.roles)))
+		return c, refuseWrongRole(method, r.roles, c)
 	}
 	return c, nil
 }

@@ -66,6 +66,7 @@ func (m *metrics) text(ctx context.Context) ([]byte, error) {
 	w.sample(float64(open-verified), "verified", "false")
 	w.stats(stats)
 	w.cgroups(groups)
+	w.pools(ctx, m.config.Pools)
 	return w.out.Bytes(), nil
 }
 

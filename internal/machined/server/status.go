@@ -34,6 +34,7 @@ const (
 	ReasonMaintenance      Reason = "MAINTENANCE"
 	ReasonConfigured       Reason = "CONFIGURED"
 	ReasonNoSuchMethod     Reason = "NO_SUCH_METHOD"
+	ReasonNotPeer          Reason = "NOT_A_PEER"
 )
 
 // ReasonNotReady is that of UNAVAILABLE where the node itself answers so, and not a
@@ -43,7 +44,7 @@ const ReasonNotReady Reason = "NOT_READY"
 // code is the gRPC status of a refusal.
 func (r Reason) code() codes.Code {
 	switch r {
-	case ReasonNoRole, ReasonUnknownRole, ReasonWrongRole:
+	case ReasonNoRole, ReasonUnknownRole, ReasonWrongRole, ReasonNotPeer:
 		return codes.PermissionDenied
 	case ReasonMaintenance:
 		return codes.FailedPrecondition

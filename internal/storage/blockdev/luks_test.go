@@ -52,11 +52,11 @@ func TestContentsOfEncrypted(t *testing.T) {
 		}
 	}
 	check("made", storage.Contents{Signature: storage.Encrypted})
-	if err := setMark(path, formatMark()); err != nil {
+	if err := setMark(path, atEnd, formatMark()); err != nil {
 		t.Fatal(err)
 	}
 	check("being made", storage.Contents{Signature: storage.Encrypted, Formatting: true})
-	if err := setMark(path, make([]byte, markBytes)); err != nil {
+	if err := setMark(path, atEnd, make([]byte, markBytes)); err != nil {
 		t.Fatal(err)
 	}
 	write(4096, "junk")

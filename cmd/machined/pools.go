@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined"
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage/arc/module"
+	"github.com/cyvive/cyvive/internal/storage/blockdev"
+	"github.com/cyvive/cyvive/internal/storage/mount"
+	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
+	"github.com/cyvive/cyvive/internal/storage/zfs/command"
+)
+
+const (
+	// zfsDevice is there when the kernel's module is loaded (zfs_misc in module/os/linux/zfs/zfs_ioctl_os.c, OpenZFS 2.3), which init does before it starts the agent.
+	zfsDevice = "/dev/zfs"
+	// reservedFile keeps for the boot what kubelet leaves to the memory of ZFS.
+	reservedFile = "/run/cyvive/pool-cache"
+	mountinfo    = "/proc/self/mountinfo"
+)
+
+// programs are those of OpenZFS on the image.
+func programs() command.Runner {
+	return command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"}
+}
+
+// poolsOf makes what looks after the node's pools. System is the kernel's name of the disk that the node runs from. On a node whose kernel has no OpenZFS it is nil,
+// with the reason.
+func poolsOf(log *slog.Logger, disk *blockdev.Disk, hardware server.Inventory, system, state string) (*machined.Pools, string) {
+	if _, err := os.Stat(zfsDevice); err != nil {
+		why := fmt.Sprintf("its kernel module is not loaded (%v), of which init's log and the kernel's have the reason", err)
+		log.Error("pools of ZFS are not looked after", "reason", why)
+		return nil, why
+	}
+	control := zpool.New(zpool.RunnerFunc(programs().Zpool))
+	devices := machined.PoolDisks{Inventory: hardware, System: system, Kernel: diskKernel{disk}}
+	return &machined.Pools{
+		Domain:  pool.New(control, devices, machined.PoolMemory{Path: filepath.Join(state, "pools.json")}, time.Now),
+		Control: control, Events: programs().Events,
+		Cache: module.Files{Proc: "/proc", Sys: "/sys"}, MemoryBytes: memoryBytes(log), Reserved: reservedFile,
+		Datasets: command.NewSystem(programs()),
+		Mounts:   mount.Below{Root: kube.NodeLayout().PlaneVar, Seen: "/var", Within: config.MountRoot},
+	}, ""
+}
+
+// memoryBytes is what the kernel has to give. 0, where it does not say, has the ARC kept at its floor.
+func memoryBytes(log *slog.Logger) uint64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		log.Error("read the size of the memory: ZFS gets the least that it works with", "error", err)
+		return 0
+	}
+	return info.Totalram * uint64(info.Unit)
+}
+
+// diskKernel implements machined.DiskKernel.
+type diskKernel struct{ disk *blockdev.Disk }
+
+// Look implements machined.DiskKernel.
+func (k diskKernel) Look(d *pool.Disk) error { return k.disk.LookForPool(d, mountinfo) }
+
+// Prepare implements machined.DiskKernel.
+func (k diskKernel) Prepare(ctx context.Context, device string) (string, error) {
+	return k.disk.PreparePool(ctx, device)
+}
+
+// Grow implements machined.DiskKernel. PreparePool makes one partition.
+func (k diskKernel) Grow(ctx context.Context, device string) error {
+	return k.disk.Grow(ctx, device, 1)
+}

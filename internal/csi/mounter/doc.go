@@ -1,0 +1,11 @@
+// Package mounter implements csi.Mounts in the mount namespace of the process, and makes the driver's sockets.
+//
+// Every path that kubelet gives lies in a directory that belongs to the workload plane, where whoever got out of a pod may be root. So none is handed
+// to the kernel as a text: the parent is opened below the directory with openat2(2), which follows no symbolic link and crosses no mount, and all
+// that is done is done to the last name in it, by the open parent. What the node mounts there appears in the plane, which is a slave of it (package
+// kube, plane.go).
+//
+// For the same reason a socket in that directory is not kubelet's alone: whoever finds it can connect. [Of] leaves the connections of one cgroup's processes.
+//
+// A volume's device is found by asking each zvol for its name (BLKZNAME): there is no udev that would make links of names.
+package mounter

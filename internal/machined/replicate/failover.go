@@ -1,0 +1,173 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
+	"github.com/cyvive/cyvive/internal/machined/peer"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage/replication"
+)
+
+// tellTimeout is for the old primary to be told of its end. One that is lost does not answer, and is told when it comes back.
+const tellTimeout = 15 * time.Second
+
+// errSteppedAside is why a run ends that is in the way of a failover.
+var errSteppedAside = errors.New("the replica is being promoted")
+
+// PlanFailover implements server.Replication.
+func (v api) PlanFailover(ctx context.Context, name string) (*replicationv1.PlanFailoverResponse, error) {
+	spec, _, err := v.spec(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := mustReceive(spec); err != nil {
+		return nil, err
+	}
+	listing, conflicts, err := v.replicas(ctx, spec)
+	if err != nil {
+		return nil, classed(err)
+	}
+	out := &replicationv1.PlanFailoverResponse{Target: valid(spec.Top), Generation: listing.Generation() + 1}
+	for _, r := range listing.Roots {
+		if r.Promoting {
+			out.Generation = listing.Generation()
+		}
+	}
+	for i := range listing.FileSystems {
+		f := &listing.FileSystems[i]
+		if f.Replica != spec.Job.ID {
+			continue
+		}
+		one := &replicationv1.Received{Dataset: valid(f.Name)}
+		if last := f.Received(); last != nil {
+			one.Snapshot, one.CreatedAt = valid(last.Name), stamped(last.Created)
+		}
+		out.Received = append(out.Received, one)
+	}
+	for _, c := range conflicts {
+		out.Conflicts = append(out.Conflicts, peer.ConflictToProto(c))
+	}
+	return out, nil
+}
+
+// mustReceive is an error for a job of which this node has the source.
+func mustReceive(s plan.Replication) error {
+	if !s.Sends {
+		return nil
+	}
+	return fmt.Errorf("%w: this node has the source of the job %s: what is promoted is its replica, on the node %s", server.ErrPrecondition, s.Name, s.Peer.Address)
+}
+
+// replicas lists what a job has received here, and what of it was changed.
+func (v api) replicas(ctx context.Context, s plan.Replication) (replication.Listing, []*replication.Conflict, error) {
+	listing, err := v.m.side(s).List(ctx, replication.ListRequest{Job: s.Job.ID, Roots: s.Job.Targets()})
+	var conflicts []*replication.Conflict
+	for i := range listing.FileSystems {
+		f := &listing.FileSystems[i]
+		if f.Replica != s.Job.ID || len(f.Snapshots()) == 0 {
+			continue
+		}
+		if c := f.Changed(); c != nil {
+			conflicts = append(conflicts, c)
+		}
+	}
+	return listing, conflicts, err
+}
+
+// Failover implements server.Replication. Once it has begun, it goes on though the caller hangs up.
+func (v api) Failover(ctx context.Context, name, confirm string, decisions []*replicationv1.Choice) (*replicationv1.FailoverResponse, error) {
+	spec, _, err := v.spec(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := mustReceive(spec); err != nil {
+		return nil, err
+	}
+	if confirm != spec.Top {
+		return nil, fmt.Errorf("%w: the confirmation %.300q is not the target of the job, %q", server.ErrInvalid, confirm, spec.Top)
+	}
+	release, err := v.m.hold(ctx, spec.Job.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	ctx = context.WithoutCancel(ctx)
+	v.m.cfg.Interrupt(spec.Job.ID)
+	_, conflicts, err := v.replicas(ctx, spec)
+	if err != nil {
+		return nil, classed(err)
+	}
+	chosen, err := choose(conflicts, decisions)
+	if err != nil {
+		return nil, err
+	}
+	generation, err := replication.Promotion{Job: spec.Job, Receiver: v.m.side(spec)}.Run(ctx, chosen...)
+	if err != nil {
+		return nil, classed(err)
+	}
+	v.m.cfg.Log.Warn("failed over", "job", name, "generation", generation)
+	v.m.cfg.Tell(name, "failed over", fmt.Sprintf("the replica on this node is the primary, of generation %d", generation))
+	out := &replicationv1.FailoverResponse{Generation: generation, Told: true}
+	if err := v.tell(ctx, spec, generation); err != nil {
+		out.Told, out.Untold = false, valid(err.Error())
+		v.m.cfg.Log.Warn("the old primary is not told yet", "job", name, "error", err)
+	}
+	return out, nil
+}
+
+// tell tells the old primary of the generation that has begun, which fences it.
+func (v api) tell(ctx context.Context, s plan.Replication, generation uint64) error {
+	there, conn, err := v.m.cfg.Connect(s)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	sources := s.Job.Sources()
+	return there.Learn(ctx, replication.LearnRequest{
+		Fence: replication.Fence{Job: s.Job.ID, Roots: sources, Generation: generation}, Primaries: sources,
+	})
+}
+
+// hold ends the run of a job, and keeps another from beginning until release is called.
+func (m *Manager) hold(ctx context.Context, id string) (release func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.jobs[id]
+	if j == nil {
+		return nil, fmt.Errorf("%w: the job was taken out of the configuration", server.ErrNotFound)
+	}
+	if j.held {
+		return nil, fmt.Errorf("%w: a failover of the job %s is under way", server.ErrPrecondition, j.spec.Name)
+	}
+	j.held = true
+	release = func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		j.held, j.rootsAt = false, time.Time{}
+		m.news()
+		m.wake.Wake()
+	}
+	r := j.run
+	if r == nil {
+		return release, nil
+	}
+	r.cancel(errSteppedAside)
+	m.mu.Unlock()
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		release()
+	}
+	m.mu.Lock() // for the unlock that is deferred
+	return release, err
+}

@@ -1,0 +1,183 @@
+package replicate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
+	"github.com/cyvive/cyvive/internal/machined/peer"
+	"github.com/cyvive/cyvive/internal/storage/replication"
+)
+
+// phase is what a job is at, and in words what it does or waits for.
+func (j *job) phase() (replicationv1.Phase, string) {
+	switch {
+	case j.run != nil:
+		return replicationv1.Phase_PHASE_RUNNING, j.run.phase
+	case j.queued != "" && (j.asked != nil || j.spec.Runs):
+		return replicationv1.Phase_PHASE_QUEUED, fmt.Sprintf("waiting for the job %s, which works on the same datasets", j.queued)
+	case j.away() && j.spec.Sends:
+		return replicationv1.Phase_PHASE_FAILED_OVER, "the replica was promoted, and is the primary: what is here is read-only; nodectl replication failback brings the role back"
+	case j.away():
+		return replicationv1.Phase_PHASE_FAILED_OVER, "the replica on this node was promoted, and is the primary"
+	case len(j.conflicts) > 0:
+		return replicationv1.Phase_PHASE_BLOCKED, fmt.Sprintf("a person has to decide about %d datasets", len(j.conflicts))
+	case j.problem != "":
+		return replicationv1.Phase_PHASE_FAILED, j.problem
+	case !j.spec.Runs:
+		return replicationv1.Phase_PHASE_PEER, "the other node runs it"
+	}
+	return replicationv1.Phase_PHASE_IDLE, "waiting for its time"
+}
+
+// away says that the role of the primary is on the receiving node, as far as it is known here.
+func (j *job) away() bool {
+	if j.fenced {
+		return true
+	}
+	for _, r := range j.roots {
+		if j.spec.Sends && r.Fenced || !j.spec.Sends && r.Exists && r.Generation > 0 && !r.Fenced && r.Replica == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// valid makes a text one that a message can have.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+func stamped(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// look reads the roots of jobs anew that were not looked at for a while, or since something changed.
+func (m *Manager) look(ctx context.Context, name string) {
+	m.mu.Lock()
+	var old []*job
+	now := m.cfg.Now()
+	for _, j := range m.jobs {
+		if age := now.Sub(j.rootsAt); (name == "" || j.spec.Name == name) && (age >= rootsAge || age < 0) {
+			old = append(old, j)
+		}
+	}
+	m.mu.Unlock()
+	for _, j := range old {
+		m.mu.Lock()
+		spec := j.spec
+		m.mu.Unlock()
+		found, err := m.side(spec).Roots(ctx, here(spec))
+		m.mu.Lock()
+		j.rootsAt, j.rootErr = now, ""
+		if j.roots = found; err != nil {
+			j.rootErr = err.Error()
+		}
+		m.mu.Unlock()
+	}
+}
+
+// list is all jobs, or the one of a name, in the order of the configuration.
+func (m *Manager) list(ctx context.Context, name string) []*replicationv1.Job {
+	m.look(ctx, name)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*replicationv1.Job
+	for _, id := range m.order {
+		if j := m.jobs[id]; name == "" || j.spec.Name == name {
+			out = append(out, j.toProto(m.cfg.Now()))
+		}
+	}
+	return out
+}
+
+func (j *job) toProto(now time.Time) *replicationv1.Job {
+	s := j.spec
+	out := &replicationv1.Job{
+		Name: valid(s.Name), Uuid: s.Job.ID, Sends: s.Sends, Runs: s.Runs, PeerAddress: valid(s.Peer.Address), PeerIdentity: valid(s.Peer.Identity),
+		Target: valid(s.Top), Limit: s.Job.BytesPerSecond, RootsProblem: valid(j.rootErr), HeardAt: stamped(j.heard), Last: j.last.toProto(),
+		Progress: j.run.toProto(now),
+	}
+	if s.Runs {
+		out.Schedule, out.NextAt = s.When.String(), stamped(j.due)
+	}
+	for i, r := range s.Job.Roots {
+		root := &replicationv1.Root{Source: valid(r.Source), Target: valid(r.Target)}
+		if i < len(j.roots) {
+			root.Role, root.Generation = roleOf(j.roots[i], s.Sends), j.roots[i].Generation
+		}
+		out.Roots = append(out.Roots, root)
+	}
+	phase, reason := j.phase()
+	out.Phase, out.Reason = phase, valid(reason)
+	for _, c := range j.conflicts {
+		out.Conflicts = append(out.Conflicts, peer.ConflictToProto(c))
+	}
+	for _, b := range j.plan.Blocked {
+		out.Blocked = append(out.Blocked, valid(fmt.Sprintf("%s: %s", b.Source, b.Reason)))
+	}
+	for _, name := range j.plan.Orphans {
+		out.Orphans = append(out.Orphans, valid(name))
+	}
+	return out
+}
+
+// roleOf is what the root of a tree is to its job.
+func roleOf(r replication.RootState, sends bool) replicationv1.Role {
+	switch {
+	case !r.Exists:
+		return replicationv1.Role_ROLE_NONE
+	case r.Replica != "":
+		return replicationv1.Role_ROLE_REPLICA
+	case r.Fenced:
+		return replicationv1.Role_ROLE_FENCED
+	case sends || r.Generation > 0:
+		return replicationv1.Role_ROLE_PRIMARY
+	}
+	return replicationv1.Role_ROLE_NONE
+}
+
+func (o *outcome) toProto() *replicationv1.Outcome {
+	if o == nil {
+		return nil
+	}
+	return &replicationv1.Outcome{
+		Run: o.number, Act: o.act, StartedAt: stamped(o.started), EndedAt: stamped(o.ended), Succeeded: o.problem == "", Problem: valid(o.problem),
+		StepsDone: uint64(max(o.steps, 0)), SentBytes: o.bytes,
+	}
+}
+
+func (r *run) toProto(now time.Time) *replicationv1.Progress {
+	if r == nil {
+		return nil
+	}
+	out := &replicationv1.Progress{
+		Run: r.number, Act: r.act, StartedAt: stamped(r.started), Phase: valid(r.phase), SentBytes: r.sent.total, BytesPerSecond: r.sent.perSecond(now),
+	}
+	left := uint64(0)
+	for _, d := range r.datasets {
+		out.Steps += uint64(max(d.Steps, 0))
+		out.StepsDone += uint64(max(d.StepsDone, 0))
+		out.ExpectedBytes += d.BytesExpected
+		if d.StepsDone >= d.Steps && d.Now == "" && d.Err == nil {
+			continue
+		}
+		if d.BytesExpected > d.BytesSent {
+			left += d.BytesExpected - d.BytesSent
+		}
+		out.Datasets = append(out.Datasets, &replicationv1.DatasetProgress{
+			Source: valid(d.Source), Target: valid(d.Target), Steps: uint64(max(d.Steps, 0)), StepsDone: uint64(max(d.StepsDone, 0)),
+			State: string(d.Now), Reason: valid(d.Reason), ExpectedBytes: d.BytesExpected, SentBytes: d.BytesSent,
+		})
+	}
+	if out.BytesPerSecond > 0 && left > 0 {
+		out.Remaining = durationpb.New(time.Duration(float64(left) / float64(out.BytesPerSecond) * float64(time.Second)).Round(time.Second))
+	}
+	return out
+}

@@ -1,0 +1,104 @@
+package blockdev
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/diskfs/go-diskfs/partition/gpt"
+)
+
+func TestPoolTable(t *testing.T) {
+	const size = 100<<20 + 512
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(path, bytes.Repeat([]byte{7}, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, err := OpenWhole(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.wipe(t.Context(), w.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.writePoolTable(); err != nil {
+		t.Fatal(err)
+	}
+	table, err := gpt.Read(w.File, sector, sector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := table.Partitions[0]
+	if p.Name != poolPartition || string(p.Type) != "6A898CC3-1DD2-11B2-99A6-080020736631" || p.Start != 2048 || p.End%2048 != 2047 || p.End < 2048*98 {
+		t.Errorf("%+v", p)
+	}
+	check := func(what string, wantBlank bool, grows bool) {
+		t.Helper()
+		info, err := w.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		prepared, blank, growable, err := PreparedForPool(w, sector, uint64(info.Size()))
+		if err != nil || !prepared || blank != wantBlank || (growable > 0) != grows {
+			t.Errorf("%s: prepared %t, blank %t, grows by %d, %v", what, prepared, blank, growable, err)
+		}
+	}
+	check("fresh", true, false)
+	if err := w.Truncate(size + 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	check("on a larger disk", true, true)
+	if _, err := w.WriteAt([]byte{1}, int64(p.End+1)*sector-5); err != nil {
+		t.Fatal(err)
+	}
+	check("written to", false, true)
+	if prepared, _, _, err := PreparedForPool(bytes.NewReader(make([]byte, 1<<20)), sector, 1<<20); prepared || err != nil {
+		t.Errorf("a blank disk is prepared: %t, %v", prepared, err)
+	}
+	if _, err := newPoolTable(sector, 10<<20, [16]byte{}, [16]byte{}); err == nil {
+		t.Error("a disk of 10 MiB passes")
+	}
+}
+
+func TestPoolDevice(t *testing.T) {
+	for device, want := range map[string]string{"/dev/sdb": "/dev/sdb1", "/dev/nvme0n1": "/dev/nvme0n1p1", "/dev/vda": "/dev/vda1"} {
+		if got := poolDevice(device); got != want {
+			t.Errorf("%s has %s, want %s", device, got, want)
+		}
+	}
+}
+
+// TestVMPreparePool: the kernel shows the partition without udev, and it can be made again.
+func TestVMPreparePool(t *testing.T) {
+	device := scratch(t)
+	d := New(Tools{}, t.TempDir())
+	for range 2 {
+		partition, err := d.PreparePool(t.Context(), device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if partition != poolDevice(device) {
+			t.Errorf("partition %s", partition)
+		}
+		list, err := d.Partitions(t.Context(), device)
+		if err != nil || len(list) != 1 || list[0].Name != poolPartition || list[0].Device != partition || list[0].GrowableBytes != 0 {
+			t.Errorf("%+v, %v", list, err)
+		}
+		w, err := OpenShared(device, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prepared, blank, _, err := PreparedForPool(w, uint64(w.SectorBytes), uint64(w.SizeBytes))
+		if err != nil || !prepared || !blank {
+			t.Errorf("prepared %t, blank %t, %v", prepared, blank, err)
+		}
+		if _, err := w.WriteAt([]byte("remains"), 2<<20); err != nil {
+			t.Error(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package pool
+
+import (
+	"fmt"
+	"strings"
+)
+
+// bring imports or creates a pool that is not imported, or says why not.
+func (b *builder) bring() {
+	found := b.obs.candidates(b.spec)
+	remembered := b.obs.Remembered[b.spec.Name]
+	if b.spec.GUID == 0 && len(found) > 1 {
+		var ids []string
+		for _, i := range found {
+			ids = append(ids, fmt.Sprintf("%s (%s)", i.GUID, i.State))
+		}
+		b.condition(TwoOfOneName, fmt.Sprintf("there are %d pools named %s: %s", len(found), b.spec.Name, strings.Join(ids, ", ")),
+			"Declare the GUID of the one that is meant. Neither is touched until then.")
+		return
+	}
+	for _, p := range b.obs.Pools {
+		if b.spec.GUID != 0 && p.GUID == b.spec.GUID {
+			b.condition(OtherName, fmt.Sprintf("pool %s is imported under the name %s", p.GUID, p.Name),
+				fmt.Sprintf("Export it, and it is imported as %s.", b.spec.Name))
+			return
+		}
+	}
+	switch {
+	case len(found) == 1 && b.spec.GUID == 0 && remembered != 0 && found[0].GUID != remembered:
+		b.condition(OtherPool, fmt.Sprintf("the pool %s that is here is %s, and %s was here before", b.spec.Name, found[0].GUID, remembered),
+			"Declare the GUID of the one that is meant.")
+	case len(found) == 1:
+		b.importOne(found[0])
+	case b.spec.GUID != 0 || remembered != 0:
+		guid := b.spec.GUID
+		if guid == 0 {
+			guid = remembered
+		}
+		b.condition(Missing, fmt.Sprintf("pool %s (%s) is on none of this machine's disks", b.spec.Name, guid),
+			"Plug its disks in. If it is gone for good, have it forgotten: declare it destroyed once, and then anew.")
+	default:
+		b.create()
+	}
+}
+
+// importOne imports a pool, or says what is in the way.
+func (b *builder) importOne(i Importable) {
+	o := Op{Verb: ImportPool, GUID: i.GUID, ReadOnly: b.spec.ReadOnly}
+	name := fmt.Sprintf("pool %s (%s)", i.Name, i.GUID)
+	switch i.Problem {
+	case Ready:
+		b.op(o)
+	case OtherSystem:
+		o.Force = true
+		o.Needs = "another system used it last and did not export it: if that one still does, the pool is destroyed"
+		b.op(o)
+	case Active:
+		b.condition(InUseElsewhere, name+" is imported by another system. "+i.Words, "Export it there. It is not taken from a system that uses it.")
+	case NoHostID:
+		b.condition(InUseElsewhere, name+" may be used by several systems, and this one has no hostid to tell it from others", "Give the node a hostid.")
+	case Newer:
+		b.condition(PoolNewer, fmt.Sprintf("%s has features that this system does not know: %s", name, strings.Join(i.Features, ", ")),
+			"Boot a release of the OS that knows them. Nothing else opens it.")
+	case NewerForWriting:
+		if b.spec.ReadOnly {
+			b.op(o)
+			return
+		}
+		b.condition(PoolNewer, fmt.Sprintf("%s can only be read here, for features that this system does not know: %s", name, strings.Join(i.Features, ", ")),
+			"Boot a release of the OS that knows them, or declare the pool read-only.")
+	case Incomplete:
+		b.condition(DevicesMissing, fmt.Sprintf("%s lacks devices that it cannot do without: %s", name, strings.Join(i.Missing, ", ")),
+			"Plug them in; it is imported as soon as there are enough.")
+	default:
+		b.damaged(i, o, name)
+	}
+}
+
+// damaged offers the way back to an earlier state, if one was found.
+func (b *builder) damaged(i Importable, o Op, name string) {
+	rewind, tried := b.obs.Rewinds[b.spec.Name]
+	switch {
+	case !tried:
+		b.condition(PoolDamaged, name+" cannot be read as it is. "+i.Words,
+			"Look for missing or swapped disks first. To see whether there is an earlier state to return to, declare rewind; that changes nothing yet.")
+	case !rewind.Possible:
+		b.condition(PoolDamaged, name+" cannot be read, and there is no earlier state to return to. "+rewind.Words,
+			"Look for missing or swapped disks. Otherwise restore it from a replica or backup.")
+	default:
+		b.condition(PoolDamaged, name+" cannot be read as it is, and can be in an earlier state. "+rewind.Words,
+			"Confirm the import by its name; what was written since is lost then.")
+		o.Verb, o.Needs = RewindPool, "the latest changes are lost. "+rewind.Words
+		b.op(o)
+	}
+}
+
+// create makes a pool of disks that are all here. Those that hold something are named.
+func (b *builder) create() {
+	r := newResolver(b.obs.Disks)
+	var groups []DiskGroup
+	var all []Disk
+	take := func(class Class, layout Layout, slots []slot) {
+		g := DiskGroup{Class: class, Layout: layout}
+		for _, s := range slots {
+			switch owner, _, member := b.obs.member(s.disk); {
+			case !s.found:
+				b.condition(DiskMissing, s.why, "Plug the disk in, or correct its selector.")
+			case s.disk.usable() != "":
+				b.condition(DiskUnusable, s.disk.usable(), "Free the disk, or choose another.")
+			case member:
+				b.condition(DiskUnusable, fmt.Sprintf("%s is in pool %s", s.disk, owner), "Choose another.")
+			}
+			g.Disks = append(g.Disks, s.disk)
+		}
+		groups, all = append(groups, g), append(all, g.Disks...)
+	}
+	for n, v := range b.spec.vdevs() {
+		take(v.Class, v.Layout, r.resolveAll(v.Disks, fmt.Sprintf("vdev %d of pool %s", n+1, b.spec.Name)))
+	}
+	for _, other := range []struct {
+		class Class
+		slots []slot
+	}{{Cache, r.resolveAll(b.spec.Cache, "the cache of pool "+b.spec.Name)}, {Spare, r.resolveAll(b.spec.Spares, "the spares of pool "+b.spec.Name)}} {
+		for _, s := range other.slots {
+			take(other.class, Single, []slot{s})
+		}
+	}
+	if len(b.conditions) > 0 || len(groups) == 0 {
+		return
+	}
+	o := Op{Verb: CreatePool, Groups: groups}
+	if lost := loss(all); lost != "" {
+		o.Needs = "what its disks hold is lost: " + lost
+	}
+	b.op(o)
+}
