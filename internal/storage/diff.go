@@ -84,24 +84,34 @@ func printed(properties map[string]string) string {
 	return strings.Join(out, " ")
 }
 
+// Lasts implements reconcile.Lasting: how long these take depends on the size of the disk and on what is on it.
+func (o Op) Lasts() bool {
+	return slices.Contains([]Verb{Format, Check, MakePool, Import}, o.Verb)
+}
+
 // minGrowBytes keeps rounding at the end of a disk from being taken for room.
 const minGrowBytes = 1 << 20
 
 // Diff returns the operations from obs to spec. A volume that Status calls refused yields none. Volumes are mounted one after the other, each in a
-// round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that.
+// round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that. Recovery keys
+// come last: a volume that cannot be given one, as by an agent that did not open it, keeps no other from being used.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if spec.Cap && !obs.Capped && !awaitsKey(spec, obs) {
 		return []Op{{Verb: Cap, Volume: State}}
 	}
-	var ops []Op
+	var ops, last []Op
+	keys := obs.Volumes[State].Mounted
 	for _, v := range spec.Volumes {
 		state := obs.Volumes[v.Name]
-		ops = append(ops, volumeOps(v, state, obs.Volumes[State].Mounted)...)
+		ops = append(ops, volumeOps(v, state, keys)...)
 		if !state.Mounted && len(ops) > 0 {
 			return ops
 		}
+		if keys && state.Mounted && state.encrypted() && !state.Crypt.Enrolled {
+			last = append(last, Op{Verb: Enrol, Volume: v.Name, Partition: state.Partition})
+		}
 	}
-	return ops
+	return append(ops, last...)
 }
 
 // awaitsKey says that the state volume is still to be made as one that the TPM opens, or to be opened by it.
@@ -169,11 +179,7 @@ func mountedOps(v Volume, s VolumeState, settled bool) []Op {
 			ops = append(ops, propertyOps(v, s, d)...)
 		}
 	}
-	ops = append(ops, directoryOps(v, s)...)
-	if s.encrypted() && !s.Crypt.Enrolled {
-		ops = append(ops, Op{Verb: Enrol, Volume: v.Name, Partition: s.Partition})
-	}
-	return ops
+	return append(ops, directoryOps(v, s)...)
 }
 
 // fileSystemOps take a volume that is not mounted, and is open if it is encrypted, to being so.

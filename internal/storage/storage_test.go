@@ -111,6 +111,57 @@ func TestBoots(t *testing.T) {
 	}
 }
 
+// TestWaitsForWhatTakesLong: what takes as long as the disk needs is not bounded, and the volume says that it waits for it.
+func TestWaitsForWhatTakesLong(t *testing.T) {
+	machine := storagetest.New(0)
+	domain, spec := storage.New(machine, machine, machine, nil), storage.DefaultSpec("/dev/vda")
+	// look returns what is waited for and what of it lasts, and then does it.
+	look := func() (string, []storage.Verb) {
+		t.Helper()
+		obs, err := domain.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var long []storage.Verb
+		for _, op := range domain.Diff(spec, obs) {
+			if op.Lasts() {
+				long = append(long, op.Verb)
+			}
+			if err := domain.Apply(t.Context(), spec, op); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return domain.Status(spec, obs).Reason, long
+	}
+	for _, want := range []struct {
+		verb   storage.Verb
+		reason string
+	}{
+		{storage.Format, "volume state is not mounted yet: its file system is made first; volume data is not mounted yet: its pool is made first"},
+		{storage.MakePool, "volume data is not mounted yet: its pool is made first"},
+	} {
+		if reason, got := look(); !slices.Equal(got, []storage.Verb{want.verb}) || !strings.HasSuffix(reason, want.reason) {
+			t.Errorf("a blank disk: %v, %q, want %q with %q", got, reason, want.verb, want.reason)
+		}
+	}
+	if _, _, err := pass(t, domain, spec); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(false)
+	const data = "volume data is not mounted yet: its pool was not left in order, and is imported first, which takes as long as the disk needs"
+	for _, want := range []struct {
+		verb   storage.Verb
+		reason string
+	}{
+		{storage.Check, "volume state is not mounted yet: its file system was not left clean, and is checked first, which takes as long as the disk needs; " + data},
+		{storage.Import, data},
+	} {
+		if reason, got := look(); !slices.Equal(got, []storage.Verb{want.verb}) || reason != want.reason {
+			t.Errorf("after a power cut: %v, %q, want %q with %q", got, reason, want.verb, want.reason)
+		}
+	}
+}
+
 func TestPoolGrowsWithTheDisk(t *testing.T) {
 	machine := storagetest.New(10 << 30)
 	domain, spec := storage.New(machine, machine, machine, nil), storage.DefaultSpec("/dev/vda")

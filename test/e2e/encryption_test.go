@@ -18,7 +18,7 @@ import (
 
 // TestEncryption takes a node with a TPM through what its disk opens under, and what it does not: reboots, an upgrade, a changed kernel image, a boot entry that
 // adds to the command line, and another TPM. Its disk is a file that the test reads from outside. Secure Boot is off. A part begins where the one before has
-// left the node, so none runs behind one that fails. The upgrade is made with UPGRADES=1.
+// left the node, so none runs behind one that fails. The upgrade is made with LONG=1.
 func TestEncryption(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, buildTimeout+2*pushTimeout+12*bootTimeout)

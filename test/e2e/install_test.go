@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,16 +21,6 @@ const (
 	// spareBytes is the second disk. An installation needs under three gigabytes.
 	spareBytes = 8 << 30
 )
-
-// requireInstalls skips what takes long.
-func requireInstalls(t *testing.T) env {
-	t.Helper()
-	e := requireImage(t)
-	if os.Getenv("INSTALLS") != "1" {
-		t.Skip("takes half an hour: make soak runs it, and INSTALLS=1 make vm-test RUN='TestInstall|TestReset'")
-	}
-	return e
-}
 
 // installPlan is what of nodectl install --dry-run is looked at (api/proto/install/v1, PlanResponse).
 type installPlan struct {
@@ -55,7 +44,8 @@ func (s *suite) planInstall(t *testing.T, ctx context.Context, args ...string) (
 
 // TestInstall has a node install itself on an empty disk, with the power cut in the middle, and then run from that disk alone.
 func TestInstall(t *testing.T) {
-	e := requireInstalls(t)
+	e := requireImage(t)
+	longOnly(t, "takes a quarter of an hour")
 	ctx := testContext(t, 3*bootTimeout+2*installTimeout)
 	o := e.options(t)
 	o.SpareBytes = spareBytes
@@ -195,7 +185,8 @@ func (s *suite) awaitOff(t *testing.T, ctx context.Context, m *vm.VM) {
 
 // TestReset wipes a node's volumes: the data in order, and then both by force, with the power cut while they are wiped, and the machine off at the end.
 func TestReset(t *testing.T) {
-	e := requireInstalls(t)
+	e := requireImage(t)
+	longOnly(t, "takes a quarter of an hour")
 	ctx := testContext(t, 5*bootTimeout)
 	c := create(t, ctx, e.options(t))
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}

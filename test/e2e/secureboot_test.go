@@ -52,7 +52,7 @@ func withSMM() bool {
 }
 
 // TestSecureBoot boots a signed disk in a machine that has no keys yet. It enrols those of the disk, starts again, and is a node on which Secure Boot is
-// on; with UPGRADES=1 it takes a signed release and refuses one that is not. Then machines with the same keys are given disks that are not as they were
+// on; with LONG=1 it takes a signed release and refuses one that is not. Then machines with the same keys are given disks that are not as they were
 // signed, and start none of them.
 func TestSecureBoot(t *testing.T) {
 	e := requireImage(t)

@@ -41,7 +41,7 @@ type upgrades struct {
 }
 
 // TestUpgrade takes a node with a cluster to a release and back, and to one that passes all but the last gate: the node of the cluster is never Ready.
-// It takes the better part of an hour on emulated processors, and so it runs with UPGRADES=1 only.
+// It takes the better part of an hour on emulated processors, and so it runs with LONG=1 only.
 func TestUpgrade(t *testing.T) {
 	e, ctx := requireUpgrades(t)
 	c := create(t, ctx, e.options(t))
@@ -68,11 +68,14 @@ func requireUpgrades(t *testing.T) (env, context.Context) {
 	return e, testContext(t, upgradeTimeout)
 }
 
-// longOnly skips a test, or a part of one, that takes long for the reason given, unless UPGRADES=1 asks for it.
+// long says whether the long forms of tests are asked for, with LONG=1.
+func long() bool { return os.Getenv("LONG") == "1" }
+
+// longOnly skips a test, or a part of one, that takes long for the reason given, unless the long forms are asked for.
 func longOnly(t *testing.T, reason string) {
 	t.Helper()
-	if os.Getenv("UPGRADES") != "1" {
-		t.Skipf("%s: make soak runs it, and so does UPGRADES=1 make vm-test RUN='^%s$'", reason, strings.Split(t.Name(), "/")[0])
+	if !long() {
+		t.Skipf("%s: make soak runs it, and so does LONG=1 make vm-test RUN='^%s$'", reason, strings.Split(t.Name(), "/")[0])
 	}
 }
 
@@ -154,7 +157,8 @@ func (s *suite) awaitBlessed(t *testing.T, ctx context.Context, version string) 
 	}
 }
 
-// testGoodUpgrade: pushed, started, found good, and the pod that ran before runs again.
+// testGoodUpgrade: pushed, started, found good, and the pod that ran before runs again. An agent that is started again in the same boot, for which the boot
+// loader still says that it has counted it, leaves it alone.
 func testGoodUpgrade(t *testing.T, u *upgrades) {
 	ctx := testContext(t, pushTimeout+2*bootTimeout)
 	before := currentBoot(t, ctx, u.suite)
@@ -191,6 +195,10 @@ func testGoodUpgrade(t *testing.T, u *upgrades) {
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
 	if got := boots[1].GetVersion(); got != u.old {
 		t.Errorf("the boot before ran version %s, want %s", got, u.old)
+	}
+	u.restartAgent(t, ctx)
+	if now := currentBoot(t, ctx, u.suite); now != boots[0].GetBootId() {
+		t.Errorf("after a restart of the agent boot %s runs, want %s still", now, boots[0].GetBootId())
 	}
 }
 

@@ -47,9 +47,7 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		State: secure.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 	}}
 	id := h.identity()
-	if id.Clients == nil {
-		h.table.unconfigured(raw.(*conn))
-	}
+	h.table.shake(raw.(*conn), id.Clients)
 	if c, ok := h.node(id, s); ok {
 		s.subject = "node " + cmp.Or(c.subject, "serial "+c.serial)
 		h.table.verify(raw.(*conn), s.subject)

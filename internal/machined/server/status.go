@@ -33,6 +33,7 @@ const (
 	ReasonOtherOwner       Reason = "OTHER_OWNER"
 	ReasonMaintenance      Reason = "MAINTENANCE"
 	ReasonConfigured       Reason = "CONFIGURED"
+	ReasonAuthorityChanged Reason = "AUTHORITY_CHANGED"
 	ReasonNoSuchMethod     Reason = "NO_SUCH_METHOD"
 	ReasonNotPeer          Reason = "NOT_A_PEER"
 )
@@ -48,7 +49,7 @@ func (r Reason) code() codes.Code {
 		return codes.PermissionDenied
 	case ReasonMaintenance:
 		return codes.FailedPrecondition
-	case ReasonClosed, ReasonConfigured:
+	case ReasonClosed, ReasonConfigured, ReasonAuthorityChanged:
 		return codes.Unavailable
 	case ReasonNoSuchMethod:
 		return codes.Unimplemented
