@@ -21,3 +21,7 @@ type Domain[Spec, Observed any, Op fmt.Stringer, Status any] interface {
 // Lasting is implemented by operations of which some take as long as the machine needs for them, such as the repair of a file system: cut off after some
 // time, they would begin anew for ever. They end with the loop only.
 type Lasting interface{ Lasts() bool }
+
+// Parted is implemented by operations on parts of the machine that have nothing to do with each other, such as pools. One that fails keeps back what comes
+// after it on its own part, and no other: else one part that cannot be brought about would be in the way of all.
+type Parted interface{ Part() string }

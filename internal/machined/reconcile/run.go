@@ -165,19 +165,49 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 		if len(ops) == 0 {
 			return nil
 		}
-		for _, op := range ops {
-			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
-			start := time.Now()
-			if err := l.apply(ctx, end, spec, op); err != nil {
-				return fmt.Errorf("%s: %w", op, err)
-			}
-			if lasts(op) {
-				end = time.Now().Add(l.cfg.Timeout)
-			}
-			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
+		if end, err = l.round(ctx, end, desired, ops); err != nil {
+			return err
 		}
 	}
 	return ErrNotConverging
+}
+
+// round applies operations in their order, and returns until when the pass may go on. It ends with the first that fails or, where they are Parted, leaves out
+// what comes after that on the same part.
+func (l *loop[Spec, Observed, Op, Status]) round(ctx context.Context, end time.Time, desired Desired[Spec], ops []Op) (time.Time, error) {
+	failed := map[string]bool{}
+	var errs []error
+	for _, op := range ops {
+		part, parted := partOf(op)
+		if failed[part] {
+			continue
+		}
+		l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
+		start := time.Now()
+		err := l.apply(ctx, end, *desired.Spec, op)
+		if lasts(op) {
+			end = time.Now().Add(l.cfg.Timeout)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", op, err))
+			if !parted || ctx.Err() != nil {
+				break
+			}
+			failed[part] = true
+			continue
+		}
+		l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
+	}
+	return end, errors.Join(errs...)
+}
+
+// partOf is the part of the machine that an operation is on, if it is Parted.
+func partOf(op fmt.Stringer) (part string, parted bool) {
+	p, parted := op.(Parted)
+	if !parted {
+		return "", false
+	}
+	return p.Part(), true
 }
 
 func (l *loop[Spec, Observed, Op, Status]) observe(ctx context.Context, end time.Time, spec Spec) (Observed, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -325,5 +327,80 @@ func TestAsked(t *testing.T) {
 	}, func(c *Config[int, count]) {
 		ask = make(chan func(context.Context))
 		c.Ask = ask
+	})
+}
+
+// parts is a domain of two parts, of which each counts up to the specification; broken says of a part that nothing can be done on it.
+type parts struct {
+	values map[string]int
+	broken map[string]bool
+	tried  []string
+}
+
+type partStep struct {
+	part string
+	to   int
+}
+
+func (s partStep) String() string { return fmt.Sprintf("%s to %d", s.part, s.to) }
+
+// Part implements Parted.
+func (s partStep) Part() string { return s.part }
+
+func (p *parts) Observe(context.Context, int) (map[string]int, error) {
+	return maps.Clone(p.values), nil
+}
+
+func (p *parts) Diff(spec int, obs map[string]int) []partStep {
+	var out []partStep
+	for _, part := range slices.Sorted(maps.Keys(obs)) {
+		for v := obs[part] + 1; v <= spec; v++ {
+			out = append(out, partStep{part, v})
+		}
+	}
+	return out
+}
+
+func (p *parts) Apply(_ context.Context, _ int, op partStep) error {
+	p.tried = append(p.tried, op.String())
+	if p.broken[op.part] {
+		return errors.New("it is broken")
+	}
+	p.values[op.part] = op.to
+	return nil
+}
+
+func (p *parts) Status(int, map[string]int) count { return count{} }
+
+// TestPartsDoNotWait: a part on which nothing can be done keeps no other back, and is told of.
+func TestPartsDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		domain := &parts{values: map[string]int{"a": 0, "b": 0}, broken: map[string]bool{"a": true}}
+		spec := 2
+		var last state.Report[count]
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = Run(ctx, domain, Config[int, count]{
+				Name: "parts", Desired: func() Desired[int] { return Desired[int]{Generation: 1, Spec: &spec} }, Backoff: time.Hour, BackoffMax: time.Hour,
+				Publish: func(r state.Report[count]) { last = r },
+			})
+		}()
+		synctest.Wait()
+		if d := cmp.Diff([]string{"a to 1", "b to 1", "b to 2"}, domain.tried); d != "" {
+			t.Errorf("tried (-want +got):\n%s", d)
+		}
+		if last.Satisfied || last.Problem != "a to 1: it is broken" {
+			t.Errorf("report: %+v", last)
+		}
+		domain.broken = nil
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if !last.Satisfied || domain.values["a"] != 2 {
+			t.Errorf("once it is mended: %+v, %v", last, domain.values)
+		}
+		cancel()
+		<-ended
 	})
 }

@@ -100,15 +100,20 @@ func (b *builder) bringUp() {
 	b.schedules()
 }
 
-// leave takes a pool away that is not to be there.
+// leave takes a pool away that is not to be there, and no other of its name.
 func (b *builder) leave(there bool) {
-	switch {
+	switch want := b.spec.GUID; {
+	case there && want != 0 && want != b.pool.GUID:
+		b.condition(TwoOfOneName, fmt.Sprintf("pool %s is imported, and is %s; %s is declared", b.pool.Name, b.pool.GUID, want),
+			"The one that is imported is left alone. Take the declaration out, or declare its GUID.")
 	case there && b.spec.Presence == Exported:
 		b.op(Op{Verb: ExportPool})
 	case there:
 		b.op(Op{Verb: DestroyPool, Needs: fmt.Sprintf("all that is in it is lost: %s", sizeWords(b.pool))})
-	case b.spec.Presence == Destroyed && b.obs.Remembered[b.spec.Name] != 0 && len(b.obs.candidates(b.spec)) == 0:
-		b.op(Op{Verb: Remember, Value: "forget"})
+	case b.spec.Presence == Destroyed && len(b.obs.candidates(b.spec)) == 0:
+		if known := b.obs.Remembered[b.spec.Name]; known != 0 && (want == 0 || want == known) {
+			b.op(Op{Verb: Remember, Value: "forget"})
+		}
 	}
 }
 

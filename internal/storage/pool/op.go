@@ -101,6 +101,9 @@ func (o Op) String() string {
 	return text
 }
 
+// Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported.
+func (o Op) Part() string { return o.Pool }
+
 // String is the group for a person.
 func (g DiskGroup) String() string {
 	var disks []string

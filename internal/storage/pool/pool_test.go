@@ -387,6 +387,29 @@ func TestDestroyAndForget(t *testing.T) {
 	}
 }
 
+// TestLeavesAnother: a pool that is to be gone, by its GUID, is not taken for another of its name.
+func TestLeavesAnother(t *testing.T) {
+	for _, presence := range []pool.Presence{pool.Exported, pool.Destroyed} {
+		m := pooltest.New(2)
+		reach(t, m, tank(mirror("s1", "s2")))
+		changes(m)
+		gone := pool.Spec{Pools: []pool.PoolSpec{{Name: "tank", Presence: presence, GUID: 77}}}
+		s := reach(t, m, gone)
+		reach(t, m, confirm(gone, s))
+		want(t, m)
+		if len(waits(s)) != 0 || !slices.Equal(kinds(s), []pool.Kind{pool.TwoOfOneName}) || m.Loaded["tank"] == nil || len(m.Memories) != 1 {
+			t.Errorf("%q: %+v, %v", presence, s, m.Memories)
+		}
+		// Nor is the other forgotten while it is not here.
+		m.Off("tank")
+		m.Pull("s1")
+		m.Pull("s2")
+		changes(m)
+		reach(t, m, gone)
+		want(t, m)
+	}
+}
+
 // every is a schedule.
 type every time.Duration
 
