@@ -20,6 +20,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
 	"github.com/cyvive/cyvive/internal/storage/zfs/command"
+	"github.com/cyvive/cyvive/internal/storage/zfs/hostid"
 )
 
 const (
@@ -46,7 +47,10 @@ func poolsOf(log *slog.Logger, disk *blockdev.Disk, hardware server.Inventory, s
 	control := zpool.New(zpool.RunnerFunc(programs().Zpool))
 	devices := machined.PoolDisks{Inventory: hardware, System: system, Kernel: diskKernel{disk}}
 	return &machined.Pools{
-		Domain:  pool.New(control, devices, machined.PoolMemory{Path: filepath.Join(state, "pools.json")}, time.Now),
+		Domain: &machined.PoolHost{
+			PoolDomain: pool.New(control, devices, machined.PoolMemory{Path: filepath.Join(state, "pools.json")}, time.Now),
+			MachineID:  filepath.Join(state, "machine-id"), Tell: func(id string) error { return hostid.Set("/sys", hostid.Of(id)) },
+		},
 		Control: control, Events: programs().Events,
 		Cache: module.Files{Proc: "/proc", Sys: "/sys"}, MemoryBytes: memoryBytes(log), Reserved: reservedFile,
 		Datasets: command.NewSystem(programs()),

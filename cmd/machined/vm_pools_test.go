@@ -25,6 +25,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/events"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/hostid"
 )
 
 // poolLab is what the agent looks after pools with, on the real kernel and an empty disk of a virtual machine.
@@ -36,6 +37,9 @@ type poolLab struct {
 	disks   machined.PoolDisks
 	memory  machined.PoolMemory
 }
+
+// labMachine is the machine ID of the lab.
+const labMachine = "0123456789abcdef0123456789abcdef"
 
 func newPoolLab(t *testing.T) *poolLab {
 	t.Helper()
@@ -53,6 +57,7 @@ func newPoolLab(t *testing.T) *poolLab {
 	mods, err := kmod.Open("/usr/lib/modules")
 	l.must(err)
 	l.must(mods.Load("zfs"))
+	l.must(os.WriteFile(filepath.Join(state, "machine-id"), []byte(labMachine+"\n"), 0o600))
 	var why string
 	if l.Pools, why = poolsOf(log, l.blocks, hardware, "", state); l.Pools == nil {
 		t.Fatal(why)
@@ -162,6 +167,10 @@ func TestVMPoolDomain(t *testing.T) {
 	done, status := l.converge(spec)
 	if !slices.Contains(done, string(pool.CreatePool)) || !slices.Contains(done, string(pool.Remember)) || !status.Ready || len(status.Pools) != 1 || !status.Pools[0].Healthy {
 		t.Fatalf("done %q, status %+v", done, status)
+	}
+	// By this, zpool asks before it takes a pool of another machine that was not exported.
+	if got, err := os.ReadFile("/sys/module/spl/parameters/spl_hostid"); err != nil || strings.TrimSpace(string(got)) != fmt.Sprint(hostid.Of(labMachine)) {
+		t.Errorf("ZFS takes this machine for %q, %v", got, err)
 	}
 	guid := status.Pools[0].GUID
 	if known, err := l.memory.Remembered(ctx); err != nil || known["tank"] != guid {

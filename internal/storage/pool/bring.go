@@ -57,7 +57,7 @@ func (b *builder) importOne(i Importable) {
 	case Active:
 		b.condition(InUseElsewhere, name+" is imported by another system. "+i.Words, "Export it there. It is not taken from a system that uses it.")
 	case NoHostID:
-		b.condition(InUseElsewhere, name+" may be used by several systems, and this one has no hostid to tell it from others", "Give the node a hostid.")
+		b.condition(InUseElsewhere, name+" may be used by several systems, and this one has no hostid to tell it from others", "Reboot the node, which gives itself one.")
 	case Newer:
 		b.condition(PoolNewer, fmt.Sprintf("%s has features that this system does not know: %s", name, strings.Join(i.Features, ", ")),
 			"Boot a release of the OS that knows them. Nothing else opens it.")
