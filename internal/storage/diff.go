@@ -94,24 +94,29 @@ const minGrowBytes = 1 << 20
 
 // Diff returns the operations from obs to spec. A volume that Status calls refused yields none. Volumes are mounted one after the other, each in a
 // round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that. Recovery keys
-// come last: a volume that cannot be given one, as by an agent that did not open it, keeps no other from being used.
+// come last: a volume that cannot be given one, as by an agent that did not open it, keeps no other from being used. Behind them is what is set on datasets that
+// are mounted already, once their pool has its size.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if spec.Cap && !obs.Capped && !awaitsKey(spec, obs) {
 		return []Op{{Verb: Cap, Volume: State}}
 	}
-	var ops, last []Op
+	var ops, enrol, set []Op
 	keys := obs.Volumes[State].Mounted
 	for _, v := range spec.Volumes {
 		state := obs.Volumes[v.Name]
-		ops = append(ops, volumeOps(v, state, keys)...)
+		of := volumeOps(v, state, keys)
+		ops = append(ops, of...)
 		if !state.Mounted && len(ops) > 0 {
 			return ops
 		}
 		if keys && state.Mounted && state.encrypted() && !state.Crypt.Enrolled {
-			last = append(last, Op{Verb: Enrol, Volume: v.Name, Partition: state.Partition})
+			enrol = append(enrol, Op{Verb: Enrol, Volume: v.Name, Partition: state.Partition})
+		}
+		if state.Mounted && len(of) == 0 && refusal(v, state) == "" {
+			set = append(set, settingOps(v, state)...)
 		}
 	}
-	return append(ops, last...)
+	return slices.Concat(ops, enrol, set)
 }
 
 // awaitsKey says that the state volume is still to be made as one that the TPM opens, or to be opened by it.
@@ -174,12 +179,19 @@ func mountedOps(v Volume, s VolumeState, settled bool) []Op {
 	case v.Grow && s.Pool.ExpandableBytes >= minGrowBytes:
 		ops = append(ops, Op{Verb: Expand, Volume: v.Name, Partition: holder})
 	}
-	if v.Pool != nil && len(ops) == 0 {
-		for _, d := range v.Pool.Datasets {
-			ops = append(ops, propertyOps(v, s, d)...)
-		}
-	}
 	return append(ops, directoryOps(v, s)...)
+}
+
+// settingOps bring what is set on the datasets of a mounted volume to what it should be.
+func settingOps(v Volume, s VolumeState) []Op {
+	if v.Pool == nil {
+		return nil
+	}
+	var ops []Op
+	for _, d := range v.Pool.Datasets {
+		ops = append(ops, propertyOps(v, s, d)...)
+	}
+	return ops
 }
 
 // fileSystemOps take a volume that is not mounted, and is open if it is encrypted, to being so.

@@ -127,9 +127,25 @@ func propertyOps(v Volume, s VolumeState, d Dataset) []Op {
 	return []Op{d.op(SetDataset, v, want)}
 }
 
-// datasetOps take a dataset to being mounted.
+// mountable are the operations without what a dataset can be mounted without.
+func mountable(ops []Op) []Op {
+	var out []Op
+	for _, o := range ops {
+		if point, set := o.Properties["mountpoint"]; set {
+			o.Properties = map[string]string{"mountpoint": point}
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// datasetOps take a dataset to being mounted. Of one that exists no more is set before than what it is mounted by: what a pool that is full refuses, such as a
+// larger reservation, keeps the node from nothing.
 func datasetOps(v Volume, s VolumeState, d Dataset) []Op {
 	ops := propertyOps(v, s, d)
+	if _, exists := s.Pool.Datasets[d.Name]; exists {
+		ops = mountable(ops)
+	}
 	if d.Target != "" && !s.Datasets[d.Name] {
 		ops = append(ops, d.op(MakeMountPoint, v, nil), d.op(Mount, v, nil))
 	}

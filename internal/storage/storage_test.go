@@ -222,6 +222,37 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// full is a machine whose pool has no room for what is to be kept for somebody.
+type full struct{ *storagetest.Machine }
+
+var errFull = errors.New("out of space")
+
+func (full) SetDataset(context.Context, string, map[string]string) error { return errFull }
+
+// TestFullPool: what a pool that is full refuses to set keeps nothing from being mounted, neither now nor in the next boot, and is told.
+func TestFullPool(t *testing.T) {
+	machine := storagetest.New(10 << 30)
+	spec := storage.DefaultSpec("/dev/vda")
+	if _, _, err := pass(t, storage.New(machine, machine, machine, nil), spec); err != nil {
+		t.Fatal(err)
+	}
+	machine.GrowDisk(10 << 30)
+	domain := storage.New(machine, machine, full{machine}, nil)
+	if _, status, err := pass(t, domain, spec); !errors.Is(err, errFull) || !status.Ready {
+		t.Errorf("once it has grown: %v, %+v", err, status)
+	}
+	machine.Boot(true)
+	applied, status, err := pass(t, domain, spec)
+	want := []string{"record state of state: clean", "mount state (/dev/vda6)", "record state of data: clean", "import pool of data (/dev/vda7)"}
+	want = append(want, laterDatasets()...)
+	if d := cmp.Diff(want, applied); d != "" || !errors.Is(err, errFull) || !status.Ready || !status.DataMounted {
+		t.Errorf("the next boot: %v, %+v (-want +got):\n%s", err, status, d)
+	}
+	if applied, status, err = pass(t, storage.New(machine, machine, machine, nil), spec); err != nil || !status.Ready || len(applied) == 0 {
+		t.Errorf("once there is room: %v, %v, %+v", err, applied, status)
+	}
+}
+
 // unreadable is a machine that cannot read one of its devices.
 type unreadable struct {
 	*storagetest.Machine
