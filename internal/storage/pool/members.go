@@ -57,11 +57,12 @@ func (b *builder) vdev(p pair) []Op {
 		case s.found && b.takes(s):
 			fresh = append(fresh, s.disk)
 		default:
+			at := b.waiting(s, free)
 			if !s.found {
-				b.absent(p, s, free)
+				b.absent(p, s, free[at:])
 			}
 			if len(free) > 0 {
-				free = free[1:] // the place waits for its disk
+				free = slices.Delete(free, at, at+1) // the place waits for its disk
 			}
 		}
 	}
@@ -74,6 +75,19 @@ func (b *builder) vdev(p pair) []Op {
 		b.widen(p, layout, d)
 	}
 	return b.narrow(p, members, free)
+}
+
+// waiting is which of the members that no slot fills stays for a slot without a disk: one that is on a disk which the slot may mean, or else the first.
+func (b *builder) waiting(s slot, free []member) int {
+	for i, m := range free {
+		for _, leaf := range m.Leaves() {
+			d, found := b.obs.diskOf(leaf)
+			if found && slices.ContainsFunc(s.several, func(o Disk) bool { return o.Key() == d.Key() }) {
+				return i
+			}
+		}
+	}
+	return 0
 }
 
 // rank orders members that are not declared: the lost ones are replaced first.

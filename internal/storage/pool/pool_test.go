@@ -272,6 +272,19 @@ func TestDisks(t *testing.T) {
 	want(t, m)
 }
 
+// TestAmbiguousSelector: a device whose selector has come to mean several disks keeps its place, and a new disk takes that of the device that is gone.
+func TestAmbiguousSelector(t *testing.T) {
+	m := pooltest.New(4)
+	reach(t, m, tank(mirror("s1", "s2")))
+	m.Pull("s2")
+	changes(m)
+	s := reach(t, m, tank(mirror("s?", "s3")))
+	want(t, m, "prepare s3", "replace tank /dev/vdc1")
+	if !slices.Equal(kinds(s), []pool.Kind{pool.DiskMissing}) || !strings.Contains(s.Pools[0].Conditions[0].Text, "disks match serial=s?") {
+		t.Errorf("%+v", s.Pools[0].Conditions)
+	}
+}
+
 // TestConditions: what a person resolves, and nothing is done for.
 func TestConditions(t *testing.T) {
 	spec := tank(mirror("s1", "s2"))

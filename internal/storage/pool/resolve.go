@@ -14,8 +14,9 @@ type slot struct {
 	// disk is the one that is meant; found says whether there is exactly one.
 	disk  Disk
 	found bool
-	// why says why there is none.
-	why string
+	// why says why there is none, and several are those that match where it is one too many.
+	why     string
+	several []Disk
 }
 
 // resolver gives each selector of a declaration its disk.
@@ -51,6 +52,7 @@ func (r *resolver) resolve(s disk.Selector, who string) slot {
 	case len(matching) == 0:
 		out.why = fmt.Sprintf("no disk matches %s:\n  %s", s, strings.Join(lines, "\n  "))
 	case len(matching) > 1:
+		out.several = matching
 		out.why = fmt.Sprintf("%d disks match %s, exactly one has to:\n  %s", len(matching), s, strings.Join(lines, "\n  "))
 	default:
 		d := matching[0]
