@@ -14,6 +14,7 @@ import (
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // callTimeout is for a call that has neither stream nor contents to read: what ZFS does for it waits for a transaction, and at worst for a busy pool.
@@ -89,7 +90,12 @@ func gather(out *replication.Listing, m *replicationv1.LookResponse) error {
 			if err != nil {
 				return err
 			}
-			out.FileSystems[n-1].Versions = append(out.FileSystems[n-1].Versions, one)
+			last := &out.FileSystems[n-1]
+			// Each part may be as long as a whole name can be.
+			if _, err := zfs.ParseName(last.Whole(one)); err != nil {
+				return err
+			}
+			last.Versions = append(last.Versions, one)
 		}
 	}
 	return nil

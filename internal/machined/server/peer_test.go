@@ -216,3 +216,26 @@ func TestPeerNames(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestPeersOversizedAndMalformed: what a node that a job names sends is no more trusted than what clients do.
+func TestPeersOversizedAndMalformed(t *testing.T) {
+	p := startPeering(t)
+	conn := dial(t, p.api, p.ours.Pool(), certificate(t, p.ours, time.Now(), node("node2.example", "10.0.0.2")))
+	tried := 0
+	for method, peers := range server.ForPeers() {
+		if !peers {
+			continue
+		}
+		tried++
+		if err := callRaw(t.Context(), conn, method, make([]byte, 65<<10)); status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("%s, oversized: got %v", method, err)
+		}
+		// Field 1 announces more bytes than there are.
+		if err := callRaw(t.Context(), conn, method, []byte{0x0a, 0x7f}); status.Code(err) != codes.Internal {
+			t.Errorf("%s, malformed: got %v", method, err)
+		}
+	}
+	if n := p.calls.calls.Load(); n > 0 || tried < 10 {
+		t.Errorf("%d calls of %d methods came through", n, tried)
+	}
+}
