@@ -274,12 +274,15 @@ func TestDisks(t *testing.T) {
 
 // TestAmbiguousSelector: a device whose selector has come to mean several disks keeps its place, and a new disk takes that of the device that is gone.
 func TestAmbiguousSelector(t *testing.T) {
-	m := pooltest.New(4)
-	reach(t, m, tank(mirror("s1", "s2")))
+	m := pooltest.New(5)
+	reach(t, m, tank(mirror("s1", "s2", "s3")))
 	m.Pull("s2")
 	changes(m)
-	s := reach(t, m, tank(mirror("s?", "s3")))
-	want(t, m, "prepare s3", "replace tank /dev/vdc1")
+	s := reach(t, m, tank(mirror("s?", "s3", "s4")))
+	want(t, m, "prepare s4", "replace tank /dev/vde1")
+	if m.All["s1"].Label == nil || m.All["s2"].Label != nil {
+		t.Error("the device that is well was replaced")
+	}
 	if !slices.Equal(kinds(s), []pool.Kind{pool.DiskMissing}) || !strings.Contains(s.Pools[0].Conditions[0].Text, "disks match serial=s?") {
 		t.Errorf("%+v", s.Pools[0].Conditions)
 	}
