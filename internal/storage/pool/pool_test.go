@@ -288,6 +288,50 @@ func TestAmbiguousSelector(t *testing.T) {
 	}
 }
 
+// TestLateDevice: which of the devices that are gone a disk that is not here stands for cannot be told, so none is replaced; and none that is well is replaced for a selector
+// that means no disk.
+func TestLateDevice(t *testing.T) {
+	raidz := func(names ...string) pool.Spec {
+		return tank(pool.VdevSpec{Layout: pool.RAIDZ2, Disks: serials(names...)})
+	}
+	made := func() *pooltest.Machine {
+		m := pooltest.New(6)
+		reach(t, m, raidz("s1", "s2", "s3", "s4"))
+		changes(m)
+		return m
+	}
+	m := made()
+	m.Pull("s2") // for good
+	m.Pull("s4") // late
+	s := reach(t, m, raidz("s1", "s5", "s3", "s4"))
+	want(t, m)
+	if !slices.Equal(kinds(s), []pool.Kind{pool.DiskMissing, pool.DiskMissing}) || !strings.Contains(s.Pools[0].Conditions[1].Text, "may be any of /dev/vdc1 and /dev/vde1") {
+		t.Errorf("%+v", s.Pools[0].Conditions)
+	}
+	m.Plug("s4")
+	reach(t, m, raidz("s1", "s5", "s3", "s4"))
+	want(t, m, "path tank /dev/vde1", "online tank", "prepare s5", "replace tank /dev/vdf1")
+	if m.All["s4"].Label == nil || m.All["s2"].Label != nil {
+		t.Error("the late device was replaced")
+	}
+
+	m = made()
+	m.Pull("s2")
+	reach(t, m, raidz("s1", "s5", "s3", "misspelt"))
+	want(t, m, "prepare s5", "replace tank /dev/vdf1")
+	if m.All["s4"].Label == nil || m.All["s2"].Label != nil {
+		t.Error("the device that is well was replaced")
+	}
+
+	// Of two that are well, the one that the selector was for is not replaced by chance.
+	m = made()
+	s = reach(t, m, raidz("s1", "s5", "s3", "misspelt"))
+	want(t, m)
+	if !slices.Equal(kinds(s), []pool.Kind{pool.DiskMissing, pool.DiskMissing}) {
+		t.Errorf("%+v", s.Pools[0].Conditions)
+	}
+}
+
 // TestConditions: what a person resolves, and nothing is done for.
 func TestConditions(t *testing.T) {
 	spec := tank(mirror("s1", "s2"))
