@@ -125,16 +125,21 @@ func awaitDevice(ctx context.Context, device string) error {
 	}
 }
 
-// PreparedForPool tells whether a disk is one that PreparePool has made, and by how many bytes its partition could grow. Blank says that nothing was written to the
-// partition's beginning and end since.
+// PreparedForPool tells whether a disk is one that PreparePool has made, with one partition and no other, and by how many bytes that could grow. Blank says that nothing
+// was written to the partition's beginning and end since.
 func PreparedForPool(r io.ReaderAt, sectorBytes, diskBytes uint64) (prepared, blank bool, growableBytes uint64, err error) {
 	t, err := readTable(r, sectorBytes, diskBytes)
 	if err != nil {
 		return false, false, 0, nil // another table, a damaged one, or none
 	}
 	e := t.entry(1)
-	if e == nil || string(e[:16]) != string(poolType()) || t.entry(2) != nil {
+	if e == nil || string(e[:16]) != string(poolType()) {
 		return false, false, 0, nil
+	}
+	for n := 2; n <= len(t.entries)/t.entryBytes; n++ {
+		if t.entry(n) != nil {
+			return false, false, 0, nil // what else is on the disk is not looked at
+		}
 	}
 	first, last := bounds(e)
 	if first > last || last >= t.sectors {
