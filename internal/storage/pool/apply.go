@@ -62,7 +62,7 @@ func (r *Reconciler) importPool(ctx context.Context, op Op) error {
 	}
 	return r.pools.Import(ctx, Import{
 		GUID: op.GUID, Name: op.Pool, Devices: Observed{Disks: disks}.labelled(),
-		ReadOnly: op.ReadOnly, Force: op.Force, Rewind: op.Verb == RewindPool,
+		ReadOnly: op.ReadOnly, Force: op.Force, WithoutLog: op.WithoutLog, Rewind: op.Verb == RewindPool,
 	})
 }
 

@@ -23,6 +23,9 @@ type Importable struct {
 	// Vdevs have names, states and reasons only. Missing are the names of those leaves that cannot be opened.
 	Vdevs   []Vdev
 	Missing []string
+	// LostLogs are the names of log vdevs that cannot be opened. An import that is not told to do without them fails (spa_check_for_missing_logs in
+	// module/zfs/spa.c, 2.3.9), though the pool is found as one that can be imported.
+	LostLogs []string
 }
 
 // Problem is why a pool cannot be imported just so.

@@ -49,8 +49,8 @@ type Op struct {
 	Disk   *Disk
 	// Property and Value are those of SetProperty.
 	Property, Value string
-	// Force imports against the claim of another system; ReadOnly so.
-	Force, ReadOnly bool
+	// Force imports against the claim of another system, WithoutLog without logs that cannot be opened; ReadOnly so.
+	Force, WithoutLog, ReadOnly bool
 	// Needs says what is lost by it; empty if nothing is. Then a Confirmation is needed.
 	Needs string
 }
@@ -94,6 +94,9 @@ func (o Op) String() string {
 	}
 	if o.Force {
 		text += ", against the claim of another system"
+	}
+	if o.WithoutLog {
+		text += ", without its log"
 	}
 	if o.Needs != "" {
 		text += "; " + o.Needs

@@ -384,6 +384,34 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestLostLog: a pool whose log is gone is not imported without a word, and neither kept back for ever.
+func TestLostLog(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"), pool.VdevSpec{Class: pool.Log, Disks: serials("s3")})
+	reach(t, m, spec)
+	m.Off("tank")
+	m.Pull("s3")
+	changes(m)
+	s := reach(t, m, spec)
+	want(t, m)
+	if got := waits(s); len(got) != 1 || !slices.Equal(kinds(s), []pool.Kind{pool.DevicesMissing}) ||
+		got[0] != "import pool tank (1001), without its log; what was written last is lost, so far as only its log has it: /dev/vdd1" {
+		t.Errorf("waits %q, %v", got, kinds(s))
+	}
+	// It comes after all.
+	m.Plug("s3")
+	reach(t, m, spec)
+	want(t, m, "import tank force=false rewind=false readonly=false")
+
+	m.Off("tank")
+	m.Pull("s3")
+	changes(m)
+	if s = reach(t, m, confirm(spec, s)); !s.Ready {
+		t.Errorf("confirmed: %+v", s)
+	}
+	want(t, m, "import tank force=false rewind=false readonly=false withoutlog=true")
+}
+
 // second makes another pool with the name on other disks.
 func second(t *testing.T, m *pooltest.Machine) {
 	t.Helper()

@@ -79,8 +79,9 @@ type Import struct {
 	// Devices are where to look for it.
 	Devices  []string
 	ReadOnly bool
-	// Force imports what another system used last. Rewind gives up the latest changes to come to a state that can be read.
-	Force, Rewind bool
+	// Force imports what another system used last. Rewind gives up the latest changes to come to a state that can be read, and WithoutLog what is in logs that
+	// cannot be opened.
+	Force, Rewind, WithoutLog bool
 }
 
 // Devices is the side of disks.

@@ -125,6 +125,9 @@ func (d *discovery) end() {
 		p.Words = sentence(strings.Join(append(d.words, d.action...), " "))
 		p.Vdevs = configTree(d.config)
 		for _, v := range p.Vdevs {
+			if v.Class == pool.Log && (v.State == pool.Unavailable || v.State == pool.Faulted) {
+				p.LostLogs = append(p.LostLogs, v.Name)
+			}
 			for _, leaf := range v.Leaves() {
 				if leaf.State == pool.Unavailable || leaf.State == pool.Removed {
 					p.Missing = append(p.Missing, leaf.Name)
