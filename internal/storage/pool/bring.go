@@ -80,7 +80,8 @@ func (b *builder) importOne(i Importable) {
 func (b *builder) importOp(i Importable) Op {
 	o := Op{Verb: ImportPool, GUID: i.GUID, ReadOnly: b.spec.ReadOnly}
 	var needs []string
-	if o.Force = i.Problem == OtherSystem; o.Force {
+	o.Force = i.Problem == OtherSystem || i.Claimed || b.obs.Claimed[i.GUID] || b.obs.Rewinds[b.spec.Name].Claimed
+	if o.Force {
 		needs = append(needs, "another system used it last and did not export it: if that one still does, the pool is destroyed")
 	}
 	if o.WithoutLog = len(i.LostLogs) > 0; o.WithoutLog {

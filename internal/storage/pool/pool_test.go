@@ -384,6 +384,62 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestClaim: that another system used a pool last is not always told before an import is refused; from then on somebody can confirm that it is forced.
+func TestClaim(t *testing.T) {
+	m := pooltest.New(2)
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m, spec)
+	m.Off("tank")
+	m.Claimed["tank"] = true
+	changes(m)
+	r := pool.New(m, m, m, func() time.Time { return m.Now })
+	step := func(spec pool.Spec) (pool.Status, error) {
+		t.Helper()
+		obs, err := r.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range r.Diff(spec, obs) {
+			if err := r.Apply(t.Context(), spec, o); err != nil {
+				return r.Status(spec, obs), err
+			}
+		}
+		return r.Status(spec, obs), nil
+	}
+	for range 2 {
+		if _, err := step(spec); !errors.Is(err, pool.ErrUsedElsewhere) || !errors.Is(err, pool.ErrInUseElsewhere) {
+			t.Errorf("got %v", err)
+		}
+		want(t, m, "import tank force=false rewind=false readonly=false")
+		s, err := step(spec)
+		if got := waits(s); err != nil || len(got) != 1 || !strings.Contains(got[0], "against the claim of another system") {
+			t.Errorf("it waits for %q, %v", got, err)
+		}
+		want(t, m)
+		m.Now = m.Now.Add(time.Hour) // it may have been exported meanwhile
+	}
+	_, _ = step(spec)
+	changes(m)
+	s, _ := step(spec)
+	if _, err := step(confirm(spec, s)); err != nil {
+		t.Error(err)
+	}
+	want(t, m, "import tank force=true rewind=false readonly=false")
+
+	// One that is damaged too.
+	m.Off("tank")
+	m.Problems["tank"] = pool.Damaged
+	spec.Pools[0].Rewind = true
+	r = pool.New(m, m, m, func() time.Time { return m.Now })
+	if s, _ = step(spec); !slices.Equal(kinds(s), []pool.Kind{pool.PoolDamaged}) || len(waits(s)) != 1 {
+		t.Fatalf("%v, waits %q", kinds(s), waits(s))
+	}
+	if _, err := step(confirm(spec, s)); err != nil {
+		t.Error(err)
+	}
+	want(t, m, "import tank force=true rewind=true readonly=false")
+}
+
 // TestLostLog: a pool whose log is gone is not imported without a word, and neither kept back for ever.
 func TestLostLog(t *testing.T) {
 	m := pooltest.New(3)

@@ -79,6 +79,7 @@ func (m *Machine) Importable(_ context.Context, devices []string) ([]pool.Import
 			continue
 		}
 		i := pool.Importable{Name: p.Name, GUID: p.GUID, State: pool.Online, Problem: m.Problems[p.Name]}
+		i.Claimed = i.Problem != pool.Ready && m.Claimed[p.Name]
 		if i.LostLogs = m.lostLogs(p); len(i.LostLogs) > 0 && seen+len(i.LostLogs) == len(p.Leaves()) {
 			i.State, i.Missing = pool.Degraded, i.LostLogs
 		} else if seen < len(p.Leaves()) {
@@ -160,6 +161,9 @@ func (m *Machine) Import(_ context.Context, i pool.Import) error {
 	}
 	for name, p := range m.On {
 		if p.GUID == i.GUID {
+			if m.Claimed[p.Name] && !i.Force {
+				return fmt.Errorf("import %s: it %w", i.Name, pool.ErrUsedElsewhere)
+			}
 			if len(m.lostLogs(p)) > 0 && !i.WithoutLog {
 				return fmt.Errorf("import %s: one or more devices is currently unavailable", i.Name)
 			}

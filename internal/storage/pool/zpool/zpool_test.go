@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -209,19 +210,25 @@ func TestImportable(t *testing.T) {
 	var lines []string
 	for _, i := range got {
 		lines = append(lines, fmt.Sprintf("%s %d %s %q %v %v %q", i.Name, i.GUID, i.State, i.Problem, i.Features, i.Missing, i.Comment))
+		if i.Claimed {
+			lines = append(lines, " claimed")
+		}
 		if len(i.LostLogs) > 0 {
 			lines = append(lines, fmt.Sprintf(" without its logs %q", i.LostLogs))
 		}
 	}
 	want := []string{
 		`tank 15451357997522795478 ONLINE "" [] [] ""`,
-		`moved 2 DEGRADED "last used by another system" [] [1234567890123456789] ""`,
+		`moved 2 DEGRADED "last used by another system" [] [1234567890123456789] ""`, ` claimed`,
 		`busy 3 UNAVAIL "imported by another system" [] [] ""`,
 		`newer 4 UNAVAIL "newer than this system's ZFS" [org.example:time_travel com.example:silent] [] "made elsewhere"`,
 		`readable 5 UNAVAIL "newer than this system's ZFS, which can read it only" [org.example:log_only] [] ""`,
 		`half 6 UNAVAIL "devices are missing" [] [vdn1 vdo1] ""`,
 		`tank 7 FAULTED "damaged" [] [] ""`,
 		`nolog 8 DEGRADED "" [] [vds1 vdt1] ""`, ` without its logs ["mirror-1"]`,
+		`resilvering 9 DEGRADED "" [] [] ""`, `moved half 10 UNAVAIL "devices are missing" [] [vdw1 vdx1] ""`, ` claimed`,
+		`moved broken 11 FAULTED "damaged" [] [] ""`, ` claimed`, `resilvering half 12 UNAVAIL "devices are missing" [] [vdz1] ""`,
+		`resilvering elsewhere 13 UNAVAIL "imported by another system" [] [] ""`, `moved newer 14 UNAVAIL "newer than this system's ZFS" [] [] ""`, ` claimed`,
 	}
 	if d := cmp.Diff(want, lines); d != "" {
 		t.Errorf("pools (-want +got):\n%s", d)
@@ -267,6 +274,18 @@ func TestRewindDryRun(t *testing.T) {
 	p = &program{t: t, answers: map[string]answer{"import": {err: failed}}}
 	if got, err = New(p).RewindDryRun(t.Context(), 7, []string{"/dev/vdb1"}); err != nil || got.Possible || got.Words == "" {
 		t.Errorf("%+v, %v", got, err)
+	}
+	// Another system had it last, which is told of no damaged pool: the dry run is forced then, and so has the import to be.
+	calls := 0
+	z := New(RunnerFunc(func(_ context.Context, args ...string) ([]byte, error) {
+		calls++
+		if !slices.Contains(args, "-f") {
+			return nil, errors.New("run zpool import: exit status 1: cannot import 'back': pool was previously in use from another system")
+		}
+		return []byte(text), failed
+	}))
+	if got, err = z.RewindDryRun(t.Context(), 7, []string{"/dev/vdb1"}); err != nil || !got.Possible || !got.Claimed || calls != 2 {
+		t.Errorf("%+v, %v, %d calls", got, err, calls)
 	}
 	// It was imported, as nothing was wrong: it is exported again.
 	p = &program{t: t, answers: map[string]answer{"status": {out: string(read(t, "status.json"))}, "get": {out: string(read(t, "get.json"))}}}
@@ -320,7 +339,8 @@ func TestErrors(t *testing.T) {
 		"cannot export 'tank': pool is busy":                                      zfs.ErrBusy,
 		"cannot scrub tank: currently resilvering":                                zfs.ErrBusy,
 		"cannot replace /dev/a with /dev/b: device is too small":                  pool.ErrTooSmall,
-		"cannot import 'tank': pool was previously in use from another system.":   pool.ErrInUseElsewhere,
+		"cannot import 'tank': pool was previously in use from another system.":   pool.ErrUsedElsewhere,
+		"cannot import 'tank': pool is imported on a (hostid: 0x1)":               pool.ErrInUseElsewhere,
 		"cannot import 'tank': unsupported version or feature":                    pool.ErrNewer,
 		"cannot clear errors for tank: pool I/O is currently suspended":           zfs.ErrSuspended,
 		"cannot set property for 'tank': pool is read-only":                       zfs.ErrReadOnly,
