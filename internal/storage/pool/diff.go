@@ -110,7 +110,11 @@ func (b *builder) leave(there bool) {
 		b.op(Op{Verb: ExportPool})
 	case there:
 		b.op(Op{Verb: DestroyPool, Needs: fmt.Sprintf("all that is in it is lost: %s", sizeWords(b.pool))})
-	case b.spec.Presence == Destroyed && len(b.obs.candidates(b.spec)) == 0:
+	case b.spec.Presence == Destroyed && len(b.obs.candidates(b.spec)) > 0:
+		// It was to be destroyed before a reboot, and nobody has said so: only a pool that is imported can be.
+		b.spec.ReadOnly = false
+		b.bring()
+	case b.spec.Presence == Destroyed:
 		if known := b.obs.Remembered[b.spec.Name]; known != 0 && (want == 0 || want == known) {
 			b.op(Op{Verb: Remember, Value: "forget"})
 		}

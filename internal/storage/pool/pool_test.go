@@ -531,6 +531,38 @@ func TestDestroyAndForget(t *testing.T) {
 	}
 }
 
+// TestDestroyAfterReboot: a pool that is to be destroyed, and for which nobody has confirmed that, waits for it after a reboot too.
+func TestDestroyAfterReboot(t *testing.T) {
+	m := pooltest.New(4)
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m, spec)
+	gone := pool.Spec{Pools: []pool.PoolSpec{{Name: "tank", Presence: pool.Destroyed, ReadOnly: true}}}
+	reach(t, m, gone)
+	m.Off("tank")
+	changes(m)
+	r := pool.New(m, m, m, func() time.Time { return m.Now })
+	obs, err := r.Observe(t.Context(), gone)
+	if s := r.Status(gone, obs); err != nil || !strings.Contains(s.Pools[0].Summary, "not destroyed yet") {
+		t.Errorf("%+v, %v", s.Pools, err)
+	}
+	s := reach(t, m, gone)
+	want(t, m, "import tank force=false rewind=false readonly=false")
+	if got := waits(s); len(got) != 1 || !strings.HasPrefix(got[0], "destroy pool tank (1001); all that is in it is lost") {
+		t.Errorf("%q", got)
+	}
+	reach(t, m, confirm(gone, s))
+	want(t, m, "destroy tank", "remember tank")
+	// One that cannot be imported is told of, and not forgotten.
+	reach(t, m, tank(mirror("s3", "s4")))
+	m.Off("tank")
+	m.Pull("s3")
+	changes(m)
+	if s = reach(t, m, gone); !slices.Equal(kinds(s), []pool.Kind{pool.DevicesMissing}) || m.Memories["tank"] == 0 {
+		t.Errorf("%v, %v", kinds(s), m.Memories)
+	}
+	want(t, m)
+}
+
 // TestLeavesAnother: a pool that is to be gone, by its GUID, is not taken for another of its name.
 func TestLeavesAnother(t *testing.T) {
 	for _, presence := range []pool.Presence{pool.Exported, pool.Destroyed} {

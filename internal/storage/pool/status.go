@@ -84,7 +84,7 @@ func (s *PoolStatus) fill(spec PoolSpec, obs Observed) {
 		s.Summary = strings.TrimSpace(s.Summary) // where there was no device to name
 		s.Picture = Picture(s.Pool, obs)
 	} else {
-		s.Summary, s.Next = absentAdvice(spec)
+		s.Summary, s.Next = absentAdvice(spec, len(obs.candidates(spec)) > 0)
 	}
 	for i, c := range s.Conditions {
 		// What needs a person goes first: the advice on a pool that runs comes after what keeps it from its declaration.
