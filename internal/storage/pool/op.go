@@ -17,7 +17,6 @@ const (
 	ImportPool    Verb = "import pool"
 	RewindPool    Verb = "import, giving up its latest changes, pool"
 	CreatePool    Verb = "create pool"
-	SetProperty   Verb = "set property of pool"
 	BringOnline   Verb = "bring online in pool"
 	ReplaceDevice Verb = "replace in pool"
 	AttachDevice  Verb = "attach to pool"
@@ -30,6 +29,7 @@ const (
 	RemoveVdev    Verb = "remove from pool"
 	StartScrub    Verb = "start scrub of pool"
 	StartTrim     Verb = "start trim of pool"
+	SetProperty   Verb = "set property of pool"
 	ExportPool    Verb = "export pool"
 	DestroyPool   Verb = "destroy pool"
 )

@@ -632,6 +632,29 @@ func TestProperties(t *testing.T) {
 	want(t, m, "online tank")
 }
 
+// TestPropertiesLast: a property that cannot be set keeps no device from being replaced.
+func TestPropertiesLast(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"))
+	spec.Pools[0].Properties = map[string]string{"ashift": "9"}
+	reach(t, m, spec)
+	m.Pull("s2")
+	spec = tank(mirror("s1", "s3"))
+	spec.Pools[0].Properties = map[string]string{"compatibility": "openzfs-2.2", "ashift": "12"}
+	r := pool.New(m, m, m, func() time.Time { return m.Now })
+	obs, err := r.Observe(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range r.Diff(spec, obs) {
+		got = append(got, string(o.Verb)+" "+o.Property)
+	}
+	if d := cmp.Diff([]string{"set property of pool ashift", "replace in pool ", "set property of pool compatibility"}, got); d != "" {
+		t.Errorf("operations (-want +got):\n%s", d)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	bad := pool.Spec{Pools: []pool.PoolSpec{
 		{Name: "mirror1", Vdevs: []pool.VdevSpec{mirror("a")}},
