@@ -111,7 +111,7 @@ func (b *builder) leave(there bool) {
 	case there && b.spec.Presence == Exported:
 		b.op(Op{Verb: ExportPool})
 	case there:
-		b.op(Op{Verb: DestroyPool, Needs: fmt.Sprintf("all that is in it is lost: %s", sizeWords(b.pool))})
+		b.op(Op{Verb: DestroyPool, Needs: "all that is in it is lost", Amount: sizeWords(b.pool)})
 	case b.spec.Presence == Destroyed && len(b.obs.candidates(b.spec)) > 0:
 		// It was to be destroyed before a reboot, and nobody has said so: only a pool that is imported can be.
 		b.spec.ReadOnly = false

@@ -51,8 +51,10 @@ type Op struct {
 	Property, Value string
 	// Force imports against the claim of another system, WithoutLog without logs that cannot be opened; ReadOnly so.
 	Force, WithoutLog, ReadOnly bool
-	// Needs says what is lost by it; empty if nothing is. Then a Confirmation is needed.
+	// Needs says what is lost by it; empty if nothing is. Then a Confirmation is needed, which is for just these words: they hold nothing that changes by itself.
 	Needs string
+	// Amount says how much that is now. It is shown beside Needs, and not confirmed.
+	Amount string
 }
 
 // DiskGroup is a vdev that is to be made.
@@ -102,6 +104,14 @@ func (o Op) String() string {
 		text += "; " + o.Needs
 	}
 	return text
+}
+
+// Loss is what is lost by it, and how much that is, for a person; empty if nothing is.
+func (o Op) Loss() string {
+	if o.Amount == "" {
+		return o.Needs
+	}
+	return o.Needs + ": " + o.Amount
 }
 
 // Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported.

@@ -508,6 +508,12 @@ func TestDestroyAndForget(t *testing.T) {
 	if got := waits(s); len(got) != 1 || !strings.HasPrefix(got[0], "destroy pool tank (1001); all that is in it is lost") {
 		t.Errorf("%q", got)
 	}
+	// It is in use until then: what is in it changes between the question and the answer.
+	m.Loaded["tank"].AllocatedBytes += 5 << 20
+	if again := reach(t, m, gone); waits(again)[0] != waits(s)[0] || again.Pools[0].Waiting[0].Loss() != "all that is in it is lost: 5 MiB on 2 devices" ||
+		!strings.Contains(again.Pools[0].Next, "about 5 MiB on 2 devices") {
+		t.Errorf("%q, %q", waits(again), again.Pools[0].Next)
+	}
 	reach(t, m, confirm(gone, s))
 	want(t, m, "destroy tank", "remember tank")
 	if len(m.Memories) != 0 {

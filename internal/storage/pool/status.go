@@ -95,5 +95,8 @@ func (s *PoolStatus) fill(spec PoolSpec, obs Observed) {
 	}
 	if len(s.Conditions) == 0 && len(s.Waiting) > 0 && (!s.Imported || s.Healthy) {
 		s.Next = fmt.Sprintf("Confirm with the pool's name, %q, to have this done: %s.", s.Name, s.Waiting[0])
+		if amount := s.Waiting[0].Amount; amount != "" {
+			s.Next += " It is about " + amount + "."
+		}
 	}
 }
