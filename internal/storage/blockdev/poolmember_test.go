@@ -98,6 +98,50 @@ func TestPoolTableOfOthers(t *testing.T) {
 	}
 }
 
+// TestPreparePool: a disk that is prepared is not wiped again, and one that was written to since is.
+func TestPreparePool(t *testing.T) {
+	const size = 100 << 20
+	device := filepath.Join(t.TempDir(), "vdq")
+	for path, n := range map[string]int64{device: size, device + "1": 0} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := OpenShared(device, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	d := New(Tools{}, t.TempDir())
+	prepare := func() [16]byte {
+		t.Helper()
+		if partition, err := d.PreparePool(t.Context(), device); err != nil || partition != device+"1" {
+			t.Fatalf("%s, %v", partition, err)
+		}
+		own, err := readTable(w, sector, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return [16]byte(own.header[56:]) // the disk's GUID, which is made anew with each table
+	}
+	first := prepare()
+	if prepare() != first {
+		t.Error("a disk that is prepared was prepared again")
+	}
+	if _, err := w.WriteAt([]byte("something"), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if prepare() == first {
+		t.Error("a disk that was written to was left as it is")
+	}
+	if prepared, blank, _, err := PreparedForPool(w, sector, size); !prepared || !blank || err != nil {
+		t.Errorf("prepared %t, blank %t, %v", prepared, blank, err)
+	}
+}
+
 func TestPoolDevice(t *testing.T) {
 	for device, want := range map[string]string{"/dev/sdb": "/dev/sdb1", "/dev/nvme0n1": "/dev/nvme0n1p1", "/dev/vda": "/dev/vda1"} {
 		if got := poolDevice(device); got != want {

@@ -117,6 +117,16 @@ func (o Op) Loss() string {
 // Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported.
 func (o Op) Part() string { return o.Pool }
 
+// Lasts implements reconcile.Lasting: to prepare disks takes as long as they need to discard what they hold, one after the other, and an import as long as its log and
+// what was being freed need. Cut off, they would begin anew for ever.
+func (o Op) Lasts() bool {
+	switch o.Verb {
+	case ImportPool, RewindPool, CreatePool, ReplaceDevice, AttachDevice, ExpandRAIDZ, AddVdev, AddSpare, AddCache:
+		return true
+	}
+	return false
+}
+
 // String is the group for a person.
 func (g DiskGroup) String() string {
 	var disks []string

@@ -661,6 +661,18 @@ func TestPropertiesLast(t *testing.T) {
 	}
 }
 
+// TestLasts: what writes to disks is given the time that they need, and what only tells the kernel something is not.
+func TestLasts(t *testing.T) {
+	for verb, want := range map[pool.Verb]bool{
+		pool.CreatePool: true, pool.AddVdev: true, pool.AddSpare: true, pool.AddCache: true, pool.ReplaceDevice: true, pool.AttachDevice: true, pool.ExpandRAIDZ: true,
+		pool.ImportPool: true, pool.RewindPool: true, pool.SetProperty: false, pool.BringOnline: false, pool.StartScrub: false, pool.Remember: false,
+	} {
+		if got := (pool.Op{Verb: verb}).Lasts(); got != want {
+			t.Errorf("%s: %t, want %t", verb, got, want)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	bad := pool.Spec{Pools: []pool.PoolSpec{
 		{Name: "mirror1", Vdevs: []pool.VdevSpec{mirror("a")}},
