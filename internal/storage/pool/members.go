@@ -8,8 +8,9 @@ import (
 // member is a place in a vdev: one device or, while it is being replaced or a spare stands in for it, several.
 type member struct {
 	Vdev
-	// slot is that of the declaration which one of its devices fills; -1 if none does.
+	// slot is that of the declaration which one of its devices fills, by; -1 if none does.
 	slot int
+	by   Vdev
 	lost bool
 }
 
@@ -27,8 +28,8 @@ func (b *builder) members(p pair) []member {
 		m := member{Vdev: v, slot: -1}
 		m.lost = m.original().State.lost()
 		for _, leaf := range v.Leaves() {
-			if d, found := b.obs.diskOf(leaf); found && p.slot(d) >= 0 && leaf.Class != Spare {
-				m.slot = p.slot(d)
+			if d, found := b.obs.diskOf(leaf); found && p.slot(d) >= 0 {
+				m.slot, m.by = p.slot(d), leaf
 			}
 		}
 		out = append(out, m)
@@ -70,7 +71,7 @@ func (b *builder) vdev(p pair) []Op {
 			b.widen(p, layout, d)
 		}
 	}
-	return b.narrow(p, members, free)
+	return append(keepSpares(members), b.narrow(p, members, free)...)
 }
 
 // rank orders members that are not declared: the lost ones are replaced first.

@@ -85,3 +85,18 @@ func (b *builder) absent(p pair, s slot, place *member) {
 	}
 	b.condition(DiskMissing, text, next)
 }
+
+// keepSpares has spares stay for good where they are declared in the place of the device that they stand in for: without that one, a spare takes its place, and is none
+// any more (zpoolconcepts(7), "Hot Spares").
+func keepSpares(members []member) []Op {
+	var out []Op
+	for _, m := range members {
+		old := m.original()
+		if m.slot < 0 || m.Type != "spare" || m.by.GUID == old.GUID || old.GUID != m.Children[0].GUID || old.State == Online {
+			continue
+		}
+		out = append(out, Op{Verb: DetachDevice, Vdev: name(old), VdevGUID: old.GUID, Path: old.Path,
+			Needs: fmt.Sprintf("it is in the pool no more, and %s has its place for good, and is no spare", m.by.Name)})
+	}
+	return out
+}

@@ -332,6 +332,31 @@ func TestLateDevice(t *testing.T) {
 	}
 }
 
+// TestSpareForGood: a spare that is declared in the place of the device that it stands in for stays there, once a person has given that device up.
+func TestSpareForGood(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"))
+	spec.Pools[0].Spares = serials("s3")
+	reach(t, m, spec)
+	m.Pull("s2")
+	m.StandIn("tank", "s2", "s3")
+	changes(m)
+	if s := reach(t, m, spec); len(waits(s)) != 0 {
+		t.Errorf("the device is declared, and given up: %q", waits(s))
+	}
+	spec = tank(mirror("s1", "s3"))
+	s := reach(t, m, spec)
+	want(t, m)
+	if got := waits(s); len(got) != 1 || !strings.HasPrefix(got[0], "detach from pool tank (1001): /dev/vdc1 (") || len(kinds(s)) != 0 ||
+		!strings.Contains(s.Pools[0].Next, "Plug the disk of /dev/vdc1 in again") || !strings.Contains(s.Pools[0].Next, `Confirm with the pool's name, "tank"`) {
+		t.Errorf("waits %q, %v, %s", got, kinds(s), s.Pools[0].Next)
+	}
+	if s = reach(t, m, confirm(spec, s)); !s.Pools[0].Healthy || len(m.Loaded["tank"].Vdevs) != 1 {
+		t.Errorf("%+v", s.Pools[0])
+	}
+	want(t, m, "detach tank")
+}
+
 // TestConditions: what a person resolves, and nothing is done for.
 func TestConditions(t *testing.T) {
 	spec := tank(mirror("s1", "s2"))

@@ -93,8 +93,12 @@ func (s *PoolStatus) fill(spec PoolSpec, obs Observed) {
 		}
 		s.Healthy = false
 	}
-	if len(s.Conditions) == 0 && len(s.Waiting) > 0 && (!s.Imported || s.Healthy) {
-		s.Next = fmt.Sprintf("Confirm with the pool's name, %q, to have this done: %s.", s.Name, s.Waiting[0])
+	if len(s.Conditions) == 0 && len(s.Waiting) > 0 {
+		confirm := fmt.Sprintf("Confirm with the pool's name, %q, to have this done: %s.", s.Name, s.Waiting[0])
+		if s.Imported && !s.Healthy {
+			confirm = s.Next + " " + confirm
+		}
+		s.Next = confirm
 		if amount := s.Waiting[0].Amount; amount != "" {
 			s.Next += " It is about " + amount + "."
 		}
