@@ -92,7 +92,7 @@ func TestPools(t *testing.T) {
 	if tank.Checkpoint == nil || tank.Checkpoint.SpaceBytes != 2048 || bpool.Checkpoint != nil {
 		t.Errorf("checkpoint: %+v", tank.Checkpoint)
 	}
-	if d := cmp.Diff([]string{strings.Join(getOptions(), " "), strings.Join(statusOptions(), " ")}, p.calls); d != "" {
+	if d := cmp.Diff([]string{strings.Join(getOptions(), " "), strings.Join(guidOptions(), " "), strings.Join(statusOptions(), " ")}, p.calls); d != "" {
 		t.Errorf("calls:\n%s", d)
 	}
 }
@@ -135,6 +135,44 @@ func TestTree(t *testing.T) {
 	}
 	if v := raidz.Children[2]; v.Trim.Progress != pool.Finished || v.Trim.End.IsZero() || v.ConfiguredShift != 9 || v.PhysicalShift != 12 {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestSamePath: two leaves with one path, and two spares in the same place of two mirrors, are told apart.
+func TestSamePath(t *testing.T) {
+	head := `{"output_version":{"command":"zpool status"},"pools":{"tank":{"name":"tank","pool_guid":15451357997522795478,"state":"DEGRADED","vdevs":{"tank":{"name":"tank","vdevs":{`
+	leaf := func(name, guid, state string, more ...string) string {
+		return fmt.Sprintf(`%q:{"name":%[1]q,"vdev_type":"disk","guid":%s,"path":"/dev/vdc1","state":%q%s}`, name, guid, state, strings.Join(more, ""))
+	}
+	group := func(name, kind, guid string, children ...string) string {
+		return fmt.Sprintf(`%q:{"name":%[1]q,"vdev_type":%q,"guid":%s,"state":"DEGRADED","vdevs":{%s}}`, name, kind, guid, strings.Join(children, ","))
+	}
+	const tail = `}}}}}}`
+	named := head + group("mirror-0", "mirror", "10", leaf("/dev/vdc1", "12", "REMOVED"), group("spare-1", "spare", "14", leaf("/dev/vdc1", "12", "REMOVED"))) + "," +
+		group("mirror-1", "mirror", "20", group("spare-1", "spare", "14", leaf("24", "24", "CANT_OPEN", `,"was":"/dev/vdc1"`))) + tail
+	byGUID := head + group("10", "mirror", "10", leaf("12", "12", "REMOVED"), group("14", "spare", "14", leaf("13", "13", "ONLINE"), leaf("15", "15", "ONLINE"))) + "," +
+		group("20", "mirror", "20", leaf("21", "21", "ONLINE"), group("22", "spare", "22", leaf("24", "24", "CANT_OPEN", `,"was":"/dev/vdc1"`), leaf("25", "25", "ONLINE"))) + tail
+	p := &program{t: t, answers: map[string]answer{
+		strings.Join(statusOptions(), " "): {out: named}, strings.Join(guidOptions(), " "): {out: byGUID}, "get": {out: string(read(t, "get.json"))},
+	}}
+	pools, err := New(p).Pools(t.Context())
+	if err != nil || len(pools) != 1 {
+		t.Fatalf("%+v, %v", pools, err)
+	}
+	want := []string{
+		`mirror-0 mirror "" 10 DEGRADED `, ` /dev/vdc1 disk "" 12 REMOVED `, ` spare-1 spare "" 14 DEGRADED `, `  /dev/vdc1 disk "" 13 ONLINE `, `  /dev/vdc1 disk "" 15 ONLINE `,
+		`mirror-1 mirror "" 20 DEGRADED `, ` /dev/vdc1 disk "" 21 ONLINE `, ` spare-1 spare "" 22 DEGRADED `, `  24 disk "" 24 UNAVAIL OPEN_FAILED`, `  /dev/vdc1 disk "" 25 ONLINE `,
+	}
+	if d := cmp.Diff(want, outline(pools[0].Vdevs, 0)); d != "" {
+		t.Errorf("tree (-want +got):\n%s", d)
+	}
+	if len(p.calls) != 3 {
+		t.Errorf("calls: %q", p.calls)
+	}
+	// A mirror that came between the two looks has its name in the next.
+	p.calls, p.answers[strings.Join(statusOptions(), " ")] = nil, answer{out: strings.ReplaceAll(named, `"guid":20`, `"guid":26`)}
+	if _, err := New(p).Pools(t.Context()); err != nil || len(p.calls) != 1+2*looks {
+		t.Errorf("%v, calls: %q", err, p.calls)
 	}
 }
 
