@@ -71,7 +71,11 @@ func (b *builder) vdev(p pair) []Op {
 			b.widen(p, layout, d)
 		}
 	}
-	return append(keepSpares(members), b.narrow(p, members, free)...)
+	last := b.narrow(p, members, free)
+	if len(empty) == 0 { // else the original may be the one that is declared and not here
+		last = append(keepSpares(members), last...)
+	}
+	return last
 }
 
 // rank orders members that are not declared: the lost ones are replaced first.

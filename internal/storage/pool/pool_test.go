@@ -344,6 +344,9 @@ func TestSpareForGood(t *testing.T) {
 	if s := reach(t, m, spec); len(waits(s)) != 0 {
 		t.Errorf("the device is declared, and given up: %q", waits(s))
 	}
+	if s := reach(t, m, tank(mirror("s1", "s2", "s3"))); len(waits(s)) != 0 {
+		t.Errorf("both are declared, and one is given up: %q", waits(s))
+	}
 	spec = tank(mirror("s1", "s3"))
 	s := reach(t, m, spec)
 	want(t, m)
