@@ -289,6 +289,20 @@ func TestVMDatasetMounts(t *testing.T) {
 			t.Errorf("mounted on %s", target)
 		}
 	}
+	for range 2 {
+		l.must(below.Seal(ctx, "/var/mnt/late/a"))
+	}
+	if err := os.WriteFile(root+"/mnt/late/a/file", nil, 0o600); !errors.Is(err, unix.EPERM) {
+		t.Errorf("write where nothing is mounted yet: %v, want %v", err, unix.EPERM)
+	}
+	l.must(os.Mkdir(root+"/mnt/used", 0o755))
+	l.must(os.WriteFile(root+"/mnt/used/file", nil, 0o600))
+	for what, err := range map[string]error{"seal": below.Seal(ctx, "/var/mnt/used"), "mount": below.Mount(ctx, "tank/plane", "/var/mnt/used", nil)} {
+		if err == nil || !strings.Contains(err.Error(), "it holds files of others") {
+			t.Errorf("%s where somebody has written: %v", what, err)
+		}
+	}
+	l.must(os.WriteFile(root+"/mnt/used/another", nil, 0o600))
 	if err := below.Unmount(ctx, "/var/mnt/nobody/x"); err != nil {
 		t.Errorf("unmount where nothing is: %v", err)
 	}

@@ -48,6 +48,15 @@ type someMounts struct {
 	mu sync.Mutex
 	// on are datasets by their targets, options those that they are mounted with.
 	on, options map[string]string
+	// sealed are the targets whose mount points were made.
+	sealed []string
+}
+
+func (m *someMounts) Seal(_ context.Context, target string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sealed = append(m.sealed, target)
+	return nil
 }
 
 func (m *someMounts) Mounted(context.Context) (map[string]string, error) {
@@ -157,6 +166,11 @@ func TestDatasetsAreMade(t *testing.T) {
 		c, _ := checkOf(s, plan.Snapshots)
 		return !c.Healthy && strings.Contains(c.Reason, "schedule yearly: tank")
 	})
+	n.awaitOther("its mount point to be made", func() bool {
+		mounts.mu.Lock()
+		defer mounts.mu.Unlock()
+		return slices.Contains(mounts.sealed, "/var/mnt/data")
+	})
 	plug(n, m)
 	n.await("all to be made", func(s snapshot) bool {
 		d, _ := checkOf(s, plan.Datasets)
@@ -218,6 +232,11 @@ func TestNoDatasetWithoutOpenZFS(t *testing.T) {
 func TestDatasetThatCannotBe(t *testing.T) {
 	t.Parallel()
 	n, m, model, _ := filledNode(t)
+	n.awaitOther("its mount point to be made", func() bool {
+		mounts.mu.Lock()
+		defer mounts.mu.Unlock()
+		return slices.Contains(mounts.sealed, "/var/mnt/data")
+	})
 	plug(n, m)
 	n.await("all to be made", func(s snapshot) bool { return s.datasets.Status.Ready && len(s.datasets.Status.Datasets) > 2 })
 	n.update(func(s *snapshot) {

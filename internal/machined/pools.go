@@ -79,7 +79,7 @@ func (a *Agent) poolLoop() task {
 		},
 		func(s *snapshot, r state.Report[pool.Status]) {
 			s.pools, s.poolsAt = r, a.now()
-			s.poolsSeen = s.poolsSeen || r.Satisfied
+			s.poolsSeen = s.poolsSeen || r.Satisfied || r.Tried
 		},
 		// What is waited for, disks and people, is told by events, and the rest is not worth a scan of all disks each second.
 		func(pool.Status) bool { return true })
@@ -175,7 +175,8 @@ func (c *confirmations) done(op pool.Op) {
 	c.list = slices.DeleteFunc(c.list, func(o confirmation) bool { return o.Confirms(op) })
 }
 
-// poolsHealth is in order when all declared pools are imported and can be used. There is no such check where none is declared.
+// poolsHealth is in order when all declared pools are imported and can be used, whatever else cannot be done to them: that is in the status of the pools, and
+// neither keeps datasets from being used nor is a new release to blame for it. There is no such check where none is declared.
 func poolsHealth(s snapshot) []server.Check {
 	if s.input.Config == nil || len(s.input.Config.Pools) == 0 {
 		return nil
@@ -183,5 +184,9 @@ func poolsHealth(s snapshot) []server.Check {
 	if !s.pooled {
 		return []server.Check{check(plan.Pools, false, "pools are declared, and "+s.noPools)}
 	}
-	return []server.Check{domainCheck(plan.Pools, s.pools, s.pools.Status.Ready, s.pools.Status.Reason)}
+	r := s.pools
+	if r.Tried && r.Status.Ready {
+		r.Problem = ""
+	}
+	return []server.Check{domainCheck(plan.Pools, r, r.Status.Ready, r.Status.Reason)}
 }

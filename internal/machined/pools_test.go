@@ -11,7 +11,9 @@ import (
 	"time"
 
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/diagnose"
 	"github.com/cyvive/cyvive/internal/storage/pool/events"
@@ -119,6 +121,36 @@ func TestPoolIsMade(t *testing.T) {
 	cache, err := api.Cache(t.Context())
 	if err != nil || cache.GetSizeBytes() != 5 || cache.GetDeviceHits() != 1 {
 		t.Errorf("cache %v, %v", cache, err)
+	}
+}
+
+// TestPoolThatFails: an operation that fails keeps nobody from the datasets of the other pools, nor for ever from those of the pool itself.
+func TestPoolThatFails(t *testing.T) {
+	t.Parallel()
+	n, _ := pooledNode(t, func(m *poolMachine) { m.fail = errors.New("it cannot be done") })
+	n.await("datasets are looked at", func(s snapshot) bool { return s.desired.Datasets != nil && s.desired.Snapshots != nil })
+	n.await("the check", func(s snapshot) bool { return strings.Contains(poolCheck(s).Reason, "it cannot be done") })
+}
+
+// TestPoolsHealth: the check is about the use of the pools. What cannot be done to one that is in use is no part of it, unless nobody knows how it is.
+func TestPoolsHealth(t *testing.T) {
+	t.Parallel()
+	ready, not := pool.Status{Ready: true}, pool.Status{Reason: "pool tank: It is not imported yet."}
+	for name, c := range map[string]struct {
+		report state.Report[pool.Status]
+		want   string
+	}{
+		"well":               {state.Report[pool.Status]{Generation: 1, Status: ready, Satisfied: true}, ""},
+		"a step fails":       {state.Report[pool.Status]{Generation: 1, Status: ready, Tried: true, Problem: "set it: no"}, ""},
+		"it cannot be seen":  {state.Report[pool.Status]{Generation: 1, Status: ready, Problem: "list pools: no"}, "list pools: no"},
+		"it is not imported": {state.Report[pool.Status]{Generation: 1, Status: not, Tried: true, Problem: "import it: no"}, "import it: no"},
+	} {
+		s := snapshot{pooled: true, pools: c.report}
+		s.input.Config = &config.Config{Pools: []config.Pool{{Name: "tank"}}}
+		got := poolsHealth(s)
+		if len(got) != 1 || got[0].Healthy != (c.want == "") || got[0].Reason != c.want {
+			t.Errorf("%s: got %+v, want %q", name, got, c.want)
+		}
 	}
 }
 

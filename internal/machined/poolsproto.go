@@ -71,7 +71,7 @@ func conditionToProto(c pool.Condition) *poolv1.Condition {
 }
 
 func operationToProto(o pool.Op, waiting bool) *poolv1.Operation {
-	return &poolv1.Operation{Pool: o.Pool, Text: o.String(), Needs: valid(o.Needs), Waiting: waiting}
+	return &poolv1.Operation{Pool: o.Pool, Text: o.String(), Needs: valid(o.Loss()), Waiting: waiting}
 }
 
 func stateToProto(s pool.State) poolv1.State {

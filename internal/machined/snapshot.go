@@ -73,7 +73,7 @@ type snapshot struct {
 	noPools string
 	pools   state.Report[pool.Status]
 	poolsAt time.Time
-	// poolsSeen: the loop has ended a pass well.
+	// poolsSeen: the loop has ended a pass in which it has looked at the pools, and done what can be done to each.
 	poolsSeen bool
 	// datasets and schedules are what the loops of datasets and snapshots have told, cache is how the memory of ZFS is limited.
 	datasets  state.Report[dataset.Status]

@@ -15,10 +15,11 @@ const defaultCompatibility = "openzfs-2.3"
 // Bounds of Pool.Ashift: ASHIFT_MIN and ASHIFT_MAX of include/sys/vdev_impl.h.
 const minAshift, maxAshift = 9, 16
 
-var (
-	compatibilityForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	diskSizeForm      = regexp.MustCompile(`^(?:>=|<=) ?[0-9]{1,9}(?:\.[0-9]{1,3})? ?(?:[kKMGT]i?)?B$`)
-)
+var diskSizeForm = regexp.MustCompile(`^(?:>=|<=) ?[0-9]{1,9}(?:\.[0-9]{1,3})? ?(?:[kKMGT]i?)?B$`)
+
+// compatibilities are the sets of features that zpool can read on a node, the default first: those of which the image has the file (dataFiles of images/internal/build),
+// and off, which is all features and has none (zpool_load_compat in lib/libzfs/libzfs_pool.c of OpenZFS 2.3.9). Another cannot be set.
+func compatibilities() []string { return []string{defaultCompatibility, "off"} }
 
 func failmodes() []string { return []string{"wait", "continue", "panic"} }
 
@@ -34,12 +35,9 @@ func (o *object) pool() Pool {
 		Data:     o.groups("data"), Special: o.groups("special"), Dedup: o.groups("dedup"), Log: o.groups("log"),
 		Cache: o.disks("cache"), Spares: o.disks("spares"),
 		Ashift: o.count("ashift", minAshift, maxAshift), Autoexpand: o.boolean("autoexpand"), Autotrim: o.booleanOr("autotrim", true),
-		Compatibility: o.text("compatibility", "the name of a set of features, such as "+defaultCompatibility, compatibilityForm.MatchString),
+		Compatibility: choice(o, "compatibility", compatibilities()...),
 		Failmode:      choice(o, "failmode", failmodes()...), Multihost: o.boolean("multihost"),
 		ReadOnly: o.boolean("readOnly"), Rewind: o.boolean("rewind"), Scrub: o.schedule("scrub"), Trim: o.schedule("trim"),
-	}
-	if p.Compatibility == "" {
-		p.Compatibility = defaultCompatibility
 	}
 	if p.Name == SystemPool {
 		o.fail("name", "%s is the system's own pool, expected another name; what is declared may lie below %s", SystemPool, SystemVolumes)

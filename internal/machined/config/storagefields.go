@@ -69,8 +69,8 @@ func poolFields() []Field {
 		{Name: "autoexpand", Doc: "Whether the pool grows when its disks do.", Type: TypeBool, Default: "false"},
 		{Name: "autotrim", Doc: "Whether disks are told at once what is free.", Type: TypeBool, Default: "true"},
 		{
-			Name: "compatibility", Type: TypeText, Default: defaultCompatibility,
-			Doc: "The features that the pool may have, so that a release before this one can import it.", Pattern: compatibilityForm.String(),
+			Name: "compatibility", Type: TypeText, Default: compatibilities()[0],
+			Doc: "The features that the pool may have, so that a release before this one can import it.", Values: compatibilities(),
 		},
 		{Name: "failmode", Doc: "What writes do when the disks are gone.", Type: TypeText, Default: failmodes()[0], Values: failmodes()},
 		{Name: "multihost", Doc: "Whether the pool is kept from being imported by two machines at once, where disks are shared.", Type: TypeBool, Default: "false"},

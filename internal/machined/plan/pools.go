@@ -10,7 +10,8 @@ import (
 )
 
 // planPools has pools, and what lies in them, reached as they are declared. What lies in them is looked at once pools were: one that is imported late is a condition
-// of its datasets then, and not one of each boot.
+// of its datasets then, and not one of each boot. Only the places where datasets are to be mounted are made before, as soon as there is what they lie on: pods that are
+// started meanwhile cannot write there.
 func (d *Desired) planPools(in Input, facts Facts) {
 	if wait := poolsWait(in, facts); wait != "" {
 		d.Waits[Pools], d.Waits[Datasets], d.Waits[Snapshots] = wait, wait, wait
@@ -18,12 +19,20 @@ func (d *Desired) planPools(in Input, facts Facts) {
 	}
 	spec := PoolSpec(in.Config)
 	d.Pools = &spec
+	if facts.PoolsSeen || facts.Storage.DataMounted {
+		d.Datasets = DatasetSpec(in.Config)
+		d.Datasets.Seal = facts.Storage.DataMounted
+	}
 	if !facts.PoolsSeen {
 		wait := "waiting for the pools to be looked at"
-		d.Waits[Datasets], d.Waits[Snapshots] = wait, wait
+		d.Waits[Snapshots] = wait
+		if d.Datasets != nil {
+			d.Datasets.Waits = wait
+		} else {
+			d.Waits[Datasets] = wait
+		}
 		return
 	}
-	d.Datasets = DatasetSpec(in.Config)
 	var err error
 	if d.Snapshots, err = SnapshotSpec(in.Config); err != nil {
 		d.Snapshots, d.Waits[Snapshots] = nil, err.Error()

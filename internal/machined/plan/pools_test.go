@@ -81,6 +81,14 @@ func TestDatasetsWaitForPools(t *testing.T) {
 	if d.Pools == nil || d.Datasets != nil || d.Snapshots != nil || d.Waits[Pools] != "" || d.Waits[Datasets] != wait || d.Waits[Snapshots] != wait {
 		t.Errorf("got %+v, %+v, %+v, waits %v", d.Pools, d.Datasets, d.Snapshots, d.Waits)
 	}
+	d = Build(Input{Searched: true, Config: &config.Config{}}, Facts{Storage: storage.Status{StateMounted: true, DataMounted: true}})
+	if d.Datasets == nil || !d.Datasets.Seal || d.Datasets.Waits != wait || d.Waits[Datasets] != "" || d.Snapshots != nil {
+		t.Errorf("where mount points can be made: %+v, waits %v", d.Datasets, d.Waits)
+	}
+	d = Build(Input{Searched: true, Config: &config.Config{}}, Facts{Storage: storage.Status{StateMounted: true, DataMounted: true}, PoolsSeen: true})
+	if d.Datasets == nil || !d.Datasets.Seal || d.Datasets.Waits != "" {
+		t.Errorf("once pools were looked at: %+v", d.Datasets)
+	}
 }
 
 // TestPoolsDiffer: each of the three wakes for what is declared of it, and for nothing else.

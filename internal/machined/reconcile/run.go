@@ -92,6 +92,8 @@ type loop[Spec, Observed any, Op fmt.Stringer, Status any] struct {
 	failures int
 	status   Status
 	logged   string
+	// tried is the Report's, of the pass that goes on.
+	tried bool
 }
 
 func withDefaults[Spec, Status any](cfg Config[Spec, Status]) Config[Spec, Status] {
@@ -126,7 +128,7 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	}
 	report := state.Report[Status]{Generation: desired.Generation, Satisfied: err == nil, Status: l.status}
 	if err != nil {
-		report.Problem = err.Error()
+		report.Problem, report.Tried = err.Error(), l.tried
 	}
 	l.note(report.Problem)
 	l.cfg.Publish(report)
@@ -156,6 +158,7 @@ func (l *loop[Spec, Observed, Op, Status]) rest() time.Duration {
 func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
 	spec, end := *desired.Spec, time.Now().Add(l.cfg.Timeout)
 	for range maxRounds {
+		l.tried = false
 		obs, err := l.observe(ctx, end, spec)
 		if err != nil {
 			return fmt.Errorf("observe %s: %w", l.cfg.Name, err)
@@ -169,6 +172,7 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 			return err
 		}
 	}
+	l.tried = true
 	return ErrNotConverging
 }
 
@@ -177,6 +181,7 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 func (l *loop[Spec, Observed, Op, Status]) round(ctx context.Context, end time.Time, desired Desired[Spec], ops []Op) (time.Time, error) {
 	failed := map[string]bool{}
 	var errs []error
+	l.tried = true
 	for _, op := range ops {
 		part, parted := partOf(op)
 		if failed[part] {
@@ -190,7 +195,8 @@ func (l *loop[Spec, Observed, Op, Status]) round(ctx context.Context, end time.T
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", op, err))
-			if !parted || ctx.Err() != nil {
+			if !parted || ctx.Err() != nil || !time.Now().Before(end) {
+				l.tried = false
 				break
 			}
 			failed[part] = true

@@ -183,7 +183,7 @@ func TestBacksOffWithJitterAndRecovers(t *testing.T) {
 		start := time.Now()
 		h.want(1, 1)
 		synctest.Wait()
-		if got := h.last(); got.Problem != "count to 1: no luck" || got.Waits() != got.Problem || got.Satisfied {
+		if got := h.last(); got.Problem != "count to 1: no luck" || got.Waits() != got.Problem || got.Satisfied || got.Tried {
 			t.Errorf("report of a failure: %+v", got)
 		}
 		time.Sleep(10 * time.Minute)
@@ -391,13 +391,13 @@ func TestPartsDoNotWait(t *testing.T) {
 		if d := cmp.Diff([]string{"a to 1", "b to 1", "b to 2"}, domain.tried); d != "" {
 			t.Errorf("tried (-want +got):\n%s", d)
 		}
-		if last.Satisfied || last.Problem != "a to 1: it is broken" {
+		if last.Satisfied || last.Problem != "a to 1: it is broken" || !last.Tried {
 			t.Errorf("report: %+v", last)
 		}
 		domain.broken = nil
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if !last.Satisfied || domain.values["a"] != 2 {
+		if !last.Satisfied || last.Tried || domain.values["a"] != 2 {
 			t.Errorf("once it is mended: %+v, %v", last, domain.values)
 		}
 		cancel()

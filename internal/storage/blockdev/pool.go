@@ -60,18 +60,26 @@ func newPoolTable(sectorBytes, diskBytes uint64, diskGUID, partitionGUID [16]byt
 const minPoolBytes = 66 << 20
 
 // PreparePool makes a disk ready for a pool: what it held is lost, and it has one partition, whose device is returned. ZFS is given that, as zpool would wait for udev to
-// announce one that it makes itself. A disk that is in use is unix.EBUSY.
+// announce one that it makes itself. A disk that is in use is unix.EBUSY. One that is prepared, and was not written to since, is left as it is: of many slow disks, those
+// that were done are not begun again.
 func (d *Disk) PreparePool(ctx context.Context, device string) (partition string, err error) {
-	if err := Wipe(ctx, device); err != nil {
-		return "", err
-	}
 	w, err := OpenWhole(device, true)
 	if err != nil {
 		return "", fmt.Errorf("partition %s: %w", device, err)
 	}
 	defer w.Close()
-	if err := w.writePoolTable(); err != nil {
-		return "", fmt.Errorf("partition %s: %w", device, err)
+	w.forget()
+	prepared, blank, growable, err := PreparedForPool(w, uint64(w.SectorBytes), uint64(w.SizeBytes))
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", device, err)
+	}
+	if !prepared || !blank || growable > 0 {
+		if err := w.wipe(ctx, w.Discard); err != nil {
+			return "", fmt.Errorf("wipe %s: %w", device, err)
+		}
+		if err := w.writePoolTable(); err != nil {
+			return "", fmt.Errorf("partition %s: %w", device, err)
+		}
 	}
 	if err := w.Renew(); err != nil {
 		return "", fmt.Errorf("have the kernel read the partitions of %s: %w", device, err)
@@ -125,16 +133,21 @@ func awaitDevice(ctx context.Context, device string) error {
 	}
 }
 
-// PreparedForPool tells whether a disk is one that PreparePool has made, and by how many bytes its partition could grow. Blank says that nothing was written to the
-// partition's beginning and end since.
+// PreparedForPool tells whether a disk is one that PreparePool has made, with one partition and no other, and by how many bytes that could grow. Blank says that nothing
+// was written to the partition's beginning and end since.
 func PreparedForPool(r io.ReaderAt, sectorBytes, diskBytes uint64) (prepared, blank bool, growableBytes uint64, err error) {
 	t, err := readTable(r, sectorBytes, diskBytes)
 	if err != nil {
 		return false, false, 0, nil // another table, a damaged one, or none
 	}
 	e := t.entry(1)
-	if e == nil || string(e[:16]) != string(poolType()) || t.entry(2) != nil {
+	if e == nil || string(e[:16]) != string(poolType()) {
 		return false, false, 0, nil
+	}
+	for n := 2; n <= len(t.entries)/t.entryBytes; n++ {
+		if t.entry(n) != nil {
+			return false, false, 0, nil // what else is on the disk is not looked at
+		}
 	}
 	first, last := bounds(e)
 	if first > last || last >= t.sectors {

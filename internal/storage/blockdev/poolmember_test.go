@@ -2,6 +2,7 @@ package blockdev
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -59,6 +60,85 @@ func TestPoolTable(t *testing.T) {
 	}
 	if _, err := newPoolTable(sector, 10<<20, [16]byte{}, [16]byte{}); err == nil {
 		t.Error("a disk of 10 MiB passes")
+	}
+}
+
+// TestPoolTableOfOthers: a disk with a partition of ZFS that is empty, and another one anywhere in its table, is none that was prepared.
+func TestPoolTableOfOthers(t *testing.T) {
+	const size = 100 << 20
+	for _, number := range []int{2, 3, 128} {
+		path := filepath.Join(t.TempDir(), "disk")
+		if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w, err := OpenWhole(path, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if err := w.writePoolTable(); err != nil {
+			t.Fatal(err)
+		}
+		own, err := readTable(w, sector, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := own.entry(1)
+		other := own.entries[(number-1)*own.entryBytes : number*own.entryBytes]
+		copy(other, first)
+		other[0]++ // another type
+		binary.LittleEndian.PutUint64(first[entryLastBlock:], 2048*50-1)
+		binary.LittleEndian.PutUint64(other[entryFirstBlock:], 2048*50)
+		if err := own.write(w, w.Sync); err != nil {
+			t.Fatal(err)
+		}
+		if prepared, blank, growable, err := PreparedForPool(w, sector, size); prepared || blank || growable != 0 || err != nil {
+			t.Errorf("partitions 1 and %d: prepared %t, blank %t, grows by %d, %v", number, prepared, blank, growable, err)
+		}
+	}
+}
+
+// TestPreparePool: a disk that is prepared is not wiped again, and one that was written to since is.
+func TestPreparePool(t *testing.T) {
+	const size = 100 << 20
+	device := filepath.Join(t.TempDir(), "vdq")
+	for path, n := range map[string]int64{device: size, device + "1": 0} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := OpenShared(device, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	d := New(Tools{}, t.TempDir())
+	prepare := func() [16]byte {
+		t.Helper()
+		if partition, err := d.PreparePool(t.Context(), device); err != nil || partition != device+"1" {
+			t.Fatalf("%s, %v", partition, err)
+		}
+		own, err := readTable(w, sector, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return [16]byte(own.header[56:]) // the disk's GUID, which is made anew with each table
+	}
+	first := prepare()
+	if prepare() != first {
+		t.Error("a disk that is prepared was prepared again")
+	}
+	if _, err := w.WriteAt([]byte("something"), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if prepare() == first {
+		t.Error("a disk that was written to was left as it is")
+	}
+	if prepared, blank, _, err := PreparedForPool(w, sector, size); !prepared || !blank || err != nil {
+		t.Errorf("prepared %t, blank %t, %v", prepared, blank, err)
 	}
 }
 

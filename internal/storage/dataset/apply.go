@@ -30,10 +30,18 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 // carry carries out one operation of Diff.
 func (r *Reconciler) carry(ctx context.Context, op Op) error {
 	switch op.Verb {
-	case Mount:
+	case Seal:
+		if err := r.mounts.Seal(ctx, op.Target); err != nil {
+			return err
+		}
+		r.sealed[op.Target] = true
+		return nil
+	case Mount, Unmount:
+		clear(r.sealed) // what lies in it has its mount points elsewhere now
+		if op.Verb == Unmount {
+			return r.mounts.Unmount(ctx, op.Target)
+		}
 		return r.mounts.Mount(ctx, op.Dataset, op.Target, op.Options)
-	case Unmount:
-		return r.mounts.Unmount(ctx, op.Target)
 	}
 	return Carry(ctx, r.system, op)
 }

@@ -20,6 +20,7 @@ const (
 	Set              Verb = "set on"
 	Inherit          Verb = "inherit on"
 	Unmount          Verb = "unmount"
+	Seal             Verb = "seal"
 	Mount            Verb = "mount"
 	DestroySnapshots Verb = "destroy snapshots of"
 	Destroy          Verb = "destroy"
@@ -39,7 +40,7 @@ type Op struct {
 	Property string
 	// Snapshots are whole names.
 	Snapshots []string
-	// Target is that of Mount and Unmount, Options are those of Mount.
+	// Target is that of Seal, Mount and Unmount, Options are those of Mount.
 	Target  string
 	Options []string
 }
@@ -68,7 +69,7 @@ func (o Op) String() string {
 		return fmt.Sprintf("%s %s: %s", o.Verb, o.Dataset, list)
 	case o.Verb == Inherit:
 		return fmt.Sprintf("%s %s: %s", o.Verb, o.Dataset, o.Property)
-	case o.Verb == Mount, o.Verb == Unmount:
+	case o.Verb == Seal, o.Verb == Mount, o.Verb == Unmount:
 		return mountText(o)
 	case o.Verb == DestroySnapshots:
 		return fmt.Sprintf("%s %s (%d)", o.Verb, o.Dataset, len(o.Snapshots))

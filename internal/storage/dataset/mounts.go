@@ -16,7 +16,10 @@ import (
 type Mounts interface {
 	// Mounted returns what is mounted on each target that has something: the name of a dataset, or an empty one of what is none of ZFS.
 	Mounted(ctx context.Context) (map[string]string, error)
-	// Mount mounts a file system on a directory, which it makes if it is not there, and which nobody can write in while nothing is mounted on it.
+	// Seal makes a directory if it is not there, and has nobody write in it while nothing is mounted on it. One that others have written in is left as it is, which is an
+	// error: what is in it could not be seen any more. Doing it again is no error.
+	Seal(ctx context.Context, target string) error
+	// Mount mounts a file system on a directory, which it seals.
 	Mount(ctx context.Context, dataset, target string, options []string) error
 	// Unmount ends what is mounted on a target, which is [zfs.ErrBusy] while somebody uses it. Nothing there is no error.
 	Unmount(ctx context.Context, target string) error
@@ -58,7 +61,26 @@ func mountOps(spec Spec, obs Observed) []Op {
 		}
 	}
 	slices.SortFunc(off, func(a, b Op) int { return cmp.Compare(b.Target, a.Target) })
-	return append(off, on...)
+	return slices.Concat(off, sealOps(spec, obs), on)
+}
+
+// sealOps make the mount points of what cannot be mounted now, such as datasets of a pool that is not here: else pods would write beneath them, where nobody finds it
+// once they are mounted. What lies in another that is not mounted has its mount point there.
+func sealOps(spec Spec, obs Observed) []Op {
+	if !spec.Seal {
+		return nil
+	}
+	var out []Op
+	for _, d := range spec.byTarget() {
+		_, taken := obs.Mounts[d.Target]
+		if d.Kind != zfs.Filesystem || d.Target == "" || taken || obs.Sealed[d.Target] || obs.Refused[d.Name] != "" {
+			continue
+		}
+		if !mountable(d, obs) && above(d, spec, obs.Mounts) == nil {
+			out = append(out, Op{Verb: Seal, Dataset: d.Name, Target: d.Target})
+		}
+	}
+	return out
 }
 
 // byTarget returns the datasets with those above before those that are mounted in them.
@@ -100,6 +122,9 @@ func mountCondition(d Dataset, spec Spec, obs Observed) *Condition {
 
 // mountText prints an operation on mounts.
 func mountText(o Op) string {
+	if o.Verb == Seal {
+		return fmt.Sprintf("make mount point %s of %s", o.Target, o.Dataset)
+	}
 	if o.Verb == Unmount {
 		return fmt.Sprintf("unmount %s from %s", o.Dataset, o.Target)
 	}

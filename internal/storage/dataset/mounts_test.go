@@ -14,11 +14,11 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// mounts are those of no kernel. A dataset in busy cannot be unmounted.
+// mounts are those of no kernel. A dataset in busy cannot be unmounted, and somebody has written in the directory of a target in written.
 type mounts struct {
-	on    map[string]string
-	busy  map[string]bool
-	calls []string
+	on            map[string]string
+	busy, written map[string]bool
+	calls         []string
 }
 
 func (m *mounts) Mounted(context.Context) (map[string]string, error) { return maps.Clone(m.on), nil }
@@ -29,6 +29,14 @@ func (m *mounts) Mount(_ context.Context, dataset, target string, options []stri
 		return fmt.Errorf("mount %s: %w", target, zfs.ErrBusy)
 	}
 	m.on[target] = dataset
+	return nil
+}
+
+func (m *mounts) Seal(_ context.Context, target string) error {
+	m.calls = append(m.calls, "seal "+target)
+	if m.written[target] {
+		return fmt.Errorf("seal %s: it holds something", target)
+	}
 	return nil
 }
 
@@ -51,7 +59,7 @@ type mountWorld struct {
 }
 
 func newMountWorld(t *testing.T) *mountWorld {
-	w := &mountWorld{mounts: &mounts{on: map[string]string{}, busy: map[string]bool{}}, t: t, spec: Spec{Roots: []string{"tank"}}}
+	w := &mountWorld{mounts: &mounts{on: map[string]string{}, busy: map[string]bool{}, written: map[string]bool{}}, t: t, spec: Spec{Roots: []string{"tank"}}}
 	m := newModel("tank")
 	m.add("tank/replica", zfs.Filesystem).local[replicaProperty] = "job"
 	w.r = NewMounting(m, w.mounts, func() time.Duration { return w.uptime })
@@ -158,11 +166,33 @@ func TestMountsThatFail(t *testing.T) {
 	w.expect("after a while", nil, "unmount /m/a", "mount tank/a /m/x ")
 }
 
+// TestSeal: nobody can write where datasets are to be mounted, from before their pool is looked for, and while it is not here.
+func TestSeal(t *testing.T) {
+	w := newMountWorld(t)
+	w.spec.Datasets = []Dataset{fileSystem("other/a", "/m/a"), fileSystem("other/b", "/m/a/b"), fileSystem("tank/c", "/m/c"), {Name: "other/v", Kind: zfs.Volume}, fileSystem("other/n", "")}
+	w.spec.Roots = append(w.spec.Roots, "other")
+	w.spec.Waits = "waiting for the pools"
+	all := []Reason{RootMissing, RootMissing, RootMissing, RootMissing, RootMissing}
+	w.expect("what they lie on is not there", all)
+	w.spec.Seal, w.written["/m/c"] = true, true
+	w.expect("the pools were not looked for", all, "seal /m/a", "seal /m/c")
+	w.spec.Waits, w.written["/m/c"] = "", false
+	w.uptime += retryAfter
+	w.expect("one pool is here", all[:4], "seal /m/c", "mount tank/c /m/c ", "seal /m/a") // a mount may have changed where /m/a is
+	w.expect("and no more", all[:4])
+	w.on["/m/a"] = "other/a"
+	w.expect("what lies in one that is mounted", all[:4], "seal /m/a/b")
+	w.spec.Datasets = append(w.spec.Datasets, fileSystem("other/x", "/m/x"))
+	w.written["/m/x"] = true
+	w.expect("somebody has written there", append(slices.Clone(all[:4]), RootMissing), "seal /m/x")
+}
+
 func TestMountsText(t *testing.T) {
 	for op, want := range map[string]string{
 		Op{Verb: Mount, Dataset: "tank/a", Target: "/m/a", Options: []string{"nodev", "noexec"}}.String(): "mount tank/a on /m/a nodev,noexec",
 		Op{Verb: Mount, Dataset: "tank/a", Target: "/m/a"}.String():                                       "mount tank/a on /m/a",
 		Op{Verb: Unmount, Dataset: "tank/a", Target: "/m/a"}.String():                                     "unmount tank/a from /m/a",
+		Op{Verb: Seal, Dataset: "tank/a", Target: "/m/a"}.String():                                        "make mount point /m/a of tank/a",
 	} {
 		if op != want {
 			t.Errorf("got %q, want %q", op, want)

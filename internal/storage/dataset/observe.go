@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,8 @@ type Observed struct {
 	Refused map[string]string
 	// Mounts are the datasets by the targets that they are mounted on; nil in a domain that mounts none.
 	Mounts map[string]string
+	// Sealed are targets whose mount points the domain has made, and closed to writers.
+	Sealed map[string]bool
 }
 
 // Reconciler is the domain. It implements the Domain of package reconcile, and is used by one goroutine.
@@ -49,6 +52,7 @@ type Reconciler struct {
 	// uptime is the time since the machine was started.
 	uptime  func() time.Duration
 	refused map[string]refusal
+	sealed  map[string]bool
 }
 
 type refusal struct {
@@ -58,7 +62,7 @@ type refusal struct {
 
 // New returns the domain on a system, with a clock that never jumps.
 func New(system zfs.System, uptime func() time.Duration) *Reconciler {
-	return &Reconciler{system: system, uptime: uptime, refused: map[string]refusal{}}
+	return &Reconciler{system: system, uptime: uptime, refused: map[string]refusal{}, sealed: map[string]bool{}}
 }
 
 // What replication marks its datasets with, on those themselves: package replication has the terms.
@@ -77,7 +81,7 @@ func stats() []string {
 
 // Observe lists what is below the roots. A root that is not there is no error.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Datasets: map[string]State{}, Missing: map[string]string{}, Refused: map[string]string{}}
+	obs := Observed{Datasets: map[string]State{}, Missing: map[string]string{}, Refused: map[string]string{}, Sealed: maps.Clone(r.sealed)}
 	names := stats()
 	for _, d := range spec.Datasets {
 		for name := range d.Properties {
@@ -87,6 +91,10 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	for _, root := range spec.Roots {
+		if spec.Waits != "" {
+			obs.Missing[root] = spec.Waits
+			continue
+		}
 		err := r.list(ctx, root, names, obs)
 		if ctx.Err() != nil {
 			return Observed{}, fmt.Errorf("list %s: %w", root, ctx.Err())

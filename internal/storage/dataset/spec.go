@@ -18,6 +18,10 @@ type Spec struct {
 	Roots []string
 	// Datasets have different names.
 	Datasets []Dataset
+	// Seal has mount points made, and closed to writers, before there is anything to mount on them: what they lie on is mounted.
+	Seal bool
+	// Waits says in words what is waited for before the roots are looked at; only mount points are made until it is empty.
+	Waits string
 }
 
 // Dataset is the desired state of one file system or volume.

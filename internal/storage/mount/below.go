@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -52,6 +53,31 @@ func (b Below) Mounted(context.Context) (map[string]string, error) {
 	return out, nil
 }
 
+// Seal implements dataset.Mounts.
+func (b Below) Seal(_ context.Context, target string) error {
+	on, err := b.sealed(target)
+	if err != nil {
+		return err
+	}
+	return on.Close()
+}
+
+// sealed makes the directory of a target, and seals and opens it.
+func (b Below) sealed(target string) (*os.File, error) {
+	names, err := b.names(target)
+	if err != nil {
+		return nil, err
+	}
+	on, err := b.open(names, true)
+	if err != nil {
+		return nil, fmt.Errorf("make mount point %s: %w", target, err)
+	}
+	if err := sealEmpty(on, inodeFlags{on}); err != nil {
+		return nil, errors.Join(fmt.Errorf("seal mount point %s: %w", target, err), on.Close())
+	}
+	return on, nil
+}
+
 // Mount implements dataset.Mounts. Directories above the target are made too, and can be written in by others.
 func (b Below) Mount(_ context.Context, name, target string, options []string) error {
 	var set uintptr
@@ -62,18 +88,11 @@ func (b Below) Mount(_ context.Context, name, target string, options []string) e
 		}
 		set |= f
 	}
-	names, err := b.names(target)
+	on, err := b.sealed(target)
 	if err != nil {
 		return err
 	}
-	on, err := b.open(names, true)
-	if err != nil {
-		return fmt.Errorf("make mount point %s: %w", target, err)
-	}
 	defer on.Close()
-	if err := seal(on); err != nil {
-		return fmt.Errorf("seal mount point %s: %w", target, err)
-	}
 	// mount(2) takes no file descriptor, but its name in /proc.
 	if err := unix.Mount(name, fmt.Sprintf("/proc/self/fd/%d", on.Fd()), storage.PoolMember, set, ""); err != nil {
 		return fmt.Errorf("mount %s on %s: %w", name, target, err)
@@ -106,8 +125,13 @@ func (b Below) Unmount(_ context.Context, target string) error {
 	return fmt.Errorf("unmount %s: %w", target, err)
 }
 
-// open opens a directory below the root, and with create makes what of it is not there.
+// open opens a directory below the root, and with create makes what of it is not there, the root too.
 func (b Below) open(names []string, create bool) (*os.File, error) {
+	if create {
+		if err := os.Mkdir(b.Root, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
 	at, err := os.OpenFile(b.Root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err

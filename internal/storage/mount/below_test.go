@@ -19,7 +19,9 @@ func TestNames(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	for _, target := range []string{"", "/", "/var", "/var/mnt", "/var/mnt/", "/var/mntx/a", "/var/mnt/../a", "/var/mnt//a", "/var/mnt/./a", "var/mnt/a", "/etc/a"} {
-		for what, err := range map[string]error{"mount": b.Mount(t.Context(), "tank/a", target, nil), "unmount": b.Unmount(t.Context(), target)} {
+		for what, err := range map[string]error{
+			"seal": b.Seal(t.Context(), target), "mount": b.Mount(t.Context(), "tank/a", target, nil), "unmount": b.Unmount(t.Context(), target),
+		} {
 			if !errors.Is(err, zfs.ErrInvalid) {
 				t.Errorf("%s %q: %v", what, target, err)
 			}
@@ -27,6 +29,46 @@ func TestNames(t *testing.T) {
 	}
 	if err := b.Mount(t.Context(), "tank/a", "/var/mnt/a", []string{"suid"}); !errors.Is(err, zfs.ErrInvalid) {
 		t.Errorf("an unknown option: %v", err)
+	}
+}
+
+// memory are flags of no kernel.
+type memory struct {
+	flags int
+	sets  int
+}
+
+func (m *memory) get() (int, error)   { return m.flags, nil }
+func (m *memory) set(flags int) error { m.flags, m.sets = flags, m.sets+1; return nil }
+
+// TestSealEmpty: only a directory that holds nothing is sealed, and one that is sealed already stays as it is.
+func TestSealEmpty(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, want, sets int
+		file               bool
+		err                error
+	}{
+		"empty":               {8, 8 | immutable, 1, false, nil},
+		"written in":          {8, 8, 2, true, errHolds},
+		"sealed":              {immutable, immutable, 0, false, nil},
+		"sealed with remains": {immutable, immutable, 0, true, nil},
+	} {
+		dir, m := t.TempDir(), &memory{flags: c.before}
+		if c.file {
+			if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sealEmpty(d, m); !errors.Is(err, c.err) || m.flags != c.want || m.sets != c.sets {
+			t.Errorf("%s: got %v, flags %#x, set %d times", name, err, m.flags, m.sets)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

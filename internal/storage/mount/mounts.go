@@ -133,11 +133,12 @@ func (Mounts) MakeMountPoint(path string) error {
 
 // seal makes an open directory immutable.
 func seal(d *os.File) error {
-	set, err := unix.IoctlGetInt(int(d.Fd()), unix.FS_IOC_GETFLAGS)
+	f := inodeFlags{d}
+	set, err := f.get()
 	if err != nil {
-		return fmt.Errorf("read flags: %w", err)
+		return err
 	}
-	return unix.IoctlSetPointerInt(int(d.Fd()), unix.FS_IOC_SETFLAGS, set|immutable)
+	return f.set(set | immutable)
 }
 
 func syncDirectory(path string) error {

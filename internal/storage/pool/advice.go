@@ -5,12 +5,14 @@ import (
 	"time"
 )
 
-// absentAdvice is for a pool that is not imported, with no condition.
-func absentAdvice(spec PoolSpec) (summary, next string) {
-	switch spec.Presence {
-	case Exported:
+// absentAdvice is for a pool that is not imported, with no condition. Found says that it is on the disks.
+func absentAdvice(spec PoolSpec, found bool) (summary, next string) {
+	switch {
+	case spec.Presence == Exported:
 		return "It is not imported, as it is declared.", "Nothing. Its disks can be taken out."
-	case Destroyed:
+	case spec.Presence == Destroyed && found:
+		return "It is on the disks, and not destroyed yet.", "Wait; it is imported, so that its end can be confirmed."
+	case spec.Presence == Destroyed:
 		return "It is not there, as it is declared.", "Take it out of the declaration."
 	}
 	return "It is not imported yet.", "Wait; it is imported or created by itself."

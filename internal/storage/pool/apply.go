@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -60,10 +61,14 @@ func (r *Reconciler) importPool(ctx context.Context, op Op) error {
 	if err != nil {
 		return fmt.Errorf("list disks: %w", err)
 	}
-	return r.pools.Import(ctx, Import{
+	err = r.pools.Import(ctx, Import{
 		GUID: op.GUID, Name: op.Pool, Devices: Observed{Disks: disks}.labelled(),
-		ReadOnly: op.ReadOnly, Force: op.Force, Rewind: op.Verb == RewindPool,
+		ReadOnly: op.ReadOnly, Force: op.Force, WithoutLog: op.WithoutLog, Rewind: op.Verb == RewindPool,
 	})
+	if errors.Is(err, ErrUsedElsewhere) {
+		r.claimed[op.GUID] = r.now().Add(claimLife) // from now on somebody can confirm that it is forced
+	}
+	return err
 }
 
 // make prepares disks and makes a pool or vdevs of them.

@@ -45,14 +45,14 @@ func (b *builder) bring() {
 
 // importOne imports a pool, or says what is in the way.
 func (b *builder) importOne(i Importable) {
-	o := Op{Verb: ImportPool, GUID: i.GUID, ReadOnly: b.spec.ReadOnly}
 	name := fmt.Sprintf("pool %s (%s)", i.Name, i.GUID)
+	o := b.importOp(i)
 	switch i.Problem {
-	case Ready:
-		b.op(o)
-	case OtherSystem:
-		o.Force = true
-		o.Needs = "another system used it last and did not export it: if that one still does, the pool is destroyed"
+	case Ready, OtherSystem:
+		if len(i.LostLogs) > 0 {
+			b.condition(DevicesMissing, fmt.Sprintf("%s lacks its log: %s", name, strings.Join(i.LostLogs, ", ")),
+				"Plug it in, and it is imported; or confirm the import by its name, without what only the log has.")
+		}
 		b.op(o)
 	case Active:
 		b.condition(InUseElsewhere, name+" is imported by another system. "+i.Words, "Export it there. It is not taken from a system that uses it.")
@@ -76,6 +76,21 @@ func (b *builder) importOne(i Importable) {
 	}
 }
 
+// importOp is the import of a pool that is found, with what is lost by it.
+func (b *builder) importOp(i Importable) Op {
+	o := Op{Verb: ImportPool, GUID: i.GUID, ReadOnly: b.spec.ReadOnly}
+	var needs []string
+	o.Force = i.Problem == OtherSystem || i.Claimed || b.obs.Claimed[i.GUID] || b.obs.Rewinds[b.spec.Name].Claimed
+	if o.Force {
+		needs = append(needs, "another system used it last and did not export it: if that one still does, the pool is destroyed")
+	}
+	if o.WithoutLog = len(i.LostLogs) > 0; o.WithoutLog {
+		needs = append(needs, "what was written last is lost, so far as only its log has it: "+strings.Join(i.LostLogs, ", "))
+	}
+	o.Needs = strings.Join(needs, "; ")
+	return o
+}
+
 // damaged offers the way back to an earlier state, if one was found.
 func (b *builder) damaged(i Importable, o Op, name string) {
 	rewind, tried := b.obs.Rewinds[b.spec.Name]
@@ -89,7 +104,11 @@ func (b *builder) damaged(i Importable, o Op, name string) {
 	default:
 		b.condition(PoolDamaged, name+" cannot be read as it is, and can be in an earlier state. "+rewind.Words,
 			"Confirm the import by its name; what was written since is lost then.")
-		o.Verb, o.Needs = RewindPool, "the latest changes are lost. "+rewind.Words
+		lost := "the latest changes are lost. " + rewind.Words
+		if o.Needs != "" {
+			lost = o.Needs + "; " + lost
+		}
+		o.Verb, o.Needs = RewindPool, lost
 		b.op(o)
 	}
 }

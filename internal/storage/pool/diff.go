@@ -91,13 +91,15 @@ func (b *builder) bringUp() {
 		return
 	}
 	b.copying = b.pool.Scan.Resilvers() || b.pool.Expansion.running() || b.pool.Removal.running()
-	b.setProperties()
 	b.online()
+	b.setProperties(func(name string) bool { return name == "ashift" }) // which counts when something is made
 	if len(b.spec.Vdevs) > 0 {
 		b.layout()
 	}
 	b.grow()
 	b.schedules()
+	// One that cannot be set keeps back what comes after it, and nothing that restores redundancy may be that.
+	b.setProperties(func(name string) bool { return name != "ashift" })
 }
 
 // leave takes a pool away that is not to be there, and no other of its name.
@@ -109,8 +111,12 @@ func (b *builder) leave(there bool) {
 	case there && b.spec.Presence == Exported:
 		b.op(Op{Verb: ExportPool})
 	case there:
-		b.op(Op{Verb: DestroyPool, Needs: fmt.Sprintf("all that is in it is lost: %s", sizeWords(b.pool))})
-	case b.spec.Presence == Destroyed && len(b.obs.candidates(b.spec)) == 0:
+		b.op(Op{Verb: DestroyPool, Needs: "all that is in it is lost", Amount: sizeWords(b.pool)})
+	case b.spec.Presence == Destroyed && len(b.obs.candidates(b.spec)) > 0:
+		// It was to be destroyed before a reboot, and nobody has said so: only a pool that is imported can be.
+		b.spec.ReadOnly = false
+		b.bring()
+	case b.spec.Presence == Destroyed:
 		if known := b.obs.Remembered[b.spec.Name]; known != 0 && (want == 0 || want == known) {
 			b.op(Op{Verb: Remember, Value: "forget"})
 		}
@@ -121,12 +127,14 @@ func sizeWords(p Pool) string {
 	return fmt.Sprintf("%d MiB on %d devices", p.AllocatedBytes>>20, len(p.Leaves()))
 }
 
-// setProperties sets what differs. A property that only counts when something is made is set too: it is for what is added later.
-func (b *builder) setProperties() {
+// setProperties sets what differs of some properties. One that only counts when something is made is set too: it is for what is added later.
+func (b *builder) setProperties(of func(name string) bool) {
 	want := b.spec.properties()
 	names := make([]string, 0, len(want))
 	for name := range want {
-		names = append(names, name)
+		if of(name) {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	for _, name := range names {

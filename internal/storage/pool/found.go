@@ -23,6 +23,11 @@ type Importable struct {
 	// Vdevs have names, states and reasons only. Missing are the names of those leaves that cannot be opened.
 	Vdevs   []Vdev
 	Missing []string
+	// Claimed says that another system used it last and did not export it, whatever else its Problem is: an import has to be forced.
+	Claimed bool
+	// LostLogs are the names of log vdevs that cannot be opened. An import that is not told to do without them fails (spa_check_for_missing_logs in
+	// module/zfs/spa.c, 2.3.9), though the pool is found as one that can be imported.
+	LostLogs []string
 }
 
 // Problem is why a pool cannot be imported just so.
@@ -52,6 +57,8 @@ type Rewind struct {
 	// Possible says that there is an earlier state to return to, in Words.
 	Possible bool
 	Words    string
+	// Claimed says that another system used the pool last, so that an import has to be forced.
+	Claimed bool
 	// Lost is how much of the latest changes are given up; 0 if zpool does not tell.
 	Lost time.Duration
 }

@@ -8,8 +8,9 @@ import (
 // member is a place in a vdev: one device or, while it is being replaced or a spare stands in for it, several.
 type member struct {
 	Vdev
-	// slot is that of the declaration which one of its devices fills; -1 if none does.
+	// slot is that of the declaration which one of its devices fills, by; -1 if none does.
 	slot int
+	by   Vdev
 	lost bool
 }
 
@@ -27,8 +28,8 @@ func (b *builder) members(p pair) []member {
 		m := member{Vdev: v, slot: -1}
 		m.lost = m.original().State.lost()
 		for _, leaf := range v.Leaves() {
-			if d, found := b.obs.diskOf(leaf); found && p.slot(d) >= 0 && leaf.Class != Spare {
-				m.slot = p.slot(d)
+			if d, found := b.obs.diskOf(leaf); found && p.slot(d) >= 0 {
+				m.slot, m.by = p.slot(d), leaf
 			}
 		}
 		out = append(out, m)
@@ -48,8 +49,8 @@ func (b *builder) vdev(p pair) []Op {
 	}
 	members := b.members(p)
 	free := slices.DeleteFunc(slices.Clone(members), func(m member) bool { return m.slot >= 0 })
-	slices.SortStableFunc(free, func(x, y member) int { return rank(x) - rank(y) })
 	var fresh []Disk
+	var empty []slot
 	for n, s := range p.slots {
 		filled := slices.ContainsFunc(members, func(m member) bool { return m.slot == n })
 		switch {
@@ -57,37 +58,24 @@ func (b *builder) vdev(p pair) []Op {
 		case s.found && b.takes(s):
 			fresh = append(fresh, s.disk)
 		default:
-			at := b.waiting(s, free)
-			if !s.found {
-				b.absent(p, s, free[at:])
-			}
-			if len(free) > 0 {
-				free = slices.Delete(free, at, at+1) // the place waits for its disk
-			}
+			empty = append(empty, s)
 		}
 	}
+	free, unclear := b.reserve(p, empty, free)
 	for _, d := range fresh {
-		if len(free) > 0 {
+		switch {
+		case len(free) > 0:
 			b.replace(free[0], d)
 			free = free[1:]
-			continue
-		}
-		b.widen(p, layout, d)
-	}
-	return b.narrow(p, members, free)
-}
-
-// waiting is which of the members that no slot fills stays for a slot without a disk: one that is on a disk which the slot may mean, or else the first.
-func (b *builder) waiting(s slot, free []member) int {
-	for i, m := range free {
-		for _, leaf := range m.Leaves() {
-			d, found := b.obs.diskOf(leaf)
-			if found && slices.ContainsFunc(s.several, func(o Disk) bool { return o.Key() == d.Key() }) {
-				return i
-			}
+		case len(unclear) == 0:
+			b.widen(p, layout, d)
 		}
 	}
-	return 0
+	last := b.narrow(p, members, free)
+	if len(empty) == 0 { // else the original may be the one that is declared and not here
+		last = append(keepSpares(members), last...)
+	}
+	return last
 }
 
 // rank orders members that are not declared: the lost ones are replaced first.
@@ -96,18 +84,6 @@ func rank(m member) int {
 		return 0
 	}
 	return 1
-}
-
-// absent says that a disk is not here, and what stands in for it.
-func (b *builder) absent(p pair, s slot, free []member) {
-	text, next := s.why, "Plug the disk in, correct its selector, or declare another disk, which takes its place."
-	if len(free) > 0 && free[0].lost {
-		text = fmt.Sprintf("vdev %s of pool %s is without %s: %s", p.vdev.Name, b.pool.Name, free[0].original().Name, s.why)
-		if free[0].Type == "spare" {
-			next = "A spare stands in for it. " + next
-		}
-	}
-	b.condition(DiskMissing, text, next)
 }
 
 // replace has a disk take a member's place. What was in it is restored from the others, or copied from itself.

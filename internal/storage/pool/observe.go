@@ -19,6 +19,9 @@ type Observed struct {
 	Remembered map[string]zfs.GUID
 	// Rewinds has an entry for each damaged pool that was looked at, by name.
 	Rewinds map[string]Rewind
+	// Claimed are pools whose import was refused a while ago, since another system used them last. That is not told of each that is found: what is told of one is
+	// the first of many things (check_status in lib/libzfs/libzfs_status.c, 2.3.9), and nothing where the other system has no hostid.
+	Claimed map[zfs.GUID]bool
 }
 
 // Reconciler is the domain of pools. It implements the Domain of package reconcile.
@@ -27,16 +30,26 @@ type Reconciler struct {
 	devices Devices
 	memory  Memory
 	now     func() time.Time
+	// claimed has the pools of Observed.Claimed, each with the time until which it counts.
+	claimed map[zfs.GUID]time.Time
 }
+
+// claimLife is how long an import that was refused is not tried again as it was: the other system may export the pool meanwhile.
+const claimLife = 10 * time.Minute
 
 // New returns the domain. Now is the clock; nothing but schedules, rates and the ages of things depend on it.
 func New(pools Pools, devices Devices, memory Memory, now func() time.Time) *Reconciler {
-	return &Reconciler{pools: pools, devices: devices, memory: memory, now: now}
+	return &Reconciler{pools: pools, devices: devices, memory: memory, now: now, claimed: map[zfs.GUID]time.Time{}}
 }
 
 // Observe reads disks and pools, and makes the dry runs of rewinds that are declared.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}}
+	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}}
+	for guid, until := range r.claimed {
+		if obs.Claimed[guid] = obs.Now.Before(until); !obs.Claimed[guid] {
+			delete(r.claimed, guid)
+		}
+	}
 	var err error
 	if obs.Disks, err = r.devices.Disks(ctx); err != nil {
 		return Observed{}, fmt.Errorf("list disks: %w", err)

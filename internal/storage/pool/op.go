@@ -17,7 +17,6 @@ const (
 	ImportPool    Verb = "import pool"
 	RewindPool    Verb = "import, giving up its latest changes, pool"
 	CreatePool    Verb = "create pool"
-	SetProperty   Verb = "set property of pool"
 	BringOnline   Verb = "bring online in pool"
 	ReplaceDevice Verb = "replace in pool"
 	AttachDevice  Verb = "attach to pool"
@@ -30,6 +29,7 @@ const (
 	RemoveVdev    Verb = "remove from pool"
 	StartScrub    Verb = "start scrub of pool"
 	StartTrim     Verb = "start trim of pool"
+	SetProperty   Verb = "set property of pool"
 	ExportPool    Verb = "export pool"
 	DestroyPool   Verb = "destroy pool"
 )
@@ -49,10 +49,12 @@ type Op struct {
 	Disk   *Disk
 	// Property and Value are those of SetProperty.
 	Property, Value string
-	// Force imports against the claim of another system; ReadOnly so.
-	Force, ReadOnly bool
-	// Needs says what is lost by it; empty if nothing is. Then a Confirmation is needed.
+	// Force imports against the claim of another system, WithoutLog without logs that cannot be opened; ReadOnly so.
+	Force, WithoutLog, ReadOnly bool
+	// Needs says what is lost by it; empty if nothing is. Then a Confirmation is needed, which is for just these words: they hold nothing that changes by itself.
 	Needs string
+	// Amount says how much that is now. It is shown beside Needs, and not confirmed.
+	Amount string
 }
 
 // DiskGroup is a vdev that is to be made.
@@ -95,14 +97,35 @@ func (o Op) String() string {
 	if o.Force {
 		text += ", against the claim of another system"
 	}
+	if o.WithoutLog {
+		text += ", without its log"
+	}
 	if o.Needs != "" {
 		text += "; " + o.Needs
 	}
 	return text
 }
 
+// Loss is what is lost by it, and how much that is, for a person; empty if nothing is.
+func (o Op) Loss() string {
+	if o.Amount == "" {
+		return o.Needs
+	}
+	return o.Needs + ": " + o.Amount
+}
+
 // Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported.
 func (o Op) Part() string { return o.Pool }
+
+// Lasts implements reconcile.Lasting: to prepare disks takes as long as they need to discard what they hold, one after the other, and an import as long as its log and
+// what was being freed need. Cut off, they would begin anew for ever.
+func (o Op) Lasts() bool {
+	switch o.Verb {
+	case ImportPool, RewindPool, CreatePool, ReplaceDevice, AttachDevice, ExpandRAIDZ, AddVdev, AddSpare, AddCache:
+		return true
+	}
+	return false
+}
 
 // String is the group for a person.
 func (g DiskGroup) String() string {

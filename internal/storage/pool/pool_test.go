@@ -288,6 +288,78 @@ func TestAmbiguousSelector(t *testing.T) {
 	}
 }
 
+// TestLateDevice: which of the devices that are gone a disk that is not here stands for cannot be told, so none is replaced; and none that is well is replaced for a selector
+// that means no disk.
+func TestLateDevice(t *testing.T) {
+	raidz := func(names ...string) pool.Spec {
+		return tank(pool.VdevSpec{Layout: pool.RAIDZ2, Disks: serials(names...)})
+	}
+	made := func() *pooltest.Machine {
+		m := pooltest.New(6)
+		reach(t, m, raidz("s1", "s2", "s3", "s4"))
+		changes(m)
+		return m
+	}
+	m := made()
+	m.Pull("s2") // for good
+	m.Pull("s4") // late
+	s := reach(t, m, raidz("s1", "s5", "s3", "s4"))
+	want(t, m)
+	if !slices.Equal(kinds(s), []pool.Kind{pool.DiskMissing, pool.DiskMissing}) || !strings.Contains(s.Pools[0].Conditions[1].Text, "may be any of /dev/vdc1 and /dev/vde1") {
+		t.Errorf("%+v", s.Pools[0].Conditions)
+	}
+	m.Plug("s4")
+	reach(t, m, raidz("s1", "s5", "s3", "s4"))
+	want(t, m, "path tank /dev/vde1", "online tank", "prepare s5", "replace tank /dev/vdf1")
+	if m.All["s4"].Label == nil || m.All["s2"].Label != nil {
+		t.Error("the late device was replaced")
+	}
+
+	m = made()
+	m.Pull("s2")
+	reach(t, m, raidz("s1", "s5", "s3", "misspelt"))
+	want(t, m, "prepare s5", "replace tank /dev/vdf1")
+	if m.All["s4"].Label == nil || m.All["s2"].Label != nil {
+		t.Error("the device that is well was replaced")
+	}
+
+	// Of two that are well, the one that the selector was for is not replaced by chance.
+	m = made()
+	s = reach(t, m, raidz("s1", "s5", "s3", "misspelt"))
+	want(t, m)
+	if !slices.Equal(kinds(s), []pool.Kind{pool.DiskMissing, pool.DiskMissing}) {
+		t.Errorf("%+v", s.Pools[0].Conditions)
+	}
+}
+
+// TestSpareForGood: a spare that is declared in the place of the device that it stands in for stays there, once a person has given that device up.
+func TestSpareForGood(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"))
+	spec.Pools[0].Spares = serials("s3")
+	reach(t, m, spec)
+	m.Pull("s2")
+	m.StandIn("tank", "s2", "s3")
+	changes(m)
+	if s := reach(t, m, spec); len(waits(s)) != 0 {
+		t.Errorf("the device is declared, and given up: %q", waits(s))
+	}
+	if s := reach(t, m, tank(mirror("s1", "s2", "s3"))); len(waits(s)) != 0 {
+		t.Errorf("both are declared, and one is given up: %q", waits(s))
+	}
+	spec = tank(mirror("s1", "s3"))
+	s := reach(t, m, spec)
+	want(t, m)
+	if got := waits(s); len(got) != 1 || !strings.HasPrefix(got[0], "detach from pool tank (1001): /dev/vdc1 (") || len(kinds(s)) != 0 ||
+		!strings.Contains(s.Pools[0].Next, "Plug the disk of /dev/vdc1 in again") || !strings.Contains(s.Pools[0].Next, `Confirm with the pool's name, "tank"`) {
+		t.Errorf("waits %q, %v, %s", got, kinds(s), s.Pools[0].Next)
+	}
+	if s = reach(t, m, confirm(spec, s)); !s.Pools[0].Healthy || len(m.Loaded["tank"].Vdevs) != 1 {
+		t.Errorf("%+v", s.Pools[0])
+	}
+	want(t, m, "detach tank")
+}
+
 // TestConditions: what a person resolves, and nothing is done for.
 func TestConditions(t *testing.T) {
 	spec := tank(mirror("s1", "s2"))
@@ -340,6 +412,90 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestClaim: that another system used a pool last is not always told before an import is refused; from then on somebody can confirm that it is forced.
+func TestClaim(t *testing.T) {
+	m := pooltest.New(2)
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m, spec)
+	m.Off("tank")
+	m.Claimed["tank"] = true
+	changes(m)
+	r := pool.New(m, m, m, func() time.Time { return m.Now })
+	step := func(spec pool.Spec) (pool.Status, error) {
+		t.Helper()
+		obs, err := r.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range r.Diff(spec, obs) {
+			if err := r.Apply(t.Context(), spec, o); err != nil {
+				return r.Status(spec, obs), err
+			}
+		}
+		return r.Status(spec, obs), nil
+	}
+	for range 2 {
+		if _, err := step(spec); !errors.Is(err, pool.ErrUsedElsewhere) || !errors.Is(err, pool.ErrInUseElsewhere) {
+			t.Errorf("got %v", err)
+		}
+		want(t, m, "import tank force=false rewind=false readonly=false")
+		s, err := step(spec)
+		if got := waits(s); err != nil || len(got) != 1 || !strings.Contains(got[0], "against the claim of another system") {
+			t.Errorf("it waits for %q, %v", got, err)
+		}
+		want(t, m)
+		m.Now = m.Now.Add(time.Hour) // it may have been exported meanwhile
+	}
+	_, _ = step(spec)
+	changes(m)
+	s, _ := step(spec)
+	if _, err := step(confirm(spec, s)); err != nil {
+		t.Error(err)
+	}
+	want(t, m, "import tank force=true rewind=false readonly=false")
+
+	// One that is damaged too.
+	m.Off("tank")
+	m.Problems["tank"] = pool.Damaged
+	spec.Pools[0].Rewind = true
+	r = pool.New(m, m, m, func() time.Time { return m.Now })
+	if s, _ = step(spec); !slices.Equal(kinds(s), []pool.Kind{pool.PoolDamaged}) || len(waits(s)) != 1 {
+		t.Fatalf("%v, waits %q", kinds(s), waits(s))
+	}
+	if _, err := step(confirm(spec, s)); err != nil {
+		t.Error(err)
+	}
+	want(t, m, "import tank force=true rewind=true readonly=false")
+}
+
+// TestLostLog: a pool whose log is gone is not imported without a word, and neither kept back for ever.
+func TestLostLog(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"), pool.VdevSpec{Class: pool.Log, Disks: serials("s3")})
+	reach(t, m, spec)
+	m.Off("tank")
+	m.Pull("s3")
+	changes(m)
+	s := reach(t, m, spec)
+	want(t, m)
+	if got := waits(s); len(got) != 1 || !slices.Equal(kinds(s), []pool.Kind{pool.DevicesMissing}) ||
+		got[0] != "import pool tank (1001), without its log; what was written last is lost, so far as only its log has it: /dev/vdd1" {
+		t.Errorf("waits %q, %v", got, kinds(s))
+	}
+	// It comes after all.
+	m.Plug("s3")
+	reach(t, m, spec)
+	want(t, m, "import tank force=false rewind=false readonly=false")
+
+	m.Off("tank")
+	m.Pull("s3")
+	changes(m)
+	if s = reach(t, m, confirm(spec, s)); !s.Ready {
+		t.Errorf("confirmed: %+v", s)
+	}
+	want(t, m, "import tank force=false rewind=false readonly=false withoutlog=true")
+}
+
 // second makes another pool with the name on other disks.
 func second(t *testing.T, m *pooltest.Machine) {
 	t.Helper()
@@ -380,6 +536,12 @@ func TestDestroyAndForget(t *testing.T) {
 	if got := waits(s); len(got) != 1 || !strings.HasPrefix(got[0], "destroy pool tank (1001); all that is in it is lost") {
 		t.Errorf("%q", got)
 	}
+	// It is in use until then: what is in it changes between the question and the answer.
+	m.Loaded["tank"].AllocatedBytes += 5 << 20
+	if again := reach(t, m, gone); waits(again)[0] != waits(s)[0] || again.Pools[0].Waiting[0].Loss() != "all that is in it is lost: 5 MiB on 2 devices" ||
+		!strings.Contains(again.Pools[0].Next, "about 5 MiB on 2 devices") {
+		t.Errorf("%q, %q", waits(again), again.Pools[0].Next)
+	}
 	reach(t, m, confirm(gone, s))
 	want(t, m, "destroy tank", "remember tank")
 	if len(m.Memories) != 0 {
@@ -401,6 +563,38 @@ func TestDestroyAndForget(t *testing.T) {
 	if s = reach(t, m, tank(mirror("s3", "s4"))); !s.Ready {
 		t.Errorf("%+v", s)
 	}
+}
+
+// TestDestroyAfterReboot: a pool that is to be destroyed, and for which nobody has confirmed that, waits for it after a reboot too.
+func TestDestroyAfterReboot(t *testing.T) {
+	m := pooltest.New(4)
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m, spec)
+	gone := pool.Spec{Pools: []pool.PoolSpec{{Name: "tank", Presence: pool.Destroyed, ReadOnly: true}}}
+	reach(t, m, gone)
+	m.Off("tank")
+	changes(m)
+	r := pool.New(m, m, m, func() time.Time { return m.Now })
+	obs, err := r.Observe(t.Context(), gone)
+	if s := r.Status(gone, obs); err != nil || !strings.Contains(s.Pools[0].Summary, "not destroyed yet") {
+		t.Errorf("%+v, %v", s.Pools, err)
+	}
+	s := reach(t, m, gone)
+	want(t, m, "import tank force=false rewind=false readonly=false")
+	if got := waits(s); len(got) != 1 || !strings.HasPrefix(got[0], "destroy pool tank (1001); all that is in it is lost") {
+		t.Errorf("%q", got)
+	}
+	reach(t, m, confirm(gone, s))
+	want(t, m, "destroy tank", "remember tank")
+	// One that cannot be imported is told of, and not forgotten.
+	reach(t, m, tank(mirror("s3", "s4")))
+	m.Off("tank")
+	m.Pull("s3")
+	changes(m)
+	if s = reach(t, m, gone); !slices.Equal(kinds(s), []pool.Kind{pool.DevicesMissing}) || m.Memories["tank"] == 0 {
+		t.Errorf("%v, %v", kinds(s), m.Memories)
+	}
+	want(t, m)
 }
 
 // TestLeavesAnother: a pool that is to be gone, by its GUID, is not taken for another of its name.
@@ -470,6 +664,41 @@ func TestProperties(t *testing.T) {
 	m.Loaded["tank"].Vdevs[0].Children[0].ExpandableBytes = 1 << 30
 	reach(t, m, spec)
 	want(t, m, "online tank")
+}
+
+// TestPropertiesLast: a property that cannot be set keeps no device from being replaced.
+func TestPropertiesLast(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"))
+	spec.Pools[0].Properties = map[string]string{"ashift": "9"}
+	reach(t, m, spec)
+	m.Pull("s2")
+	spec = tank(mirror("s1", "s3"))
+	spec.Pools[0].Properties = map[string]string{"compatibility": "openzfs-2.2", "ashift": "12"}
+	r := pool.New(m, m, m, func() time.Time { return m.Now })
+	obs, err := r.Observe(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range r.Diff(spec, obs) {
+		got = append(got, string(o.Verb)+" "+o.Property)
+	}
+	if d := cmp.Diff([]string{"set property of pool ashift", "replace in pool ", "set property of pool compatibility"}, got); d != "" {
+		t.Errorf("operations (-want +got):\n%s", d)
+	}
+}
+
+// TestLasts: what writes to disks is given the time that they need, and what only tells the kernel something is not.
+func TestLasts(t *testing.T) {
+	for verb, want := range map[pool.Verb]bool{
+		pool.CreatePool: true, pool.AddVdev: true, pool.AddSpare: true, pool.AddCache: true, pool.ReplaceDevice: true, pool.AttachDevice: true, pool.ExpandRAIDZ: true,
+		pool.ImportPool: true, pool.RewindPool: true, pool.SetProperty: false, pool.BringOnline: false, pool.StartScrub: false, pool.Remember: false,
+	} {
+		if got := (pool.Op{Verb: verb}).Lasts(); got != want {
+			t.Errorf("%s: %t, want %t", verb, got, want)
+		}
+	}
 }
 
 func TestCheck(t *testing.T) {

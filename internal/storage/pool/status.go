@@ -84,7 +84,7 @@ func (s *PoolStatus) fill(spec PoolSpec, obs Observed) {
 		s.Summary = strings.TrimSpace(s.Summary) // where there was no device to name
 		s.Picture = Picture(s.Pool, obs)
 	} else {
-		s.Summary, s.Next = absentAdvice(spec)
+		s.Summary, s.Next = absentAdvice(spec, len(obs.candidates(spec)) > 0)
 	}
 	for i, c := range s.Conditions {
 		// What needs a person goes first: the advice on a pool that runs comes after what keeps it from its declaration.
@@ -93,7 +93,14 @@ func (s *PoolStatus) fill(spec PoolSpec, obs Observed) {
 		}
 		s.Healthy = false
 	}
-	if len(s.Conditions) == 0 && len(s.Waiting) > 0 && (!s.Imported || s.Healthy) {
-		s.Next = fmt.Sprintf("Confirm with the pool's name, %q, to have this done: %s.", s.Name, s.Waiting[0])
+	if len(s.Conditions) == 0 && len(s.Waiting) > 0 {
+		confirm := fmt.Sprintf("Confirm with the pool's name, %q, to have this done: %s.", s.Name, s.Waiting[0])
+		if s.Imported && !s.Healthy {
+			confirm = s.Next + " " + confirm
+		}
+		s.Next = confirm
+		if amount := s.Waiting[0].Amount; amount != "" {
+			s.Next += " It is about " + amount + "."
+		}
 	}
 }

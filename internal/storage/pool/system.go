@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -13,6 +14,8 @@ var (
 	ErrUnconfirmed = errors.New("needs a confirmation")
 	// ErrInUseElsewhere: another system has the pool imported, or had it last.
 	ErrInUseElsewhere = errors.New("is in use by another system")
+	// ErrUsedElsewhere is ErrInUseElsewhere where an import that is forced is not refused: another system had it last.
+	ErrUsedElsewhere = fmt.Errorf("%w, or was last", ErrInUseElsewhere)
 	// ErrNewer: the pool has features that the module does not know.
 	ErrNewer = errors.New("is newer than this system's ZFS")
 	// ErrTooSmall: a device is smaller than those that it is to stand in for.
@@ -79,8 +82,9 @@ type Import struct {
 	// Devices are where to look for it.
 	Devices  []string
 	ReadOnly bool
-	// Force imports what another system used last. Rewind gives up the latest changes to come to a state that can be read.
-	Force, Rewind bool
+	// Force imports what another system used last. Rewind gives up the latest changes to come to a state that can be read, and WithoutLog what is in logs that
+	// cannot be opened.
+	Force, Rewind, WithoutLog bool
 }
 
 // Devices is the side of disks.

@@ -28,6 +28,8 @@ type Machine struct {
 	Memories   map[string]zfs.GUID
 	// Problems makes pools that are not imported hard to import, by name.
 	Problems map[string]pool.Problem
+	// Claimed are pools, by name, that another system used last. Of one that has no other problem that is not told before an import is refused.
+	Claimed map[string]bool
 	// Looks is how often it was looked for pools to import.
 	Looks int
 	// Calls are those that have changed something.
@@ -42,7 +44,7 @@ type Machine struct {
 func New(disks int) *Machine {
 	m := &Machine{
 		Now: time.Unix(1e9, 0).UTC(), All: map[string]*pool.Disk{}, Pulled: map[string]bool{}, Loaded: map[string]*pool.Pool{}, On: map[string]*pool.Pool{},
-		Memories: map[string]zfs.GUID{}, Problems: map[string]pool.Problem{}, PowerIn: -1, guid: 1000,
+		Memories: map[string]zfs.GUID{}, Problems: map[string]pool.Problem{}, Claimed: map[string]bool{}, PowerIn: -1, guid: 1000,
 	}
 	for n := range disks + 1 {
 		name := "vd" + string(rune('a'+n))

@@ -64,7 +64,7 @@ func (m *Machine) settle(p *pool.Pool) {
 	}
 }
 
-// Importable implements pool.Pools: pools of which all disks are there, and those of Problems.
+// Importable implements pool.Pools: pools of which all disks are there, but for single disks that are a log, and those of Problems.
 func (m *Machine) Importable(_ context.Context, devices []string) ([]pool.Importable, error) {
 	m.Looks++
 	var out []pool.Importable
@@ -79,13 +79,31 @@ func (m *Machine) Importable(_ context.Context, devices []string) ([]pool.Import
 			continue
 		}
 		i := pool.Importable{Name: p.Name, GUID: p.GUID, State: pool.Online, Problem: m.Problems[p.Name]}
-		if seen < len(p.Leaves()) {
+		i.Claimed = i.Problem != pool.Ready && m.Claimed[p.Name]
+		if i.LostLogs = m.lostLogs(p); len(i.LostLogs) > 0 && seen+len(i.LostLogs) == len(p.Leaves()) {
+			i.State, i.Missing = pool.Degraded, i.LostLogs
+		} else if seen < len(p.Leaves()) {
 			i.State, i.Problem, i.Missing = pool.Unavailable, pool.Incomplete, []string{"vdx1"}
 		}
 		out = append(out, i)
 	}
 	slices.SortFunc(out, func(a, b pool.Importable) int { return int(a.GUID) - int(b.GUID) })
 	return out, nil
+}
+
+// lostLogs are the logs of a pool whose disk is not there.
+func (m *Machine) lostLogs(p *pool.Pool) []string {
+	var out []string
+	for _, v := range p.Vdevs {
+		there := false
+		for _, d := range m.All {
+			there = there || d.Label != nil && d.Label.GUID == v.GUID && !m.Pulled[d.Serial]
+		}
+		if v.Class == pool.Log && len(v.Children) == 0 && !there {
+			out = append(out, v.Name)
+		}
+	}
+	return out
 }
 
 // RewindDryRun implements pool.Pools.
@@ -134,11 +152,21 @@ func (m *Machine) Create(_ context.Context, c pool.Creation) error {
 
 // Import implements pool.Pools.
 func (m *Machine) Import(_ context.Context, i pool.Import) error {
-	if err := m.change("import %s force=%t rewind=%t readonly=%t", i.Name, i.Force, i.Rewind, i.ReadOnly); err != nil {
+	call := fmt.Sprintf("import %s force=%t rewind=%t readonly=%t", i.Name, i.Force, i.Rewind, i.ReadOnly)
+	if i.WithoutLog {
+		call += " withoutlog=true"
+	}
+	if err := m.change("%s", call); err != nil {
 		return err
 	}
 	for name, p := range m.On {
 		if p.GUID == i.GUID {
+			if m.Claimed[p.Name] && !i.Force {
+				return fmt.Errorf("import %s: it %w", i.Name, pool.ErrUsedElsewhere)
+			}
+			if len(m.lostLogs(p)) > 0 && !i.WithoutLog {
+				return fmt.Errorf("import %s: one or more devices is currently unavailable", i.Name)
+			}
 			delete(m.On, name)
 			p.Name, p.ReadOnly = i.Name, i.ReadOnly
 			m.Loaded[p.Name] = p

@@ -44,6 +44,7 @@ func (m *Machine) Attach(_ context.Context, name, vdev, device string) error {
 
 // Detach implements pool.Pools.
 func (m *Machine) Detach(_ context.Context, name, vdev string) error {
+	defer m.collapse(name)
 	return m.on("detach "+name, vdev, func(p *pool.Pool, among *[]pool.Vdev, v *pool.Vdev) error {
 		if among == &p.Vdevs {
 			return zfs.ErrInvalid
@@ -53,6 +54,33 @@ func (m *Machine) Detach(_ context.Context, name, vdev string) error {
 		*among = slices.DeleteFunc(*among, func(o pool.Vdev) bool { return o.GUID == guid })
 		return nil
 	})
+}
+
+// StandIn has a spare of a pool stand in for the leaf on a disk.
+func (m *Machine) StandIn(name, serial, spare string) {
+	guid := m.All[spare].Label.GUID
+	own := pool.Vdev{Name: m.All[spare].Device + "1", Type: "disk", GUID: guid, Path: m.All[spare].Device + "1", State: pool.Online}
+	m.leaf(spare, func(v *pool.Vdev) { v.State = pool.InUse })
+	m.leaf(serial, func(v *pool.Vdev) {
+		*v = pool.Vdev{Name: "spare-1", Type: "spare", GUID: m.fresh(), State: pool.Degraded, Children: []pool.Vdev{*v, own}}
+	})
+}
+
+// collapse has a spare whose original was detached take its place.
+func (m *Machine) collapse(name string) {
+	p := m.Loaded[name]
+	if p == nil {
+		return
+	}
+	for i := range p.Vdevs {
+		for j, place := range p.Vdevs[i].Children {
+			if place.Type == "spare" && len(place.Children) == 1 {
+				p.Vdevs[i].Children[j] = place.Children[0]
+				p.Vdevs = slices.DeleteFunc(p.Vdevs, func(v pool.Vdev) bool { return v.Class == pool.Spare && v.GUID == place.Children[0].GUID })
+				return
+			}
+		}
+	}
 }
 
 // unlabel takes the label off the disk of a leaf.

@@ -121,10 +121,13 @@ func (d *discovery) line(line string) error {
 func (d *discovery) end() {
 	if len(d.pools) > 0 {
 		p := &d.pools[len(d.pools)-1]
-		p.Problem, p.Features = problem(strings.Join(d.words, "\n"), strings.Join(d.action, " "), p.State)
 		p.Words = sentence(strings.Join(append(d.words, d.action...), " "))
 		p.Vdevs = configTree(d.config)
+		p.Problem, p.Features, p.Claimed = problem(strings.Join(d.words, "\n"), strings.Join(d.action, " "), judged(*p, d.config))
 		for _, v := range p.Vdevs {
+			if v.Class == pool.Log && (v.State == pool.Unavailable || v.State == pool.Faulted) {
+				p.LostLogs = append(p.LostLogs, v.Name)
+			}
 			for _, leaf := range v.Leaves() {
 				if leaf.State == pool.Unavailable || leaf.State == pool.Removed {
 					p.Missing = append(p.Missing, leaf.Name)
@@ -133,38 +136,4 @@ func (d *discovery) end() {
 		}
 	}
 	d.part, d.words, d.action, d.config = "", nil, nil, nil
-}
-
-// feature is a line of zpool_collect_unsup_feat (lib/libzfs/libzfs_pool.c).
-var feature = regexp.MustCompile(`(?m)^([a-z0-9.-]+:[a-z0-9_]+)(?: \(.*\))?$`)
-
-// problem tells from the texts of show_import what stands in the way. The status goes first, as a pool that another system has may be whole.
-func problem(status, action string, state pool.State) (pool.Problem, []string) {
-	flat := sentence(status)
-	for _, c := range []struct {
-		text    string
-		problem pool.Problem
-	}{
-		{"currently imported by another system", pool.Active},
-		{"has the multihost property on", pool.NoHostID},
-		{"can only be accessed in read-only mode", pool.NewerForWriting},
-		{"uses the following feature(s) not supported", pool.Newer},
-		{"formatted using an incompatible version", pool.Newer},
-		{"last accessed by another system", pool.OtherSystem},
-	} {
-		if strings.Contains(flat, c.text) {
-			var features []string
-			for _, m := range feature.FindAllStringSubmatch(status, -1) {
-				features = append(features, m[1])
-			}
-			return c.problem, features
-		}
-	}
-	switch {
-	case strings.Contains(sentence(action), "Attach the missing devices"):
-		return pool.Incomplete, nil
-	case state == pool.Online, state == pool.Degraded:
-		return pool.Ready, nil
-	}
-	return pool.Damaged, nil
 }

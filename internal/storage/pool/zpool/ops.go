@@ -61,6 +61,9 @@ func (z *Zpool) Import(ctx context.Context, i pool.Import) error {
 	if i.Force {
 		options = append(options, "-f")
 	}
+	if i.WithoutLog {
+		options = append(options, "-m")
+	}
 	if i.Rewind {
 		options = append(options, "-F")
 	}

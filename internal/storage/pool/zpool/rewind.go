@@ -2,7 +2,9 @@ package zpool
 
 import (
 	"context"
+	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +17,7 @@ import (
 var rewindLoss = regexp.MustCompile(`approximately ([0-9]{1,12})\s+(seconds|minutes) of transactions`)
 
 // RewindDryRun implements pool.Pools. A dry run that finds nothing to do imports the pool (-F is ignored then, zpool-import(8)); it is read-only, and
-// exported again.
+// exported again. A claim of another system is what zpool looks at first, and is passed over.
 func (z *Zpool) RewindDryRun(ctx context.Context, guid zfs.GUID, devices []string) (pool.Rewind, error) {
 	places, err := where(devices)
 	if err != nil {
@@ -23,10 +25,15 @@ func (z *Zpool) RewindDryRun(ctx context.Context, guid zfs.GUID, devices []strin
 	}
 	options := append([]string{"import", "-N", "-F", "-n", "-o", "cachefile=none", "-o", "readonly=on"}, places...)
 	text, err := z.run(ctx, options, guid.String())
+	claimed := errors.Is(err, pool.ErrUsedElsewhere)
+	if claimed {
+		text, err = z.run(ctx, slices.Insert(options, 1, "-f"), guid.String())
+	}
 	if ctx.Err() != nil {
 		return pool.Rewind{}, ctx.Err()
 	}
 	rewind := parseRewind(text)
+	rewind.Claimed = claimed
 	if err != nil {
 		return rewind, nil // zpool fails either way: what it prints is the answer
 	}
@@ -36,7 +43,7 @@ func (z *Zpool) RewindDryRun(ctx context.Context, guid zfs.GUID, devices []strin
 	}
 	for _, p := range pools {
 		if p.GUID == guid {
-			return pool.Rewind{Possible: true, Words: "It can be read without giving anything up."}, z.Export(ctx, p.Name)
+			return pool.Rewind{Possible: true, Claimed: claimed, Words: "It can be read without giving anything up."}, z.Export(ctx, p.Name)
 		}
 	}
 	return rewind, nil

@@ -56,10 +56,8 @@ type class struct {
 func classes() []class {
 	return []class{
 		{zfs.ErrSuspended, []string{"pool I/O is currently suspended", "pool is suspended"}},
-		{pool.ErrInUseElsewhere, []string{
-			"pool is imported on",                                                                  // EZFS_ACTIVE_POOL, and do_import
-			"pool was previously in use from another system", "pool has the multihost property on", // do_import
-		}},
+		{pool.ErrUsedElsewhere, []string{"pool was previously in use from another system"}},             // do_import in cmd/zpool/zpool_main.c
+		{pool.ErrInUseElsewhere, []string{"pool is imported on", "pool has the multihost property on"}}, // EZFS_ACTIVE_POOL, and do_import
 		{pool.ErrNewer, []string{"unsupported version or feature", "using an unsupported ZFS version"}},
 		{pool.ErrTooSmall, []string{"device is too small", "is less than the minimum size"}}, // zpool_vdev_attach, zpool_create
 		{zfs.ErrNotExist, []string{"no such pool", "no such device in pool", "no such vdev"}},

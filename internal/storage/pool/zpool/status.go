@@ -2,7 +2,6 @@ package zpool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +18,7 @@ func statusOptions() []string {
 
 func getOptions() []string { return []string{"get", "-j", "--json-int", "-p", "all"} }
 
-// Pools implements pool.Pools. A pool that is exported between the two commands that it takes is left out.
+// Pools implements pool.Pools. A pool that is exported between the commands that it takes is left out.
 func (z *Zpool) Pools(ctx context.Context) ([]pool.Pool, error) {
 	out, err := z.run(ctx, getOptions())
 	if err != nil && !strings.Contains(err.Error(), "no pools available") {
@@ -32,10 +31,7 @@ func (z *Zpool) Pools(ctx context.Context) ([]pool.Pool, error) {
 	if len(properties) == 0 {
 		return nil, nil
 	}
-	if out, err = z.run(ctx, statusOptions()); err != nil && !errors.Is(err, zfs.ErrNotExist) {
-		return nil, fmt.Errorf("read the status of pools: %w", err)
-	}
-	pools, err := parseStatus(out)
+	pools, err := z.status(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -68,6 +68,9 @@ func (v vdev) typed(key string, class pool.Class) pool.Vdev {
 	if out.Path == "" {
 		out.Path = v.Was
 	}
+	if out.Name == out.GUID.String() && v.Path != "" && v.Was == "" {
+		out.Name = v.Path // as it is called where vdevs are not named by their GUIDs; of one that is gone the GUID stays
+	}
 	if v.Was != "" && out.Reason == "" {
 		out.Reason = "OPEN_FAILED" // of one that was not there at import, which has no reason of its own
 	}

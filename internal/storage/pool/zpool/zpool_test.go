@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func TestPools(t *testing.T) {
 	if tank.Checkpoint == nil || tank.Checkpoint.SpaceBytes != 2048 || bpool.Checkpoint != nil {
 		t.Errorf("checkpoint: %+v", tank.Checkpoint)
 	}
-	if d := cmp.Diff([]string{strings.Join(getOptions(), " "), strings.Join(statusOptions(), " ")}, p.calls); d != "" {
+	if d := cmp.Diff([]string{strings.Join(getOptions(), " "), strings.Join(guidOptions(), " "), strings.Join(statusOptions(), " ")}, p.calls); d != "" {
 		t.Errorf("calls:\n%s", d)
 	}
 }
@@ -134,6 +135,44 @@ func TestTree(t *testing.T) {
 	}
 	if v := raidz.Children[2]; v.Trim.Progress != pool.Finished || v.Trim.End.IsZero() || v.ConfiguredShift != 9 || v.PhysicalShift != 12 {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestSamePath: two leaves with one path, and two spares in the same place of two mirrors, are told apart.
+func TestSamePath(t *testing.T) {
+	head := `{"output_version":{"command":"zpool status"},"pools":{"tank":{"name":"tank","pool_guid":15451357997522795478,"state":"DEGRADED","vdevs":{"tank":{"name":"tank","vdevs":{`
+	leaf := func(name, guid, state string, more ...string) string {
+		return fmt.Sprintf(`%q:{"name":%[1]q,"vdev_type":"disk","guid":%s,"path":"/dev/vdc1","state":%q%s}`, name, guid, state, strings.Join(more, ""))
+	}
+	group := func(name, kind, guid string, children ...string) string {
+		return fmt.Sprintf(`%q:{"name":%[1]q,"vdev_type":%q,"guid":%s,"state":"DEGRADED","vdevs":{%s}}`, name, kind, guid, strings.Join(children, ","))
+	}
+	const tail = `}}}}}}`
+	named := head + group("mirror-0", "mirror", "10", leaf("/dev/vdc1", "12", "REMOVED"), group("spare-1", "spare", "14", leaf("/dev/vdc1", "12", "REMOVED"))) + "," +
+		group("mirror-1", "mirror", "20", group("spare-1", "spare", "14", leaf("24", "24", "CANT_OPEN", `,"was":"/dev/vdc1"`))) + tail
+	byGUID := head + group("10", "mirror", "10", leaf("12", "12", "REMOVED"), group("14", "spare", "14", leaf("13", "13", "ONLINE"), leaf("15", "15", "ONLINE"))) + "," +
+		group("20", "mirror", "20", leaf("21", "21", "ONLINE"), group("22", "spare", "22", leaf("24", "24", "CANT_OPEN", `,"was":"/dev/vdc1"`), leaf("25", "25", "ONLINE"))) + tail
+	p := &program{t: t, answers: map[string]answer{
+		strings.Join(statusOptions(), " "): {out: named}, strings.Join(guidOptions(), " "): {out: byGUID}, "get": {out: string(read(t, "get.json"))},
+	}}
+	pools, err := New(p).Pools(t.Context())
+	if err != nil || len(pools) != 1 {
+		t.Fatalf("%+v, %v", pools, err)
+	}
+	want := []string{
+		`mirror-0 mirror "" 10 DEGRADED `, ` /dev/vdc1 disk "" 12 REMOVED `, ` spare-1 spare "" 14 DEGRADED `, `  /dev/vdc1 disk "" 13 ONLINE `, `  /dev/vdc1 disk "" 15 ONLINE `,
+		`mirror-1 mirror "" 20 DEGRADED `, ` /dev/vdc1 disk "" 21 ONLINE `, ` spare-1 spare "" 22 DEGRADED `, `  24 disk "" 24 UNAVAIL OPEN_FAILED`, `  /dev/vdc1 disk "" 25 ONLINE `,
+	}
+	if d := cmp.Diff(want, outline(pools[0].Vdevs, 0)); d != "" {
+		t.Errorf("tree (-want +got):\n%s", d)
+	}
+	if len(p.calls) != 3 {
+		t.Errorf("calls: %q", p.calls)
+	}
+	// A mirror that came between the two looks has its name in the next.
+	p.calls, p.answers[strings.Join(statusOptions(), " ")] = nil, answer{out: strings.ReplaceAll(named, `"guid":20`, `"guid":26`)}
+	if _, err := New(p).Pools(t.Context()); err != nil || len(p.calls) != 1+2*looks {
+		t.Errorf("%v, calls: %q", err, p.calls)
 	}
 }
 
@@ -209,15 +248,25 @@ func TestImportable(t *testing.T) {
 	var lines []string
 	for _, i := range got {
 		lines = append(lines, fmt.Sprintf("%s %d %s %q %v %v %q", i.Name, i.GUID, i.State, i.Problem, i.Features, i.Missing, i.Comment))
+		if i.Claimed {
+			lines = append(lines, " claimed")
+		}
+		if len(i.LostLogs) > 0 {
+			lines = append(lines, fmt.Sprintf(" without its logs %q", i.LostLogs))
+		}
 	}
 	want := []string{
 		`tank 15451357997522795478 ONLINE "" [] [] ""`,
-		`moved 2 DEGRADED "last used by another system" [] [1234567890123456789] ""`,
+		`moved 2 DEGRADED "last used by another system" [] [1234567890123456789] ""`, ` claimed`,
 		`busy 3 UNAVAIL "imported by another system" [] [] ""`,
 		`newer 4 UNAVAIL "newer than this system's ZFS" [org.example:time_travel com.example:silent] [] "made elsewhere"`,
 		`readable 5 UNAVAIL "newer than this system's ZFS, which can read it only" [org.example:log_only] [] ""`,
 		`half 6 UNAVAIL "devices are missing" [] [vdn1 vdo1] ""`,
 		`tank 7 FAULTED "damaged" [] [] ""`,
+		`nolog 8 DEGRADED "" [] [vds1 vdt1] ""`, ` without its logs ["mirror-1"]`,
+		`resilvering 9 DEGRADED "" [] [] ""`, `moved half 10 UNAVAIL "devices are missing" [] [vdw1 vdx1] ""`, ` claimed`,
+		`moved broken 11 FAULTED "damaged" [] [] ""`, ` claimed`, `resilvering half 12 UNAVAIL "devices are missing" [] [vdz1] ""`,
+		`resilvering elsewhere 13 UNAVAIL "imported by another system" [] [] ""`, `moved newer 14 UNAVAIL "newer than this system's ZFS" [] [] ""`, ` claimed`,
 	}
 	if d := cmp.Diff(want, lines); d != "" {
 		t.Errorf("pools (-want +got):\n%s", d)
@@ -264,6 +313,18 @@ func TestRewindDryRun(t *testing.T) {
 	if got, err = New(p).RewindDryRun(t.Context(), 7, []string{"/dev/vdb1"}); err != nil || got.Possible || got.Words == "" {
 		t.Errorf("%+v, %v", got, err)
 	}
+	// Another system had it last, which is told of no damaged pool: the dry run is forced then, and so has the import to be.
+	calls := 0
+	z := New(RunnerFunc(func(_ context.Context, args ...string) ([]byte, error) {
+		calls++
+		if !slices.Contains(args, "-f") {
+			return nil, errors.New("run zpool import: exit status 1: cannot import 'back': pool was previously in use from another system")
+		}
+		return []byte(text), failed
+	}))
+	if got, err = z.RewindDryRun(t.Context(), 7, []string{"/dev/vdb1"}); err != nil || !got.Possible || !got.Claimed || calls != 2 {
+		t.Errorf("%+v, %v, %d calls", got, err, calls)
+	}
 	// It was imported, as nothing was wrong: it is exported again.
 	p = &program{t: t, answers: map[string]answer{"status": {out: string(read(t, "status.json"))}, "get": {out: string(read(t, "get.json"))}}}
 	if got, err = New(p).RewindDryRun(t.Context(), 7, []string{"/dev/vdb1"}); err != nil || !got.Possible || p.calls[len(p.calls)-1] != "export bpool" {
@@ -281,7 +342,7 @@ func TestCommands(t *testing.T) {
 	}
 	for _, err := range []error{
 		z.Create(ctx, pool.Creation{Pool: "tank", Groups: groups, Properties: map[string]string{"b": "2", "a": "1"}, FileSystem: map[string]string{"mountpoint": "none"}}),
-		z.Import(ctx, pool.Import{GUID: 7, Name: "tank", Devices: []string{"/dev/a"}, ReadOnly: true, Force: true, Rewind: true}), z.Import(ctx, pool.Import{GUID: 7, Devices: []string{"/dev/a"}}),
+		z.Import(ctx, pool.Import{GUID: 7, Name: "tank", Devices: []string{"/dev/a"}, ReadOnly: true, Force: true, Rewind: true, WithoutLog: true}), z.Import(ctx, pool.Import{GUID: 7, Devices: []string{"/dev/a"}}),
 		z.Export(ctx, "tank"), z.Destroy(ctx, "tank"), z.Set(ctx, "tank", "comment", ""), z.SetPath(ctx, "tank", "13", "/dev/z"), z.Add(ctx, "tank", groups[:1]), z.Attach(ctx, "tank", "raidz1-0", "/dev/z"),
 		z.Detach(ctx, "tank", "13"), z.Replace(ctx, "tank", "13", "/dev/z"), z.Remove(ctx, "tank", "mirror-1"), z.Offline(ctx, "tank", "13", true), z.Offline(ctx, "tank", "13", false),
 		z.Online(ctx, "tank", "13", true), z.Online(ctx, "tank", "13", false), z.Clear(ctx, "tank", ""), z.Clear(ctx, "tank", "13"), z.Scrub(ctx, "tank"), z.PauseScrub(ctx, "tank"), z.StopScrub(ctx, "tank"),
@@ -293,7 +354,7 @@ func TestCommands(t *testing.T) {
 	}
 	want := []string{
 		"create -f -o cachefile=none -o a=1 -o b=2 -O mountpoint=none tank /dev/d raidz2 /dev/a /dev/b /dev/c log /dev/g mirror /dev/e /dev/f cache /dev/j spare /dev/h /dev/i",
-		"import -N -o cachefile=none -o readonly=on -f -F -d /dev/a 7 tank", "import -N -o cachefile=none -d /dev/a 7", "export tank", "destroy tank", "set comment= tank", "set path=/dev/z tank 13",
+		"import -N -o cachefile=none -o readonly=on -f -m -F -d /dev/a 7 tank", "import -N -o cachefile=none -d /dev/a 7", "export tank", "destroy tank", "set comment= tank", "set path=/dev/z tank 13",
 		"add --allow-replication-mismatch tank log mirror /dev/e /dev/f", "attach tank raidz1-0 /dev/z", "detach tank 13", "replace tank 13 /dev/z", "remove tank mirror-1", "offline -f tank 13", "offline tank 13",
 		"online -e tank 13", "online tank 13", "clear tank", "clear tank 13", "scrub tank", "scrub -p tank", "scrub -s tank", "trim tank", "trim -s tank", "trim -c tank",
 	}
@@ -316,7 +377,8 @@ func TestErrors(t *testing.T) {
 		"cannot export 'tank': pool is busy":                                      zfs.ErrBusy,
 		"cannot scrub tank: currently resilvering":                                zfs.ErrBusy,
 		"cannot replace /dev/a with /dev/b: device is too small":                  pool.ErrTooSmall,
-		"cannot import 'tank': pool was previously in use from another system.":   pool.ErrInUseElsewhere,
+		"cannot import 'tank': pool was previously in use from another system.":   pool.ErrUsedElsewhere,
+		"cannot import 'tank': pool is imported on a (hostid: 0x1)":               pool.ErrInUseElsewhere,
 		"cannot import 'tank': unsupported version or feature":                    pool.ErrNewer,
 		"cannot clear errors for tank: pool I/O is currently suspended":           zfs.ErrSuspended,
 		"cannot set property for 'tank': pool is read-only":                       zfs.ErrReadOnly,
