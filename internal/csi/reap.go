@@ -111,9 +111,9 @@ func (d *Driver) tidy(ctx context.Context) {
 	}
 }
 
-// suspects are deleted volumes, and those that have snapshots of the driver's own.
+// suspects are deleted volumes, and those that have snapshots of the driver's own; with an error, those that were seen.
 func (d *Driver) suspects(ctx context.Context) ([]string, error) {
-	found, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 2})
+	found, away, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 2})
 	if err != nil {
 		return nil, err
 	}
@@ -125,5 +125,5 @@ func (d *Driver) suspects(ctx context.Context) ([]string, error) {
 			all = append(all, dataset)
 		}
 	}
-	return all, nil
+	return all, away
 }
