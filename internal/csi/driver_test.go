@@ -107,9 +107,35 @@ func TestPages(t *testing.T) {
 	}
 	_, err := b.ListVolumes(b.ctx, &spec.ListVolumesRequest{MaxEntries: -1})
 	b.code("negative", err, codes.InvalidArgument)
-	for _, token := range []string{"x", "after:", "2"} {
+	for _, token := range []string{"x", ">", "2"} {
 		_, err = b.ListSnapshots(b.ctx, &spec.ListSnapshotsRequest{StartingToken: token})
 		b.code("token "+token, err, codes.Aborted)
+	}
+}
+
+// TestLongTokens: the token after the longest id is one that the driver takes, with the limits of fields.
+func TestLongTokens(t *testing.T) {
+	b := newBench(t)
+	conn, err := grpc.NewClient("unix://"+serve(t, b.Driver), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	b.must(err)
+	defer conn.Close()
+	c := spec.NewControllerClient(conn)
+	var want, got []string
+	for _, letter := range []string{"a", "b"} {
+		long := strings.Repeat(letter, 63)
+		b.create(long, "")
+		want = append(want, b.take(long, long))
+	}
+	for token := ""; len(got) == 0 || token != ""; {
+		answer, err := c.ListSnapshots(b.ctx, &spec.ListSnapshotsRequest{MaxEntries: 1, StartingToken: token})
+		b.must(err)
+		for _, e := range answer.GetEntries() {
+			got = append(got, e.GetSnapshot().GetSnapshotId())
+		}
+		token = answer.GetNextToken()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("snapshots (-want +got):\n%s", diff)
 	}
 }
 

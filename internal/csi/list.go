@@ -13,8 +13,9 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// after begins a token, which names the last entry of the page before: so a page is right also where that was deleted meanwhile.
-const after = "after:"
+// after begins a token, which names the last entry of the page before: so a page is right also where that was deleted meanwhile. With the id of a
+// snapshot, which has 127 bytes at most (maxComponent), it comes to maxString.
+const after = ">"
 
 // page cuts a list, which is sorted by id, and returns the token for what is left.
 func page[T any](all []T, id func(T) string, token string, limit int32) (part []T, next string, err error) {
