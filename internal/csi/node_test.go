@@ -89,6 +89,23 @@ func TestPublishTwice(t *testing.T) {
 	}
 }
 
+// TestPublishStagedReadOnly: what is staged read-only is published so, and a call that is made again succeeds.
+func TestPublishStagedReadOnly(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "")
+	c := capability("")
+	c.GetMount().MountFlags = []string{"ro"}
+	b.must(b.stage(v, c))
+	for range 2 {
+		b.must(b.publish(v, capability(""), "p1", false))
+	}
+	mounted, err := b.mounts.Mounted(b.ctx)
+	b.must(err)
+	if last := mounted[len(mounted)-1]; len(mounted) != 2 || last.Target != "pods/p1/mount" || !last.ReadOnly {
+		t.Errorf("mounted: %+v", mounted)
+	}
+}
+
 // TestStageRefused: nothing is overwritten, and nothing is mounted as what it is not.
 func TestStageRefused(t *testing.T) {
 	b := newBench(t)
