@@ -119,6 +119,9 @@ func (d *Driver) lacks(v volume, r *spec.ValidateVolumeCapabilitiesRequest) stri
 			return status.Convert(err).Message()
 		}
 	}
+	if err := v.current(r.GetVolumeContext()); err != nil {
+		return status.Convert(err).Message()
+	}
 	p, err := d.parametersOf(r.GetParameters(), r.GetMutableParameters())
 	switch {
 	case err != nil:
