@@ -364,6 +364,11 @@ func TestPoolAway(t *testing.T) {
 	b.code("delete group", b.removeGroup("gone"), codes.Unavailable)
 	_, err = b.CreateVolume(b.ctx, request("c", "", with("parent=away/volumes")))
 	b.code("create", err, codes.Unavailable)
+	room, err := b.GetCapacity(b.ctx, &spec.GetCapacityRequest{Parameters: map[string]string{"parent": "away/volumes"}})
+	b.must(err)
+	if got := room.GetAvailableCapacity(); got != 0 {
+		t.Errorf("capacity of a pool that is not imported: %d", got)
+	}
 	list, err := b.ListVolumes(b.ctx, &spec.ListVolumesRequest{})
 	b.must(err)
 	if len(list.GetEntries()) != 1 {

@@ -174,6 +174,13 @@ func TestSuspendedHere(t *testing.T) {
 	if diff := cmp.Diff(before, b.names()); diff != "" {
 		t.Errorf("datasets (-want +got):\n%s", diff)
 	}
+	for parent, want := range map[string]int64{"node/volumes": 0, "tank/k8s": 1 << 40} {
+		room, err := b.GetCapacity(b.ctx, &spec.GetCapacityRequest{Parameters: map[string]string{"parent": parent}})
+		b.must(err)
+		if got := room.GetAvailableCapacity(); got != want {
+			t.Errorf("capacity of %s: got %d, want %d", parent, got, want)
+		}
+	}
 	b.must(b.removeGroup("tg"))
 	b.remove("t@ts", "t", "u")
 	_, err := b.ListVolumes(b.ctx, &spec.ListVolumesRequest{})
