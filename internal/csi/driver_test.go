@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/cyvive/cyvive/internal/csi"
+	"github.com/cyvive/cyvive/internal/csi/csitest"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
@@ -181,6 +182,36 @@ func TestHealth(t *testing.T) {
 	}
 	_, err := b.NodeGetVolumeHealth(b.ctx, &spec.NodeGetVolumeHealthRequest{VolumeId: "gone"})
 	b.code("health of none", err, codes.NotFound)
+}
+
+// countedPools counts how often it is asked what runs programs.
+type countedPools struct {
+	*csitest.Pools
+	asked int
+}
+
+func (p *countedPools) DataErrors(ctx context.Context, name string) (uint64, error) {
+	p.asked++
+	return p.Pools.DataErrors(ctx, name)
+}
+
+// TestHealthOfMany: each pool is asked once, and not for each volume.
+func TestHealthOfMany(t *testing.T) {
+	b := newBench(t)
+	for i := range 6 {
+		b.create(fmt.Sprintf("v%d", i), "", with("parent="+[]string{"node/volumes", "tank/k8s"}[i%2]))
+	}
+	pools := &countedPools{Pools: b.pools}
+	c := b.Config
+	c.Pools = pools
+	d, err := csi.New(c)
+	b.must(err)
+	b.pools.Lose("tank", 1)
+	answer, err := d.ControllerListVolumeHealth(b.ctx, &spec.ControllerListVolumeHealthRequest{})
+	b.must(err)
+	if len(answer.GetEntries()) != 3 || pools.asked != 2 {
+		t.Errorf("asked %d times, of 2 pools: %v", pools.asked, answer)
+	}
 }
 
 // TestErrorCodes: what ZFS says has the code of the specification.
