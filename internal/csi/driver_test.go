@@ -416,6 +416,19 @@ func TestPoolAway(t *testing.T) {
 	b.remove("gone", "gone@s")
 }
 
+// TestPoolGoes: a volume of which the pool goes while it is asked about is neither deleted nor never made.
+func TestPoolGoes(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "")
+	b.pools.Put("node", csi.Pool{})
+	_, err := b.ControllerGetVolume(b.ctx, &spec.ControllerGetVolumeRequest{VolumeId: "a"})
+	b.code("get", err, codes.Unavailable)
+	_, err = b.CreateVolume(b.ctx, request("a", ""))
+	b.code("create", err, codes.Unavailable)
+	_, err = b.ListVolumes(b.ctx, &spec.ListVolumesRequest{})
+	b.code("list", err, codes.Unavailable)
+}
+
 // TestModify: a class of attributes changes what may be changed, and what was asked for is only that.
 func TestModify(t *testing.T) {
 	b := newBench(t)
