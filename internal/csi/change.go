@@ -104,7 +104,7 @@ func (d *Driver) ValidateVolumeCapabilities(
 		return nil, failure(err, "validate capabilities")
 	}
 	if why := d.lacks(v, r); why != "" {
-		return &spec.ValidateVolumeCapabilitiesResponse{Message: why}, nil
+		return &spec.ValidateVolumeCapabilitiesResponse{Message: brief(why)}, nil
 	}
 	return &spec.ValidateVolumeCapabilitiesResponse{Confirmed: &spec.ValidateVolumeCapabilitiesResponse_Confirmed{
 		VolumeContext: r.GetVolumeContext(), VolumeCapabilities: r.GetVolumeCapabilities(),

@@ -48,6 +48,9 @@ func TestValidate(t *testing.T) {
 		c.change(r)
 		answer, err := b.ValidateVolumeCapabilities(b.ctx, r)
 		b.must(err)
+		if n := len(answer.GetMessage()); n > 128 {
+			t.Errorf("%s: a message of %d bytes, and CSI lets it have 128", c.name, n)
+		}
 		if got := answer.GetMessage(); (answer.GetConfirmed() != nil) != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: confirmed %t, %q; want %q", c.name, answer.GetConfirmed() != nil, got, c.want)
 		}

@@ -179,6 +179,11 @@ func TestHealth(t *testing.T) {
 		if len(node.GetBackendHealth()) != len(c.want) {
 			t.Errorf("%+v: storage: %v", c.pool, node)
 		}
+		for _, h := range node.GetBackendHealth() {
+			if n := len(h.GetMessage()); n == 0 || n > 128 {
+				t.Errorf("%+v: a message of %d bytes, and CSI lets it have 128: %s", c.pool, n, h.GetMessage())
+			}
+		}
 	}
 	_, err := b.NodeGetVolumeHealth(b.ctx, &spec.NodeGetVolumeHealthRequest{VolumeId: "gone"})
 	b.code("health of none", err, codes.NotFound)

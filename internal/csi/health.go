@@ -49,7 +49,7 @@ func (d *Driver) conditions(ctx context.Context, name string) ([]condition, erro
 	if lost > 0 {
 		all = append(all, condition{
 			spec.VolumeHealthErrorType_DATA_LOSS, spec.StorageHealthErrorType_STORAGE_DEGRADED, "PoolDataErrors",
-			fmt.Sprintf("pool %s has %d errors in data for which there is no good copy, of this volume or others: see nodectl pool status", name, lost),
+			fmt.Sprintf("pool %s has %d errors in data of this volume or others: see nodectl pool status", name, lost),
 		})
 	}
 	return all, nil
@@ -59,7 +59,7 @@ func (d *Driver) conditions(ctx context.Context, name string) ([]condition, erro
 func (v volume) health(conditions []condition) *spec.VolumeHealth {
 	h := &spec.VolumeHealth{VolumeId: v.id}
 	for _, c := range conditions {
-		h.HealthStatuses = append(h.HealthStatuses, &spec.VolumeHealth_VolumeHealthEntry{Status: c.volume, Reason: c.reason, Message: c.message})
+		h.HealthStatuses = append(h.HealthStatuses, &spec.VolumeHealth_VolumeHealthEntry{Status: c.volume, Reason: c.reason, Message: brief(c.message)})
 	}
 	return h
 }
@@ -141,10 +141,10 @@ func (d *Driver) NodeGetStorageHealth(ctx context.Context, _ *spec.NodeGetStorag
 		for _, c := range conditions {
 			key := fmt.Sprint(c.storage, c.reason)
 			if one := seen[key]; one != nil {
-				one.Message += "; " + c.message
+				one.Message = brief(one.Message + "; " + c.message)
 				continue
 			}
-			seen[key] = &spec.NodeGetStorageHealthResponse_StorageBackendHealth{Status: c.storage, Reason: c.reason, Message: c.message}
+			seen[key] = &spec.NodeGetStorageHealthResponse_StorageBackendHealth{Status: c.storage, Reason: c.reason, Message: brief(c.message)}
 			answer.BackendHealth = append(answer.BackendHealth, seen[key])
 		}
 	}
