@@ -132,6 +132,29 @@ func TestStageRefused(t *testing.T) {
 	b.code("no generation", b.stage(other, capability("")), codes.InvalidArgument)
 }
 
+// TestExceeds: what a volume cannot do is another error than a request that says nothing.
+func TestExceeds(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "")
+	options := capability("")
+	options.GetMount().MountFlags = []string{"suid"}
+	noType, noMode := capability(""), capability("")
+	noType.AccessType, noMode.AccessMode = nil, nil
+	for name, c := range map[string]struct {
+		c    *spec.VolumeCapability
+		want codes.Code
+	}{
+		"many nodes":  {capability("", spec.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER), codes.FailedPrecondition},
+		"file system": {capability("btrfs"), codes.FailedPrecondition},
+		"options":     {options, codes.FailedPrecondition},
+		"no type":     {noType, codes.InvalidArgument},
+		"no mode":     {noMode, codes.InvalidArgument},
+	} {
+		b.code("stage, "+name, b.stage(v, c.c), c.want)
+		b.code("publish, "+name, b.publish(v, c.c, "p1", false), c.want)
+	}
+}
+
 // TestFormatCut: a file system that was not finished is made again, and nothing is made of a volume meanwhile. One that is whole is never made again.
 func TestFormatCut(t *testing.T) {
 	for _, after := range []bool{false, true} {

@@ -27,7 +27,7 @@ func (d *Driver) NodePublishVolume(ctx context.Context, r *spec.NodePublishVolum
 	if p.staging, err = d.target(r.GetStagingTargetPath()); err != nil {
 		return nil, refuse("staging target path: %v", err)
 	}
-	if p.access, err = d.accessOf(r.GetVolumeCapability()); err != nil {
+	if p.access, err = d.accessAtNode(r.GetVolumeCapability()); err != nil {
 		return nil, err
 	}
 	p.readOnly = r.GetReadonly() || p.access.readOnly()

@@ -26,7 +26,7 @@ func (d *Driver) NodeStageVolume(ctx context.Context, r *spec.NodeStageVolumeReq
 	if err != nil {
 		return nil, refuse("staging target path: %v", err)
 	}
-	a, err := d.accessOf(r.GetVolumeCapability())
+	a, err := d.accessAtNode(r.GetVolumeCapability())
 	if err != nil {
 		return nil, err
 	}
