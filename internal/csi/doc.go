@@ -58,6 +58,12 @@
 // Each change is one transaction of ZFS, or a row of those that a repeated call goes on with. A call locks the volumes that it changes, and waits for
 // others that do as long as its context lets it. What a crash left aside is collected by the first deletion after the start.
 //
+// # Pools that are away
+//
+// A pool that is not imported, or is suspended, is in the way of nothing in another: volumes are found, made, listed and deleted there (find.go). What is found
+// nowhere may be in the pool that is away, and a deletion of it is Unavailable until that is back, as it would be forgotten otherwise. A volume that is to be made
+// is looked for in the pools that are there; one of its name in another, which takes a class whose parent has changed between two calls, is not seen.
+//
 // # Devices
 //
 // The driver can hand a volume out as a block device, and on a node it does not ([Config.NoDevices]): no process of the workload plane may open one. A program of
