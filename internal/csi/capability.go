@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/status"
 )
 
 // File systems of volumes. Zfs is a dataset.
@@ -63,6 +64,16 @@ func (d *Driver) accessOf(c *spec.VolumeCapability) (access, error) {
 		a.fileSystem, a.flags = m.GetFsType(), m.GetMountFlags()
 		return a, d.checkMount(a)
 	}
+}
+
+// accessAtNode is accessOf for a volume that is to be used. What none of the driver's can do exceeds the volume's capabilities then, and is no fault of the
+// request (the tables of errors of NodeStageVolume and NodePublishVolume).
+func (d *Driver) accessAtNode(c *spec.VolumeCapability) (access, error) {
+	a, err := d.accessOf(c)
+	if err != nil && c.GetAccessType() != nil && c.GetAccessMode().GetMode() != spec.VolumeCapability_AccessMode_UNKNOWN {
+		err = precondition("%s", status.Convert(err).Message())
+	}
+	return a, err
 }
 
 func (d *Driver) checkMount(a access) error {

@@ -2,6 +2,7 @@ package csi
 
 import (
 	"context"
+	"errors"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -31,6 +32,10 @@ func (d *Driver) GetCapacity(ctx context.Context, r *spec.GetCapacityRequest) (*
 		}
 	}
 	found, err := d.System.List(ctx, zfs.Query{Roots: []string{p.parent}, Kinds: []zfs.Kind{zfs.Filesystem}, Properties: []string{"available"}})
+	if errors.Is(err, zfs.ErrNotExist) || errors.Is(err, zfs.ErrSuspended) {
+		// Nor can one where the parent is not there at present. An error would have the scheduler go by what there was before.
+		return &spec.GetCapacityResponse{}, nil
+	}
 	if err != nil {
 		return nil, failure(err, "read room of %s", p.parent)
 	}

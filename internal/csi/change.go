@@ -104,7 +104,7 @@ func (d *Driver) ValidateVolumeCapabilities(
 		return nil, failure(err, "validate capabilities")
 	}
 	if why := d.lacks(v, r); why != "" {
-		return &spec.ValidateVolumeCapabilitiesResponse{Message: why}, nil
+		return &spec.ValidateVolumeCapabilitiesResponse{Message: brief(why)}, nil
 	}
 	return &spec.ValidateVolumeCapabilitiesResponse{Confirmed: &spec.ValidateVolumeCapabilitiesResponse_Confirmed{
 		VolumeContext: r.GetVolumeContext(), VolumeCapabilities: r.GetVolumeCapabilities(),
@@ -118,6 +118,9 @@ func (d *Driver) lacks(v volume, r *spec.ValidateVolumeCapabilitiesRequest) stri
 		if err := d.capable(v, c); err != nil {
 			return status.Convert(err).Message()
 		}
+	}
+	if err := v.current(r.GetVolumeContext()); err != nil {
+		return status.Convert(err).Message()
 	}
 	p, err := d.parametersOf(r.GetParameters(), r.GetMutableParameters())
 	switch {

@@ -58,6 +58,12 @@ func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
 	}
 	defer release()
 	v, err := d.find(ctx, w.id)
+	if away := err; errors.Is(err, zfs.ErrSuspended) {
+		// What is wrong with one pool does not keep volumes from being made in others, as with one that is not imported.
+		if v, err = d.findIn(ctx, w.parent, w.id); errors.Is(err, zfs.ErrNotExist) {
+			d.Logger.Warn("make volume without having looked for it in a pool that is suspended", "volume", w.id, "parent", w.parent, "error", away)
+		}
+	}
 	fresh := errors.Is(err, zfs.ErrNotExist)
 	switch {
 	case fresh:

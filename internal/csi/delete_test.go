@@ -93,6 +93,34 @@ func TestDeleteForeign(t *testing.T) {
 	}
 }
 
+// TestReapForeign: what somebody has given a name such as the driver's own is not taken away, and no volume is made of it.
+func TestReapForeign(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "")
+	for _, name := range []string{"_mine", "_", "_clone-x", "_deleted-1", "_deleted-" + b.property("node/volumes/a", "guid")} {
+		b.must(b.model.Snapshot(b.ctx, []string{"node/volumes/a@" + name}, nil))
+	}
+	for _, name := range []string{"node/volumes/_deleted", "node/volumes/_deleted/a.1"} {
+		b.must(b.model.Create(b.ctx, name, zfs.CreateOptions{}))
+	}
+	b.must(b.model.Snapshot(b.ctx, []string{"node/volumes/_deleted/a.1@s"}, nil))
+	before := b.names()
+	b.create("b", "", of("a"))
+	b.take("a", "s")
+	b.create("c", "", of("a@s"))
+	b.remove("a@s")
+	b.start() // so that it looks everywhere
+	b.remove("b", "c")
+	if diff := cmp.Diff(before, b.names()); diff != "" {
+		t.Errorf("datasets (-want +got):\n%s", diff)
+	}
+	_, err := b.CreateVolume(b.ctx, request("x", "", of("a")))
+	b.code("clone of a snapshot of somebody's", err, codes.FailedPrecondition)
+	if diff := cmp.Diff(before, b.names()); diff != "" {
+		t.Errorf("datasets after a refused clone (-want +got):\n%s", diff)
+	}
+}
+
 // TestDeleteMeans: what is no volume of the driver's is not touched, whatever it is called.
 func TestDeleteMeans(t *testing.T) {
 	b := newBench(t)

@@ -135,6 +135,9 @@ type Pools interface {
 	DataErrors(ctx context.Context, name string) (uint64, error)
 }
 
+// suspended is the state of a pool that has stopped all I/O.
+const suspended = "SUSPENDED"
+
 // Pool is a pool's identity and state.
 type Pool struct {
 	GUID zfs.GUID

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/cyvive/cyvive/internal/csi"
+	"github.com/cyvive/cyvive/internal/csi/csitest"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
@@ -107,9 +108,35 @@ func TestPages(t *testing.T) {
 	}
 	_, err := b.ListVolumes(b.ctx, &spec.ListVolumesRequest{MaxEntries: -1})
 	b.code("negative", err, codes.InvalidArgument)
-	for _, token := range []string{"x", "after:", "2"} {
+	for _, token := range []string{"x", ">", "2"} {
 		_, err = b.ListSnapshots(b.ctx, &spec.ListSnapshotsRequest{StartingToken: token})
 		b.code("token "+token, err, codes.Aborted)
+	}
+}
+
+// TestLongTokens: the token after the longest id is one that the driver takes, with the limits of fields.
+func TestLongTokens(t *testing.T) {
+	b := newBench(t)
+	conn, err := grpc.NewClient("unix://"+serve(t, b.Driver), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	b.must(err)
+	defer conn.Close()
+	c := spec.NewControllerClient(conn)
+	var want, got []string
+	for _, letter := range []string{"a", "b"} {
+		long := strings.Repeat(letter, 63)
+		b.create(long, "")
+		want = append(want, b.take(long, long))
+	}
+	for token := ""; len(got) == 0 || token != ""; {
+		answer, err := c.ListSnapshots(b.ctx, &spec.ListSnapshotsRequest{MaxEntries: 1, StartingToken: token})
+		b.must(err)
+		for _, e := range answer.GetEntries() {
+			got = append(got, e.GetSnapshot().GetSnapshotId())
+		}
+		token = answer.GetNextToken()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("snapshots (-want +got):\n%s", diff)
 	}
 }
 
@@ -152,9 +179,44 @@ func TestHealth(t *testing.T) {
 		if len(node.GetBackendHealth()) != len(c.want) {
 			t.Errorf("%+v: storage: %v", c.pool, node)
 		}
+		for _, h := range node.GetBackendHealth() {
+			if n := len(h.GetMessage()); n == 0 || n > 128 {
+				t.Errorf("%+v: a message of %d bytes, and CSI lets it have 128: %s", c.pool, n, h.GetMessage())
+			}
+		}
 	}
 	_, err := b.NodeGetVolumeHealth(b.ctx, &spec.NodeGetVolumeHealthRequest{VolumeId: "gone"})
 	b.code("health of none", err, codes.NotFound)
+}
+
+// countedPools counts how often it is asked what runs programs.
+type countedPools struct {
+	*csitest.Pools
+	asked int
+}
+
+func (p *countedPools) DataErrors(ctx context.Context, name string) (uint64, error) {
+	p.asked++
+	return p.Pools.DataErrors(ctx, name)
+}
+
+// TestHealthOfMany: each pool is asked once, and not for each volume.
+func TestHealthOfMany(t *testing.T) {
+	b := newBench(t)
+	for i := range 6 {
+		b.create(fmt.Sprintf("v%d", i), "", with("parent="+[]string{"node/volumes", "tank/k8s"}[i%2]))
+	}
+	pools := &countedPools{Pools: b.pools}
+	c := b.Config
+	c.Pools = pools
+	d, err := csi.New(c)
+	b.must(err)
+	b.pools.Lose("tank", 1)
+	answer, err := d.ControllerListVolumeHealth(b.ctx, &spec.ControllerListVolumeHealthRequest{})
+	b.must(err)
+	if len(answer.GetEntries()) != 3 || pools.asked != 2 {
+		t.Errorf("asked %d times, of 2 pools: %v", pools.asked, answer)
+	}
 }
 
 // TestErrorCodes: what ZFS says has the code of the specification.
@@ -338,6 +400,11 @@ func TestPoolAway(t *testing.T) {
 	b.code("delete group", b.removeGroup("gone"), codes.Unavailable)
 	_, err = b.CreateVolume(b.ctx, request("c", "", with("parent=away/volumes")))
 	b.code("create", err, codes.Unavailable)
+	room, err := b.GetCapacity(b.ctx, &spec.GetCapacityRequest{Parameters: map[string]string{"parent": "away/volumes"}})
+	b.must(err)
+	if got := room.GetAvailableCapacity(); got != 0 {
+		t.Errorf("capacity of a pool that is not imported: %d", got)
+	}
 	list, err := b.ListVolumes(b.ctx, &spec.ListVolumesRequest{})
 	b.must(err)
 	if len(list.GetEntries()) != 1 {
@@ -352,6 +419,19 @@ func TestPoolAway(t *testing.T) {
 	b.remove("a@s", "a")
 	b.pools.Put("away", csi.Pool{GUID: 13, State: "ONLINE"})
 	b.remove("gone", "gone@s")
+}
+
+// TestPoolGoes: a volume of which the pool goes while it is asked about is neither deleted nor never made.
+func TestPoolGoes(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "")
+	b.pools.Put("node", csi.Pool{})
+	_, err := b.ControllerGetVolume(b.ctx, &spec.ControllerGetVolumeRequest{VolumeId: "a"})
+	b.code("get", err, codes.Unavailable)
+	_, err = b.CreateVolume(b.ctx, request("a", ""))
+	b.code("create", err, codes.Unavailable)
+	_, err = b.ListVolumes(b.ctx, &spec.ListVolumesRequest{})
+	b.code("list", err, codes.Unavailable)
 }
 
 // TestModify: a class of attributes changes what may be changed, and what was asked for is only that.

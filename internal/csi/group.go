@@ -23,10 +23,18 @@ func (g group) info() *spec.VolumeGroupSnapshot {
 	return answer
 }
 
-// findGroup returns the snapshots of a group; none if there is no such group.
+// findGroup returns the snapshots of a group; none if there is no such group. All of one are in one pool; so where none is found and a pool is
+// suspended, that is the error.
 func (d *Driver) findGroup(ctx context.Context, id string) (group, error) {
-	all, err := d.snapshots(ctx)
-	return slices.DeleteFunc(all, func(s snapshot) bool { return s.group != id || id == "" }), err
+	all, away, err := d.snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(s snapshot) bool { return s.group != id || id == "" })
+	if len(all) == 0 {
+		return nil, away
+	}
+	return all, nil
 }
 
 // CreateVolumeGroupSnapshot implements the GroupController service: one transaction of ZFS takes all snapshots.
@@ -60,7 +68,8 @@ func (d *Driver) CreateVolumeGroupSnapshot(
 
 // group returns the group, and makes it if it is not there.
 func (d *Driver) group(ctx context.Context, name string, ids []string) (group, error) {
-	all, err := d.snapshots(ctx)
+	// Those of a pool that is suspended are none of these volumes, if those are found.
+	all, _, err := d.snapshots(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -49,23 +49,19 @@ func (d *Driver) conditions(ctx context.Context, name string) ([]condition, erro
 	if lost > 0 {
 		all = append(all, condition{
 			spec.VolumeHealthErrorType_DATA_LOSS, spec.StorageHealthErrorType_STORAGE_DEGRADED, "PoolDataErrors",
-			fmt.Sprintf("pool %s has %d errors in data for which there is no good copy, of this volume or others: see nodectl pool status", name, lost),
+			fmt.Sprintf("pool %s has %d errors in data of this volume or others: see nodectl pool status", name, lost),
 		})
 	}
 	return all, nil
 }
 
-// health is a volume's.
-func (d *Driver) health(ctx context.Context, v volume) (*spec.VolumeHealth, error) {
-	conditions, err := d.conditions(ctx, poolOf(v.parent))
-	if err != nil {
-		return nil, failure(err, "read health of volume %s", v.id)
-	}
+// health is a volume's, by what is wrong with its pool.
+func (v volume) health(conditions []condition) *spec.VolumeHealth {
 	h := &spec.VolumeHealth{VolumeId: v.id}
 	for _, c := range conditions {
-		h.HealthStatuses = append(h.HealthStatuses, &spec.VolumeHealth_VolumeHealthEntry{Status: c.volume, Reason: c.reason, Message: c.message})
+		h.HealthStatuses = append(h.HealthStatuses, &spec.VolumeHealth_VolumeHealthEntry{Status: c.volume, Reason: c.reason, Message: brief(c.message)})
 	}
-	return h, nil
+	return h
 }
 
 func (d *Driver) healthOf(ctx context.Context, id string) (*spec.VolumeHealth, error) {
@@ -76,7 +72,11 @@ func (d *Driver) healthOf(ctx context.Context, id string) (*spec.VolumeHealth, e
 	if err != nil {
 		return nil, failure(err, "read health")
 	}
-	return d.health(ctx, v)
+	conditions, err := d.conditions(ctx, poolOf(v.parent))
+	if err != nil {
+		return nil, failure(err, "read health of volume %s", v.id)
+	}
+	return v.health(conditions), nil
 }
 
 // ControllerGetVolumeHealth implements the Controller service.
@@ -90,7 +90,7 @@ func (d *Driver) ControllerGetVolumeHealth(
 	return &spec.ControllerGetVolumeHealthResponse{VolumeHealth: h}, nil
 }
 
-// ControllerListVolumeHealth implements the Controller service: volumes that are well are left out.
+// ControllerListVolumeHealth implements the Controller service: volumes that are well are left out. Each pool is asked once, which takes two programs.
 func (d *Driver) ControllerListVolumeHealth(
 	ctx context.Context, r *spec.ControllerListVolumeHealthRequest,
 ) (*spec.ControllerListVolumeHealthResponse, error) {
@@ -99,13 +99,18 @@ func (d *Driver) ControllerListVolumeHealth(
 		return nil, failure(err, "list volumes")
 	}
 	var ill []*spec.VolumeHealth
+	pools := map[string][]condition{}
 	for _, v := range volumes {
-		h, err := d.health(ctx, v)
-		if err != nil {
-			return nil, err
+		name := poolOf(v.parent)
+		conditions, asked := pools[name]
+		if !asked {
+			if conditions, err = d.conditions(ctx, name); err != nil {
+				return nil, failure(err, "read health of pool %s", name)
+			}
+			pools[name] = conditions
 		}
-		if len(h.HealthStatuses) > 0 {
-			ill = append(ill, h)
+		if len(conditions) > 0 {
+			ill = append(ill, v.health(conditions))
 		}
 	}
 	part, next, err := page(ill, (*spec.VolumeHealth).GetVolumeId, r.GetStartingToken(), r.GetMaxEntries())
@@ -136,10 +141,10 @@ func (d *Driver) NodeGetStorageHealth(ctx context.Context, _ *spec.NodeGetStorag
 		for _, c := range conditions {
 			key := fmt.Sprint(c.storage, c.reason)
 			if one := seen[key]; one != nil {
-				one.Message += "; " + c.message
+				one.Message = brief(one.Message + "; " + c.message)
 				continue
 			}
-			seen[key] = &spec.NodeGetStorageHealthResponse_StorageBackendHealth{Status: c.storage, Reason: c.reason, Message: c.message}
+			seen[key] = &spec.NodeGetStorageHealthResponse_StorageBackendHealth{Status: c.storage, Reason: c.reason, Message: brief(c.message)}
 			answer.BackendHealth = append(answer.BackendHealth, seen[key])
 		}
 	}

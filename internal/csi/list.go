@@ -13,8 +13,9 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// after begins a token, which names the last entry of the page before: so a page is right also where that was deleted meanwhile.
-const after = "after:"
+// after begins a token, which names the last entry of the page before: so a page is right also where that was deleted meanwhile. With the id of a
+// snapshot, which has 127 bytes at most (maxComponent), it comes to maxString.
+const after = ">"
 
 // page cuts a list, which is sorted by id, and returns the token for what is left.
 func page[T any](all []T, id func(T) string, token string, limit int32) (part []T, next string, err error) {
@@ -92,9 +93,11 @@ func (d *Driver) ListSnapshots(ctx context.Context, r *spec.ListSnapshotsRequest
 	return answer, nil
 }
 
-// snapshotsFor returns those that a request is about. One of an id that is there no more is no error.
+// snapshotsFor returns those that a request is about, without those in pools that are suspended, which is the error where there are no others. One of
+// an id that is there no more is none.
 func (d *Driver) snapshotsFor(ctx context.Context, r *spec.ListSnapshotsRequest) ([]snapshot, error) {
 	var all []snapshot
+	var away error
 	if id := r.GetSnapshotId(); id != "" {
 		s, err := d.findSnapshot(ctx, id)
 		if errors.Is(err, zfs.ErrNotExist) {
@@ -106,12 +109,16 @@ func (d *Driver) snapshotsFor(ctx context.Context, r *spec.ListSnapshotsRequest)
 		all = []snapshot{s}
 	} else {
 		var err error
-		if all, err = d.snapshots(ctx); err != nil {
+		if all, away, err = d.snapshots(ctx); err != nil {
 			return nil, err
 		}
 	}
 	of := r.GetSourceVolumeId()
-	return slices.DeleteFunc(all, func(s snapshot) bool { return of != "" && s.volume != of }), nil
+	all = slices.DeleteFunc(all, func(s snapshot) bool { return of != "" && s.volume != of })
+	if len(all) == 0 {
+		return nil, away
+	}
+	return all, nil
 }
 
 // GetSnapshot implements the Controller service.

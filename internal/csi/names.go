@@ -10,10 +10,9 @@ import (
 
 // Names that no volume and no snapshot of Kubernetes can have, since they begin with '_' (see the package comment).
 const (
-	trashName      = "_deleted"
-	deletedPrefix  = "_deleted-"
-	clonePrefix    = "_clone-"
-	internalPrefix = "_"
+	trashName     = "_deleted"
+	deletedPrefix = "_deleted-"
+	clonePrefix   = "_clone-"
 )
 
 // maxComponent is how long the name of a volume or snapshot is at most: two of them and a '@' are an id, which CSI limits to 128 bytes.

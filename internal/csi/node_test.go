@@ -89,6 +89,23 @@ func TestPublishTwice(t *testing.T) {
 	}
 }
 
+// TestPublishStagedReadOnly: what is staged read-only is published so, and a call that is made again succeeds.
+func TestPublishStagedReadOnly(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "")
+	c := capability("")
+	c.GetMount().MountFlags = []string{"ro"}
+	b.must(b.stage(v, c))
+	for range 2 {
+		b.must(b.publish(v, capability(""), "p1", false))
+	}
+	mounted, err := b.mounts.Mounted(b.ctx)
+	b.must(err)
+	if last := mounted[len(mounted)-1]; len(mounted) != 2 || last.Target != "pods/p1/mount" || !last.ReadOnly {
+		t.Errorf("mounted: %+v", mounted)
+	}
+}
+
 // TestStageRefused: nothing is overwritten, and nothing is mounted as what it is not.
 func TestStageRefused(t *testing.T) {
 	b := newBench(t)
@@ -113,6 +130,29 @@ func TestStageRefused(t *testing.T) {
 	b.code("an older copy", b.stage(other, capability("")), codes.FailedPrecondition)
 	other.VolumeContext = map[string]string{"generation": "x"}
 	b.code("no generation", b.stage(other, capability("")), codes.InvalidArgument)
+}
+
+// TestExceeds: what a volume cannot do is another error than a request that says nothing.
+func TestExceeds(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "")
+	options := capability("")
+	options.GetMount().MountFlags = []string{"suid"}
+	noType, noMode := capability(""), capability("")
+	noType.AccessType, noMode.AccessMode = nil, nil
+	for name, c := range map[string]struct {
+		c    *spec.VolumeCapability
+		want codes.Code
+	}{
+		"many nodes":  {capability("", spec.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER), codes.FailedPrecondition},
+		"file system": {capability("btrfs"), codes.FailedPrecondition},
+		"options":     {options, codes.FailedPrecondition},
+		"no type":     {noType, codes.InvalidArgument},
+		"no mode":     {noMode, codes.InvalidArgument},
+	} {
+		b.code("stage, "+name, b.stage(v, c.c), c.want)
+		b.code("publish, "+name, b.publish(v, c.c, "p1", false), c.want)
+	}
 }
 
 // TestFormatCut: a file system that was not finished is made again, and nothing is made of a volume meanwhile. One that is whole is never made again.

@@ -30,7 +30,8 @@ const (
 
 // User properties of a snapshot.
 const (
-	// markSnapshot is the snapshot's name. One that has another, or none, is none of Kubernetes's.
+	// markSnapshot is the name that the snapshot was made with. One that has another now, or none, is none of Kubernetes's; and one without is none of the
+	// driver's, whatever its name.
 	markSnapshot = prefix + "snapshot"
 	// markGroup is the id of the group that it was made in.
 	markGroup = prefix + "group"

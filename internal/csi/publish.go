@@ -27,7 +27,7 @@ func (d *Driver) NodePublishVolume(ctx context.Context, r *spec.NodePublishVolum
 	if p.staging, err = d.target(r.GetStagingTargetPath()); err != nil {
 		return nil, refuse("staging target path: %v", err)
 	}
-	if p.access, err = d.accessOf(r.GetVolumeCapability()); err != nil {
+	if p.access, err = d.accessAtNode(r.GetVolumeCapability()); err != nil {
 		return nil, err
 	}
 	p.readOnly = r.GetReadonly() || p.access.readOnly()
@@ -61,6 +61,12 @@ func (d *Driver) publish(ctx context.Context, p publication) error {
 	if err != nil {
 		return err
 	}
+	staged, err := d.mountedOn(ctx, p.staging)
+	if err != nil {
+		return err
+	}
+	// What is staged read-only is published so, whatever is asked, and is the same when it is asked again.
+	p.readOnly = p.readOnly || staged != nil && staged.Volume == p.volume.dataset && staged.ReadOnly
 	if there != nil {
 		switch {
 		case there.Volume != p.volume.dataset:
@@ -76,14 +82,10 @@ func (d *Driver) publish(ctx context.Context, p publication) error {
 	if p.volume.block() {
 		return d.Mounts.BindDevice(ctx, p.volume.dataset, p.target)
 	}
-	staged, err := d.mountedOn(ctx, p.staging)
-	if err != nil {
-		return err
-	}
 	if staged == nil || staged.Volume != p.volume.dataset {
 		return precondition("volume %s is not staged on %s", p.volume.id, p.staging)
 	}
-	return d.Mounts.Bind(ctx, p.staging, p.target, p.readOnly || staged.ReadOnly)
+	return d.Mounts.Bind(ctx, p.staging, p.target, p.readOnly)
 }
 
 // alone says whether a volume that only one may have has another already (the tables of NodePublishVolume in the specification).

@@ -21,7 +21,7 @@ func (d *Driver) reap(ctx context.Context, dataset string) error {
 		if err != nil {
 			return err
 		}
-		next, err := d.reapOne(ctx, dataset, at.deleted)
+		next, err := d.reapOne(ctx, dataset, at)
 		release()
 		if errors.Is(err, zfs.ErrNotExist) {
 			// It was renamed meanwhile, or destroyed by another call.
@@ -36,12 +36,12 @@ func (d *Driver) reap(ctx context.Context, dataset string) error {
 	return nil
 }
 
-// reapOne returns the dataset that a destroyed one was cloned from, or nothing.
-func (d *Driver) reapOne(ctx context.Context, dataset string, deleted bool) (origin string, err error) {
+// reapOne returns the dataset that a destroyed one was cloned from, or nothing. A dataset that was not made by the driver is left alone.
+func (d *Driver) reapOne(ctx context.Context, dataset string, at place) (origin string, err error) {
 	found, err := d.System.List(ctx, zfs.Query{
-		Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Properties: append(snapshotProperties(), "origin"),
+		Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Properties: append(snapshotProperties(), markVolume, "origin"),
 	})
-	if err != nil {
+	if err != nil || !slices.ContainsFunc(found, at.isVolume) {
 		return "", err
 	}
 	latest := ""
@@ -50,7 +50,7 @@ func (d *Driver) reapOne(ctx context.Context, dataset string, deleted bool) (ori
 			origin, _, _ = strings.Cut(one.Properties["origin"].Value, "@")
 			continue
 		}
-		gone, err := d.reapSnapshot(ctx, one, deleted)
+		gone, err := d.reapSnapshot(ctx, one, at.deleted)
 		if err != nil {
 			return "", err
 		}
@@ -59,7 +59,7 @@ func (d *Driver) reapOne(ctx context.Context, dataset string, deleted bool) (ori
 		}
 	}
 	switch {
-	case !deleted:
+	case !at.deleted:
 		return "", nil
 	case latest != "":
 		return "", d.shrink(ctx, dataset, latest)
@@ -67,10 +67,26 @@ func (d *Driver) reapOne(ctx context.Context, dataset string, deleted bool) (ori
 	return origin, d.System.Destroy(ctx, dataset)
 }
 
+// isVolume says whether a dataset was made by the driver as the volume of a place.
+func (p place) isVolume(one zfs.Dataset) bool {
+	return one.Kind != zfs.Snapshot && own(one, markVolume) == p.id
+}
+
+// internal says whether a snapshot is one of the driver's own: made for a clone, or deleted while there was one. Names of that form can be anybody's.
+func internal(one zfs.Dataset) bool {
+	_, name, _ := strings.Cut(one.Name, "@")
+	switch mark := own(one, markSnapshot); {
+	case one.Kind != zfs.Snapshot || mark == "":
+		return false
+	case strings.HasPrefix(name, clonePrefix):
+		return name == mark
+	}
+	return name == deletedPrefix+one.GUID.String()
+}
+
 // reapSnapshot destroys a snapshot that is none of Kubernetes's and that nothing needs: one of the driver's own, or of a volume that is deleted any.
 func (d *Driver) reapSnapshot(ctx context.Context, one zfs.Dataset, deleted bool) (gone bool, err error) {
-	_, name, _ := strings.Cut(one.Name, "@")
-	if _, ok := d.snapshotOf(one); ok || !deleted && !strings.HasPrefix(name, internalPrefix) {
+	if _, ok := d.snapshotOf(one); ok || !deleted && !internal(one) {
 		return false, nil
 	}
 	err = d.System.DestroySnapshots(ctx, []string{one.Name})
@@ -111,19 +127,21 @@ func (d *Driver) tidy(ctx context.Context) {
 	}
 }
 
-// suspects are deleted volumes, and those that have snapshots of the driver's own.
+// suspects are deleted volumes, and those that have snapshots of the driver's own; with an error, those that were seen.
 func (d *Driver) suspects(ctx context.Context) ([]string, error) {
-	found, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 2})
+	found, away, err := d.below(ctx, zfs.Query{
+		Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 2, Properties: append(snapshotProperties(), markVolume),
+	})
 	if err != nil {
 		return nil, err
 	}
 	var all []string
 	for _, one := range found {
-		dataset, name, _ := strings.Cut(one.Name, "@")
+		dataset, _, _ := strings.Cut(one.Name, "@")
 		at, ok := d.placeOf(dataset)
-		if ok && (at.deleted || strings.HasPrefix(name, internalPrefix)) && !slices.Contains(all, dataset) {
+		if ok && (at.deleted && at.isVolume(one) || internal(one)) && !slices.Contains(all, dataset) {
 			all = append(all, dataset)
 		}
 	}
-	return all, nil
+	return all, away
 }

@@ -77,6 +77,15 @@ func checkLength(field string, bytes, limit int) error {
 	return nil
 }
 
+// brief cuts a text to what a field of an answer may have.
+func brief(text string) string {
+	const more = "…"
+	if len(text) <= maxString {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxString-len(more)], "") + more
+}
+
 // checkName checks a name that Kubernetes gives: any text but one with control characters, other than tabs and ends of lines
 // (CreateVolumeRequest.name).
 func checkName(name string) error {

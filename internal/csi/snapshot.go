@@ -53,29 +53,28 @@ func (d *Driver) snapshotOf(found zfs.Dataset) (snapshot, bool) {
 	return s, true
 }
 
-// snapshots returns all, by id.
-func (d *Driver) snapshots(ctx context.Context) ([]snapshot, error) {
-	found, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Snapshot}, Depth: 2, Properties: snapshotProperties()})
+// snapshots returns all, by id; away is as in below.
+func (d *Driver) snapshots(ctx context.Context) (all []snapshot, away, err error) {
+	found, away, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Snapshot}, Depth: 2, Properties: snapshotProperties()})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []snapshot
 	for _, one := range found {
 		if s, ok := d.snapshotOf(one); ok {
 			all = append(all, s)
 		}
 	}
 	slices.SortFunc(all, func(a, b snapshot) int { return strings.Compare(a.id(), b.id()) })
-	return all, nil
+	return all, away, nil
 }
 
-// findSnapshot returns the snapshot with an id. None is [zfs.ErrNotExist].
+// findSnapshot returns the snapshot with an id. None is an error as of find.
 func (d *Driver) findSnapshot(ctx context.Context, id string) (snapshot, error) {
 	volume, name, ok := parseSnapshotID(id)
 	if !ok {
 		return snapshot{}, fmt.Errorf("snapshot %.64q: %w", id, zfs.ErrNotExist)
 	}
-	places, err := d.placesOf(ctx, volume)
+	places, away, err := d.placesOf(ctx, volume)
 	if err != nil {
 		return snapshot{}, err
 	}
@@ -83,10 +82,11 @@ func (d *Driver) findSnapshot(ctx context.Context, id string) (snapshot, error) 
 		found, err := d.System.List(ctx, zfs.Query{
 			Roots: []string{dataset + "@" + name}, Kinds: []zfs.Kind{zfs.Snapshot}, Properties: snapshotProperties(),
 		})
-		if errors.Is(err, zfs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, zfs.ErrNotExist):
+		case errors.Is(err, zfs.ErrSuspended):
+			away = err
+		case err != nil:
 			return snapshot{}, err
 		}
 		for _, one := range found {
@@ -95,20 +95,23 @@ func (d *Driver) findSnapshot(ctx context.Context, id string) (snapshot, error) 
 			}
 		}
 	}
+	if away != nil {
+		return snapshot{}, away
+	}
 	return snapshot{}, fmt.Errorf("snapshot %s: %w", id, zfs.ErrNotExist)
 }
 
-// placesOf returns the datasets that have the id of a volume, or had it.
-func (d *Driver) placesOf(ctx context.Context, id string) ([]string, error) {
-	var places []string
+// placesOf returns the datasets that have the id of a volume, or had it; away is as in below.
+func (d *Driver) placesOf(ctx context.Context, id string) (places []string, away, err error) {
 	for _, parent := range d.Parents {
 		places = append(places, parent+"/"+id)
 		found, err := d.System.List(ctx, zfs.Query{Roots: []string{trashOf(parent)}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: 1})
-		if errors.Is(err, zfs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
+		switch {
+		case errors.Is(err, zfs.ErrNotExist):
+		case errors.Is(err, zfs.ErrSuspended):
+			away = err
+		case err != nil:
+			return nil, nil, err
 		}
 		for _, one := range found {
 			if at, ok := d.placeOf(one.Name); ok && at.deleted && at.id == id {
@@ -116,7 +119,7 @@ func (d *Driver) placesOf(ctx context.Context, id string) ([]string, error) {
 			}
 		}
 	}
-	return places, nil
+	return places, away, nil
 }
 
 // CreateSnapshot implements the Controller service.
@@ -146,7 +149,8 @@ func (d *Driver) CreateSnapshot(ctx context.Context, r *spec.CreateSnapshotReque
 
 // snapshot returns the snapshot, and makes it if it is not there.
 func (d *Driver) snapshot(ctx context.Context, id, name string) (snapshot, error) {
-	all, err := d.snapshots(ctx)
+	// One in a pool that is suspended is none of this volume, if that is found.
+	all, _, err := d.snapshots(ctx)
 	if err != nil {
 		return snapshot{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
@@ -78,14 +79,27 @@ func (d *Driver) createFrom(ctx context.Context, w wish) error {
 		}
 	}
 	if o.fresh {
-		// One of an earlier call that did not come to its end is as good.
-		if err := d.System.Snapshot(ctx, []string{o.snapshot}, nil); err != nil && !errors.Is(err, zfs.ErrExist) {
-			return err
-		}
+		err = d.takeFresh(ctx, o.snapshot)
 	}
-	err = d.System.Clone(ctx, o.snapshot, w.dataset(), properties)
+	if err == nil {
+		err = d.System.Clone(ctx, o.snapshot, w.dataset(), properties)
+	}
 	if err != nil {
 		d.dirty.Store(true) // by a fresh snapshot
+	}
+	return err
+}
+
+// takeFresh takes a snapshot for a clone. One of an earlier call that did not come to its end is as good, and one of somebody else's is not.
+func (d *Driver) takeFresh(ctx context.Context, whole string) error {
+	_, name, _ := strings.Cut(whole, "@")
+	err := d.System.Snapshot(ctx, []string{whole}, map[string]string{markSnapshot: name})
+	if !errors.Is(err, zfs.ErrExist) {
+		return err
+	}
+	found, err := d.System.List(ctx, zfs.Query{Roots: []string{whole}, Kinds: []zfs.Kind{zfs.Snapshot}, Properties: snapshotProperties()})
+	if err == nil && !slices.ContainsFunc(found, internal) {
+		return precondition("snapshot %s is there, and was not made by the driver: rename it", whole)
 	}
 	return err
 }

@@ -26,7 +26,7 @@ func (d *Driver) NodeStageVolume(ctx context.Context, r *spec.NodeStageVolumeReq
 	if err != nil {
 		return nil, refuse("staging target path: %v", err)
 	}
-	a, err := d.accessOf(r.GetVolumeCapability())
+	a, err := d.accessAtNode(r.GetVolumeCapability())
 	if err != nil {
 		return nil, err
 	}
@@ -54,17 +54,24 @@ func (d *Driver) usable(ctx context.Context, id string, a access, volumeContext 
 	if why := v.fits(a); why != "" {
 		return v, precondition("%s", why)
 	}
-	if text, ok := volumeContext[contextGeneration]; ok {
-		asked, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return v, refuse("volume context: generation %.64q is no number", text)
-		}
-		if asked > v.generation {
-			return v, precondition("volume %s is a copy of generation %d on this node, and another of generation %d is the one to use",
-				id, v.generation, asked)
-		}
+	return v, v.current(volumeContext)
+}
+
+// current says why a volume is not the one that Kubernetes knows by a context.
+func (v volume) current(volumeContext map[string]string) error {
+	text, ok := volumeContext[contextGeneration]
+	if !ok {
+		return nil
 	}
-	return v, nil
+	asked, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return refuse("volume context: generation %.64q is no number", text)
+	}
+	if asked > v.generation {
+		return precondition("volume %s is a copy of generation %d on this node, and another of generation %d is the one to use",
+			v.id, v.generation, asked)
+	}
+	return nil
 }
 
 // stage mounts a volume that has a file system, unless it is mounted.

@@ -2,6 +2,7 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"maps"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
@@ -44,6 +45,10 @@ func (d *Driver) segments(ctx context.Context) (map[string]string, error) {
 // topologies says from where a volume can be used: one node. A volume with copies has one for each.
 func (d *Driver) topologies(ctx context.Context, v volume) ([]*spec.Topology, error) {
 	pool, err := d.Pools.Pool(ctx, poolOf(v.parent))
+	if errors.Is(err, zfs.ErrNotExist) {
+		// The volume was there a moment ago. That it is not would have who asks take it for deleted, or never made.
+		return nil, status.Errorf(codes.Unavailable, "volume %s is in pool %s, which was exported just now", v.id, poolOf(v.parent))
+	}
 	if err != nil {
 		return nil, err
 	}

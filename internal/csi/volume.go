@@ -2,15 +2,10 @@ package csi
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -37,30 +32,6 @@ type volume struct {
 
 // block says whether the volume is handed out as a device.
 func (v volume) block() bool { return v.fileSystem == "" }
-
-// find returns the volume with an id. None is [zfs.ErrNotExist].
-func (d *Driver) find(ctx context.Context, id string) (volume, error) {
-	if !isComponent(id) {
-		return volume{}, fmt.Errorf("volume %.64q: %w", id, zfs.ErrNotExist)
-	}
-	for _, parent := range d.Parents {
-		found, err := d.System.List(ctx, zfs.Query{
-			Roots: []string{parent + "/" + id}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: volumeProperties(),
-		})
-		if errors.Is(err, zfs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return volume{}, err
-		}
-		for _, one := range found {
-			if v, ok := d.volumeOf(one); ok {
-				return v, nil
-			}
-		}
-	}
-	return volume{}, fmt.Errorf("volume %s: %w", id, zfs.ErrNotExist)
-}
 
 // volumeOf reads a volume of a dataset. One that is deleted, or none of the driver's, is not ok.
 func (d *Driver) volumeOf(found zfs.Dataset) (volume, bool) {
@@ -93,54 +64,6 @@ func optional(value string) string {
 		return ""
 	}
 	return value
-}
-
-// volumes returns all volumes, by id.
-func (d *Driver) volumes(ctx context.Context) ([]volume, error) {
-	found, err := d.below(ctx, zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: 1, Properties: volumeProperties()})
-	if err != nil {
-		return nil, err
-	}
-	var all []volume
-	for _, one := range found {
-		if v, ok := d.volumeOf(one); ok {
-			all = append(all, v)
-		}
-	}
-	slices.SortFunc(all, func(a, b volume) int { return strings.Compare(a.id, b.id) })
-	return all, nil
-}
-
-// below asks for what is below all parents. One that is not there has nothing.
-func (d *Driver) below(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
-	var all []zfs.Dataset
-	for _, parent := range d.Parents {
-		q.Roots = []string{parent}
-		found, err := d.System.List(ctx, q)
-		if errors.Is(err, zfs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	return all, nil
-}
-
-// gone is what is said of something that was not found and is to be deleted: nothing, or that it may be in a pool which is not imported. As deleted it
-// would be forgotten, and take room for ever.
-func (d *Driver) gone(ctx context.Context, id string) error {
-	for _, name := range d.pools() {
-		_, err := d.Pools.Pool(ctx, name)
-		if errors.Is(err, zfs.ErrNotExist) {
-			return status.Errorf(codes.Unavailable, "%.128q is not here, and may be in pool %s, which is not imported: import that, or declare it no more", id, name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // grow gives a volume a size, unless it has it. Quota and reservation are not set at once where ZFS refuses the second; so the smaller of them

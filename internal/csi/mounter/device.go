@@ -1,17 +1,18 @@
 package mounter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -28,58 +29,76 @@ func (m *Mounter) device(ctx context.Context, volume string) (string, error) {
 	ctx, stop := context.WithTimeout(ctx, deviceWait)
 	defer stop()
 	for {
-		device, err := m.lookUp(volume)
+		device, silent, err := m.lookUp(ctx, volume)
 		if err != nil || device != "" {
 			return device, err
 		}
 		select {
 		case <-time.After(deviceLook):
 		case <-ctx.Done():
+			if len(silent) > 0 {
+				return "", fmt.Errorf("wait for the device of volume %s, and for an answer from %s, of which the pool may be suspended: %w",
+					volume, strings.Join(silent, ", "), context.Cause(ctx))
+			}
 			return "", fmt.Errorf("wait for the device of volume %s: %w", volume, context.Cause(ctx))
 		}
 	}
 }
 
-// lookUp asks the device that had the name last, and then all. None is empty.
-func (m *Mounter) lookUp(volume string) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if device := m.devices[volume]; device != "" {
-		if name, err := nameOf(device); err == nil && name == volume {
-			return device, nil
-		}
-	}
-	entries, err := os.ReadDir(sysBlock)
+// lookUp asks the device that had the name last, and then all that may be the volume's. None is empty; silent are those that did not answer.
+func (m *Mounter) lookUp(ctx context.Context, volume string) (found string, silent []string, err error) {
+	devices, err := m.candidates(volume)
 	if err != nil {
-		return "", fmt.Errorf("list block devices: %w", err)
+		return "", nil, err
 	}
-	clear(m.devices)
+	for _, device := range devices {
+		if ctx.Err() != nil {
+			break
+		}
+		name, err := m.ask(ctx, device, lookPatience)
+		switch {
+		case err == nil && name == volume:
+			return device, nil, nil
+		case errors.Is(err, errSilent):
+			silent = append(silent, device)
+		}
+		// Another error is one of a device that goes away just now, or comes.
+	}
+	return "", silent, nil
+}
+
+// candidates are the devices that a volume may have: first that which had the name last, then the newest, as a volume that nobody has asked for is most
+// often new. Those that are known to be of other pools are none, and are not opened.
+func (m *Mounter) candidates(volume string) ([]string, error) {
+	entries, err := os.ReadDir(m.block)
+	if err != nil {
+		return nil, fmt.Errorf("list block devices: %w", err)
+	}
+	disks := map[string]answer{}
 	for _, e := range entries {
 		device := path.Join("/dev", e.Name())
 		if !strings.HasPrefix(device, devicePrefix) {
 			continue
 		}
-		name, err := nameOf(device)
-		if err != nil {
-			continue // it goes away just now, or comes
+		if last := m.last(device); last.volume == "" || poolOf(last.volume) == poolOf(volume) {
+			disks[device] = last
 		}
-		m.devices[name] = device
 	}
-	return m.devices[volume], nil
+	return slices.SortedFunc(maps.Keys(disks), func(a, b string) int {
+		switch is, other := disks[a].volume == volume, disks[b].volume == volume; {
+		case is && !other:
+			return -1
+		case other && !is:
+			return 1
+		}
+		return cmp.Or(cmp.Compare(disks[b].disk, disks[a].disk), strings.Compare(a, b))
+	}), nil
 }
 
-// nameOf asks a device for its volume.
-func nameOf(device string) (string, error) {
-	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	name, err := zvolName(f)
-	if err != nil {
-		return "", fmt.Errorf("ask %s for its volume: %w", device, err)
-	}
-	return name, nil
+// poolOf is the pool of a volume.
+func poolOf(volume string) string {
+	pool, _, _ := strings.Cut(volume, "/")
+	return pool
 }
 
 // SizeBytes implements csi.Mounts.
@@ -88,7 +107,7 @@ func (m *Mounter) SizeBytes(ctx context.Context, volume string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return sectors(path.Join(sysBlock, path.Base(device), "size"))
+	return sectors(path.Join(m.block, path.Base(device), "size"))
 }
 
 // sectors reads a size in sectors of 512 bytes, whatever the device's are (Documentation/ABI/stable/sysfs-block), and returns bytes.

@@ -7,5 +7,6 @@
 //
 // For the same reason a socket in that directory is not kubelet's alone: whoever finds it can connect. [Of] leaves the connections of one cgroup's processes.
 //
-// A volume's device is found by asking each zvol for its name (BLKZNAME): there is no udev that would make links of names.
+// A volume's device is found by asking zvols for their names (BLKZNAME): there is no udev that would make links of names. One of a pool that is suspended may
+// never answer; so devices that are known to be of other pools are left alone, and nobody waits for one without an end, or with a lock held (ask.go).
 package mounter

@@ -33,15 +33,21 @@ type Mounter struct {
 	// root is the directory on the node that kubelet takes for its own.
 	root  string
 	tools Tools
+	// block is the kernel's directory of block devices, and name asks one for its volume. Tests have others.
+	block string
+	name  func(device string) (string, error)
 
 	mu sync.Mutex
-	// devices are names of devices by volume, as they were last seen.
-	devices map[string]string
+	// answers are what devices last said, and questions those that are waited for, both by the device's path.
+	answers   map[string]answer
+	questions map[string]*question
 }
 
 // New returns a Mounter for a directory of the node, such as /var/plane/lib/kubelet.
 func New(root string, tools Tools) *Mounter {
-	return &Mounter{root: path.Clean(root), tools: tools, devices: map[string]string{}}
+	return &Mounter{
+		root: path.Clean(root), tools: tools, block: sysBlock, name: nameOf, answers: map[string]answer{}, questions: map[string]*question{},
+	}
 }
 
 // parent opens the directory that a target is in, and returns the target's last name.

@@ -26,8 +26,9 @@ func (m *Mounter) Mounted(ctx context.Context) ([]csi.Mount, error) {
 	for _, i := range infos {
 		mount, device := mountOf(m.root, i)
 		if device != "" {
-			// A device that says no name is none of ZFS.
-			mount.Volume, _ = nameOf(device)
+			if mount.Volume, err = m.mounted(ctx, device); err != nil {
+				return nil, fmt.Errorf("read mountinfo: %s: %w", mount.Target, err)
+			}
 		}
 		all = append(all, mount)
 	}
