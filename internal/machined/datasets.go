@@ -42,6 +42,9 @@ func (a *Agent) snapshotLoop() task {
 		func(d plan.Desired) *snapshots.Spec { return d.Snapshots },
 		func(s *snapshot, r state.Report[snapshots.Status]) {
 			a.tellSchedules(s.schedules.Status, r.Status)
+			if haveNewer(s.schedules.Status, r.Status) {
+				a.snapshotted.Wake() // the jobs are told elsewhere: they publish into what is locked here
+			}
 			s.schedules = r
 		},
 		func(snapshots.Status) bool { return true },
@@ -73,6 +76,15 @@ func (a *Agent) snapshotDomain() *snapshots.Reconciler {
 		bases = func(context.Context) (snapshots.Bases, error) { return nil, nil }
 	}
 	return snapshots.New(a.cfg.Pools.Datasets, clock, bases)
+}
+
+// haveNewer says that a schedule has another newest snapshot than before.
+func haveNewer(before, after snapshots.Status) bool {
+	newest := map[string]time.Time{}
+	for _, p := range before.Policies {
+		newest[p.Name] = p.Newest
+	}
+	return slices.ContainsFunc(after.Policies, func(p snapshots.PolicyStatus) bool { return !p.Newest.IsZero() && !p.Newest.Equal(newest[p.Name]) })
 }
 
 // tellDatasets has an event for each condition of a declared dataset that comes. A pool that is missing is told of by itself.
