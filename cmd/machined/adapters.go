@@ -75,7 +75,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	if err != nil {
 		return machined.Config{}, nil, err
 	}
-	networkWake, snapshotWake := reconcile.NewWaker(), reconcile.NewWaker()
+	networkWake := reconcile.NewWaker()
 	leases := dhcp.New(dhcp.Wire{}, networkWake.Wake, log.With("part", "dhcp"))
 	init := control.Dial(control.DefaultPath)
 	runtimes, err := openRuntimes(init, log)
@@ -127,7 +127,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		ExtensionServices: extservice.New(extservice.Config{
 			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,
 		}),
-		Sums: snapshotSums{"/run/cyvive/snapshots"}, SnapshotWake: snapshotWake,
+		Sums:     snapshotSums{"/run/cyvive/snapshots"},
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Cluster:  kube.NewCluster(time.Now),
 		Clock:    kernelClock{},

@@ -42,6 +42,9 @@ func (a *Agent) snapshotLoop() task {
 		func(d plan.Desired) *snapshots.Spec { return d.Snapshots },
 		func(s *snapshot, r state.Report[snapshots.Status]) {
 			a.tellSchedules(s.schedules.Status, r.Status)
+			if haveNewer(s.schedules.Status, r.Status) {
+				a.snapshotted.Wake() // the jobs are told elsewhere: they publish into what is locked here
+			}
 			s.schedules = r
 		},
 		func(snapshots.Status) bool { return true },
@@ -68,11 +71,16 @@ func (a *Agent) snapshotLoop() task {
 // snapshotDomain returns a new domain of snapshots.
 func (a *Agent) snapshotDomain() *snapshots.Reconciler {
 	clock := func() snapshots.Clock { return snapshots.Clock{Now: a.now(), Uptime: a.cfg.Timeline.Now()} }
-	bases := a.cfg.Pools.Bases
-	if bases == nil {
-		bases = func(context.Context) (snapshots.Bases, error) { return nil, nil }
+	return snapshots.New(a.cfg.Pools.Datasets, clock, a.bases)
+}
+
+// haveNewer says that a schedule has another newest snapshot than before.
+func haveNewer(before, after snapshots.Status) bool {
+	newest := map[string]time.Time{}
+	for _, p := range before.Policies {
+		newest[p.Name] = p.Newest
 	}
-	return snapshots.New(a.cfg.Pools.Datasets, clock, bases)
+	return slices.ContainsFunc(after.Policies, func(p snapshots.PolicyStatus) bool { return !p.Newest.IsZero() && !p.Newest.Equal(newest[p.Name]) })
 }
 
 // tellDatasets has an event for each condition of a declared dataset that comes. A pool that is missing is told of by itself.
@@ -84,16 +92,16 @@ func (a *Agent) tellDatasets(before, after dataset.Status) {
 	}
 }
 
-// tellSchedules has an event for each problem of a schedule that comes.
+// tellSchedules has an event for each problem of a schedule that comes, and for each dataset that it pauses for.
 func (a *Agent) tellSchedules(before, after snapshots.Status) {
 	known := map[string]bool{}
 	for _, p := range before.Policies {
-		for _, problem := range p.Problems {
+		for _, problem := range slices.Concat(p.Problems, p.Paused) {
 			known[problem] = true
 		}
 	}
 	for _, p := range after.Policies {
-		for _, problem := range p.Problems {
+		for _, problem := range slices.Concat(p.Problems, p.Paused) {
 			if !known[problem] {
 				a.events.Add(server.EventAgent, "snapshots", "schedule "+p.Name+" cannot be kept", problem)
 			}

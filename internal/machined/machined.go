@@ -65,7 +65,7 @@ type CSI interface {
 }
 
 // Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, CSI, SBOM, More, Vault, Extensions, Pools,
-// NoPools, Sums, SnapshotWake, Upgrades, Installs, Resets, Crash and Watchers.
+// NoPools, Sums, Upgrades, Installs, Resets, Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -119,10 +119,8 @@ type Config struct {
 	// Pools is nil on a node without OpenZFS; NoPools then says why, after "this node has no OpenZFS: ", if that is known.
 	Pools   *Pools
 	NoPools string
-	// Sums reads the contents of snapshots, to compare those of two nodes; nil has none compared. SnapshotWake is the waker that is called when a
-	// snapshot was made otherwise than over the API.
-	Sums         endpoint.Summer
-	SnapshotWake reconcile.Waker
+	// Sums reads the contents of snapshots, to compare those of two nodes; nil has none compared.
+	Sums endpoint.Summer
 	// CSI is nil on a node that makes no volumes for pods.
 	CSI CSI
 	// Upgrades is nil on a node that was not started from a slot.
@@ -198,6 +196,8 @@ type Agent struct {
 	jobs  *replicate.Manager
 	guard *peer.Guard
 	peers atomic.Pointer[[]server.Peer]
+	// snapshotted is called when a schedule has made snapshots, for the jobs that send them.
+	snapshotted reconcile.Waker
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
 	loopsCtx  context.Context
@@ -220,6 +220,7 @@ func New(cfg Config) (*Agent, error) {
 			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
 		},
 		containersChanged: reconcile.NewWaker(), views: map[string]view{}, asks: map[string]chan<- func(context.Context){}, poolEvents: newPoolLog(),
+		snapshotted: reconcile.NewWaker(),
 	}
 	a.configs.changed = reconcile.NewWaker()
 	pools, others := a.poolTasks()

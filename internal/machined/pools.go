@@ -15,7 +15,6 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/dataset"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/events"
-	"github.com/cyvive/cyvive/internal/storage/snapshots"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
@@ -32,7 +31,7 @@ type PoolControl interface {
 	CancelTrim(ctx context.Context, pool string) error
 }
 
-// Pools is what looks after the node's pools of ZFS. Its fields are all needed but Mounts and Bases.
+// Pools is what looks after the node's pools of ZFS. Its fields are all needed but Mounts.
 type Pools struct {
 	Domain  PoolDomain
 	Control PoolControl
@@ -47,8 +46,6 @@ type Pools struct {
 	Datasets zfs.System
 	// Mounts mounts those that are declared to be mounted; nil mounts none.
 	Mounts dataset.Mounts
-	// Bases tells which snapshots replication begins its next steps with; nil where nothing replicates.
-	Bases func(context.Context) (snapshots.Bases, error)
 }
 
 // poolResync covers events that were lost, and times at which a scrub is due.

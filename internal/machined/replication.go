@@ -42,7 +42,7 @@ func (a *Agent) replicate(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return
-			case <-a.cfg.SnapshotWake:
+			case <-a.snapshotted:
 				a.jobs.Snapshots()
 			}
 		}

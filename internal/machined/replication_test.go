@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/snapshots"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -42,6 +44,8 @@ type replicating struct {
 	model     *zfstest.Model
 	faulty    *zfstest.Faulty
 	authority *pki.Authority
+	// ahead is how far the node's clock is.
+	ahead atomic.Int64
 }
 
 func replicatingNode(t *testing.T, name string) *replicating {
@@ -54,7 +58,10 @@ func replicatingNode(t *testing.T, name string) *replicating {
 	}
 	pools := (&poolMachine{disks: []pool.Disk{blankDisk("/dev/vdb", "S-1"), blankDisk("/dev/vdc", "S-2")}}).config()
 	pools.Datasets = r.faulty
-	r.node = startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) { c.Pools, c.Sums = pools, modelSums{r.model} })
+	r.node = startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) {
+		c.Pools, c.Sums = pools, modelSums{r.model}
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(r.ahead.Load())) }
+	})
 	return r
 }
 
@@ -216,6 +223,60 @@ func TestTwoNodes(t *testing.T) {
 	}
 	same(t, a, b, "3")
 	peersAreAudited(t, b)
+}
+
+// TestScheduleBeginsJob: what a schedule makes is sent at once, and not at the job's next time.
+func TestScheduleBeginsJob(t *testing.T) {
+	t.Parallel()
+	a, b, ctx := replicatingNode(t, "node-a"), replicatingNode(t, "node-b"), t.Context()
+	a.must(a.model.Create(ctx, "tank/data", zfs.CreateOptions{}))
+	a.model.Advance(time.Since(time.Unix(1_700_000_000, 0))) // to about now, by which the schedule goes
+	a.must(a.model.Snapshot(ctx, []string{"tank/data@first"}, nil))
+	b.configure(a, config.ReplicationJob{Direction: config.DirectionPull, Run: config.RunPeer})
+	a.configure(b, config.ReplicationJob{Direction: config.DirectionPush, Run: config.RunHere, Schedule: config.Schedule{Every: 24 * time.Hour}})
+	first := a.run().GetLast()
+	if !first.GetSucceeded() {
+		t.Fatalf("the first run: %v", first)
+	}
+	a.ahead.Store(int64(time.Minute)) // a job that snapshots begin pauses for less
+	a.update(func(s *snapshot) {
+		c := *s.input.Config
+		c.SnapshotSchedules = []config.SnapshotSchedule{{
+			Name: "yearly", Prefix: "yearly-", Datasets: []config.DatasetTree{{Name: "tank/data"}},
+			Schedule: config.Schedule{Unit: config.Yearly, Day: 1, Month: time.January},
+		}}
+		s.input.Config = &c
+	})
+	a.awaitOther("the schedule's snapshot on the other node", func() bool {
+		list, err := b.model.List(ctx, zfs.Query{Roots: []string{"tank/in/tank/data"}, Kinds: []zfs.Kind{zfs.Snapshot}})
+		return err == nil && slices.ContainsFunc(list, func(d zfs.Dataset) bool { return strings.HasPrefix(d.Name, "tank/in/tank/data@yearly-") })
+	})
+	if j := a.ended(first.GetRun() + 1); !j.GetLast().GetSucceeded() {
+		t.Errorf("the run for it: %v", j)
+	}
+}
+
+func TestHaveNewer(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	of := func(name string, newest time.Time) snapshots.Status {
+		return snapshots.Status{Policies: []snapshots.PolicyStatus{{Name: name, Newest: newest}}}
+	}
+	for what, c := range map[string]struct {
+		before, after snapshots.Status
+		want          bool
+	}{
+		"none":                 {snapshots.Status{}, of("a", time.Time{}), false},
+		"the first":            {of("a", time.Time{}), of("a", at), true},
+		"the same":             {of("a", at), of("a", at.UTC()), false},
+		"another":              {of("a", at), of("a", at.Add(time.Second)), true},
+		"clock went back":      {of("a", at), of("a", at.Add(-time.Hour)), true},
+		"of another":           {of("a", at), of("b", at), true},
+		"the schedule is gone": {of("a", at), snapshots.Status{}, false},
+	} {
+		if got := haveNewer(c.before, c.after); got != c.want {
+			t.Errorf("%s: got %t", what, got)
+		}
+	}
 }
 
 // peersAreAudited looks for the other node's calls in the log.

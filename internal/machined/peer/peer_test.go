@@ -482,6 +482,55 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
+// TestHostileStreams: a stream that is another than the one that was asked for makes, changes and destroys nothing, and a dataset that is no replica of the job
+// stays where it is.
+func TestHostileStreams(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.write("1")
+	w.must(w.run())
+	ctx := t.Context()
+	w.must(w.a.Create(ctx, "alpha/other", zfs.CreateOptions{Properties: map[string]string{"atime": "off"}}))
+	w.must(w.a.Snapshot(ctx, []string{"alpha/other@1"}, nil))
+	const below, above = "beta/from/alpha/src/x", "beta/from/alpha/src/above"
+	w.must(w.b.Create(ctx, "beta/from/alpha/src/own", zfs.CreateOptions{}))
+	fence := replication.Fence{Job: jobID}
+	w.must(w.remote.Placeholder(ctx, replication.PlaceholderRequest{Fence: fence, FileSystem: above}))
+	found, err := w.a.List(ctx, zfs.Query{Roots: []string{"alpha/other"}, Kinds: []zfs.Kind{zfs.Snapshot}})
+	w.must(err)
+	to, before := found[0].GUID, w.b.String()
+	receive := func(properties bool, change func(*replication.ReceiveRequest)) error {
+		stream, err := w.a.Send(ctx, zfs.SendSpec{Snapshot: "alpha/other@1", Large: true, Properties: properties})
+		w.must(err)
+		defer stream.Close()
+		q := replication.ReceiveRequest{Fence: fence, FileSystem: above, Kind: zfs.Filesystem, To: to, Over: true, Stream: w.job.Stream}
+		change(&q)
+		return w.remote.Receive(ctx, q, stream)
+	}
+	rename := func(name string, source zfs.GUID) error {
+		d := replication.Decision{Kind: replication.FollowRename, Target: above + "/y", Name: name}
+		return w.remote.Resolve(ctx, replication.ResolveRequest{Fence: fence, Decision: d, Source: source, Stream: w.job.Stream})
+	}
+	for what, c := range map[string]struct{ got, class error }{
+		"a package":            {receive(true, func(*replication.ReceiveRequest) {}), zfs.ErrInvalid},
+		"another snapshot":     {receive(false, func(q *replication.ReceiveRequest) { q.To++ }), zfs.ErrInvalid},
+		"a step over all":      {receive(false, func(q *replication.ReceiveRequest) { q.From = 7 }), zfs.ErrInvalid},
+		"a step that is none":  {receive(false, func(q *replication.ReceiveRequest) { q.FileSystem, q.From, q.Over = above+"/new", 7, false }), zfs.ErrInvalid},
+		"no volume":            {receive(false, func(q *replication.ReceiveRequest) { q.FileSystem, q.Kind, q.Over = above+"/new", zfs.Volume, false }), zfs.ErrInvalid},
+		"rename no replica":    {rename("beta/from/alpha/src/own", 1), replication.ErrChanged},
+		"rename another's":     {rename(below, 1), replication.ErrChanged},
+		"rename of no dataset": {rename(below, 0), replication.ErrChanged},
+	} {
+		if !errors.Is(c.got, c.class) {
+			t.Errorf("%s: got %v, want an error that is: %v", what, c.got, c.class)
+		}
+	}
+	if after := w.b.String(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	w.must(receive(false, func(*replication.ReceiveRequest) {})) // what was asked for
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // TestFailbackOverTheAPI: over and back, with what was written meanwhile.

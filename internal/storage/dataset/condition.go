@@ -30,6 +30,9 @@ const (
 	AboveUnmounted Reason = "AboveUnmounted"
 	// Refused: ZFS has refused an operation, which is tried again after a while.
 	Refused Reason = "Refused"
+	// LeftToReplication: properties differ, or the dataset is not there, and replication has it now. Nothing is wrong with that: the document counts when the role is
+	// here.
+	LeftToReplication Reason = "LeftToReplication"
 	// NotDeclared: the dataset is there and in no document, nor received. It is left alone.
 	NotDeclared Reason = "NotDeclared"
 )
@@ -81,6 +84,9 @@ func (w walker) obstacle(d Dataset) *Condition {
 	if found {
 		return nil
 	}
+	if at := w.nearest(d.Name); w.obs.Datasets[at].keepsBelow() {
+		return condition(LeftToReplication, "it is not there, and nothing is made below %s, as %s", at, w.obs.Datasets[at].Kept)
+	}
 	parent := parentOf(d.Name)
 	kind, comes := w.coming[parent]
 	if above, there := w.obs.Datasets[parent]; there {
@@ -99,6 +105,18 @@ func (w walker) obstacle(d Dataset) *Condition {
 	return nil
 }
 
+// nearest is the dataset that a dataset which is not there would be made in or below; empty if there is none.
+func (w walker) nearest(name string) string {
+	at := parentOf(name)
+	for at != "" {
+		if _, there := w.obs.Datasets[at]; there {
+			return at
+		}
+		at = parentOf(at)
+	}
+	return ""
+}
+
 // differences are what of a dataset cannot be brought about, though all else is.
 func differences(d Dataset, s State) []Condition {
 	var out []Condition
@@ -114,6 +132,21 @@ func differences(d Dataset, s State) []Condition {
 			"it has %s, and is declared with %s; a volume is never shrunk, since what lies behind its end would be lost", size.Text(got), size.Text(want))})
 	}
 	return out
+}
+
+// keptCondition names the declared properties that are left to replication, as they are; nil if none differs.
+func keptCondition(d Dataset, s State) *Condition {
+	var differ []string
+	for _, name := range sorted(d.Properties) {
+		want, got := d.canonical(name, d.Properties[name]), s.Properties[name].Value
+		if s.keeps(name) && want != got {
+			differ = append(differ, fmt.Sprintf("%s is %s, and declared as %s", name, shown(name, got), shown(name, want)))
+		}
+	}
+	if len(differ) == 0 {
+		return nil
+	}
+	return &Condition{d.Name, LeftToReplication, fmt.Sprintf("%s; left so, as %s", strings.Join(differ, "; "), s.Kept)}
 }
 
 // wantedSize is the size of a volume in whole blocks: zfs create rounds up to them (zfs-create(8)), and zfs set refuses what is none.
@@ -140,6 +173,9 @@ func Conditions(spec Spec, obs Observed) []Condition {
 			continue
 		}
 		out = append(out, differences(d, state)...)
+		if c := keptCondition(d, state); c != nil {
+			out = append(out, *c)
+		}
 		if c := mountCondition(d, spec, obs); c != nil {
 			out = append(out, *c)
 		}

@@ -136,7 +136,8 @@ func changes(d Dataset, s State) (free, rest []Op) {
 	if want := wantedSize(d, s); d.Kind == zfs.Volume && want > s.bytes("volsize") {
 		tight["volsize"] = strconv.FormatUint(want, 10)
 	}
-	mark := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(s.Managed), managed(d)...))))
+	names := marked(d, s)
+	mark := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(s.Managed), names...))))
 	set := func(properties map[string]string) Op {
 		mark = slices.DeleteFunc(mark, func(name string) bool { return properties[name] != "" && slices.Contains(cleared, name) })
 		properties[ManagedProperty] = strings.Join(mark, ",")
@@ -151,17 +152,31 @@ func changes(d Dataset, s State) (free, rest []Op) {
 	for _, name := range inherit {
 		rest = append(rest, Op{Verb: Inherit, Dataset: d.Name, Property: name})
 	}
-	if len(free) == 0 && len(rest) == 0 && (!s.Marked || !slices.Equal(s.Managed, managed(d))) {
-		mark = managed(d)
+	if len(free) == 0 && len(rest) == 0 && (!s.Marked || !slices.Equal(s.Managed, names)) {
+		mark = names
 		rest = append(rest, set(map[string]string{}))
 	}
 	return free, rest
+}
+
+// marked is what the mark of a dataset comes to. Properties that replication keeps now are neither set nor taken away: their part of the mark stays.
+func marked(d Dataset, s State) []string {
+	names := slices.DeleteFunc(managed(d), s.keeps)
+	for _, name := range s.Managed {
+		if s.keeps(name) {
+			names = append(names, name)
+		}
+	}
+	return slices.Sorted(slices.Values(names))
 }
 
 // wanted are the properties that are to get another value, of which some are cleared by it, and those that are to be inherited again.
 func wanted(d Dataset, s State) (values map[string]string, cleared, inherit []string) {
 	values = map[string]string{}
 	for _, name := range managed(d) {
+		if s.keeps(name) {
+			continue
+		}
 		want, have := d.Properties[name], s.Properties[name]
 		// A limit or guarantee is never inherited, and so is known by its value alone.
 		local := have.Source == zfs.SourceLocal || isLimit(name) || isGuarantee(name)
@@ -171,7 +186,7 @@ func wanted(d Dataset, s State) (values map[string]string, cleared, inherit []st
 	}
 	for _, name := range s.Managed {
 		_, declared := d.Properties[name]
-		if declared || d.fixed(name) || s.Properties[name].Source != zfs.SourceLocal {
+		if declared || d.fixed(name) || s.keeps(name) || s.Properties[name].Source != zfs.SourceLocal {
 			continue
 		}
 		value, ok := d.cleared(name)

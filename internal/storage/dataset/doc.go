@@ -13,6 +13,9 @@
 // A file system is mounted where its own document says, and nowhere else: what lies below one that is mounted has a mount point of its own, or none. What is received
 // by replication is not mounted.
 //
+// Of a replica, and of all below a root that is fenced, readonly, canmount and mountpoint are replication's, whatever is declared and whatever the node has set,
+// and nothing is made there: a document must not make a primary of what is none. The domain says so by the condition [LeftToReplication].
+//
 // Operations that give space free come before all others: else a quota could not be lowered that the reservation of a child, lowered at the same time,
 // still needs.
 package dataset

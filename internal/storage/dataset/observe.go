@@ -23,6 +23,32 @@ type State struct {
 	Marked  bool
 	// Received says that others of the node have it, and no document: it is a replica, or there for one, or the CSI driver's.
 	Received bool
+	// Kept says why replication decides about some properties of it, see [State.keeps]; empty where documents do.
+	Kept string
+}
+
+// keeps says that a property is not a document's now. A replica that could be written to, or a primary that another has taken the place of, would go a way of its own.
+func (s State) keeps(name string) bool {
+	return s.Kept != "" && (name == "readonly" || name == "canmount" || name == "mountpoint")
+}
+
+// keepsBelow says that nothing is made below: it would be in the way of what is received. A placeholder is not in the way of others beside what it is for.
+func (s State) keepsBelow() bool {
+	return s.Kept != "" && s.Properties[placeholderProperty].Source != zfs.SourceLocal
+}
+
+// keptBy is the reason for State.Kept. That a tree is fenced is said by its root, for all below it.
+func keptBy(properties map[string]zfs.Property) string {
+	fenced := properties[fencedProperty]
+	switch {
+	case properties[replicaProperty].Source == zfs.SourceLocal:
+		return "it is a replica"
+	case properties[placeholderProperty].Source == zfs.SourceLocal:
+		return "it is there for what is received below it"
+	case fenced.Value != "" && (fenced.Source == zfs.SourceLocal || fenced.Source == zfs.SourceInherited):
+		return "it was promoted on another node, and is fenced here"
+	}
+	return ""
 }
 
 // bytes is a property as a number.
@@ -65,10 +91,11 @@ func New(system zfs.System, uptime func() time.Duration) *Reconciler {
 	return &Reconciler{system: system, uptime: uptime, refused: map[string]refusal{}, sealed: map[string]bool{}}
 }
 
-// What replication marks its datasets with, on those themselves: package replication has the terms.
+// What replication marks its datasets with, on those themselves or, where one is fenced, on the root of its tree: package replication has the terms.
 const (
 	replicaProperty     = "dev.cyvive:replica"
 	placeholderProperty = "dev.cyvive:placeholder"
+	fencedProperty      = "dev.cyvive:fenced"
 )
 
 // volumeProperty is what the CSI driver marks its datasets with: volumes of Kubernetes, of which no document tells. Package csi has the term.
@@ -76,7 +103,7 @@ const volumeProperty = "dev.cyvive.csi:volume"
 
 // stats are the properties that are always read.
 func stats() []string {
-	return []string{ManagedProperty, replicaProperty, placeholderProperty, volumeProperty, "used", "available", "referenced", "volsize", "volblocksize"}
+	return []string{ManagedProperty, replicaProperty, placeholderProperty, fencedProperty, volumeProperty, "used", "available", "referenced", "volsize", "volblocksize"}
 }
 
 // Observe lists what is below the roots. A root that is not there is no error.
@@ -133,7 +160,7 @@ func (r *Reconciler) list(ctx context.Context, root string, names []string, obs 
 		}
 		more := slices.Clone(names)
 		for _, d := range found {
-			s := State{Kind: d.Kind, GUID: d.GUID, Properties: d.Properties}
+			s := State{Kind: d.Kind, GUID: d.GUID, Properties: d.Properties, Kept: keptBy(d.Properties)}
 			for _, mark := range []string{replicaProperty, placeholderProperty, volumeProperty} {
 				s.Received = s.Received || d.Properties[mark].Source == zfs.SourceLocal
 			}

@@ -26,6 +26,7 @@ type script struct {
 //
 //	pool NAME               there is such a pool       roots NAME...        where the domain looks
 //	declare                 one dataset a line, NAME [volume=SIZE [sparse]] [PROPERTY=VALUE...]; what was declared before is forgotten
+//	clear NAME P...         a person takes local values away
 //	set NAME P=V...         a person does              fail NAME with=space|none       pass 1m
 //	diff, run, list, conditions, status
 func TestScripts(t *testing.T) {
@@ -85,6 +86,8 @@ func (s *script) change(d *datadriven.TestData) {
 			if len(a.Vals) > 0 {
 				s.m.datasets[d.CmdArgs[0].Key].local[a.Key] = a.Vals[0]
 			}
+		case "clear":
+			delete(s.m.datasets[d.CmdArgs[0].Key].local, a.Key)
 		case "fail":
 			s.m.fail[d.CmdArgs[0].Key] = map[string]error{"space": zfs.ErrNoSpace}[d.CmdArgs[1].Vals[0]]
 		default:

@@ -326,4 +326,37 @@ func TestReceiverChecksItself(t *testing.T) {
 	if err := p.b.local.Receive(p.ctx(), request("no/such"), strings.NewReader("")); !errors.Is(err, zfs.ErrNotExist) {
 		t.Errorf("nothing above: %v", err)
 	}
+	p.must(p.b.local.Placeholder(p.ctx(), replication.PlaceholderRequest{Fence: over.Fence, FileSystem: p.to("filled")}))
+	p.must(p.b.Set(p.ctx(), p.to("filled"), map[string]string{"readonly": "off"}))
+	p.must(p.b.Write(p.ctx(), p.to("filled"), "file", make([]byte, 3<<20)))
+	p.must(p.b.Set(p.ctx(), p.to("filled"), map[string]string{"readonly": "on"}))
+	filled := request("filled")
+	filled.Over = true
+	var c *replication.Conflict
+	if err := p.b.local.Receive(p.ctx(), filled, strings.NewReader("")); !errors.As(err, &c) || c.Kind != replication.PlaceholderChanged {
+		t.Errorf("over what somebody wrote: %v", err)
+	}
+	// A placeholder takes a whole stream, of the snapshot that was named.
+	p.must(p.b.local.Placeholder(p.ctx(), replication.PlaceholderRequest{Fence: over.Fence, FileSystem: p.to("place")}))
+	p.snapshot("2")
+	to := p.listing(p.a, p.src).Find(p.from("x")).Snapshots()[1].GUID
+	for _, c := range []struct {
+		what     string
+		from, to zfs.GUID
+		want     error
+	}{{"a step", 1, to, zfs.ErrInvalid}, {"another snapshot", 0, to + 1, zfs.ErrInvalid}, {"what was named", 0, to, nil}} {
+		r := request("place")
+		r.Over, r.From, r.To, r.Stream = true, c.from, c.to, p.job.Stream
+		stream, err := p.a.Send(p.ctx(), zfs.SendSpec{Snapshot: p.from("x@2"), Large: true})
+		p.must(err)
+		before := p.states()
+		err = p.b.local.Receive(p.ctx(), r, stream)
+		p.must(stream.Close())
+		if !errors.Is(err, c.want) {
+			t.Errorf("over a placeholder, %s: %v", c.what, err)
+		}
+		if c.want != nil && p.states() != before {
+			t.Errorf("over a placeholder, %s: it did something", c.what)
+		}
+	}
 }

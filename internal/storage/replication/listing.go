@@ -127,6 +127,9 @@ func (v Version) suffix() string {
 	return "@" + v.Name
 }
 
+// Filled says that there is more in a placeholder than in an empty file system.
+func (f *FileSystem) Filled() bool { return f.ReferencedBytes > placeholderBytes }
+
 // cursors returns the job's cursors of a file system.
 func (f *FileSystem) cursors(job string) []Version {
 	return slices.DeleteFunc(slices.Clone(f.Versions), func(v Version) bool {

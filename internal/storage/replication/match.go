@@ -95,7 +95,7 @@ func (p *planner) withoutSnapshots(s, r *FileSystem) (matched, bool) {
 		m, ok := p.partial(s, r, nil)
 		m.over = r.Placeholder
 		return m, ok
-	case r.Placeholder && (!r.ReadOnly || r.ReferencedBytes > placeholderBytes):
+	case r.Placeholder && (!r.ReadOnly || r.Filled()):
 		p.conflict(s, r, PlaceholderChanged, fmt.Sprintf("it holds %d bytes and readonly is %t", r.ReferencedBytes, r.ReadOnly), p.aside(r))
 		return matched{}, false
 	case r.Placeholder && r.Encryption != "off" && r.Encryption != "":

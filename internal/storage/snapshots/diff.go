@@ -86,9 +86,9 @@ func pruneOps(p Policy, obs Observed) []Op {
 	return ops
 }
 
-// makeOp makes one name on all datasets of a target, if it is due.
+// makeOp makes one name on all datasets of a target but those that are paused, if it is due.
 func makeOp(p Policy, t Target, obs Observed) (Op, bool) {
-	if _, found := obs.Datasets[t.Dataset]; !found || obs.Refused[refusedMake(p.Name, t.Dataset)] != "" {
+	if _, found := obs.Datasets[t.Dataset]; !found || obs.Refused[refusedMake(p.Name, t.Dataset)] != "" || obs.paused(t.Dataset) {
 		return Op{}, false
 	}
 	if !p.When.due(obs.Clock.Now, obs.newest(p, t.Dataset), obs.seenFor(p, t)) {
@@ -96,7 +96,7 @@ func makeOp(p Policy, t Target, obs Observed) (Op, bool) {
 	}
 	var of []string
 	for _, dataset := range obs.names() {
-		if t.covers(dataset) {
+		if t.covers(dataset) && !obs.paused(dataset) {
 			of = append(of, dataset)
 		}
 	}

@@ -11,4 +11,7 @@
 // neither a clock that jumped nor a machine that was off for long takes any away. Only the least age is reckoned with the clock. A snapshot that was not made
 // by the policy is never pruned, nor is the newest that was, nor one that a replication begins its next step with. Those that ZFS would not destroy, held or
 // cloned ones, are stepped over and named.
+//
+// What replication has is left alone ([Pause]): of a replica, of what is fenced and of what is frozen no snapshot is made, and of what is fenced none is destroyed
+// either. Else the snapshot that both nodes have, with which the role goes back, would be lost, or be followed by one that only this node has.
 package snapshots

@@ -79,6 +79,9 @@ func (p Policy) Judge(dataset string, obs Observed) []Verdict {
 	}
 	for nth, i := range own {
 		p.keepOne(list[i], nth, obs, func(format string, args ...any) { keep(i, format, args...) })
+		if pause := obs.Paused[dataset]; pause.Keeps {
+			keep(i, "%s", pause.Why)
+		}
 	}
 	for _, r := range p.Keep.rules() {
 		units := map[string]bool{}

@@ -22,6 +22,8 @@ type model struct {
 	// datasets are file systems; snapshots are by whole name.
 	datasets  []string
 	snapshots map[string]*made
+	// marks are properties that are set on a dataset, which those below inherit.
+	marks map[string]map[string]string
 	// fail is the error of each change, by the name of the dataset that it begins with.
 	fail map[string]error
 	// busy snapshots are in use without a trace in the list.
@@ -40,7 +42,7 @@ type made struct {
 func newModel(datasets ...string) *model {
 	return &model{
 		now: time.Date(2026, 3, 1, 12, 7, 0, 0, time.UTC), txg: 100, datasets: datasets, snapshots: map[string]*made{},
-		fail: map[string]error{}, busy: map[string]bool{},
+		marks: map[string]map[string]string{}, fail: map[string]error{}, busy: map[string]bool{},
 	}
 }
 
@@ -59,7 +61,7 @@ func (m *model) List(_ context.Context, q zfs.Query) ([]zfs.Dataset, error) {
 	below := func(name string) bool { return name == root || q.Depth < 0 && isBelow(name, root) }
 	for _, name := range m.datasets {
 		if below(name) {
-			out = append(out, zfs.Dataset{Name: name, Kind: zfs.Filesystem})
+			out = append(out, zfs.Dataset{Name: name, Kind: zfs.Filesystem, Properties: m.marked(name)})
 		}
 	}
 	for name, s := range m.snapshots {
@@ -76,6 +78,22 @@ func (m *model) List(_ context.Context, q zfs.Query) ([]zfs.Dataset, error) {
 		})
 	}
 	return out, nil
+}
+
+// marked are the properties of a dataset.
+func (m *model) marked(name string) map[string]zfs.Property {
+	out := map[string]zfs.Property{}
+	for of, marks := range m.marks {
+		for property, value := range marks {
+			switch {
+			case of == name:
+				out[property] = zfs.Property{Value: value, Source: zfs.SourceLocal}
+			case isBelow(name, of) && out[property].Source == "":
+				out[property] = zfs.Property{Value: value, Source: zfs.SourceInherited, From: of}
+			}
+		}
+	}
+	return out
 }
 
 func (m *model) Holds(_ context.Context, snapshots ...string) (map[string][]zfs.Hold, error) {

@@ -49,6 +49,8 @@ type Observed struct {
 	// Bases are never pruned. Unknown says why they are not known; then nothing is.
 	Bases   Bases
 	Unknown string
+	// Paused are datasets that policies leave alone.
+	Paused map[string]Pause
 	// Since is the Uptime at which the newest snapshot of a policy and a target was first seen.
 	Since map[Key]time.Duration
 	// Refused is why something could not be done a while ago, by a snapshot or, of one to be made, a target and its policy; it is not tried again for now.
@@ -62,6 +64,9 @@ type Key struct{ Policy, Dataset string }
 func (o Observed) taken(dataset, name string) bool {
 	return slices.ContainsFunc(o.Datasets[dataset], func(s Snapshot) bool { return s.Name == name })
 }
+
+// paused says that no snapshot is made of a dataset.
+func (o Observed) paused(dataset string) bool { return o.Paused[dataset].Why != "" }
 
 // newest returns the policy's newest snapshot of a dataset, or nil.
 func (o Observed) newest(p Policy, dataset string) *Snapshot {
@@ -77,7 +82,8 @@ func (o Observed) newest(p Policy, dataset string) *Snapshot {
 // Observe lists datasets and snapshots. A target that is not there is no error.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	obs := Observed{
-		Clock: r.clock(), Datasets: map[string][]Snapshot{}, Missing: map[string]string{}, Since: map[Key]time.Duration{}, Refused: map[string]string{},
+		Clock: r.clock(), Datasets: map[string][]Snapshot{}, Missing: map[string]string{}, Paused: map[string]Pause{},
+		Since: map[Key]time.Duration{}, Refused: map[string]string{},
 	}
 	var err error
 	// What comes to be a base between this and the destroying is kept by the holds that replication has on it.
@@ -144,7 +150,11 @@ func (r *Reconciler) list(ctx context.Context, root Target, obs Observed) error 
 	if root.Recursive {
 		q.Depth = -1
 	}
-	found, err := r.system.List(ctx, q)
+	err := r.pauses(ctx, root, obs)
+	var found []zfs.Dataset
+	if err == nil {
+		found, err = r.system.List(ctx, q)
+	}
 	if errors.Is(err, zfs.ErrNotExist) {
 		return errNone
 	} else if err != nil {

@@ -31,6 +31,7 @@ type script struct {
 //	snapshot NAME...                  a person makes them now                  hold, clone, busy, base NAME by=x
 //	pass 90m                          time goes by                             clock 2026-01-01T00:00:00Z  the clock is set; uptime is not
 //	fail NAME with=space|none         each change fails, or works again        bases with=lost|known
+//	mark NAME fenced=1 readonly=on    replication has it, and what is below    unmark NAME
 //	restart                           another process takes over               diff, run, list, preview, status
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -118,6 +119,10 @@ func (s *script) change(d *datadriven.TestData) {
 					s.bases[one.GUID] = word["by"]
 				}
 			}
+		case "mark":
+			s.m.marks[name] = marks(word)
+		case "unmark":
+			delete(s.m.marks, name)
 		case "fail":
 			s.m.fail[name] = map[string]error{"space": zfs.ErrNoSpace, "suspended": zfs.ErrSuspended}[word["with"]]
 		default:
@@ -127,6 +132,18 @@ func (s *script) change(d *datadriven.TestData) {
 	if d.Cmd == "bases" {
 		s.lost = map[string]error{"lost": errors.New("read the journal: no luck")}[word["with"]]
 	}
+}
+
+// marks are properties by what is behind the colon in the names of those that replication has.
+func marks(word map[string]string) map[string]string {
+	out := map[string]string{}
+	for name, value := range word {
+		if name != "readonly" {
+			name = "dev.cyvive:" + name
+		}
+		out[name] = value
+	}
+	return out
 }
 
 // run is a pass of the loop.
@@ -155,6 +172,9 @@ func (s *script) status() string {
 		fmt.Fprintf(&out, "%s: %d, newest %s\n", p.Name, p.Snapshots, p.Newest.Format(time.RFC3339))
 		for _, line := range p.Problems {
 			fmt.Fprintln(&out, "  problem:", line)
+		}
+		for _, line := range p.Paused {
+			fmt.Fprintln(&out, "  "+line)
 		}
 		for _, v := range p.Stuck {
 			fmt.Fprintln(&out, "  "+v.String())

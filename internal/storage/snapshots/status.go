@@ -24,6 +24,8 @@ type PolicyStatus struct {
 	Newest time.Time
 	// Problems are what is in the way: targets that are not there, snapshots that could not be made.
 	Problems []string
+	// Paused are targets of which no snapshot is made now, as replication has them, and why; nothing is wrong with that.
+	Paused []string
 	// Stuck are snapshots that should go and cannot; nothing is wrong with that.
 	Stuck []Verdict
 }
@@ -42,7 +44,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 			blocked, out.Ready, out.Reason = true, false, s.Problems[0]
 		}
 		for _, t := range p.Targets {
-			if _, found := obs.Datasets[t.Dataset]; !found || p.When.IsZero() || obs.Refused[refusedMake(p.Name, t.Dataset)] != "" {
+			if _, found := obs.Datasets[t.Dataset]; !found || p.When.IsZero() || obs.Refused[refusedMake(p.Name, t.Dataset)] != "" || obs.paused(t.Dataset) {
 				continue
 			}
 			wait := p.When.wait(obs.Clock.Now, obs.newest(p, t.Dataset), obs.seenFor(p, t))
@@ -62,6 +64,9 @@ func (p Policy) status(obs Observed) PolicyStatus {
 		}
 		if why := obs.Refused[refusedMake(p.Name, t.Dataset)]; why != "" {
 			s.Problems = append(s.Problems, fmt.Sprintf("schedule %s: make a snapshot of %s: %s", p.Name, t.Dataset, why))
+		}
+		if pause := obs.Paused[t.Dataset]; pause.Why != "" && (!p.When.IsZero() || pause.Keeps) {
+			s.Paused = append(s.Paused, fmt.Sprintf("schedule %s pauses for %s: %s", p.Name, t.Dataset, pause.Why))
 		}
 	}
 	for _, dataset := range obs.names() {

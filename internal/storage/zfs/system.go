@@ -99,6 +99,8 @@ type ReceiveSpec struct {
 	// Override are properties that the received dataset has whatever the stream says (-o); Exclude are not taken from it (-x).
 	Override map[string]string
 	Exclude  []string
+	// Want is what the stream has to be: another is refused before anything is done. Nil takes any, which is for streams of this machine's own.
+	Want *StreamWanted
 }
 
 // Token is what a resume token stands for (zfs send -nvt).

@@ -76,7 +76,8 @@ func (l *Local) makeAbove(ctx context.Context, name string, rule replication.Enc
 	return there(l.system.Create(ctx, name, zfs.CreateOptions{Properties: properties}))
 }
 
-// Receive implements replication.Receiver. Nothing is received into what is not the job's, whatever the plan says.
+// Receive implements replication.Receiver. Nothing is received into what is not the job's, whatever the plan says, and nothing but the step's snapshot, whatever
+// the stream is: one that was made by hand could destroy what is below.
 func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, stream io.Reader) error {
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
@@ -97,7 +98,10 @@ func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, strea
 	properties[replication.PropertyReplica] = r.Job
 	properties[replication.PropertySource] = r.Source.String()
 	properties[replication.PropertyStream] = r.Stream.String()
-	spec := zfs.ReceiveSpec{Name: r.FileSystem, Resumable: true, Force: r.Over, Override: noted(properties, r.Fence, r.FileSystem)}
+	spec := zfs.ReceiveSpec{
+		Name: r.FileSystem, Resumable: true, Force: r.Over, Override: noted(properties, r.Fence, r.FileSystem),
+		Want: &zfs.StreamWanted{Kind: r.Kind, From: r.From, To: r.To, Package: r.Properties},
+	}
 	for _, name := range replication.OwnProperties() {
 		if _, ours := spec.Override[name]; r.Properties && !ours {
 			spec.Exclude = append(spec.Exclude, name)
@@ -113,10 +117,14 @@ func fitting(f *replication.FileSystem, r replication.ReceiveRequest) error {
 	}
 	snapshots := len(f.Snapshots()) > 0
 	switch {
+	case r.Over && r.From != 0:
+		return fmt.Errorf("receive into %s: a step from the snapshot %s %w over a placeholder, expected a full stream", f.Name, r.From, zfs.ErrInvalid)
 	case f.Kind != r.Kind:
 		return refuse(replication.KindDiffers, fmt.Sprintf("it is a %s", f.Kind))
 	case r.Over && f.Placeholder && !f.ReadOnly:
 		return refuse(replication.PlaceholderChanged, "it was opened for writing")
+	case r.Over && f.Placeholder && f.Filled():
+		return refuse(replication.PlaceholderChanged, fmt.Sprintf("it holds %d bytes", f.ReferencedBytes))
 	case r.Over && !f.Placeholder:
 		return refuse(replication.NotReplica, "it is no placeholder any more")
 	case !r.Over && snapshots && f.Replica != r.Job:

@@ -34,7 +34,7 @@ func (l *Local) Resolve(ctx context.Context, r replication.ResolveRequest) error
 	case replication.SetAside:
 		return l.setAside(ctx, r)
 	case replication.FollowRename:
-		return l.system.Rename(ctx, d.Name, d.Target)
+		return l.followRename(ctx, r)
 	case replication.AbortPartial:
 		return l.abort(ctx, d.Target, d.To)
 	}
@@ -125,6 +125,21 @@ func (l *Local) adopt(ctx context.Context, r replication.ResolveRequest) error {
 		properties["canmount"] = "off"
 	}
 	return l.system.Set(ctx, f.Name, properties)
+}
+
+// followRename renames a replica as its dataset was, and nothing else: it would go below or out of the way of what is received.
+func (l *Local) followRename(ctx context.Context, r replication.ResolveRequest) error {
+	d := r.Decision
+	f, err := l.one(ctx, "", d.Name)
+	switch {
+	case err != nil:
+		return err
+	case f == nil:
+		return fmt.Errorf("%s %w: it is gone", d.Name, replication.ErrChanged)
+	case f.Replica != r.Job || f.Source == 0 || f.Source != r.Source:
+		return fmt.Errorf("rename %s to %s: it %w: it is no replica of the dataset %s by this job", d.Name, d.Target, replication.ErrChanged, r.Source)
+	}
+	return l.system.Rename(ctx, d.Name, d.Target)
 }
 
 // setAside renames a dataset out of the way. What is below it goes along, and is no replica any more either.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -67,6 +68,28 @@ func FuzzToken(f *testing.F) {
 		}
 		if n, err := zfs.ParseName(got.ToName); err != nil || n.Snapshot == "" {
 			t.Errorf("%q: %+v", text, got)
+		}
+	})
+}
+
+// FuzzStreamHead: what is taken for the beginning of a stream says the same in either byte order.
+func FuzzStreamHead(f *testing.F) {
+	f.Add(headOf(binary.LittleEndian, zfs.StreamHead{Kind: zfs.Filesystem, From: 1, To: 2}, "tank/a@s"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		head, err := parseStreamHead(data)
+		if err != nil {
+			if !errors.Is(err, zfs.ErrBadStream) || head != (zfs.StreamHead{}) {
+				t.Errorf("got %+v, %v", head, err)
+			}
+			return
+		}
+		if head.Package && head != (zfs.StreamHead{Package: true}) {
+			t.Errorf("a package says more: %+v", head)
+		}
+		for _, order := range byteOrders() {
+			if again, err := parseStreamHead(headOf(order, head, "tank/a@s")); err != nil || again != head {
+				t.Errorf("%+v comes back as %+v, %v", head, again, err)
+			}
 		}
 	})
 }

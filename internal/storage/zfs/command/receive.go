@@ -16,10 +16,16 @@ import (
 //
 // zfs receive -F would destroy snapshots that are later than the stream's base (dmu_recv_end_check in module/zfs/dmu_recv.c). So with o.Force a
 // destination that has snapshots is rolled back to its latest first, and -F is for one that has none: a full stream takes the place of what is in it.
+// With a package of streams -F does more (recv_incremental_replication in lib/libzfs/libzfs_sendrecv.c), which is what o.Want is for.
 func (s *System) Receive(ctx context.Context, o zfs.ReceiveSpec, stream io.Reader) error {
 	args, err := receiveArgs(o)
 	if err != nil {
 		return fmt.Errorf("receive: %w", err)
+	}
+	if o.Want != nil {
+		if stream, err = checkedStream(ctx, *o.Want, stream); err != nil {
+			return fmt.Errorf("receive into %s: %w", o.Name, err)
+		}
 	}
 	if o.Force {
 		overwrite, err := s.rollBackToLatest(ctx, o.Name)

@@ -41,6 +41,7 @@ func Conformance(t *testing.T, target Target) {
 		{"bookmarks", testBookmarks}, {"rollback", testRollback}, {"rename", testRename}, {"clones", testClones}, {"volumes", testVolumes}, {"resize", testResize},
 		{"send", testSend}, {"sendFromBookmark", testSendFromBookmark}, {"receiveRefused", testReceiveRefused}, {"receiveModified", testReceiveModified},
 		{"receiveTwice", testReceiveTwice}, {"receiveForce", testReceiveForce}, {"receiveProperties", testReceiveProperties},
+		{"receiveWanted", testReceiveWanted},
 		{"damagedStream", testDamagedStream}, {"resumeFull", testResumeFull}, {"resumeIncremental", testResumeIncremental},
 		{"resumeRefused", testResumeRefused}, {"abort", testAbort}, {"resumeAfterRename", testResumeAfterRename}, {"encryption", testEncryption},
 		{"contextEnds", testContextEnds},

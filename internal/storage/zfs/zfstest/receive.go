@@ -37,6 +37,11 @@ func (m *Model) Receive(ctx context.Context, o zfs.ReceiveSpec, stream io.Reader
 	if kind != frameBegin || json.Unmarshal(payload, &h) != nil || !h.plausible() {
 		return fmt.Errorf("receive into %s: %w: it does not begin with a header", o.Name, zfs.ErrBadStream)
 	}
+	if o.Want != nil {
+		if err := o.Want.Check(h.head()); err != nil {
+			return fmt.Errorf("receive into %s: %w", o.Name, err)
+		}
+	}
 	d, skip, err := m.begin(o, h)
 	if err != nil {
 		return fmt.Errorf("receive into %s: %w", o.Name, err)
