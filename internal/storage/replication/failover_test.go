@@ -17,6 +17,17 @@ func (p *pair) promote(decisions ...replication.Decision) uint64 {
 	return generation
 }
 
+// of are properties of one dataset.
+func (p *pair) of(s side, name string, properties ...string) map[string]zfs.Property {
+	p.t.Helper()
+	found, err := s.List(p.ctx(), zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: properties})
+	p.must(err)
+	if len(found) != 1 {
+		p.t.Fatalf("%d datasets of the name %s", len(found), name)
+	}
+	return found[0].Properties
+}
+
 // reversed is the pair in the other direction.
 func (p *pair) reversed() *pair {
 	r := &pair{t: p.t, a: p.b, b: p.a, job: p.job.Reverse(reverseID), src: p.dst, dst: p.src, now: p.now, rand: p.rand, many: p.many, bytes: p.bytes}
@@ -36,10 +47,24 @@ func (p *pair) forget() {
 func failoverScenarios() []scenario {
 	return []scenario{
 		{"failover", func(p *pair) {
+			// What has canmount=on while it inherits this would be mounted there.
+			p.must(p.b.Set(p.ctx(), p.b.Root, map[string]string{"mountpoint": p.t.TempDir()}))
 			p.replicated("x")
+			p.b.faulty.Order(zfstest.Fault{Method: "Inherit", Do: func() {
+				if got := p.of(p.b, p.dst, "canmount")["canmount"]; got.Value != "off" {
+					p.t.Errorf("canmount while the mount point is inherited: %+v", got)
+				}
+			}})
 			if g := p.promote(); g != 1 {
 				p.t.Errorf("generation %d, want 1", g)
 			}
+			for _, name := range []string{"", "x"} {
+				got := p.of(p.b, p.to(name), "canmount", "mountpoint", "mounted", "readonly")
+				if got["canmount"].Value != "on" || got["mountpoint"].Source != zfs.SourceInherited || got["readonly"].Value != "off" || got["mounted"].Value == "yes" {
+					p.t.Errorf("%s was promoted: %+v", p.to(name), got)
+				}
+			}
+			p.must(p.b.Set(p.ctx(), p.b.Root, map[string]string{"mountpoint": "none"}))
 			p.writeOn(p.b, p.to("x")) // it is a primary
 			p.writeOn(p.b, p.dst)
 		}},

@@ -122,25 +122,43 @@ func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *repli
 		return err
 	}
 	if f.Kind == zfs.Filesystem {
-		for _, name := range []string{"canmount", "mountpoint"} {
-			if err := l.inheritClosed(ctx, f.Name, name); err != nil {
-				return err
-			}
+		if err := l.mountable(ctx, f.Name); err != nil {
+			return err
 		}
 	}
 	return l.unmark(ctx, f)
 }
 
-// inheritClosed takes away what a receive has set to keep a file system from being mounted, and nothing else.
-func (l *Local) inheritClosed(ctx context.Context, name, property string) error {
-	found, err := l.system.List(ctx, zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem}, Properties: []string{property}})
+// mountable takes away what a receive has set to keep a file system from being mounted, and nothing else. The mount point goes first: zfs inherit has no
+// -u, and mounts what canmount lets it at the inherited place (changelist_postfix in lib/libzfs/libzfs_changelist.c of OpenZFS 2.3.9). Canmount cannot be
+// inherited (PROP_DEFAULT in module/zcommon/zfs_prop.c), and is set to what a file system has from the start.
+func (l *Local) mountable(ctx context.Context, name string) error {
+	d, err := l.settings(ctx, name, "mountpoint", "canmount")
 	if err != nil {
 		return err
 	}
-	for _, d := range found {
-		if value := localOf(d, property); d.Name == name && value != "" && value == closed(zfs.Filesystem)[property] {
-			return l.system.Inherit(ctx, name, property)
+	shut := closed(zfs.Filesystem)
+	if localOf(d, "mountpoint") == shut["mountpoint"] {
+		if err := l.system.Inherit(ctx, name, "mountpoint"); err != nil {
+			return err
 		}
 	}
+	if localOf(d, "canmount") == shut["canmount"] {
+		return l.system.Set(ctx, name, map[string]string{"canmount": "on"})
+	}
 	return nil
+}
+
+// settings reads properties of one file system or volume.
+func (l *Local) settings(ctx context.Context, name string, properties ...string) (zfs.Dataset, error) {
+	found, err := l.system.List(ctx, zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: properties})
+	if err != nil {
+		return zfs.Dataset{}, err
+	}
+	for _, d := range found {
+		if d.Name == name {
+			return d, nil
+		}
+	}
+	return zfs.Dataset{}, fmt.Errorf("%s %w: it is gone", name, replication.ErrChanged)
 }
