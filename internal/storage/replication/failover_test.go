@@ -60,7 +60,8 @@ func failoverScenarios() []scenario {
 			}
 			for _, name := range []string{"", "x"} {
 				got := p.of(p.b, p.to(name), "canmount", "mountpoint", "mounted", "readonly")
-				if got["canmount"].Value != "on" || got["mountpoint"].Source != zfs.SourceInherited || got["readonly"].Value != "off" || got["mounted"].Value == "yes" {
+				inherits := got["mountpoint"].Source == zfs.SourceInherited
+				if got["canmount"].Value != "on" || !inherits || got["readonly"].Value != "off" || got["mounted"].Value == "yes" {
 					p.t.Errorf("%s was promoted: %+v", p.to(name), got)
 				}
 			}
@@ -88,6 +89,24 @@ func failoverScenarios() []scenario {
 			})
 			if !errors.Is(err, replication.ErrFenced) {
 				p.t.Errorf("send of what is fenced: %v", err)
+			}
+		}},
+		{"volumesAreFenced", func(p *pair) {
+			p.must(p.a.Create(p.ctx(), p.from("v"), zfs.CreateOptions{SizeBytes: 16 << 20, Sparse: true}))
+			m, model := p.a.System.(*zfstest.Model)
+			if model { // TestVMFencedVolume has the device of a real one open
+				p.must(m.Write(p.ctx(), p.from("v"), "block", []byte("1")))
+			}
+			p.replicated()
+			p.promote()
+			p.fails(replication.ErrFenced)
+			if got := p.of(p.a, p.from("v"), "readonly")["readonly"]; got.Value != "on" || got.Source != zfs.SourceLocal {
+				p.t.Errorf("a volume follows what is set on itself, and is fenced by %+v", got)
+			}
+			if model {
+				if err := m.Write(p.ctx(), p.from("v"), "block", []byte("2")); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("a write to a fenced volume that is in use: %v", err)
+				}
 			}
 		}},
 		{"promotedReceiverRefuses", func(p *pair) {

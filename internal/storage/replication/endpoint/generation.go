@@ -37,7 +37,9 @@ func (l *Local) Learn(ctx context.Context, r replication.LearnRequest) error {
 	return nil
 }
 
-// close makes all below a root read-only that would not be by the root's being so.
+// close makes all below a root read-only that would not be by the root's being so: what has a value of its own, and all volumes. A volume that is in use
+// follows what is set on itself, not what it inherits (module/zfs of OpenZFS 2.3.9: zfs_prop_set_special calls zvol_set_ro for the dataset that is set
+// alone, and zvol_setup_zv reads the property when the device is opened first).
 func (l *Local) close(ctx context.Context, root string) error {
 	found, err := l.system.List(ctx, zfs.Query{
 		Roots: []string{root}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: -1, Properties: []string{"readonly"},
@@ -47,7 +49,8 @@ func (l *Local) close(ctx context.Context, root string) error {
 	}
 	for _, d := range found {
 		p := d.Properties["readonly"]
-		if p.Value == "on" || p.Source != zfs.SourceLocal && p.Source != zfs.SourceReceived {
+		own := p.Source == zfs.SourceLocal || p.Source == zfs.SourceReceived
+		if own && p.Value == "on" || !own && d.Kind != zfs.Volume {
 			continue
 		}
 		if err := l.system.Set(ctx, d.Name, map[string]string{"readonly": "on"}); err != nil {
@@ -129,9 +132,9 @@ func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *repli
 	return l.unmark(ctx, f)
 }
 
-// mountable takes away what a receive has set to keep a file system from being mounted, and nothing else. The mount point goes first: zfs inherit has no
-// -u, and mounts what canmount lets it at the inherited place (changelist_postfix in lib/libzfs/libzfs_changelist.c of OpenZFS 2.3.9). Canmount cannot be
-// inherited (PROP_DEFAULT in module/zcommon/zfs_prop.c), and is set to what a file system has from the start.
+// mountable takes away what a receive has set to keep a file system from being mounted, and nothing else. The mount point goes first: zfs inherit has
+// no -u, and mounts what canmount lets it at the inherited place (changelist_postfix in lib/libzfs/libzfs_changelist.c of OpenZFS 2.3.9). Canmount
+// cannot be inherited (PROP_DEFAULT in module/zcommon/zfs_prop.c), and is set to what a file system has from the start.
 func (l *Local) mountable(ctx context.Context, name string) error {
 	d, err := l.settings(ctx, name, "mountpoint", "canmount")
 	if err != nil {
