@@ -28,33 +28,10 @@ func (l *Local) Learn(ctx context.Context, r replication.LearnRequest) error {
 			if err := l.close(ctx, root.Name); err != nil {
 				return err
 			}
-			noted["readonly"], noted[replication.PropertyFenced] = "on", strconv.FormatUint(r.Generation, 10)
+			noted[replication.PropertyFenced] = noted[replication.PropertyGeneration]
 		}
 		if err := l.system.Set(ctx, root.Name, noted); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// close makes all below a root read-only that would not be by the root's being so: what has a value of its own, and all volumes. A volume that is in use
-// follows what is set on itself, not what it inherits (module/zfs of OpenZFS 2.3.9: zfs_prop_set_special calls zvol_set_ro for the dataset that is set
-// alone, and zvol_setup_zv reads the property when the device is opened first).
-func (l *Local) close(ctx context.Context, root string) error {
-	found, err := l.system.List(ctx, zfs.Query{
-		Roots: []string{root}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: -1, Properties: []string{"readonly"},
-	})
-	if err != nil {
-		return fmt.Errorf("fence %s: %w", root, err)
-	}
-	for _, d := range found {
-		p := d.Properties["readonly"]
-		own := p.Source == zfs.SourceLocal || p.Source == zfs.SourceReceived
-		if own && p.Value == "on" || !own && d.Kind != zfs.Volume {
-			continue
-		}
-		if err := l.system.Set(ctx, d.Name, map[string]string{"readonly": "on"}); err != nil {
-			return fmt.Errorf("fence %s: %w", root, err)
 		}
 	}
 	return nil
@@ -73,16 +50,8 @@ func (l *Local) Promote(ctx context.Context, r replication.PromoteRequest) error
 		}
 	}
 	for _, root := range r.Roots {
-		found, err := l.list(ctx, r.Job, root, -1)
-		if err != nil {
-			return err
-		}
-		for i := range found {
-			if f := &found[i]; f.Replica == r.Job {
-				if err := l.open(ctx, r, f); err != nil {
-					return fmt.Errorf("promote %s: %w", f.Name, err)
-				}
-			}
+		if err := l.openTree(ctx, r, root); err != nil {
+			return fmt.Errorf("promote %w", err)
 		}
 	}
 	for _, root := range r.Roots {
@@ -100,8 +69,49 @@ func (l *Local) Promote(ctx context.Context, r replication.PromoteRequest) error
 	return nil
 }
 
-// open makes a primary of one replica.
-func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *replication.FileSystem) error {
+// openTree makes primaries of the replicas below a root, and gives the rest of the tree back what a fence took, those above before those below. What was
+// noted is forgotten when all of it has been given back.
+func (l *Local) openTree(ctx context.Context, r replication.PromoteRequest, root string) error {
+	found, err := l.list(ctx, r.Job, root, -1)
+	if err != nil {
+		return err
+	}
+	byName := map[string]*replication.FileSystem{}
+	for i := range found {
+		byName[found[i].Name] = &found[i]
+	}
+	tree, err := l.system.List(ctx, zfs.Query{Roots: []string{root}, Kinds: bothKinds, Depth: -1, Properties: closable})
+	if err != nil {
+		return fmt.Errorf("%s: %w", root, err)
+	}
+	for _, d := range tree {
+		switch f := byName[d.Name]; {
+		case f == nil: // it was made just now
+		case f.Replica == r.Job:
+			err = l.open(ctx, r, f, d)
+		case localOf(d, replication.PropertyBefore) != "":
+			err = l.reopen(ctx, d, noteOf(d))
+		case d.Name == root && f.Replica == "" && own(d, "readonly") == "on":
+			// A placeholder: what is made below it from now on is not to be read-only.
+			err = l.system.Set(ctx, root, map[string]string{"readonly": "off"})
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	for _, d := range tree {
+		if localOf(d, replication.PropertyBefore) == "" {
+			continue
+		}
+		if err := l.system.Inherit(ctx, d.Name, replication.PropertyBefore); err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+// open makes a primary of one replica, whose settings are in d.
+func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *replication.FileSystem, d zfs.Dataset) error {
 	if f.Token != "" {
 		if err := gone(l.system.AbortReceive(ctx, f.Name)); err != nil {
 			return err
@@ -121,47 +131,8 @@ func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *repli
 			}
 		}
 	}
-	if err := l.system.Set(ctx, f.Name, map[string]string{"readonly": "off"}); err != nil {
+	if err := l.reopen(ctx, d, received(d)); err != nil {
 		return err
-	}
-	if f.Kind == zfs.Filesystem {
-		if err := l.mountable(ctx, f.Name); err != nil {
-			return err
-		}
 	}
 	return l.unmark(ctx, f)
-}
-
-// mountable takes away what a receive has set to keep a file system from being mounted, and nothing else. The mount point goes first: zfs inherit has
-// no -u, and mounts what canmount lets it at the inherited place (changelist_postfix in lib/libzfs/libzfs_changelist.c of OpenZFS 2.3.9). Canmount
-// cannot be inherited (PROP_DEFAULT in module/zcommon/zfs_prop.c), and is set to what a file system has from the start.
-func (l *Local) mountable(ctx context.Context, name string) error {
-	d, err := l.settings(ctx, name, "mountpoint", "canmount")
-	if err != nil {
-		return err
-	}
-	shut := closed(zfs.Filesystem)
-	if localOf(d, "mountpoint") == shut["mountpoint"] {
-		if err := l.system.Inherit(ctx, name, "mountpoint"); err != nil {
-			return err
-		}
-	}
-	if localOf(d, "canmount") == shut["canmount"] {
-		return l.system.Set(ctx, name, map[string]string{"canmount": "on"})
-	}
-	return nil
-}
-
-// settings reads properties of one file system or volume.
-func (l *Local) settings(ctx context.Context, name string, properties ...string) (zfs.Dataset, error) {
-	found, err := l.system.List(ctx, zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: properties})
-	if err != nil {
-		return zfs.Dataset{}, err
-	}
-	for _, d := range found {
-		if d.Name == name {
-			return d, nil
-		}
-	}
-	return zfs.Dataset{}, fmt.Errorf("%s %w: it is gone", name, replication.ErrChanged)
 }
