@@ -231,6 +231,18 @@ func failoverScenarios() []scenario {
 			}
 			p.writeOn(p.b, p.dst)
 		}},
+		{"promoteWhatWasReceivedAndNotCompleted", func(p *pair) {
+			p.replicated("x")
+			p.write("x")
+			p.snapshot("2")
+			p.incomplete() // the primary has lost its power
+			want, err := p.a.Sum(p.ctx(), p.from("x@2"))
+			p.must(err)
+			p.promote() // nothing is in doubt
+			if got, err := p.b.Sum(p.ctx(), p.to("x")); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was received last, %s", got, err, want)
+			}
+		}},
 		{"promoteBeforeAnything", func(p *pair) {
 			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
 			if !errors.Is(err, zfs.ErrNotExist) {
