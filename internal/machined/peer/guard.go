@@ -25,6 +25,8 @@ type Allowed struct {
 	Sends bool
 	// Works says that the other node does the work. Where it does not, it may look, and tell of a generation.
 	Works bool
+	// Busy says that this node has the datasets to itself for a while, as for a failover: meanwhile the other one may look, and tell of a generation.
+	Busy bool
 	// Back says that it is the way back, on which the tree here may be frozen.
 	Back bool
 	// Tops are datasets from which on downwards what is missing above a replica is made.
@@ -95,14 +97,18 @@ func (g *Guard) Interrupt(id string) {
 	}
 }
 
-// stream is the context of a stream of a job, which ends when it is interrupted, and with the guard. The caller calls end when it is over.
+// stream is the context of a stream of a job, which ends when it is interrupted, and with the guard. The caller calls end when it is over. The job is asked
+// for once more when the stream is among those that Interrupt ends: what became busy since it was let through has seen the stream, or is seen here.
 func (g *Guard) stream(ctx context.Context, id string) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &underway{id: id, cancel: cancel, done: make(chan struct{})}
 	stop := context.AfterFunc(g.life, func() { cancel(errInterrupted) })
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.streams[s] = true
+	g.mu.Unlock()
+	if a, ok := g.jobs(id); !ok || a.Busy {
+		cancel(errInterrupted)
+	}
 	return ctx, func() {
 		g.mu.Lock()
 		delete(g.streams, s)
@@ -146,6 +152,8 @@ func (g *Guard) let(id string, need side, datasets ...string) (Allowed, *endpoin
 	switch {
 	case need != either && !a.Works && (need != cleaning || a.Sends):
 		return a, nil, errDenied("this node runs the job %s itself: only one of the two documents may say run: here", a.Name)
+	case need != either && a.Busy:
+		return a, nil, errInterrupted
 	case need == sending && !a.Sends:
 		return a, nil, errDenied("this node receives in the job %s, and sends nothing: direction has to differ in the two documents", a.Name)
 	case need == receiving && a.Sends:

@@ -135,7 +135,8 @@ func (v api) tell(ctx context.Context, s plan.Replication, generation uint64) er
 	})
 }
 
-// hold ends the run of a job, and keeps another from beginning until release is called.
+// hold ends the run of a job, and keeps another from beginning, and the other node from its datasets, until release is called. What the other node has
+// under way is interrupted after that, so that nothing takes its place.
 func (m *Manager) hold(ctx context.Context, id string) (release func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
