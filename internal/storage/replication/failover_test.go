@@ -109,6 +109,24 @@ func failoverScenarios() []scenario {
 				}
 			}
 		}},
+		{"fencedWhileAFileIsOpen", func(p *pair) {
+			// zfs set says that the mount is busy, and has set what it was to.
+			p.replicated("x")
+			p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"readonly": "off"}))
+			p.promote()
+			for range 2 {
+				p.a.faulty.Order(zfstest.Fault{Method: "Set", After: true, Err: errors.New("cannot set mount attributes: Device or resource busy")})
+			}
+			p.fails(replication.ErrFenced)
+			if root := p.listing(p.a, p.src).Roots[0]; !root.Fenced || root.Generation != 1 {
+				p.t.Errorf("the root after one run: %+v", root)
+			}
+			for _, name := range []string{"", "x"} {
+				if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("write to %s, which is fenced: %v", p.from(name), err)
+				}
+			}
+		}},
 		{"promotedReceiverRefuses", func(p *pair) {
 			// The old primary has heard of nothing, and its plan is older than the promotion.
 			p.replicated()
