@@ -98,6 +98,7 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 	defer release()
 	ctx = context.WithoutCancel(ctx)
 	v.m.cfg.Interrupt(spec.Job.ID)
+	v.m.cfg.Interrupt(replication.ReverseID(spec.Job.ID))
 	_, conflicts, err := v.replicas(ctx, spec)
 	if err != nil {
 		return nil, classed(err)
