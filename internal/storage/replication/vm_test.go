@@ -9,15 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
-	"github.com/cyvive/cyvive/internal/storage/replication"
-	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/command"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
@@ -51,50 +47,6 @@ func TestVMWalk(t *testing.T) {
 		operations = 500
 	}
 	runWalk(t, realPools(t), seed(t), operations)
-}
-
-// TestVMFencedVolume: who has the device of a volume open writes to it no more when the tree is fenced.
-func TestVMFencedVolume(t *testing.T) {
-	a, _ := realPools(t)(t)
-	device := newDevice(t, func() error {
-		return a.Create(t.Context(), a.Name("v"), zfs.CreateOptions{SizeBytes: 16 << 20, Sparse: true})
-	})
-	defer device.Close()
-	block := make([]byte, 4096)
-	if _, err := device.WriteAt(block, 0); err != nil {
-		t.Fatal(err)
-	}
-	err := endpoint.New(a.System, nil).Learn(t.Context(), replication.LearnRequest{
-		Fence: replication.Fence{Job: jobID, Roots: []string{a.Root}, Generation: 1}, Primaries: []string{a.Root},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := device.WriteAt(block, 0); err == nil {
-		t.Error("what was fenced took a write by a device that was open before")
-	}
-}
-
-// newDevice opens the device of the volume that is made. There is no udev, so it is the one that is new.
-func newDevice(t *testing.T, create func() error) *os.File {
-	t.Helper()
-	before, _ := filepath.Glob("/dev/zd*")
-	if err := create(); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		now, _ := filepath.Glob("/dev/zd*")
-		for _, path := range now {
-			if slices.Contains(before, path) {
-				continue
-			}
-			if f, err := os.OpenFile(path, os.O_RDWR|os.O_SYNC, 0); err == nil {
-				return f
-			}
-		}
-	}
-	t.Fatal("the volume has no device that can be opened")
-	return nil
 }
 
 func soak() bool { return os.Getenv("SCENARIOS") == "all" }
