@@ -139,24 +139,25 @@ func (s *storageDocs) checkJob(j read[ReplicationJob], before []read[Replication
 	}
 }
 
-// checkReplica wants nothing else to write where a job receives: a replica that differs from its source cannot go on.
+// checkReplica wants nothing else to write where a job receives: a replica that differs from its source cannot go on. What was promoted is no replica.
 func (s *storageDocs) checkReplica(j read[ReplicationJob]) {
 	target := j.v.Target
 	if target == "" {
 		return
 	}
 	for _, d := range s.datasets {
-		if d.v.Name != target && isWithin(d.v.Name, target) {
-			d.o.fail("name", "what lies below %s is received by ReplicationJob %s, expected another place", target, j.v.Name)
+		if !j.v.Promoted && d.v.Name != target && isWithin(d.v.Name, target) {
+			d.o.fail("name", "what lies below %s is received by ReplicationJob %s, expected another place, or promoted: true in the job after a failover",
+				target, j.v.Name)
 		}
 		if d.v.Name == target && d.v.Volume != nil {
 			d.o.fail("volume", "ReplicationJob %s receives below it, expected a file system", j.v.Name)
 		}
 	}
 	for _, one := range s.schedules {
-		if name := overlapping(one.v.Datasets, target); one.v.Schedule != (Schedule{}) && name != "" {
+		if name := overlapping(one.v.Datasets, target); one.v.Schedule != (Schedule{}) && name != "" && !j.v.Promoted {
 			one.o.fail("schedule", "%s is, or has below it, what ReplicationJob %s receives, and a replica gets no snapshots of its own; "+
-				"expected no schedule, to prune only, or %s among exclude", name, j.v.Name, target)
+				"expected no schedule, to prune only, or %s among exclude, or promoted: true in the job after a failover", name, j.v.Name, target)
 		}
 	}
 	for _, p := range s.pools {

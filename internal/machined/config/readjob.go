@@ -66,6 +66,7 @@ func (o *object) replicationJob() ReplicationJob {
 		Target:    o.requiredText("target", datasetRules, isDatasetName),
 		Prefix:    o.text("prefix", prefixRules, prefixForm.MatchString),
 		Schedule:  o.schedule("schedule"),
+		Promoted:  o.boolean("promoted"),
 		Guarantee: Guarantees{GuaranteeResumability, GuaranteeResumability},
 
 		Run:         choice(o, "run", RunHere, RunPeer),
@@ -84,6 +85,9 @@ func (o *object) replicationJob() ReplicationJob {
 				o.fail("sources", "%s and %s lie in each other, expected a job of its own for what is left out", other.Name, t.Name)
 			}
 		}
+	}
+	if j.Promoted && j.Direction == DirectionPush {
+		o.fail("promoted", "this node has the source, expected it on the node that receives")
 	}
 	switch {
 	case j.Run == RunHere && j.Schedule == (Schedule{}):

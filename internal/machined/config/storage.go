@@ -131,6 +131,8 @@ type ReplicationJob struct {
 	Prefix string
 	// Schedule is zero where the peer runs the job.
 	Schedule Schedule
+	// Promoted says that what was received here is the primary now, and is declared as other datasets are. The job stays: it is how the old primary is told.
+	Promoted bool
 	// Run is who runs the job; the other node only lets it.
 	Run         Place
 	Compression Compression

@@ -72,7 +72,7 @@ func jobs(t testing.TB) []ReplicationJob {
 	}, {
 		Name: "in", UUID: "1b6c2f9e-5a0e-4c39-9a55-0123456789ab", Direction: DirectionPull, Peer: Peer{"[fd00::3]:50001", "fd00::3", ""},
 		Sources: []DatasetTree{{"other", true, nil}}, Target: "fast/replica", Guarantee: Guarantees{GuaranteeResumability, GuaranteeResumability},
-		Run: RunPeer, Compression: CompressionStored, History: HistoryAll,
+		Promoted: true, Run: RunPeer, Compression: CompressionStored, History: HistoryAll,
 	}}
 }
 
@@ -100,6 +100,37 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 	if len(blocks) != 4 {
 		t.Errorf("%d examples, want one of each kind", len(blocks))
+	}
+}
+
+// TestPromoted: after a failover what was received is declared, beside the job.
+func TestPromoted(t *testing.T) {
+	machine, err := Marshal(&Config{Machine: full(t).Machine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const job = "apiVersion: cyvive.dev/v1alpha1\nkind: ReplicationJob\nname: in\nuuid: 2f5c7f0e-8f43-4f0a-9a3d-5b8a3b1c7e10\n" +
+		"peer: {address: 10.5.0.9}\nsources: [{name: tank/data}]\ntarget: tank/in\n"
+	const rest = "---\napiVersion: cyvive.dev/v1alpha1\nkind: Pool\nname: tank\n---\n" +
+		"apiVersion: cyvive.dev/v1alpha1\nkind: Dataset\nname: tank/in/tank/data\n---\n" +
+		"apiVersion: cyvive.dev/v1alpha1\nkind: SnapshotSchedule\nname: s\ndatasets: [{name: tank/in}]\nschedule: daily\n---\n"
+	for how, says := range map[string][]string{
+		"direction: pull\n":                 {"Dataset.name", "SnapshotSchedule.schedule"},
+		"direction: pull\npromoted: true\n": nil,
+		"direction: push\npromoted: true\n": {"ReplicationJob.promoted"},
+	} {
+		cfg, err := Parse("user-data", []byte(job+how+rest+string(machine)))
+		if says == nil {
+			if err != nil || len(cfg.ReplicationJobs) != 1 || !cfg.ReplicationJobs[0].Promoted {
+				t.Errorf("%q: %v", how, err)
+			}
+			continue
+		}
+		for _, field := range says {
+			if err == nil || !strings.Contains(err.Error(), field) {
+				t.Errorf("%q: got %v, want one of %s", how, err, field)
+			}
+		}
 	}
 }
 

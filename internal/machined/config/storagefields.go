@@ -177,6 +177,10 @@ func jobFields() []Field {
 		{Name: "prefix", Doc: "Sends only snapshots whose names begin with it.", Type: TypeText, Pattern: prefixForm.String()},
 		scheduleField("schedule", "When the job runs, in UTC. With an interval, it also runs when this node has made a snapshot of what it sends.", defaultReplication),
 		{
+			Name: "promoted", Type: TypeBool, Default: "false",
+			Doc: "Whether this node received, and was failed over to: then what is below the target may be declared. The job stays, or the old primary is not told.",
+		},
+		{
 			Name: "run", Type: TypeText, Default: string(RunHere), Values: wordsOf([]Place{RunHere, RunPeer}),
 			Doc: "Who does the work. The other node has a document of the same job, which lets it: there, run is the other word, and direction too.",
 		},

@@ -90,6 +90,7 @@ type (
 		Bandwidth string       `yaml:"bandwidth,omitempty"`
 		Prefix    string       `yaml:"prefix,omitempty"`
 		Schedule  string       `yaml:"schedule,omitempty"`
+		Promoted  bool         `yaml:"promoted,omitempty"`
 
 		Run         string `yaml:"run,omitempty"`
 		Compression string `yaml:"compression,omitempty"`
@@ -138,7 +139,7 @@ func storage(cfg *Config) []any {
 		docs = append(docs, replicationJobDoc{
 			header: header{APIVersion, "ReplicationJob"}, Name: j.Name, UUID: j.UUID, Direction: string(j.Direction), Peer: peerDoc(j.Peer),
 			Sources: sources, Target: j.Target, Guarantee: guaranteeDoc{string(j.Guarantee.Initial), string(j.Guarantee.Incremental)},
-			Bandwidth: optionalSize(j.BandwidthBytes), Prefix: j.Prefix, Schedule: j.Schedule.String(),
+			Bandwidth: optionalSize(j.BandwidthBytes), Prefix: j.Prefix, Schedule: j.Schedule.String(), Promoted: j.Promoted,
 			Run: string(j.Run), Compression: string(j.Compression), History: string(j.History),
 		})
 	}

@@ -25,6 +25,8 @@ type Allowed struct {
 	Sends bool
 	// Works says that the other node does the work. Where it does not, it may look, and tell of a generation.
 	Works bool
+	// Busy says that this node has the datasets to itself for a while, as for a failover: meanwhile the other one may look.
+	Busy bool
 	// Back says that it is the way back, on which the tree here may be frozen.
 	Back bool
 	// Tops are datasets from which on downwards what is missing above a replica is made.
@@ -52,7 +54,7 @@ type Guard struct {
 	streams map[*underway]bool
 }
 
-// underway is a stream of a job. Done is closed when it has ended.
+// underway is a stream of a job, or another change. Done is closed when it has ended.
 type underway struct {
 	id     string
 	cancel context.CancelCauseFunc
@@ -73,7 +75,7 @@ var errInterrupted = fmt.Errorf("%w: this node needs the datasets for itself now
 // interruptTimeout is how long a stream may take to end: its program is killed, and lets its datasets go.
 const interruptTimeout = 15 * time.Second
 
-// Interrupt ends the streams of a job that are under way, and waits for that for a while.
+// Interrupt ends the streams of a job that are under way, and all else that changes its datasets, and waits for that for a while.
 func (g *Guard) Interrupt(id string) {
 	g.mu.Lock()
 	var ended []chan struct{}
@@ -95,14 +97,18 @@ func (g *Guard) Interrupt(id string) {
 	}
 }
 
-// stream is the context of a stream of a job, which ends when it is interrupted, and with the guard. The caller calls end when it is over.
+// stream is the context of a stream of a job, which ends when it is interrupted, and with the guard. The caller calls end when it is over. The job is
+// asked for once more when the stream is among those that Interrupt ends: what became busy since it was let through has seen the stream, or is seen here.
 func (g *Guard) stream(ctx context.Context, id string) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &underway{id: id, cancel: cancel, done: make(chan struct{})}
 	stop := context.AfterFunc(g.life, func() { cancel(errInterrupted) })
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.streams[s] = true
+	g.mu.Unlock()
+	if a, ok := g.jobs(id); !ok || a.Busy {
+		cancel(errInterrupted)
+	}
 	return ctx, func() {
 		g.mu.Lock()
 		delete(g.streams, s)
@@ -146,6 +152,8 @@ func (g *Guard) let(id string, need side, datasets ...string) (Allowed, *endpoin
 	switch {
 	case need != either && !a.Works && (need != cleaning || a.Sends):
 		return a, nil, errDenied("this node runs the job %s itself: only one of the two documents may say run: here", a.Name)
+	case need != either && a.Busy:
+		return a, nil, errInterrupted
 	case need == sending && !a.Sends:
 		return a, nil, errDenied("this node receives in the job %s, and sends nothing: direction has to differ in the two documents", a.Name)
 	case need == receiving && a.Sends:
@@ -159,7 +167,7 @@ func (g *Guard) let(id string, need side, datasets ...string) (Allowed, *endpoin
 		}
 	}
 	g.heard(id)
-	return a, endpoint.New(g.system, g.summer).Under(a.Tops...), nil
+	return a, endpoint.New(claimed{g.system, g, a.Job.ID}, g.summer).Under(a.Tops...), nil
 }
 
 // covers is an error for a dataset that the job does not have here; with out, also for one that is left out of what is sent.

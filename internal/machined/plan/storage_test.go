@@ -99,6 +99,7 @@ func storageChanges() map[string]func(*config.Config) {
 		"ReplicationJob.bandwidth": job(func(j *config.ReplicationJob) { j.BandwidthBytes = 1 }),
 		"ReplicationJob.prefix":    job(func(j *config.ReplicationJob) { j.Prefix = "other-" }),
 		"ReplicationJob.schedule":  job(func(j *config.ReplicationJob) { j.Schedule.Unit = config.Hourly }),
+		"ReplicationJob.promoted":  job(func(j *config.ReplicationJob) { j.Promoted = true }),
 		"ReplicationJob.run":       job(func(j *config.ReplicationJob) { j.Run = config.RunPeer }),
 		"ReplicationJob.history":   job(func(j *config.ReplicationJob) { j.History = config.HistoryLatest }),
 

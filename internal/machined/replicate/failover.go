@@ -98,6 +98,7 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 	defer release()
 	ctx = context.WithoutCancel(ctx)
 	v.m.cfg.Interrupt(spec.Job.ID)
+	v.m.cfg.Interrupt(replication.ReverseID(spec.Job.ID))
 	_, conflicts, err := v.replicas(ctx, spec)
 	if err != nil {
 		return nil, classed(err)
@@ -135,7 +136,8 @@ func (v api) tell(ctx context.Context, s plan.Replication, generation uint64) er
 	})
 }
 
-// hold ends the run of a job, and keeps another from beginning until release is called.
+// hold ends the run of a job, and keeps another from beginning, and the other node from its datasets, until release is called. What the other node has
+// under way is interrupted after that, so that nothing takes its place.
 func (m *Manager) hold(ctx context.Context, id string) (release func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -82,7 +82,7 @@ type job struct {
 	// due is when it runs next by itself; asked is what a person wants, nil for nothing.
 	due   time.Time
 	asked *request
-	// queued is the job that it waits for; held says that none may begin.
+	// queued is the job that it waits for; held says that no run may begin, and that the other node is kept out.
 	queued string
 	held   bool
 	run    *run
@@ -189,7 +189,7 @@ func (m *Manager) Allowed(id string) (peer.Allowed, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if j := m.jobs[id]; j != nil {
-		a := peer.Allowed{Name: j.spec.Name, Job: j.spec.Job, Sends: j.spec.Sends, Works: !j.spec.Runs}
+		a := peer.Allowed{Name: j.spec.Name, Job: j.spec.Job, Sends: j.spec.Sends, Works: !j.spec.Runs, Busy: j.held}
 		if !a.Sends {
 			a.Tops = []string{j.spec.Top}
 		}
@@ -197,7 +197,7 @@ func (m *Manager) Allowed(id string) (peer.Allowed, bool) {
 	}
 	for of, j := range m.jobs {
 		if replication.ReverseID(of) == id && !j.spec.Sends {
-			return peer.Allowed{Name: j.spec.Name, Job: j.spec.Job.Reverse(id), Sends: true, Works: true, Back: true}, true
+			return peer.Allowed{Name: j.spec.Name, Job: j.spec.Job.Reverse(id), Sends: true, Works: true, Busy: j.held, Back: true}, true
 		}
 	}
 	return peer.Allowed{}, false

@@ -388,6 +388,32 @@ func TestFailoverOfARunningJob(t *testing.T) {
 	}
 }
 
+// TestFailoverKeepsThePeerOut: from before its streams are ended until the failover is over.
+func TestFailoverKeepsThePeerOut(t *testing.T) {
+	f := start(t, true, declared("in", oneID, "alpha/x", false, true))
+	f.done("in", 1)
+	busy := func() (busy int) {
+		for _, id := range []string{oneID, replication.ReverseID(oneID)} {
+			a, ok := f.Allowed(id)
+			if !ok {
+				t.Errorf("%s is not known", id)
+			}
+			if a.Busy {
+				busy++
+			}
+		}
+		return busy
+	}
+	before, during := busy(), 0
+	f.cfg.Interrupt = func(string) { during = busy() }
+	if _, err := f.API().Failover(t.Context(), "in", "beta/in", nil); err != nil {
+		t.Fatal(err)
+	}
+	if after := busy(); before != 0 || during != 2 || after != 0 {
+		t.Errorf("of two directions, %d are kept out before, %d during and %d after a failover", before, during, after)
+	}
+}
+
 // TestFailoverAlone: the other node is gone, which keeps nobody from promoting.
 func TestFailoverAlone(t *testing.T) {
 	f := start(t, true, declared("in", oneID, "alpha/x", false, true))

@@ -48,11 +48,11 @@ type Receiver interface {
 	Endpoint
 	// Placeholder makes a file system that is there only for those below it.
 	Placeholder(ctx context.Context, r PlaceholderRequest) error
-	// Receive takes a stream. What arrived before an error stays, and the listing has its token.
+	// Receive takes a stream, and holds the snapshot that arrived. What arrived before an error stays, and the listing has its token.
 	Receive(ctx context.Context, r ReceiveRequest, stream io.Reader) error
 	// Abort throws a partial receive away, if it is still the one that is named.
 	Abort(ctx context.Context, r AbortRequest) error
-	// Complete checks that a snapshot has arrived and is what it should be, and moves the hold to it.
+	// Complete checks that a snapshot has arrived and is what it should be, and takes the hold away from what was received before it.
 	Complete(ctx context.Context, r CompleteRequest) error
 	// Resolve carries out what was decided about a conflict.
 	Resolve(ctx context.Context, r ResolveRequest) error

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
@@ -66,6 +68,55 @@ func failbackScenarios() []scenario {
 			p.writeOn(p.b, p.to("x"))
 			// Nobody has taken a snapshot of that.
 			p.backAgain(2)
+		}},
+		{"failbackUndoesTheFence", func(p *pair) {
+			// On the other side the root is a placeholder, and out is not there at all.
+			p.create("locked", "out", "x")
+			p.must(p.a.Create(p.ctx(), p.from("v"), zfs.CreateOptions{SizeBytes: 16 << 20, Sparse: true}))
+			p.job.Filter = []replication.Rule{{Path: p.from("out")}}
+			p.write("locked", "x")
+			p.only("locked@1", "v@1", "x@1")
+			p.ok()
+			p.must(p.a.Set(p.ctx(), p.from("locked"), map[string]string{"readonly": "on"}))
+			p.must(p.a.Set(p.ctx(), p.from("out"), map[string]string{"readonly": "off"}))
+			p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"mountpoint": p.t.TempDir() + "/100% of it", "canmount": "noauto"}))
+			settings := func() map[string]string {
+				got := map[string]string{}
+				for _, name := range []string{"", "locked", "out", "v", "x"} {
+					for property, v := range p.of(p.a, p.from(name), "canmount", "mountpoint", "readonly", "mounted") {
+						got[name+" "+property] = v.Value
+						if property == "readonly" {
+							got[name+" "+property] += string(v.Source)
+						}
+					}
+				}
+				return got
+			}
+			want := settings()
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			p.fails(replication.ErrFenced)
+			for _, name := range []string{"", "locked", "out", "v", "x"} {
+				if got := p.of(p.a, p.from(name), "readonly")["readonly"]; got.Value != "on" {
+					p.t.Errorf("readonly of %s, which is fenced: %+v", p.from(name), got)
+				}
+			}
+			if g, err := p.bringBack(); err != nil || g != 2 {
+				p.t.Fatalf("failback: generation %d, %v\n%s", g, err, p.states())
+			}
+			if diff := cmp.Diff(want, settings()); diff != "" {
+				p.t.Errorf("the settings of the primary that is back (-want +got):\n%s", diff)
+			}
+			found, err := p.a.List(p.ctx(), zfs.Query{Roots: []string{p.src}, Depth: -1, Properties: []string{replication.PropertyBefore}})
+			p.must(err)
+			for _, d := range found {
+				if v := d.Properties[replication.PropertyBefore]; v.Source == zfs.SourceLocal {
+					p.t.Errorf("left on %s: %+v", d.Name, v)
+				}
+			}
+			p.write("x")
+			p.only("x@2")
+			p.ok()
 		}},
 		{"failbackTwice", func(p *pair) {
 			p.replicated("x")

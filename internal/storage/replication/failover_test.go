@@ -17,6 +17,17 @@ func (p *pair) promote(decisions ...replication.Decision) uint64 {
 	return generation
 }
 
+// of are properties of one dataset.
+func (p *pair) of(s side, name string, properties ...string) map[string]zfs.Property {
+	p.t.Helper()
+	found, err := s.List(p.ctx(), zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: properties})
+	p.must(err)
+	if len(found) != 1 {
+		p.t.Fatalf("%d datasets of the name %s", len(found), name)
+	}
+	return found[0].Properties
+}
+
 // reversed is the pair in the other direction.
 func (p *pair) reversed() *pair {
 	r := &pair{t: p.t, a: p.b, b: p.a, job: p.job.Reverse(reverseID), src: p.dst, dst: p.src, now: p.now, rand: p.rand, many: p.many, bytes: p.bytes}
@@ -36,10 +47,25 @@ func (p *pair) forget() {
 func failoverScenarios() []scenario {
 	return []scenario{
 		{"failover", func(p *pair) {
+			// What has canmount=on while it inherits this would be mounted there.
+			p.must(p.b.Set(p.ctx(), p.b.Root, map[string]string{"mountpoint": p.t.TempDir()}))
 			p.replicated("x")
+			p.b.faulty.Order(zfstest.Fault{Method: "Inherit", Do: func() {
+				if got := p.of(p.b, p.dst, "canmount")["canmount"]; got.Value != "off" {
+					p.t.Errorf("canmount while the mount point is inherited: %+v", got)
+				}
+			}})
 			if g := p.promote(); g != 1 {
 				p.t.Errorf("generation %d, want 1", g)
 			}
+			for _, name := range []string{"", "x"} {
+				got := p.of(p.b, p.to(name), "canmount", "mountpoint", "mounted", "readonly")
+				inherits := got["mountpoint"].Source == zfs.SourceInherited
+				if got["canmount"].Value != "on" || !inherits || got["readonly"].Value != "off" || got["mounted"].Value == "yes" {
+					p.t.Errorf("%s was promoted: %+v", p.to(name), got)
+				}
+			}
+			p.must(p.b.Set(p.ctx(), p.b.Root, map[string]string{"mountpoint": "none"}))
 			p.writeOn(p.b, p.to("x")) // it is a primary
 			p.writeOn(p.b, p.dst)
 		}},
@@ -63,6 +89,42 @@ func failoverScenarios() []scenario {
 			})
 			if !errors.Is(err, replication.ErrFenced) {
 				p.t.Errorf("send of what is fenced: %v", err)
+			}
+		}},
+		{"volumesAreFenced", func(p *pair) {
+			p.must(p.a.Create(p.ctx(), p.from("v"), zfs.CreateOptions{SizeBytes: 16 << 20, Sparse: true}))
+			m, model := p.a.System.(*zfstest.Model)
+			if model { // TestVMFencedVolume has the device of a real one open
+				p.must(m.Write(p.ctx(), p.from("v"), "block", []byte("1")))
+			}
+			p.replicated()
+			p.promote()
+			p.fails(replication.ErrFenced)
+			if got := p.of(p.a, p.from("v"), "readonly")["readonly"]; got.Value != "on" || got.Source != zfs.SourceLocal {
+				p.t.Errorf("a volume follows what is set on itself, and is fenced by %+v", got)
+			}
+			if model {
+				if err := m.Write(p.ctx(), p.from("v"), "block", []byte("2")); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("a write to a fenced volume that is in use: %v", err)
+				}
+			}
+		}},
+		{"fencedWhileAFileIsOpen", func(p *pair) {
+			// zfs set says that the mount is busy, and has set what it was to.
+			p.replicated("x")
+			p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"readonly": "off"}))
+			p.promote()
+			for range 2 {
+				p.a.faulty.Order(zfstest.Fault{Method: "Set", After: true, Err: errors.New("cannot set mount attributes: Device or resource busy")})
+			}
+			p.fails(replication.ErrFenced)
+			if root := p.listing(p.a, p.src).Roots[0]; !root.Fenced || root.Generation != 1 {
+				p.t.Errorf("the root after one run: %+v", root)
+			}
+			for _, name := range []string{"", "x"} {
+				if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("write to %s, which is fenced: %v", p.from(name), err)
+				}
 			}
 		}},
 		{"promotedReceiverRefuses", func(p *pair) {
@@ -186,6 +248,18 @@ func failoverScenarios() []scenario {
 				p.t.Errorf("promoted: %+v", f)
 			}
 			p.writeOn(p.b, p.dst)
+		}},
+		{"promoteWhatWasReceivedAndNotCompleted", func(p *pair) {
+			p.replicated("x")
+			p.write("x")
+			p.snapshot("2")
+			p.incomplete() // the primary has lost its power
+			want, err := p.a.Sum(p.ctx(), p.from("x@2"))
+			p.must(err)
+			p.promote() // nothing is in doubt
+			if got, err := p.b.Sum(p.ctx(), p.to("x")); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was received last, %s", got, err, want)
+			}
 		}},
 		{"promoteBeforeAnything", func(p *pair) {
 			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())

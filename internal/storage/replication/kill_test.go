@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -167,6 +168,22 @@ func killScenarios() []scenario {
 			p.must(p.b.Release(p.ctx(), replication.LastTag(jobID), p.to("@1")))
 			p.ok() // both are there again
 		}},
+		{"heldBeforeItIsComplete", func(p *pair) {
+			for _, level := range []replication.Guarantee{replication.Resumable, replication.Incremental} {
+				p.job.Guarantee = level
+				p.replicated()
+				p.write("")
+				p.snapshot("2")
+				p.incomplete()
+				if got := p.listing(p.b, p.dst).Find(p.dst).Received(); got.Name != "2" || !got.Last {
+					p.t.Errorf("%s: received and not complete: %+v", level, got)
+				}
+				if report := p.ok(); report.Plan.Steps[0].Kind != replication.StepFinish {
+					p.t.Errorf("%s: step %+v, want one that finishes", level, report.Plan.Steps[0])
+				}
+				p.fresh()
+			}
+		}},
 		{"holdsOfFirstStepThatLeftNothing", func(p *pair) {
 			p.job.Initial = replication.Latest
 			p.write("")
@@ -198,13 +215,31 @@ func killScenarios() []scenario {
 			p.write("")
 			p.snapshot("2")
 			// The receiver has it, the sender only its cursor.
-			p.b.faulty.Order(zfstest.Fault{Method: "Hold", Do: func() { p.must(p.a.Destroy(p.ctx(), p.from("@2"))) }})
+			p.b.faulty.Order(zfstest.Fault{Method: "Release", Do: func() { p.must(p.a.Destroy(p.ctx(), p.from("@2"))) }})
 			_, err := p.run()
 			p.must(err)
 			p.write("")
 			p.snapshot("3")
 			p.ok()
 		}},
+	}
+}
+
+// deaf is a receiver that is not told that anything is complete.
+type deaf struct{ replication.Receiver }
+
+// Complete implements replication.Receiver.
+func (deaf) Complete(context.Context, replication.CompleteRequest) error { return errBroken }
+
+// incomplete runs the job by a sender that is lost when all has arrived.
+func (p *pair) incomplete() {
+	p.t.Helper()
+	r := p.runner()
+	r.Receiver = deaf{r.Receiver}
+	report, err := r.Run(p.ctx())
+	p.must(err)
+	if !errors.Is(report.Err(), errBroken) {
+		p.t.Fatalf("run: %v", report.Err())
 	}
 }
 

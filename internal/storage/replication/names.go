@@ -26,12 +26,16 @@ const (
 	PropertyFenced = "dev.cyvive:fenced"
 	// PropertyPromoting is the generation of a promotion that has begun and not ended.
 	PropertyPromoting = "dev.cyvive:promoting"
+	// PropertyBefore is what was set on a dataset of a fenced tree before it was made read-only, and a replica: a query of a URL, of values by property
+	// that are empty where it was inherited. A promotion gives it back.
+	PropertyBefore = "dev.cyvive:before"
 )
 
 // OwnProperties are all of them.
 func OwnProperties() []string {
 	return []string{
 		PropertyPlaceholder, PropertyReplica, PropertySource, PropertyStream, PropertyGeneration, PropertyFenced, PropertyPromoting,
+		PropertyBefore,
 	}
 }
 

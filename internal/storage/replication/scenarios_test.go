@@ -29,7 +29,7 @@ func scenarios() []scenario {
 func shortScenarios() []string {
 	return []string{
 		"noSnapshotYet", "commonSnapshotDestroyed", "resumesAfterKilledReceiver", "staleCursorsAndLastHolds", "replicaDiverged", "levelIncremental",
-		"encryptionAsserted", "failbackBroughtBack",
+		"encryptionAsserted", "failover", "failbackBroughtBack", "failbackUndoesTheFence",
 	}
 }
 

@@ -69,13 +69,26 @@ func (p *planner) wanted(s *FileSystem, after *Version) []Version {
 	return found
 }
 
-// unfinished says that what has arrived is not marked so on both sides.
+// unfinished says that what has arrived is not marked so on both sides. It is held from the moment when it is whole; what a step takes away at its end is
+// there until then: the mark of the placeholder that it replaced, the hold on what was received before it, and the step hold that goes to it.
 func (p *planner) unfinished(s, r *FileSystem, common Version) bool {
 	if p.job.Guarantee == Nothing {
 		return false
 	}
 	there := r.Snapshot(common.GUID)
-	return there != nil && !there.Last || !s.hasCursor(p.job.ID, common.GUID)
+	before := slices.ContainsFunc(r.Versions, func(v Version) bool { return v.Last && v.GUID != common.GUID })
+	return there != nil && (!there.Last || r.Marked || before) || !s.hasCursor(p.job.ID, common.GUID) || s.stepTo() == common.GUID
+}
+
+// stepTo is the latest snapshot with a step hold: that which a step goes to. 0 is none.
+func (f *FileSystem) stepTo() zfs.GUID {
+	to := zfs.GUID(0)
+	for _, v := range f.Versions {
+		if v.Step {
+			to = v.GUID
+		}
+	}
+	return to
 }
 
 // clean finds what earlier runs left on a file system whose next step is known.
@@ -84,8 +97,11 @@ func (p *planner) clean(s, r *FileSystem, common *Version, steps []Step) {
 	if common != nil {
 		cursors = append(cursors, common.GUID)
 	}
+	finish := false
 	for _, step := range steps {
 		if step.Kind == StepFinish {
+			// By its holds it is known, and it takes them away at its end.
+			holds, finish = append(holds, step.To.GUID), true
 			continue
 		}
 		if p.job.guarantee(step.Kind) == Resumable {
@@ -105,7 +121,7 @@ func (p *planner) clean(s, r *FileSystem, common *Version, steps []Step) {
 			p.SenderClean.Cursors = append(p.SenderClean.Cursors, s.Whole(v))
 		}
 	}
-	if r == nil {
+	if r == nil || finish {
 		return
 	}
 	for _, v := range r.Versions {

@@ -17,7 +17,7 @@ type System interface {
 	Create(ctx context.Context, name string, o CreateOptions) error
 	// Set sets properties, all at once. An empty value of a user property is a value.
 	Set(ctx context.Context, name string, properties map[string]string) error
-	// Inherit takes a property that is set locally away.
+	// Inherit takes a property that is set locally away. One that is not inherited, such as canmount and quotas, is [ErrInvalid].
 	Inherit(ctx context.Context, name, property string) error
 	// Rename renames a file system, volume or snapshot within its pool.
 	Rename(ctx context.Context, from, to string) error

@@ -37,9 +37,6 @@ func (l *Local) freeze(ctx context.Context, r replication.FreezeRequest, root st
 	if err := l.close(ctx, root); err != nil {
 		return err
 	}
-	if err := l.system.Set(ctx, root, map[string]string{"readonly": "on"}); err != nil {
-		return err
-	}
 	found, err := l.list(ctx, r.Job, root, -1)
 	if err != nil {
 		return err

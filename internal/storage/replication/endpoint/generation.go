@@ -28,30 +28,10 @@ func (l *Local) Learn(ctx context.Context, r replication.LearnRequest) error {
 			if err := l.close(ctx, root.Name); err != nil {
 				return err
 			}
-			noted["readonly"], noted[replication.PropertyFenced] = "on", strconv.FormatUint(r.Generation, 10)
+			noted[replication.PropertyFenced] = noted[replication.PropertyGeneration]
 		}
 		if err := l.system.Set(ctx, root.Name, noted); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// close makes all below a root read-only that would not be by the root's being so.
-func (l *Local) close(ctx context.Context, root string) error {
-	found, err := l.system.List(ctx, zfs.Query{
-		Roots: []string{root}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: -1, Properties: []string{"readonly"},
-	})
-	if err != nil {
-		return fmt.Errorf("fence %s: %w", root, err)
-	}
-	for _, d := range found {
-		p := d.Properties["readonly"]
-		if p.Value == "on" || p.Source != zfs.SourceLocal && p.Source != zfs.SourceReceived {
-			continue
-		}
-		if err := l.system.Set(ctx, d.Name, map[string]string{"readonly": "on"}); err != nil {
-			return fmt.Errorf("fence %s: %w", root, err)
 		}
 	}
 	return nil
@@ -70,16 +50,8 @@ func (l *Local) Promote(ctx context.Context, r replication.PromoteRequest) error
 		}
 	}
 	for _, root := range r.Roots {
-		found, err := l.list(ctx, r.Job, root, -1)
-		if err != nil {
-			return err
-		}
-		for i := range found {
-			if f := &found[i]; f.Replica == r.Job {
-				if err := l.open(ctx, r, f); err != nil {
-					return fmt.Errorf("promote %s: %w", f.Name, err)
-				}
-			}
+		if err := l.openTree(ctx, r, root); err != nil {
+			return fmt.Errorf("promote %w", err)
 		}
 	}
 	for _, root := range r.Roots {
@@ -97,8 +69,49 @@ func (l *Local) Promote(ctx context.Context, r replication.PromoteRequest) error
 	return nil
 }
 
-// open makes a primary of one replica.
-func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *replication.FileSystem) error {
+// openTree makes primaries of the replicas below a root, and gives the rest of the tree back what a fence took, those above before those below. What was
+// noted is forgotten when all of it has been given back.
+func (l *Local) openTree(ctx context.Context, r replication.PromoteRequest, root string) error {
+	found, err := l.list(ctx, r.Job, root, -1)
+	if err != nil {
+		return err
+	}
+	byName := map[string]*replication.FileSystem{}
+	for i := range found {
+		byName[found[i].Name] = &found[i]
+	}
+	tree, err := l.system.List(ctx, zfs.Query{Roots: []string{root}, Kinds: bothKinds, Depth: -1, Properties: closable})
+	if err != nil {
+		return fmt.Errorf("%s: %w", root, err)
+	}
+	for _, d := range tree {
+		switch f := byName[d.Name]; {
+		case f == nil: // it was made just now
+		case f.Replica == r.Job:
+			err = l.open(ctx, r, f, d)
+		case localOf(d, replication.PropertyBefore) != "":
+			err = l.reopen(ctx, d, noteOf(d))
+		case d.Name == root && f.Replica == "" && own(d, "readonly") == "on":
+			// A placeholder: what is made below it from now on is not to be read-only.
+			err = l.system.Set(ctx, root, map[string]string{"readonly": "off"})
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	for _, d := range tree {
+		if localOf(d, replication.PropertyBefore) == "" {
+			continue
+		}
+		if err := l.system.Inherit(ctx, d.Name, replication.PropertyBefore); err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+// open makes a primary of one replica, whose settings are in d.
+func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *replication.FileSystem, d zfs.Dataset) error {
 	if f.Token != "" {
 		if err := gone(l.system.AbortReceive(ctx, f.Name)); err != nil {
 			return err
@@ -118,29 +131,8 @@ func (l *Local) open(ctx context.Context, r replication.PromoteRequest, f *repli
 			}
 		}
 	}
-	if err := l.system.Set(ctx, f.Name, map[string]string{"readonly": "off"}); err != nil {
+	if err := l.reopen(ctx, d, received(d)); err != nil {
 		return err
-	}
-	if f.Kind == zfs.Filesystem {
-		for _, name := range []string{"canmount", "mountpoint"} {
-			if err := l.inheritClosed(ctx, f.Name, name); err != nil {
-				return err
-			}
-		}
 	}
 	return l.unmark(ctx, f)
-}
-
-// inheritClosed takes away what a receive has set to keep a file system from being mounted, and nothing else.
-func (l *Local) inheritClosed(ctx context.Context, name, property string) error {
-	found, err := l.system.List(ctx, zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem}, Properties: []string{property}})
-	if err != nil {
-		return err
-	}
-	for _, d := range found {
-		if value := localOf(d, property); d.Name == name && value != "" && value == closed(zfs.Filesystem)[property] {
-			return l.system.Inherit(ctx, name, property)
-		}
-	}
-	return nil
 }

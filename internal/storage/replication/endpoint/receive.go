@@ -77,7 +77,7 @@ func (l *Local) makeAbove(ctx context.Context, name string, rule replication.Enc
 }
 
 // Receive implements replication.Receiver. Nothing is received into what is not the job's, whatever the plan says, and nothing but the step's snapshot, whatever
-// the stream is: one that was made by hand could destroy what is below.
+// the stream is: one that was made by hand could destroy what is below. What has arrived is held.
 func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, stream io.Reader) error {
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
@@ -107,7 +107,22 @@ func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, strea
 			spec.Exclude = append(spec.Exclude, name)
 		}
 	}
-	return l.system.Receive(ctx, spec, stream)
+	received := l.system.Receive(ctx, spec, stream)
+	if err := l.arrived(ctx, r); received == nil {
+		return err
+	}
+	return received
+}
+
+// arrived holds a snapshot that is whole, whether or not its sender hears of that: it may be lost by now, and the request with it. What is held is what a
+// failover takes for received.
+func (l *Local) arrived(ctx context.Context, r replication.ReceiveRequest) error {
+	ctx = context.WithoutCancel(ctx)
+	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
+	if err != nil {
+		return err
+	}
+	return l.system.Hold(ctx, replication.LastTag(r.Job), f.Whole(*to))
 }
 
 // fitting checks that what is there may be received into.
@@ -156,7 +171,7 @@ func (l *Local) abort(ctx context.Context, name string, to zfs.GUID) error {
 	return gone(l.system.AbortReceive(ctx, name))
 }
 
-// Complete implements replication.Receiver. The new hold is there before the old one goes.
+// Complete implements replication.Receiver. The new hold is there before the old one goes; Receive has taken it already, unless it was cut.
 func (l *Local) Complete(ctx context.Context, r replication.CompleteRequest) error {
 	if err := l.allow(ctx, r.Fence, false); err != nil {
 		return err
@@ -179,7 +194,7 @@ func (l *Local) Complete(ctx context.Context, r replication.CompleteRequest) err
 		}
 	}
 	tag := replication.LastTag(r.Job)
-	if r.Hold {
+	if r.Hold && !to.Last {
 		if err := l.system.Hold(ctx, tag, f.Whole(*to)); err != nil {
 			return err
 		}

@@ -124,6 +124,13 @@ func (l *Local) adopt(ctx context.Context, r replication.ResolveRequest) error {
 	if f.Kind == zfs.Filesystem {
 		properties["canmount"] = "off"
 	}
+	note, err := l.noteAdopted(ctx, r.Roots, f)
+	if err != nil {
+		return err
+	}
+	if note != "" {
+		properties[replication.PropertyBefore] = note
+	}
 	return l.system.Set(ctx, f.Name, properties)
 }
 
@@ -165,6 +172,10 @@ func (l *Local) setAside(ctx context.Context, r replication.ResolveRequest) erro
 			}
 		}
 		if err := l.unmark(ctx, f); err != nil {
+			return err
+		}
+		// It stays closed, for a person to look at, though the tree that it lies in may be opened.
+		if err := l.system.Inherit(ctx, f.Name, replication.PropertyBefore); err != nil {
 			return err
 		}
 	}

@@ -127,12 +127,15 @@ func (m *Model) setOnSnapshot(name string, properties map[string]string) error {
 	return nil
 }
 
-// Inherit implements zfs.System.
+// Inherit implements zfs.System. A property that is not inherited is refused (zfs_do_inherit in cmd/zfs/zfs_main.c).
 func (m *Model) Inherit(_ context.Context, name, property string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := checkSettable(property, false); err != nil {
 		return err
+	}
+	if !isUser(property) && !natives[property].inherits {
+		return fmt.Errorf("inherit %s on %s: %w: it cannot be inherited", property, name, zfs.ErrInvalid)
 	}
 	d, err := m.dataset(name)
 	if err != nil {

@@ -69,6 +69,12 @@ func testProperties(t *testing.T, b bench) {
 	if got := b.get("p/c", "readonly").Properties["readonly"]; got != want["readonly"] {
 		t.Errorf("after inherit: %+v", got)
 	}
+	for _, name := range []string{"canmount", "quota", "refreservation"} {
+		b.is("inherit "+name, b.Inherit(b.ctx, b.Name("p/c"), name), zfs.ErrInvalid)
+	}
+	if got := b.get("p/c", "canmount").Properties["canmount"]; got.Value != "off" || got.Source != zfs.SourceLocal {
+		t.Errorf("canmount, which cannot be inherited: %+v", got)
+	}
 	b.is("set none", b.Set(b.ctx, b.Name("p"), map[string]string{"nosuchproperty": "1"}), zfs.ErrInvalid)
 	b.is("set a computed one", b.Set(b.ctx, b.Name("p"), map[string]string{"guid": "1"}), zfs.ErrReadOnly, zfs.ErrInvalid)
 	b.is("set on none", b.Set(b.ctx, b.Name("no"), map[string]string{"readonly": "on"}), zfs.ErrNotExist)

@@ -11,7 +11,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Write writes a file into a dataset, as somebody does who has mounted it. One that is read-only is zfs.ErrReadOnly.
+// Write writes a file into a dataset, as somebody does who has mounted it. One that is read-only is zfs.ErrReadOnly. A volume is in use from its first
+// write on: what it takes then does not follow what it inherits (zvol_set_ro and zvol_setup_zv in module/zfs/zvol.c).
 func (m *Model) Write(_ context.Context, name, file string, data []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -24,8 +25,11 @@ func (m *Model) Write(_ context.Context, name, file string, data []byte) error {
 	switch {
 	case d.inconsistent:
 		return fmt.Errorf("write to %s: %w: it is being received", name, zfs.ErrBusy)
-	case readonly.Value == "on":
+	case !d.open && readonly.Value == "on" || d.open && d.shut:
 		return fmt.Errorf("write to %s: %w", name, zfs.ErrReadOnly)
+	}
+	if d.kind == zfs.Volume && !d.open {
+		d.open, d.shut = true, false
 	}
 	d.contents = append(slices.Clip(d.contents), record{Name: file, Data: slices.Clone(data)})
 	d.changed = m.next()

@@ -47,6 +47,8 @@ type dataset struct {
 	txg     uint64
 	created time.Time
 	size    uint64
+	// open says that the device of a volume is in use, and then shut that it takes no writes.
+	open, shut bool
 	// settings are properties that are set or received.
 	settings map[string]setting
 	// encryption is the cipher, or off; root the dataset whose key it is, which is nil where it is off.

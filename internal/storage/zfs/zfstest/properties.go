@@ -81,6 +81,9 @@ func (d *dataset) set(property, value string, received bool) {
 	}
 	next[property] = s
 	d.settings = next
+	if property == "readonly" {
+		d.shut = value == "on"
+	}
 }
 
 // resize sets the size of a volume (zvol_check_volsize in module/zfs/zvol.c).
@@ -100,6 +103,9 @@ func (d *dataset) unset(property string) {
 	next := maps.Clone(d.settings)
 	delete(next, property)
 	d.settings = next
+	if property == "readonly" {
+		d.shut = false // whatever is inherited: zfs_ioc_inherit_prop in module/zfs/zfs_ioctl.c hands a 0 to zfs_prop_set_special
+	}
 }
 
 // property returns what zfs get says; ok is false where the dataset has no such property.
