@@ -43,7 +43,7 @@ func (e env) guestProbe(t *testing.T, ctx context.Context) string {
 	return file
 }
 
-// makePooled makes the nodes of a cluster that is none, with an optional change of the configuration of each, by its index, and starts them.
+// makePooled makes the nodes of a cluster that is none, with an optional change of the configuration of each, by its index. They are started by startPooled.
 func makePooled(t *testing.T, ctx context.Context, e env, o cluster.Options, change func(index int, cfg *config.Config)) []*pooled {
 	t.Helper()
 	o.MemoryBytes = 1 << 30
@@ -63,6 +63,13 @@ func makePooled(t *testing.T, ctx context.Context, e env, o cluster.Options, cha
 		t.Cleanup(p.leave)
 		nodes = append(nodes, p)
 	}
+	return nodes
+}
+
+// startPooled starts nodes that makePooled has made, and waits until they are in order.
+func startPooled(t *testing.T, ctx context.Context, nodes []*pooled) {
+	t.Helper()
+	c := nodes[0].Cluster
 	for _, step := range []func(context.Context) error{c.Merge, c.Start, c.AwaitHealthy} {
 		if err := step(ctx); err != nil {
 			t.Fatal(err)
@@ -71,7 +78,6 @@ func makePooled(t *testing.T, ctx context.Context, e env, o cluster.Options, cha
 	for _, p := range nodes {
 		p.meet(t, ctx)
 	}
-	return nodes
 }
 
 // meet connects to the probe of the boot that runs.

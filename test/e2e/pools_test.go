@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
+	"github.com/cyvive/cyvive/hack/qemu/powercut"
 )
 
 // poolDiskBytes is the size of each disk of a pool; much more than what is written.
@@ -44,8 +46,8 @@ data: [{layout: mirror, disks: [{serial: one}, {serial: four}]}]
 // poolsDir is where the dataset of the tests is mounted.
 const poolsDir = "/var/mnt/data"
 
-// TestPools makes a pool of a node's further disks over the API, pulls one of them while files are written, plugs it in again, replaces it, and makes and restores
-// snapshots. Whoever writes sees no error.
+// TestPools makes a pool of a node's further disks over the API, pulls one of them while files are written, plugs it in again, replaces it, has another return errors,
+// and makes and restores snapshots. Whoever writes sees no error.
 func TestPools(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, 40*time.Minute)
@@ -53,13 +55,27 @@ func TestPools(t *testing.T) {
 	for _, serial := range []string{"one", "two", "three", "four"} {
 		o.Empty = append(o.Empty, cluster.EmptyDisk{Serial: serial, SizeBytes: poolDiskBytes})
 	}
-	p := makePooled(t, ctx, e, o, nil)[0]
+	o.Empty = append(o.Empty, cluster.EmptyDisk{Serial: "five", Socket: brokenSocket})
+	var served *powercut.Server
+	t.Cleanup(func() { // after the machine, and before its folder
+		if served == nil {
+			return
+		}
+		if err := errors.Join(served.Close(), served.Disk().Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	nodes := makePooled(t, ctx, e, o, nil)
+	p := nodes[0]
+	served = p.serveDisk(t)
+	startPooled(t, ctx, nodes)
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, context.Context, *pooled)
 	}{
-		{"make", testPoolMake}, {"pull", testPoolPull}, {"plug", testPoolPlug}, {"replace", testPoolReplace}, {"scrub", testPoolScrub},
-		{"snapshots", testSnapshots}, {"reboot", testPoolReboot},
+		{"make", testPoolMake}, {"pull", testPoolPull}, {"plug", testPoolPlug}, {"replace", testPoolReplace},
+		{"errors", func(t *testing.T, ctx context.Context, p *pooled) { testPoolErrors(t, ctx, p, served.Disk()) }},
+		{"scrub", testPoolScrub}, {"snapshots", testSnapshots}, {"reboot", testPoolReboot},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, testContext(t, bootTimeout), p) }) {
 			t.Fatalf("the parts behind %s are left out: each begins with what the one before leaves", part.name)

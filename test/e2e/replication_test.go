@@ -19,64 +19,6 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
-const (
-	// sourceDataset is on the first node, and replicaDataset on the second; both are mounted on poolsDir where they are primaries.
-	sourceDataset  = "tank/data"
-	replicaTarget  = "backup/node1"
-	replicaDataset = replicaTarget + "/" + sourceDataset
-
-	replicationUUID = "2f5c7f0e-8f43-4f0a-9a3d-5b8a3b1c7e10"
-)
-
-// sourcePool and replicaPool are what the nodes have, each on a disk of its own.
-const (
-	sourcePool = `
-apiVersion: cyvive.dev/v1alpha1
-kind: Pool
-name: tank
-data: [{layout: single, disks: [{serial: one}]}]
----
-apiVersion: cyvive.dev/v1alpha1
-kind: Dataset
-name: tank/data
-properties: {mountpoint: /var/mnt/data, sync: always}
-`
-	replicaPool = `
-apiVersion: cyvive.dev/v1alpha1
-kind: Pool
-name: backup
-data: [{layout: single, disks: [{serial: one}]}]
-`
-)
-
-// The job as each node has it. The limit makes a run long enough to be cut, and it runs when it is asked, when it has failed, and when the node has started.
-const (
-	sendingJob = `
-apiVersion: cyvive.dev/v1alpha1
-kind: ReplicationJob
-name: offsite
-uuid: ` + replicationUUID + `
-direction: push
-run: here
-peer: {address: 10.5.0.2, identity: node2}
-sources: [{name: tank/data}]
-target: backup/node1
-bandwidth: 512KiB
-schedule: yearly
-`
-	receivingJob = `
-apiVersion: cyvive.dev/v1alpha1
-kind: ReplicationJob
-name: offsite
-uuid: ` + replicationUUID + `
-direction: pull
-run: peer
-peer: {address: 10.5.0.1, identity: node1}
-sources: [{name: tank/data}]
-target: backup/node1
-`
-)
-
 // replicated are two nodes with a cable, and a job from the first to the second.
 type replicated struct {
 	from, to *pooled
@@ -95,6 +37,7 @@ func TestReplication(t *testing.T) {
 	o.Nodes, o.Cabled = 2, true
 	o.Empty = []cluster.EmptyDisk{{Serial: "one", SizeBytes: poolDiskBytes}}
 	nodes := makePooled(t, ctx, e, o, addCable)
+	startPooled(t, ctx, nodes)
 	r := &replicated{from: nodes[0], to: nodes[1], random: rand.New(rand.NewPCG(5, 0))}
 	for _, part := range []struct {
 		name string

@@ -36,6 +36,8 @@ type EmptyDisk struct {
 	// Serial is the disk's serial number, and by it what vm.PullDisk takes.
 	Serial    string
 	SizeBytes int64
+	// Socket, in place of a size, is that of an NBD server in the machine's folder, which a test has for it.
+	Socket string
 }
 
 func (d EmptyDisk) file() string { return "empty-" + d.Serial + ".qcow2" }
@@ -44,7 +46,11 @@ func (d EmptyDisk) file() string { return "empty-" + d.Serial + ".qcow2" }
 func (c *Cluster) emptyDisks(dir string) []vm.Disk {
 	var disks []vm.Disk
 	for _, d := range c.options.Empty {
-		disks = append(disks, vm.Disk{Path: filepath.Join(dir, d.file()), Format: "qcow2", Serial: d.Serial, Slot: true})
+		disk := vm.Disk{Path: filepath.Join(dir, d.file()), Format: "qcow2", Serial: d.Serial, Slot: true}
+		if d.Socket != "" {
+			disk = vm.Disk{Socket: d.Socket, Format: "raw", Serial: d.Serial, Slot: true}
+		}
+		disks = append(disks, disk)
 	}
 	return disks
 }

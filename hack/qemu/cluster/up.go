@@ -140,6 +140,9 @@ func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 		}
 	}
 	for _, disk := range c.options.Empty {
+		if disk.Socket != "" {
+			continue
+		}
 		if err := createEmpty(ctx, filepath.Join(dir, disk.file()), disk.SizeBytes); err != nil {
 			return err
 		}
