@@ -39,8 +39,9 @@ name: node/volumes/own
 properties: {mountpoint: /var/mnt/own, sync: always, primarycache: metadata}
 `
 
-// TestPoolCuts cuts the power of a node while files are written to two pools, on disks that lose what was not flushed (package powercut): a few times, or with LONG=1
-// fifty. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged. SEED repeats the moments.
+// TestPoolCuts cuts the power of a node while files are written to two pools, on disks that lose what was not flushed (package powercut): a few
+// times, or with LONG=1 fifty. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged. SEED repeats
+// the moments.
 func TestPoolCuts(t *testing.T) {
 	e := requireImage(t)
 	cuts, seed := fewPoolCuts, cutSeed(t)

@@ -46,8 +46,8 @@ data: [{layout: mirror, disks: [{serial: one}, {serial: four}]}]
 // poolsDir is where the dataset of the tests is mounted.
 const poolsDir = "/var/mnt/data"
 
-// TestPools makes a pool of a node's further disks over the API, pulls one of them while files are written, plugs it in again, replaces it, has another return errors,
-// and makes and restores snapshots. Whoever writes sees no error.
+// TestPools makes a pool of a node's further disks over the API, pulls one of them while files are written, plugs it in again, replaces it, has
+// another return errors, and makes and restores snapshots. Whoever writes sees no error.
 func TestPools(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, 40*time.Minute)

@@ -70,8 +70,8 @@ func testFailover(t *testing.T, ctx context.Context, r *replicated) {
 	r.to.has(t, ctx, promotedFile, []byte("kept"))
 }
 
-// testFailback finds the first node again, which is fenced and takes no writes, and gives the role back to it: it has what was written on the second meanwhile. What it
-// had that was never sent is lost only when a person has said so.
+// testFailback finds the first node again, which is fenced and takes no writes, and gives the role back to it: it has what was written on the second
+// meanwhile. What it had that was never sent is lost only when a person has said so.
 func testFailback(t *testing.T, ctx context.Context, r *replicated) {
 	r.to.apply(t, ctx, unmountedReplica)
 	eventually(t, ctx, "the replica is not mounted any more", func(ctx context.Context) error {

@@ -45,7 +45,9 @@ func TestNodes(t *testing.T) {
 func TestCable(t *testing.T) {
 	two := record{Nodes: []Node{{Name: "node1"}, {Name: "node2"}}}
 	c := newCluster(Options{Cabled: true}, two)
-	for index, want := range []string{"local.path=cable.sock,remote.type=unix,remote.path=../node2/cable.sock", "local.path=cable.sock,remote.type=unix,remote.path=../node1/cable.sock"} {
+	for index, want := range []string{
+		"local.path=cable.sock,remote.type=unix,remote.path=../node2/cable.sock", "local.path=cable.sock,remote.type=unix,remote.path=../node1/cable.sock",
+	} {
 		if line := strings.Join(c.cable(index), " "); !strings.Contains(line, want) {
 			t.Errorf("machine %d: %s\nlacks %s", index, line, want)
 		}

@@ -12,8 +12,9 @@ func nodeOf(serial string) string   { return "node-" + serial }
 func deviceOf(serial string) string { return "device-" + serial }
 func slotOf(serial string) string   { return "slot-" + serial }
 
-// slotArguments are those of a disk with a slot. The root complex of neither machine can have a device put in or taken out while it runs, so there is a root port for
-// each (docs/pcie.txt of QEMU 7.2, "Hot-plug"). The image is a -blockdev: one of -drive goes with its device (blockdev_mark_auto_del in blockdev.c).
+// slotArguments are those of a disk with a slot. The root complex of neither machine can have a device put in or taken out while it runs, so there is
+// a root port for each (docs/pcie.txt of QEMU, "Hot-plug"). The image is a -blockdev: one of -drive goes with its device (blockdev_mark_auto_del in
+// blockdev.c).
 func (d Disk) slotArguments(index int) []string {
 	image := fmt.Sprintf("driver=%s,node-name=%s,discard=unmap,", d.Format, nodeOf(d.Serial))
 	if d.Socket != "" {
