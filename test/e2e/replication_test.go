@@ -159,7 +159,10 @@ func testReplicateFirst(t *testing.T, ctx context.Context, r *replicated) {
 	r.to.apply(t, ctx, receivingJob)
 	r.write(t, ctx, "first", 2)
 	r.from.apply(t, ctx, sendingJob)
-	r.run(t, ctx)
+	eventually(t, ctx, "the first run", func(ctx context.Context) error { // neither node need know of it at once
+		_, err := r.from.tell(ctx, "", "replication", "run", "offsite")
+		return err
+	})
 	r.same(t, ctx, "first")
 	r.write(t, ctx, "second", 1)
 	r.run(t, ctx)
