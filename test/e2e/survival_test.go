@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -161,12 +159,7 @@ func (s *survivors) apiServerStart(t *testing.T, ctx context.Context) time.Durat
 func probed(t *testing.T, ctx context.Context, e env) *survivors {
 	t.Helper()
 	o := e.options(t)
-	o.Probe = filepath.Join(t.TempDir(), "probe")
-	build := exec.CommandContext(ctx, "go", "build", "-o", o.Probe, "github.com/cyvive/cyvive/hack/qemu/probe/guest")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+e.arch)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build probe: %v\n%s", err, out)
-	}
+	o.Probe = e.guestProbe(t, ctx)
 	o.Wire = true
 	o.DiskBytes = 6 << 30 // so that it is full soon
 	c := create(t, ctx, o)

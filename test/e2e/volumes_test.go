@@ -116,7 +116,7 @@ func TestVolumes(t *testing.T) {
 		name string
 		run  func(*testing.T, context.Context, *suite)
 	}{
-		{"driver", testVolumeDriver}, {"write", testVolumeWrite}, {"grow", testVolumeGrow}, {"snapshot", testVolumeSnapshot}, {"group", testVolumeGroup},
+		{"driver", testVolumeDriver}, {"memory", testVolumeMemory}, {"write", testVolumeWrite}, {"grow", testVolumeGrow}, {"snapshot", testVolumeSnapshot}, {"group", testVolumeGroup},
 		{"ext4", testVolumeExt4}, {"block", testVolumeBlock}, {"agent", testVolumeAgent}, {"pod", testVolumePod}, {"plane", testVolumePlane},
 		{"power-cut", testVolumePowerCut}, {"reboot", testVolumeReboot}, {"delete", testVolumeDelete},
 	} {

@@ -36,6 +36,9 @@ type Disk struct {
 	Snapshot bool
 	// Serial is what the guest reads in /sys/block/*/serial, 20 bytes at most.
 	Serial string
+	// Slot puts the disk into a slot of its own, out of which PullDisk takes it while the machine runs, by its Serial: letters, digits and dashes. It is
+	// nothing to start from.
+	Slot bool
 }
 
 // Port is one virtio-serial port, which the guest finds by its name in
@@ -181,6 +184,9 @@ func (c Config) tpmArguments() []string {
 func (c Config) processName() string { return "cyvive-" + c.Name }
 
 func (d Disk) arguments(index int, bootable bool) []string {
+	if d.Slot {
+		return d.slotArguments(index)
+	}
 	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,%s", index, d.Format, d.file())
 	if d.ReadOnly {
 		drive += ",readonly=on"

@@ -1,0 +1,120 @@
+package e2e
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+)
+
+const (
+	// A pool is cut so often in make test and in make soak.
+	fewPoolCuts, manyPoolCuts = 2, 50
+	// poolCutLimit is how long one cut may take, with the boot behind it.
+	poolCutLimit = bootTimeout
+	// rereadFiles is how many files of each cut are read again behind the later ones.
+	rereadFiles = 3
+
+	// ownDir is where a dataset of the node's own pool is mounted.
+	ownDir = "/var/mnt/own"
+)
+
+// cutPools is a pool on the second disk, and a dataset on it and on the node's own pool. A write is on the disk when it returns.
+const cutPools = `
+apiVersion: cyvive.dev/v1alpha1
+kind: Pool
+name: tank
+data: [{layout: single, disks: [{serial: spare}]}]
+---
+apiVersion: cyvive.dev/v1alpha1
+kind: Dataset
+name: tank/data
+properties: {mountpoint: /var/mnt/data, sync: always, primarycache: metadata}
+---
+apiVersion: cyvive.dev/v1alpha1
+kind: Dataset
+name: node/volumes/own
+properties: {mountpoint: /var/mnt/own, sync: always, primarycache: metadata}
+`
+
+// TestPoolCuts cuts the power of a node while files are written to two pools, on disks that lose what was not flushed (package powercut): a few
+// times, or with LONG=1 fifty. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged. SEED repeats
+// the moments.
+func TestPoolCuts(t *testing.T) {
+	e := requireImage(t)
+	cuts, seed := fewPoolCuts, cutSeed(t)
+	if long() {
+		cuts = manyPoolCuts
+	}
+	t.Logf("SEED=%d, %d cuts", seed, cuts)
+	ctx := testContext(t, 2*bootTimeout+time.Duration(cuts)*poolCutLimit)
+	o := e.options(t)
+	o.Probe = e.guestProbe(t, ctx)
+	n := newCutNodeIn(t, ctx, e, o, seed)
+	n.powerOn(t, ctx)
+	if err := n.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p := &pooled{suite: n.suite}
+	t.Cleanup(p.leave)
+	p.meet(t, ctx)
+	p.apply(t, ctx, cutPools)
+	p.bothPools(t, ctx)
+	var earlier []writtenFile
+	for i := range cuts {
+		files := n.cutWriting(t, testContext(t, poolCutLimit), p, 1+i*writtenMost)
+		p.hasAll(t, ctx, files)
+		p.hasAll(t, ctx, earlier)
+		if t.Failed() {
+			t.Fatalf("after cut %d of %d; SEED=%d", i+1, cuts, seed)
+		}
+		for range rereadFiles {
+			earlier = append(earlier, files[n.random.IntN(len(files))])
+		}
+	}
+	for _, pool := range []string{"tank", "node"} {
+		p.do(t, ctx, "pool", "scrub", "start", pool)
+		p.awaitPool(t, ctx, pool, "the scrub ends", scrubbed)
+	}
+	if err := vacuous(n.cuts, n.lost); err != nil {
+		t.Error(err)
+	}
+}
+
+// cutWriting cuts the power at some moment of the writing, starts the node again, and waits until it is in order. It returns the files that have to be there.
+func (n *cutNode) cutWriting(t *testing.T, ctx context.Context, p *pooled, first int) []writtenFile {
+	t.Helper()
+	const least, longest = 4, 8 * time.Second
+	before := currentBoot(t, ctx, n.suite)
+	w := p.writer(ctx, []string{poolsDir, ownDir}, first, 0, rand.New(rand.NewPCG(n.random.Uint64(), 0)))
+	defer w.stop()
+	w.await(t, ctx, least)
+	wait(ctx, time.Duration(n.random.Int64N(int64(longest))))
+	n.cut(t, ctx, "while files are written")
+	files, err := w.stop()
+	if err == nil {
+		t.Fatalf("the writer had written %d files before the cut, which came into nothing", len(files))
+	}
+	p.leave()
+	n.powerOn(t, ctx)
+	if err := n.AwaitHealthy(ctx); err != nil {
+		t.Fatalf("after cut %d: %v", n.cuts, err)
+	}
+	checkEnd(t, awaitBoot(t, ctx, n.suite, before), before, machinev1.BootEnd_BOOT_END_UNCLEAN)
+	p.meet(t, ctx)
+	p.bothPools(t, ctx)
+	t.Logf("cut %d: %d files have to be there", n.cuts, len(files))
+	return files
+}
+
+// bothPools waits until both pools are well and their datasets mounted: below one that is not, nothing can be written.
+func (p *pooled) bothPools(t *testing.T, ctx context.Context) {
+	t.Helper()
+	for _, pool := range []string{"tank", "node"} {
+		p.awaitPool(t, ctx, pool, "pool "+pool+" is well", well)
+	}
+	p.awaitMounted(t, ctx, "tank/data", poolsDir)
+	p.awaitMounted(t, ctx, "node/volumes/own", ownDir)
+}
