@@ -231,7 +231,7 @@ func TestNoDatasetWithoutOpenZFS(t *testing.T) {
 // TestDatasetThatCannotBe: what a person has to decide is in the health and an event; nothing is destroyed for it, nor for a document that is gone.
 func TestDatasetThatCannotBe(t *testing.T) {
 	t.Parallel()
-	n, m, model, _ := filledNode(t)
+	n, m, model, mounts := filledNode(t)
 	n.awaitOther("its mount point to be made", func() bool {
 		mounts.mu.Lock()
 		defer mounts.mu.Unlock()
