@@ -1,0 +1,56 @@
+package probe
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cyvive/cyvive/hack/qemu/cpio"
+	"github.com/cyvive/cyvive/hack/qemu/modules"
+)
+
+// WriteInitramfs writes, to path, the initramfs in the file base with the probe's
+// archive behind it. guest is the compiled guest program, moduleDir the modules of
+// the kernel that will run. The kernel unpacks one archive after the other, each
+// compressed in its own way
+// (Documentation/driver-api/early-userspace/buffer-format.rst).
+func WriteInitramfs(path, base, moduleDir, guest string) error {
+	initramfs, err := os.ReadFile(base)
+	if err != nil {
+		return fmt.Errorf("make initramfs with probe: %w", err)
+	}
+	buffer := bytes.NewBuffer(initramfs)
+	for buffer.Len()%4 != 0 {
+		buffer.WriteByte(0)
+	}
+	archive := cpio.New(buffer)
+	if err := addProbe(archive, moduleDir, guest); err != nil {
+		return fmt.Errorf("make initramfs with probe: %w", err)
+	}
+	if err := archive.Close(); err != nil {
+		return fmt.Errorf("make initramfs with probe: %w", err)
+	}
+	return os.WriteFile(path, buffer.Bytes(), 0o644)
+}
+
+func addProbe(archive *cpio.Archive, moduleDir, guest string) error {
+	tree, err := modules.Open(moduleDir)
+	if err != nil {
+		return err
+	}
+	files, err := tree.Closure([]string{"virtio_pci", "virtio_console"})
+	if err != nil {
+		return err
+	}
+	if err := archive.Folder(ModuleDir); err != nil {
+		return err
+	}
+	for i, file := range files {
+		name := fmt.Sprintf("%s/%02d-%s", ModuleDir, i, filepath.Base(file))
+		if err := archive.AddFile(name, filepath.Join(tree.Dir, file)); err != nil {
+			return err
+		}
+	}
+	return archive.AddFile(GuestPath, guest)
+}

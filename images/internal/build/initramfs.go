@@ -1,0 +1,91 @@
+package build
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cyvive/cyvive/images/internal/initramfs"
+	"github.com/cyvive/cyvive/images/internal/kernel"
+	"github.com/cyvive/cyvive/images/internal/step"
+	"github.com/cyvive/cyvive/images/internal/tree"
+)
+
+// bootModules are what stage 1 may need to reach the root: disks of virtual
+// and real machines, dm-verity and EROFS. What is built in counts as there.
+//
+// With them comes efivarfs, by which stage 1 learns from which of two disks with one
+// root it was started, and watchdogs, which have to be running before anything can hang
+// (not the kernel's own, softdog, which would take the first place from one whose
+// driver is on the root), and what keeps the kernel's last words in the firmware's memory, so that a boot
+// that ends before the root is there leaves a reason.
+var bootModules = []string{
+	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_rng", "sd_mod", "nvme", "ahci",
+	"hv_vmbus", "hv_storvsc", "xen_blkfront", "vmw_pvscsi",
+	"dm_mod", "dm_bufio", "dm_verity", "erofs", "sha256_ssse3",
+	"i6300esb", "wdat_wdt", "efi_pstore", "efivarfs",
+}
+
+// bootModulesFor leaves out what other architectures do not have.
+func bootModulesFor(arch string) []string {
+	if arch == "amd64" {
+		return bootModules
+	}
+	return []string{"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_rng", "sd_mod", "nvme", "ahci",
+		"dm_mod", "dm_bufio", "dm_verity", "erofs", "efi_pstore", "efivarfs"}
+}
+
+// initramfs makes the initial RAM disk: init and the boot modules.
+func (b *builder) initramfs(context.Context) error {
+	sum, err := hashFile(b.results.programs["init"])
+	if err != nil {
+		return err
+	}
+	key := step.Key("initramfs-2", sum, filepath.Base(filepath.Dir(b.results.modules)), b.epoch().String(),
+		strings.Join(bootModulesFor(b.Arch), " "))
+	dir, err := b.run.Cached("initramfs", key, func(dir string) error {
+		all, err := kernel.Open(b.results.modules, b.pins.Kernel)
+		if err != nil {
+			return err
+		}
+		boot, err := all.Subset(bootModulesFor(b.Arch)...)
+		if err != nil {
+			return err
+		}
+		t, err := bootTree(boot, b.results.programs["init"])
+		if err != nil {
+			return err
+		}
+		f, err := os.Create(filepath.Join(dir, "initramfs.zst"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return initramfs.Write(f, t, b.epoch())
+	})
+	if err != nil {
+		return err
+	}
+	b.results.initramfs = filepath.Join(dir, "initramfs.zst")
+	return b.publish("initramfs.zst", b.results.initramfs)
+}
+
+// bootTree is the content of the initial RAM disk.
+func bootTree(set *kernel.Set, init string) (*tree.Tree, error) {
+	t := tree.New()
+	t.MkdirAll("/dev", "/proc", "/sys", "/run", "/sysroot")
+	t.Copy("/init", 0o755, init)
+	indexes, err := set.Indexes()
+	if err != nil {
+		return nil, err
+	}
+	base := "/usr/lib/modules/" + set.Release + "/"
+	for _, m := range []map[string][]byte{set.Modules, indexes} {
+		for name, data := range m {
+			t.Write(base+name, 0o644, data)
+		}
+	}
+	t.Symlink("/lib", "usr/lib")
+	return t, nil
+}

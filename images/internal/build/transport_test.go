@@ -1,0 +1,43 @@
+package build
+
+import (
+	"crypto/sha256"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// TestTransportIsTheRoot: what a node downloads becomes the root again, within the
+// memory of its window.
+func TestTransportIsTheRoot(t *testing.T) {
+	builtImage(t) // skips, or fails, where there is no image
+	dir := filepath.Join("../../../out", arch())
+	hash := func(r io.Reader) [sha256.Size]byte {
+		t.Helper()
+		h := sha256.New()
+		if _, err := io.Copy(h, r); err != nil {
+			t.Fatal(err)
+		}
+		return [sha256.Size]byte(h.Sum(nil))
+	}
+	open := func(name string) *os.File {
+		t.Helper()
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	d, err := zstd.NewReader(open("root.erofs.zst"), zstd.WithDecoderMaxWindow(transportWindow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if hash(d) != hash(open("root.erofs")) {
+		t.Error("root.erofs.zst is not root.erofs")
+	}
+}

@@ -1,0 +1,39 @@
+package lock
+
+// Wanted lists what is asked of the archive for arch; the lock holds these
+// and everything they depend on.
+func Wanted(arch string) []string {
+	return []string{
+		// The image.
+		"linux-image-cloud-" + arch,
+		"systemd-boot-efi",
+		"e2fsprogs",
+		"cryptsetup-bin",
+		"mount",
+		"zfsutils-linux",
+		// The throw-away tree: a compiler, what OpenZFS's configure calls, the
+		// kernel's headers, OpenZFS's source, mkfs.erofs, libseccomp for runc.
+		"linux-headers-cloud-" + arch,
+		"zfs-dkms",
+		"erofs-utils",
+		"libseccomp-dev",
+		"gcc", "libc6-dev", "make", "dash", "bash", "coreutils", "sed", "grep",
+		"mawk", "findutils", "diffutils", "gzip", "xz-utils", "perl-base", "tar",
+	}
+}
+
+// Without lists the packages that are depended on by some of the wanted ones
+// and left out: their maintainer scripts, interpreters and boot tools have no
+// use where no maintainer script runs.
+func Without() map[string]bool {
+	out := map[string]bool{}
+	for _, name := range []string{
+		"python3", "libpython3-stdlib", "init-system-helpers", "initramfs-tools",
+		"linux-base", "kmod", "dkms", "file", "lsb-release", "debconf", "logsave",
+		"dpkg", "libpam-modules", "libpam-runtime", "base-files",
+		"dmsetup",
+	} {
+		out[name] = true
+	}
+	return out
+}

@@ -1,0 +1,3 @@
+module github.com/cyvive/cyvive/images/startup
+
+go 1.26

@@ -1,0 +1,97 @@
+package confine
+
+import "github.com/opencontainers/runtime-spec/specs-go"
+
+// forbidden are system calls that no pod may ever make, by what they would
+// reach. Most need a capability that the plane lacks as well: the filter is the
+// second wall. It cannot be taken off: filters only add up (seccomp(2)).
+func forbidden() [][]string {
+	return [][]string{
+		// The kernel's code.
+		{"init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load"},
+		// The machine.
+		{"reboot", "iopl", "ioperm", "swapon", "swapoff", "acct"},
+		// The clock.
+		{"settimeofday", "stime", "clock_settime", "clock_settime64"},
+		// Handles lead to any file of a file system of which one folder is
+		// visible, with CAP_DAC_READ_SEARCH: from a volume to etcd's data.
+		{"open_by_handle_at"},
+		// Quotas of the disk that both planes share.
+		{"quotactl", "quotactl_fd"},
+		// A uprobe is set on a file, and so hits every process that runs it, of
+		// whichever plane; counters of a processor count all planes' work.
+		{"perf_event_open", "lookup_dcookie"},
+		// Stops a thread in the kernel for as long as a pod likes.
+		{"userfaultfd"},
+		// The keyring of user 0 is one for both planes.
+		{"add_key", "request_key"},
+	}
+}
+
+// forbiddenArgs are calls that are forbidden with one value of one argument.
+// The kernel reads 32 bits of each of these, so the filter does too.
+func forbiddenArgs() []specs.LinuxSyscall {
+	var rules []specs.LinuxSyscall
+	// The plane's data is a folder of the node's data partition: freezing, shutting
+	// down or resizing the file system would hit etcd. Numbers: linux/fs.h,
+	// fs/ext4/ext4.h.
+	for _, request := range []uint64{
+		0xc0045877, // FIFREEZE
+		0xc0045878, // FITHAW
+		0x8004587d, // EXT4_IOC_SHUTDOWN, also of XFS
+		0x40086610, // EXT4_IOC_RESIZE_FS
+		0x40086607, // EXT4_IOC_GROUP_EXTEND
+		0x40286608, // EXT4_IOC_GROUP_ADD
+		0x4004662b, // EXT4_IOC_CHECKPOINT
+		0x4008662c, // EXT4_IOC_SETFSUUID
+		0x41009432, // FS_IOC_SETFSLABEL
+	} {
+		rules = append(rules, refuse("ioctl", 1, request))
+	}
+	// fanotify_mark(2), FAN_MARK_FILESYSTEM: events of a whole file system name
+	// and open etcd's files as well, and may keep etcd waiting.
+	rules = append(rules, specs.LinuxSyscall{
+		Names: []string{"fanotify_mark"}, Action: specs.ActErrno, ErrnoRet: eperm(),
+		Args: []specs.LinuxSeccompArg{{Index: 1, Value: 0x100, ValueTwo: 0x100, Op: specs.OpMaskedEqual}},
+	})
+	// syslog(2): reading is kubelet's; clearing and silencing are not.
+	for _, action := range []uint64{4, 5, 6, 7, 8} {
+		rules = append(rules, refuse("syslog", 0, action))
+	}
+	// keyctl(2): runc needs to join a session keyring (1), to describe (6) and to
+	// set permissions (5). What reads, writes or links keys is left out.
+	for _, operation := range []uint64{2, 3, 4, 7, 8, 9, 10, 11, 12, 20, 22} {
+		rules = append(rules, refuse("keyctl", 0, operation))
+	}
+	return rules
+}
+
+func refuse(call string, argument uint, value uint64) specs.LinuxSyscall {
+	const low32 = 0xffffffff
+	return specs.LinuxSyscall{Names: []string{call}, Action: specs.ActErrno, ErrnoRet: eperm(), Args: []specs.LinuxSeccompArg{
+		{Index: argument, Value: low32, ValueTwo: value, Op: specs.OpMaskedEqual},
+	}}
+}
+
+func eperm() *uint { e := uint(1); return &e }
+
+// Seccomp is the filter of the workload plane: all but what is forbidden, for
+// every calling convention that the processor has. Pods come with further
+// filters of their own.
+func Seccomp(arch string) *specs.LinuxSeccomp {
+	filter := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: conventions(arch)}
+	for _, names := range forbidden() {
+		filter.Syscalls = append(filter.Syscalls, specs.LinuxSyscall{Names: names, Action: specs.ActErrno, ErrnoRet: eperm()})
+	}
+	filter.Syscalls = append(filter.Syscalls, forbiddenArgs()...)
+	return filter
+}
+
+// conventions are the ways to enter the kernel: a filter for one alone would be
+// passed by through another.
+func conventions(arch string) []specs.Arch {
+	if arch == "arm64" {
+		return []specs.Arch{specs.ArchAARCH64, specs.ArchARM}
+	}
+	return []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchX32}
+}

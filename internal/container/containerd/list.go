@@ -1,0 +1,126 @@
+package containerd
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+
+	"github.com/cyvive/cyvive/internal/container"
+)
+
+// The labels that kubelet's CRI calls leave on a pod's containers
+// (k8s.io/kubelet/pkg/types and containerd's internal/cri).
+const (
+	labelPod          = "io.kubernetes.pod.name"
+	labelPodNamespace = "io.kubernetes.pod.namespace"
+	labelPodContainer = "io.kubernetes.container.name"
+	labelCRIKind      = "io.cri-containerd.kind"
+)
+
+// listTimeout is how long containerd may take to answer before it counts as
+// unavailable.
+const listTimeout = 15 * time.Second
+
+// List implements container.Runtime.
+func (r *Runtime) List(ctx context.Context) ([]container.Info, error) {
+	ctx, cancel := context.WithTimeout(r.in(ctx), listTimeout)
+	defer cancel()
+	records, err := r.client.ContainerService().List(ctx)
+	if err != nil {
+		return nil, wrap("list containers of "+r.namespace, err)
+	}
+	running, err := r.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return nil, wrap("list tasks of "+r.namespace, err)
+	}
+	processes := make(map[string]*task.Process, len(running.Tasks))
+	for _, p := range running.Tasks {
+		processes[p.ID] = p
+	}
+	infos := make([]container.Info, 0, len(records))
+	for _, record := range records {
+		infos = append(infos, info(r.namespace, record, processes[record.ID]))
+	}
+	slices.SortFunc(infos, func(a, b container.Info) int {
+		return cmp.Or(cmp.Compare(a.PodNamespace, b.PodNamespace), cmp.Compare(a.Pod, b.Pod),
+			cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	return infos, nil
+}
+
+// info joins containerd's record of a container with its process, which is nil
+// where there is no task.
+func info(namespace string, record containers.Container, process *task.Process) container.Info {
+	past := parseHistory(record.Labels)
+	i := container.Info{
+		Namespace:    namespace,
+		Name:         record.ID,
+		ID:           record.ID,
+		Image:        record.Image,
+		Pod:          record.Labels[labelPod],
+		PodNamespace: record.Labels[labelPodNamespace],
+		State:        container.Created,
+		StartedAt:    past.started,
+		Hash:         record.Labels[labelHash],
+		Restarts:     past.restarts,
+	}
+	if i.StartedAt.IsZero() {
+		i.StartedAt = record.CreatedAt
+	}
+	switch {
+	case record.Labels[labelPodContainer] != "":
+		i.Name = record.Labels[labelPodContainer]
+	case record.Labels[labelCRIKind] == "sandbox":
+		i.Name = "pause"
+	}
+	if process == nil {
+		if i.Hash == "" {
+			// A pod's container without a process is left from an earlier boot.
+			i.State = container.Exited
+		}
+		return i
+	}
+	i.PID = process.Pid
+	i.State = state(process.Status)
+	if i.State == container.Exited {
+		i.PID = 0
+		i.ExitCode = process.ExitStatus
+		i.ExitedAt = process.ExitedAt.AsTime()
+		if i.Hash != "" {
+			i.NextStart = nextStart(past, i.ExitedAt)
+		}
+	}
+	return i
+}
+
+// nextStart returns when a container that exited may start again.
+func nextStart(past history, exited time.Time) time.Time {
+	return exited.Add(container.BackOff(failures(past, exited)))
+}
+
+// failures counts the run that has just ended.
+func failures(past history, exited time.Time) int {
+	if container.Settled(exited.Sub(past.started)) {
+		return 0
+	}
+	return past.failures + 1
+}
+
+func state(s task.Status) container.State {
+	switch s {
+	case task.Status_CREATED:
+		return container.Created
+	case task.Status_RUNNING:
+		return container.Running
+	case task.Status_PAUSED, task.Status_PAUSING:
+		return container.Paused
+	case task.Status_STOPPED:
+		return container.Exited
+	}
+	return container.Unknown
+}

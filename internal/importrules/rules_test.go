@@ -1,0 +1,301 @@
+package importrules
+
+import "strings"
+
+// rule bans imports. Paths are relative to the module for its own packages, and
+// whole for others. A pattern that ends in "/..." covers a folder and all below.
+type rule struct {
+	// name and reason appear in the failure.
+	name, reason string
+	// packages the rule is for, and those it leaves out.
+	packages, except []string
+	// only, where set, are the packages of this module that may be imported.
+	only []string
+	// ban may not be imported, save what allow has.
+	ban, allow []string
+	// deep looks at all that is linked, not only at direct imports.
+	deep bool
+}
+
+var domains = []string{"internal/network/...", "internal/storage/...", "internal/etcd/...", "internal/kube/..."}
+
+// systemCalls are the packages made for talking to the kernel: adapters of the
+// domains, and what runs as PID 1.
+var systemCalls = []string{
+	"cmd/init/...", "cmd/machined/...",
+	"internal/cni/...",
+	"internal/confine/lsm",
+	"internal/container/containerd/...",
+	"internal/network/rtnl/...", "internal/network/dhcp/...", "internal/network/bpf/...",
+	"internal/storage/blockdev/...", "internal/storage/mount/...", "internal/storage/luks",
+	"internal/extension/kernel",
+	"internal/machined/boot/...", "internal/machined/supervise/...",
+	"internal/machined/server/files", "internal/machined/server/inventory/device",
+	"hack/...",
+}
+
+func rules() []rule {
+	return []rule{
+		{
+			name:     "PID 1 stays small",
+			reason:   "cmd/init is PID 1 and the initramfs: what it links is read at each boot and stays in memory for good, and a panic in any of its goroutines is a kernel panic",
+			packages: []string{"cmd/init"},
+			ban: []string{
+				"google.golang.org/grpc/...", "google.golang.org/protobuf/...", "github.com/containerd/containerd/...",
+				"go.etcd.io/...", "net/http", "github.com/cilium/ebpf/...", "internal/machined", "internal/machined/server/...", "api/...",
+			},
+			deep: true,
+		},
+		{
+			name:     "domains know nothing above them",
+			reason:   "a domain takes its whole Spec and gives its Status; were it to see the configuration or the API, it could no longer be run and tested alone",
+			packages: domains,
+			ban:      []string{"internal/machined/...", "api/...", "cmd/..."},
+		},
+		{
+			name:     "network stands alone",
+			reason:   "domains do not call each other: what one needs of another is a condition in Status, which the plan reads; the terms of service addresses are no domain",
+			packages: []string{"internal/network/..."},
+			only:     []string{"internal/network/...", "internal/service"},
+		},
+		{
+			name:     "storage stands alone",
+			reason:   "domains do not call each other: what one needs of another is a condition in Status, which the plan reads",
+			packages: []string{"internal/storage/..."},
+			only:     []string{"internal/storage/..."},
+		},
+		{
+			name:     "etcd and kube share containers and certificates only",
+			reason:   "domains do not call each other; the terms of containers and certificates are no domain",
+			packages: []string{"internal/etcd/..."},
+			only:     []string{"internal/etcd/...", "internal/container", "internal/pki/..."},
+		},
+		{
+			name:     "kube shares terms only",
+			reason:   "domains do not call each other; the terms of containers, certificates and service addresses are no domain",
+			packages: []string{"internal/kube/..."},
+			only:     []string{"internal/kube/...", "internal/container", "internal/pki/...", "internal/service"},
+		},
+		{
+			name:     "terms import nothing",
+			reason:   "container terms, certificates, service addresses, the audit log's form and configuration are used on both sides of many borders; each import of theirs would cross all of them",
+			packages: []string{"internal/container", "internal/pki/...", "internal/service", "internal/audit", "internal/machined/config", "internal/machined/state", "internal/machined/ledger"},
+			only:     []string{"internal/pki/..."},
+		},
+		{
+			name:     "what pods may never do is data",
+			reason:   "the tables of confine are reviewed as a whole and applied by others; a table that computes is harder to read",
+			packages: []string{"internal/confine"},
+			only:     []string{},
+			ban:      []string{"os", "net", "syscall", "golang.org/x/sys/...", "github.com/cilium/ebpf/..."},
+		},
+		{
+			name:     "the reconcile loop knows no domain",
+			reason:   "every domain runs in the same loop, so the loop must not bend to one of them",
+			packages: []string{"internal/machined/reconcile"},
+			only:     []string{"internal/machined/state"},
+		},
+		{
+			name:     "the plan is pure",
+			reason:   "what a node should be is a function of configuration and facts; without system calls in reach it stays one",
+			packages: []string{"internal/machined/plan"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/...", "internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/storage/luks", "internal/container/containerd/..."},
+		},
+		{
+			name:     "a release is a stream",
+			reason:   "whoever builds, signs, sends or takes a release has files and connections of its own; the format knows none of them",
+			packages: []string{"internal/release"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "an extension is a stream",
+			reason:   "as a release is; and what a service may have is decided by the tables of confine, and by nothing that is found on a machine",
+			packages: []string{"internal/extension"},
+			only:     []string{"internal/release", "internal/confine"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "extensions run on fakes",
+			reason:   "the kernel is behind an interface, and so is the container runtime, so that what is taken, refused and put to use is tried without either",
+			packages: []string{"internal/extension/keeper", "internal/extension/service"},
+			only:     []string{"internal/extension", "internal/release", "internal/confine", "internal/container"},
+			ban:      []string{"os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "what is predicted and shown is computed",
+			reason:   "the value that a release will be measured with is a function of its image, and the text of a recovery key one of its bits; who signs the one and shows the other is elsewhere",
+			packages: []string{"internal/trust/pcr", "internal/trust/recovery"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "what firmware starts is read from readers",
+			reason:   "the node decides by it, before it writes anything, and a release is signed by it: the same bytes have to give the same answer to both, and in tests",
+			packages: []string{"internal/trust/secureboot"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "volumes run on fakes",
+			reason:   "programs and the device-mapper are behind an interface, so that the whole life of a disk is tried with a software TPM and files",
+			packages: []string{"internal/trust/volumes"},
+			only:     []string{"internal/storage", "internal/storage/luks", "internal/trust/pcr", "internal/trust/recovery", "internal/trust/tpm"},
+			ban:      []string{"os/exec", "net", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the TPM knows no volume",
+			reason:   "what is sealed is 32 bytes: which volume they open, and who is shown what, is decided above",
+			packages: []string{"internal/trust/tpm"},
+			only:     []string{"internal/trust/pcr"},
+			ban:      []string{"os/exec", "net", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the guard of a trial is small",
+			reason:   "PID 1 links it, and decides by it whether the machine starts again: it reads one variable and a clock that it is given",
+			packages: []string{"internal/machined/boot/trial"},
+			only:     []string{},
+			ban:      []string{"os/exec", "net", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "upgrades run on fakes",
+			reason:   "slots and boot entries are interfaces, so that every cut of the power can be tried in a test",
+			packages: []string{"internal/machined/upgrade"},
+			only:     []string{"internal/machined/ledger", "internal/release"},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "a pull is a stream",
+			reason:   "it fetches, and whether what it fetches is a release, and what becomes of it, is decided where a push is taken",
+			packages: []string{"internal/machined/pull"},
+			only:     []string{},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "gates are looked at",
+			reason:   "what is asked of a release is in the configuration, and what becomes of the answer is decided in the upgrade",
+			packages: []string{"internal/machined/gate"},
+			only:     []string{"internal/machined/config"},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the clock is the kernel's",
+			reason:   "whom to believe and what to do about it is tried with servers and a clock that are played; a test must never set the clock of the machine it runs on",
+			packages: []string{"internal/machined/timesync"},
+			only:     []string{},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "installations run on fakes",
+			reason:   "a disk is an interface, so that every write of an installation can be cut in a test; what lies on it is written by this package alone, without the kernel's help",
+			packages: []string{"internal/machined/install"},
+			only: []string{
+				"internal/machined/configstore", "internal/machined/boot/verity", "internal/storage/loader", "internal/storage/notes", "internal/storage/signature",
+			},
+			ban: []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "a reset is a record",
+			reason:   "it decides which volumes are wiped, and has to be read as a whole",
+			packages: []string{"internal/machined/reset"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "what lies on disks is read from readers",
+			reason:   "whether a disk may be overwritten is decided by what is read of it, and tested on memory",
+			packages: []string{"internal/storage/notes", "internal/storage/signature"},
+			only:     []string{},
+			ban:      []string{"os", "os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the agent starts on fakes",
+			reason:   "internal/machined is put together with fakes in its tests; only cmd/machined picks the adapters that talk to the kernel",
+			packages: []string{"internal/machined"},
+			ban:      []string{"internal/network/rtnl/...", "internal/network/bpf/...", "internal/storage/mount/...", "internal/storage/blockdev/...", "internal/storage/luks", "internal/container/containerd/...", "internal/confine/lsm", "internal/extension/kernel", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "sources run on fakes",
+			reason:   "a configuration comes from volumes, servers and files of sysfs: the first are interfaces, and with the two others all sources can be tried in a test",
+			packages: []string{"internal/machined/source"},
+			only:     []string{"internal/machined", "internal/machined/config", "internal/machined/boot/cmdline", "internal/machined/maintenance", "internal/pki"},
+			ban:      []string{"os/exec", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "who may configure a new node is decided by values",
+			reason:   "the argument why a stranger cannot is one page, and holds for what the page is about only as long as nothing else has a say",
+			packages: []string{"internal/machined/maintenance"},
+			only:     []string{"internal/pki"},
+			ban:      []string{"os", "os/exec", "net", "time", "syscall", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "the server sees interfaces",
+			reason:   "it is an adapter between gRPC and what its consumers implement; it could not be tested with fakes if it reached past them; the terms of keys and of the audit log are no consumer",
+			packages: []string{"internal/machined/server/..."},
+			only:     []string{"internal/machined/server/...", "api/...", "internal/audit", "internal/pki"},
+			except:   []string{"internal/machined/server/servertest"},
+		},
+		{
+			name:     "protos depend on nothing here",
+			reason:   "they are the contract with other programs, which take nothing else of this module",
+			packages: []string{"api/..."},
+			only:     []string{"api/..."},
+		},
+		{
+			name:     "nodectl is a client",
+			reason:   "it runs on other machines and must not grow into the node's code; certificates, the configuration it generates and the form of the audit log it verifies are the exception",
+			packages: []string{"cmd/nodectl/..."},
+			only:     []string{"cmd/nodectl/...", "api/...", "internal/pki/...", "internal/machined/config", "internal/audit"},
+		},
+		{
+			name:     "the node does not use development programs",
+			reason:   "hack and test run on a developer's machine and may take liberties that the node must not",
+			packages: []string{"internal/...", "cmd/..."},
+			ban:      []string{"hack/...", "test/..."},
+		},
+		{
+			name:     "system calls have their places",
+			reason:   "a fake can stand for the kernel only where all of it lies behind an adapter",
+			packages: []string{"internal/...", "cmd/..."},
+			except:   append(systemCalls[:len(systemCalls):len(systemCalls)], "internal/keep", "cmd/nodectl/editor", "internal/trust/tpmtest"),
+			ban:      []string{"golang.org/x/sys/...", "os/exec", "unsafe", "github.com/vishvananda/netlink/...", "github.com/cilium/ebpf/..."},
+		},
+		{
+			name:     "fakes stay in tests",
+			reason:   "a fake in the program would be a stub that nobody notices",
+			packages: []string{"cmd/...", "internal/..."},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
+		},
+	}
+}
+
+// covers tells whether a pattern covers a path.
+func covers(pattern, path string) bool {
+	if folder, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return path == folder || strings.HasPrefix(path, folder+"/")
+	}
+	return pattern == path
+}
+
+func coversAny(patterns []string, path string) bool {
+	for _, pattern := range patterns {
+		if covers(pattern, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// violation returns whether a package may not import another. Own tells whether
+// the other is of this module.
+func (r rule) violation(imported string, own bool) bool {
+	if coversAny(r.allow, imported) {
+		return false
+	}
+	return coversAny(r.ban, imported) || own && r.only != nil && !coversAny(r.only, imported)
+}
+
+func (r rule) applies(path string) bool {
+	return coversAny(r.packages, path) && !coversAny(r.except, path)
+}

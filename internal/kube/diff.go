@@ -1,0 +1,141 @@
+package kube
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/container"
+)
+
+// Kind is what an operation does.
+type Kind int
+
+// The kinds of operations, in the order in which they come.
+const (
+	// WriteSecrets issues the certificates of all containers.
+	WriteSecrets Kind = iota + 1
+	// WriteFile replaces the plane's file Target by Content.
+	WriteFile
+	// End ends the container Target, which hangs.
+	End
+	// Run ensures the container Target.
+	Run
+	// ImportImages begins to bring the missing archives into the plane.
+	ImportImages
+	// LabelNode marks the node as one of the control plane.
+	LabelNode
+	// ApplyDNS applies the Manifests of cluster DNS.
+	ApplyDNS
+)
+
+// Op is one operation of the domain.
+type Op struct {
+	Kind            Kind
+	Target, Content string
+	Manifests       []Manifest
+}
+
+// dnsResync is how soon an object of cluster DNS that somebody changed or deleted is put right. A change of what it should be is applied at
+// once.
+const dnsResync = 10 * time.Minute
+
+// String says what the operation does, without contents.
+func (o Op) String() string {
+	switch o.Kind {
+	case WriteSecrets:
+		return "issue certificates of kubernetes"
+	case WriteFile:
+		return "write " + o.Target
+	case End:
+		return "end container " + o.Target + ", which does not answer any more"
+	case Run:
+		return "run container " + o.Target
+	case ImportImages:
+		return "import images of the default bundle"
+	case LabelNode:
+		return "label node as control plane"
+	case ApplyDNS:
+		return "apply cluster DNS"
+	}
+	return "unknown operation"
+}
+
+// Diff returns what leads from obs to spec. It is pure.
+//
+// The order is that in which the parts can work: files before the containers that
+// read them; what hangs is ended, and started when it is seen to be gone; the API
+// server before its clients, since nothing works without it and its start takes a
+// whole processor; beside it, where there is a second one, the workload plane,
+// whose kubelet waits for it by itself; then the rest at once; images before the CNI configuration, without which the node is not Ready, so
+// that no pod is placed here before its image is; cluster DNS when there is a node
+// for it.
+func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
+	if obs.Unavailable {
+		return nil
+	}
+	var ops []Op
+	for _, name := range secretSets() {
+		if !obs.SecretsCurrent[name] {
+			ops = append(ops, Op{Kind: WriteSecrets})
+			break
+		}
+	}
+	cni := filepath.Join(r.layout.PlaneRun, cniFile)
+	for _, path := range slices.Sorted(maps.Keys(obs.StaleFiles)) {
+		if path != cni {
+			ops = append(ops, Op{Kind: WriteFile, Target: path, Content: obs.StaleFiles[path]})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(obs.Silent)) {
+		if obs.Silent[name] >= silentMost {
+			ops = append(ops, Op{Kind: End, Target: name})
+		}
+	}
+	for _, c := range r.startable(spec, obs) {
+		if needsRun(c, obs) {
+			ops = append(ops, Op{Kind: Run, Target: c.Name})
+		}
+	}
+	if len(obs.ImagesMissing) > 0 && !obs.Importing {
+		ops = append(ops, Op{Kind: ImportImages})
+	}
+	if content, stale := obs.StaleFiles[cni]; stale && obs.PlaneUp && len(obs.ImagesMissing) == 0 {
+		ops = append(ops, Op{Kind: WriteFile, Target: cni, Content: content})
+	}
+	if n := obs.API.Node; n != nil && !n.ControlPlane {
+		ops = append(ops, Op{Kind: LabelNode})
+	}
+	manifests, revision := DNSManifests(spec, obs.Upstreams)
+	if obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
+		ops = append(ops, Op{Kind: ApplyDNS, Manifests: manifests})
+	}
+	return ops
+}
+
+// startable returns the containers that can work now.
+func (r *Reconciler) startable(spec Spec, obs Observed) []container.Spec {
+	var list []container.Spec
+	for _, c := range r.all(spec) {
+		beside := c.Name == apiServer || c.Name == plane && r.layout.Processors > 1
+		if _, exists := obs.Containers[c.Name]; exists || obs.API.Ready || beside {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// all returns every container of the domain, in start order.
+func (r *Reconciler) all(spec Spec) []container.Spec {
+	return append(controlPlane(spec, r.layout), workloadPlane(spec, r.layout))
+}
+
+// needsRun reports whether Ensure has something to do now.
+func needsRun(c container.Spec, obs Observed) bool {
+	if slices.Contains(obs.Held, c.Name) {
+		return false
+	}
+	info, exists := obs.Containers[c.Name]
+	return !exists || info.Hash != c.Hash() || info.NeedsStart(obs.Now)
+}

@@ -1,0 +1,471 @@
+package kube_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/containertest"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/kubetest"
+	"github.com/cyvive/cyvive/internal/pki"
+)
+
+var update = flag.Bool("update", false, "write the golden files again")
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// world is a kube domain on fakes.
+type world struct {
+	*kube.Reconciler
+	t               *testing.T
+	held            []string
+	silent          map[string]error
+	now             time.Time
+	system, kubelet *containertest.Fake
+	api             *kubetest.APIServer
+	images          *kubetest.Images
+	layout          kube.Layout
+	dir             string
+	spec            kube.Spec
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, now: start, dir: t.TempDir(), api: kubetest.NewAPIServer(), images: &kubetest.Images{}, spec: testSpec(t)}
+	clock := func() time.Time { return w.now }
+	w.system, w.kubelet = containertest.NewFake("system", clock), containertest.NewFake("kubelet", clock)
+	in := func(name string) string { return filepath.Join(w.dir, name) }
+	w.layout = kube.Layout{
+		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"),
+		Log: in("log"), Images: in("images"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
+	}
+	for name, text := range map[string]string{
+		"images/pause.tar": "", "images/demo.tar": "", "resolv.conf": "nameserver 10.5.0.1\n", "machine-id": "0123\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(in(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(in(name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Reconciler = w.agent()
+	return w
+}
+
+// agent returns a new domain on the same machine.
+func (w *world) agent() *kube.Reconciler {
+	return kube.New(kube.Config{
+		System: w.system, Kubelet: w.kubelet, Images: w.images, API: w.api, Layout: w.layout,
+		Now: func() time.Time { return w.now }, Held: func() []string { return w.held },
+		Answers: func(_ context.Context, name string) error { return w.silent[name] },
+	})
+}
+
+func testSpec(t *testing.T) kube.Spec {
+	t.Helper()
+	authority := func(name string) *pki.Authority {
+		a, err := pki.NewAuthority(name, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kube.Spec{
+		ClusterName: "demo", NodeName: "node1", Endpoint: "https://demo.example:6443",
+		Addresses:   []netip.Addr{netip.MustParseAddr("fd00::2"), netip.MustParseAddr("10.5.0.2")},
+		CertSANs:    []string{"api.example", "192.0.2.7"},
+		PodCIDR:     netip.MustParsePrefix("10.244.0.0/16"),
+		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), DNSDomain: "cluster.local", Version: "0.1.0",
+		CA: authority("kubernetes"), FrontProxyCA: authority("front-proxy"), EtcdCA: authority("etcd"),
+		ServiceAccountKey: key, EncryptionKey: bytes.Repeat([]byte{7}, 32),
+	}
+}
+
+// pass observes, applies every operation, and returns their texts.
+func (w *world) pass() []string {
+	w.t.Helper()
+	var texts []string
+	for _, op := range w.Diff(w.spec, w.observe()) {
+		texts = append(texts, strings.ReplaceAll(op.String(), w.dir+"/", ""))
+		if err := w.Apply(w.t.Context(), w.spec, op); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	synctest.Wait() // the images are imported beside the loop
+	return texts
+}
+
+func (w *world) observe() kube.Observed {
+	w.t.Helper()
+	obs, err := w.Observe(w.t.Context(), w.spec)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return obs
+}
+
+func (w *world) status() kube.Status { return w.Status(w.spec, w.observe()) }
+
+func (w *world) waits(reason string) {
+	w.t.Helper()
+	s := w.status()
+	if s.Reason != reason || s.Ready != (reason == "") {
+		w.t.Errorf("status: got ready %t, reason %q, want %q", s.Ready, s.Reason, reason)
+	}
+}
+
+func (w *world) expect(what string, want ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(want, w.pass()); diff != "" {
+		w.t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// run brings the world to a Ready node.
+func (w *world) run() {
+	w.t.Helper()
+	w.images.SetUp(true)
+	w.pass()
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{
+		Ready: true, Heartbeat: w.now, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"),
+	}})
+	for range 3 { // the containers, the images, the network
+		w.pass()
+	}
+	w.expect("a running node")
+	w.waits("")
+}
+
+func TestFromNothingToReady(t *testing.T) { synctest.Test(t, testFromNothingToReady) }
+
+func testFromNothingToReady(t *testing.T) {
+	w := newWorld(t)
+	w.waits("container kube-apiserver to be started")
+	w.expect("from nothing",
+		"issue certificates of kubernetes", "write run/machine-id", "write run/resolv.conf",
+		"run container kube-apiserver")
+	w.waits("kube-apiserver to be ready: connection refused")
+	w.expect("nothing more until it answers")
+
+	w.api.Serve(kube.API{Ready: true})
+	w.waits("container kube-controller-manager to be started")
+	w.expect("the API server is ready", "run container kube-controller-manager", "run container kube-scheduler", "run container plane")
+	w.waits("the container runtime of the workload plane to answer")
+
+	w.images.SetUp(true)
+	w.waits("the images of the default bundle to be imported")
+	w.expect("the plane's runtime answers", "import images of the default bundle")
+	w.expect("the images are there")
+	w.waits("kubelet to register the node")
+
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{Heartbeat: w.now}})
+	w.waits("kube-controller-manager to give the node its pod range")
+	w.expect("kubelet registered", "label node as control plane", "apply cluster DNS")
+
+	node := kube.Node{Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), Message: "no network yet"}
+	w.api.Serve(kube.API{Ready: true, Node: &node})
+	w.waits("the node to be Ready: no network yet")
+	w.expect("the node has its pod range", "write run/cni/10-cyvive.conflist")
+	w.expect("which is written once")
+
+	node.Ready = true
+	w.api.Serve(kube.API{Ready: true, PodStarts: []time.Time{w.now, w.now, w.now, {}}, Node: &node})
+	w.waits("")
+	if s := w.status(); s.PodsRunning != 3 || s.PodCIDR != node.PodCIDR || !s.NodeReady || len(s.Services) != 4 {
+		t.Errorf("status: got %+v", s)
+	}
+	if got := w.images.String(); got != "demo.tar pause.tar" {
+		t.Errorf("images: got %q", got)
+	}
+}
+
+// Of two processors one is left for the plane while the API server starts.
+func TestPlaneBesideTheAPIServer(t *testing.T) { synctest.Test(t, testPlaneBesideTheAPIServer) }
+
+func testPlaneBesideTheAPIServer(t *testing.T) {
+	w := newWorld(t)
+	w.layout.Processors = 2
+	w.Reconciler = w.agent()
+	w.images.SetUp(true)
+	w.expect("from nothing",
+		"issue certificates of kubernetes", "write run/machine-id", "write run/resolv.conf",
+		"run container kube-apiserver", "run container plane")
+	w.waits("kube-apiserver to be ready: connection refused")
+	w.expect("the plane's runtime answers", "import images of the default bundle")
+	w.expect("nothing more until the API server answers")
+	w.api.Serve(kube.API{Ready: true})
+	w.expect("the API server is ready", "run container kube-controller-manager", "run container kube-scheduler")
+}
+
+func TestNoPodNetworkBeforeTheImages(t *testing.T) { synctest.Test(t, testNoPodNetworkBeforeTheImages) }
+
+func testNoPodNetworkBeforeTheImages(t *testing.T) {
+	w := newWorld(t)
+	w.pass()
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}})
+	w.expect("the API server is ready",
+		"run container kube-controller-manager", "run container kube-scheduler", "run container plane", "apply cluster DNS")
+	w.expect("the plane's runtime does not answer yet")
+	w.images.SetUp(true)
+	w.expect("images come first", "import images of the default bundle")
+	w.expect("then the network", "write run/cni/10-cyvive.conflist")
+}
+
+// After a reboot etcd still holds a node that is Ready and pods that run.
+func TestTheLastBootSaysNothing(t *testing.T) { synctest.Test(t, theLastBootSaysNothing) }
+
+func theLastBootSaysNothing(t *testing.T) {
+	w := newWorld(t)
+	last := w.now.Add(-time.Minute)
+	node := kube.Node{Ready: true, Heartbeat: last, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}
+	w.api.Serve(kube.API{Ready: true, Node: &node, PodStarts: []time.Time{last}})
+	w.images.SetUp(true)
+	w.pass()
+	if s := w.status(); s.NodeReady || s.PodsRunning != 0 {
+		t.Errorf("before the plane runs: got %+v", s)
+	}
+	for range 3 {
+		w.pass()
+	}
+	w.waits("kubelet to report the node's state")
+	node.Heartbeat = w.now
+	w.api.Serve(kube.API{Ready: true, Node: &node, PodStarts: []time.Time{last, w.now}})
+	w.waits("")
+	if s := w.status(); !s.NodeReady || s.PodsRunning != 1 {
+		t.Errorf("afterwards: got %+v", s)
+	}
+}
+
+// A clock that was two hours ahead is set right after the plane was started by it.
+func TestClockThatIsSetBack(t *testing.T) { synctest.Test(t, clockThatIsSetBack) }
+
+func clockThatIsSetBack(t *testing.T) {
+	w := newWorld(t)
+	node := kube.Node{Ready: true, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}
+	w.now = w.now.Add(2 * time.Hour)
+	w.api.Serve(kube.API{Ready: true, Node: &node})
+	w.images.SetUp(true)
+	for range 4 {
+		w.pass()
+	}
+	w.waits("kubelet to report the node's state")
+	w.now = w.now.Add(-2 * time.Hour)
+	node.Heartbeat = w.now.Add(-time.Minute)
+	w.waits("kubelet to report the node's state")
+	w.now = w.now.Add(10 * time.Second)
+	node.Heartbeat = w.now
+	w.waits("")
+}
+
+func TestExitsAreMended(t *testing.T) { synctest.Test(t, testExitsAreMended) }
+
+func testExitsAreMended(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.system.Exit("kube-scheduler", 1)
+	w.waits("container kube-scheduler to be started again: it exited with 1, next start in 1s")
+	w.expect("in back-off")
+	w.now = w.now.Add(2 * time.Second)
+	w.held = []string{"kube-scheduler"}
+	w.expect("held")
+	w.held = nil
+	w.expect("after it", "run container kube-scheduler")
+	w.waits("")
+
+	w.now = w.now.Add(time.Hour)
+	w.kubelet.Exit("plane", 137)
+	w.expect("the plane starts again, and nobody looked at cluster DNS for long", "run container plane", "apply cluster DNS")
+	w.expect("and is asked for its images", "import images of the default bundle")
+}
+
+func TestHangsAreMended(t *testing.T) { synctest.Test(t, testHangsAreMended) }
+
+func testHangsAreMended(t *testing.T) {
+	w := newWorld(t)
+	w.silent = map[string]error{"kube-scheduler": errors.New("connection refused")}
+	w.run()
+	w.now = w.now.Add(3 * time.Minute)
+	w.expect("one that never answered may be slow to start")
+	w.waits("")
+
+	w.silent = nil
+	w.expect("all answer")
+	w.silent = map[string]error{"kube-scheduler": errors.New("timeout")}
+	w.now = w.now.Add(50 * time.Second)
+	w.expect("one is silent")
+	w.waits("")
+	w.now = w.now.Add(10 * time.Second)
+	w.expect("for longer")
+	w.waits("kube-scheduler to answer, which it has not for 1m0s")
+	w.now = w.now.Add(time.Minute)
+	w.expect("for too long", "end container kube-scheduler, which does not answer any more")
+	w.expect("it is gone", "run container kube-scheduler")
+	w.now = w.now.Add(3 * time.Minute)
+	w.expect("the new one has not answered yet")
+}
+
+func TestAPIServerThatFailsLeavesTheRestAlone(t *testing.T) {
+	synctest.Test(t, testAPIServerThatFailsLeavesTheRestAlone)
+}
+
+func testAPIServerThatFailsLeavesTheRestAlone(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.api.Fail("etcd is gone")
+	w.waits("kube-apiserver to be ready: etcd is gone")
+	w.expect("nothing is restarted for it")
+}
+
+func TestNewAgentAdopts(t *testing.T) { synctest.Test(t, testNewAgentAdopts) }
+
+func testNewAgentAdopts(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.Reconciler = w.agent()
+	w.expect("a new agent looks for images and cluster DNS once", "import images of the default bundle", "apply cluster DNS")
+	w.expect("and has nothing more to do")
+}
+
+func TestCertificatesAreRenewedInPlace(t *testing.T) {
+	synctest.Test(t, testCertificatesAreRenewedInPlace)
+}
+
+func testCertificatesAreRenewedInPlace(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	before, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
+	w.now = w.now.Add(300 * 24 * time.Hour)
+	w.expect("after two thirds of their life", "issue certificates of kubernetes", "apply cluster DNS")
+	after, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
+	if len(after) == 0 || bytes.Equal(before, after) {
+		t.Error("the API server's certificate is the old one")
+	}
+
+	w.spec.Addresses = append(w.spec.Addresses, netip.MustParseAddr("10.5.0.9"))
+	w.expect("a further address needs no restart", "issue certificates of kubernetes")
+	w.spec.ServiceCIDR = netip.MustParsePrefix("10.112.0.0/12")
+	w.expect("another service range does", "issue certificates of kubernetes",
+		"run container kube-apiserver", "run container kube-controller-manager", "run container kube-scheduler",
+		"run container plane", "apply cluster DNS")
+}
+
+func TestContainersAreAsRecorded(t *testing.T) { synctest.Test(t, testContainersAreAsRecorded) }
+
+func testContainersAreAsRecorded(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "plane"} {
+		spec, ok := w.system.Spec(name)
+		if !ok {
+			spec, _ = w.kubelet.Spec(name)
+		}
+		golden(t, name+".txt", strings.ReplaceAll(render(spec), w.dir, "DIR"))
+	}
+	for _, name := range []string{"kubelet.yaml", "args", "kubelet.kubeconfig"} {
+		data, err := os.ReadFile(filepath.Join(w.layout.Secrets, "plane", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".txt", string(data))
+	}
+	manifests, _ := kube.DNSManifests(w.spec, []netip.Addr{netip.MustParseAddr("10.5.0.1")})
+	var dns strings.Builder
+	for _, m := range manifests {
+		data, err := json.MarshalIndent(m.Object, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dns.WriteString(m.Path + "\n" + string(data) + "\n")
+	}
+	golden(t, "dns.txt", dns.String())
+}
+
+// TestClusterDNSFollowsTheNode changes what it is made from, and has somebody delete it.
+func TestClusterDNSFollowsTheNode(t *testing.T) { synctest.Test(t, testClusterDNSFollowsTheNode) }
+
+func testClusterDNSFollowsTheNode(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	if err := os.WriteFile(w.layout.ResolvConf, []byte("nameserver 10.5.0.9\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.expect("another name server", "write run/resolv.conf", "apply cluster DNS")
+	w.api.Fail("restarting")
+	w.expect("nobody to apply it to")
+	w.now = w.now.Add(11 * time.Minute)
+	w.expect("nor now")
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{Ready: true, Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}})
+	w.expect("after a while it is put right", "apply cluster DNS")
+	w.expect("once")
+}
+
+// TestUpstreams: what is no server for others is none for cluster DNS.
+func TestUpstreams(t *testing.T) {
+	spec := testSpec(t)
+	for _, test := range []struct{ upstreams, want string }{
+		{"", ""}, {"127.0.0.53", ""}, {"::1 10.96.0.10", ""}, {"10.5.0.1 127.0.0.1 fd00::53", "    forward . 10.5.0.1 fd00::53\n"},
+	} {
+		var servers []netip.Addr
+		for text := range strings.FieldsSeq(test.upstreams) {
+			servers = append(servers, netip.MustParseAddr(text))
+		}
+		manifests, _ := kube.DNSManifests(spec, servers)
+		corefile := manifests[3].Object["data"].(map[string]any)["Corefile"].(string)
+		_, after, found := strings.Cut(corefile, "    forward")
+		if found != (test.want != "") || found && !strings.HasPrefix("    forward"+after, test.want) {
+			t.Errorf("%q: got\n%s", test.upstreams, corefile)
+		}
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got); -update writes it again:\n%s", path, diff)
+	}
+}
+
+func render(s container.Spec) string {
+	var b strings.Builder
+	line := func(words ...string) { b.WriteString(strings.Join(words, " ") + "\n") }
+	line("rootfs", s.Rootfs)
+	for _, a := range s.Args {
+		line("arg", a)
+	}
+	for _, m := range s.Mounts {
+		line("mount", m.Source, m.Destination, strings.Join(m.Options, ","))
+	}
+	for _, c := range s.Capabilities {
+		line("capability", c)
+	}
+	line("cgroup", s.Cgroup)
+	return b.String()
+}

@@ -1,0 +1,96 @@
+package kube
+
+import (
+	"runtime"
+
+	"github.com/cyvive/cyvive/internal/container"
+)
+
+// Layout is where the domain finds and puts things on the node.
+type Layout struct {
+	// Rootfs is the root of the control plane's containers, Plane that of the
+	// workload plane.
+	Rootfs, Plane string
+	// Secrets holds one directory for each container, in memory.
+	Secrets string
+	// PlaneRun is /run of the workload plane and PlaneVar its /var.
+	PlaneRun, PlaneVar string
+	// Log holds the API server's audit log.
+	Log string
+	// Images holds the archives of the default bundle.
+	Images string
+	// ResolvConf and MachineID are the node's; the plane gets copies.
+	ResolvConf, MachineID string
+	// Processors of the node.
+	Processors int
+}
+
+// NodeLayout is the layout of a node.
+func NodeLayout() Layout {
+	return Layout{
+		Rootfs:     "/usr/lib/cyvive/rootfs/kubernetes",
+		Plane:      "/usr/lib/cyvive/plane",
+		Secrets:    "/run/cyvive/secrets",
+		PlaneRun:   "/run/cyvive/plane",
+		PlaneVar:   "/var/plane",
+		Log:        "/var/log",
+		Images:     "/usr/lib/cyvive/images",
+		ResolvConf: "/run/cyvive/resolv.conf",
+		MachineID:  "/run/cyvive/machine-id",
+		Processors: runtime.NumCPU(),
+	}
+}
+
+// The names of the containers; also those of their secrets directories.
+const (
+	apiServer         = "kube-apiserver"
+	controllerManager = "kube-controller-manager"
+	scheduler         = "kube-scheduler"
+	plane             = "plane"
+)
+
+// The users of the control plane's containers. They have no entry in any passwd
+// file. The plane runs as root of its own namespaces.
+const (
+	apiServerUID         = 901
+	controllerManagerUID = 902
+	schedulerUID         = 903
+)
+
+// controlPlane returns the containers of namespace system, in start order.
+func controlPlane(spec Spec, l Layout) []container.Spec {
+	rev := revision(spec)
+	base := func(name string, uid uint32, args []string) container.Spec {
+		return container.Spec{
+			Name:   name,
+			Rootfs: l.Rootfs,
+			Args:   append([]string{"/usr/bin/" + name}, args...),
+			Env:    append([]string{"PATH=/usr/bin"}, container.GoEnvStarting(l.Processors, 128<<20)...),
+			UID:    uid,
+			GID:    uid,
+			Mounts: []container.Mount{
+				container.Tmpfs("/tmp", 16<<20, "1777"),
+				container.Bind(l.Secrets+"/"+name, "/secrets", "ro", "nosuid", "nodev", "noexec"),
+			},
+			Cgroup:         "/system/" + name,
+			MemoryMinBytes: 64 << 20,
+			CPUWeight:      200,
+			OOMScoreAdj:    -900,
+			Revision:       rev,
+		}
+	}
+	api := base(apiServer, apiServerUID, APIServerArgs(spec, "/secrets", "/run"))
+	api.MemoryMinBytes = 256 << 20
+	api.CPUWeight = 500
+	// The node waits for its start: it works with all processors. With two emulated
+	// ones on a slow host, a node was Ready 237 s after its kernel's start at its
+	// first boot, and with one for the API server 302 s.
+	api.Env = append([]string{"PATH=/usr/bin"}, container.GoGCAfterStart(l.Processors, 512<<20)...)
+	api.OOMScoreAdj = -998
+	api.Mounts = append(api.Mounts, container.Bind(l.Log+"/"+apiServer, "/run", "nosuid", "nodev", "noexec"))
+	return []container.Spec{
+		api,
+		base(controllerManager, controllerManagerUID, ControllerManagerArgs(spec, "/secrets")),
+		base(scheduler, schedulerUID, SchedulerArgs("/secrets")),
+	}
+}

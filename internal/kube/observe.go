@@ -1,0 +1,180 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/pki/store"
+)
+
+// Observed is what the domain finds on the node.
+type Observed struct {
+	// Now is when the rest was observed.
+	Now time.Time
+	// SecretsCurrent says of each container whether its files serve for the spec.
+	SecretsCurrent map[string]bool
+	// Unavailable is set when the system container runtime does not answer; the
+	// containers are not known then.
+	Unavailable bool
+	// Containers are those of namespaces system and kubelet, by name.
+	Containers map[string]container.Info
+	// PlaneSince is when the running plane started, at the latest: by a clock that was set back since then, that is not before now.
+	PlaneSince time.Time
+	// Held names the containers that are not to be started now.
+	Held []string
+	// Silent is for how long parts of the control plane that run, and answered
+	// before, have not answered.
+	Silent map[string]time.Duration
+	// PlaneUp says that the workload plane's container runtime answers.
+	PlaneUp bool
+	// ImagesMissing are the archives of the default bundle that were not
+	// brought into the plane since it started. Importing says that they are
+	// being brought in now; ImportProblem is why the last attempt failed.
+	ImagesMissing []string
+	Importing     bool
+	ImportProblem string
+	// StaleFiles are the plane's copies that differ from what they should be, by
+	// path; the value is what they should hold.
+	StaleFiles map[string]string
+	// API is what the API server answered; the zero value if it did not.
+	API API
+	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
+	DNSApplied time.Time
+	Upstreams  []netip.Addr
+	// APIProblem is why the API server is not ready, in words; empty when it is.
+	APIProblem string
+}
+
+// API is what the API server knows of this node.
+type API struct {
+	// Ready is the API server's own /readyz.
+	Ready bool
+	// Node is nil until kubelet registered.
+	Node *Node
+	// PodStarts has one entry for each of this node's pods in phase Running:
+	// when its longest running container started; the zero Time if none runs.
+	PodStarts []time.Time
+	// DNSRevision identifies what cluster DNS was last made from; empty if it is not there.
+	DNSRevision string
+}
+
+// Observe looks at files, containers and, if it runs, the API server.
+func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
+	obs := Observed{Now: r.now(), Held: r.held(), DNSApplied: r.dnsApplied, SecretsCurrent: map[string]bool{}, Containers: map[string]container.Info{}}
+	wanted := inputs(spec)
+	for _, name := range secretSets() {
+		stamp, err := store.Read(filepath.Join(r.layout.Secrets, name))
+		if err != nil {
+			return Observed{}, fmt.Errorf("observe secrets of %s: %w", name, err)
+		}
+		obs.SecretsCurrent[name] = stamp.Current(wanted, obs.Now)
+	}
+	if err := r.observeContainers(ctx, &obs); err != nil || obs.Unavailable {
+		return obs, err
+	}
+	if p := obs.Containers[plane]; p.State == container.Running {
+		obs.PlaneSince = r.planeSince.of(p.StartedAt, obs.Now)
+	}
+	obs.Silent = r.liveness.observe(ctx, obs.Containers, r.now)
+	if obs.Containers[apiServer].State == container.Running {
+		api, err := r.api.Observe(ctx, spec)
+		obs.API = api
+		if err != nil {
+			obs.APIProblem = err.Error()
+		}
+	}
+	if err := r.observeImages(ctx, &obs); err != nil {
+		return obs, err
+	}
+	return obs, r.observeFiles(&obs)
+}
+
+// since follows the start of a container by a clock that may be set back. What was started by the clock before, in what is the future now, was there when
+// it was first seen after that.
+type since struct{ started, first time.Time }
+
+func (s *since) of(started, now time.Time) time.Time {
+	if !s.started.Equal(started) {
+		*s = since{started, started}
+	}
+	if now.Before(s.first) {
+		s.first = now
+	}
+	return s.first
+}
+
+// observeContainers reads both namespaces of the system containerd.
+func (r *Reconciler) observeContainers(ctx context.Context, obs *Observed) error {
+	for _, runtime := range []container.Runtime{r.system, r.kubelet} {
+		list, err := runtime.List(ctx)
+		if errors.Is(err, container.ErrUnavailable) {
+			obs.Unavailable = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, info := range list {
+			obs.Containers[info.Name] = info
+		}
+	}
+	return nil
+}
+
+// observeImages lists the archives that this plane has not got yet.
+func (r *Reconciler) observeImages(ctx context.Context, obs *Observed) error {
+	p, ok := obs.Containers[plane]
+	if !ok || p.State != container.Running {
+		return nil
+	}
+	_, err := r.images.List(ctx)
+	if errors.Is(err, container.ErrUnavailable) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	obs.PlaneUp = true
+	archives, err := filepath.Glob(filepath.Join(r.layout.Images, "*.tar"))
+	if err != nil {
+		return fmt.Errorf("list image archives: %w", err)
+	}
+	r.importer.observe(p.StartedAt, archives, obs)
+	return nil
+}
+
+// observeFiles compares the plane's copies of node files, and its CNI
+// configuration, with what they should hold.
+func (r *Reconciler) observeFiles(obs *Observed) error {
+	wanted := map[string]string{}
+	for name, source := range map[string]string{"resolv.conf": r.layout.ResolvConf, "machine-id": r.layout.MachineID} {
+		data, err := os.ReadFile(source)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("read file for the workload plane: %w", err)
+		}
+		wanted[filepath.Join(r.layout.PlaneRun, name)] = string(data)
+	}
+	obs.Upstreams = parseNameservers(wanted[filepath.Join(r.layout.PlaneRun, "resolv.conf")])
+	if obs.API.Node != nil && obs.API.Node.PodCIDR.IsValid() {
+		wanted[filepath.Join(r.layout.PlaneRun, cniFile)] = cniConfig(obs.API.Node.PodCIDR)
+	}
+	obs.StaleFiles = map[string]string{}
+	for path, content := range wanted {
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("read file of the workload plane: %w", err)
+		}
+		if err != nil || !bytes.Equal(data, []byte(content)) {
+			obs.StaleFiles[path] = content
+		}
+	}
+	return nil
+}

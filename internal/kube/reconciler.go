@@ -1,0 +1,82 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/container"
+)
+
+// Images is the workload plane's own container runtime.
+type Images interface {
+	// List returns the pods' containers, or container.ErrUnavailable.
+	List(ctx context.Context) ([]container.Info, error)
+	// Import brings the images of an archive in, if they are not there.
+	Import(ctx context.Context, archive string) error
+}
+
+// APIServer is the API server, as the node's agent asks it.
+type APIServer interface {
+	// Observe asks for readiness, this node and its pods. The error says what
+	// is not ready; the API is then as far as it is known.
+	Observe(ctx context.Context, spec Spec) (API, error)
+	// MarkControlPlane sets the label by which kubectl shows the node's role.
+	MarkControlPlane(ctx context.Context, spec Spec) error
+	// Apply makes the objects of the manifests, in their order, or changes what is other in them. What a manifest leaves open it leaves alone.
+	Apply(ctx context.Context, spec Spec, manifests []Manifest) error
+}
+
+// Config is what a Reconciler is made of.
+type Config struct {
+	// System and Kubelet are the namespaces of those names of the system
+	// containerd; Images is namespace k8s.io of the plane's.
+	System, Kubelet container.Runtime
+	Images          Images
+	Layout          Layout
+	// Held names the containers that are not to be started now; nil: none.
+	Held func() []string
+	// API is nil for the real one, over HTTPS on loopback.
+	API APIServer
+	// Answers asks a part of the control plane whether it answers; nil is [Answers].
+	Answers func(ctx context.Context, name string) error
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Reconciler is the kube domain. Its methods are called from one goroutine.
+type Reconciler struct {
+	system, kubelet container.Runtime
+	images          Images
+	layout          Layout
+	held            func() []string
+	api             APIServer
+	now             func() time.Time
+	importer        importer
+	liveness        liveness
+	planeSince      since
+	// dnsApplied is when this agent last applied cluster DNS.
+	dnsApplied time.Time
+}
+
+// New returns the domain.
+func New(c Config) *Reconciler {
+	r := &Reconciler{system: c.System, kubelet: c.Kubelet, images: c.Images, layout: c.Layout, held: c.Held, api: c.API, now: c.Now}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.held == nil {
+		r.held = func() []string { return nil }
+	}
+	r.importer.images = c.Images
+	r.liveness = liveness{answers: c.Answers, last: map[string]lastAnswer{}}
+	if c.Answers == nil {
+		r.liveness.answers = Answers
+	}
+	if r.api == nil {
+		r.api = newRESTClient(r.now)
+	}
+	return r
+}
+
+// secretSets are the containers that have a secrets directory.
+func secretSets() []string { return []string{apiServer, controllerManager, scheduler, plane} }

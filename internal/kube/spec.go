@@ -1,0 +1,37 @@
+package kube
+
+import (
+	"net/netip"
+
+	"github.com/cyvive/cyvive/internal/pki"
+)
+
+// Spec is Kubernetes on this node as it should be.
+type Spec struct {
+	// ClusterName names the cluster in kubeconfig files.
+	ClusterName string
+	// NodeName is the node's name in Kubernetes: its host name.
+	NodeName string
+	// Addresses are the node's own; the first is the one to advertise.
+	Addresses []netip.Addr
+	// Endpoint is the URL that clients outside use, for kubeconfig files.
+	Endpoint string
+	// CertSANs are further names and addresses in the API server's
+	// certificate. The host of Endpoint is always one.
+	CertSANs []string
+	// PodCIDR is divided among the nodes, ServiceCIDR among the services.
+	PodCIDR, ServiceCIDR netip.Prefix
+	// DNSDomain is the domain of services, such as cluster.local.
+	DNSDomain string
+	// Version is the version of the default bundle, the tag of its images.
+	Version string
+
+	// CA signs API server, kubelet and all clients of Kubernetes;
+	// FrontProxyCA the requests that the API server passes on; EtcdCA its
+	// client certificate for etcd.
+	CA, FrontProxyCA, EtcdCA *pki.Authority
+	// ServiceAccountKey is a PEM private key: it signs service accounts' tokens.
+	ServiceAccountKey pki.Secret
+	// EncryptionKey is 32 bytes: secrets are sealed with it in etcd.
+	EncryptionKey pki.Secret
+}

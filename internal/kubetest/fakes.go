@@ -1,0 +1,133 @@
+package kubetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/kube"
+)
+
+// APIServer is a kube.APIServer that a test plays. It is safe for concurrent use.
+type APIServer struct {
+	mu      sync.Mutex
+	api     kube.API
+	problem string
+}
+
+var _ kube.APIServer = (*APIServer)(nil)
+
+// NewAPIServer returns one that does not answer.
+func NewAPIServer() *APIServer { return &APIServer{problem: "connection refused"} }
+
+// Serve makes it answer with api; what was applied stays so.
+func (a *APIServer) Serve(api kube.API) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if api.DNSRevision == "" {
+		api.DNSRevision = a.api.DNSRevision
+	}
+	a.api, a.problem = api, ""
+}
+
+// Fail makes it not answer, for a reason.
+func (a *APIServer) Fail(problem string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.api, a.problem = kube.API{DNSRevision: a.api.DNSRevision}, problem
+}
+
+// Observe implements kube.APIServer.
+func (a *APIServer) Observe(context.Context, kube.Spec) (kube.API, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.problem != "" {
+		return kube.API{}, errors.New(a.problem)
+	}
+	api := a.api
+	if api.Node != nil {
+		node := *api.Node
+		api.Node = &node
+	}
+	return api, nil
+}
+
+// MarkControlPlane implements kube.APIServer.
+func (a *APIServer) MarkControlPlane(context.Context, kube.Spec) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.api.Node == nil {
+		return errors.New("no such node")
+	}
+	node := *a.api.Node
+	node.ControlPlane = true
+	a.api.Node = &node
+	return nil
+}
+
+// Apply implements kube.APIServer. Of what it is given it keeps the revision of cluster DNS.
+func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manifest) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.problem != "" {
+		return errors.New(a.problem)
+	}
+	for _, m := range manifests {
+		annotations, _ := m.Object["metadata"].(map[string]any)["annotations"].(map[string]any)
+		if revision, ok := annotations["cyvive.dev/revision"].(string); ok {
+			a.api.DNSRevision = revision
+		}
+	}
+	return nil
+}
+
+// Images is a kube.Images in memory. It is safe for concurrent use.
+type Images struct {
+	mu       sync.Mutex
+	up       bool
+	archives []string
+}
+
+var _ kube.Images = (*Images)(nil)
+
+// SetUp makes it answer, or not; it keeps its images.
+func (i *Images) SetUp(up bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.up = up
+}
+
+// List implements kube.Images.
+func (i *Images) List(context.Context) ([]container.Info, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.up {
+		return nil, fmt.Errorf("list containers: %w", container.ErrUnavailable)
+	}
+	return nil, nil
+}
+
+// Import implements kube.Images.
+func (i *Images) Import(_ context.Context, archive string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.up {
+		return fmt.Errorf("import images: %w", container.ErrUnavailable)
+	}
+	if name := filepath.Base(archive); !slices.Contains(i.archives, name) {
+		i.archives = append(i.archives, name)
+	}
+	return nil
+}
+
+// String lists the archives that were imported, in order.
+func (i *Images) String() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return strings.Join(i.archives, " ")
+}

@@ -1,0 +1,190 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+)
+
+// walk is documents in which one field after another is changed.
+type walk struct {
+	docs   []map[string]any
+	fields int
+}
+
+// TestEveryField walks the fields of all documents. Each has its entry in the published schema, and a documentation line. Left out, it must be given or
+// has the described default; of another form, or misspelt, it is refused by its name.
+func TestEveryField(t *testing.T) {
+	cfg := full(t)
+	cfg.Cluster.CertSANs = []string{"kubernetes.example"}
+	data, err := Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &walk{}
+	for stream := yaml.NewDecoder(strings.NewReader(string(data))); ; {
+		var doc map[string]any
+		if err := stream.Decode(&doc); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		w.docs = append(w.docs, doc)
+	}
+	published, err := os.ReadFile("../../../docs/reference/config.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Defs map[string]map[string]any `json:"$defs"`
+	}
+	if err := json.Unmarshal(published, &schema); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range Documents() {
+		i := slices.IndexFunc(w.docs, func(doc map[string]any) bool { return doc["kind"] == d.Kind })
+		if i < 0 {
+			t.Fatalf("the complete configuration of the tests has no %s", d.Kind)
+		}
+		w.object(t, d.Kind, d.Fields, w.docs[i], schema.Defs[d.Kind])
+	}
+	if w.fields < 30 {
+		t.Errorf("%d fields were walked, which cannot be all", w.fields)
+	}
+}
+
+func (w *walk) parse(t *testing.T) (*Config, error) {
+	t.Helper()
+	var out strings.Builder
+	encoder := yaml.NewEncoder(&out)
+	for _, doc := range w.docs {
+		if err := encoder.Encode(doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Parse("user-data", []byte(out.String()))
+}
+
+// object walks the fields of one mapping, which is part of the documents.
+func (w *walk) object(t *testing.T, path string, fields []Field, m, schema map[string]any) {
+	t.Helper()
+	properties, _ := schema["properties"].(map[string]any)
+	for _, f := range fields {
+		w.fields++
+		at := path + "." + f.Name
+		value, ok := m[f.Name]
+		if !ok {
+			t.Errorf("%s: the complete configuration of the tests does not give it", at)
+			continue
+		}
+		entry, _ := properties[f.Name].(map[string]any)
+		checkEntry(t, at, f, entry, schema["required"])
+		w.leaveOut(t, at, f, m)
+		w.misspell(t, at, f, m)
+		w.misshape(t, at, f, m)
+		m[f.Name] = value
+		switch inner := value.(type) {
+		case map[string]any:
+			w.object(t, at, f.Fields, inner, entry)
+		case []any:
+			if f.Type == TypeObject {
+				items, _ := entry["items"].(map[string]any)
+				w.object(t, at+"[0]", f.Fields, inner[0].(map[string]any), items)
+			}
+		}
+	}
+}
+
+// checkEntry holds the schema's entry of a field against its description.
+func checkEntry(t *testing.T, at string, f Field, entry map[string]any, required any) {
+	t.Helper()
+	if entry == nil {
+		t.Errorf("%s has no entry in the schema", at)
+		return
+	}
+	names, _ := required.([]any)
+	got := fmt.Sprint(entry["description"], "|", entry["default"], "|", entry["writeOnly"] == true, "|", entry["type"] == "array", "|", slices.Contains(names, any(f.Name)))
+	var fallback any
+	if f.Default != "" {
+		fallback = f.Default
+	}
+	if want := fmt.Sprint(f.Doc, "|", fallback, "|", f.Secret, "|", f.List, "|", f.Required); got != want {
+		t.Errorf("%s: the schema says %s, and the table %s", at, got, want)
+	}
+	shape := entry
+	if f.List {
+		shape, _ = entry["items"].(map[string]any)
+	}
+	if f.Type == TypeObject && (shape["type"] != "object" || shape["additionalProperties"] != false) {
+		t.Errorf("%s: the schema lets it be something else than these fields", at)
+	}
+	if values, _ := shape["enum"].([]any); fmt.Sprint(values) != fmt.Sprint(f.Values) {
+		t.Errorf("%s: the schema has the values %v, and the table %v", at, values, f.Values)
+	}
+}
+
+// leaveOut wants a field that is left out to be missed, or to have its default.
+func (w *walk) leaveOut(t *testing.T, at string, f Field, m map[string]any) {
+	t.Helper()
+	value := m[f.Name]
+	defer func() { m[f.Name] = value }()
+	delete(m, f.Name)
+	got, err := w.parse(t)
+	if f.Required {
+		if err == nil || !strings.Contains(err.Error(), at+": missing") {
+			t.Errorf("%s is required, and without it: %v", at, err)
+		}
+		return
+	}
+	if err != nil {
+		t.Errorf("%s is not required, and without it: %v", at, err)
+		return
+	}
+	if f.Default == "" {
+		return
+	}
+	m[f.Name] = f.Default
+	want, err := w.parse(t)
+	if d := cmp.Diff(want, got, compare()); err != nil || d != "" {
+		t.Errorf("%s: left out it is not its default: %v (-default +left out)\n%s", at, err, d)
+	}
+}
+
+// misspell wants a field of another name to be refused by it.
+func (w *walk) misspell(t *testing.T, at string, f Field, m map[string]any) {
+	t.Helper()
+	m[f.Name+"X"] = m[f.Name]
+	if _, err := w.parse(t); err == nil || !strings.Contains(err.Error(), at+"X: unknown field") {
+		t.Errorf("%sX: %v", at, err)
+	}
+	delete(m, f.Name+"X")
+}
+
+// misshape gives a field another form, and wants it to be refused by its name, without what a secret one says.
+func (w *walk) misshape(t *testing.T, at string, f Field, m map[string]any) {
+	t.Helper()
+	const inside = "c2VjcmV0"
+	value := m[f.Name]
+	defer func() { m[f.Name] = value }()
+	for _, wrong := range []any{map[string]any{inside: inside}, []any{[]any{inside}}, inside + " \t"} {
+		if _, isText := wrong.(string); isText && !f.List && f.Type == TypeText && !f.Secret {
+			continue // it is of the right form
+		}
+		m[f.Name] = wrong
+		_, err := w.parse(t)
+		if err == nil || !strings.Contains(err.Error(), at) {
+			t.Errorf("%s as %T: %v", at, wrong, err)
+		}
+		if f.Secret && err != nil && strings.Contains(err.Error(), inside) {
+			t.Errorf("%s as %T: the error shows it: %v", at, wrong, err)
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package machined
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/configstore"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+)
+
+// Bounds of the time of a trial.
+const (
+	defaultTry = 2 * time.Minute
+	minTry     = 10 * time.Second
+	maxTry     = time.Hour
+)
+
+// draft is a change of the configuration on its way.
+type draft struct {
+	document []byte
+	cfg      *config.Config
+	// current and base are those of the record before; nil if there are none.
+	current, base *config.Config
+	// by is how it takes effect, as how it gets into the history.
+	by      server.ConfigMode
+	as      configstore.Revision
+	timeout time.Duration
+	dry     bool
+}
+
+// change judges a draft, and unless it is only to say what it would do, stores it and has it take effect. The caller holds the lock.
+func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error) {
+	c := &a.configs
+	leaves := a.snapshot().input.Config == nil
+	if leaves {
+		d.base = nil // nothing that this boot began with is in force
+	}
+	if err := d.judge(); err != nil {
+		return server.ConfigResult{}, err
+	}
+	result := server.ConfigResult{Revision: c.store.Record().Current}
+	whole, force := true, d.cfg
+	if d.current != nil {
+		result.Changes = changes(plan.Compare(d.current, d.cfg))
+	}
+	if d.base != nil {
+		force = plan.InForce(d.base, d.cfg)
+		waits := plan.With(plan.Reboot, plan.Compare(d.base, d.cfg))
+		whole, result.Pending = len(waits) == 0, changes(waits)
+	}
+	reach := false
+	if d.by == server.ConfigStaged {
+		result.Pending = result.Changes
+	} else {
+		var err error
+		if result.Domains, reach, err = a.preview(ctx, force); err != nil {
+			return server.ConfigResult{}, err
+		}
+	}
+	result.Notes = append(d.notes(c.store.Record()), d.leaveNotes(leaves)...)
+	if d.dry {
+		return result, nil
+	}
+	if done, err := d.isCurrent(c.store); done || err != nil {
+		return result, err
+	}
+	r, err := c.store.Add(d.as, func(r configstore.Record, n uint64) (configstore.Record, error) {
+		return d.takes(r, n, whole, a.cfg.Timeline.Now())
+	})
+	if err != nil {
+		return server.ConfigResult{}, err
+	}
+	result.Revision = r.Number
+	c.remember(r.Number, d.cfg)
+	if t := c.store.Record().Trying; t != nil {
+		result.Trial = &server.ConfigTrial{Revision: r.Number, Back: t.Back, Left: d.timeout}
+	}
+	a.tellChange(r, d.by)
+	if d.by != server.ConfigStaged {
+		a.enforceSoon(r.Number, reach)
+	}
+	return result, nil
+}
+
+// takes has revision n take effect by the draft's mode; whole says that nothing of it waits for a reboot, and since is the time since the kernel's start.
+func (d draft) takes(r configstore.Record, n uint64, whole bool, since time.Duration) (configstore.Record, error) {
+	switch d.by {
+	case server.ConfigStaged:
+		return r.Stages(n)
+	case server.ConfigTry:
+		return r.Tries(n, since+d.timeout)
+	}
+	return r.Applied(n, whole)
+}
+
+// judge refuses what a node cannot become, and what the mode does not allow for.
+func (d draft) judge() error {
+	var never, reboot []plan.Change
+	if d.current != nil {
+		list := plan.Compare(d.current, d.cfg)
+		never, reboot = plan.With(plan.Never, list), plan.With(plan.Reboot, list)
+	}
+	if d.base != nil {
+		list := plan.Compare(d.base, d.cfg)
+		for _, c := range plan.With(plan.Never, list) {
+			if !slices.Contains(never, c) {
+				never = append(never, c)
+			}
+		}
+		// What goes back to how the boot began needs no reboot.
+		waits := plan.With(plan.Reboot, list)
+		reboot = slices.DeleteFunc(reboot, func(c plan.Change) bool {
+			return !slices.ContainsFunc(waits, func(w plan.Change) bool { return w.Field == c.Field })
+		})
+	}
+	switch {
+	case len(never) > 0:
+		return fmt.Errorf("%w: a node cannot change %s", server.ErrPrecondition, lines(never))
+	case len(reboot) == 0:
+		return nil
+	case d.by == server.ConfigNoReboot:
+		return fmt.Errorf("%w: a reboot is needed for %s; use the mode auto or staged", server.ErrPrecondition, lines(reboot))
+	case d.by == server.ConfigTry:
+		return fmt.Errorf("%w: what needs a reboot cannot be tried: %s; use the mode staged", server.ErrPrecondition, lines(reboot))
+	}
+	return nil
+}
+
+// isCurrent says that nothing is to be stored. What was staged is given up then too.
+func (d draft) isCurrent(store *configstore.Store) (bool, error) {
+	r := store.Record()
+	if d.by == server.ConfigStaged || d.by == server.ConfigTry || !r.Owned {
+		return false, nil
+	}
+	current, err := store.Current()
+	if err != nil || current == nil || !current.Holds(d.document) {
+		return false, nil // what cannot be read is replaced
+	}
+	if r.Staged == nil {
+		return true, nil
+	}
+	return true, store.Change(configstore.Record.Unstages)
+}
+
+func (d draft) notes(r configstore.Record) []string {
+	var notes []string
+	if s := r.Staged; s != nil {
+		notes = append(notes, fmt.Sprintf("revision %d, which was staged, is given up", s.Revision))
+	}
+	if d.current != nil && d.current.Machine.CA != d.cfg.Machine.CA && d.by != server.ConfigStaged {
+		notes = append(notes, "the API's authority changes: clients need a certificate of the new one, and have to trust it")
+	}
+	return notes
+}
+
+// leaveNotes says what becomes of maintenance mode, if the node is in it.
+func (d draft) leaveNotes(leaves bool) []string {
+	switch {
+	case !leaves:
+		return nil
+	case d.by == server.ConfigStaged:
+		return []string{"the node stays in maintenance mode until its next boot"}
+	}
+	return []string{"the node leaves maintenance mode: from now on it answers clients with a certificate of this configuration's authority, " +
+		"and its owner no longer"}
+}
+
+func (a *Agent) tellChange(r configstore.Revision, by server.ConfigMode) {
+	state := map[server.ConfigMode]string{server.ConfigStaged: "staged", server.ConfigTry: "tried"}[by]
+	state = cmp.Or(state, "applied")
+	a.log.Info("configuration "+state, "revision", r.Number, "by", r.By, "mode", r.Mode)
+	a.events.Add(server.EventConfiguration, "configuration", state, fmt.Sprintf("revision %d by %s", r.Number, r.By))
+}
+
+// enforceSoon puts the record in force: at once or, where the caller might lose the connection by it, when the answer has had time to get out; not any more
+// when the loops have ended by then, since the next agent goes by the record anyway.
+func (a *Agent) enforceSoon(n uint64, reach bool) {
+	do := func() {
+		if err := a.enforce(fmt.Sprintf("revision %d", n)); err != nil {
+			a.log.Error("put a configuration in force", "revision", n, "error", err)
+		}
+	}
+	if !reach {
+		do()
+		return
+	}
+	a.configs.changed.Wake()
+	time.AfterFunc(answerTime, func() {
+		a.configs.mu.Lock()
+		defer a.configs.mu.Unlock()
+		if a.loopsCtx.Err() == nil {
+			do()
+		}
+	})
+}
+
+func changes(list []plan.Change) []server.ConfigChange {
+	effects := map[plan.Effect]server.ConfigEffect{plan.Live: server.ConfigLive, plan.Reboot: server.ConfigReboot, plan.Never: server.ConfigNever}
+	var out []server.ConfigChange
+	for _, c := range list {
+		out = append(out, server.ConfigChange{Field: c.Field, Effect: effects[c.Effect], Reason: c.Why})
+	}
+	return out
+}

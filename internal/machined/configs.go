@@ -1,0 +1,256 @@
+package machined
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/configstore"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// configs is the node's configurations. What is in force follows from the record of the store, and from nothing else: see inForce. Who only reads takes the
+// lock for the files and the record, and not while documents are taken apart: many may read, and the end of a trial waits for the lock.
+type configs struct {
+	mu sync.Mutex
+	// store is nil until the state volume is there; problem says why it could not be opened on one that is.
+	store   *configstore.Store
+	problem string
+	// apart lets one reader at a time take documents apart, which needs many times their size of memory. It is locked without mu.
+	apart sync.Mutex
+	// deciding is held by whose configuration says how the volumes are made. It is locked without mu.
+	deciding sync.Mutex
+	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
+	parsed map[uint64]*config.Config
+	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are
+	// the configuration task's alone, and need no lock.
+	found *Document
+	late  bool
+	// changed has the configuration task look again.
+	changed reconcile.Waker
+}
+
+// stateGrace is how long the state volume may have a problem until the sources are asked without it. A node without its state volume runs no
+// cluster, but it can be reached, and says what is wrong.
+const stateGrace = 10 * time.Second
+
+// openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
+// time it takes. One that is made only when the configuration is known is not waited for: it holds none.
+func (a *Agent) openConfigs(ctx context.Context) error {
+	var version uint64
+	var troubled time.Time
+	for {
+		s, v, err := a.store.Watch(ctx, version)
+		if err != nil {
+			return err
+		}
+		version = v
+		problem := stateProblem(s)
+		if mounted(s, storage.State) {
+			err := a.openStore()
+			if err == nil {
+				return nil
+			}
+			problem = err.Error()
+		}
+		switch {
+		case s.storage.Status.StateUndecided:
+			a.configs.late = true
+			return nil
+		case problem == "":
+		case troubled.IsZero():
+			troubled = time.Now()
+		case time.Since(troubled) >= stateGrace:
+			a.log.Error("the state volume cannot be used: the configuration is taken from other places", "reason", problem)
+			a.configs.late = true
+			return nil
+		}
+		if !troubled.IsZero() {
+			version = 0 // time is what is waited for
+			if !sleep(ctx, searchEvery) {
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+func mounted(s snapshot, volume string) bool {
+	for _, v := range s.storage.Status.Volumes {
+		if v.Name == volume {
+			return v.Mounted
+		}
+	}
+	return false
+}
+
+// stateProblem says what keeps the state volume from being mounted, other than that it takes its time.
+func stateProblem(s snapshot) string {
+	r := s.storage
+	if mounted(s, storage.State) || r.Generation == 0 || r.Doing != "" {
+		return ""
+	}
+	return first(r.Problem, r.Status.Reason)
+}
+
+// openStore opens the store, and does what the start of a boot asks for.
+func (a *Agent) openStore() error {
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	store, err := configstore.Open(configstore.OSDir(filepath.Join(a.cfg.StateDir, "config")), configstore.Config{
+		Now: a.now, Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now,
+	})
+	if err != nil {
+		if problem := err.Error(); problem != a.configs.problem {
+			a.configs.problem = problem
+			a.log.Error("open the configurations of the state volume", "error", err)
+		}
+		return err
+	}
+	a.configs.problem = ""
+	for _, p := range store.Problems() {
+		a.log.Warn("read the configurations of the state volume", "problem", p)
+		a.events.Add(server.EventConfiguration, "configuration", "damaged", p)
+	}
+	a.configs.store, a.configs.parsed = store, map[uint64]*config.Config{}
+	return nil
+}
+
+// takeStored puts the stored configuration in force, unless it is for the source to say which one that is. The source is asked once in a boot: a cluster
+// that runs is not to change its networks, or lose its configuration, since the agent was started again and the source has another or does not answer.
+func (a *Agent) takeStored() bool {
+	c := &a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store == nil {
+		return false
+	}
+	r := c.store.Record()
+	if !r.Own() {
+		return false
+	}
+	if l := r.Last; l != nil && !l.Succeeded {
+		a.log.Warn("a revision of the configuration was taken back", "revision", l.Revision, "reason", l.Reason)
+	}
+	err := a.enforce(fmt.Sprintf("revision %d of the state volume", r.Current))
+	switch {
+	case err == nil:
+	case r.Trying != nil:
+		a.takeBack(err.Error())
+	default:
+		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
+		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
+		a.claim(true)
+	}
+	return true
+}
+
+// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force. The caller holds the lock.
+func (a *Agent) keepFound(doc *Document) {
+	c := &a.configs
+	c.found = nil
+	if c.store == nil {
+		c.found = doc
+		return
+	}
+	if r := c.store.Record(); r.Owned || r.Trying != nil {
+		return
+	}
+	current, err := c.store.Current()
+	if err == nil && current != nil && current.Holds(doc.Data) {
+		if err := c.store.Change(configstore.Record.FoundAgain); err != nil {
+			a.log.Error("store that the configuration was found again", "error", err)
+		}
+		return
+	}
+	_, err = c.store.Add(configstore.Revision{By: doc.Name, Mode: configstore.Source, Document: doc.Data},
+		func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Found(n) })
+	if err != nil {
+		a.log.Error("store the configuration that was found", "error", err)
+	}
+}
+
+// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late.
+func (a *Agent) keepConfigs(ctx context.Context) error {
+	for {
+		a.lateStore()
+		again := a.endTrial()
+		if a.configs.late {
+			again = min(again, slowSearch)
+		}
+		if err := a.configs.await(ctx, again); err != nil {
+			return err
+		}
+	}
+}
+
+// await waits until there is something to look at again, for this long at most. It returns an error when the context ends.
+func (c *configs) await(ctx context.Context, longest time.Duration) error {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	case <-c.changed:
+	}
+	return nil
+}
+
+// longTime is when to look at trials where none is.
+const longTime = time.Hour
+
+// endTrial takes back what was not confirmed in time. It returns when to look again.
+func (a *Agent) endTrial() time.Duration {
+	c := &a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store == nil {
+		return longTime
+	}
+	r := c.store.Record()
+	switch left := r.Left(a.cfg.Timeline.Now()); {
+	case r.Trying == nil:
+		return longTime
+	case left > 0:
+		return left
+	}
+	a.takeBack("it was not confirmed in time")
+	return longTime
+}
+
+// takeBack ends a trial, whatever the disk says.
+func (a *Agent) takeBack(reason string) {
+	tried := a.configs.store.Record().Current
+	if err := a.configs.store.Revert(reason); err != nil {
+		a.log.Error("store the end of a configuration's trial", "error", err)
+	}
+	a.log.Warn("a revision of the configuration was taken back", "revision", tried, "reason", reason)
+	a.events.Add(server.EventConfiguration, "configuration", "taken back", fmt.Sprintf("revision %d: %s", tried, reason))
+	if err := a.enforce(fmt.Sprintf("revision %d again", a.configs.store.Record().Current)); err != nil {
+		a.log.Error("go back to the configuration before", "error", err)
+	}
+}
+
+// lateStore opens the store of a state volume that came after the sources were asked. What was applied before counts from now on.
+func (a *Agent) lateStore() {
+	if !a.configs.late || !mounted(a.snapshot(), storage.State) {
+		return
+	}
+	if a.openStore() != nil {
+		return // it has said why, once
+	}
+	a.configs.late = false
+	if a.takeStored() {
+		return
+	}
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	if a.configs.found != nil {
+		a.keepFound(a.configs.found)
+	}
+}

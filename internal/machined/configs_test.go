@@ -1,0 +1,697 @@
+package machined
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/configstore"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/storagetest"
+)
+
+// owned is a node whose authority the test has.
+type owned struct {
+	*node
+	authority *pki.Authority
+	disk      *storagetest.Machine
+	docs      []byte
+}
+
+func authorityOf(t *testing.T, docs []byte) *pki.Authority {
+	t.Helper()
+	cfg, err := config.Parse("docs", docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := pki.ParseAuthority([]byte(cfg.Machine.CA.Certificate), []byte(cfg.Machine.CA.Key.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// startOwned starts a node with documents that its source has.
+func startOwned(t *testing.T, docs []byte) *owned {
+	t.Helper()
+	o := &owned{authority: authorityOf(t, docs), disk: storagetest.New(1 << 30), docs: docs}
+	o.start(t, t.TempDir(), t.Name())
+	return o
+}
+
+// start starts an agent of a boot on the node's disk.
+func (o *owned) start(t *testing.T, state, boot string) {
+	t.Helper()
+	o.node = startNodeWith(t, state, o.disk, func(c *Config) { c.Boot.ID = boot })
+	o.source.set(o.docs)
+	o.await("configuration", func(s snapshot) bool { return s.input.Config != nil && s.listening && s.identity })
+}
+
+// restart starts another agent in the same boot, or in another.
+func (o *owned) restart(t *testing.T, boot string) {
+	t.Helper()
+	o.end()
+	o.start(t, o.state, boot)
+}
+
+// as connects as a client with a role. The node's name is not looked at: it may change.
+func (o *owned) as(t *testing.T, name, role string) configv1.ConfigServiceClient {
+	t.Helper()
+	pair, err := o.authority.Issue(pki.Request{CommonName: name, Organizations: []string{role}, Client: true, Lifetime: time.Hour}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := pair.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+o.listener.Addr().String(),
+		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{certificate}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	client := configv1.NewConfigServiceClient(conn)
+	o.eventually(t, "the node lets "+name+" in", func() error {
+		_, err := client.Get(t.Context(), &configv1.GetRequest{})
+		return err
+	})
+	return client
+}
+
+func (o *owned) eventually(t *testing.T, what string, do func() error) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := do()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func applyPatch(t *testing.T, c configv1.ConfigServiceClient, mode configv1.Mode, patch string) *configv1.ApplyResponse {
+	t.Helper()
+	resp, err := c.Apply(t.Context(), &configv1.ApplyRequest{Patch: patch, Mode: mode})
+	if err != nil {
+		t.Fatalf("apply %q: %v", patch, err)
+	}
+	return resp
+}
+
+func operations(domains []*configv1.Domain) string {
+	var out []string
+	for _, d := range domains {
+		out = append(out, d.GetName()+": "+strings.Join(d.GetOperations(), ", ")+d.GetWaits())
+	}
+	return strings.Join(out, "\n")
+}
+
+// TestConfigIsChanged walks the whole of it: the documents are read without secrets, tried out, given back changed, looked at and rolled back.
+func TestConfigIsChanged(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	first, err := admin.Get(t.Context(), &configv1.GetRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := first.GetRevision(); r.GetNumber() != 1 || r.GetMode() != configv1.Mode_MODE_SOURCE || r.GetBy() != "user-data" || !r.GetCurrent() {
+		t.Errorf("what the source has: %v", r)
+	}
+	if text := first.GetDocument(); strings.Contains(text, "PRIVATE") || !strings.Contains(text, config.Redacted) {
+		t.Errorf("the document shows secrets:\n%s", text)
+	}
+	changed := strings.Replace(first.GetDocument(), "hostname: node1", "hostname: node2\ncertSANs: [node.example]", 1)
+	changed += "---\napiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [10.5.0.9/24]}]\nnameservers: [10.5.0.53]\n"
+	request := &configv1.ApplyRequest{Document: changed, Name: "mine.yaml", DryRun: true, ExpectedRevision: 1}
+	dry, err := admin.Apply(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "agent: issue the API's certificate\nnetwork: set host name node2, add address to eth0 10.5.0.9/24, delete address from eth0 10.5.0.7/24, " +
+		"stop DHCP on eth0, set name servers [10.5.0.53]"
+	if got := operations(dry.GetDomains()); got != want || dry.GetRevision() != 1 || o.snapshot().input.Config.Machine.Hostname != "node1" {
+		t.Errorf("dry run: revision %d, operations\n%s\nwant\n%s", dry.GetRevision(), got, want)
+	}
+	request.DryRun = false
+	applied, err := admin.Apply(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if applied.GetRevision() != 2 || operations(applied.GetDomains()) != want || len(applied.GetPending()) > 0 {
+		t.Errorf("applied: %v", applied)
+	}
+	o.await("the change", func(s snapshot) bool {
+		return s.input.Config.Machine.Hostname == "node2" && slices.Contains(s.network.Status.Addresses, prefix("10.5.0.9/24")) && len(s.network.Status.Addresses) == 1
+	})
+	if err := o.presentedSoon("node.example"); err != nil {
+		t.Errorf("certificate: %v", err)
+	}
+	if _, err := admin.Apply(t.Context(), request); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "the current revision is 2 and not 1") {
+		t.Errorf("applied to a revision that is gone: %v", err)
+	}
+	again, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: "kind: Machine\nhostname: node2\n"})
+	if err != nil || again.GetRevision() != 2 || len(again.GetChanges()) > 0 {
+		t.Errorf("a patch that changes nothing: %v, %v", again, err)
+	}
+	o.checkReading(t, o.as(t, "bob", "node:reader"))
+	back, err := admin.Rollback(t.Context(), &configv1.RollbackRequest{})
+	if err != nil || back.GetRevision() != 3 {
+		t.Errorf("roll back: %v, %v", back, err)
+	}
+	o.await("the way back", func(s snapshot) bool { return s.input.Config.Machine.Hostname == "node1" })
+	if _, err := admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: 99}); status.Code(err) != codes.NotFound {
+		t.Errorf("roll back to nothing: %v", err)
+	}
+	o.restart(t, "another boot")
+	if n := o.snapshot().input.Config.Machine.Hostname; n != "node1" {
+		t.Errorf("host name %q after a boot", n)
+	}
+}
+
+// checkReading is what a reader may see, and may not.
+func (o *owned) checkReading(t *testing.T, reader configv1.ConfigServiceClient) {
+	t.Helper()
+	history, err := reader.History(t.Context(), &configv1.HistoryRequest{})
+	if err != nil || len(history.GetRevisions()) != 2 {
+		t.Fatalf("history: %v, %v", history, err)
+	}
+	if r := history.GetRevisions()[0]; r.GetNumber() != 2 || r.GetBy() != "alice" || r.GetMode() != configv1.Mode_MODE_AUTO || !r.GetCurrent() {
+		t.Errorf("newest: %v", r)
+	}
+	diff, err := reader.Diff(t.Context(), &configv1.DiffRequest{})
+	if err != nil || diff.GetFrom() != 1 || diff.GetTo() != 2 || !strings.Contains(diff.GetText(), "\n-hostname: node1\n+hostname: node2\n") || len(diff.GetSecrets()) > 0 {
+		t.Errorf("difference: %v, %v", diff, err)
+	}
+	for name, err := range map[string]error{
+		"apply":    errOf(reader.Apply(t.Context(), &configv1.ApplyRequest{Patch: "kind: Machine\n"})),
+		"confirm":  errOf(reader.Confirm(t.Context(), &configv1.ConfirmRequest{})),
+		"rollback": errOf(reader.Rollback(t.Context(), &configv1.RollbackRequest{})),
+	} {
+		if status.Code(err) != codes.PermissionDenied {
+			t.Errorf("%s by a reader: %v", name, err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(o.state, "config", "*"))
+	if err != nil || len(files) < 3 {
+		t.Errorf("files of the store: %v, %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", f, info.Mode(), err)
+		}
+	}
+}
+
+func errOf[T any](_ T, err error) error { return err }
+
+// TestMistakesAreNamed: nothing is stored of documents that are wrong, and each mistake has its place in what was given, also where secrets were
+// filled in.
+func TestMistakesAreNamed(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := "# a comment\n\n\n" + strings.Replace(now.GetDocument(), "hostname: node1", "hostname: Node_1\nprofil: strict", 1)
+	valid, err := admin.Validate(t.Context(), &configv1.ValidateRequest{Document: wrong, Name: "mine.yaml"})
+	if err != nil || len(valid.GetMistakes()) != 2 {
+		t.Fatalf("validate: %v, %v", valid, err)
+	}
+	m := valid.GetMistakes()[0]
+	if m.GetFile() != "mine.yaml" || m.GetLine() != 6 || m.GetField() != "Machine.hostname" || !strings.Contains(m.GetProblem(), "expected a host name") {
+		t.Errorf("mistake: %v", m)
+	}
+	_, err = admin.Apply(t.Context(), &configv1.ApplyRequest{Document: wrong, Name: "mine.yaml"})
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "mine.yaml:7: Machine.profil: unknown field, expected one of apiVersion, kind, hostname") {
+		t.Errorf("apply: %v", err)
+	}
+	for name, r := range map[string]*configv1.ApplyRequest{
+		"patch: bad YAML":  {Patch: "kind: [\n"},
+		"no value":         {Patch: "kind: Machine\nhostname: null\n"},
+		"nothing":          {},
+		"mode source":      {Patch: "kind: Machine\n", Mode: configv1.Mode_MODE_SOURCE},
+		"timeout of none":  {Patch: "kind: Machine\n", TryTimeout: durationpb.New(time.Minute)},
+		"too short a time": {Patch: "kind: Machine\n", Mode: configv1.Mode_MODE_TRY, TryTimeout: durationpb.New(time.Second)},
+		"a secret of none": {Patch: "kind: Machine\nca: {key: x}\n"},
+	} {
+		_, err := admin.Apply(t.Context(), r)
+		if status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	many, err := admin.Validate(t.Context(), &configv1.ValidateRequest{Patch: "kind: Machine\ncertSANs:" + strings.Repeat("\n- _", 1000)})
+	if list := many.GetMistakes(); err != nil || len(list) != maxTold+1 || list[maxTold].GetProblem() != "and 800 more" {
+		t.Errorf("validate a thousand mistakes: %d, %v", len(list), err)
+	}
+	good, err := admin.Validate(t.Context(), &configv1.ValidateRequest{Patch: "kind: Machine\nupgrade: {deadline: 5m30s}\n"})
+	if err != nil || len(good.GetMistakes()) > 0 || operations(good.GetDomains()) != "agent: judge releases by a deadline of 5m30s" {
+		t.Errorf("validate a good patch: %v, %v", good, err)
+	}
+	history, err := admin.History(t.Context(), &configv1.HistoryRequest{})
+	if err != nil || len(history.GetRevisions()) != 1 {
+		t.Errorf("history: %v, %v", history, err)
+	}
+}
+
+// TestTryBringsTheNodeBack applies what cuts everybody off, another authority and another address, for a while.
+func TestTryBringsTheNodeBack(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	foreign, err := config.Parse("foreign", standalone(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch := fmt.Sprintf("kind: Machine\nca: {certificate: %q, key: %q}\n---\napiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [192.0.2.9/24]}]\n",
+		foreign.Machine.CA.Certificate, foreign.Machine.CA.Key.Reveal())
+	resp := applyPatch(t, admin, configv1.Mode_MODE_TRY, patch)
+	if tr := resp.GetTrial(); tr.GetRevision() != 2 || tr.GetBack() != 1 || tr.GetLeft().AsDuration() != defaultTry || len(resp.GetNotes()) != 1 {
+		t.Errorf("answer: %v", resp)
+	}
+	if now, err := admin.Get(t.Context(), &configv1.GetRequest{}); err == nil && now.GetSettled() && len(o.dhcp.Clients()) > 0 {
+		t.Error("the node calls itself settled while its network is the old one")
+	}
+	o.await("the wrong address", func(s snapshot) bool { return slices.Contains(s.network.Status.Addresses, prefix("192.0.2.9/24")) })
+	o.eventually(t, "the caller is shut out", func() error {
+		if _, err := admin.Get(t.Context(), &configv1.GetRequest{}); status.Code(err) != codes.Unauthenticated {
+			return fmt.Errorf("the call ended with %v", err)
+		}
+		return nil
+	})
+	o.timeline.set(time.Minute + defaultTry)
+	o.configs.changed.Wake()
+	o.await("DHCP again", func(snapshot) bool { return len(o.dhcp.Clients()) == 1 })
+	o.dhcp.Grant("eth0", &network.Lease{Address: prefix("10.5.0.7/24")})
+	o.wakers[plan.Network].Wake()
+	o.await("the right address", func(s snapshot) bool { return slices.Contains(s.network.Status.Addresses, prefix("10.5.0.7/24")) })
+	again := o.as(t, "alice", "node:admin")
+	got, err := again.Get(t.Context(), &configv1.GetRequest{})
+	if err != nil || got.GetRevision().GetNumber() != 1 || got.GetTrial() != nil || got.GetLast().GetReason() != "it was not confirmed in time" {
+		t.Errorf("after the trial: %v, %v", got, err)
+	}
+	_, err = again.Confirm(t.Context(), &configv1.ConfirmRequest{Revision: 2})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "was taken back, it was not confirmed in time") {
+		t.Errorf("confirmed too late: %v", err)
+	}
+}
+
+// TestTrialOverRestarts: a trial goes on when the agent is started again, ends in its time then too, and does not outlive its boot. Confirmed, it stays.
+func TestTrialOverRestarts(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
+	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
+	o.await("the trial", func(snapshot) bool { return hostname() == "tried" })
+	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: "kind: Machine\nhostname: other\n"}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("applied during a trial: %v", err)
+	}
+	o.restart(t, t.Name())
+	if got := hostname(); got != "tried" {
+		t.Errorf("host name %q after a restart of the agent", got)
+	}
+	o.timeline.set(time.Minute + defaultTry)
+	o.configs.changed.Wake()
+	o.await("the end of its time", func(snapshot) bool { return hostname() == "node1" })
+
+	admin = o.as(t, "alice", "node:admin")
+	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
+	o.await("the second trial", func(snapshot) bool { return hostname() == "tried" })
+	o.restart(t, "second")
+	if got := hostname(); got != "node1" {
+		t.Errorf("host name %q after a boot during a trial", got)
+	}
+	admin = o.as(t, "alice", "node:admin")
+	got, err := admin.Get(t.Context(), &configv1.GetRequest{})
+	if err != nil || !strings.Contains(got.GetLast().GetReason(), "started again before it was confirmed") {
+		t.Errorf("after the boot: %v, %v", got, err)
+	}
+
+	resp := applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
+	o.eventually(t, "the node settles", func() error {
+		now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+		if err == nil && (!now.GetSettled() || now.GetTrial().GetRevision() != resp.GetRevision()) {
+			err = fmt.Errorf("got %v", now)
+		}
+		return err
+	})
+	if _, err := admin.Confirm(t.Context(), &configv1.ConfirmRequest{Revision: resp.GetRevision()}); err != nil {
+		t.Fatal(err)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: other\n")
+	back, err := admin.Rollback(t.Context(), &configv1.RollbackRequest{})
+	if err != nil || back.GetRevision() != resp.GetRevision() {
+		t.Errorf("roll a trial back: %v, %v", back, err)
+	}
+	o.restart(t, "third")
+	if got := hostname(); got != "tried" {
+		t.Errorf("host name %q after a boot, want what was confirmed", got)
+	}
+}
+
+// TestTrialEndsWithoutDisk: a disk that neither takes nor gives anything does not keep the node from going back.
+func TestTrialEndsWithoutDisk(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
+	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
+	o.await("the trial", func(snapshot) bool { return hostname() == "tried" })
+	files, err := filepath.Glob(filepath.Join(o.state, "config", "*"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("files of the store: %v, %v", files, err)
+	}
+	for _, f := range append(files, filepath.Join(o.state, "config", "new")) {
+		if err := errors.Join(os.RemoveAll(f), os.Mkdir(f, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.timeline.set(time.Minute + defaultTry)
+	o.configs.changed.Wake()
+	o.await("the way back", func(snapshot) bool { return hostname() == "node1" })
+}
+
+// TestEndOfTheAgent: what was applied just before the end is for the next agent.
+func TestEndOfTheAgent(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_AUTO, "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nnameservers: [10.5.0.53]\n")
+	o.end()
+	time.Sleep(2 * answerTime)
+	if n := o.snapshot().input.Config.Network.Nameservers; len(n) > 0 {
+		t.Errorf("name servers %v after the end", n)
+	}
+	o.start(t, o.state, t.Name())
+	if n := o.snapshot().input.Config.Network.Nameservers; len(n) != 1 {
+		t.Errorf("name servers %v of the next agent", n)
+	}
+}
+
+// TestReboot: what needs a reboot waits for it, also over a restart of the agent, is refused by the modes that do not allow for it, and what a cluster has
+// for its life is refused by all.
+func TestReboot(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	admin := o.as(t, "alice", "node:admin")
+	const patch = "kind: Cluster\ndnsDomain: other.local\ncertSANs: [kubernetes.example]\n"
+	for mode, want := range map[configv1.Mode]string{
+		configv1.Mode_MODE_NO_REBOOT: "a reboot is needed for Cluster.dnsDomain", configv1.Mode_MODE_TRY: "what needs a reboot cannot be tried: Cluster.dnsDomain",
+	} {
+		_, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: patch, Mode: mode})
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+	for _, never := range []string{"kind: Cluster\npodCIDR: 10.1.0.0/16\n", "kind: Machine\nhostname: node7\n"} {
+		_, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: never, Mode: configv1.Mode_MODE_STAGED})
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "a node cannot change") {
+			t.Errorf("%s: %v", never, err)
+		}
+	}
+	resp := applyPatch(t, admin, configv1.Mode_MODE_AUTO, patch)
+	if p := resp.GetPending(); len(p) != 1 || p[0].GetField() != "Cluster.dnsDomain" || p[0].GetEffect() != configv1.Effect_EFFECT_REBOOT {
+		t.Errorf("answer: %v", resp)
+	}
+	state := func() string {
+		c := o.snapshot().input.Config.Cluster
+		return fmt.Sprint(c.DNSDomain, c.CertSANs)
+	}
+	o.await("what is live", func(snapshot) bool { return state() == "cluster.local[kubernetes.example]" })
+	o.restart(t, t.Name())
+	if got := state(); got != "cluster.local[kubernetes.example]" {
+		t.Errorf("after a restart of the agent: %s", got)
+	}
+	admin = o.as(t, "alice", "node:admin")
+	now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+	if err != nil || len(now.GetPending()) != 1 || !strings.Contains(now.GetDocument(), "dnsDomain: other.local") {
+		t.Errorf("get: %v, %v", now.GetPending(), err)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_NO_REBOOT, "kind: Cluster\nendpoint: https://kubernetes.example:6443\n")
+	staged := applyPatch(t, admin, configv1.Mode_MODE_STAGED, "kind: Cluster\ncertSANs: [staged.example]\n")
+	if got := state(); got != "cluster.local[kubernetes.example]" || len(staged.GetDomains()) > 0 {
+		t.Errorf("after it was staged: %s, %v", got, staged)
+	}
+	o.restart(t, "second")
+	if got := state(); got != "other.local[staged.example]" {
+		t.Errorf("after a boot: %s", got)
+	}
+	admin = o.as(t, "alice", "node:admin")
+	if now, err := admin.Get(t.Context(), &configv1.GetRequest{}); err != nil || len(now.GetPending()) > 0 || now.GetRevision().GetNumber() != staged.GetRevision() {
+		t.Errorf("get after the boot: %v, %v", now.GetRevision(), err)
+	}
+}
+
+// TestWhatStaysOnALink: addresses that a link keeps until the next boot are told as long as they are there, and not only by the call that gave them up.
+func TestWhatStaysOnALink(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	links := func(addresses string) string {
+		return "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [" + addresses + "]}]\n"
+	}
+	waits := func() []string {
+		now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, c := range now.GetPending() {
+			out = append(out, c.GetReason())
+		}
+		return out
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_AUTO, links("10.5.0.9/24, '2001:db8::1/64', '2001:db8::2/64'"))
+	if got := waits(); len(got) > 0 {
+		t.Errorf("waits for %q", got)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_AUTO, links("10.5.0.9/24, '2001:db8::2/64'"))
+	if got := waits(); !slices.Equal(got, []string{"the link eth0 keeps the address 2001:db8::1/64 until then"}) {
+		t.Errorf("without one: waits for %q", got)
+	}
+	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: links("10.5.0.9/24"), Mode: configv1.Mode_MODE_NO_REBOOT}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("without another: %v", err)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_NO_REBOOT, links("10.5.0.9/24, '2001:db8::2/64', '2001:db8::1/64'"))
+	if got := waits(); len(got) > 0 {
+		t.Errorf("with both again: waits for %q", got)
+	}
+}
+
+// TestUnstage: a rollback to the current revision gives up what is staged, on a node that goes by its source, too.
+func TestUnstage(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	for _, name := range []string{"of the source", "applied"} {
+		staged := applyPatch(t, admin, configv1.Mode_MODE_STAGED, "kind: Machine\nhostname: staged\n").GetRevision()
+		now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+		if err != nil || now.GetStaged() != staged {
+			t.Fatalf("%s: staged is %d, %v; want %d", name, now.GetStaged(), err, staged)
+		}
+		current := now.GetRevision().GetNumber()
+		dry, err := admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: current, DryRun: true})
+		if want := fmt.Sprintf("revision %d, which was staged, is given up", staged); err != nil || !slices.Contains(dry.GetNotes(), want) {
+			t.Errorf("%s, dry run: %v, %v; want %q", name, dry, err, want)
+		}
+		if now, err = admin.Get(t.Context(), &configv1.GetRequest{}); err != nil || now.GetStaged() != staged {
+			t.Errorf("%s, after the dry run: staged is %d, %v", name, now.GetStaged(), err)
+		}
+		back, err := admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: current})
+		if err != nil || len(back.GetChanges()) > 0 {
+			t.Errorf("%s: %v, %v", name, back, err)
+		}
+		if now, err = admin.Get(t.Context(), &configv1.GetRequest{}); err != nil || now.GetStaged() != 0 {
+			t.Errorf("%s: staged is %d, %v", name, now.GetStaged(), err)
+		}
+	}
+	o.restart(t, "second")
+	if n := o.snapshot().input.Config.Machine.Hostname; n != "node1" {
+		t.Errorf("host name %q after a boot", n)
+	}
+}
+
+// TestRollbackThatIsRefused does not end a trial.
+func TestRollbackThatIsRefused(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	var err error
+	if o.docs, err = config.Merge(o.docs, []byte("kind: Cluster\npodCIDR: 10.9.0.0/16\n")); err != nil {
+		t.Fatal(err)
+	}
+	o.restart(t, "second")
+	admin := o.as(t, "alice", "node:admin")
+	tried := applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\ncertSANs: [tried.example]\n").GetRevision()
+	_, err = admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: 1})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "a node cannot change Cluster.podCIDR") {
+		t.Errorf("roll back: %v", err)
+	}
+	now, err := admin.Get(t.Context(), &configv1.GetRequest{})
+	if err != nil || now.GetTrial().GetRevision() != tried {
+		t.Errorf("after that: %v, %v", now.GetTrial(), err)
+	}
+}
+
+// TestDamagedRevision: a revision that the disk has spoilt gives way to the one before, and the node says why. What the source has does not come back.
+func TestDamagedRevision(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	admin := o.as(t, "alice", "node:admin")
+	for _, name := range []string{"node2", "node3"} {
+		applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: "+name+"\n")
+	}
+	o.end()
+	if err := os.Truncate(filepath.Join(o.state, "config", "revision-00000003"), 100); err != nil {
+		t.Fatal(err)
+	}
+	o.start(t, o.state, "second")
+	got, err := o.as(t, "alice", "node:admin").Get(t.Context(), &configv1.GetRequest{})
+	if err != nil || got.GetRevision().GetNumber() != 2 || o.snapshot().input.Config.Machine.Hostname != "node2" {
+		t.Errorf("current: %v, %v", got.GetRevision(), err)
+	}
+	if p := got.GetProblems(); len(p) != 1 || !strings.Contains(p[0], "revision 3 cannot be used, the one before it counts, which is 2: read revision 3: it is damaged") {
+		t.Errorf("problems: %q", p)
+	}
+}
+
+// TestReleaseThatCannotUseIt: a revision that this release cannot use stays the current one, and the node says what is wrong with it, for its trial to
+// fail. Older revisions and the source do not take its place.
+func TestReleaseThatCannotUseIt(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node2\n")
+	o.end()
+	store, err := configstore.Open(configstore.OSDir(filepath.Join(o.state, "config")), configstore.Config{
+		Now: time.Now, Boot: "of another release", SinceBoot: func() time.Duration { return 0 },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.Add(configstore.Revision{Mode: configstore.Auto, Document: []byte("apiVersion: cyvive.dev/v9\nkind: Machine\n")},
+		func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Applied(n, true) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := startNode(t, o.state, o.disk)
+	n.source.set(o.docs)
+	n.await("the reason", func(s snapshot) bool {
+		return strings.HasPrefix(reasonOf(s, "config"), "use revision 3 of the state volume: revision 3:1: Machine.apiVersion: got")
+	})
+	if r := n.configs.store.Record(); r.Current != 3 || n.snapshot().input.Config != nil {
+		t.Errorf("revision %d is current, and in force is %v", r.Current, n.snapshot().input.Config)
+	}
+	// It can be replaced.
+	document := server.ConfigDocument{Document: string(o.docs)}
+	if check, err := (configsAPI{n.Agent}).ValidateConfig(t.Context(), document); err != nil || len(check.Mistakes) > 0 {
+		t.Errorf("validate another: %v, %v", check, err)
+	}
+	if _, err := (configsAPI{n.Agent}).ApplyConfig(t.Context(), server.ConfigRequest{ConfigDocument: document, Mode: server.ConfigAuto}); err != nil {
+		t.Fatal(err)
+	}
+	n.await("another", func(s snapshot) bool { return s.input.Config != nil && reasonOf(s, "config") == "" })
+}
+
+// TestSourceUntilApplied: as long as nothing was applied, another document of the source is taken at the next boot, and kept; after that not.
+func TestSourceUntilApplied(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
+	// Another agent of the boot does not ask: the source may have something else by now, or not answer.
+	good := o.docs
+	for _, docs := range []string{strings.Replace(string(good), "node1", "node2", 1), "kind: Planet\n"} {
+		o.docs = []byte(docs)
+		o.restart(t, t.Name())
+		if hostname() != "node1" {
+			t.Errorf("host name %q in the same boot", hostname())
+		}
+	}
+	o.docs = good
+	o.restart(t, "with the same")
+	o.docs = []byte(strings.Replace(string(good), "node1", "node2", 1))
+	o.restart(t, "with the same")
+	if hostname() != "node1" {
+		t.Errorf("host name %q in a boot that had found the same", hostname())
+	}
+	o.restart(t, "second")
+	if hostname() != "node2" {
+		t.Errorf("host name %q", hostname())
+	}
+	admin := o.as(t, "alice", "node:admin")
+	history, err := admin.History(t.Context(), &configv1.HistoryRequest{})
+	if err != nil || len(history.GetRevisions()) != 2 {
+		t.Errorf("history: %v, %v", history, err)
+	}
+	// What was applied is there when the source is not, also when the source's was about to be stored.
+	applied := applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node3\n")
+	o.keepFound(&Document{Name: "user-data", Data: standalone(t)})
+	if r := o.configs.store.Record(); r.Current != applied.GetRevision() {
+		t.Errorf("revision %d is current, want %d", r.Current, applied.GetRevision())
+	}
+	o.docs = []byte("kind: Planet\n")
+	o.restart(t, "third")
+	if hostname() != "node3" {
+		t.Errorf("host name %q after something was applied", hostname())
+	}
+}
+
+// TestWithoutStateVolume: a node whose state volume cannot be used takes what its source has, and says what is wrong.
+func TestWithoutStateVolume(t *testing.T) {
+	t.Parallel()
+	disk := storagetest.New(1 << 30)
+	disk.FailPower(0)
+	n := startNode(t, t.TempDir(), disk)
+	n.source.set(standalone(t))
+	n.await("the configuration of the source", func(s snapshot) bool { return s.input.Config != nil })
+	_, err := configsAPI{n.Agent}.GetConfig(context.Background(), 0)
+	if err == nil || !strings.Contains(err.Error(), "power failed") {
+		t.Errorf("get: %v", err)
+	}
+}
+
+// TestStoreThatCannotBeOpened: the reason is told, and the store is opened once it is gone.
+func TestStoreThatCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	o := &owned{disk: storagetest.New(1 << 30), docs: standalone(t)}
+	state := t.TempDir()
+	if err := os.WriteFile(filepath.Join(state, "config"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.node = startNode(t, state, o.disk)
+	o.source.set(o.docs)
+	get := func() error { return errOf(configsAPI{o.Agent}.GetConfig(t.Context(), 0)) }
+	o.eventually(t, "the reason is told", func() error {
+		if err := get(); !errors.Is(err, server.ErrUnavailable) || !strings.Contains(err.Error(), "not a directory") {
+			return fmt.Errorf("got %v", err)
+		}
+		return nil
+	})
+	if err := os.Remove(filepath.Join(state, "config")); err != nil {
+		t.Fatal(err)
+	}
+	o.eventually(t, "the configuration is stored", get)
+}

@@ -1,0 +1,89 @@
+package configstore
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestTrial walks the ways in which a trial ends.
+func TestTrial(t *testing.T) {
+	began := Record{Boot: "a", Current: 3, Base: 3, Past: []uint64{1, 2}}
+	trying, err := began.Tries(4, time.Minute)
+	if err != nil || trying.Current != 4 || trying.Base != 3 || trying.Previous() != 3 || trying.Left(40*time.Second) != 20*time.Second {
+		t.Fatalf("trying: %+v, %v", trying, err)
+	}
+	back := func(reason string) Record {
+		r := began
+		r.Last = &Outcome{Revision: 4, Reason: reason, At: start}
+		return r
+	}
+	for name, test := range map[string]struct {
+		boot  string
+		since time.Duration
+		want  Record
+	}{
+		"the agent is restarted":  {"a", 59 * time.Second, trying},
+		"in its time":             {"a", time.Minute, back(notConfirmed)},
+		"the node is started new": {"b", time.Second, back("the node was started again before it was confirmed")},
+	} {
+		got, changed := trying.Started(test.boot, test.since, start)
+		test.want.Boot = test.boot
+		if d := cmp.Diff(test.want, got); d != "" || changed != (name != "the agent is restarted") {
+			t.Errorf("%s: changed %t (-want +got):\n%s", name, changed, d)
+		}
+	}
+	confirmed, err := trying.Confirmed(4, true, start)
+	want := Record{Boot: "a", Current: 4, Base: 4, Owned: true, Past: []uint64{1, 2, 3}, Last: &Outcome{Revision: 4, Succeeded: true, At: start}}
+	if d := cmp.Diff(want, confirmed); d != "" || err != nil {
+		t.Errorf("confirmed: %v (-want +got):\n%s", err, d)
+	}
+	for name, err := range map[string]error{
+		"apply":            second(trying.Applied(5, true)),
+		"stage":            second(trying.Stages(5)),
+		"try":              second(trying.Tries(5, time.Hour)),
+		"confirm another":  second(trying.Confirmed(3, true, start)),
+		"confirm nothing":  second(confirmed.Confirmed(0, true, start)),
+		"revert confirmed": second(confirmed.Reverted("no", start)),
+	} {
+		if !errors.Is(err, ErrTrying) && !errors.Is(err, ErrNotTrying) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func second(_ Record, err error) error { return err }
+
+// TestStaged: a staged revision waits for another boot than its own, and whatever is applied meanwhile takes its place.
+func TestStaged(t *testing.T) {
+	r, err := Record{Boot: "a", Current: 3, Base: 3}.Stages(4)
+	if err != nil || r.Current != 3 {
+		t.Fatalf("staged: %+v, %v", r, err)
+	}
+	if same, changed := r.Started("a", 0, start); changed || same.Current != 3 {
+		t.Errorf("after a restart of the agent: %+v", same)
+	}
+	want := Record{Boot: "b", Current: 4, Base: 4, Owned: true, Past: []uint64{3}}
+	if next, changed := r.Started("b", 0, start); !changed || cmp.Diff(want, next) != "" {
+		t.Errorf("after a boot: %t, %+v", changed, next)
+	}
+	applied, err := r.Applied(5, false)
+	if d := cmp.Diff(Record{Boot: "a", Current: 5, Base: 3, Owned: true, Past: []uint64{3}}, applied); d != "" || err != nil {
+		t.Errorf("applied: %v (-want +got):\n%s", err, d)
+	}
+}
+
+// TestFound: what a source has leaves it to the sources, and a lost record does not.
+func TestFound(t *testing.T) {
+	r, err := Record{Boot: "a", Current: 1}.Found(2)
+	if d := cmp.Diff(Record{Boot: "a", Asked: "a", Current: 2, Base: 2, Past: []uint64{1}}, r); d != "" || err != nil {
+		t.Errorf("found: %v (-want +got):\n%s", err, d)
+	}
+	next, _ := r.Started("b", 0, start)
+	again, err := next.FoundAgain()
+	if !r.Own() || next.Own() || !again.Own() || err != nil || (Record{Current: 1}).Own() || (Record{Boot: "a", Asked: "a"}).Own() {
+		t.Errorf("its own: %+v, %+v, %+v", r, next, again)
+	}
+}

@@ -1,0 +1,202 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+)
+
+// Document is a configuration as it was found.
+type Document struct {
+	// Name is that of the file, for error texts.
+	Name string
+	Data []byte
+}
+
+// Place is where a configuration may be. Its methods are called by one goroutine.
+type Place interface {
+	// Find looks once. It returns nil and no error if there is no configuration now, and an error of type *Waiting if it cannot look yet.
+	Find(ctx context.Context) (*Document, error)
+	// Where says in words where Find looks, for a person who wonders why the node has no configuration.
+	Where() string
+}
+
+// Source finds the configuration of the node, and its owner.
+type Source interface {
+	Place
+	// Owners is what is said of the node's owner, in the order of the places: by those that are looked at with each call, and by what Find saw last.
+	Owners() []maintenance.Claim
+}
+
+// Waiting is the error of a source that cannot look yet. Nothing is wrong so far; the node is told what it waits for, and brings up the network
+// that needs no configuration, which may be just that.
+type Waiting struct{ For string }
+
+// Error says what is waited for.
+func (w *Waiting) Error() string { return "waiting for " + w.For }
+
+const (
+	// searchFor is how long the network waits for a configuration volume before it falls back to DHCP: devices may still be appearing.
+	searchFor = 5 * time.Second
+	// searchEvery is the time between two looks, and slowSearch that after searchFor.
+	searchEvery = 250 * time.Millisecond
+	slowSearch  = 5 * time.Second
+	// waitFor is how long a source that waits is asked every waitEvery, as what it waits for is mostly an address or a server that starts.
+	waitFor   = time.Minute
+	waitEvery = time.Second
+)
+
+// configure has the node take the configuration of its state volume or, until one was applied over the API, that of its source; then it looks
+// after trials.
+func (a *Agent) configure(ctx context.Context) error {
+	if err := a.openConfigs(ctx); err != nil {
+		return err
+	}
+	if !a.takeStored() {
+		if err := a.search(ctx); err != nil {
+			return err
+		}
+	}
+	return a.keepConfigs(ctx)
+}
+
+// search looks for a configuration until the node has a valid one, be it from elsewhere. Without one the node is in maintenance mode, and goes on looking: a
+// volume may be attached, or replaced by a right one.
+func (a *Agent) search(ctx context.Context) error {
+	started := time.Now()
+	for {
+		a.lateStore()
+		doc, input, err := a.lookOnce(ctx)
+		searched := time.Since(started)
+		if input == nil && err == nil && searched >= searchFor {
+			err = fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
+		}
+		if a.conclude(doc, input, err, givenUp(searched, err)) {
+			return nil
+		}
+		if err := a.configs.await(ctx, untilNext(searched, err)); err != nil {
+			return err
+		}
+	}
+}
+
+// conclude takes what a look has found, unless the node has got a configuration over the API meanwhile. It returns whether the search is over. Without says that
+// the node is without a configuration until further notice.
+func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bool) bool {
+	c := &a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.snapshot().input.Config != nil {
+		return true
+	}
+	if c.store != nil {
+		if r := c.store.Record(); r.Owned && r.Current != 0 {
+			return true // what was applied is about to be in force
+		}
+	}
+	if input != nil {
+		a.adopt(input, nil)
+		a.keepFound(doc)
+		return true
+	}
+	if err != nil {
+		a.adopt(nil, err)
+	}
+	a.claim(without)
+	return false
+}
+
+// claim notes who owns the node by what its places say now, and whether it is without a configuration. Once it is it stays so, whatever comes to be waited for.
+func (a *Agent) claim(without bool) {
+	before := a.snapshot()
+	owner := before.owner.After(a.cfg.Source.Owners())
+	if without = without || before.without; without != before.without || !reflect.DeepEqual(before.owner, owner) {
+		a.update(func(s *snapshot) { s.owner, s.without = owner, without })
+	}
+}
+
+// givenUp tells whether the node counts as one without a configuration after looks for some time, of which the last gave err.
+func givenUp(searched time.Duration, err error) bool {
+	var waiting *Waiting
+	if errors.As(err, &waiting) {
+		return searched >= waitFor
+	}
+	return searched >= searchFor
+}
+
+// untilNext is the time to the next look, after looks for some time of which the last gave err.
+func untilNext(searched time.Duration, err error) time.Duration {
+	var waiting *Waiting
+	switch {
+	case searched < searchFor:
+		return searchEvery
+	case errors.As(err, &waiting) && searched < waitFor:
+		return waitEvery
+	}
+	return slowSearch
+}
+
+// lookOnce returns a configuration with its documents, or why the one that was found does not serve, or neither.
+func (a *Agent) lookOnce(ctx context.Context) (*Document, *plan.Input, error) {
+	doc, err := a.cfg.Source.Find(ctx)
+	var waiting *Waiting
+	if errors.As(err, &waiting) {
+		return nil, nil, err
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if doc == nil {
+		return nil, nil, nil
+	}
+	cfg, err := config.Parse(doc.Name, doc.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	input, err := inputOf(cfg)
+	return doc, input, err
+}
+
+// inputOf is what the plan takes of a configuration.
+func inputOf(cfg *config.Config) (*plan.Input, error) {
+	trust, err := plan.ReadTrust(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &plan.Input{Searched: true, Config: cfg, Trust: trust}, nil
+}
+
+// adopt puts a configuration in force, or what keeps the node from having one.
+func (a *Agent) adopt(input *plan.Input, err error) {
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	var waiting *Waiting
+	switch {
+	case input != nil:
+		a.events.Add(server.EventConfiguration, "configuration", "accepted", "host name "+input.Config.Machine.Hostname)
+		a.log.Info("configuration accepted", "hostname", input.Config.Machine.Hostname, "cluster", input.Config.Cluster != nil)
+	case problem == a.snapshot().configProblem:
+	case errors.As(err, &waiting):
+		a.log.Info("no configuration yet", "reason", problem)
+		a.events.Add(server.EventConfiguration, "configuration", "waiting", problem)
+	default:
+		a.log.Warn("no valid configuration, the node is in maintenance mode", "error", problem)
+		a.events.Add(server.EventConfiguration, "configuration", "refused", problem)
+	}
+	a.update(func(s *snapshot) {
+		s.configProblem = problem
+		s.input.Searched = true
+		if input != nil {
+			s.input.Config, s.input.Trust = input.Config, input.Trust
+		}
+	})
+}

@@ -1,0 +1,22 @@
+// Package machined is the machine agent: it makes tasks of the configuration and the adapters that it is given, and runs them.
+//
+// Everything the agent knows is one snapshot in a store: the configuration, what each domain reported, and the desired state that
+// package plan computed from both. Tasks change the snapshot, and each change computes the desired state anew; a change of that wakes the
+// loops of the domains. The tasks are:
+//
+//	configuration   takes the documents of the state volume, or looks for some until it has valid ones; then ends trials of others
+//	loops           one for each domain: network, storage, etcd, Kubernetes
+//	identity        once state is mounted: machine ID, boot ledger
+//	certificate     the API's own certificate, for the addresses of the moment; whom the node answers without a configuration
+//	                (package maintenance), and what its console says then
+//	runtime         asks init for the system containerd when containers are wanted
+//	services        once Kubernetes is wanted: the service addresses of the cluster
+//	upgrades        once state is mounted: leads the trial of a new release to its end
+//	milestones      writes the boot's timeline, once for each name
+//	server          the node API, from the first moment on
+//
+// The agent may be killed at any time: what runs goes on, and the next agent adopts it. Only [Agent.Teardown], which init asks for when the
+// machine goes down, stops anything.
+//
+// The package makes no system calls of its own, so that it runs in a test on fakes.
+package machined

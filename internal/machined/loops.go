@@ -1,0 +1,77 @@
+package machined
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+const (
+	// hostResync covers events of the kernel that were lost.
+	hostResync = time.Minute
+	// containerResync is how soon a change is seen of which no event tells: a program that runs on and is not well. Starts and ends wake the
+	// loops, and one that is not settled polls.
+	containerResync = 30 * time.Second
+)
+
+// loopTasks returns the loops of the domains. That of storage waits for what has to be done before a volume is mounted.
+func (a *Agent) loopTasks() []task {
+	tasks := []task{
+		loopTask(a, a.cfg.Network, plan.Network, hostResync,
+			func(d plan.Desired) *network.Spec { return d.Network },
+			func(s *snapshot, r state.Report[network.Status]) { s.network = r },
+			func(s network.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.Storage, plan.Storage, hostResync,
+			func(d plan.Desired) *storage.Spec { return d.Storage },
+			func(s *snapshot, r state.Report[storage.Status]) { s.storage = r },
+			func(s storage.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.Etcd, plan.Etcd, containerResync,
+			func(d plan.Desired) *etcd.Spec { return d.Etcd },
+			func(s *snapshot, r state.Report[etcd.Status]) { s.etcd = r },
+			func(s etcd.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.Kube, plan.Kubernetes, containerResync,
+			func(d plan.Desired) *kube.Spec { return d.Kube },
+			func(s *snapshot, r state.Report[kube.Status]) { s.kube = r },
+			func(s kube.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.ExtensionServices, plan.Extensions, containerResync,
+			func(d plan.Desired) *extservice.Spec { return d.Extensions },
+			func(s *snapshot, r state.Report[extservice.Status]) { s.extensionServices = r },
+			func(s extservice.Status) bool { return s.Ready }),
+	}
+	storageLoop := tasks[1].run
+	tasks[1].run = func(ctx context.Context) error {
+		if err := a.beforeVolumes(ctx); err != nil {
+			return err
+		}
+		return storageLoop(ctx)
+	}
+	return tasks
+}
+
+// loopTask ties the loop of one domain to the snapshot.
+func loopTask[Spec, Observed any, Op fmt.Stringer, Status any](
+	a *Agent, domain reconcile.Domain[Spec, Observed, Op, Status], name string, resync time.Duration,
+	spec func(plan.Desired) *Spec, publish func(*snapshot, state.Report[Status]), settled func(Status) bool,
+) task {
+	ask := make(chan func(context.Context))
+	a.views[name] = viewOf(domain, ask, spec)
+	return task{"loop " + name, func(ctx context.Context) error {
+		return reconcile.Run(ctx, domain, reconcile.Config[Spec, Status]{
+			Name: name, Log: a.log, Wake: a.wakers[name], Ask: ask, Resync: resync, Settled: settled,
+			Desired: func() reconcile.Desired[Spec] {
+				s := a.snapshot()
+				return reconcile.Desired[Spec]{Generation: s.generation, Spec: spec(s.desired), Waits: s.desired.Waits[name]}
+			},
+			Publish: func(r state.Report[Status]) { a.update(func(s *snapshot) { publish(s, r) }) },
+		})
+	}}
+}

@@ -1,0 +1,229 @@
+package plan
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+)
+
+// Effect is when a change of a field takes effect.
+type Effect string
+
+// The effects.
+const (
+	// Live is at once: the loops bring it about.
+	Live Effect = "live"
+	// Reboot is with the next boot.
+	Reboot Effect = "reboot"
+	// Never is for what a node cannot change and stay the same node.
+	Never Effect = "never"
+)
+
+// Change is one field in which two configurations differ.
+type Change struct {
+	// Field is its path from the kind on, such as Cluster.dnsDomain; a part of it that is changed as a whole, such as Machine.ca, counts as a field.
+	Field  string
+	Effect Effect
+	// Why says why it does not take effect at once, for a person; empty for Live.
+	Why string
+}
+
+// String is the change as a line of a list.
+func (c Change) String() string {
+	if c.Why == "" {
+		return c.Field
+	}
+	return c.Field + ": " + c.Why
+}
+
+// field is one row of the table of what can be changed, and when.
+type field struct {
+	path   string
+	effect Effect
+	why    string
+	// value is the field of a configuration, as something that can be compared.
+	value func(*config.Config) any
+	// keep gives one configuration the field of another, where it is not Live.
+	keep func(to, from *config.Config)
+	// judge, where it is set, decides by the two configurations instead of effect and why.
+	judge func(from, to *config.Config) (Effect, string)
+}
+
+// Reasons that several fields have.
+const (
+	atTheirStart = "the cluster's programs read it when they start"
+	forItsLife   = "a cluster has it for its life; reset the node to give it another"
+)
+
+// fields is the table. Each field of a document is covered by exactly one row, by its own path or by that of a part it belongs to.
+func fields() []field {
+	return slices.Concat(machineFields(), networkFields(), clusterFields())
+}
+
+func machineFields() []field {
+	return []field{
+		{
+			path: "Machine.hostname", value: func(c *config.Config) any { return c.Machine.Hostname }, judge: judgeHostname,
+			keep: func(to, from *config.Config) { to.Machine.Hostname = from.Machine.Hostname },
+		},
+		{path: "Machine.ca", effect: Live, value: func(c *config.Config) any { return c.Machine.CA }},
+		{path: "Machine.certSANs", effect: Live, value: func(c *config.Config) any { return c.Machine.CertSANs }},
+		{
+			path: "Machine.disk.encryption.mode", effect: Never, why: "volumes are encrypted when they are made; reset the node to make them anew",
+			value: func(c *config.Config) any { return c.Machine.Disk.Encryption.Mode },
+			keep:  func(to, from *config.Config) { to.Machine.Disk.Encryption.Mode = from.Machine.Disk.Encryption.Mode },
+		},
+		{path: "Machine.profile", effect: Live, value: func(c *config.Config) any { return c.Machine.Profile }},
+		{
+			path: "Machine.extensions", effect: Reboot, why: "extensions are put to use when the node boots",
+			value: func(c *config.Config) any { return c.Machine.Extensions },
+			keep:  func(to, from *config.Config) { to.Machine.Extensions = from.Machine.Extensions },
+		},
+		{path: "Machine.upgrade.deadline", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Deadline }},
+		{path: "Machine.upgrade.gates", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Gates }},
+		{path: "Machine.time.servers", effect: Live, value: func(c *config.Config) any { return c.Machine.Time.Servers }},
+		{path: "Machine.upgrade.sources", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Sources }},
+	}
+}
+
+func networkFields() []field {
+	return []field{
+		{
+			path: "Network.links", value: func(c *config.Config) any { return c.Network.Links }, judge: judgeLinks,
+			// What stays until the reboot is in the kernel, and is not asked for any more.
+			keep: func(_, _ *config.Config) {},
+		},
+		{path: "Network.nameservers", effect: Live, value: func(c *config.Config) any { return c.Network.Nameservers }},
+	}
+}
+
+func clusterFields() []field {
+	of := func(path string, effect Effect, why string, value func(*config.Cluster) any, keep func(to, from *config.Cluster)) field {
+		f := field{path: "Cluster." + path, effect: effect, why: why}
+		f.value = func(c *config.Config) any {
+			if c.Cluster == nil {
+				return nil
+			}
+			return value(c.Cluster)
+		}
+		f.keep = func(to, from *config.Config) { keep(to.Cluster, from.Cluster) }
+		return f
+	}
+	live := func(path string, value func(*config.Cluster) any) field { return of(path, Live, "", value, nil) }
+	type cluster = config.Cluster
+	return []field{
+		of("name", Reboot, atTheirStart, func(c *cluster) any { return c.Name }, func(to, from *cluster) { to.Name = from.Name }),
+		live("endpoint", func(c *cluster) any { return c.Endpoint }),
+		of("role", Never, forItsLife, func(c *cluster) any { return c.Role }, func(to, from *cluster) { to.Role = from.Role }),
+		of("podCIDR", Never, forItsLife, func(c *cluster) any { return c.PodCIDR }, func(to, from *cluster) { to.PodCIDR = from.PodCIDR }),
+		of("serviceCIDR", Never, forItsLife, func(c *cluster) any { return c.ServiceCIDR }, func(to, from *cluster) { to.ServiceCIDR = from.ServiceCIDR }),
+		of("dnsDomain", Reboot, atTheirStart, func(c *cluster) any { return c.DNSDomain }, func(to, from *cluster) { to.DNSDomain = from.DNSDomain }),
+		live("certSANs", func(c *cluster) any { return c.CertSANs }),
+		of("ca", Reboot, atTheirStart, func(c *cluster) any { return c.CA }, func(to, from *cluster) { to.CA = from.CA }),
+		of("frontProxyCA", Reboot, atTheirStart, func(c *cluster) any { return c.FrontProxyCA }, func(to, from *cluster) { to.FrontProxyCA = from.FrontProxyCA }),
+		of("etcdCA", Reboot, atTheirStart, func(c *cluster) any { return c.EtcdCA }, func(to, from *cluster) { to.EtcdCA = from.EtcdCA }),
+		of("serviceAccountKey", Reboot, atTheirStart, func(c *cluster) any { return c.ServiceAccountKey },
+			func(to, from *cluster) { to.ServiceAccountKey = from.ServiceAccountKey }),
+		of("encryptionKey", Never, "what etcd holds is sealed with it, and could not be read with another",
+			func(c *cluster) any { return c.EncryptionKey }, func(to, from *cluster) { to.EncryptionKey = from.EncryptionKey }),
+	}
+}
+
+// judgeHostname lets a node without a cluster be called otherwise at once.
+func judgeHostname(from, to *config.Config) (Effect, string) {
+	if from.Cluster != nil && to.Cluster != nil {
+		return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
+	}
+	return Live, ""
+}
+
+// judgeLinks finds links that are configured no longer: what they have stays on them, since the network's loop looks after those it is told of. A
+// link that may go on under another kind of name (first, MAC address) is not one of them.
+func judgeLinks(from, to *config.Config) (Effect, string) {
+	has := func(c *config.Config, name string) bool {
+		return slices.ContainsFunc(c.Network.Links, func(l config.Link) bool { return l.Name == name })
+	}
+	byOtherName := func(l config.Link) bool {
+		return !has(from, l.Name) && (l.Name == config.FirstLink || strings.Contains(l.Name, ":"))
+	}
+	if slices.ContainsFunc(to.Network.Links, byOtherName) {
+		return Live, ""
+	}
+	for _, l := range from.Network.Links {
+		if has(to, l.Name) || l.Name == config.FirstLink || strings.Contains(l.Name, ":") {
+			continue
+		}
+		return Reboot, fmt.Sprintf("the link %s keeps its addresses until then", l.Name)
+	}
+	for _, l := range from.Network.Links {
+		i := slices.IndexFunc(to.Network.Links, func(o config.Link) bool { return o.Name == l.Name })
+		for _, p := range l.Addresses {
+			if i >= 0 && p.Addr().Is6() && !slices.Contains(to.Network.Links[i].Addresses, p) {
+				return Reboot, fmt.Sprintf("the link %s keeps the address %s until then", l.Name, p)
+			}
+		}
+	}
+	return Live, ""
+}
+
+// Compare returns the fields in which two configurations differ, in the order of the table. A Cluster document that comes or goes is one
+// change, of the field Cluster.
+func Compare(from, to *config.Config) []Change {
+	var changes []Change
+	switch {
+	case from.Cluster == nil && to.Cluster != nil:
+		changes = append(changes, Change{Field: "Cluster", Effect: Live})
+	case from.Cluster != nil && to.Cluster == nil:
+		changes = append(changes, Change{Field: "Cluster", Effect: Reboot, Why: "what runs of the cluster is not stopped until then"})
+	}
+	for _, f := range fields() {
+		if strings.HasPrefix(f.path, "Cluster.") && (from.Cluster == nil || to.Cluster == nil) || same(f.value(from), f.value(to)) {
+			continue
+		}
+		c := Change{Field: f.path, Effect: f.effect, Why: f.why}
+		if f.judge != nil {
+			c.Effect, c.Why = f.judge(from, to)
+		}
+		changes = append(changes, c)
+	}
+	return changes
+}
+
+// same takes a list without items for none.
+func same(a, b any) bool {
+	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+	if x.Kind() == reflect.Slice && y.Kind() == reflect.Slice && x.Len() == 0 && y.Len() == 0 {
+		return true
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// InForce returns what of a wanted configuration holds before the next boot, on a node that began its boot with another: fields that cannot change
+// live keep their values. It changes neither.
+func InForce(began, wanted *config.Config) *config.Config {
+	out := *wanted
+	if began.Cluster != nil && wanted.Cluster == nil {
+		out.Cluster = began.Cluster
+	} else if wanted.Cluster != nil {
+		cluster := *wanted.Cluster
+		out.Cluster = &cluster
+	}
+	keeps := map[string]func(to, from *config.Config){}
+	for _, f := range fields() {
+		keeps[f.path] = f.keep
+	}
+	for _, c := range Compare(began, wanted) {
+		if keep := keeps[c.Field]; keep != nil && c.Effect != Live {
+			keep(&out, began)
+		}
+	}
+	return &out
+}
+
+// With returns the changes of one effect.
+func With(effect Effect, changes []Change) []Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.Effect != effect })
+}

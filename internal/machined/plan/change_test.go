@@ -1,0 +1,196 @@
+package plan
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+)
+
+// leaves returns the paths of all fields of all documents; those of an object are its own.
+func leaves() []string {
+	var out []string
+	var walk func(at string, fields []config.Field)
+	walk = func(at string, fields []config.Field) {
+		for _, f := range fields {
+			if f.Type == config.TypeObject {
+				walk(at+"."+f.Name, f.Fields)
+				continue
+			}
+			out = append(out, at+"."+f.Name)
+		}
+	}
+	for _, d := range config.Documents() {
+		walk(d.Kind, d.Fields)
+	}
+	return out
+}
+
+// otherwise changes each field of a configuration of a cluster node, by its path. A role has no other value.
+func otherwise(other *config.Config) map[string]func(*config.Config) {
+	pair := func(of func(*config.Config) *config.KeyPair) func(*config.Config) {
+		return func(c *config.Config) { *of(c) = *of(other) }
+	}
+	ca := pair(func(c *config.Config) *config.KeyPair { return &c.Machine.CA })
+	kubernetes := pair(func(c *config.Config) *config.KeyPair { return &c.Cluster.CA })
+	front := pair(func(c *config.Config) *config.KeyPair { return &c.Cluster.FrontProxyCA })
+	etcd := pair(func(c *config.Config) *config.KeyPair { return &c.Cluster.EtcdCA })
+	link := func(change func(*config.Link)) func(*config.Config) {
+		return func(c *config.Config) {
+			c.Network.Links = slices.Clone(c.Network.Links)
+			change(&c.Network.Links[0])
+		}
+	}
+	extension := func(e config.Extension) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Extensions = []config.Extension{e} }
+	}
+	network := netip.MustParsePrefix("10.32.0.0/16")
+	gate := func(g config.Gate) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Upgrade.Gates = []config.Gate{g} }
+	}
+	from := func(s config.UpgradeSource) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Upgrade.Sources = []config.UpgradeSource{s} }
+	}
+	return map[string]func(*config.Config){
+		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
+		"Machine.certSANs":             func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
+		"Machine.disk.encryption.mode": func(c *config.Config) { c.Machine.Disk.Encryption.Mode = config.EncryptionTPM },
+		"Machine.profile":              func(c *config.Config) { c.Machine.Profile = config.ProfileStrict },
+		"Machine.upgrade.deadline":     func(c *config.Config) { c.Machine.Upgrade.Deadline = 7 * time.Minute },
+		"Machine.upgrade.gates.name":   gate(config.Gate{Name: "other"}), "Machine.upgrade.gates.kind": gate(config.Gate{Kind: config.GateTCP}),
+		"Machine.upgrade.gates.target": gate(config.Gate{Target: "other"}),
+		"Machine.upgrade.sources.host": from(config.UpgradeSource{Host: "other"}), "Machine.upgrade.sources.ca": from(config.UpgradeSource{CA: "other"}),
+		"Machine.upgrade.sources.credentials.username": from(config.UpgradeSource{Credentials: &config.Credentials{Username: "other"}}),
+		"Machine.upgrade.sources.credentials.password": from(config.UpgradeSource{Credentials: &config.Credentials{Password: config.NewSecret("other")}}),
+		"Machine.time.servers":                         func(c *config.Config) { c.Machine.Time.Servers = []string{"other"} },
+		"Machine.extensions.name":                      extension(config.Extension{Name: "other", Version: "1.0.0"}),
+		"Machine.extensions.version":                   extension(config.Extension{Name: "one", Version: "2.0.0"}),
+		"Network.links.name":                           link(func(l *config.Link) { l.Name = "eth7" }),
+		"Network.links.dhcp":                           link(func(l *config.Link) { l.DHCP = !l.DHCP }),
+		"Network.links.addresses":                      link(func(l *config.Link) { l.Addresses = []netip.Prefix{netip.MustParsePrefix("10.5.0.9/24")} }),
+		"Network.links.gateway":                        link(func(l *config.Link) { l.Gateway = netip.MustParseAddr("10.5.0.1") }),
+		"Network.nameservers":                          func(c *config.Config) { c.Network.Nameservers = []netip.Addr{netip.MustParseAddr("10.5.0.1")} },
+		"Cluster.name":                                 func(c *config.Config) { c.Cluster.Name = "other" },
+		"Cluster.endpoint":                             func(c *config.Config) { c.Cluster.Endpoint = "https://other:6443" },
+		"Cluster.role":                                 func(c *config.Config) { c.Cluster.Role = "other" },
+		"Cluster.podCIDR":                              func(c *config.Config) { c.Cluster.PodCIDR = network },
+		"Cluster.serviceCIDR":                          func(c *config.Config) { c.Cluster.ServiceCIDR = network },
+		"Cluster.dnsDomain":                            func(c *config.Config) { c.Cluster.DNSDomain = "other" },
+		"Cluster.certSANs":                             func(c *config.Config) { c.Cluster.CertSANs = []string{"other"} },
+		"Cluster.ca.certificate":                       kubernetes, "Cluster.ca.key": kubernetes,
+		"Cluster.frontProxyCA.certificate": front, "Cluster.frontProxyCA.key": front,
+		"Cluster.etcdCA.certificate": etcd, "Cluster.etcdCA.key": etcd,
+		"Cluster.serviceAccountKey": func(c *config.Config) { c.Cluster.ServiceAccountKey = config.NewSecret("other") },
+		"Cluster.encryptionKey":     func(c *config.Config) { c.Cluster.EncryptionKey = config.NewSecret("other") },
+	}
+}
+
+// copied is a configuration that can be changed without another.
+func copied(c *config.Config) *config.Config {
+	out := *c
+	if c.Cluster != nil {
+		cluster := *c.Cluster
+		out.Cluster = &cluster
+	}
+	return &out
+}
+
+// TestEveryFieldCanBeJudged walks every field of every document. It is covered by one row of the table; a change of it is found, and by that row alone;
+// and what is in force then has the change where it is live, and has it not where it is not.
+func TestEveryFieldCanBeJudged(t *testing.T) {
+	_, _, cluster := inputs(t)
+	_, _, other := inputs(t)
+	change := otherwise(other.Config)
+	paths := leaves()
+	for _, path := range paths {
+		var rows []string
+		for _, f := range fields() {
+			if path == f.path || strings.HasPrefix(path, f.path+".") {
+				rows = append(rows, f.path)
+			}
+		}
+		if len(rows) != 1 {
+			t.Errorf("%s is covered by the rows %q, want one", path, rows)
+			continue
+		}
+		do := change[path]
+		if do == nil {
+			t.Errorf("%s: the test does not know how to change it", path)
+			continue
+		}
+		wanted := copied(cluster.Config)
+		do(wanted)
+		list := Compare(cluster.Config, wanted)
+		if len(list) != 1 || list[0].Field != rows[0] || (list[0].Why == "") != (list[0].Effect == Live) {
+			t.Errorf("%s: the changes are %v", path, list)
+			continue
+		}
+		force := InForce(cluster.Config, wanted)
+		if effect := list[0].Effect; reflect.DeepEqual(force, wanted) != (effect == Live) || reflect.DeepEqual(force, cluster.Config) != (effect != Live) {
+			t.Errorf("%s is %s, and in force is %+v", path, effect, force)
+		}
+		delete(change, path)
+	}
+	if len(change) > 0 || len(paths) < 20 {
+		t.Errorf("of %d fields; what is changed beside is no field: %v", len(paths), change)
+	}
+	for _, f := range fields() {
+		if !slices.ContainsFunc(paths, func(p string) bool { return p == f.path || strings.HasPrefix(p, f.path+".") }) {
+			t.Errorf("the row %s covers no field", f.path)
+		}
+	}
+}
+
+func TestComparedDocuments(t *testing.T) {
+	_, standalone, cluster := inputs(t)
+	renamed := copied(standalone.Config)
+	renamed.Machine.Hostname = "other"
+	none := copied(cluster.Config)
+	none.Cluster, none.Machine.CA = nil, standalone.Config.Machine.CA
+	links := func(names ...string) *config.Config {
+		c := copied(standalone.Config)
+		c.Network.Links = nil
+		for _, n := range names {
+			c.Network.Links = append(c.Network.Links, config.Link{Name: n, Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::1/64")}})
+		}
+		return c
+	}
+	noSix := links("eth0")
+	noSix.Network.Links[0].Addresses = nil
+	for name, test := range map[string]struct {
+		from, to *config.Config
+		want     []Change
+		live     bool // all of it is in force at once
+	}{
+		"nothing":                   {cluster.Config, copied(cluster.Config), nil, true},
+		"a cluster comes":           {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
+		"a cluster goes":            {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"no cluster, another name":  {standalone.Config, renamed, []Change{{Field: "Machine.hostname", Effect: Live}}, true},
+		"first gets its name":       {links("first"), links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
+		"a name becomes first":      {links("eth0"), links("first"), []Change{{Field: "Network.links", Effect: Live}}, true},
+		"a link comes":              {links("eth0"), links("eth0", "eth1"), []Change{{Field: "Network.links", Effect: Live}}, true},
+		"a link goes":               {links("eth0", "eth1"), links("eth0"), []Change{{"Network.links", Reboot, "the link eth1 keeps its addresses until then"}}, true},
+		"an address of IPv6 goes":   {links("eth0"), noSix, []Change{{"Network.links", Reboot, "the link eth0 keeps the address fd00::1/64 until then"}}, true},
+		"a link without an address": {noSix, links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
+	} {
+		if name == "a cluster comes" {
+			test.to.Machine.CA = standalone.Config.Machine.CA
+		}
+		got := Compare(test.from, test.to)
+		if name == "a cluster goes" {
+			got = slices.DeleteFunc(got, func(c Change) bool { return c.Field == "Machine.ca" })
+		}
+		if d := cmp.Diff(test.want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+		if live := reflect.DeepEqual(InForce(test.from, test.to), test.to); live != test.live {
+			t.Errorf("%s: in force at once is %t", name, live)
+		}
+	}
+}

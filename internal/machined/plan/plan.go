@@ -1,0 +1,209 @@
+package plan
+
+import (
+	"net/netip"
+	"reflect"
+
+	"github.com/cyvive/cyvive/internal/etcd"
+	extensions "github.com/cyvive/cyvive/internal/extension/service"
+	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/service"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// The domains, as keys of Desired.Waits.
+const (
+	Network    = "network"
+	Storage    = "storage"
+	Etcd       = "etcd"
+	Kubernetes = "kubernetes"
+	Extensions = "extensions"
+)
+
+// Input is what changes only when somebody wants it to.
+type Input struct {
+	// Disk is the device of the system disk.
+	Disk string
+	// TPM says that the machine has a TPM 2.0.
+	TPM bool
+	// Version is that of the operating system, and so of the default bundle.
+	Version string
+	// Searched is set when the search for a configuration came to a result: one was found, valid or not, or none for some time.
+	Searched bool
+	// Encryption is how a configuration that cannot be stored before there are volumes has them made; empty if there is none.
+	Encryption config.EncryptionMode
+	// Config is nil while there is no valid configuration; Trust belongs to it.
+	Config *config.Config
+	Trust  *Trust
+}
+
+// Facts are what other domains reached.
+type Facts struct {
+	Network network.Status
+	Storage storage.Status
+	Etcd    etcd.Status
+	// Identity is set when the machine ID and the boot's entry in the ledger are on the state volume.
+	Identity bool
+	// Confined is set when the kernel's walls around the workload plane are in force.
+	Confined bool
+	// Extensions are the services of those extensions that are in use; nil until all have been put to use that can be.
+	Extensions *extensions.Spec
+	// Services are the cluster's service addresses; nil until they are known.
+	Services *service.Table
+}
+
+// Desired is what every domain is to reach. A nil specification holds its domain back; Waits then has the reason.
+type Desired struct {
+	Network *network.Spec
+	Storage *storage.Spec
+	Etcd    *etcd.Spec
+	Kube    *kube.Spec
+	// Extensions are the services of extensions.
+	Extensions *extensions.Spec
+	// Waits holds a reason for each domain that is held back, by the names above.
+	Waits map[string]string
+}
+
+// Differs reports whether o has a domain reach something else than d, or hold back for another reason.
+func (d Desired) Differs(o Desired, domain string) bool {
+	of := func(d Desired) any {
+		switch domain {
+		case Network:
+			return d.Network
+		case Storage:
+			return d.Storage
+		case Etcd:
+			return d.Etcd
+		case Kubernetes:
+			return d.Kube
+		case Extensions:
+			return d.Extensions
+		}
+		panic("plan: unknown domain " + domain)
+	}
+	return d.Waits[domain] != o.Waits[domain] || !reflect.DeepEqual(of(d), of(o))
+}
+
+// Build computes the desired state. It is pure.
+func Build(in Input, facts Facts) Desired {
+	d := Desired{Waits: map[string]string{}}
+	d.Storage = storageSpec(in)
+	if d.Extensions = facts.Extensions; d.Extensions == nil {
+		d.Waits[Extensions] = waitForExtensions
+	}
+	if !in.Searched {
+		wait := "looking for the configuration"
+		d.Waits[Network], d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait, wait
+		return d
+	}
+	d.Network = networkSpec(in.Config)
+	if in.Config == nil || in.Config.Cluster == nil {
+		wait := "no Cluster document is configured"
+		if in.Config == nil {
+			wait = "waiting for a valid configuration"
+		}
+		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
+		return d
+	}
+	d.Network.Services, d.Network.Unreachable = facts.Services, []netip.Prefix{in.Config.Cluster.ServiceCIDR}
+	address, wait := ready(facts)
+	if wait != "" {
+		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
+		return d
+	}
+	d.Etcd = &etcd.Spec{Name: in.Config.Machine.Hostname, Address: address, CA: in.Trust.Etcd}
+	// Not for its health: the API server has much to do before it needs etcd, and waits for it by itself.
+	if !facts.Etcd.Running {
+		d.Waits[Kubernetes] = "waiting for etcd to run"
+		return d
+	}
+	if !facts.Confined {
+		d.Waits[Kubernetes] = "waiting for the confinement of the workload plane"
+		return d
+	}
+	// Pods may need what a module brings, and must not be there when the kernel is told where modules may come from.
+	if facts.Extensions == nil {
+		d.Waits[Kubernetes] = waitForExtensions
+		return d
+	}
+	d.Kube = KubeSpec(in, facts.Network.Addresses)
+	return d
+}
+
+const waitForExtensions = "waiting for the extensions to be put to use"
+
+// ready returns the address to advertise, or what etcd and all above it wait for.
+func ready(facts Facts) (netip.Addr, string) {
+	switch {
+	case !facts.Storage.Ready:
+		return netip.Addr{}, "waiting for storage: " + orUnknown(facts.Storage.Reason)
+	case !facts.Identity:
+		return netip.Addr{}, "waiting for the node's identity on the state volume"
+	}
+	for _, p := range facts.Network.Addresses {
+		if p.Addr().Is4() {
+			return p.Addr(), ""
+		}
+	}
+	return netip.Addr{}, "waiting for an IPv4 address: " + orUnknown(facts.Network.Reason)
+}
+
+func orUnknown(reason string) string {
+	if reason == "" {
+		return "not looked at yet"
+	}
+	return reason
+}
+
+// storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine without a TPM, which
+// could not encrypt them, does not wait for it.
+func storageSpec(in Input) *storage.Spec {
+	spec := storage.DefaultSpec(in.Disk, etcd.UID)
+	spec.Cap = in.TPM
+	wanted := in.Encryption
+	if in.Config != nil {
+		wanted = in.Config.Machine.Disk.Encryption.Mode
+	}
+	mode := storage.Plain
+	switch {
+	case wanted == config.EncryptionTPM:
+		mode = storage.TPM
+	case in.Config == nil && wanted == "" && in.TPM:
+		mode = storage.Undecided
+	}
+	for i := range spec.Volumes {
+		spec.Volumes[i].Encryption.Mode = mode
+	}
+	return &spec
+}
+
+func networkSpec(cfg *config.Config) *network.Spec {
+	source := config.DefaultNetwork()
+	spec := &network.Spec{}
+	if cfg != nil {
+		source = cfg.Network
+		spec.Hostname = cfg.Machine.Hostname
+	}
+	for _, l := range source.Links {
+		spec.Links = append(spec.Links, network.Link{Name: l.Name, DHCP: l.DHCP, Addresses: l.Addresses, Gateway: l.Gateway})
+	}
+	spec.Nameservers = source.Nameservers
+	return spec
+}
+
+// KubeSpec returns the specification of Kubernetes for a node with the given addresses; in must have a Cluster document.
+func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
+	c := in.Config.Cluster
+	spec := &kube.Spec{
+		ClusterName: c.Name, NodeName: in.Config.Machine.Hostname, Endpoint: c.Endpoint, CertSANs: c.CertSANs,
+		PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, DNSDomain: c.DNSDomain, Version: in.Version,
+		CA: in.Trust.Kubernetes, FrontProxyCA: in.Trust.FrontProxy, EtcdCA: in.Trust.Etcd,
+		ServiceAccountKey: in.Trust.ServiceAccountKey, EncryptionKey: in.Trust.EncryptionKey,
+	}
+	for _, p := range addresses {
+		spec.Addresses = append(spec.Addresses, p.Addr())
+	}
+	return spec
+}

@@ -1,0 +1,186 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/etcd"
+	extensions "github.com/cyvive/cyvive/internal/extension/service"
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/service"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// inputs returns a node without a configuration, one with a Machine document and one with a Cluster document.
+func inputs(t testing.TB) (none, standalone, cluster Input) {
+	t.Helper()
+	pair := func(name string) config.KeyPair {
+		a, err := pki.NewAuthority(name, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config.KeyPair{Certificate: string(a.CertificatePEM()), Key: config.NewSecret(string(a.KeyPEM()))}
+	}
+	cfg := &config.Config{Machine: config.Machine{Hostname: "node1", CA: pair("api")}, Network: config.DefaultNetwork()}
+	withCluster := *cfg
+	withCluster.Cluster = &config.Cluster{
+		Name: "demo", Endpoint: "https://127.0.0.1:6443", Role: config.RoleControlPlane, DNSDomain: "cluster.local",
+		PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"),
+		CA: pair("kubernetes"), FrontProxyCA: pair("front"), EtcdCA: pair("etcd"),
+		ServiceAccountKey: config.NewSecret("key"), EncryptionKey: config.NewSecret("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+	}
+	trusted := func(cfg *config.Config) Input {
+		trust, err := ReadTrust(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Input{Disk: "/dev/vda", Version: "1.0", Searched: true, Config: cfg, Trust: trust}
+	}
+	return Input{Disk: "/dev/vda", Version: "1.0", Searched: true}, trusted(cfg), trusted(&withCluster)
+}
+
+func TestOrderOfLayers(t *testing.T) {
+	none, standalone, cluster := inputs(t)
+	up := network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}}
+	v6 := network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::2/64")}}
+	stored := storage.Status{Ready: true}
+	for _, test := range []struct {
+		name  string
+		in    Input
+		facts Facts
+		// want lists the domains that get a specification; waits are the reasons of etcd and Kubernetes.
+		want, waits string
+	}{
+		{"configuration is looked for", Input{Disk: "/dev/vda"}, Facts{}, "storage", "looking for the configuration"},
+		{"no valid configuration", none, Facts{Network: up, Storage: stored}, "network storage", "waiting for a valid configuration"},
+		{"no cluster", standalone, Facts{Network: up, Storage: stored, Identity: true}, "network storage", "no Cluster document is configured"},
+		{"storage is not ready", cluster, Facts{Network: up, Storage: storage.Status{Reason: "volume data is not mounted yet"}},
+			"network storage", "waiting for storage: volume data is not mounted yet"},
+		{"nothing is known", cluster, Facts{}, "network storage", "waiting for storage: not looked at yet"},
+		{"no identity", cluster, Facts{Network: up, Storage: stored}, "network storage", "waiting for the node's identity on the state volume"},
+		{"no address", cluster, Facts{Network: network.Status{Reason: "link eth0 is down"}, Storage: stored, Identity: true},
+			"network storage", "waiting for an IPv4 address: link eth0 is down"},
+		{"no IPv4 address", cluster, Facts{Network: v6, Storage: stored, Identity: true}, "network storage", "waiting for an IPv4 address: not looked at yet"},
+		{"etcd first", cluster, Facts{Network: up, Storage: stored, Identity: true}, "network storage etcd", "waiting for etcd to run"},
+		{"no confinement", cluster, Facts{Network: up, Storage: stored, Identity: true, Etcd: etcd.Status{Running: true}},
+			"network storage etcd", "waiting for the confinement of the workload plane"},
+		{"no extensions yet", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}},
+			"network storage etcd", "waiting for the extensions to be put to use"},
+		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}},
+			"network storage etcd kubernetes extensions", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := Build(test.in, test.facts)
+			var got string
+			for _, domain := range []struct {
+				name   string
+				wanted bool
+			}{{"network", d.Network != nil}, {"storage", d.Storage != nil}, {"etcd", d.Etcd != nil}, {"kubernetes", d.Kube != nil}, {"extensions", d.Extensions != nil}} {
+				if domain.wanted {
+					got += " " + domain.name
+				}
+				if _, waits := d.Waits[domain.name]; waits == domain.wanted {
+					t.Errorf("%s: wanted %t, and a reason to wait %t", domain.name, domain.wanted, waits)
+				}
+			}
+			if d := cmp.Diff(" "+test.want, got); d != "" {
+				t.Errorf("domains (-want +got):\n%s", d)
+			}
+			if d.Waits[Kubernetes] != test.waits {
+				t.Errorf("Kubernetes waits: got %q, want %q", d.Waits[Kubernetes], test.waits)
+			}
+		})
+	}
+}
+
+// TestHowVolumesAreMade: by the configuration; a machine without a TPM does not wait for it, since it could only be told not to encrypt them.
+func TestHowVolumesAreMade(t *testing.T) {
+	none, plain, _ := inputs(t)
+	sealed := plain
+	cfg := *plain.Config
+	cfg.Machine.Disk.Encryption.Mode = config.EncryptionTPM
+	sealed.Config = &cfg
+	for _, test := range []struct {
+		name          string
+		in            Input
+		with, without storage.Mode
+	}{
+		{"looked for", Input{Disk: "/dev/vda"}, storage.Undecided, storage.Plain},
+		{"none", none, storage.Undecided, storage.Plain},
+		{"to be stored, without encryption", Input{Disk: "/dev/vda", Encryption: config.EncryptionNone}, storage.Plain, storage.Plain},
+		{"to be stored, with encryption", Input{Disk: "/dev/vda", Encryption: config.EncryptionTPM}, storage.TPM, storage.TPM},
+		{"without encryption", plain, storage.Plain, storage.Plain},
+		{"with encryption", sealed, storage.TPM, storage.TPM},
+	} {
+		for tpm, want := range map[bool]storage.Mode{true: test.with, false: test.without} {
+			test.in.TPM = tpm
+			spec := Build(test.in, Facts{}).Storage
+			if spec.Cap != tpm {
+				t.Errorf("%s, TPM %t: it is capped: %t", test.name, tpm, spec.Cap)
+			}
+			for _, v := range spec.Volumes {
+				if v.Encryption.Mode != want {
+					t.Errorf("%s, TPM %t: %s is made in the mode %q, want %q", test.name, tpm, v.Name, v.Encryption.Mode, want)
+				}
+			}
+		}
+	}
+	if d := cmp.Diff(storage.DefaultSpec("/dev/vda", etcd.UID), *Build(plain, Facts{}).Storage); d != "" {
+		t.Errorf("without TPM and encryption it is another layout (-before +now):\n%s", d)
+	}
+}
+
+func TestSpecifications(t *testing.T) {
+	_, _, cluster := inputs(t)
+	facts := Facts{
+		Network: network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}},
+		Storage: storage.Status{Ready: true}, Identity: true, Confined: true, Etcd: etcd.Status{Running: true},
+		Extensions: &extensions.Spec{Services: []extensions.Service{{Extension: "agent"}}},
+	}
+	d := Build(cluster, facts)
+	if d.Extensions != facts.Extensions {
+		t.Errorf("services of extensions: got %+v", d.Extensions)
+	}
+	if got := fmt.Sprintf("%s %s %s %s %s", d.Etcd.Name, d.Etcd.Address, d.Kube.NodeName, d.Kube.Addresses, d.Kube.Version); got != "node1 10.5.0.2 node1 [10.5.0.2] 1.0" {
+		t.Errorf("got %s", got)
+	}
+	if d.Network.Services != nil {
+		t.Errorf("services before they are known: %v", d.Network.Services)
+	}
+	if got := fmt.Sprint(d.Network.Unreachable); got != "[10.96.0.0/12]" {
+		t.Errorf("unreachable: got %s, want the range of service addresses", got)
+	}
+	facts.Services = service.New(nil)
+	if d := Build(cluster, facts); d.Network.Services != facts.Services {
+		t.Errorf("services: got %v", d.Network.Services)
+	}
+	more := Build(cluster, facts)
+	for _, domain := range []string{Network, Storage, Etcd, Kubernetes, Extensions} {
+		if got := d.Differs(more, domain); got != (domain == Network) {
+			t.Errorf("services make a difference to %s: %t", domain, got)
+		}
+	}
+	facts.Etcd.Running = false
+	if d := Build(cluster, facts); !d.Differs(more, Kubernetes) || d.Differs(more, Etcd) {
+		t.Error("etcd that is away holds Kubernetes back, and nothing else")
+	}
+	if d.Network.Hostname != "node1" || len(d.Kube.EncryptionKey) != 32 || !d.Kube.EtcdCA.Equal(d.Etcd.CA) {
+		t.Errorf("got %+v", d)
+	}
+}
+
+func TestReadTrustRefusesWhatParseWould(t *testing.T) {
+	_, standalone, cluster := inputs(t)
+	broken := *standalone.Config
+	broken.Machine.CA = cluster.Config.Cluster.CA
+	broken.Machine.CA.Key = standalone.Config.Machine.CA.Key
+	if _, err := ReadTrust(&broken); err == nil {
+		t.Error("a key of another authority was accepted")
+	}
+}

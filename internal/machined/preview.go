@@ -1,0 +1,133 @@
+package machined
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/server"
+)
+
+// view returns the operations that a domain would begin a pass with for a desired state. It looks from the domain's own loop, between two passes.
+type view func(ctx context.Context, d plan.Desired) ([]string, error)
+
+// previewTimeout is for a loop to get around to that. Its pass may take longer: then what it would do cannot be told.
+const previewTimeout = 3 * time.Second
+
+// agentDomain is the name under which the agent's own operations are listed.
+const agentDomain = "agent"
+
+func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
+	domain reconcile.Domain[Spec, Observed, Op, Status], ask chan<- func(context.Context), spec func(plan.Desired) *Spec,
+) view {
+	type answer struct {
+		ops []string
+		err error
+	}
+	return func(ctx context.Context, d plan.Desired) ([]string, error) {
+		ctx, cancel := context.WithTimeout(ctx, previewTimeout)
+		defer cancel()
+		answers := make(chan answer, 1)
+		look := func(loop context.Context) {
+			// The caller's time, but not beyond the end of the loop.
+			stop := context.AfterFunc(loop, cancel)
+			defer stop()
+			obs, err := domain.Observe(ctx, *spec(d))
+			var out answer
+			if out.err = err; err == nil {
+				for _, op := range domain.Diff(*spec(d), obs) {
+					out.ops = append(out.ops, op.String())
+				}
+			}
+			answers <- out
+		}
+		select {
+		case ask <- look:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("ask the loop: %w", ctx.Err())
+		}
+		select {
+		case got := <-answers:
+			return got.ops, got.err
+		case <-ctx.Done(): // a system call may take longer than its context
+			return nil, fmt.Errorf("look at the system: %w", ctx.Err())
+		}
+	}
+}
+
+// preview says what the parts of the node would do for a configuration, and by the second result whether the network is one of them, or who may
+// call the API.
+func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []server.ConfigDomain, reach bool, err error) {
+	input, err := inputOf(cfg)
+	if err != nil {
+		return nil, false, err
+	}
+	before := a.snapshot()
+	after := before
+	after.input.Config, after.input.Trust, after.input.Searched = input.Config, input.Trust, true
+	after = after.planned(a.now())
+	if own := agentOperations(before.input.Config, cfg); len(own) > 0 {
+		domains = append(domains, server.ConfigDomain{Name: agentDomain, Operations: own})
+	}
+	for _, name := range []string{plan.Network, plan.Storage, plan.Etcd, plan.Kubernetes} {
+		if !before.desired.Differs(after.desired, name) {
+			continue
+		}
+		reach = reach || name == plan.Network
+		domains = append(domains, server.ConfigDomain{Name: name, Waits: after.desired.Waits[name]})
+	}
+	a.askDomains(ctx, after.desired, domains)
+	old := before.input.Config
+	return domains, reach || old == nil || old.Machine.CA != cfg.Machine.CA, nil
+}
+
+// askDomains fills in the operations of those that have views and wait for nothing. They are asked at once, so that who holds a lock meanwhile holds it for
+// previewTimeout at most.
+func (a *Agent) askDomains(ctx context.Context, desired plan.Desired, domains []server.ConfigDomain) {
+	var all sync.WaitGroup
+	for i := range domains {
+		d := &domains[i]
+		look := a.views[d.Name]
+		if look == nil || d.Waits != "" {
+			continue
+		}
+		all.Go(func() {
+			var err error
+			if d.Operations, err = look(ctx, desired); err != nil {
+				d.Waits = fmt.Sprintf("its operations cannot be told now: %v", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// agentOperations are what the agent itself does for another configuration.
+func agentOperations(from, to *config.Config) []string {
+	if from == nil {
+		return nil
+	}
+	var out []string
+	reissued := false
+	for _, c := range plan.Compare(from, to) {
+		switch c.Field {
+		case "Machine.ca", "Machine.certSANs", "Machine.hostname":
+			if !reissued {
+				out = append(out, "issue the API's certificate")
+			}
+			reissued = true
+		case "Machine.profile":
+			out = append(out, fmt.Sprintf("confine the workload plane by the profile %s", to.Machine.Profile))
+		case "Machine.upgrade.deadline":
+			out = append(out, fmt.Sprintf("judge releases by a deadline of %s", to.Machine.Upgrade.Deadline))
+		case "Machine.time.servers":
+			out = append(out, "ask other servers for the time")
+		case "Machine.upgrade.gates":
+			out = append(out, fmt.Sprintf("judge releases by %d gates besides the node's health", len(to.Machine.Upgrade.Gates)))
+		}
+	}
+	return out
+}

@@ -1,0 +1,56 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+)
+
+// stuck is a domain whose system calls do not return.
+type stuck struct{ hang chan struct{} }
+
+func (s stuck) Observe(context.Context, int) (int, error) {
+	<-s.hang
+	return 0, nil
+}
+
+func (stuck) Diff(int, int) []time.Duration                   { return []time.Duration{time.Second} }
+func (stuck) Apply(context.Context, int, time.Duration) error { return nil }
+func (stuck) Status(int, int) int                             { return 0 }
+
+// TestPreviewOfStuckDomains: whoever asks does not wait longer than for one domain, whatever that does, since the end of a trial may wait for them.
+func TestPreviewOfStuckDomains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		domain := stuck{make(chan struct{})}
+		a := &Agent{views: map[string]view{}}
+		for _, name := range []string{plan.Network, plan.Storage} {
+			ask := make(chan func(context.Context))
+			a.views[name] = viewOf(domain, ask, func(plan.Desired) *int { return new(int) })
+			go func() { (<-ask)(t.Context()) }()
+		}
+		a.views[plan.Etcd] = viewOf(domain, make(chan func(context.Context)), func(plan.Desired) *int { return new(int) }) // its loop is in a pass
+		domains := []server.ConfigDomain{{Name: agentDomain}, {Name: plan.Network}, {Name: plan.Storage}, {Name: plan.Etcd}}
+		begun := time.Now()
+		a.askDomains(t.Context(), plan.Desired{}, domains)
+		if took := time.Since(begun); took != previewTimeout {
+			t.Errorf("it took %v", took)
+		}
+		for _, d := range domains[1:] {
+			if !strings.Contains(d.Waits, "cannot be told now") || !strings.Contains(d.Waits, context.DeadlineExceeded.Error()) {
+				t.Errorf("%s waits for %q", d.Name, d.Waits)
+			}
+		}
+		close(domain.hang)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := a.views[plan.Etcd](gone, plan.Desired{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller that has gone: %v", err)
+		}
+	})
+}

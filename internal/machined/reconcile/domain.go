@@ -1,0 +1,19 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+)
+
+// Domain is one part of the machine that is brought to a desired state. Spec is the whole desired state, never an increment; applying it
+// twice is the same as once. The loop calls the methods from one goroutine.
+type Domain[Spec, Observed any, Op fmt.Stringer, Status any] interface {
+	// Observe reads the facts that Diff and Status need. It changes nothing.
+	Observe(ctx context.Context, spec Spec) (Observed, error)
+	// Diff returns the operations that lead from obs to spec, in the order in which they are to be applied. It is pure.
+	Diff(spec Spec, obs Observed) []Op
+	// Apply carries out one operation. It may be called again for an operation that failed or was interrupted.
+	Apply(ctx context.Context, spec Spec, op Op) error
+	// Status sums up an observation for others. It is pure.
+	Status(spec Spec, obs Observed) Status
+}

@@ -1,0 +1,201 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/state"
+)
+
+// Desired is what a loop is to reach.
+type Desired[Spec any] struct {
+	Generation uint64
+	// Spec is nil while the domain is held back; then Waits says why, in words for a person.
+	Spec  *Spec
+	Waits string
+}
+
+// Config holds what a loop needs beside its domain.
+type Config[Spec, Status any] struct {
+	// Name appears in log records.
+	Name string
+	// Desired returns the current desired state. It is called at the start of each pass, from the loop's goroutine.
+	Desired func() Desired[Spec]
+	// Wake starts a pass. Senders must not block: use a channel of capacity one and a select with default, or Waker.
+	Wake <-chan struct{}
+	// Ask, if set, brings functions to call between two passes, from the loop's goroutine: so that somebody can look through the domain's eyes.
+	Ask <-chan func(context.Context)
+	// Resync is the longest time between two passes; 0 means 5 minutes.
+	Resync time.Duration
+	// Backoff is the first delay after a failure, doubled with each further one up to BackoffMax; 0 means 500 ms and 30 s.
+	Backoff, BackoffMax time.Duration
+	// Settled, if set, tells from a Status whether the domain waits for nothing more. Until it does, passes follow each other after Poll
+	// (0 means 1 s): the things waited for, such as an answer of another program, send no event.
+	Settled func(Status) bool
+	Poll    time.Duration
+	// Timeout bounds one pass; 0 means 10 minutes.
+	Timeout time.Duration
+	// Publish receives each report, from the loop's goroutine. It must not block.
+	Publish func(state.Report[Status])
+	// Log may be nil, which discards.
+	Log *slog.Logger
+}
+
+// maxRounds bounds the rounds of diff and apply in one pass; a node's encrypted volumes are made in nine. A domain that still has operations after so
+// many does not converge, which is an error to be shown and not a reason to spin.
+const maxRounds = 12
+
+// ErrNotConverging ends a pass whose operations do not lead to the desired state.
+var ErrNotConverging = errors.New("operations are still needed after applying all of them several times")
+
+// Run reconciles until ctx ends, and then returns ctx's error.
+func Run[Spec, Observed any, Op fmt.Stringer, Status any](
+	ctx context.Context, domain Domain[Spec, Observed, Op, Status], cfg Config[Spec, Status],
+) error {
+	l := &loop[Spec, Observed, Op, Status]{domain: domain, cfg: withDefaults(cfg)}
+	for {
+		delay := l.pass(ctx)
+		if err := l.wait(ctx, delay); err != nil {
+			return err
+		}
+	}
+}
+
+// wait returns when the next pass is due, and answers who asks until then.
+func (l *loop[Spec, Observed, Op, Status]) wait(ctx context.Context, delay time.Duration) error {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case do := <-l.cfg.Ask:
+			do(ctx)
+			continue
+		case <-l.cfg.Wake:
+		case <-timer.C:
+		}
+		return nil
+	}
+}
+
+type loop[Spec, Observed any, Op fmt.Stringer, Status any] struct {
+	domain   Domain[Spec, Observed, Op, Status]
+	cfg      Config[Spec, Status]
+	failures int
+	status   Status
+	logged   string
+}
+
+func withDefaults[Spec, Status any](cfg Config[Spec, Status]) Config[Spec, Status] {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&cfg.Resync, 5*time.Minute)
+	def(&cfg.Backoff, 500*time.Millisecond)
+	def(&cfg.BackoffMax, 30*time.Second)
+	def(&cfg.Timeout, 10*time.Minute)
+	def(&cfg.Poll, time.Second)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg.Log = cfg.Log.With("domain", cfg.Name)
+	return cfg
+}
+
+// pass makes one pass, publishes its report and returns the time until the next.
+func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Duration {
+	desired := l.cfg.Desired()
+	if desired.Spec == nil {
+		l.failures = 0
+		l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Held: desired.Waits})
+		return l.cfg.Resync
+	}
+	bounded, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
+	defer cancel()
+	err := l.converge(bounded, desired)
+	if ctx.Err() != nil {
+		return 0
+	}
+	report := state.Report[Status]{Generation: desired.Generation, Satisfied: err == nil, Status: l.status}
+	if err != nil {
+		report.Problem = err.Error()
+	}
+	l.note(report.Problem)
+	l.cfg.Publish(report)
+	if err == nil {
+		l.failures = 0
+		if l.cfg.Settled != nil && !l.cfg.Settled(l.status) {
+			return l.cfg.Poll
+		}
+		return l.cfg.Resync
+	}
+	l.failures++
+	return l.backoff()
+}
+
+// converge applies operations until an observation needs none. It publishes each operation before it starts.
+func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
+	spec := *desired.Spec
+	for range maxRounds {
+		obs, err := l.domain.Observe(ctx, spec)
+		if err != nil {
+			return fmt.Errorf("observe %s: %w", l.cfg.Name, err)
+		}
+		l.status = l.domain.Status(spec, obs)
+		ops := l.domain.Diff(spec, obs)
+		if len(ops) == 0 {
+			return nil
+		}
+		for _, op := range ops {
+			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
+			start := time.Now()
+			if err := l.domain.Apply(ctx, spec, op); err != nil {
+				return fmt.Errorf("%s: %w", op, err)
+			}
+			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
+		}
+	}
+	return ErrNotConverging
+}
+
+// note logs a problem once, and its end.
+func (l *loop[Spec, Observed, Op, Status]) note(problem string) {
+	switch {
+	case problem == l.logged:
+	case problem == "":
+		l.cfg.Log.Info("recovered")
+	default:
+		l.cfg.Log.Warn("pass ended with an error", "error", problem)
+	}
+	l.logged = problem
+}
+
+// backoff doubles with each failure, up to the maximum, and takes off up to a quarter at random so that loops do not keep step.
+func (l *loop[Spec, Observed, Op, Status]) backoff() time.Duration {
+	d := l.cfg.Backoff << min(l.failures-1, 20)
+	if d <= 0 || d > l.cfg.BackoffMax {
+		d = l.cfg.BackoffMax
+	}
+	return d - rand.N(d/4+1)
+}
+
+// Waker starts passes of a loop. Its wakes never block and coalesce while the loop is busy.
+type Waker chan struct{}
+
+// NewWaker returns a waker whose channel goes into Config.Wake.
+func NewWaker() Waker { return make(Waker, 1) }
+
+// Wake asks for one more pass.
+func (w Waker) Wake() {
+	select {
+	case w <- struct{}{}:
+	default:
+	}
+}

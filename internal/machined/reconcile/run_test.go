@@ -1,0 +1,285 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/machined/state"
+)
+
+// counter is a domain that counts up to its specification, one operation a step.
+type counter struct {
+	mu      sync.Mutex
+	value   int
+	passes  int
+	applied []step
+	// fail is the error of the next calls of Apply, observeErr that of Observe; stuck makes Apply do nothing.
+	fail, observeErr error
+	stuck            bool
+	delay            time.Duration
+}
+
+type step int
+
+func (s step) String() string { return fmt.Sprintf("count to %d", int(s)) }
+
+type count struct {
+	Value int
+	Ready bool
+}
+
+func (c *counter) Observe(context.Context, int) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passes++
+	return c.value, c.observeErr
+}
+
+func (c *counter) Diff(spec, obs int) []step {
+	var out []step
+	for v := obs + 1; v <= spec; v++ {
+		out = append(out, step(v))
+	}
+	return out
+}
+
+func (c *counter) Apply(ctx context.Context, _ int, op step) error {
+	if !sleepFor(ctx, c.delay) {
+		return ctx.Err()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fail != nil {
+		return c.fail
+	}
+	c.applied = append(c.applied, op)
+	if !c.stuck {
+		c.value = int(op)
+	}
+	return nil
+}
+
+func (c *counter) Status(spec, obs int) count { return count{obs, obs >= spec} }
+
+func (c *counter) set(do func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	do()
+}
+
+func sleepFor(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// harness runs a loop on a counter within a bubble of fake time.
+type harness struct {
+	*counter
+	waker   Waker
+	desired *state.Store[Desired[int]]
+	mu      sync.Mutex
+	reports []state.Report[count]
+}
+
+func (h *harness) want(generation uint64, spec int) {
+	h.desired.Update(func(Desired[int]) Desired[int] { return Desired[int]{Generation: generation, Spec: &spec} })
+	h.waker.Wake()
+}
+
+func (h *harness) last() state.Report[count] {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reports[len(h.reports)-1]
+}
+
+func run(t *testing.T, test func(t *testing.T, h *harness), options ...func(*Config[int, count])) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := &harness{counter: &counter{}, waker: NewWaker(), desired: state.New(Desired[int]{Waits: "nothing is wanted yet"})}
+		cfg := Config[int, count]{
+			Name: "counter", Wake: h.waker, Resync: time.Hour,
+			Desired: func() Desired[int] { d, _ := h.desired.Get(); return d },
+			Publish: func(r state.Report[count]) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.reports = append(h.reports, r)
+			},
+		}
+		for _, o := range options {
+			o(&cfg)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- Run(ctx, h.counter, cfg) }()
+		synctest.Wait()
+		test(t, h)
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
+}
+
+func TestConvergesAndPublishesTheGeneration(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		if got := h.last(); got.Held != "nothing is wanted yet" || got.Satisfied || got.Waits() != got.Held {
+			t.Errorf("held back: %+v", got)
+		}
+		h.want(7, 3)
+		synctest.Wait()
+		if d := cmp.Diff(state.Report[count]{Generation: 7, Satisfied: true, Status: count{3, true}}, h.last()); d != "" {
+			t.Errorf("report (-want +got):\n%s", d)
+		}
+		if d := cmp.Diff([]step{1, 2, 3}, h.applied); d != "" {
+			t.Errorf("operations (-want +got):\n%s", d)
+		}
+		if h.reports[1].Doing != "count to 1" || h.reports[1].Satisfied {
+			t.Errorf("report before the first operation: %+v", h.reports[1])
+		}
+	})
+}
+
+func TestWakesCoalesce(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.set(func() { h.delay = time.Second })
+		h.want(1, 1)
+		synctest.Wait()
+		for range 100 {
+			h.waker.Wake()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		// One pass observes before and after its operation; a hundred wakes during it make one more.
+		if h.passes != 3 {
+			t.Errorf("%d observations, want 3", h.passes)
+		}
+	})
+}
+
+func TestBacksOffWithJitterAndRecovers(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.set(func() { h.fail = errors.New("no luck") })
+		start := time.Now()
+		h.want(1, 1)
+		synctest.Wait()
+		if got := h.last(); got.Problem != "count to 1: no luck" || got.Waits() != got.Problem || got.Satisfied {
+			t.Errorf("report of a failure: %+v", got)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		// 0.5, 1, 2, … 16 s, then 30 s each, less up to a quarter.
+		if h.passes < 22 || h.passes > 36 {
+			t.Errorf("%d passes in ten minutes of failures", h.passes)
+		}
+		h.set(func() { h.fail = nil })
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if got := h.last(); !got.Satisfied || got.Problem != "" {
+			t.Errorf("%s after the start: %+v", time.Since(start), got)
+		}
+	})
+}
+
+func TestResyncAndPolling(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.want(1, 1)
+		synctest.Wait()
+		h.set(func() { h.value = 0 })
+		time.Sleep(time.Hour + time.Second)
+		synctest.Wait()
+		if h.value != 1 {
+			t.Error("a resync did not repair what changed by itself")
+		}
+	})
+	run(t, func(t *testing.T, h *harness) {
+		h.want(1, 0)
+		time.Sleep(10*time.Second + time.Millisecond)
+		synctest.Wait()
+		if h.passes != 11 {
+			t.Errorf("%d passes in 10 s without being settled, want 11", h.passes)
+		}
+	}, func(c *Config[int, count]) { c.Settled = func(count) bool { return false } })
+}
+
+func TestDoesNotSpin(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.set(func() { h.stuck = true })
+		h.want(1, 1)
+		synctest.Wait()
+		if got := h.last(); got.Problem != ErrNotConverging.Error() || h.passes != maxRounds {
+			t.Errorf("after %d observations: %+v", h.passes, got)
+		}
+	})
+}
+
+func TestObserveErrorKeepsTheLastStatus(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.want(1, 2)
+		synctest.Wait()
+		h.set(func() { h.observeErr = errors.New("blind") })
+		h.waker.Wake()
+		synctest.Wait()
+		want := state.Report[count]{Generation: 1, Status: count{2, true}, Problem: "observe counter: blind"}
+		if d := cmp.Diff(want, h.last()); d != "" {
+			t.Errorf("report (-want +got):\n%s", d)
+		}
+	})
+}
+
+func TestTimeoutEndsAPass(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.set(func() { h.delay = time.Hour })
+		h.want(1, 1)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := h.last(); got.Problem == "" && got.Doing == "" {
+			t.Errorf("report: %+v", got)
+		}
+		if h.passes < 2 {
+			t.Errorf("%d passes: one that hangs was not ended", h.passes)
+		}
+	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
+}
+
+// TestAsked: between two passes the loop does what it is asked to, and goes on as it would have.
+func TestAsked(t *testing.T) {
+	var ask chan func(context.Context) // it is of the bubble
+	run(t, func(t *testing.T, h *harness) {
+		h.want(1, 1)
+		synctest.Wait()
+		before, asked := h.passes, 0
+		for range 3 {
+			ask <- func(ctx context.Context) {
+				if ctx.Err() != nil {
+					t.Error(ctx.Err())
+				}
+				asked++
+			}
+			time.Sleep(20 * time.Minute)
+			synctest.Wait()
+		}
+		// A resync comes each hour, whoever asks meanwhile.
+		if asked != 3 || h.passes != before+1 {
+			t.Errorf("asked %d times, %d passes after %d", asked, h.passes, before)
+		}
+	}, func(c *Config[int, count]) {
+		ask = make(chan func(context.Context))
+		c.Ask = ask
+	})
+}

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"cmp"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/cyvive/cyvive/internal/audit"
+)
+
+// session is what is known of a connection after its TLS handshake.
+type session struct {
+	credentials.TLSInfo
+	// subject is the common name of a certificate that was valid then (its serial
+	// number, if it has no name), else empty. Limits go by it; what a call may do is decided with each call.
+	subject string
+}
+
+// handshakes are the TLS credentials of the server. Failed handshakes get into
+// the audit log; connections of verified clients are known as such in the table.
+type handshakes struct {
+	credentials.TransportCredentials
+	config   *tls.Config
+	identity func() Identity
+	now      func() time.Time
+	recorder *recorder
+	table    *connections
+	http     *httpServer
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secure := tls.Server(raw, h.config)
+	if err := secure.Handshake(); err != nil { // gRPC has set a deadline
+		h.recorder.unverified(audit.Entry{
+			Kind: audit.KindHandshake, Time: h.now(), Peer: raw.RemoteAddr().String(), Code: codes.Unauthenticated.String(), Error: err.Error(),
+		})
+		return nil, nil, err
+	}
+	s := session{TLSInfo: credentials.TLSInfo{
+		State: secure.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	}}
+	id := h.identity()
+	if id.Clients == nil {
+		h.table.unconfigured(raw.(*conn))
+	}
+	if c, refused := id.verify(s.State.PeerCertificates, h.now()); refused == nil {
+		s.subject = cmp.Or(c.subject, "serial "+c.serial)
+		h.table.verify(raw.(*conn), s.subject)
+	}
+	// A client that names no protocol speaks HTTP/1.1: gRPC always names its own.
+	if s.State.NegotiatedProtocol != "h2" {
+		h.table.dispatch(raw.(*conn))
+		h.http.take(httpConn{secure, s})
+		return nil, nil, credentials.ErrConnDispatched
+	}
+	return secure, s, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (h handshakes) Clone() credentials.TransportCredentials {
+	h.TransportCredentials = h.TransportCredentials.Clone()
+	return h
+}

@@ -1,0 +1,8 @@
+// Package ringlog reads the ring files in which init keeps what services
+// wrote: NAME.log is being appended to, NAME.log.1 is what it was before it
+// grew too long and was renamed. The writer may rename or truncate at any time.
+//
+// Following is by looking again at short intervals: the files are on a tmpfs,
+// so a look is two system calls, and there is no watch to lose when the writer
+// renames.
+package ringlog

@@ -1,0 +1,176 @@
+package servertest
+
+import (
+	"context"
+	"crypto"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/pki"
+)
+
+// API is a node API that serves on a loopback port until the test ends.
+type API struct {
+	Address string // 127.0.0.1:PORT
+	Server  *server.Server
+
+	// Fingerprint is that of the node's key, whoever signs for it.
+	Fingerprint pki.Fingerprint
+
+	key      crypto.Signer
+	identity atomic.Pointer[server.Identity]
+	clock    atomic.Int64 // added to the real time
+	mu       sync.Mutex
+	acted    []string
+	stop     context.CancelFunc
+	done     chan error
+}
+
+// Authority makes an authority, valid now.
+func Authority(tb testing.TB, name string) *pki.Authority {
+	tb.Helper()
+	a, err := pki.NewAuthority(name, time.Now())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return a
+}
+
+// Start serves a node. A nil authority is maintenance mode. Log, the audit
+// log, may be nil.
+func Start(tb testing.TB, n *Node, authority *pki.Authority, log server.Audit) *API {
+	tb.Helper()
+	return StartOn(tb, Listen(tb), n, authority, log)
+}
+
+// Listen takes a free loopback port.
+func Listen(tb testing.TB) net.Listener {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+// StartOn is Start on a listener, which it closes.
+func StartOn(tb testing.TB, l net.Listener, n *Node, authority *pki.Authority, log server.Audit) *API {
+	tb.Helper()
+	return StartWithin(tb, server.Limits{}, l, n, authority, log)
+}
+
+// StartWithin is StartOn with limits of the test's own.
+func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, authority *pki.Authority, log server.Audit) *API {
+	tb.Helper()
+	a := &API{Address: l.Addr().String(), done: make(chan error, 1)}
+	a.makeKey(tb)
+	a.SetAuthority(tb, authority)
+	s := server.New(server.Config{
+		Identity: func() server.Identity { return *a.identity.Load() },
+		Audit:    log,
+		Limits:   limits,
+		Acted:    a.act,
+		Now:      func() time.Time { return time.Now().Add(time.Duration(a.clock.Load())) },
+		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, Containers: n, Boots: n, Crashes: n, Kube: n, Kernel: n, Inventory: n, Events: Events{n},
+		Files: Files{n}, Upgrades: n, Configs: Configs{n}, Disks: n, Extensions: ExtensionsOf{n}, Installs: Installs{n}, Resets: Resets{n},
+		SBOM: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(n.SBOM)), nil },
+	})
+	a.Server = s
+	ctx, cancel := context.WithCancel(context.Background())
+	a.stop = cancel
+	go func() { a.done <- s.Serve(ctx, l) }()
+	tb.Cleanup(func() { a.Stop(tb) })
+	return a
+}
+
+func (a *API) act(method, subject, code string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.acted = append(a.acted, method+" "+subject+" "+code)
+}
+
+// Acted returns the calls that acted on the node: method, caller and status.
+func (a *API) Acted() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.acted)
+}
+
+// Stop ends the server. It may be called more than once.
+func (a *API) Stop(tb testing.TB) {
+	tb.Helper()
+	a.stop()
+	if err := <-a.done; err != nil {
+		tb.Errorf("serve: %v", err)
+	}
+	a.done <- nil
+}
+
+func (a *API) makeKey(tb testing.TB) {
+	tb.Helper()
+	text, err := pki.NewKey()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if a.key, err = pki.ParseKey(text); err != nil {
+		tb.Fatal(err)
+	}
+	if a.Fingerprint, err = pki.FingerprintOf(a.key.Public()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// SetUnconfigured has the node be without a configuration, by its own clock and
+// with a self-signed certificate.
+func (a *API) SetUnconfigured(tb testing.TB, u server.Unconfigured) {
+	tb.Helper()
+	a.SetAuthority(tb, nil)
+	identity := *a.identity.Load()
+	identity.Unconfigured = u
+	a.identity.Store(&identity)
+}
+
+// SetAuthority gives the server another identity: a certificate of this
+// authority, or a self-signed one and maintenance mode without an owner if it is nil.
+func (a *API) SetAuthority(tb testing.TB, authority *pki.Authority) {
+	tb.Helper()
+	request := pki.Request{
+		CommonName: "node1", DNSNames: []string{"localhost"}, Key: a.key,
+		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Server: true, Lifetime: time.Hour,
+	}
+	issue := pki.SelfSigned
+	if authority != nil {
+		issue = authority.Issue
+	}
+	now := time.Now()
+	if authority == nil {
+		now = now.Add(time.Duration(a.clock.Load()))
+	}
+	pair, err := issue(request, now)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	certificate, err := pair.TLS()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	identity := &server.Identity{Certificate: &certificate, Unconfigured: server.Unconfigured{Audience: server.AudienceAnybody}}
+	if authority != nil {
+		identity.Clients = authority.Pool()
+	}
+	before := a.identity.Swap(identity)
+	if before != nil && before.Clients == nil && authority != nil {
+		a.Server.Configured()
+	}
+}
+
+// Advance moves the node's clock.
+func (a *API) Advance(d time.Duration) { a.clock.Add(int64(d)) }

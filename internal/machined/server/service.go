@@ -1,0 +1,111 @@
+package server
+
+import (
+	"context"
+	"math"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+)
+
+// serviceService is node.service.v1 on Services and Logs.
+type serviceService struct {
+	servicev1.UnimplementedServiceServiceServer
+	services Services
+	logs     Logs
+}
+
+// ListServices implements servicev1.ServiceServiceServer.
+func (s *serviceService) ListServices(ctx context.Context, _ *servicev1.ListServicesRequest) (*servicev1.ListServicesResponse, error) {
+	list, err := s.list(ctx)
+	return &servicev1.ListServicesResponse{Services: list}, err
+}
+
+// WatchServices implements servicev1.ServiceServiceServer.
+func (s *serviceService) WatchServices(_ *servicev1.WatchServicesRequest, stream grpc.ServerStreamingServer[servicev1.WatchServicesResponse]) error {
+	return watch(stream.Context(), every(listInterval), func(ctx context.Context) (*servicev1.WatchServicesResponse, error) {
+		list, err := s.list(ctx)
+		return &servicev1.WatchServicesResponse{Services: list}, err
+	}, stream.Send)
+}
+
+func (s *serviceService) list(ctx context.Context) ([]*servicev1.Service, error) {
+	services, err := s.services.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []*servicev1.Service
+	for _, svc := range services {
+		out = append(out, &servicev1.Service{
+			Name:     svc.Name,
+			State:    serviceStateToProto(svc.State),
+			Pid:      svc.PID,
+			Restarts: svc.Restarts,
+			LastExit: svc.LastExit,
+			Since:    timeToProto(svc.Since),
+			Reason:   svc.Reason,
+		})
+	}
+	return out, nil
+}
+
+// StartService implements servicev1.ServiceServiceServer.
+func (s *serviceService) StartService(ctx context.Context, req *servicev1.StartServiceRequest) (*servicev1.StartServiceResponse, error) {
+	return &servicev1.StartServiceResponse{}, named(ctx, req.GetService(), s.services.StartService)
+}
+
+// StopService implements servicev1.ServiceServiceServer.
+func (s *serviceService) StopService(ctx context.Context, req *servicev1.StopServiceRequest) (*servicev1.StopServiceResponse, error) {
+	return &servicev1.StopServiceResponse{}, named(ctx, req.GetService(), s.services.StopService)
+}
+
+// RestartService implements servicev1.ServiceServiceServer.
+func (s *serviceService) RestartService(ctx context.Context, req *servicev1.RestartServiceRequest) (*servicev1.RestartServiceResponse, error) {
+	return &servicev1.RestartServiceResponse{}, named(ctx, req.GetService(), s.services.RestartService)
+}
+
+// named calls do for a service that has a name.
+func named(ctx context.Context, service string, do func(context.Context, string) error) error {
+	if service == "" {
+		return invalidf("service is empty, expected the name of a service")
+	}
+	return do(ctx, service)
+}
+
+// StreamLogs implements servicev1.ServiceServiceServer.
+func (s *serviceService) StreamLogs(req *servicev1.StreamLogsRequest, stream grpc.ServerStreamingServer[servicev1.StreamLogsResponse]) error {
+	if req.GetService() == "" {
+		return invalidf("service is empty, expected the name of a service")
+	}
+	return s.logs.Stream(stream.Context(), req.GetService(), options(req.GetFollow(), req.Tail), func(line []byte) error {
+		return stream.Send(&servicev1.StreamLogsResponse{Line: strings.ToValidUTF8(string(line), "\uFFFD")})
+	})
+}
+
+// options reads what every stream of a log takes.
+func options(follow bool, tail *uint32) StreamOptions {
+	o := StreamOptions{Follow: follow, Tail: -1}
+	if tail != nil {
+		o.Tail = int(min(*tail, math.MaxInt32))
+	}
+	return o
+}
+
+func serviceStateToProto(s ServiceState) servicev1.ServiceState {
+	switch s {
+	case ServiceStopped:
+		return servicev1.ServiceState_SERVICE_STATE_STOPPED
+	case ServiceStarting:
+		return servicev1.ServiceState_SERVICE_STATE_STARTING
+	case ServiceRunning:
+		return servicev1.ServiceState_SERVICE_STATE_RUNNING
+	case ServiceStopping:
+		return servicev1.ServiceState_SERVICE_STATE_STOPPING
+	case ServiceFailed:
+		return servicev1.ServiceState_SERVICE_STATE_FAILED
+	default:
+		return servicev1.ServiceState_SERVICE_STATE_UNSPECIFIED
+	}
+}

@@ -1,0 +1,80 @@
+package logring
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func TestWriterTurns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.log")
+	w, err := Open(path, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{"12345\n", "678\n", "9\n", "a line longer than the limit\n", "z\n"} {
+		if n, err := w.Write([]byte(s)); n != len(s) || err != nil {
+			t.Fatalf("write %q = %d, %v", s, n, err)
+		}
+	}
+	check := func(path, want string) {
+		t.Helper()
+		if got, err := os.ReadFile(path); string(got) != want || err != nil {
+			t.Errorf("%s = %q, %v; want %q", path, got, err, want)
+		}
+	}
+	check(path, "z\n")
+	check(path+".1", "a line longer than the limit\n")
+	if err := errors.Join(w.Close(), w.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.Write([]byte("x")); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("write after close: %v, want %v", err, os.ErrClosed)
+	}
+	// A new writer goes on where the old one was.
+	if w, err = Open(path, 10); err != nil {
+		t.Fatal(err)
+	}
+	w.Write([]byte("12345678\n"))
+	check(path, "12345678\n")
+	check(path+".1", "z\n")
+}
+
+func TestWriterKeepsItsLimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.log")
+	const limit = 4096
+	w, err := Open(path, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 500 {
+				fmt.Fprintf(w, "writer %d line %03d\n", i, j)
+			}
+		})
+	}
+	wg.Wait()
+	for _, p := range []string{path, path + ".1"} {
+		raw, err := os.ReadFile(p)
+		if err != nil || len(raw) > limit || len(raw) == 0 {
+			t.Fatalf("%s: %d bytes, %v; want 1 to %d", p, len(raw), err, limit)
+		}
+		for line := range bytes.Lines(raw) {
+			if len(line) != len("writer 0 line 000\n") {
+				t.Fatalf("%s: line %q is not whole", p, line)
+			}
+		}
+	}
+}
+
+func TestOpenFails(t *testing.T) {
+	if _, err := Open(filepath.Join(t.TempDir(), "no/dir/a.log"), 10); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("open without directory: %v, want %v", err, os.ErrNotExist)
+	}
+}

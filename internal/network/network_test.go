@@ -1,0 +1,212 @@
+package network_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/networktest"
+	"github.com/cyvive/cyvive/internal/service"
+)
+
+var (
+	lease = network.Lease{
+		Address: netip.MustParsePrefix("10.5.0.7/24"), Gateway: netip.MustParseAddr("10.5.0.1"),
+		Nameservers: []netip.Addr{netip.MustParseAddr("10.5.0.1")}, Expires: time.Unix(1000, 0),
+	}
+	byDHCP = network.Spec{Hostname: "node1", Links: []network.Link{{Name: network.First, DHCP: true}}}
+)
+
+func link(index int, name string, physical bool) network.LinkState {
+	return network.LinkState{Index: index, Name: name, MAC: fmt.Sprintf("52:54:00:00:00:%02x", index), Physical: physical}
+}
+
+func TestDiffAndStatus(t *testing.T) {
+	up := link(2, "eth0", true)
+	up.Up, up.Carrier = true, true
+	leased := up
+	leased.Addresses, leased.Gateways = []netip.Prefix{lease.Address}, []netip.Addr{lease.Gateway}
+	static := network.Spec{Links: []network.Link{{
+		Name: "52:54:00:00:00:02", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1"),
+	}}}
+	renamed := network.Observed{Hostname: "node1", Resolver: true}
+	for _, test := range []struct {
+		name   string
+		spec   network.Spec
+		obs    network.Observed
+		want   []string
+		reason string
+	}{
+		{"no link yet", byDHCP, renamed, nil, "waiting for a physical network link to appear"},
+		{
+			"named link is missing", static, network.Observed{Resolver: true}, nil,
+			"waiting for network link 52:54:00:00:00:02 to appear",
+		},
+		{
+			"virtual links are not the first", byDHCP,
+			network.Observed{Hostname: "node1", Resolver: true, Links: []network.LinkState{link(1, "veth0", false), link(3, "eth1", true), link(2, "eth0", true)}},
+			[]string{"set up eth0", "start DHCP on eth0"}, "link eth0 is down",
+		},
+		{
+			"host name and resolver", byDHCP,
+			network.Observed{Hostname: "(none)", Clients: map[string]*network.Lease{"eth0": nil}, Links: []network.LinkState{up}},
+			[]string{"set host name node1", "set name servers []"}, "waiting for a DHCP server to answer on eth0",
+		},
+		{
+			"lease won", byDHCP,
+			network.Observed{Hostname: "node1", Resolver: true, Clients: map[string]*network.Lease{"eth0": &lease}, Links: []network.LinkState{up}},
+			[]string{"add address to eth0 10.5.0.7/24", "add default route on eth0 via 10.5.0.1", "set name servers [10.5.0.1]"},
+			"0 of 1 addresses are set on eth0",
+		},
+		{
+			"lease in place", byDHCP,
+			network.Observed{
+				Hostname: "node1", Resolver: true, Nameservers: lease.Nameservers,
+				Clients: map[string]*network.Lease{"eth0": &lease}, Links: []network.LinkState{leased},
+			}, nil, "",
+		},
+		{
+			"an agent started anew keeps the old address until it knows better", byDHCP,
+			network.Observed{Hostname: "node1", Resolver: true, Clients: map[string]*network.Lease{"eth0": nil}, Links: []network.LinkState{leased}},
+			nil, "waiting for a DHCP server to answer on eth0",
+		},
+		{
+			"from DHCP to static", static,
+			network.Observed{Resolver: true, Clients: map[string]*network.Lease{"eth0": &lease}, Links: []network.LinkState{leased}},
+			[]string{"add address to eth0 10.5.0.2/24", "delete address from eth0 10.5.0.7/24", "stop DHCP on eth0"},
+			"0 of 1 addresses are set on eth0",
+		},
+		{
+			"no carrier", static,
+			network.Observed{Resolver: true, Links: []network.LinkState{{
+				Index: 2, Name: "eth0", MAC: "52:54:00:00:00:02", Up: true, Addresses: static.Links[0].Addresses, Gateways: []netip.Addr{static.Links[0].Gateway},
+			}}},
+			nil, "link eth0 has no carrier (cable or peer)",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			domain := network.New(nil, nil, nil)
+			var got []string
+			for _, op := range domain.Diff(test.spec, test.obs) {
+				got = append(got, op.String())
+			}
+			if d := cmp.Diff(test.want, got); d != "" {
+				t.Errorf("operations (-want +got):\n%s", d)
+			}
+			s := domain.Status(test.spec, test.obs)
+			if s.Reason != test.reason || s.Ready != (test.reason == "") {
+				t.Errorf("status: got %+v, want reason %q", s, test.reason)
+			}
+		})
+	}
+}
+
+func TestServices(t *testing.T) {
+	at := func(text string) service.Address {
+		return service.Address{AddrPort: netip.MustParseAddrPort(text), Protocol: service.TCP}
+	}
+	two := service.New(map[service.Address][]netip.AddrPort{
+		at("10.96.0.1:443"): {netip.MustParseAddrPort("10.5.0.2:6443")}, at("10.96.0.9:80"): nil,
+	})
+	kernel := &networktest.Services{}
+	domain := network.New(&networktest.Host{}, &networktest.DHCP{}, kernel)
+	step := func(what string, table *service.Table, want ...string) {
+		t.Helper()
+		spec := network.Spec{Services: table}
+		obs, err := domain.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, op := range domain.Diff(spec, obs) {
+			if err := domain.Apply(t.Context(), spec, op); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if op.Verb != network.SetNameservers {
+				got = append(got, op.String())
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", what, d)
+		}
+	}
+	step("not known", nil)
+	step("known", two, "set services [tcp 10.96.0.1:443 has 1, tcp 10.96.0.9:80 has 0]", "attach services")
+	step("twice is once", two)
+	step("not known again", nil)
+	kernel.Damage(2)
+	step("damaged", two, "set services []")
+	step("none", service.New(nil), "set services [tcp 10.96.0.1:443 gone, tcp 10.96.0.9:80 gone]")
+	many := map[service.Address][]netip.AddrPort{}
+	for i := range 6 {
+		many[at(fmt.Sprintf("10.96.0.%d:80", i+1))] = nil
+	}
+	step("many", service.New(many), "set services [tcp 10.96.0.1:80 has 0, tcp 10.96.0.2:80 has 0, tcp 10.96.0.3:80 has 0, tcp 10.96.0.4:80 has 0, and 2 more]")
+
+	// A kernel that cannot be read does not keep the links from being looked after, and the operation says why.
+	kernel.Fail(errors.New("no such program type"))
+	host := &networktest.Host{}
+	domain = network.New(host, &networktest.DHCP{}, kernel)
+	spec := network.Spec{Hostname: "node1", Services: two}
+	obs, err := domain.Observe(t.Context(), spec)
+	ops := domain.Diff(spec, obs)
+	if err != nil || len(ops) < 2 || ops[0].Verb != network.SetHostname {
+		t.Fatalf("services that cannot be read: %v, %v", ops, err)
+	}
+	if err := domain.Apply(t.Context(), spec, ops[len(ops)-1]); err == nil || !strings.Contains(err.Error(), "no such program type") {
+		t.Errorf("got %v, want the reason", err)
+	}
+}
+
+// TestRandomWalk goes through desired states, leases and failures in random order. After each step the host must be as a fresh one that was
+// brought there directly.
+func TestRandomWalk(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	specs := []network.Spec{
+		byDHCP,
+		{Links: []network.Link{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1")}}},
+		{Links: []network.Link{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.3/24"), netip.MustParsePrefix("10.7.0.3/24")}}}},
+		{Links: []network.Link{{Name: "eth0", DHCP: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.3/24")}}}, Nameservers: lease.Nameservers},
+	}
+	machine := func() (*networktest.Host, *networktest.DHCP, *network.Reconciler) {
+		host, dhcp := &networktest.Host{}, &networktest.DHCP{}
+		host.AddLink("eth0", "52:54:00:00:00:01", true)
+		host.SetCarrier("eth0", true)
+		return host, dhcp, network.New(host, dhcp, &networktest.Services{})
+	}
+	bring := func(dhcp *networktest.DHCP, domain *network.Reconciler, spec network.Spec) {
+		networktest.Converge(t, domain, spec)
+		if spec.Links[0].DHCP {
+			dhcp.Grant("eth0", &lease)
+		}
+		networktest.Converge(t, domain, spec)
+	}
+	host, dhcp, domain := machine()
+	for range 200 {
+		spec := specs[rng.IntN(len(specs))]
+		spec.Hostname = "node1"
+		bring(dhcp, domain, spec)
+		fresh, freshDHCP, freshDomain := machine()
+		bring(freshDHCP, freshDomain, spec)
+		if d := cmp.Diff(sorted(fresh.String()), sorted(host.String())); d != "" {
+			t.Fatalf("after %+v (-fresh +walked):\n%s", spec, d)
+		}
+	}
+}
+
+// sorted makes the order of addresses, which depends on the way, no difference.
+func sorted(text string) string {
+	for _, pair := range [][2]string{{"10.7.0.3/24 10.5.0.3/24", "10.5.0.3/24 10.7.0.3/24"}, {"10.5.0.7/24 10.7.0.3/24", "10.7.0.3/24 10.5.0.7/24"}} {
+		text = strings.ReplaceAll(text, pair[0], pair[1])
+	}
+	return text
+}

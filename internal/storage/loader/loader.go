@@ -1,0 +1,291 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Loader changes the entries of one EFI system partition. Its methods may be called concurrently.
+type Loader struct {
+	open func() (Volume, error)
+	mu   sync.Mutex
+}
+
+// Volume is the EFI system partition while it is mounted.
+type Volume struct {
+	// Dir is where.
+	Dir string
+	// FreeBytes is what it has left.
+	FreeBytes int64
+	// Close puts everything on the disk and unmounts it.
+	Close func() error
+}
+
+// New returns a Loader of the volume that open mounts. It is mounted only while a method runs: a FAT file system that is in use when the power fails
+// counts as dirty.
+func New(open func() (Volume, error)) *Loader { return &Loader{open: open} }
+
+// with runs do on the mounted volume.
+func (l *Loader) with(what string, do func(Volume) error) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v, err := l.open()
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := errors.Join(do(v), v.Close()); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// State is what the volume holds.
+type State struct {
+	// Entries are one for each slot that has one, the boot loader's first choice first.
+	Entries []Entry
+	// KernelBytes is how large a kernel image for a slot can be, by slot: what is free, and what the slot's present one takes.
+	KernelBytes map[string]int64
+}
+
+// Entry returns the entry of a slot.
+func (s State) Entry(slot string) (Entry, bool) {
+	i := slices.IndexFunc(s.Entries, func(e Entry) bool { return e.Slot == slot })
+	if i < 0 {
+		return Entry{}, false
+	}
+	return s.Entries[i], true
+}
+
+// Read returns what the volume holds.
+func (l *Loader) Read() (State, error) {
+	s := State{KernelBytes: map[string]int64{}}
+	err := l.with("read boot entries", func(v Volume) error {
+		all, err := readAll(v.Dir)
+		if err != nil {
+			return err
+		}
+		s.Entries = onePerSlot(all)
+		for _, slot := range []string{"a", "b"} {
+			s.KernelBytes[slot] = max(v.FreeBytes-reserveBytes, 0)
+			if info, err := os.Stat(filepath.Join(v.Dir, kernelPath(slot))); err == nil {
+				s.KernelBytes[slot] += info.Size()
+			}
+		}
+		return nil
+	})
+	return s, err
+}
+
+// Files hands out the folder of the volume while use runs. Nothing changes in it meanwhile.
+func (l *Loader) Files(use func(dir string) error) error {
+	return l.with("read boot partition", func(v Volume) error { return use(v.Dir) })
+}
+
+// ReadKernel has read look at the kernel image of a slot, as long as it runs.
+func (l *Loader) ReadKernel(slot string, read func(*io.SectionReader) error) error {
+	return l.with("read kernel image of slot "+slot, func(v Volume) error {
+		f, err := os.Open(filepath.Join(v.Dir, kernelPath(slot)))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		return read(io.NewSectionReader(f, 0, info.Size()))
+	})
+}
+
+// reserveBytes are kept free for entries and directories.
+const reserveBytes = 1 << 20
+
+func entriesDir(dir string) string { return filepath.Join(dir, "loader/entries") }
+
+// readAll returns the node's entries, which may be two for a slot after a power cut.
+func readAll(dir string) ([]Entry, error) {
+	files, err := os.ReadDir(entriesDir(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []Entry
+	for _, f := range files {
+		// FAT keeps the case of names and does not tell it apart.
+		e, ok := parseName(strings.ToLower(f.Name()))
+		if !ok {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(entriesDir(dir), f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e.parseText(string(text)))
+	}
+	return all, nil
+}
+
+// onePerSlot keeps of each slot the entry that the boot loader prefers, and orders them as it does: those without tries last, then the higher
+// generation first, then without a counter before with one.
+func onePerSlot(all []Entry) []Entry {
+	slices.SortStableFunc(all, func(a, b Entry) int {
+		switch {
+		case (a.Left == 0) != (b.Left == 0):
+			return order(b.Left == 0)
+		case a.Generation != b.Generation:
+			return order(a.Generation > b.Generation)
+		}
+		return order(a.Left == Unlimited && b.Left != Unlimited)
+	})
+	var out []Entry
+	for _, e := range all {
+		if !slices.ContainsFunc(out, func(o Entry) bool { return o.Slot == e.Slot }) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// order puts the first of two first, or last.
+func order(first bool) int {
+	if first {
+		return -1
+	}
+	return 1
+}
+
+// Put writes the kernel image of a slot, unless kernel is nil and the one that is there stays, and then an entry that is tried before all others.
+// An entry that the slot had is removed first.
+func (l *Loader) Put(slot, version string, tries int, kernel io.Reader) error {
+	return l.with("put boot entry of slot "+slot, func(v Volume) error {
+		all, err := readAll(v.Dir)
+		if err != nil {
+			return err
+		}
+		e := Entry{Slot: slot, Version: version, Left: tries, Generation: 1}
+		for _, o := range all {
+			e.Generation = max(e.Generation, o.Generation+1)
+		}
+		if kernel != nil {
+			if err := remove(v.Dir, slot, ""); err != nil {
+				return err
+			}
+			// What nothing leads to makes room, as KernelBytes has it. A half of a new one is left by a power cut.
+			for _, name := range []string{kernelPath(slot), kernelPath(slot) + newSuffix} {
+				if err := os.Remove(filepath.Join(v.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+			}
+			if err := replace(filepath.Join(v.Dir, kernelPath(slot)), kernel); err != nil {
+				return err
+			}
+		} else if _, err := os.Stat(filepath.Join(v.Dir, kernelPath(slot))); err != nil {
+			return err
+		}
+		return set(v.Dir, e)
+	})
+}
+
+// Bless takes the counter off a slot's entry. A slot without an entry is fs.ErrNotExist.
+func (l *Loader) Bless(slot string) error {
+	return l.change("bless", slot, func(e Entry) Entry { e.Left, e.Done = Unlimited, 0; return e })
+}
+
+// Spoil leaves a slot's entry no tries. It does nothing to a slot without an entry.
+func (l *Loader) Spoil(slot string) error {
+	err := l.change("spoil", slot, func(e Entry) Entry { e.Left = 0; return e })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (l *Loader) change(what, slot string, change func(Entry) Entry) error {
+	return l.with(what+" boot entry of slot "+slot, func(v Volume) error {
+		all, err := readAll(v.Dir)
+		if err != nil {
+			return err
+		}
+		e, ok := State{Entries: onePerSlot(all)}.Entry(slot)
+		if !ok {
+			return fs.ErrNotExist
+		}
+		return set(v.Dir, change(e))
+	})
+}
+
+// Forget removes a slot's entry; the kernel image stays.
+func (l *Loader) Forget(slot string) error {
+	return l.with("remove boot entry of slot "+slot, func(v Volume) error { return remove(v.Dir, slot, "") })
+}
+
+// set makes e the only entry of its slot.
+func set(dir string, e Entry) error {
+	if err := replace(filepath.Join(entriesDir(dir), e.name()), strings.NewReader(e.Text())); err != nil {
+		return err
+	}
+	return remove(dir, e.Slot, e.name())
+}
+
+// remove removes the entries of a slot, but for one.
+func remove(dir, slot, except string) error {
+	files, err := os.ReadDir(entriesDir(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		name := strings.ToLower(f.Name())
+		if e, ok := parseName(name); !ok || e.Slot != slot || name == except {
+			continue
+		}
+		if err := os.Remove(filepath.Join(entriesDir(dir), f.Name())); err != nil {
+			return err
+		}
+	}
+	return syncDir(entriesDir(dir))
+}
+
+// newSuffix ends the name of a file while it is written: the boot loader reads no such entry.
+const newSuffix = ".new"
+
+// replace puts a file on the disk under a name that nobody looks for, and then gives it its own.
+func replace(path string, from io.Reader) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(path + newSuffix)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, from); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

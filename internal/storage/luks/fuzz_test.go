@@ -1,0 +1,72 @@
+package luks
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"testing"
+)
+
+// assemble puts a header together, its two copies alike but for their magic numbers and places. With sum, the checksums are right.
+func assemble(head, metadata []byte, sum bool) []byte {
+	image := make([]byte, 2*minHeaderBytes)
+	for i, magic := range []string{primaryMagic, secondaryMagic} {
+		part := image[i*minHeaderBytes : (i+1)*minHeaderBytes]
+		copy(part[:sumOffset], head)
+		copy(part, magic)
+		part[placeOffset+6] = byte(i * minHeaderBytes >> 8)
+		copy(part[binaryBytes:], metadata)
+		if sum {
+			s := sha256.Sum256(part)
+			copy(part[sumOffset:], s[:])
+		}
+	}
+	return image
+}
+
+func FuzzReadHeader(f *testing.F) {
+	head := make([]byte, sumOffset)
+	copy(head[versionOffset:], "\x00\x02\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x03state")
+	copy(head[sumKindOffset:], "sha256")
+	f.Add(head, []byte(`{"keyslots":{"0":{"kdf":{"type":"pbkdf2"}}},"segments":{"0":{"type":"crypt","offset":"4194304"}}}`), true)
+	f.Fuzz(func(t *testing.T, head, metadata []byte, sum bool) {
+		image := assemble(head, metadata, sum)
+		h, err := ReadHeader(bytes.NewReader(image))
+		if err != nil {
+			return
+		}
+		if !sum {
+			t.Errorf("a header with a wrong checksum was read: %+v", h)
+		}
+		if h.OffsetBytes > 1<<63 || len(h.UUID) > uuidBytes || len(h.Label) > labelBytes {
+			t.Errorf("read %+v", h)
+		}
+		for i, k := range h.Keyslots {
+			if k.Number < 0 || k.Number > maxNumber || i > 0 && h.Keyslots[i-1].Number >= k.Number {
+				t.Errorf("key slots %+v", h.Keyslots)
+			}
+		}
+		// Each copy does for the other.
+		clear(image[:minHeaderBytes])
+		if again, err := ReadHeader(bytes.NewReader(image)); err != nil || again.UUID != h.UUID || !again.Repair {
+			t.Errorf("from the second copy: %+v, %v", again, err)
+		}
+	})
+}
+
+func FuzzParseToken(f *testing.F) {
+	f.Add([]byte(`{"type":"cyvive-tpm2","keyslots":["0"]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		token, err := ParseToken(data)
+		if err != nil {
+			return
+		}
+		if token.Type == "" || !bytes.Equal(token.JSON, data) {
+			t.Errorf("%q: got %+v", data, token)
+		}
+		for _, n := range token.Keyslots {
+			if n < 0 || n > maxNumber {
+				t.Errorf("%q: key slot %d", data, n)
+			}
+		}
+	})
+}

@@ -1,0 +1,91 @@
+package storage
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Status is what others need to know of the storage.
+type Status struct {
+	// Ready means that every volume is mounted and has its directories.
+	Ready bool
+	// Reason says in words what it waits for while not Ready.
+	Reason string
+	// StateMounted and DataMounted are set as soon as the volume can be used.
+	StateMounted, DataMounted bool
+	// StateUndecided says that there is no state volume yet, and that it is made when the configuration says how.
+	StateUndecided bool
+	// Volumes has an entry for each volume of the specification, in its order.
+	Volumes []VolumeStatus
+}
+
+// VolumeStatus is the state of one volume.
+type VolumeStatus struct {
+	Name      string
+	Device    string
+	SizeBytes uint64
+	Mounted   bool
+	// Encrypted says that it is, or was begun to be made so; Enrolled that it has a recovery key.
+	Encrypted, Enrolled bool
+	// Shut says that it is encrypted and the node does not open it in this boot; a person may.
+	Shut bool
+	// Refused says that nothing is done for it, for the Reason.
+	Refused bool
+	// Known is false until this boot has looked at the volume; Clean says whether it was left clean by the boot before.
+	Known, Clean bool
+	// Reason says in words what it waits for; empty when it can be used.
+	Reason string
+}
+
+// Status sums up an observation.
+func (r *Reconciler) Status(spec Spec, obs Observed) Status {
+	var s Status
+	var waits []string
+	for _, v := range spec.Volumes {
+		state := obs.Volumes[v.Name]
+		usable := state.Mounted && len(directoryOps(v, state)) == 0
+		reason := waitsFor(v, state, usable, obs.Volumes[State].Mounted)
+		s.Volumes = append(s.Volumes, VolumeStatus{
+			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
+			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
+			Shut:    state.encrypted() && !state.open() && state.Crypt.Refused != "",
+			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: reason,
+		})
+		switch {
+		case v.Name == State:
+			s.StateMounted, s.StateUndecided = usable, undecided(v, state)
+		case v.Name == Data:
+			s.DataMounted = usable
+		}
+		if reason != "" {
+			waits = append(waits, reason)
+		}
+	}
+	s.Reason = strings.Join(waits, "; ")
+	s.Ready = s.Reason == ""
+	return s
+}
+
+// undecided says that a volume is blank, and left so until it is known how it is to be made.
+func undecided(v Volume, s VolumeState) bool {
+	return v.Encryption.Mode == Undecided && s.Contents.Signature != FileSystem && !s.encrypted() && refusal(v, s) == ""
+}
+
+// waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
+func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
+	_, contents := s.holder()
+	plain := !s.encrypted() && contents.Signature == FileSystem
+	switch reason := refusal(v, s); {
+	case reason != "":
+		return reason
+	case plain && v.Encryption.Mode == TPM:
+		return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
+	case usable:
+		return ""
+	case undecided(v, s):
+		return fmt.Sprintf("volume %s is made when the configuration is known, which says whether it is encrypted", v.Name)
+	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode == TPM):
+		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)
+	}
+	return fmt.Sprintf("volume %s is not mounted yet", v.Name)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// scratch is the pod's own volume.
+const scratch = "/scratch"
+
+const (
+	blockBytes  = 4 << 20
+	memoryBytes = 64 << 20
+	// again is the pause before a hog that got no more tries once more.
+	again = 100 * time.Millisecond
+)
+
+var once sync.Once
+
+// full tells, the first time, that there is no more, and waits a little.
+func full(err error) {
+	once.Do(func() { fmt.Println("no more:", err) })
+	time.Sleep(again)
+}
+
+// hogs take all that they get of one thing, keep it, and ask for more until they
+// are killed.
+var hogs = map[string]func(){
+	"memory": func() {
+		// The kernel fills the pages, so that a little of a processor is enough.
+		for {
+			_, err := unix.Mmap(-1, 0, memoryBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+			if err != nil {
+				full(err)
+			}
+		}
+	},
+	"processes": func() {
+		for {
+			if err := fork(); err != nil {
+				full(err)
+			}
+		}
+	},
+	"descriptors": func() {
+		// Each process has a limit of its own; all of them together have the machine's.
+		for range 50 {
+			child := exec.Command("/proc/self/exe", "--hog=own descriptors")
+			child.Stdout = os.Stdout
+			_ = child.Start()
+		}
+		select {}
+	},
+	"own descriptors": func() {
+		for kept := []*os.File{}; ; {
+			f, err := os.Open("/dev/null")
+			if err != nil {
+				full(err)
+				continue
+			}
+			kept = append(kept, f)
+		}
+	},
+	"inodes": func() {
+		for folder := 0; ; folder++ {
+			dir := filepath.Join(scratch, fmt.Sprint(folder))
+			err := os.Mkdir(dir, 0o700)
+			for file := 0; err == nil && file < 10000; file++ {
+				err = os.WriteFile(filepath.Join(dir, fmt.Sprint(file)), nil, 0o600)
+			}
+			if err != nil {
+				full(err)
+			}
+		}
+	},
+	"disk": func() {
+		block := make([]byte, blockBytes)
+		for file := 0; ; file++ {
+			f, err := os.Create(filepath.Join(scratch, fmt.Sprint(file)))
+			for err == nil {
+				_, err = f.Write(block)
+			}
+			_ = f.Close()
+			full(err)
+		}
+	},
+}
+
+// fork makes a process that waits until it is killed: the cheapest there is, so that
+// what they are counted by is what runs out, and not processors or memory.
+func fork() error {
+	child, _, errno := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	for child == 0 { // only this thread is in it, so that nothing of Go's runtime may be called
+		unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package e2e
+
+import (
+	"context"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/cyvive/cyvive/hack/release/variant"
+)
+
+// badRelease is a release that no node can stay on.
+type badRelease struct {
+	variant.Bad
+	// lasts is how long the node may take to be back, but for the boot of the old version.
+	lasts time.Duration
+}
+
+// badReleases are those for a node without a cluster. All are built from the same sources and signed like a good one.
+func badReleases() (all []badRelease) {
+	for _, bad := range variant.AloneBad() {
+		b := badRelease{bad, trialTries * bootTimeout}
+		if bad.Decides {
+			b.lasts = aloneDeadline + bootTimeout
+		}
+		all = append(all, b)
+	}
+	return all
+}
+
+func (b badRelease) part() upgradePart { return upgradePart{b.Name, b.run} }
+
+// run pushes the release, starts it, and keeps its hands off until the node is back by itself.
+func (b badRelease) run(t *testing.T, u *upgrades) {
+	ctx := testContext(t, buildTimeout+pushTimeout+shutdownDeadline+b.lasts+2*bootTimeout)
+	image, err := b.Make(ctx, u.Builder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := currentBoot(t, ctx, u.suite)
+	u.nodectl(t, ctx, "upgrade", "--image", image, "--stage")
+	u.nodectl(t, ctx, "reboot")
+	began := time.Now()
+	eventually(t, ctx, "wait until the node is back", func(ctx context.Context) error {
+		boots, err := listBoots(ctx, u.suite)
+		if err != nil {
+			return err
+		}
+		return b.Explained(boots, before, u.old)
+	})
+	t.Logf("back after %.0f s", time.Since(began).Seconds())
+	// Not the pod: Kubernetes takes it off a node that was not Ready for five minutes.
+	if err := u.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	status, err := u.upgradeStatus(ctx)
+	if last := status.Last; err != nil || status.Stage != "STAGE_IDLE" || last.Succeeded || last.Target.Version != b.Version || !b.Reason.MatchString(last.Reason) {
+		t.Errorf("upgrade status: %+v, %v; want idle, and the last upgrade to %s failed for %q", status, err, b.Version, b.Reason)
+	}
+	entries := u.bootEntries(t, ctx)
+	if len(entries) != 2 || entries[0] != "cyvive-a.conf" || !regexp.MustCompile(`^cyvive-b\+0(-\d+)?\.conf$`).MatchString(entries[1]) {
+		t.Errorf("boot entries are %q, want slot a always and slot b without tries", entries)
+	}
+}

@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"testing"
+	"time"
+
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+)
+
+// shutdownDeadline is what the phases of an ordered shutdown may take together,
+// and a little for the console.
+const shutdownDeadline = 100 * time.Second
+
+// awaitBoot waits for the API of another boot than before, and returns the
+// ledger.
+func awaitBoot(t *testing.T, ctx context.Context, s *suite, before string) (boots []*machinev1.Boot) {
+	t.Helper()
+	eventually(t, ctx, "wait for the next boot", func(ctx context.Context) (err error) {
+		if boots, err = listBoots(ctx, s); err != nil {
+			return err
+		}
+		if boots[0].GetBootId() == before {
+			return fmt.Errorf("boot %s still runs", before)
+		}
+		if len(boots) < 2 {
+			return fmt.Errorf("the ledger has one boot, want the one before too")
+		}
+		return nil
+	})
+	return boots
+}
+
+// currentBoot returns the identity of the boot that runs.
+func currentBoot(t *testing.T, ctx context.Context, s *suite) string {
+	t.Helper()
+	boots, err := listBoots(ctx, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return boots[0].GetBootId()
+}
+
+// checkEnd compares how the boot before this one ended.
+func checkEnd(t *testing.T, boots []*machinev1.Boot, before string, want machinev1.BootEnd) {
+	t.Helper()
+	if got := boots[1]; got.GetBootId() != before || got.GetEnd() != want {
+		t.Errorf("boot before this one: got %s %s (%s), want %s %s",
+			got.GetBootId(), got.GetEnd(), got.GetReason(), before, want)
+	}
+}
+
+// recover waits until the node and, where it has a cluster, the pod that ran before are in order again.
+func (s *suite) recover(t *testing.T, ctx context.Context) {
+	t.Helper()
+	if err := s.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if s.alone {
+		return
+	}
+	if err := s.AwaitPod(ctx, "demo"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Fetch(ctx, "/api/v1/namespaces/default/pods/demo:8080/proxy/"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testReboot restarts the node over the API.
+func testReboot(t *testing.T, s *suite) {
+	ctx := testContext(t, shutdownDeadline+bootTimeout)
+	before := currentBoot(t, ctx, s)
+	console := machine(t, s.Cluster, s.node).Console()
+	s.nodectl(t, ctx, "reboot")
+	start := time.Now()
+	limited, cancel := context.WithTimeout(ctx, shutdownDeadline)
+	defer cancel()
+	if _, err := console.WaitLine(limited, regexp.MustCompile(`reboot: Restarting system`)); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the kernel restarted %.1f s after the call", time.Since(start).Seconds())
+	boots := awaitBoot(t, ctx, s, before)
+	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
+	s.recover(t, ctx)
+	testTimeline(t, ctx, s)
+}
+
+// testPowerCut pulls the plug: the ledger must tell, or it could not tell
+// anything, and the node must come back.
+func testPowerCut(t *testing.T, s *suite) {
+	ctx := testContext(t, bootTimeout)
+	before := currentBoot(t, ctx, s)
+	if err := machine(t, s.Cluster, s.node).PowerCut(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	boots := awaitBoot(t, ctx, s, before)
+	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_UNCLEAN)
+	s.recover(t, ctx)
+}
+
+// testShutdown powers the node off over the API.
+func testShutdown(t *testing.T, s *suite) {
+	ctx := testContext(t, shutdownDeadline+bootTimeout)
+	before := currentBoot(t, ctx, s)
+	m := machine(t, s.Cluster, s.node)
+	s.nodectl(t, ctx, "shutdown")
+	start := time.Now()
+	limited, cancel := context.WithTimeout(ctx, shutdownDeadline)
+	defer cancel()
+	if err := m.Wait(limited); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the machine was off %.1f s after the call", time.Since(start).Seconds())
+	if err := s.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	boots := awaitBoot(t, ctx, s, before)
+	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
+}
+
+// testPowerKey powers the node off by its power key, early in its boot.
+func testPowerKey(t *testing.T, s *suite) {
+	ctx := testContext(t, shutdownDeadline)
+	m := machine(t, s.Cluster, s.node)
+	console := m.Console()
+	if err := m.PressPower(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := console.WaitLine(ctx, regexp.MustCompile(`reboot: Power down`)); err != nil {
+		t.Error(err)
+	}
+}
