@@ -38,6 +38,7 @@ func installs(
 			Sealer: sealer, HeaderBytes: luks.HeaderBytes,
 		}),
 		Running: running{disk: disk, device: "/dev/" + m.Disk, slot: m.Slot, version: version.OS, rootHash: m.RootHash, boot: boot},
+		Started: func() error { return note{device: "/dev/" + m.Disk}.with(true, install.Started) },
 	}
 }
 

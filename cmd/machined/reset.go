@@ -33,7 +33,7 @@ func resets(disk *blockdev.Disk, m marker.Marker) *machined.Resets {
 	}
 }
 
-// note is the one of a reset, on the system disk.
+// note is what is noted on the system disk, as of a reset.
 type note struct{ device string }
 
 func (n note) with(write bool, do func(notes.Device) error) error {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined"
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
-	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/crash"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/release"
@@ -44,19 +43,14 @@ func upgrades(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, m mark
 	if m.Slot == "" || m.Disk == "" {
 		return nil
 	}
-	counted, err := trial.Counted(trial.Variable, m.Slot)
-	if err != nil {
-		log.Warn("cannot tell whether the boot loader has counted this start", "error", err)
-	}
 	device := "/dev/" + m.Disk
 	return &machined.Upgrades{
 		Slots:        slots{disk, device, m.Slot},
 		Entries:      entries{boot},
 		Architecture: runtime.GOARCH, Floor: floor, Keys: readKeys(log, releaseKeys),
 		Pushed: filepath.Join(storage.UpgradeDir, "pushed"), FreeBytes: mount.Mounts{}.FreeBytes,
-		Counted: counted,
-		Opens:   func(kernel io.ReaderAt) error { return opens(disk, device, kernel) },
-		Starts:  func(kernel *io.SectionReader) error { return starts(firmwareVariables, kernel) },
+		Opens:  func(kernel io.ReaderAt) error { return opens(disk, device, kernel) },
+		Starts: func(kernel *io.SectionReader) error { return starts(firmwareVariables, kernel) },
 	}
 }
 

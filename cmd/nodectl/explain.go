@@ -82,6 +82,8 @@ func (t *target) adviceFor(reason string) string {
 		return "wait if it was just switched on; its console says what it waits for"
 	case "CONFIGURED":
 		return "leave out --maintenance, and use a context of the configuration's authority"
+	case "AUTHORITY_CHANGED":
+		return "the configuration names another authority now, or is back at the one before; `nodectl context list` shows the contexts there are"
 	case "UNKNOWN_AUTHORITY":
 		return "`nodectl context list` shows the contexts there are"
 	case "CERTIFICATE_EXPIRED", "CERTIFICATE_NOT_YET_VALID", "CERTIFICATE_WRONG_USAGE", "CERTIFICATE_INVALID":

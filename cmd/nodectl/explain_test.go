@@ -78,6 +78,7 @@ func TestExplainStatus(t *testing.T) {
 		{refused(codes.Unauthenticated, "OTHER_OWNER"), "the message (`nodectl owner show"},
 		{refused(codes.Unavailable, "CLOSED"), "the message (wait"},
 		{refused(codes.Unavailable, "CONFIGURED"), "the message (leave out --maintenance"},
+		{refused(codes.Unavailable, "AUTHORITY_CHANGED"), "the message (the configuration names another authority now"},
 		{status.Error(codes.DeadlineExceeded, "x"), "--timeout gives it longer"},
 		{status.Error(codes.Unimplemented, "x"), "runs another version (x)"},
 		{status.Error(codes.Unavailable, "x"), "the connection ended: x"},

@@ -128,14 +128,55 @@ func (a *api) patch(w http.ResponseWriter, r *http.Request, node map[string]any)
 		refuse(w, http.StatusBadRequest, "")
 		return
 	}
-	metadata := node["metadata"].(map[string]any)
+	metadata, before := node["metadata"].(map[string]any), isCordoned(node)
 	if patch["metadata"].(map[string]any)["resourceVersion"] != metadata["resourceVersion"] {
 		refuse(w, http.StatusConflict, "the object has been modified")
 		return
 	}
 	merge7386(node, patch)
+	if isCordoned(node) != before {
+		manage(node, r.URL.Query().Get("fieldManager"))
+	}
 	a.version++
 	metadata["resourceVersion"] = fmt.Sprint(a.version)
+}
+
+func isCordoned(node map[string]any) bool {
+	yes, _ := node["spec"].(map[string]any)["unschedulable"].(bool)
+	return yes
+}
+
+// manage notes who has changed last whether a node takes pods, as the API server does: it drops a field that is gone.
+func manage(node map[string]any, manager string) {
+	fields := map[string]any{"f:metadata": map[string]any{"f:annotations": map[string]any{}}}
+	if isCordoned(node) {
+		fields["f:spec"] = map[string]any{"f:unschedulable": map[string]any{}}
+	}
+	node["metadata"].(map[string]any)["managedFields"] = []any{
+		map[string]any{"manager": "kubelet", "operation": "Update", "subresource": "status", "fieldsV1": map[string]any{"f:status": map[string]any{}}},
+		map[string]any{"manager": manager, "operation": "Update", "fieldsV1": fields},
+	}
+}
+
+// byHand is what kubectl cordon and kubectl uncordon do.
+func (a *api) byHand(name string, cordon bool) {
+	node := a.nodes[name]
+	if isCordoned(node) == cordon {
+		return
+	}
+	spec := node["spec"].(map[string]any)
+	delete(spec, "unschedulable")
+	if cordon {
+		spec["unschedulable"] = true
+	}
+	manage(node, "kubectl-cordon")
+}
+
+// cordoned is a node that its own agent has cordoned.
+func (a *api) cordoned(name, boot string) {
+	a.node(name, true, true)
+	a.nodes[name]["metadata"].(map[string]any)["annotations"] = map[string]any{cordonAnnotation: boot}
+	manage(a.nodes[name], cordonManager)
 }
 
 func merge7386(into, patch map[string]any) {
@@ -220,6 +261,57 @@ func TestCordon(t *testing.T) {
 	}
 }
 
+// TestCordonOfAnother: a cordon of the agent's that was taken back by hand leaves its annotation. One that comes by hand after it stays.
+func TestCordonOfAnother(t *testing.T) {
+	a := newAPI()
+	c, spec := a.cluster(t)
+	state := func() string {
+		n := a.nodes["node1"]
+		annotations, _ := n["metadata"].(map[string]any)["annotations"].(map[string]any)
+		return fmt.Sprint(isCordoned(n), " ", annotations[cordonAnnotation])
+	}
+	for name, test := range map[string]struct {
+		after func() error // the agent's own cordon was taken back by hand
+		done  bool         // what the next boot does
+		want  string
+	}{
+		"nothing":                 {func() error { return nil }, false, "false <nil>"},
+		"by hand":                 {func() error { a.byHand("node1", true); return nil }, false, "true <nil>"},
+		"by hand before a drain":  {func() error { a.byHand("node1", true); return c.Cordon(t.Context(), spec, "boot-1") }, false, "true <nil>"},
+		"another drain":           {func() error { return c.Cordon(t.Context(), spec, "boot-1") }, true, "false <nil>"},
+		"a drain of a later boot": {func() error { return c.Cordon(t.Context(), spec, "boot-2") }, false, "true boot-2"},
+		"by hand amid a drain": {func() error {
+			err := c.Cordon(t.Context(), spec, "boot-1")
+			a.byHand("node1", true) // "already cordoned"
+			return err
+		}, true, "false <nil>"},
+	} {
+		a.node("node1", false, true)
+		if err := c.Cordon(t.Context(), spec, "boot-1"); err != nil || state() != "true boot-1" {
+			t.Fatalf("%s: cordon: %v, %s", name, err, state())
+		}
+		a.byHand("node1", false)
+		if got := state(); got != "false boot-1" {
+			t.Fatalf("%s: uncordoned by hand: %s", name, got)
+		}
+		if err := test.after(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if done, err := c.Uncordon(t.Context(), spec, "boot-2"); done != test.done || err != nil || state() != test.want {
+			t.Errorf("%s: in the next boot: %t, %v, %s; want %t, %s", name, done, err, state(), test.done, test.want)
+		}
+	}
+	// Somebody else wants it cordoned too, and has said so in a configuration of theirs.
+	a.cordoned("node1", "boot-1")
+	m := a.nodes["node1"]["metadata"].(map[string]any)
+	m["managedFields"] = append(m["managedFields"].([]any), map[string]any{
+		"manager": "flux", "operation": "Apply", "fieldsV1": map[string]any{"f:spec": map[string]any{"f:unschedulable": map[string]any{}}},
+	})
+	if done, err := c.Uncordon(t.Context(), spec, "boot-2"); done || err != nil || state() != "true <nil>" {
+		t.Errorf("wanted by another too: %t, %v, %s", done, err, state())
+	}
+}
+
 func TestElsewhere(t *testing.T) {
 	a := newAPI()
 	c, spec := a.cluster(t)
@@ -240,8 +332,7 @@ func TestElsewhereSoon(t *testing.T) {
 	a := newAPI()
 	c, spec := a.cluster(t)
 	a.node("node1", false, true)
-	a.node("node2", true, true)
-	a.nodes["node2"]["metadata"].(map[string]any)["annotations"] = map[string]any{cordonAnnotation: "boot-1"}
+	a.cordoned("node2", "boot-1")
 	looks := func() (n int) {
 		for _, call := range a.calls {
 			if call == "GET /api/v1/nodes" {
@@ -264,8 +355,7 @@ func TestElsewhereSoon(t *testing.T) {
 		t.Errorf("one that comes back: %t, %v after %d looks", yes, err, looks())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	a.node("node2", true, true)
-	a.nodes["node2"]["metadata"].(map[string]any)["annotations"] = map[string]any{cordonAnnotation: "boot-1"}
+	a.cordoned("node2", "boot-1")
 	c.pause = time.Hour
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if yes, _ := c.Elsewhere(ctx, spec); yes {

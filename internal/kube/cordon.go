@@ -9,8 +9,13 @@ import (
 	"time"
 )
 
-// cordonAnnotation is on a node that its own agent has cordoned; the value is the boot in which it did.
-const cordonAnnotation = "cyvive.dev/cordoned-by-boot"
+const (
+	// cordonAnnotation is on a node that its own agent has cordoned; the value is the boot in which it did.
+	cordonAnnotation = "cyvive.dev/cordoned-by-boot"
+	// cordonManager is what the API server notes as who has changed the node. The annotation alone does not tell whose a cordon is: it stays when somebody
+	// takes the cordon back by other means, and would make the next one look like the agent's.
+	cordonManager = "cyvive-cordon"
+)
 
 // cordonTries bounds how often a node is read again because somebody else has changed it.
 const cordonTries = 5
@@ -19,21 +24,26 @@ const cordonTries = 5
 // an earlier boot has cordoned, and that was not taken back yet, is this boot's from now on: Uncordon must not take it back amid a drain.
 func (c *Cluster) Cordon(ctx context.Context, spec Spec, boot string) error {
 	return c.mark(ctx, spec, func(n cordoned) object {
-		if n.Unschedulable && (n.Boot == "" || n.Boot == boot) {
+		if n.Unschedulable && (n.by() == "" || n.by() == boot) {
 			return nil
 		}
 		return object{"metadata": object{"annotations": object{cordonAnnotation: boot}}, "spec": object{"unschedulable": true}}
 	})
 }
 
-// Uncordon takes back what Cordon did, in any boot but the one that is named. It tells whether there was something to take back.
+// Uncordon takes back what Cordon did, in any boot but the one that is named. It tells whether there was something to take back. An annotation that means
+// nothing any more, since somebody else has had the node take pods again, goes too.
 func (c *Cluster) Uncordon(ctx context.Context, spec Spec, but string) (done bool, err error) {
 	err = c.mark(ctx, spec, func(n cordoned) object {
-		done = n.Boot != "" && n.Boot != but
-		if !done {
+		patch := object{"metadata": object{"annotations": object{cordonAnnotation: nil}}}
+		done = n.by() != "" && n.by() != but
+		switch {
+		case done:
+			patch["spec"] = object{"unschedulable": nil}
+		case n.by() != "" || n.Boot == "":
 			return nil
 		}
-		return object{"metadata": object{"annotations": object{cordonAnnotation: nil}}, "spec": object{"unschedulable": nil}}
+		return patch
 	})
 	return done && err == nil, err
 }
@@ -41,10 +51,20 @@ func (c *Cluster) Uncordon(ctx context.Context, spec Spec, but string) (done boo
 // cordoned is what a node's object says of it.
 type cordoned struct {
 	Unschedulable bool
-	// Boot is the one that has cordoned the node, empty if none has.
+	// Boot is the one of which the annotation says that it has cordoned the node, empty if there is none.
 	Boot string
+	// Own says that the agent was the last to change whether the node takes pods.
+	Own bool
 	// version is that of the object.
 	version string
+}
+
+// by is the boot whose agent keeps the node cordoned, empty if none does.
+func (n cordoned) by() string {
+	if !n.Unschedulable || !n.Own {
+		return ""
+	}
+	return n.Boot
 }
 
 func parseCordoned(data []byte) (cordoned, error) {
@@ -52,13 +72,38 @@ func parseCordoned(data []byte) (cordoned, error) {
 		Metadata struct {
 			ResourceVersion string
 			Annotations     map[string]string
+			ManagedFields   []managed
 		}
 		Spec struct{ Unschedulable bool }
 	}
 	if err := json.Unmarshal(data, &object); err != nil {
 		return cordoned{}, fmt.Errorf("read node: %w", err)
 	}
-	return cordoned{object.Spec.Unschedulable, object.Metadata.Annotations[cordonAnnotation], object.Metadata.ResourceVersion}, nil
+	m := object.Metadata
+	return cordoned{object.Spec.Unschedulable, m.Annotations[cordonAnnotation], ownCordon(m.ManagedFields), m.ResourceVersion}, nil
+}
+
+// managed is what somebody has changed last in an object. The API server keeps that for every change: who changes a value takes the field over from whoever
+// had it (kubernetes.io/docs/reference/using-api/server-side-apply, "Field management").
+type managed struct {
+	Manager  string
+	FieldsV1 struct {
+		Spec map[string]json.RawMessage `json:"f:spec"`
+	}
+}
+
+// ownCordon tells whether the agent, and nobody besides, has set whether the node takes pods.
+func ownCordon(list []managed) (own bool) {
+	for _, m := range list {
+		if _, ok := m.FieldsV1.Spec["f:unschedulable"]; !ok {
+			continue
+		}
+		if m.Manager != cordonManager {
+			return false
+		}
+		own = true
+	}
+	return own
 }
 
 // mark changes the node's object, as long as it is the one that was looked at. A nil change changes nothing.
@@ -77,7 +122,7 @@ func (c *Cluster) mark(ctx context.Context, spec Spec, change func(cordoned) obj
 			return nil
 		}
 		patch["metadata"].(object)["resourceVersion"] = n.version
-		_, err = c.rest.do(ctx, spec, http.MethodPatch, nodePath(spec), "application/merge-patch+json", encode(patch))
+		_, err = c.rest.do(ctx, spec, http.MethodPatch, nodePath(spec)+"?fieldManager="+cordonManager, "application/merge-patch+json", encode(patch))
 		var refused *statusError
 		if errors.As(err, &refused) && refused.code == http.StatusConflict && try < cordonTries {
 			continue
@@ -132,7 +177,7 @@ func (c *Cluster) elsewhere(ctx context.Context, spec Spec) (now, soon bool, err
 		case of.Metadata.Name == spec.NodeName || !n.Ready:
 		case !mark.Unschedulable:
 			return true, false, nil
-		case mark.Boot != "":
+		case mark.by() != "":
 			soon = true
 		}
 	}

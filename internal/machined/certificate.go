@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -136,7 +135,8 @@ func (a *Agent) certify(s snapshot, addresses []netip.Addr) error {
 	return a.present(pair, authority, server.Unconfigured{})
 }
 
-// storedPair returns the certificate on the state volume with the node's key, or replaces it by a new one if it does not serve.
+// storedPair returns the certificate on the state volume with the node's key, or replaces it by a new one if it does not serve. One that cannot be
+// stored serves all the same: whom the API lets in, and under which addresses it is known, does not wait for the disk.
 func (a *Agent) storedPair(authority *pki.Authority, request pki.Request, now time.Time) (pki.Pair, error) {
 	path := filepath.Join(a.cfg.StateDir, "api.crt")
 	pair := pki.Pair{KeyPEM: a.key.pem}
@@ -148,7 +148,8 @@ func (a *Agent) storedPair(authority *pki.Authority, request pki.Request, now ti
 		return pki.Pair{}, err
 	}
 	if err := ledger.ReplaceFile(path, pair.CertificatePEM, 0o644); err != nil {
-		return pki.Pair{}, fmt.Errorf("store the API's certificate: %w", err)
+		a.log.Error("store the API's certificate: it is issued anew after a restart", "error", err)
+		return pair, nil
 	}
 	// Releases before had a key of its own for each certificate.
 	if err := os.Remove(filepath.Join(a.cfg.StateDir, "api.key")); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -196,8 +197,8 @@ func (a *Agent) present(pair pki.Pair, authority *pki.Authority, u server.Unconf
 		identity.Clients = authority.Pool()
 	}
 	before := a.identity.Swap(identity)
-	if s := a.server.Load(); s != nil && before != nil && before.Clients == nil && identity.Clients != nil {
-		s.Configured()
+	if s := a.server.Load(); s != nil && before != nil && !before.Clients.Equal(identity.Clients) {
+		s.AuthorityChanged()
 	}
 	return nil
 }

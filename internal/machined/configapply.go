@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -43,13 +44,17 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 	if err := d.judge(); err != nil {
 		return server.ConfigResult{}, err
 	}
+	if d.current == nil {
+		if err := a.encryptable(d.cfg); err != nil {
+			return server.ConfigResult{}, fmt.Errorf("%w: %w", server.ErrPrecondition, err)
+		}
+	}
 	result := server.ConfigResult{Revision: c.store.Record().Current}
-	whole, force := true, d.cfg
+	whole, force := true, d.inForce(d.cfg)
 	if d.current != nil {
 		result.Changes = changes(plan.Compare(d.current, d.cfg))
 	}
 	if d.base != nil {
-		force = plan.InForce(d.base, d.cfg)
 		waits := plan.With(plan.Reboot, plan.Compare(d.base, d.cfg))
 		whole, result.Pending = len(waits) == 0, changes(waits)
 	}
@@ -100,35 +105,56 @@ func (d draft) takes(r configstore.Record, n uint64, whole bool, since time.Dura
 
 // judge refuses what a node cannot become, and what the mode does not allow for.
 func (d draft) judge() error {
-	var never, reboot []plan.Change
+	var list []plan.Change
 	if d.current != nil {
-		list := plan.Compare(d.current, d.cfg)
-		never, reboot = plan.With(plan.Never, list), plan.With(plan.Reboot, list)
+		list = plan.Compare(d.current, d.cfg)
 	}
+	never, reboot := plan.With(plan.Never, list), plan.With(plan.Reboot, list)
 	if d.base != nil {
-		list := plan.Compare(d.base, d.cfg)
-		for _, c := range plan.With(plan.Never, list) {
+		began := plan.Compare(d.base, d.cfg)
+		for _, c := range plan.With(plan.Never, began) {
 			if !slices.Contains(never, c) {
 				never = append(never, c)
 			}
 		}
-		// What goes back to how the boot began needs no reboot.
-		waits := plan.With(plan.Reboot, list)
-		reboot = slices.DeleteFunc(reboot, func(c plan.Change) bool {
-			return !slices.ContainsFunc(waits, func(w plan.Change) bool { return w.Field == c.Field })
+		// What goes back to how the boot began needs no reboot, and what waits for one without the draft is not its doing.
+		reboot = slices.DeleteFunc(plan.With(plan.Reboot, began), func(w plan.Change) bool {
+			return !slices.ContainsFunc(list, func(c plan.Change) bool { return w.Field == c.Field || strings.HasPrefix(w.Field, c.Field+".") })
 		})
 	}
+	there, back := d.turns()
 	switch {
 	case len(never) > 0:
 		return fmt.Errorf("%w: a node cannot change %s", server.ErrPrecondition, lines(never))
-	case len(reboot) == 0:
-		return nil
-	case d.by == server.ConfigNoReboot:
+	case len(reboot) > 0 && d.by == server.ConfigNoReboot:
 		return fmt.Errorf("%w: a reboot is needed for %s; use the mode auto or staged", server.ErrPrecondition, lines(reboot))
-	case d.by == server.ConfigTry:
+	case len(reboot) > 0 && d.by == server.ConfigTry:
 		return fmt.Errorf("%w: what needs a reboot cannot be tried: %s; use the mode staged", server.ErrPrecondition, lines(reboot))
+	case len(there) > 0 && d.by != server.ConfigStaged:
+		return fmt.Errorf("%w: it takes a reboot to give up what this boot has begun: %s; use the mode staged", server.ErrPrecondition, lines(there))
+	case len(back) > 0 && d.by == server.ConfigTry:
+		return fmt.Errorf("%w: what could not be taken back without a reboot cannot be tried: %s; use the mode auto or staged", server.ErrPrecondition, lines(back))
 	}
 	return nil
+}
+
+// turns returns what does not change live when what is in force goes over to the draft, and when it goes back from that at the end of a trial. The loops
+// look after what they are told of: what is not named any more would run on, held by nobody.
+func (d draft) turns() (there, back []plan.Change) {
+	if d.current == nil {
+		return nil, nil
+	}
+	isLive := func(c plan.Change) bool { return c.Effect == plan.Live }
+	from, to := d.inForce(d.current), d.inForce(d.cfg)
+	return slices.DeleteFunc(plan.Compare(from, to), isLive), slices.DeleteFunc(plan.Compare(to, from), isLive)
+}
+
+// inForce returns what of a configuration would hold in this boot.
+func (d draft) inForce(cfg *config.Config) *config.Config {
+	if d.base == nil {
+		return cfg
+	}
+	return plan.InForce(d.base, cfg)
 }
 
 // isCurrent says that nothing is to be stored. What was staged is given up then too.

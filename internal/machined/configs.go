@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -130,7 +131,7 @@ func (a *Agent) takeStored() bool {
 		return false
 	}
 	r := c.store.Record()
-	if !r.Own() {
+	if !r.Own() && !a.sealed() {
 		return false
 	}
 	if l := r.Last; l != nil && !l.Succeeded {
@@ -160,6 +161,14 @@ func (a *Agent) keepFound(doc *Document) {
 	if r := c.store.Record(); r.Owned || r.Trying != nil {
 		return
 	}
+	if cfg := a.snapshot().input.Config; cfg != nil {
+		// The state volume came late, and is another one than could be expected.
+		if err := a.firstFound(cfg); err != nil {
+			a.log.Error("the configuration that was found is not stored", "reason", err)
+			a.events.Add(server.EventConfiguration, "configuration", "not stored", err.Error())
+			return
+		}
+	}
 	current, err := c.store.Current()
 	if err == nil && current != nil && current.Holds(doc.Data) {
 		if err := c.store.Change(configstore.Record.FoundAgain); err != nil {
@@ -179,12 +188,41 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 	for {
 		a.lateStore()
 		again := a.endTrial()
+		if a.snapshot().input.Config == nil {
+			a.askOwners(ctx)
+			again = min(again, slowSearch)
+		}
 		if a.configs.late {
 			again = min(again, slowSearch)
 		}
 		if err := a.configs.await(ctx, again); err != nil {
 			return err
 		}
+	}
+}
+
+// sealed says that the node's configuration is on an encrypted volume. Then nothing has a say that could be put beside the machine while it was off, be it a
+// volume, a server or the firmware's tables: the TPM does not know of it when it opens the disk. The caller holds the lock.
+func (a *Agent) sealed() bool {
+	c := &a.configs
+	if c.store == nil || c.store.Record().Current == 0 {
+		return false
+	}
+	list := a.snapshot().storage.Status.Volumes
+	i := slices.IndexFunc(list, func(v storage.VolumeStatus) bool { return v.Name == storage.State })
+	return i >= 0 && list[i].Encrypted
+}
+
+// askOwners asks the source who owns a node whose stored configuration cannot be used: of some places it knows when it has looked there. What else it finds does
+// not count.
+func (a *Agent) askOwners(ctx context.Context) {
+	if _, err := a.cfg.Source.Find(ctx); err != nil {
+		a.log.Debug("ask for the owner of a node whose configuration cannot be used", "error", err)
+	}
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	if a.snapshot().input.Config == nil {
+		a.claim(true)
 	}
 }
 

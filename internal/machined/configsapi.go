@@ -44,7 +44,7 @@ func (v configsAPI) changing(expected uint64) (*configs, func(), error) {
 }
 
 // ValidateConfig implements server.Configs. Many may call it, so nothing is locked while the domains are asked: the end of a trial would have to wait.
-func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument) (server.ConfigCheck, error) {
+func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument, secrets bool) (server.ConfigCheck, error) {
 	dr, err := v.drafted(d)
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
@@ -55,18 +55,35 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument)
 	}
 	var out server.ConfigCheck
 	if dr.current != nil {
-		out.Changes = changes(plan.Compare(dr.current, dr.cfg))
+		list := plan.Compare(dr.current, dr.cfg)
+		if !secrets {
+			if list, err = withoutSecrets(list, d); err != nil {
+				return server.ConfigCheck{}, err
+			}
+		}
+		out.Changes = changes(list)
+	} else if err := v.a.encryptable(dr.cfg); err != nil {
+		return server.ConfigCheck{Mistakes: []server.ConfigMistake{{File: d.Name, Field: encryptionField, Problem: err.Error()}}}, nil
 	}
 	dr.by = server.ConfigAuto
 	if dr.judge() != nil {
 		return out, nil // the changes say which field that is
 	}
-	force := dr.cfg
-	if dr.base != nil {
-		force = plan.InForce(dr.base, dr.cfg)
-	}
-	out.Domains, _, err = v.a.preview(ctx, force)
+	out.Domains, _, err = v.a.preview(ctx, dr.inForce(dr.cfg))
 	return out, err
+}
+
+// withoutSecrets are changes as they are for who brings secrets and may not learn whether these are the node's: a password could be guessed so.
+func withoutSecrets(list []plan.Change, d server.ConfigDocument) ([]plan.Change, error) {
+	var given []string
+	for _, text := range []string{d.Document, d.Patch} {
+		paths, err := config.GivenSecrets([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", server.ErrInvalid, err)
+		}
+		given = append(given, paths...)
+	}
+	return plan.Assume(list, given), nil
 }
 
 // drafted is draft for who does not go on to change something. Documents are read without the lock.

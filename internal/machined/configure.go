@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -97,14 +98,17 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 		return true
 	}
 	if c.store != nil {
-		if r := c.store.Record(); r.Owned && r.Current != 0 {
-			return true // what was applied is about to be in force
+		if r := c.store.Record(); r.Current != 0 && (r.Owned || a.sealed()) {
+			return true // what is stored is about to be in force
 		}
 	}
 	if input != nil {
-		a.adopt(input, nil)
-		a.keepFound(doc)
-		return true
+		if err = a.firstFound(input.Config); err == nil {
+			a.adopt(input, nil)
+			a.keepFound(doc)
+			return true
+		}
+		err = fmt.Errorf("use the configuration of %s: %w", doc.Name, err)
 	}
 	if err != nil {
 		a.adopt(nil, err)
@@ -114,9 +118,14 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 }
 
 // claim notes who owns the node by what its places say now, and whether it is without a configuration. Once it is it stays so, whatever comes to be waited for.
+// The caller holds the lock of configs.
 func (a *Agent) claim(without bool) {
 	before := a.snapshot()
-	owner := before.owner.After(a.cfg.Source.Owners())
+	claims := a.cfg.Source.Owners()
+	if a.sealed() {
+		claims = slices.DeleteFunc(claims, func(c maintenance.Claim) bool { return !c.Measured })
+	}
+	owner := before.owner.After(claims)
 	if without = without || before.without; without != before.without || !reflect.DeepEqual(before.owner, owner) {
 		a.update(func(s *snapshot) { s.owner, s.without = owner, without })
 	}

@@ -17,7 +17,7 @@ import (
 // Vault is what opens encrypted volumes, as the API needs it. *volumes.Volumes implements it.
 type Vault interface {
 	RecoveryKey() (recovery.Key, error)
-	ForgetRecoveryKey(recovery.Key) error
+	ForgetRecoveryKey(k recovery.Key, devices map[string]string) error
 	Recover(ctx context.Context, volume, device string, k recovery.Key) error
 	Reseal(ctx context.Context, device string) error
 	Rotate(ctx context.Context, volume, device string) error
@@ -87,7 +87,16 @@ func (d disksAPI) ForgetRecoveryKey(_ context.Context, key string) error {
 	if _, err := d.state(); err != nil {
 		return err
 	}
-	return diskClassed(d.a.cfg.Vault.ForgetRecoveryKey(k))
+	devices := map[string]string{}
+	for _, v := range d.a.snapshot().storage.Status.Volumes {
+		switch {
+		case v.Encrypted:
+			devices[v.Name] = v.Device
+		case !v.Mounted && !v.Refused:
+			return fmt.Errorf("%w: volume %s may still need the recovery key: %s", server.ErrUnavailable, v.Name, v.Reason)
+		}
+	}
+	return diskClassed(d.a.cfg.Vault.ForgetRecoveryKey(k, devices))
 }
 
 // Recover implements server.Disks. The loop of the storage finds the volume open, and goes on from there.
@@ -151,7 +160,8 @@ func diskClassed(err error) error {
 	for class, errs := range map[error][]error{
 		server.ErrNotFound:     {volumes.ErrNoRecoveryKey},
 		server.ErrInvalid:      {volumes.ErrOtherRecoveryKey},
-		server.ErrPrecondition: {volumes.ErrOpen, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
+		server.ErrUnavailable:  {volumes.ErrNotEnrolled},
+		server.ErrPrecondition: {volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
 	} {
 		for _, e := range errs {
 			if errors.Is(err, e) {

@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,9 +23,12 @@ type vault struct {
 	disk      *storagetest.Machine
 	key       recovery.Key
 	forgotten bool
-	seal      error
-	sealed    int
-	rotated   []string
+	// asked are the devices that are to have the key before it is forgotten, and lacks is why it is not.
+	asked   map[string]string
+	lacks   error
+	seal    error
+	sealed  int
+	rotated []string
 }
 
 func (v *vault) RecoveryKey() (recovery.Key, error) {
@@ -36,11 +40,14 @@ func (v *vault) RecoveryKey() (recovery.Key, error) {
 	return v.key, nil
 }
 
-func (v *vault) ForgetRecoveryKey(k recovery.Key) error {
+func (v *vault) ForgetRecoveryKey(k recovery.Key, devices map[string]string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if k != v.key {
 		return volumes.ErrOtherRecoveryKey
+	}
+	if v.asked = devices; v.lacks != nil {
+		return v.lacks
 	}
 	v.forgotten = true
 	return nil
@@ -152,8 +159,24 @@ func TestRecoveryKeyOverTheAPI(t *testing.T) {
 	if err := api.ForgetRecoveryKey(t.Context(), recovery.New().Reveal()); !errors.Is(err, server.ErrInvalid) {
 		t.Errorf("another key: %v", err)
 	}
+	whole := n.snapshot().storage.Status.Volumes
+	n.update(func(s *snapshot) {
+		s.storage.Status.Volumes = []storage.VolumeStatus{whole[0], {Name: "data", Reason: "volume data is not mounted yet"}}
+	})
+	if err := api.ForgetRecoveryKey(t.Context(), v.key.Reveal()); !errors.Is(err, server.ErrUnavailable) || v.forgotten {
+		t.Errorf("while data is not made yet: %v", err)
+	}
+	n.update(func(s *snapshot) { s.storage.Status.Volumes = whole })
+	v.lacks = volumes.ErrNotEnrolled
+	if err := api.ForgetRecoveryKey(t.Context(), v.key.Reveal()); !errors.Is(err, server.ErrUnavailable) {
+		t.Errorf("while a volume does not have it: %v", err)
+	}
+	v.lacks = nil
 	if err := api.ForgetRecoveryKey(t.Context(), v.key.Reveal()); err != nil {
 		t.Fatal(err)
+	}
+	if want := map[string]string{"state": "/dev/vda6", "data": "/dev/vda7"}; !maps.Equal(want, v.asked) {
+		t.Errorf("asked for %v, want %v", v.asked, want)
 	}
 	if _, err := api.RecoveryKey(t.Context()); !errors.Is(err, server.ErrNotFound) {
 		t.Errorf("forgotten: %v", err)

@@ -227,7 +227,7 @@ func TestUncordonsAfterAReboot(t *testing.T) {
 	t.Parallel()
 	c := &fakeCluster{ours: "another boot"}
 	n := startClustered(t, c, true)
-	n.await("pods to be taken again", func(snapshot) bool {
+	n.awaitOther("pods to be taken again", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.ours == ""

@@ -189,7 +189,7 @@ func TestExtensionsComeUp(t *testing.T) {
 	if got := f.activated(); len(got) != 1 || got[0] != "[one 1.0.0 two 2.0.0]" {
 		t.Errorf("activated %q", got)
 	}
-	n.await("its service", func(snapshot) bool { return slices.Equal(running(t, n.containers), []string{"ext-one"}) })
+	n.awaitOther("its service", func() bool { return slices.Equal(running(t, n.containers), []string{"ext-one"}) })
 	api := extensionsAPI{n.Agent}
 	list, err := api.Extensions(t.Context())
 	if err != nil {
@@ -209,7 +209,7 @@ func TestExtensionsComeUp(t *testing.T) {
 		t.Errorf("push: %+v, %v", e, err)
 	}
 	n.await("all of them", func(s snapshot) bool { return healthy(s, "extensions") })
-	n.await("both services", func(snapshot) bool { return slices.Equal(running(t, n.containers), []string{"ext-one", "ext-two"}) })
+	n.awaitOther("both services", func() bool { return slices.Equal(running(t, n.containers), []string{"ext-one", "ext-two"}) })
 	services := servicesAPI{n.Agent}
 	if err := services.StopService(t.Context(), "ext-one"); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,8 @@ type Installs struct {
 	Installer *install.Installer
 	// Running is the release that runs, and its boot partition.
 	Running install.Source
+	// Started is install.Started for the disk that the node runs from. It is called once, before the volumes are used.
+	Started func() error
 }
 
 // installsAPI implements server.Installs.
@@ -110,6 +112,9 @@ func (a *Agent) ownDocuments() ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.store != nil {
+		if c.store.Record().Trying != nil {
+			return nil, fmt.Errorf("%w: the configuration of this node is on trial; confirm it, or wait until it is taken back", server.ErrPrecondition)
+		}
 		r, err := c.store.Current()
 		if err != nil {
 			return nil, fmt.Errorf("read the configuration of this node: %w", err)

@@ -117,6 +117,7 @@ func startInstalling(t *testing.T) *installing {
 				},
 				Open: func(install.Disk) (install.Device, error) { return blockdev.OpenWhole(i.path, true) },
 			}),
+			Started: func() error { return nil },
 			Running: runningSource{small, install.Release{Version: "1.0.0", Architecture: "amd64", RootHash: hash, KernelBytes: int64(len(small.kernel))}},
 		}
 	})
@@ -285,8 +286,11 @@ func TestInstallIsRefused(t *testing.T) {
 // TestInstallEncrypted: the documents say whether the disk is to be encrypted, those that are given and the node's own.
 func TestInstallEncrypted(t *testing.T) {
 	i := startInstalling(t)
-	i.source.set(withEncryption(t, config.EncryptionTPM))
+	i.source.set(standalone(t))
 	i.await("a configuration", func(s snapshot) bool { return healthy(s, "config") && s.input.Config != nil })
+	i.configs.mu.Lock()
+	i.keepFound(&Document{Name: "user-data", Data: withEncryption(t, config.EncryptionTPM)}) // its source has another one than before
+	i.configs.mu.Unlock()
 	target := &installv1.Target{Disk: &installv1.DiskSelector{Serial: "S-1"}}
 	given := &installv1.Target{Disk: target.GetDisk(), Configuration: withEncryption(t, config.EncryptionTPM)}
 	for name, target := range map[string]*installv1.Target{"its own": target, "given": given} {

@@ -49,6 +49,11 @@ func (a *Agent) loopTasks() []task {
 	}
 	storageLoop := tasks[1].run
 	tasks[1].run = func(ctx context.Context) error {
+		if a.cfg.Installs != nil {
+			if err := a.cfg.Installs.Started(); err != nil {
+				a.log.Error("note that the disk is in use", "error", err)
+			}
+		}
 		if err := a.beforeVolumes(ctx); err != nil {
 			return err
 		}

@@ -38,6 +38,7 @@ type Init interface {
 	Status(ctx context.Context) ([]control.Service, error)
 	Shutdown(ctx context.Context, action control.Action) error
 	Trial(ctx context.Context, on bool) error
+	OnTrial(ctx context.Context) (bool, error)
 }
 
 // Audit is the audit log, as the agent needs it. *auditlog.Log implements it.

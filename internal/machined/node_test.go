@@ -16,6 +16,7 @@ import (
 	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
@@ -60,13 +61,14 @@ type source struct {
 	mu  sync.Mutex
 	doc *Document
 	err error
-	// claims are what is said of the owner.
-	claims []maintenance.Claim
+	// claims are what is said of the owner, and found what is said of it by places where Find looks.
+	claims, found []maintenance.Claim
 }
 
 func (s *source) Find(context.Context) (*Document, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.claims, s.found = append(s.claims, s.found...), nil
 	return s.doc, s.err
 }
 
@@ -99,6 +101,8 @@ func (s *source) set(data []byte) {
 type fakeInit struct {
 	mu    sync.Mutex
 	calls []string
+	// guard is that of init; nil is of a boot that was not counted. Agents of the same boot share it.
+	guard *trial.Guard
 }
 
 // walls are those of no kernel; problem keeps them from being put up.
@@ -162,7 +166,14 @@ func (i *fakeInit) Status(context.Context) ([]control.Service, error) {
 
 func (i *fakeInit) Trial(_ context.Context, on bool) error {
 	i.note(fmt.Sprint("trial ", on))
+	if i.guard != nil && !on {
+		i.guard.Settle()
+	}
 	return nil
+}
+
+func (i *fakeInit) OnTrial(context.Context) (bool, error) {
+	return i.guard != nil && i.guard.OnTrial(), nil
 }
 
 type memoryTimeline struct {
@@ -348,6 +359,16 @@ func (n *node) await(what string, condition func(snapshot) bool) {
 			return
 		}
 		version = v
+	}
+}
+
+// awaitOther waits for what is no part of the snapshot, and so may come without a change of it.
+func (n *node) awaitOther(what string, condition func() bool) {
+	n.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			n.t.Fatalf("%s: not reached", what)
+		}
 	}
 }
 

@@ -355,7 +355,7 @@ func TestResetPowerCuts(t *testing.T) {
 			last := d.boot(t, state, "boot-3")
 			if ordered != "" && err != nil { // it was to leave, and goes on with that
 				last.source.fail(errors.New("none"))
-				last.await("the reboot", func(snapshot) bool { return slices.Contains(last.init.asked(), "reboot") || wipedAll(d) })
+				last.awaitOther("the reboot", func() bool { return slices.Contains(last.init.asked(), "reboot") || wipedAll(d) })
 				last.end()
 				d.powerOn()
 				last = d.boot(t, state, "boot-4")
@@ -388,7 +388,7 @@ func TestResetPowersOff(t *testing.T) {
 	}
 	d.note = data
 	n := d.boot(t, state, "boot-2")
-	n.await("the power-off", func(snapshot) bool { return slices.Contains(n.init.asked(), "poweroff") })
+	n.awaitOther("the power-off", func() bool { return slices.Contains(n.init.asked(), "poweroff") })
 	if mounted, _ := d.machine.Mounted([]string{"/state", "/var"}); len(mounted) > 0 {
 		t.Errorf("mounted %v", mounted)
 	}
@@ -413,7 +413,7 @@ func TestResetGoesOn(t *testing.T) {
 		n := d.boot(t, t.TempDir(), "boot-1")
 		n.source.set(documents(t))
 		n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
-		n.await(name, func(snapshot) bool { return slices.Contains(n.init.asked(), "reboot") })
+		n.awaitOther(name, func() bool { return slices.Contains(n.init.asked(), "reboot") })
 		n.end()
 		if d.leaves > 0 != (name == "leaving") {
 			t.Errorf("%s: left %d times", name, d.leaves)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/extension"
-	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
 	"github.com/cyvive/cyvive/internal/machined/pull"
@@ -37,116 +36,6 @@ type Upgrades struct {
 	FreeBytes func(dir string) (int64, error)
 	// PullTimeouts bound what servers of releases may take.
 	PullTimeouts pull.Timeouts
-	// Counted says that the boot loader has counted this start: the boot is a trial, as far as it knows.
-	Counted bool
-}
-
-const (
-	// upgradeRetry is the time between two looks at what failed, upgradePause the shortest between any two: reasons change often while a node
-	// comes up, and each change of one is written to the disk.
-	upgradeRetry = 5 * time.Second
-	upgradePause = time.Second
-	// undecidedGrace is how long after its deadline a trial goes on that cannot be decided about.
-	undecidedGrace = 2 * time.Minute
-	// initTimeout is for init to answer.
-	initTimeout = 10 * time.Second
-)
-
-// upgradeTask leads this boot's trial to its end, if it is one. It is of one goroutine.
-type upgradeTask struct {
-	a      *Agent
-	signed time.Time // when init got the last sign of life, at first the task's start
-}
-
-// keepUpgrades opens the keeper of upgrades once the state volume is there, and returns to it while this boot is a trial. What comes later is
-// for the API to begin and for the next boot to end.
-func (a *Agent) keepUpgrades(ctx context.Context) error {
-	t := &upgradeTask{a: a, signed: a.now()}
-	var version uint64
-	for {
-		again, settled := t.look(ctx)
-		if settled && t.tellInit(ctx, false) {
-			<-ctx.Done()
-			return ctx.Err()
-		}
-		wait, cancel := context.WithTimeout(ctx, again)
-		_, version, _ = a.store.Watch(wait, version) // the end of the time is one way to return
-		cancel()
-		if !sleep(ctx, upgradePause) {
-			return ctx.Err()
-		}
-	}
-}
-
-// look does what is to be done now. It returns when to look again at the latest, and whether this boot is no trial, or none any more.
-func (t *upgradeTask) look(ctx context.Context) (again time.Duration, settled bool) {
-	a, s := t.a, t.a.snapshot()
-	if a.cfg.Upgrades == nil {
-		return upgradeRetry, true
-	}
-	k := a.keeper.Load()
-	var err error
-	if k == nil && s.identity {
-		k, err = a.openKeeper(ctx, s.crash)
-	}
-	if k == nil || err != nil {
-		a.upgradeFailed(err)
-		t.endUndecided(ctx, a.cfg.Upgrades.Counted, err)
-		t.signLife(ctx)
-		return upgradeRetry, false
-	}
-	again, err = k.Look(ctx, gates(s), s.deadline())
-	a.upgradeFailed(err)
-	status, _ := k.Status()
-	switch stage := status.Record.Stage; {
-	case err != nil && k.Blessed():
-		// The release stays. Only the record does not know it yet: a reboot would take nothing back.
-		t.tellInit(ctx, false)
-		return upgradeRetry, false
-	case err != nil:
-		t.endUndecided(ctx, true, err)
-		again = upgradeRetry
-	case stage == upgrade.Reverting:
-		// The reboot is under way, or init makes it so: it gets no sign of life.
-		return upgradeRetry, false
-	case stage != upgrade.Trial:
-		return upgradeRetry, true
-	}
-	t.signLife(ctx)
-	return max(min(again, upgradeRetry), upgradePause), false
-}
-
-// endUndecided starts the machine again when a trial is over its deadline and nothing can be decided about it: the boot loader counts.
-func (t *upgradeTask) endUndecided(ctx context.Context, onTrial bool, why error) {
-	a := t.a
-	if !onTrial || a.cfg.Timeline.Now() < a.snapshot().deadline()+undecidedGrace {
-		return
-	}
-	if why == nil {
-		why = errors.New("the state volume is not there")
-	}
-	reason := fmt.Sprintf("the trial of version %s ends undecided: %v", a.cfg.Boot.Version.OS, why)
-	if err := a.end(ctx, control.Reboot, reason); err != nil && !errors.Is(err, server.ErrPrecondition) {
-		a.log.Error("end an upgrade's trial", "error", err)
-	}
-}
-
-// signLife tells init, now and then, that the agent is alive: package trial says when.
-func (t *upgradeTask) signLife(ctx context.Context) {
-	if now := t.a.now(); now.Sub(t.signed) >= trial.SignEvery && t.tellInit(ctx, true) {
-		t.signed = now
-	}
-}
-
-// tellInit says whether this boot is a trial still.
-func (t *upgradeTask) tellInit(ctx context.Context, on bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, initTimeout)
-	defer cancel()
-	if err := t.a.cfg.Init.Trial(ctx, on); err != nil {
-		t.a.log.Warn("tell init of the trial", "on", on, "error", err)
-		return false
-	}
-	return true
 }
 
 // openKeeper finds out where the node is, and does what this start asks for.

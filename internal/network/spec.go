@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ const First = "first"
 type Spec struct {
 	// Hostname is left alone if empty.
 	Hostname string
-	Links    []Link
+	// Links are in the order in which their default routes are used: the metric of a route is its link's place, from 1.
+	Links []Link
 	// Nameservers, if not empty, replace those learnt by DHCP.
 	Nameservers []netip.Addr
 	// Unreachable are ranges that nothing is ever sent to, such as that of service addresses: what is translated at the socket never has such a
@@ -36,6 +38,16 @@ type Link struct {
 	Gateway netip.Addr
 }
 
+// NextHop is where a default route leads to.
+type NextHop struct {
+	Address netip.Addr
+	// Metric is above 0. The kernel has one default route of a metric and an address family, and uses that of the lowest.
+	Metric int
+}
+
+// String prints the next hop for logs and tests.
+func (h NextHop) String() string { return fmt.Sprintf("%s metric %d", h.Address, h.Metric) }
+
 // LinkState is one link as the kernel has it.
 type LinkState struct {
 	Index int
@@ -48,8 +60,10 @@ type LinkState struct {
 	Up, Carrier bool
 	// Addresses are those of global scope, in the kernel's order.
 	Addresses []netip.Prefix
+	// Own are those of Addresses that this domain set.
+	Own []netip.Prefix
 	// Gateways are the next hops of the default routes that this domain set.
-	Gateways []netip.Addr
+	Gateways []NextHop
 }
 
 // Lease is what a DHCP server granted.

@@ -55,6 +55,9 @@ func (o Op) String() string {
 	return fmt.Sprintf("%s %s (%s)", o.Verb, o.Volume, o.Partition.Device)
 }
 
+// Lasts implements reconcile.Lasting: how long these take depends on the size of the disk and on what is on it.
+func (o Op) Lasts() bool { return o.Verb == Format || o.Verb == Check || o.Verb == Resize }
+
 const (
 	// minGrowBytes keeps rounding at the end of a disk from being taken for room.
 	minGrowBytes = 1 << 20
@@ -63,20 +66,25 @@ const (
 )
 
 // Diff returns the operations from obs to spec. A volume that Status calls refused yields none. Volumes are mounted one after the other, each in a
-// round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that.
+// round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that. Recovery keys
+// come last: a volume that cannot be given one, as by an agent that did not open it, keeps no other from being used.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if spec.Cap && !obs.Capped && !awaitsKey(spec, obs) {
 		return []Op{{Verb: Cap, Volume: State}}
 	}
-	var ops []Op
+	var ops, last []Op
+	keys := obs.Volumes[State].Mounted
 	for _, v := range spec.Volumes {
 		state := obs.Volumes[v.Name]
-		ops = append(ops, volumeOps(v, state, obs.Volumes[State].Mounted)...)
+		ops = append(ops, volumeOps(v, state, keys)...)
 		if !state.Mounted && len(ops) > 0 {
 			return ops
 		}
+		if keys && state.Mounted && state.encrypted() && !state.Crypt.Enrolled {
+			last = append(last, Op{Verb: Enrol, Volume: v.Name, Partition: state.Partition})
+		}
 	}
-	return ops
+	return append(ops, last...)
 }
 
 // awaitsKey says that the state volume is still to be made as one that the TPM opens, or to be opened by it.
@@ -137,11 +145,7 @@ func mountedOps(v Volume, s VolumeState, settled bool) []Op {
 	case v.Grow && contents.FileSystemBytes+minResizeBytes <= holder.SizeBytes:
 		ops = append(ops, Op{Verb: Resize, Volume: v.Name, Partition: holder})
 	}
-	ops = append(ops, directoryOps(v, s)...)
-	if s.encrypted() && !s.Crypt.Enrolled {
-		ops = append(ops, Op{Verb: Enrol, Volume: v.Name, Partition: s.Partition})
-	}
-	return ops
+	return append(ops, directoryOps(v, s)...)
 }
 
 // fileSystemOps take a volume that is not mounted, and is open if it is encrypted, to being so.

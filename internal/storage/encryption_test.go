@@ -1,7 +1,9 @@
 package storage_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -28,13 +30,41 @@ func firstSealedBoot() []string {
 		"unlock state (/dev/vda6)",
 		"have the TPM give out no more keys",
 		"record state of state: clean", "make file system on state (/dev/mapper/state)", "mount state (/dev/mapper/state)",
-		"make directory /state", "give a recovery key to state (/dev/vda6)",
+		"make directory /state",
 		"grow partition data (/dev/vda7)", "make encrypted volume on data (/dev/vda7)",
 		"unlock data (/dev/vda7)",
 		"record state of data: clean", "make file system on data (/dev/mapper/data)", "mount data (/dev/mapper/data)",
 		"make directory /var/etcd", "make directory /var/plane", "make directory /var/log", "make directory /var/upgrade",
 		"make directory /var/extensions", "make directory /var/extensions/store", "make directory /var/extensions/data",
-		"give a recovery key to data (/dev/vda7)",
+		"give a recovery key to state (/dev/vda6)", "give a recovery key to data (/dev/vda7)",
+	}
+}
+
+// keyless is a machine whose state volume was opened by an agent that has ended.
+type keyless struct{ *storagetest.Machine }
+
+var errKeyless = errors.New("the next boot knows it again")
+
+func (keyless) Enrol(context.Context, string, string) error { return errKeyless }
+
+// TestEnrolFails: an agent that cannot give state its recovery key makes data and mounts it all the same, and says what failed. The next boot gives both one.
+func TestEnrolFails(t *testing.T) {
+	machine := storagetest.New(10 << 30)
+	broken := keyless{machine}
+	domain, spec := storage.New(machine, machine, broken), sealedSpec(storage.TPM)
+	applied, _, err := pass(t, domain, spec)
+	want := firstSealedBoot()
+	if d := cmp.Diff(want[:len(want)-2], applied); d != "" || !errors.Is(err, errKeyless) {
+		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+	_, status, err := pass(t, domain, spec)
+	if !errors.Is(err, errKeyless) || !status.Ready || !status.DataMounted || status.Volumes[0].Enrolled {
+		t.Errorf("the next pass: %v, %+v", err, status)
+	}
+	machine.Boot(true)
+	applied, status, err = pass(t, storage.New(machine, machine, machine), spec)
+	if err != nil || !status.Volumes[0].Enrolled || !status.Volumes[1].Enrolled || !slices.Contains(applied, "give a recovery key to state (/dev/vda6)") {
+		t.Errorf("the next boot: %v, %v, %+v", err, applied, status)
 	}
 }
 
@@ -90,27 +120,44 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
-// TestPlainStaysPlain: a node whose volumes are not encrypted goes on as it did, with a TPM and whatever the configuration says, and says so.
+// TestPlainStaysPlain: a node whose volumes are not encrypted goes on as it did and is ready, with a TPM and whatever the configuration says, and says so of each.
 func TestPlainStaysPlain(t *testing.T) {
 	machine := storagetest.New(0)
 	domain := storage.New(machine, machine, machine)
 	if _, _, err := pass(t, domain, storage.DefaultSpec("/dev/vda", 900)); err != nil {
 		t.Fatal(err)
 	}
-	for mode, reason := range map[storage.Mode]string{
-		storage.Plain: "", storage.Undecided: "",
-		storage.TPM: "volume state is not encrypted, as the configuration has it, and holds data; a reset makes it anew; " +
-			"volume data is not encrypted, as the configuration has it, and holds data; a reset makes it anew",
-	} {
+	const text = "volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew"
+	for mode, says := range map[storage.Mode]bool{storage.Plain: false, storage.Undecided: false, storage.TPM: true} {
 		machine.Boot(true)
 		applied, status, err := pass(t, domain, sealedSpec(mode))
 		want := []string{
 			"have the TPM give out no more keys",
 			"record state of state: clean", "mount state (/dev/vda6)", "record state of data: clean", "mount data (/dev/vda7)",
 		}
-		if d := cmp.Diff(want, applied); d != "" || err != nil || status.Reason != reason || !status.DataMounted {
+		if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready || status.Reason != "" || !status.DataMounted {
 			t.Errorf("mode %q: %v, %q (-want +got):\n%s", mode, err, status.Reason, d)
 		}
+		for _, v := range status.Volumes {
+			if reason := fmt.Sprintf(text, v.Name); says != (v.Reason == reason) || !says && v.Reason != "" {
+				t.Errorf("mode %q: volume %s says %q", mode, v.Name, v.Reason)
+			}
+		}
+	}
+}
+
+// TestPlainDataBesideEncryptedState: such a volume was put there, and the node does not go on with it.
+func TestPlainDataBesideEncryptedState(t *testing.T) {
+	machine := storagetest.New(0)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	if _, _, err := pass(t, domain, spec); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(true)
+	machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
+	_, status, err := pass(t, domain, spec)
+	if err != nil || status.Ready || !strings.HasPrefix(status.Reason, "volume data is not encrypted") || !status.StateMounted {
+		t.Errorf("%v, %+v", err, status)
 	}
 }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -33,7 +34,7 @@ type VolumeStatus struct {
 	Refused bool
 	// Known is false until this boot has looked at the volume; Clean says whether it was left clean by the boot before.
 	Known, Clean bool
-	// Reason says in words what it waits for; empty when it can be used.
+	// Reason says in words what it waits for, or how it is otherwise than the configuration has it; empty when it can be used and is not.
 	Reason string
 }
 
@@ -44,12 +45,16 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	for _, v := range spec.Volumes {
 		state := obs.Volumes[v.Name]
 		usable := state.Mounted && len(directoryOps(v, state)) == 0
-		reason := waitsFor(v, state, usable, obs.Volumes[State].Mounted)
+		wait := waitsFor(v, state, usable, obs.Volumes[State].Mounted)
+		plain := plainAgainst(v, state)
+		if plain != "" && obs.Volumes[State].encrypted() && refusal(v, state) == "" {
+			wait = plain
+		}
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
 			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
 			Shut:    state.encrypted() && !state.open() && state.Crypt.Refused != "",
-			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: reason,
+			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain),
 		})
 		switch {
 		case v.Name == State:
@@ -57,8 +62,8 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		case v.Name == Data:
 			s.DataMounted = usable
 		}
-		if reason != "" {
-			waits = append(waits, reason)
+		if wait != "" {
+			waits = append(waits, wait)
 		}
 	}
 	s.Reason = strings.Join(waits, "; ")
@@ -71,6 +76,17 @@ func undecided(v Volume, s VolumeState) bool {
 	return v.Encryption.Mode == Undecided && s.Contents.Signature != FileSystem && !s.encrypted() && refusal(v, s) == ""
 }
 
+// plainAgainst says that a volume is plain where the configuration would have it encrypted; empty if it is not so. Beside an encrypted state volume it counts as
+// something to be waited for: somebody may have put it in the place of the true one, to have the node write to it. A node whose state is plain too was made so, and
+// goes on as it did.
+func plainAgainst(v Volume, s VolumeState) string {
+	_, contents := s.holder()
+	if !s.Found || s.encrypted() || contents.Signature != FileSystem || v.Encryption.Mode != TPM {
+		return ""
+	}
+	return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
+}
+
 // waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
 func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 	_, contents := s.holder()
@@ -78,8 +94,6 @@ func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 	switch reason := refusal(v, s); {
 	case reason != "":
 		return reason
-	case plain && v.Encryption.Mode == TPM:
-		return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
 	case usable:
 		return ""
 	case undecided(v, s):
@@ -87,5 +101,19 @@ func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode == TPM):
 		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)
 	}
-	return fmt.Sprintf("volume %s is not mounted yet", v.Name)
+	return fmt.Sprintf("volume %s is not mounted yet%s", v.Name, before(s))
+}
+
+// before says what takes its time before a volume is mounted; empty if nothing does.
+func before(s VolumeState) string {
+	_, contents := s.holder()
+	switch {
+	case s.Mounted || s.encrypted() && !s.open():
+		return ""
+	case contents.Signature != FileSystem:
+		return ": its file system is made first"
+	case !contents.Clean && !contents.Formatting:
+		return ": its file system was not left clean, and is checked first, which takes as long as the disk needs"
+	}
+	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -83,6 +84,41 @@ func TestBoots(t *testing.T) {
 	}
 	if status.Volumes[1].Clean || !status.Ready {
 		t.Errorf("status after a power cut: %+v", status)
+	}
+}
+
+// TestWaitsForWhatTakesLong: what takes as long as the disk needs is not bounded, and the volume says that it waits for it.
+func TestWaitsForWhatTakesLong(t *testing.T) {
+	machine := storagetest.New(0)
+	domain, spec := storage.New(machine, machine, nil), storage.DefaultSpec("/dev/vda", 900)
+	look := func() (storage.Status, []storage.Op) {
+		t.Helper()
+		obs, err := domain.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return domain.Status(spec, obs), domain.Diff(spec, obs)
+	}
+	long := func(ops []storage.Op) (out []storage.Verb) {
+		for _, op := range ops {
+			if op.Lasts() {
+				out = append(out, op.Verb)
+			}
+		}
+		return out
+	}
+	status, ops := look()
+	if got := long(ops); !slices.Equal(got, []storage.Verb{storage.Format}) || !strings.Contains(status.Reason, "volume state is not mounted yet: its file system is made first") {
+		t.Errorf("a blank disk: %v, %q", got, status.Reason)
+	}
+	if _, _, err := pass(t, domain, spec); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(false)
+	status, ops = look()
+	const reason = "volume data is not mounted yet: its file system was not left clean, and is checked first, which takes as long as the disk needs"
+	if got := long(ops); !slices.Equal(got, []storage.Verb{storage.Check}) || !strings.Contains(status.Reason, reason) {
+		t.Errorf("after a power cut: %v, %q", got, status.Reason)
 	}
 }
 

@@ -64,6 +64,11 @@ func testHogs(t *testing.T, s *survivors, kinds []string) {
 			if err := s.Tools().Apply(ctx, []byte(strings.ReplaceAll(hogPod, "KIND", kind))); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { // also where the test ends before: the next has its own
+				if _, err := s.Tools().Kubectl(ctx, "delete", "pod", "hog", "--ignore-not-found", "--wait=true", "--timeout=3m"); err != nil {
+					t.Error(err)
+				}
+			})
 			started := time.Now()
 			busy := measure(t, ctx, client, func() {
 				s.awaitHog(t)
@@ -96,6 +101,10 @@ func (s *survivors) awaitHog(t *testing.T) {
 		if err == nil && (strings.Contains(status, "OOMKilled") || strings.Contains(status, "Evicted")) {
 			t.Logf("the hog: %s", status)
 			return nil
+		}
+		if err == nil && (strings.HasSuffix(status, " Error") || strings.HasSuffix(status, " Completed")) {
+			said, _ := s.Tools().Kubectl(ctx, "logs", "hog", "--previous", "--tail=20")
+			t.Fatalf("the hog ended by itself, and has not had all: %s; it said\n%s", status, said)
 		}
 		said, err := s.Tools().Kubectl(ctx, "logs", "hog")
 		if err == nil && strings.Contains(said, "no more") {

@@ -157,7 +157,8 @@ func (s *suite) awaitBlessed(t *testing.T, ctx context.Context, version string) 
 	}
 }
 
-// testGoodUpgrade: pushed, started, found good, and the pod that ran before runs again.
+// testGoodUpgrade: pushed, started, found good, and the pod that ran before runs again. An agent that is started again in the same boot, for which the boot
+// loader still says that it has counted it, leaves it alone.
 func testGoodUpgrade(t *testing.T, u *upgrades) {
 	ctx := testContext(t, pushTimeout+2*bootTimeout)
 	before := currentBoot(t, ctx, u.suite)
@@ -194,6 +195,10 @@ func testGoodUpgrade(t *testing.T, u *upgrades) {
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
 	if got := boots[1].GetVersion(); got != u.old {
 		t.Errorf("the boot before ran version %s, want %s", got, u.old)
+	}
+	u.restartAgent(t, ctx)
+	if now := currentBoot(t, ctx, u.suite); now != boots[0].GetBootId() {
+		t.Errorf("after a restart of the agent boot %s runs, want %s still", now, boots[0].GetBootId())
 	}
 }
 

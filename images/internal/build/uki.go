@@ -14,11 +14,16 @@ import (
 // agent's log. A panic restarts the machine after ten seconds, and an oops is one
 // from the first moment on: a kernel that has lost its footing serves nobody.
 //
+// A partition table that a power cut has left damaged is read from its copy (gpt;
+// find_valid_gpt in block/partitions/efi.c). The node changes the table with every
+// upgrade, and not all firmware mends it. The kernel then looks at that copy on every
+// disk, also on one whose first table was removed on purpose and whose last was left.
+//
 // Huge pages go to who asks for them with madvise(2), and not to every mapping
 // that is large enough, as Debian's kernel has it: a dozen Go programs touch a few
 // pages in each. With it an idle node of two processors had 655 MB of memory in use
 // and not 782, and PID 1 7 MB and not 11.
-const cmdlineRest = "console=tty0 console=ttyS0,115200 printk.devkmsg=on panic=10 oops=panic transparent_hugepage=madvise " + hardening
+const cmdlineRest = "console=tty0 console=ttyS0,115200 printk.devkmsg=on panic=10 oops=panic gpt transparent_hugepage=madvise " + hardening
 
 // hardening closes what no node needs, following the Kernel Self-Protection
 // Project; meanings are in the kernel's

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,9 @@ func TestCmdline(t *testing.T) {
 	b.results.rootHash = "hash"
 	if got := b.cmdline(); !strings.HasPrefix(got, "roothash=hash ") || strings.HasSuffix(got, " ") {
 		t.Errorf("command line is %q", got)
+	}
+	if !slices.Contains(strings.Fields(b.cmdline()), "gpt") {
+		t.Error("the kernel would not read the copy of a damaged partition table")
 	}
 	b.Append = "panic_on_taint=0x1000"
 	if got := b.cmdline(); !strings.HasSuffix(got, " panic_on_taint=0x1000") {

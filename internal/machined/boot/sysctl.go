@@ -57,8 +57,14 @@ var hardening = []sysctl{
 // cluster is what Kubernetes expects of a node: forwarding, the kubelet's own
 // wishes (protectKernelDefaults), and room for many pods. accept_ra=2 follows
 // forwarding, which else turns router advertisements off.
+//
+// file-max is no limit (LONG_MAX, the most that fs/file_table.c takes). An open file
+// is memory of the cgroup that opened it (SLAB_ACCOUNT of filp_cachep, since Linux
+// 4.15), and so pods are bounded by theirs. By the kernel's own limit, a tenth of the
+// memory, they could open all there are, and etcd not one more.
 var cluster = []sysctl{
 	{"fs.aio-max-nr", "1048576"},
+	{"fs.file-max", "9223372036854775807"},
 	{"fs.inotify.max_user_instances", "8192"},
 	{"fs.inotify.max_user_watches", "524288"},
 	{"kernel.keys.root_maxbytes", "25000000"},

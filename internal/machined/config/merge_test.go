@@ -174,6 +174,31 @@ gateways: &a {b: hunter2}
 	}
 }
 
+func TestGivenSecrets(t *testing.T) {
+	for name, test := range map[string]struct {
+		data string
+		want []string
+	}{
+		"nothing":  {"", nil},
+		"none":     {"kind: Machine\nhostname: node2\nca: {certificate: x}\n", nil},
+		"as shown": {"kind: Machine\nca: {certificate: x, key: '[redacted]'}\n", nil},
+		"some": {
+			"kind: Machine\nca: {key: x}\nupgrade: {sources: [{credentials: {password: '[redacted]'}}, {credentials: {password: y}}]}\n---\nkind: Cluster\nencryptionKey: z\n",
+			[]string{"Machine.ca.key", "Machine.upgrade.sources[1].credentials.password", "Cluster.encryptionKey"},
+		},
+		"twice":        {"kind: Machine\nca: {key: x, key: '[redacted]'}\n", []string{"Machine.ca.key"}},
+		"of odd forms": {"kind: Machine\nca: {key: ['[redacted]']}\n", []string{"Machine.ca.key"}},
+	} {
+		got, err := GivenSecrets([]byte(test.data))
+		if d := cmp.Diff(test.want, got); d != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+	}
+	if _, err := GivenSecrets([]byte("kind: [\n")); err == nil {
+		t.Error("what is no YAML has secrets")
+	}
+}
+
 func TestChangedSecrets(t *testing.T) {
 	for name, test := range map[string]struct {
 		from, to string

@@ -106,6 +106,23 @@ func ChangedSecrets(from, to []byte) ([]string, error) {
 	return changed, nil
 }
 
+// GivenSecrets returns the paths of the secret fields for which documents, or a patch, bring something else than "[redacted]". An item of a list is known by
+// its place.
+func GivenSecrets(data []byte) ([]string, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, nil
+	}
+	var given []string
+	_, err := edit(data, func(doc *yaml.Node, fields []Field) {
+		eachSecret(doc, fields, kindOf(doc), byPlace, func(path string, value *yaml.Node) {
+			if value.Kind != yaml.ScalarNode || value.Value != redacted {
+				given = append(given, path)
+			}
+		})
+	})
+	return given, err
+}
+
 // secretsOf returns the secret texts of documents by their path, and the paths in their order.
 func secretsOf(data []byte) (texts map[string]string, order []string, err error) {
 	texts = map[string]string{}

@@ -132,6 +132,18 @@ func (d Disk) giveUp(wipe string) error {
 	return fmt.Errorf("%w: %s: %s; choose another, or %s", ErrData, d, signature.Names(d.Contents), can)
 }
 
+// goesOn says whether the disk is as the installation of its note has left it, so that the same request goes on behind it. One that holds something else as well
+// is begun anew, if it may be wiped.
+func (d Disk) goesOn(wipe string) bool {
+	switch d.Note.Step {
+	case Begun:
+		return true // what the disk held before is still there
+	case Complete:
+		return wipe == ""
+	}
+	return len(d.Contents) == 0
+}
+
 func orNone(names []string) string {
 	if len(names) == 0 {
 		return "none"

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/storage/notes"
 )
 
 func TestInstall(t *testing.T) {
@@ -315,7 +317,11 @@ func TestCutTwice(t *testing.T) {
 
 // TestAnotherDiskNow: what comes onto the disk between a cut and the next try is not taken for the installation's.
 func TestAnotherDiskNow(t *testing.T) {
-	for _, cut := range []int{3, 40, 75} {
+	whole := newWorld(t, newSimDisk(testDiskBytes))
+	if _, _, err := whole.install(t, request()); err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range []int{3, 40, 75, whole.disk.writes - 10} {
 		w := newWorld(t, newSimDisk(testDiskBytes))
 		w.disk.left = cut
 		if _, _, err := w.install(t, request()); !errors.Is(err, errCut) {
@@ -326,6 +332,73 @@ func TestAnotherDiskNow(t *testing.T) {
 		if _, _, err := w.install(t, request()); !errors.Is(err, ErrData) {
 			t.Errorf("cut at %d: a file system that was made since was not noticed: %v", cut, err)
 		}
+		// Who gives it up does not get what has been written over.
+		req := request()
+		req.Wipe = "S-1"
+		for _, p := range []int64{20, 200, 600} {
+			w.disk.WriteAt([]byte("another system's"), testDiskBytes*p/1000)
+		}
+		if _, _, err := w.install(t, req); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.boots(t, req); err != nil {
+			t.Errorf("cut at %d, and wiped since: %v", cut, err)
+		}
+	}
+}
+
+// TestReset: a reset that was once ordered for the disk does not come upon the node that is installed on it.
+func TestReset(t *testing.T) {
+	w := newWorld(t, garbage())
+	if err := notes.Write(w.disk, notes.Reset, []byte("wipe")); err != nil {
+		t.Fatal(err)
+	}
+	req := request()
+	req.Wipe = "S-1"
+	if _, _, err := w.install(t, req); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := notes.Read(w.disk, notes.Reset); err != nil || text != nil {
+		t.Errorf("a reset is noted: %q, %v", text, err)
+	}
+}
+
+// TestInUse: a disk whose installation was cut at its very end starts, and a node lives on it. No other installation takes its place unasked.
+func TestInUse(t *testing.T) {
+	whole := newWorld(t, newSimDisk(testDiskBytes))
+	if _, _, err := whole.install(t, request()); err != nil {
+		t.Fatal(err)
+	}
+	w := whole.lab.world(t, newSimDisk(testDiskBytes))
+	w.disk.left = whole.disk.writes - 1
+	if _, _, err := w.install(t, request()); !errors.Is(err, errCut) {
+		t.Fatal(err)
+	}
+	w.disk.powerOn()
+	if err := w.boots(t, request()); err != nil {
+		t.Fatalf("the disk does not start: %v", err)
+	}
+	if err := Started(w.disk); err != nil {
+		t.Fatal(err)
+	}
+	writes := w.disk.writes
+	other := request()
+	other.Configuration = []byte("kind: Other\n")
+	if _, _, err := w.install(t, other); !errors.Is(err, ErrData) {
+		t.Errorf("another installation: %v", err)
+	}
+	if p, _, err := w.install(t, request()); err != nil || len(p.Tasks) > 0 {
+		t.Errorf("the same again: %v, %v", err, p.Tasks)
+	}
+	// Another start, and one of a disk that was never installed on, write nothing.
+	for _, d := range []*simDisk{w.disk, newSimDisk(testDiskBytes)} {
+		before := d.writes
+		if err := Started(d); err != nil || d.writes != before {
+			t.Errorf("%d writes, %v", d.writes-before, err)
+		}
+	}
+	if w.disk.writes != writes {
+		t.Errorf("%d writes to a disk in use", w.disk.writes-writes)
 	}
 }
 

@@ -102,6 +102,23 @@ func Look(r io.ReaderAt, d *Disk) error {
 	return nil
 }
 
+// Started notes that the node has started from a disk. What an installation that was cut at its end has left there is a node's data from now on, and another
+// installation asks before it takes its place. Without such a note nothing is written.
+func Started(d notes.Device) error {
+	n, err := readNote(d)
+	if err != nil {
+		return fmt.Errorf("end the installation of this disk: %w", err)
+	}
+	if n == nil || n.Step == Complete {
+		return nil
+	}
+	n.Step = Complete
+	if err := n.write(d); err != nil {
+		return fmt.Errorf("end the installation of this disk: %w", err)
+	}
+	return nil
+}
+
 // readNote returns the note on a disk, nil if there is none. One that was cut off was the first: nothing else was done. One of another release counts
 // for nothing: what the disk holds decides.
 func readNote(r io.ReaderAt) (*Note, error) {

@@ -76,7 +76,7 @@ func Build(req Request, disks []Disk, r Release, sizes Sizes) (Plan, error) {
 	}
 	p := Plan{Disk: d, Release: r, digest: digest(req, r, sizes)}
 	guid := uuid.Nil
-	if n := d.Note; n != nil && n.Plan == p.digest && (n.Step != Complete || req.Wipe == "") {
+	if n := d.Note; n != nil && n.Plan == p.digest && d.goesOn(req.Wipe) {
 		guid, p.After = n.ID, n.Step
 	}
 	if p.Layout, err = newLayout(d.SizeBytes, sizes, r, guid); err != nil {

@@ -159,7 +159,8 @@ const (
 	clearBytes = 10 * edgeBytes
 )
 
-// clear overwrites all by which something on the disk could be taken for what it is not, but for the note.
+// clear overwrites all by which something on the disk could be taken for what it is not, but for the installation's own note: a reset that was once ordered for
+// the disk is not to wipe what is installed on it.
 func (r *run) clear() error {
 	whole := &window{ctx: r.ctx, dev: r.dev, size: r.plan.Disk.SizeBytes, tell: r.tell}
 	if r.req.Wipe != "" {
@@ -169,8 +170,8 @@ func (r *run) clear() error {
 	}
 	type part struct{ at, n int64 }
 	parts := []part{
-		{0, notes.Begin},
-		{notes.Begin + notes.Bytes, alignBytes - notes.Begin - notes.Bytes},
+		{0, int64(notes.Installation)},
+		{int64(notes.Installation) + notes.NoteBytes, alignBytes - int64(notes.Installation) - notes.NoteBytes},
 		{whole.size - edgeBytes, edgeBytes},
 	}
 	for _, p := range r.plan.Layout.Partitions {

@@ -15,6 +15,8 @@ type Claim struct {
 	Key pki.Fingerprint
 	// Problem is why it cannot be told what the place says.
 	Problem string
+	// Measured says that the place is a part of what was started, or was added to it where a TPM notices: the image and its command line.
+	Measured bool
 }
 
 // Owner is who may give the node its configuration. The zero Owner is none.

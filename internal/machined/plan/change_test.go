@@ -153,6 +153,8 @@ func TestComparedDocuments(t *testing.T) {
 	renamed.Machine.Hostname = "other"
 	none := copied(cluster.Config)
 	none.Cluster, none.Machine.CA = nil, standalone.Config.Machine.CA
+	both := copied(cluster.Config)
+	both.Cluster, both.Machine.Hostname = nil, "other"
 	links := func(names ...string) *config.Config {
 		c := copied(standalone.Config)
 		c.Network.Links = nil
@@ -161,23 +163,21 @@ func TestComparedDocuments(t *testing.T) {
 		}
 		return c
 	}
-	noSix := links("eth0")
-	noSix.Network.Links[0].Addresses = nil
 	for name, test := range map[string]struct {
 		from, to *config.Config
 		want     []Change
 		live     bool // all of it is in force at once
 	}{
-		"nothing":                   {cluster.Config, copied(cluster.Config), nil, true},
-		"a cluster comes":           {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
-		"a cluster goes":            {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
-		"no cluster, another name":  {standalone.Config, renamed, []Change{{Field: "Machine.hostname", Effect: Live}}, true},
-		"first gets its name":       {links("first"), links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
-		"a name becomes first":      {links("eth0"), links("first"), []Change{{Field: "Network.links", Effect: Live}}, true},
-		"a link comes":              {links("eth0"), links("eth0", "eth1"), []Change{{Field: "Network.links", Effect: Live}}, true},
-		"a link goes":               {links("eth0", "eth1"), links("eth0"), []Change{{"Network.links", Reboot, "the link eth1 keeps its addresses until then"}}, true},
-		"an address of IPv6 goes":   {links("eth0"), noSix, []Change{{"Network.links", Reboot, "the link eth0 keeps the address fd00::1/64 until then"}}, true},
-		"a link without an address": {noSix, links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
+		"nothing":         {cluster.Config, copied(cluster.Config), nil, true},
+		"a cluster comes": {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
+		"a cluster goes":  {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"a cluster and a name go": {cluster.Config, both, []Change{
+			{"Cluster", Reboot, "what runs of the cluster is not stopped until then"},
+			{"Machine.hostname", Reboot, "what runs of the cluster knows the node by it until then"},
+		}, false},
+		"no cluster, another name": {standalone.Config, renamed, []Change{{Field: "Machine.hostname", Effect: Live}}, true},
+		"a link comes":             {links("eth0"), links("eth0", "eth1"), []Change{{Field: "Network.links", Effect: Live}}, true},
+		"a link goes":              {links("eth0", "eth1"), links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
 	} {
 		if name == "a cluster comes" {
 			test.to.Machine.CA = standalone.Config.Machine.CA
@@ -192,5 +192,56 @@ func TestComparedDocuments(t *testing.T) {
 		if live := reflect.DeepEqual(InForce(test.from, test.to), test.to); live != test.live {
 			t.Errorf("%s: in force at once is %t", name, live)
 		}
+	}
+	if force := InForce(cluster.Config, both); !reflect.DeepEqual(force, cluster.Config) {
+		t.Errorf("while a cluster runs that goes with a name: in force is %+v", force)
+	}
+}
+
+// secrets returns the paths of all secret fields, in the first item of each list that they are in.
+func secrets() []string {
+	var out []string
+	var walk func(at string, fields []config.Field)
+	walk = func(at string, fields []config.Field) {
+		for _, f := range fields {
+			path := at + "." + f.Name
+			if f.Secret {
+				out = append(out, path)
+			}
+			if f.List {
+				path += "[0]"
+			}
+			walk(path, f.Fields)
+		}
+	}
+	for _, d := range config.Documents() {
+		walk(d.Kind, d.Fields)
+	}
+	return out
+}
+
+// TestAssume: with every secret field, one that is given looks as if it were another than there is, whether it is or not.
+func TestAssume(t *testing.T) {
+	_, _, cluster := inputs(t)
+	_, _, other := inputs(t)
+	change := otherwise(other.Config)
+	paths := secrets()
+	if len(paths) < 7 {
+		t.Errorf("secret fields: %q", paths)
+	}
+	for _, path := range paths {
+		wanted := copied(cluster.Config)
+		change[strings.ReplaceAll(path, "[0]", "")](wanted)
+		want := Compare(cluster.Config, wanted)
+		for name, got := range map[string][]Change{"it is the same": Assume(nil, []string{path}), "it is another": Assume(want, []string{path})} {
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", path, name, d)
+			}
+		}
+	}
+	list := []Change{{"Cluster", Reboot, "x"}, {Field: "Network.nameservers", Effect: Live}}
+	want := []Change{list[0], {Field: "Machine.ca", Effect: Live}, list[1]}
+	if d := cmp.Diff(want, Assume(list, []string{"Cluster.ca.key", "Machine.ca.key", "Machine.caption"})); d != "" {
+		t.Errorf("beside a cluster that goes (-want +got):\n%s", d)
 	}
 }

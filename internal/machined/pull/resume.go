@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -59,7 +60,7 @@ func (r *Reader) beginRest(response *http.Response) *trouble {
 	return nil
 }
 
-// skip reads again what is there already, from a server that knows no ranges.
+// skip reads again what is there already, from a server that knows no ranges. It tells of it as Read does: it may be most of a release.
 func (r *Reader) skip() *trouble {
 	buffer := make([]byte, 32<<10)
 	for left := r.at; left > 0; {
@@ -69,6 +70,11 @@ func (r *Reader) skip() *trouble {
 				err = io.ErrUnexpectedEOF
 			}
 			return r.client.connectionTrouble(err)
+		}
+		if left > 0 && time.Since(r.toldAt) >= r.client.Timeouts.Stall/2 {
+			if err := r.progress(fmt.Sprintf("the server begins anew: of the %d bytes that are there already, %d have come again", r.at, r.at-left)); err != nil {
+				return &trouble{class: err, reason: "amid bytes that are there already"}
+			}
 		}
 	}
 	return nil

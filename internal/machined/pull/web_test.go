@@ -389,6 +389,53 @@ func TestTellsOfSlowPulls(t *testing.T) {
 	}
 }
 
+// TestTellsWhileItSkips: a server without ranges sends again what is there already, and the caller hears of that; one that cannot be told ends the pull.
+func TestTellsWhileItSkips(t *testing.T) {
+	t.Parallel()
+	const pieces, before = 14, 12
+	lost := errors.New("the client has hung up")
+	for _, tell := range []error{nil, lost} {
+		w := newWeb(t, plain)
+		w.data = w.data[:pieces*stallBytes]
+		w.steps = []http.HandlerFunc{w.cut(before * stallBytes), func(out http.ResponseWriter, r *http.Request) {
+			out.Header().Set("ETag", w.etag)
+			out.Header().Set("Content-Length", fmt.Sprint(len(w.data)))
+			for piece := range pieces {
+				_, _ = out.Write(w.data[piece*stallBytes:][:stallBytes])
+				out.(http.Flusher).Flush()
+				select {
+				case <-r.Context().Done():
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+		}}
+		s, err := ParseSource(w.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		timeouts := quick()
+		timeouts.Stall = time.Second
+		var again []string
+		r, err := NewReader(t.Context(), Config{Timeouts: timeouts}, s, "", func(p Progress) error {
+			if !strings.HasPrefix(p.Waiting, "the server begins anew: of the 786432 bytes that are there already, ") {
+				return nil
+			}
+			again = append(again, p.Waiting)
+			return tell
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		if !errors.Is(err, tell) || len(again) == 0 || tell == nil && !bytes.Equal(data, w.data) {
+			t.Errorf("with %v: %d bytes, %v, told %q", tell, len(data), err, again)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestCaller: who hangs up, or cannot be told, ends the pull at once.
 func TestCaller(t *testing.T) {
 	w := newWeb(t, plain, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

@@ -23,6 +23,7 @@ type Disks interface {
 	// state volume is not mounted.
 	RecoveryKey(ctx context.Context) (string, error)
 	// ForgetRecoveryKey removes the key that is given, and no other: ErrInvalid.
+	// ErrUnavailable while an encrypted volume is still to get it.
 	ForgetRecoveryKey(ctx context.Context, key string) error
 	// Recover opens a volume. ErrNotFound for one that is not there, ErrInvalid for
 	// another key, ErrPrecondition for a volume that is open or not encrypted.

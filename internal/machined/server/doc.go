@@ -22,8 +22,11 @@
 // signed the client's certificate (owner.go); or, where it has no owner, anybody.
 // What each may call is in the table. Package maintenance decides which it is,
 // and says why it is safe. Identity is asked for with each handshake and each
-// call, so that a configuration ends maintenance mode without a new listener:
-// calls under way are ended then, and connections made before are closed.
+// call, so that a configuration ends maintenance mode without a new listener.
+//
+// When that, or another configuration, changes the authority of clients, calls
+// under way are ended, and connections made before are closed: a stream would
+// outlive the certificate that it was let in by.
 //
 // # Audit
 //

@@ -45,9 +45,7 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		State: secure.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 	}}
 	id := h.identity()
-	if id.Clients == nil {
-		h.table.unconfigured(raw.(*conn))
-	}
+	h.table.shake(raw.(*conn), id.Clients)
 	if c, refused := id.verify(s.State.PeerCertificates, h.now()); refused == nil {
 		s.subject = cmp.Or(c.subject, "serial "+c.serial)
 		h.table.verify(raw.(*conn), s.subject)

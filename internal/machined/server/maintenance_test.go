@@ -306,7 +306,7 @@ func awaitEnd(t *testing.T, conn *grpc.ClientConn) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); conn.GetState() == connectivity.Ready; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the connection of maintenance mode stays open")
+			t.Fatal("the connection stays open")
 		}
 	}
 }

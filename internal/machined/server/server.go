@@ -174,12 +174,14 @@ func New(c Config) *Server {
 // connection is closed.
 const goodbyeTime = time.Second
 
-// Configured is to be called when a node that had no configuration has one, and
-// Identity says so. Calls that began before are ended and told why, and then the
-// connections made before: clients connect again, and see the node's new certificate.
-func (s *Server) Configured() {
-	s.gate.configured()
-	time.AfterFunc(goodbyeTime, s.table.endUnconfigured)
+// AuthorityChanged is to be called when another authority than before vouches for
+// clients, and Identity says so: a node has got its configuration, or that names
+// another. Calls that began before are ended and told why, and then the connections
+// made before: clients connect again, are judged anew, and see the node's new
+// certificate. It is how clients are shut out before their certificates expire.
+func (s *Server) AuthorityChanged() {
+	s.gate.authorityChanged()
+	time.AfterFunc(goodbyeTime, func() { s.table.endOthers(s.gate.identity().Clients) })
 }
 
 // Serve answers on the listener, which it closes, until the context ends; it

@@ -33,6 +33,7 @@ const (
 	ReasonOtherOwner       Reason = "OTHER_OWNER"
 	ReasonMaintenance      Reason = "MAINTENANCE"
 	ReasonConfigured       Reason = "CONFIGURED"
+	ReasonAuthorityChanged Reason = "AUTHORITY_CHANGED"
 	ReasonNoSuchMethod     Reason = "NO_SUCH_METHOD"
 )
 
@@ -47,7 +48,7 @@ func (r Reason) code() codes.Code {
 		return codes.PermissionDenied
 	case ReasonMaintenance:
 		return codes.FailedPrecondition
-	case ReasonClosed, ReasonConfigured:
+	case ReasonClosed, ReasonConfigured, ReasonAuthorityChanged:
 		return codes.Unavailable
 	case ReasonNoSuchMethod:
 		return codes.Unimplemented

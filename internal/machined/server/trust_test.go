@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"crypto/tls"
+	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/internal/audit"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/servertest"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -142,6 +145,64 @@ func TestStolenCertificate(t *testing.T) {
 	}
 	if calls := node.Calls(); len(calls) > 0 {
 		t.Errorf("calls reached the node: %v", calls)
+	}
+}
+
+// TestAuthorityChanges: what clients of the authority before have under way ends when another takes its place, and so do their connections. A new
+// certificate of the node by the same authority ends nothing.
+func TestAuthorityChanges(t *testing.T) {
+	ours, other := servertest.Authority(t, "ours"), servertest.Authority(t, "other")
+	log := openAudit(t)
+	api := servertest.Start(t, &servertest.Node{}, ours, log)
+	conn := dial(t, api, ours.Pool(), withRoles(t, ours, "node:reader"))
+	stream, err := machinev1.NewMachineServiceClient(conn).WatchHealth(t.Context(), &machinev1.WatchHealthRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: ours.Pool(), Certificates: []tls.Certificate{*withRoles(t, ours, "node:reader")},
+	}}}
+	t.Cleanup(web.CloseIdleConnections)
+	response, err := web.Get("https://" + api.Address + server.MetricsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, response.Body); err != nil { // it keeps the connection then
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	api.SetAuthority(t, ours)
+	time.Sleep(1500 * time.Millisecond) // as long as it takes to close connections, and more
+	if got, _ := api.Server.Size(); got != 2 {
+		t.Fatalf("with a new certificate of the same authority: %d connections, want 2", got)
+	}
+	api.SetAuthority(t, other)
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable || reason(err) != string(server.ReasonAuthorityChanged) {
+		t.Errorf("a stream of a client of the old authority: got %v, want that it has changed", err)
+	}
+	if err := call(t, conn, machinev1.MachineService_GetVersion_FullMethodName); reason(err) != string(server.ReasonUnknownAuthority) {
+		t.Errorf("a call on the connection of before: got %v", err)
+	}
+	awaitEnd(t, conn)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if got, _ := api.Server.Size(); got == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a connection of the old authority's clients stays open")
+		}
+	}
+	if err := call(t, dial(t, api, other.Pool(), withRoles(t, other, "node:reader")), machinev1.MachineService_GetVersion_FullMethodName); err != nil {
+		t.Errorf("a client of the new authority: %v", err)
+	}
+	api.Stop(t)
+	if !slices.ContainsFunc(recorded(t, log), func(e audit.Entry) bool {
+		return e.Kind == audit.KindCall && strings.HasSuffix(e.Method, "WatchHealth") && e.Code == codes.Unavailable.String()
+	}) {
+		t.Error("the end of the stream is not in the audit log")
 	}
 }
 

@@ -25,22 +25,23 @@ const maxKeyBytes = 8 << 10
 func (s *Sources) Owners() []maintenance.Claim {
 	var claims []maintenance.Claim
 	for _, place := range []struct {
-		from string
-		read func() (string, error)
+		from     string
+		measured bool
+		read     func() (string, error)
 	}{
-		{"the image", func() (string, error) {
+		{"the image", true, func() (string, error) {
 			if s.image == "" {
 				return "", nil
 			}
 			data, err := readFile(s.image, maxKeyBytes)
 			return string(data), err
 		}},
-		{"the kernel command line", func() (string, error) {
+		{"the kernel command line", true, func() (string, error) {
 			text, _, err := s.args.Only(ownerArg)
 			return text, err
 		}},
-		{"SMBIOS", func() (string, error) { return oemValue(s.sys, ownerPrefix) }},
-		{"QEMU's fw_cfg", func() (string, error) {
+		{"SMBIOS", false, func() (string, error) { return oemValue(s.sys, ownerPrefix) }},
+		{"QEMU's fw_cfg", false, func() (string, error) {
 			data, err := fwCfgFile(s.sys, ownerFwCfgName, maxKeyBytes)
 			return string(data), err
 		}},
@@ -49,7 +50,9 @@ func (s *Sources) Owners() []maintenance.Claim {
 		if err == nil && text == "" {
 			continue
 		}
-		claims = append(claims, claim(place.from, text, err))
+		c := claim(place.from, text, err)
+		c.Measured = place.measured
+		claims = append(claims, c)
 	}
 	return append(claims, s.told...)
 }

@@ -45,7 +45,7 @@ func ownedMachine(t *testing.T) (source.Config, *memory, []maintenance.Claim) {
 	return source.Config{
 			Facts: source.Facts{Args: cmdline.Parse("cyvive.owner=" + owner(2).String() + " cyvive.owner=" + owner(2).String())}, Sys: sys, Image: image, NoCloud: volume,
 		}, volume, []maintenance.Claim{
-			{From: "the image", Key: owner(1)}, {From: "the kernel command line", Key: owner(2)}, {From: "SMBIOS", Key: owner(3)}, {From: "QEMU's fw_cfg", Key: owner(4)},
+			{From: "the image", Key: owner(1), Measured: true}, {From: "the kernel command line", Key: owner(2), Measured: true}, {From: "SMBIOS", Key: owner(3)}, {From: "QEMU's fw_cfg", Key: owner(4)},
 			{From: "user-data", Key: owner(5)},
 		}
 }

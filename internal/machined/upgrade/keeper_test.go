@@ -32,11 +32,17 @@ type machine struct {
 	tries   map[string]int
 	now     time.Time
 	boot    int
-	running System
-	broken  error // of the slots
+	// blessings counts how often an entry was blessed.
+	blessings int
+	newest    string // the slot of the entry that is tried before the other
+	running   System
+	broken    error // of the slots
+	// putting is called with what an entry is about to go through: "begun", and "made" when it is there; nil does nothing.
+	putting func(step string) error
 	log     []string
 	keeper  *Keeper
 	keys    []ed25519.PublicKey
+	floor   string
 	crash   string
 	// opens says whether a kernel image opens its disk; nil is for a disk that is not encrypted.
 	opens func(io.ReaderAt) error
@@ -57,6 +63,7 @@ func newMachine(t *testing.T) *machine {
 	m := &machine{
 		t: t, dir: t.TempDir(), now: noon, slots: map[string]string{"a": rootHash("1"), "b": rootHash("0")}, tries: map[string]int{"a": -1},
 		entries: map[string]Entry{"a": {Version: "1.0.0", KernelBytes: slotBytes}, "b": {KernelBytes: slotBytes}},
+		newest:  "a", floor: "0.9.0",
 		running: System{Version: "1.0.0", RootHash: rootHash("1"), Slot: "a"}, keys: []ed25519.PublicKey{signer(1).Public().(ed25519.PublicKey)},
 	}
 	for _, d := range []string{"state", "data"} {
@@ -75,7 +82,7 @@ func (m *machine) start() {
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return m.now },
 		Record: filepath.Join(m.dir, "state/upgrade.json"), Pushed: filepath.Join(m.dir, "data/upgrade"),
 		Boot: fmt.Sprint(m.boot), SinceBoot: func() time.Duration { return time.Minute }, Crash: m.crash, Running: m.running,
-		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens, Starts: m.starts, Suits: m.suits,
+		Architecture: "amd64", Floor: m.floor, Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens, Starts: m.starts, Suits: m.suits,
 		Note: func(boot string, s System, text string) error {
 			m.log = append(m.log, fmt.Sprintf("note %s %s: %s", boot, s.Version, text))
 			return nil
@@ -91,14 +98,14 @@ func (m *machine) start() {
 // reboot is the boot loader, and the agent after it.
 func (m *machine) reboot() {
 	m.boot++
-	if tries := m.tries["b"]; m.entries["b"].Version != "" && tries != 0 {
-		if tries > 0 {
-			m.tries["b"]--
-		}
-		m.running = System{Version: m.entries["b"].Version, RootHash: m.slots["b"], Slot: "b"}
-	} else {
-		m.running = System{Version: m.entries["a"].Version, RootHash: m.slots["a"], Slot: "a"}
+	slot := m.newest
+	if m.entries[slot].Version == "" || m.tries[slot] == 0 {
+		slot = other(slot)
 	}
+	if m.tries[slot] > 0 {
+		m.tries[slot]--
+	}
+	m.running = System{Version: m.entries[slot].Version, RootHash: m.slots[slot], Slot: slot}
 	m.start()
 }
 
@@ -139,6 +146,15 @@ func (l loader) Read() (map[string]Entry, error) {
 }
 
 func (l loader) Put(slot, version string, tries int, kernel io.Reader) error {
+	step := func(name string) error {
+		if l.m.putting == nil {
+			return nil
+		}
+		return l.m.putting(name)
+	}
+	if err := step("begun"); err != nil {
+		return err
+	}
 	if kernel != nil {
 		data, err := io.ReadAll(kernel)
 		if err != nil {
@@ -148,8 +164,8 @@ func (l loader) Put(slot, version string, tries int, kernel io.Reader) error {
 			return err
 		}
 	}
-	l.m.entries[slot], l.m.tries[slot] = Entry{Version: version, KernelBytes: slotBytes}, tries
-	return nil
+	l.m.entries[slot], l.m.tries[slot], l.m.newest = Entry{Version: version, KernelBytes: slotBytes}, tries, slot
+	return step("made")
 }
 
 func (l loader) Kernel(slot string, read func(*io.SectionReader) error) error {
@@ -160,7 +176,7 @@ func (l loader) Kernel(slot string, read func(*io.SectionReader) error) error {
 	return read(io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))))
 }
 
-func (l loader) Bless(slot string) error { l.m.tries[slot] = -1; return nil }
+func (l loader) Bless(slot string) error { l.m.tries[slot] = -1; l.m.blessings++; return nil }
 func (l loader) Spoil(slot string) error { l.m.tries[slot] = 0; return nil }
 func (l loader) Forget(slot string) error {
 	l.m.entries[slot] = Entry{KernelBytes: slotBytes}
@@ -268,6 +284,73 @@ func TestUpgradeAndBack(t *testing.T) {
 	}
 }
 
+// upgraded is a machine that has been taken to version 1.1.0, and has 1.0.0 in the other slot.
+func upgraded(t *testing.T) *machine {
+	t.Helper()
+	m := newMachine(t)
+	m.install("1.1.0", "2")
+	m.reboot()
+	if _, err := m.keeper.Look(t.Context(), healthy(), deadline); err != nil || m.stage() != Idle {
+		t.Fatalf("stage %s, %v; want %s", m.stage(), err, Idle)
+	}
+	return m
+}
+
+// TestRollbackIsCut: what is in the other slot can be gone back to whatever happens while its entry is made: an error of the boot partition, the end of the
+// agent, or of the power.
+func TestRollbackIsCut(t *testing.T) {
+	broken := errors.New("input/output error")
+	for _, at := range []string{"begun", "made"} {
+		for end, again := range map[string]func(*machine){"error": nil, "agent": (*machine).start, "power": (*machine).reboot} {
+			t.Run(at+" "+end, func(t *testing.T) {
+				m := upgraded(t)
+				m.putting = func(step string) error {
+					switch {
+					case step != at:
+						return nil
+					case end == "error":
+						return broken
+					}
+					panic(broken) // nothing more is done
+				}
+				func() {
+					defer func() {
+						if p := recover(); p != nil && p != any(broken) {
+							panic(p)
+						}
+					}()
+					if _, err := m.keeper.Rollback(t.Context(), healthy()); !errors.Is(err, broken) {
+						t.Fatalf("roll back: %v", err)
+					}
+				}()
+				m.putting = nil
+				if again != nil {
+					again(m)
+				}
+				if at == "made" && end == "power" {
+					if m.running.Version != "1.0.0" || m.stage() != Trial {
+						t.Errorf("version %s runs, stage %s", m.running.Version, m.stage())
+					}
+					return
+				}
+				if m.running.Version != "1.1.0" || m.tries["a"] > 0 {
+					t.Errorf("version %s runs, and the other has %d tries", m.running.Version, m.tries["a"])
+				}
+				if s, _ := m.keeper.Status(); s.Record.Stage != Idle || s.Other.Version != "1.0.0" {
+					t.Fatalf("stage %s, the other slot holds %+v", s.Record.Stage, s.Other)
+				}
+				if _, err := m.keeper.Rollback(t.Context(), healthy()); err != nil {
+					t.Fatal(err)
+				}
+				m.reboot()
+				if m.running.Version != "1.0.0" || m.stage() != Trial {
+					t.Errorf("after another try: version %s, stage %s", m.running.Version, m.stage())
+				}
+			})
+		}
+	}
+}
+
 func TestNeverWell(t *testing.T) {
 	m := newMachine(t)
 	m.install("1.1.0", "2")
@@ -287,6 +370,33 @@ func TestNeverWell(t *testing.T) {
 	s, _ := m.keeper.Status()
 	if s.Record.Last == nil || s.Record.Last.Succeeded || !strings.Contains(s.Record.Last.Reason, "node: not there") || m.running.Slot != "a" {
 		t.Errorf("in slot %s: %+v", m.running.Slot, s.Record.Last)
+	}
+}
+
+// TestRecordIsBehind: a release is blessed once, and stays blessed whatever its gates say while the record of it cannot be stored.
+func TestRecordIsBehind(t *testing.T) {
+	m := newMachine(t)
+	m.install("1.1.0", "2")
+	m.reboot()
+	record := filepath.Join(m.dir, "state/upgrade.json")
+	if err := errors.Join(os.Remove(record), os.Mkdir(record, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	m.keeper.cfg.SinceBoot = func() time.Duration { return deadline }
+	for _, g := range [][]Gate{healthy(), healthy(), gates("node", "1m")} {
+		if _, err := m.keeper.Look(t.Context(), g, deadline); err == nil || !m.keeper.Blessed() || m.stage() != Trial {
+			t.Fatalf("stage %s, blessed: %t, %v", m.stage(), m.keeper.Blessed(), err)
+		}
+	}
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.keeper.Look(t.Context(), gates("node", "1m"), deadline); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := m.keeper.Status()
+	if s.Record.Stage != Idle || s.Record.Last == nil || !s.Record.Last.Succeeded || m.tries["b"] != -1 || m.blessings != 1 || len(m.log) > 0 {
+		t.Errorf("%+v, %d tries, blessed %d times, log %q", s.Record, m.tries["b"], m.blessings, m.log)
 	}
 }
 

@@ -96,4 +96,32 @@ func tabled(t *testing.T, device string) {
 	if err != nil || len(list) != 1 || list[0].Name != "state" || list[0].SizeBytes != 1<<20 {
 		t.Errorf("the kernel's partitions: %+v, %v", list, err)
 	}
+	mended(t, w, device)
+}
+
+// mended damages the table as a power cut does: the kernel takes its copy, and the next change mends it.
+func mended(t *testing.T, w *Whole, device string) {
+	t.Helper()
+	if _, err := w.WriteAt(make([]byte, 512), 512); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Sync(), w.Renew()); err != nil {
+		t.Fatal(err)
+	}
+	list, err := partitions("/sys", device)
+	if err != nil || len(list) != 1 || list[0].Name != "state" {
+		t.Errorf("the kernel's partitions by the copy of the table: %+v, %v", list, err)
+	}
+	for _, copied := range []bool{true, false} {
+		table, err := readTable(w, 512, uint64(w.SizeBytes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if table.fromCopy != copied {
+			t.Errorf("by the copy of the table: %t, want %t", table.fromCopy, copied)
+		}
+		if err := table.write(w, w.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

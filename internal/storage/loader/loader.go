@@ -209,6 +209,7 @@ func (l *Loader) Spoil(slot string) error {
 	return err
 }
 
+// change makes a slot's entry another one. One that is as it should be is not written; what is beside it is removed.
 func (l *Loader) change(what, slot string, change func(Entry) Entry) error {
 	return l.with(what+" boot entry of slot "+slot, func(v Volume) error {
 		all, err := readAll(v.Dir)
@@ -219,7 +220,10 @@ func (l *Loader) change(what, slot string, change func(Entry) Entry) error {
 		if !ok {
 			return fs.ErrNotExist
 		}
-		return set(v.Dir, change(e))
+		if next := change(e); next != e {
+			return set(v.Dir, next)
+		}
+		return remove(v.Dir, slot, e.name())
 	})
 }
 
@@ -245,6 +249,7 @@ func remove(dir, slot, except string) error {
 	if err != nil {
 		return err
 	}
+	some := false
 	for _, f := range files {
 		name := strings.ToLower(f.Name())
 		if e, ok := parseName(name); !ok || e.Slot != slot || name == except {
@@ -253,6 +258,10 @@ func remove(dir, slot, except string) error {
 		if err := os.Remove(filepath.Join(entriesDir(dir), f.Name())); err != nil {
 			return err
 		}
+		some = true
+	}
+	if !some {
+		return nil
 	}
 	return syncDir(entriesDir(dir))
 }

@@ -19,6 +19,21 @@
 // format allows: there is nothing to guess. What people think up goes through Argon2id (RFC 9106) with a cost that does not depend on how busy the
 // machine was that day, and memory that the smallest node has: see [Passphrase].
 //
+// # What a volume shows that opens
+//
+// A header is not signed: whoever has the disk writes what he likes into it. cryptsetup before 2.8.1 (commit b0821b11) opens a volume with any key at all whose
+// slot is "encrypted" by cipher_null, and every version takes a segment with that cipher, which is no encryption. So [Cryptsetup.Open] gives no key to a header that
+// is not of the node's own form, in every field ([Check]), and has cryptsetup read the very bytes that were checked, from a file in memory.
+//
+// In that form a key S opens slot i only if decrypting its area with PBKDF2(S, salt), or Argon2id, and merging the stripes gives a volume key V whose digest is
+// the header's. All but S is public and can be written by anybody. But for S unknown the area decrypts to what nobody can foretell, so the V that comes out cannot
+// be chosen, nor known: either it is the true V, since slot and digest are the true ones, or it has no digest that anybody could have written. With a V that is not
+// known, and a segment that is aes-xts-plain64 under V, content cannot be chosen either, but for ciphertext of the same volume, of now or of before, sector by
+// sector in its place. So a volume that opens with S was made by who knew S, or is the true one, perhaps as it was at another time. A code over the header
+// with a key that is made of S would show no more than that, so there is none.
+//
+// It follows that S itself must never lie on a volume that it opens unless that volume's maker is known to be the node: see internal/trust/volumes.
+//
 // # Layout
 //
 // The header is 4 MiB and not 16, the default, since the volume state has 64: sixteen keys fit. Sectors have 4096 bytes, which suits the

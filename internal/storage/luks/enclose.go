@@ -22,16 +22,12 @@ func (c Cryptsetup) Enclose(ctx context.Context, path, label string, s Secret, c
 	key := make([]byte, keyBits/8)
 	_, _ = rand.Read(key) // never fails: crypto/rand, since Go 1.24
 	defer clear(key)
-	args := slices.Concat(formatArguments(label), []string{"--volume-key-file=" + secondKey}, s.derivation(), []string{path})
+	args := slices.Concat(formatArguments(label), []string{"--volume-key-file=" + inherited}, s.derivation(), []string{path})
 	if _, err := c.run(ctx, []Secret{s, {bytes: key}}, nil, args...); err != nil {
 		return fmt.Errorf("make encrypted volume in %s: %w", path, err)
 	}
-	h, err := Inspect(path)
-	if err != nil {
-		return err
-	}
-	if h.OffsetBytes != HeaderBytes || h.SectorBytes != sectorBytes || h.Cipher != cipher {
-		return fmt.Errorf("make encrypted volume in %s: it has another form than was asked for: %+v", path, h)
+	if err := Check(path); err != nil {
+		return fmt.Errorf("make encrypted volume in %s: %w", path, err)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

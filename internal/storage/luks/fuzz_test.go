@@ -3,6 +3,7 @@ package luks
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"testing"
 )
 
@@ -49,6 +50,45 @@ func FuzzReadHeader(f *testing.F) {
 		clear(image[:minHeaderBytes])
 		if again, err := ReadHeader(bytes.NewReader(image)); err != nil || again.UUID != h.UUID || !again.Repair {
 			t.Errorf("from the second copy: %+v, %v", again, err)
+		}
+	})
+}
+
+// whole is the JSON part of a header of the node's form, with a token.
+const whole = `{"keyslots":{"0":{"type":"luks2","key_size":64,"af":{"type":"luks1","stripes":4000,"hash":"sha256"},` +
+	`"area":{"type":"raw","offset":"32768","size":"258048","encryption":"aes-xts-plain64","key_size":64},` +
+	`"kdf":{"type":"pbkdf2","hash":"sha256","iterations":1000,"salt":"yc84FOCp8yJU7WpDHH9mYapAshsMgG3UMtQIj25NvGQ="}}},` +
+	`"tokens":{"1":{"type":"cyvive-recovery","keyslots":["0"]}},` +
+	`"segments":{"0":{"type":"crypt","offset":"4194304","size":"dynamic","iv_tweak":"0","encryption":"aes-xts-plain64","sector_size":4096}},` +
+	`"digests":{"0":{"type":"pbkdf2","keyslots":["0"],"segments":["0"],"hash":"sha256","iterations":1000,` +
+	`"salt":"F83bH9f5mnTZKaqF+MCTf3KbqmH4wK+fiC4SFLVeASk=","digest":"KWT3umr4N8PCoDuBpsIbfERYANKjoOGDERJJaGQWEfw="}},` +
+	`"config":{"json_size":"12288","keyslots_size":"4161536"}}`
+
+// FuzzForm: what passes has its ciphers where a reader that tells cases apart finds them.
+func FuzzForm(f *testing.F) {
+	f.Add([]byte(whole))
+	for _, change := range forged() {
+		f.Add([]byte(change(whole)))
+	}
+	f.Fuzz(func(t *testing.T, area []byte) {
+		if err := checkForm(area); err != nil {
+			if text(area) == whole && len(area) == len(whole) {
+				t.Errorf("the node's own form: %v", err)
+			}
+			return
+		}
+		var read map[string]map[string]map[string]any
+		// Config has texts where the others have objects.
+		if err := json.Unmarshal([]byte(text(area)), &read); err != nil && read["segments"] == nil {
+			t.Fatalf("it passes, and is not read: %v", err)
+		}
+		if got := read["segments"]["0"]["encryption"]; got != cipher {
+			t.Errorf("the segment is encrypted by %v", got)
+		}
+		for name, slot := range read["keyslots"] {
+			if area, _ := slot["area"].(map[string]any); area["encryption"] != cipher {
+				t.Errorf("slot %s is encrypted by %v", name, area["encryption"])
+			}
 		}
 	})
 }

@@ -24,6 +24,7 @@ const (
 	placeOffset   = 256
 	sumOffset     = 448
 	sumBytes      = 64
+	sumKind       = "sha256"
 
 	// A header, binary part and JSON, has between 16 KiB and 4 MiB, a power of two.
 	minHeaderBytes = 16 << 10
@@ -114,8 +115,8 @@ func readCopy(r io.ReaderAt, at int64, magic string) (copyOf, error) {
 	if size < minHeaderBytes || size > maxHeaderBytes || size&(size-1) != 0 || binary.BigEndian.Uint64(head[placeOffset:]) != uint64(at) {
 		return copyOf{}, ErrDamaged
 	}
-	if kind := text(head[sumKindOffset : sumKindOffset+sumKindBytes]); kind != "sha256" {
-		return copyOf{}, fmt.Errorf("checksum of the kind %q, expected sha256", kind)
+	if kind := text(head[sumKindOffset : sumKindOffset+sumKindBytes]); kind != sumKind {
+		return copyOf{}, fmt.Errorf("checksum of the kind %q, expected %s", kind, sumKind)
 	}
 	whole := make([]byte, size)
 	if _, err := r.ReadAt(whole, at); errors.Is(err, io.EOF) {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -29,22 +31,41 @@ type Cryptsetup struct {
 	Program string
 }
 
-// run is the one place that runs the program: without questions, in a fixed environment, with the first secret as its standard input and the
-// second in a pipe that it has as secondKey. It ends with ctx. There is no udev on a node to make the files in /dev/mapper, so libdevmapper does.
+// open runs the program to open a volume, or to try that, by a copy of its header that was checked.
+func (c Cryptsetup) open(ctx context.Context, device string, s Secret, args ...string) (string, error) {
+	header, err := checkedCopy(device)
+	if err != nil {
+		return "", err
+	}
+	defer header.Close()
+	args = slices.Concat([]string{"open", "--type=luks2", "--key-file=-", "--header=" + inherited}, args)
+	return c.start(ctx, bytes.NewReader(s.bytes), header, args...)
+}
+
+// run runs the program with the first secret as its standard input and the second in a pipe that it has as inherited.
 func (c Cryptsetup) run(ctx context.Context, secrets []Secret, input []byte, args ...string) (string, error) {
+	if len(secrets) > 0 {
+		input = secrets[0].bytes
+	}
+	if len(secrets) < 2 {
+		return c.start(ctx, bytes.NewReader(input), nil, args...)
+	}
+	pipe, err := filled(secrets[1].bytes)
+	if err != nil {
+		return "", err
+	}
+	defer pipe.Close()
+	return c.start(ctx, bytes.NewReader(input), pipe, args...)
+}
+
+// start is the one place that runs the program: without questions, in a fixed environment, with a file that it has as inherited, or nil. It ends with ctx.
+// There is no udev on a node to make the files in /dev/mapper, so libdevmapper does.
+func (c Cryptsetup) start(ctx context.Context, input io.Reader, file *os.File, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.Program, append([]string{"--batch-mode"}, args...)...)
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin", "DM_DISABLE_UDEV=1"}
-	cmd.Stdin = bytes.NewReader(input)
-	if len(secrets) > 0 {
-		cmd.Stdin = bytes.NewReader(secrets[0].bytes)
-	}
-	if len(secrets) > 1 {
-		pipe, err := filled(secrets[1].bytes)
-		if err != nil {
-			return "", err
-		}
-		defer pipe.Close()
-		cmd.ExtraFiles = []*os.File{pipe}
+	cmd.Stdin = input
+	if file != nil {
+		cmd.ExtraFiles = []*os.File{file}
 	}
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
@@ -66,8 +87,8 @@ func (c Cryptsetup) run(ctx context.Context, secrets []Secret, input []byte, arg
 	return out.String(), nil
 }
 
-// secondKey is the second secret's place among the files that the program inherits. Not /dev/fd: that is a link which udev makes.
-const secondKey = "/proc/self/fd/3"
+// inherited is the place of the one file that the program inherits. Not /dev/fd: that is a link which udev makes.
+const inherited = "/proc/self/fd/3"
 
 // filled returns the reading end of a pipe that holds data and nothing more to come. A pipe takes 64 KiB (pipe(7)).
 func filled(data []byte) (*os.File, error) {

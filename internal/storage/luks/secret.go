@@ -47,12 +47,24 @@ func Passphrase(text string) (Secret, error) {
 	return Secret{bytes: []byte(text), guessable: true}, nil
 }
 
+// What slows down guessing, as derivation has it made and as it is found in a header. The hash is that of the stripes and of the digest too.
+const (
+	slotHash      = "sha256"
+	keyIterations = 1000 // the fewest that cryptsetup takes
+	phrasePasses  = 4
+	phraseKiB     = 256 << 10
+	phraseThreads = 4
+)
+
 // derivation are the arguments of cryptsetup that say how a new key slot slows down guessing.
 func (s Secret) derivation() []string {
 	if s.guessable {
-		return []string{"--pbkdf=argon2id", "--pbkdf-force-iterations=4", "--pbkdf-memory=262144", "--pbkdf-parallel=4"}
+		return []string{
+			"--pbkdf=argon2id", "--hash=" + slotHash, fmt.Sprintf("--pbkdf-force-iterations=%d", phrasePasses), fmt.Sprintf("--pbkdf-memory=%d", phraseKiB),
+			fmt.Sprintf("--pbkdf-parallel=%d", phraseThreads),
+		}
 	}
-	return []string{"--pbkdf=pbkdf2", "--hash=sha256", "--pbkdf-force-iterations=1000"}
+	return []string{"--pbkdf=pbkdf2", "--hash=" + slotHash, fmt.Sprintf("--pbkdf-force-iterations=%d", keyIterations)}
 }
 
 const redacted = "[redacted]"

@@ -105,6 +105,23 @@ func TestVMOpen(t *testing.T) {
 	}
 }
 
+// TestVMNullSlot: the node's own cryptsetup opens a volume with a slot that is not encrypted, whatever the key, if nobody looks before; Open does.
+func TestVMNullSlot(t *testing.T) {
+	disk := scratch(t)
+	c := mapper(t)
+	key, _ := NewKey()
+	if err := c.Format(t.Context(), disk, "state", key); err != nil {
+		t.Fatal(err)
+	}
+	withNullSlot(t, disk)
+	other, _ := NewKey()
+	_, err := c.run(t.Context(), []Secret{other}, nil, "open", "--test-passphrase", "--type=luks2", "--key-file=-", disk)
+	t.Logf("cryptsetup by itself: %v", err)
+	if err := c.Open(t.Context(), disk, "vmtest", other); !errors.Is(err, ErrForm) {
+		t.Errorf("opened: %v", err)
+	}
+}
+
 func read(t *testing.T, path string, at int64, n int) []byte {
 	t.Helper()
 	f, err := os.Open(path)

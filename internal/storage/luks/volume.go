@@ -26,9 +26,13 @@ const HeaderBytes = 4 << 20
 const MapperDir = "/dev/mapper/"
 
 // Format makes a volume with one key, in slot 0, and with a new UUID. What the device held is lost; Format does not look at it. An interrupted
-// one leaves no header, or one whose key is not known to anybody.
+// one leaves no header, or one whose key is not known to anybody. The error is ErrForm where cryptsetup makes it otherwise than Open demands.
 func (c Cryptsetup) Format(ctx context.Context, device, label string, s Secret) error {
-	if _, err := c.run(ctx, []Secret{s}, nil, slices.Concat(formatArguments(label), s.derivation(), []string{device})...); err != nil {
+	_, err := c.run(ctx, []Secret{s}, nil, slices.Concat(formatArguments(label), s.derivation(), []string{device})...)
+	if err == nil {
+		err = Check(device)
+	}
+	if err != nil {
 		return fmt.Errorf("make encrypted volume on %s: %w", device, err)
 	}
 	return nil
@@ -42,10 +46,10 @@ func formatArguments(label string) []string {
 	}
 }
 
-// Open makes the volume's content appear as MapperDir and name. The error is ErrWrongKey or ErrBusy where it is one of them. Whether the volume is
-// the one that it should be is for the caller to look at first, in its header.
+// Open makes the volume's content appear as MapperDir and name. The error is ErrForm, ErrWrongKey or ErrBusy where it is one of them. A volume that opens is one
+// of whoever knows the secret, and no other: the package comment says why. Its name and UUID are for the caller to look at, in its header.
 func (c Cryptsetup) Open(ctx context.Context, device, name string, s Secret) error {
-	if _, err := c.run(ctx, []Secret{s}, nil, "open", "--type=luks2", "--key-file=-", device, name); err != nil {
+	if _, err := c.open(ctx, device, s, device, name); err != nil {
 		return fmt.Errorf("open encrypted volume %s (%s): %w", name, device, err)
 	}
 	return nil
@@ -67,9 +71,9 @@ func (c Cryptsetup) Extend(ctx context.Context, name string, s Secret) error {
 	return nil
 }
 
-// Test returns the number of the slot that a key opens, or ErrWrongKey. The volume may be open or not.
+// Test returns the number of the slot that a key opens. The error is ErrForm or ErrWrongKey as that of Open. The volume may be open or not.
 func (c Cryptsetup) Test(ctx context.Context, device string, s Secret) (int, error) {
-	out, err := c.run(ctx, []Secret{s}, nil, "open", "--test-passphrase", "--verbose", "--type=luks2", "--key-file=-", device)
+	out, err := c.open(ctx, device, s, "--test-passphrase", "--verbose", device)
 	if err != nil {
 		return 0, fmt.Errorf("try key on %s: %w", device, err)
 	}
@@ -91,6 +95,9 @@ func between(line, before, after string) (string, bool) {
 
 // AddKey gives the volume a further key, next to one that it has, and returns the number of its slot.
 func (c Cryptsetup) AddKey(ctx context.Context, device string, has, further Secret) (int, error) {
+	if err := Check(device); err != nil {
+		return 0, fmt.Errorf("add key to %s: %w", device, err)
+	}
 	before, err := Inspect(device)
 	if err != nil {
 		return 0, err
@@ -100,7 +107,7 @@ func (c Cryptsetup) AddKey(ctx context.Context, device string, has, further Secr
 		slot++
 	}
 	args := []string{"luksAddKey", "--key-file=-", "--new-key-slot=" + strconv.Itoa(slot)}
-	if _, err := c.run(ctx, []Secret{has, further}, nil, slices.Concat(args, further.derivation(), []string{device, secondKey})...); err != nil {
+	if _, err := c.run(ctx, []Secret{has, further}, nil, slices.Concat(args, further.derivation(), []string{device, inherited})...); err != nil {
 		return 0, fmt.Errorf("add key to %s: %w", device, err)
 	}
 	return slot, nil

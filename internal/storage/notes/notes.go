@@ -20,10 +20,11 @@ const (
 	Reset Place = 528 << 10
 )
 
-// Begin and Bytes are the part of a disk that belongs to notes.
+// Begin and Bytes are the part of a disk that belongs to notes, and NoteBytes is how much of it one takes, from its Place on.
 const (
-	Begin = 512 << 10
-	Bytes = 64 << 10
+	Begin     = 512 << 10
+	Bytes     = 64 << 10
+	NoteBytes = 2 * blockBytes
 )
 
 // A note: magic, sequence, length, text, zeros, sum. The two places are a block of 4096 bytes each, so that a disk with such blocks takes them, and a

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,19 @@ func counting(t testing.TB) Key {
 
 // countingText was computed apart from this package, with a table of logarithms of the field.
 const countingText = "000GT-40R4J-0M30Q-E209H-185GG-R38E3-1W815-24GKG-2GAHB-C5RR6-34D1M-P70XD-3RFPT"
+
+func TestID(t *testing.T) {
+	k := New()
+	again, err := Parse(k.Reveal())
+	if err != nil || again.ID() != k.ID() || len(k.ID()) != 16 {
+		t.Errorf("the ID of one key is %s and %s, %v", k.ID(), again.ID(), err)
+	}
+	other, bits := k, k.Bytes()
+	other.bits[KeyBytes-1] ^= 1
+	if other.ID() == k.ID() || strings.Contains(hex.EncodeToString(bits), k.ID()) {
+		t.Errorf("the ID is that of another key, or a part of the key")
+	}
+}
 
 func TestReveal(t *testing.T) {
 	if got := counting(t).Reveal(); got != countingText {

@@ -23,7 +23,8 @@
 // It is half of what keeps a changed disk from opening the true one ("fake root"): whoever has the disk can put a volume of his own in the place of
 // state, with a key that he has sealed to the same TPM under the same policy (sealing asks nobody), and the node starts with his configuration. The
 // other half is that only state is sealed. The key of data lies on state: behind a state that is not the true one there is no key for data, and by
-// then the TPM does not give out that of the true state. A [Token] besides names the volume that it belongs to, which catches a mix-up of headers.
+// then the TPM does not give out that of the true state. Nor may what it did give out be written to the volume that it opened: internal/trust/volumes keeps
+// to that. A [Token] besides names the volume that it belongs to, which catches a mix-up of headers.
 //
 // # On the bus
 //

@@ -3,7 +3,6 @@ package volumes
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,44 +12,18 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
+	"github.com/cyvive/cyvive/internal/trust/tpm"
 )
 
 var (
-	// ErrNoRecoveryKey says that there is no recovery key to be shown: it was shown and forgotten, or never made.
-	ErrNoRecoveryKey = errors.New("there is no recovery key that was not shown yet")
 	// ErrOtherRecoveryKey says that a recovery key is in order and another one.
 	ErrOtherRecoveryKey = errors.New("it is the recovery key of something else")
 	// ErrOpen says that the volume is open already.
 	ErrOpen = errors.New("the volume is open")
 )
 
-// RecoveryKey returns the node's recovery key for a person to write down, as often as that takes: it is there until ForgetRecoveryKey. The state volume
-// is mounted. The error is ErrNoRecoveryKey where there is none.
-func (v *Volumes) RecoveryKey() (recovery.Key, error) {
-	data, err := os.ReadFile(v.keyFile(recoveryFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return recovery.Key{}, ErrNoRecoveryKey
-	}
-	if err != nil {
-		return recovery.Key{}, fmt.Errorf("read recovery key: %w", err)
-	}
-	return recovery.FromBytes(data)
-}
-
-// ForgetRecoveryKey removes the recovery key from the node. Who asks for it shows that he has it, by giving it.
-func (v *Volumes) ForgetRecoveryKey(k recovery.Key) error {
-	kept, err := v.RecoveryKey()
-	if err != nil {
-		return err
-	}
-	if subtle.ConstantTimeCompare(kept.Bytes(), k.Bytes()) != 1 {
-		return fmt.Errorf("forget recovery key: %w", ErrOtherRecoveryKey)
-	}
-	return os.Remove(v.keyFile(recoveryFile))
-}
-
 // Recover opens a volume with the recovery key, whatever the TPM says. Volumes whose keys lie on the state volume open by themselves once that is
-// recovered. The error is ErrOtherRecoveryKey where the volume has no such key, and ErrOpen where it is open.
+// recovered. The error is ErrOtherRecoveryKey where the volume has no such key, ErrForm where somebody else has written its header, and ErrOpen where it is open.
 func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery.Key) error {
 	key, err := luks.Key(k.Bytes())
 	if err != nil {
@@ -73,9 +46,9 @@ func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery
 	return nil
 }
 
-// Reseal seals the key of the state volume, which is mounted, to the TPM of this machine as it is now: another one, or one with other Secure Boot keys
-// than before. That it opens again cannot be tried before the next boot, since the TPM gives out nothing more in this one. What can be known is looked
-// at: the running release has to be signed by whom the key is sealed for.
+// Reseal gives the state volume, which is mounted, another key for the TPM of this machine as it is now: another one, or one with other Secure Boot keys
+// than before. What the TPM had before opens nothing any more. That the new one opens it cannot be tried before the next boot, since the TPM gives out nothing
+// more in this one. What can be known is looked at: the running release has to be signed by whom the key is sealed for.
 func (v *Volumes) Reseal(ctx context.Context, device string) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
@@ -90,40 +63,35 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 	if err != nil {
 		return err
 	}
-	key, err := luks.Key(data)
+	own, err := luks.Key(data)
 	if err != nil {
 		return err
 	}
-	slot, err := v.cfg.LUKS.Test(ctx, device, key)
-	if err != nil {
+	if _, err := v.cfg.LUKS.Test(ctx, device, own); err != nil {
 		return err
 	}
-	return v.sealSlot(ctx, device, slot, data)
+	return v.sealAnew(ctx, device, own)
 }
 
-// sealSlot seals the key of a slot of the state volume to the TPM as it is now, in place of what was sealed before.
-func (v *Volumes) sealSlot(ctx context.Context, device string, slot int, key []byte) error {
+// sealed seals a key to the TPM as it is now.
+func (v *Volumes) sealed(key []byte) (tpm.Sealed, error) {
 	if len(v.cfg.Signers) == 0 {
-		return ErrNoSigner
+		return tpm.Sealed{}, ErrNoSigner
 	}
 	signatures, err := v.cfg.Signatures()
 	if err != nil {
-		return fmt.Errorf("read what the running release is measured as: %w", err)
+		return tpm.Sealed{}, fmt.Errorf("read what the running release is measured as: %w", err)
 	}
 	signer := v.cfg.Signers[0]
 	if _, err := signedBy(signatures, signer); err != nil {
-		return err
+		return tpm.Sealed{}, err
 	}
 	t, err := v.cfg.TPM()
 	if err != nil {
-		return err
+		return tpm.Sealed{}, err
 	}
 	defer t.Close()
-	sealed, err := t.Seal(key, signer)
-	if err != nil {
-		return err
-	}
-	return v.putSealed(ctx, storage.State, device, slot, sealed)
+	return t.Seal(key, signer)
 }
 
 // signedBy returns the signature of a signer among those of a release.

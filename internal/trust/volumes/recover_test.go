@@ -62,8 +62,8 @@ func TestRecover(t *testing.T) {
 			t.Errorf("%s: %s", release, reason)
 		}
 	}
-	if got := n.keys(storage.State); !slices.Equal(got, []int{0, 1}) {
-		t.Errorf("slots %v", got)
+	if got := n.keys(storage.State); !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("slots %v, expected the one that was sealed before to be another", got)
 	}
 }
 
@@ -110,18 +110,24 @@ func TestForget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.ForgetRecoveryKey(recovery.New()); !errors.Is(err, ErrOtherRecoveryKey) {
+	devices := map[string]string{storage.State: n.device(storage.State), storage.Data: n.device(storage.Data)}
+	if err := v.ForgetRecoveryKey(recovery.New(), devices); !errors.Is(err, ErrOtherRecoveryKey) {
 		t.Errorf("another one: %v", err)
 	}
 	typed, err := recovery.Parse(key.Reveal())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.ForgetRecoveryKey(typed); err != nil {
+	if err := v.ForgetRecoveryKey(typed, devices); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := v.RecoveryKey(); !errors.Is(err, ErrNoRecoveryKey) {
 		t.Errorf("shown again: %v", err)
+	}
+	for volume := range devices {
+		if s := n.look(v, volume); !s.Enrolled {
+			t.Errorf("volume %s counts as one without a recovery key", volume)
+		}
 	}
 	for _, volume := range []string{storage.State, storage.Data} {
 		v := n.boot("release 1")

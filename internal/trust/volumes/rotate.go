@@ -16,11 +16,11 @@ import (
 // pendingSuffix is that of the file, beside a volume's key, of the key that is to take its place.
 const pendingSuffix = ".new"
 
-// Rotate gives a volume another key, which the TPM or the state volume gives out from then on, and removes the one before. The volume and the state volume are
-// mounted, and what is on them stays as it is: it is encrypted by the volume's own key, of which these are wrappings. The recovery key stays too.
+// Rotate gives a volume another key of its own, and has the TPM keep another one of state too; those before are removed. The volume and the state volume are
+// mounted, and what is on them stays as it is: it is encrypted by the volume key, of which these are wrappings. The recovery key stays too.
 //
-//	state:  pending ─▶ in a slot ─▶ sealed, in the token ─▶ own ─▶ the slot before removed
-//	data:   pending ─▶ in a slot ────────────────────────▶ own ─▶ the slot before removed
+//	state:  a key in a slot ─▶ sealed, in the token ─▶ the slot before removed ─▶ as data
+//	data:   pending ─▶ in a slot ─▶ own ─▶ the slot before removed
 //
 // The power may fail behind each step, and it may end there with an error: the next boot opens the volume with the one key or the other, and calling Rotate
 // again goes on. The new key is on the state volume, durably, before it is anywhere else, and the one before is removed only when no token names it.
@@ -38,6 +38,15 @@ func (v *Volumes) rotate(ctx context.Context, volume, device string) error {
 	if err != nil {
 		return err
 	}
+	if volume == storage.State {
+		key, err := luks.Key(own)
+		if err != nil {
+			return err
+		}
+		if err := v.sealAnew(ctx, device, key); err != nil {
+			return err
+		}
+	}
 	next, err := v.pending(volume, own)
 	if err != nil {
 		return err
@@ -45,11 +54,6 @@ func (v *Volumes) rotate(ctx context.Context, volume, device string) error {
 	slot, err := v.slotOf(ctx, device, own, next)
 	if err != nil {
 		return err
-	}
-	if volume == storage.State {
-		if err := v.sealSlot(ctx, device, slot, next); err != nil {
-			return err
-		}
 	}
 	if err := writeFile(v.keyFile(volume), next); err != nil {
 		return err
@@ -108,8 +112,17 @@ func (v *Volumes) removeOthers(ctx context.Context, device string, slot int) err
 	for _, t := range h.Tokens {
 		keep = append(keep, t.Keyslots...)
 	}
+	return v.removeSlots(ctx, device, func(slot int) bool { return !slices.Contains(keep, slot) })
+}
+
+// removeSlots removes the keys of those slots of a volume that are to go.
+func (v *Volumes) removeSlots(ctx context.Context, device string, goes func(slot int) bool) error {
+	h, err := luks.Inspect(device)
+	if err != nil {
+		return err
+	}
 	for _, k := range h.Keyslots {
-		if slices.Contains(keep, k.Number) {
+		if !goes(k.Number) {
 			continue
 		}
 		if err := v.cfg.LUKS.RemoveKey(ctx, device, k.Number); err != nil {

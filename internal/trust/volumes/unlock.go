@@ -19,10 +19,16 @@ import (
 // the node goes on without the volume.
 const maxFailures = 3
 
-// Unlock implements storage.Crypt.
+// ErrForm says that a volume's header is not of the form that the node makes: somebody else has written it, and no key is given to it.
+var ErrForm = luks.ErrForm
+
+// Unlock implements storage.Crypt. The form of the header is looked at before anything in it is used, and before there is a key.
 func (v *Volumes) Unlock(ctx context.Context, volume, device string) error {
 	var data []byte
-	var err error
+	err := luks.Check(device)
+	if err != nil {
+		return v.failed(volume, device, err)
+	}
 	if volume == storage.State {
 		data, err = v.unseal(volume, device)
 	} else {
@@ -68,7 +74,7 @@ func final(err error) bool {
 	if errors.As(err, &changed) {
 		return true
 	}
-	for _, e := range []error{errNoKey, tpm.ErrNone, tpm.ErrBank, tpm.ErrOther, tpm.ErrOwned, tpm.ErrCapped, tpm.ErrUnsigned, pcr.ErrUnsigned} {
+	for _, e := range []error{ErrForm, errNoKey, tpm.ErrNone, tpm.ErrBank, tpm.ErrOther, tpm.ErrOwned, tpm.ErrCapped, tpm.ErrUnsigned, pcr.ErrUnsigned} {
 		if errors.Is(err, e) {
 			return true
 		}

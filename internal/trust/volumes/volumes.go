@@ -77,7 +77,7 @@ const (
 	recoveryToken = 1
 )
 
-// RecoveryType is the type of the token that says which slot the recovery key opens. It holds nothing else.
+// RecoveryType is the type of the token that says which slot the recovery key opens, and which key that is: recovery.Key.ID.
 const RecoveryType = "cyvive-recovery"
 
 // Volume implements storage.Crypt.
@@ -86,10 +86,7 @@ func (v *Volumes) Volume(_ context.Context, volume, device string) (storage.Cryp
 	if err != nil {
 		return storage.CryptState{}, err
 	}
-	s := storage.CryptState{HeaderBytes: h.OffsetBytes}
-	for _, t := range h.Tokens {
-		s.Enrolled = s.Enrolled || t.Type == RecoveryType && len(t.Keyslots) > 0
-	}
+	s := storage.CryptState{HeaderBytes: h.OffsetBytes, Enrolled: v.enrolled(h)}
 	reason, err := os.ReadFile(v.refusalFile(volume))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s, err

@@ -121,9 +121,10 @@ type Volume struct {
 	Mounted bool `protobuf:"varint,4,opt,name=mounted,proto3" json:"mounted,omitempty"`
 	// It is encrypted. Source: its LUKS2 header.
 	Encrypted bool `protobuf:"varint,5,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
-	// It has a recovery key. Source: its LUKS2 header.
+	// It has the node's recovery key. Source: its LUKS2 header.
 	Recoverable bool `protobuf:"varint,6,opt,name=recoverable,proto3" json:"recoverable,omitempty"`
-	// What it waits for, or why the node leaves it alone; empty when it is in use.
+	// What it waits for, why the node leaves it alone, or that it is not encrypted as
+	// the configuration has it; empty when it is in use as it should be.
 	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -45,24 +45,29 @@ type DiskServiceClient interface {
 	ListVolumes(ctx context.Context, in *ListVolumesRequest, opts ...grpc.CallOption) (*ListVolumesResponse, error)
 	// GetRecoveryKey sends the recovery key of the node's volumes, for a person to
 	// write down. The node gives it out until ForgetRecoveryKey, and never again
-	// after that. NOT_FOUND where there is none to be given out,
-	// FAILED_PRECONDITION on a node that has no encrypted volume, UNAVAILABLE while
-	// the state volume, on which it is kept, is not mounted.
+	// after that. A volume that is made later, as after a reset of data, has the
+	// node make another one, which all its volumes get; that one is given out then,
+	// and the one before opens what it did until the next RotateKeys. NOT_FOUND
+	// where there is none to be given out, FAILED_PRECONDITION on a node that has no
+	// encrypted volume, UNAVAILABLE while the state volume, on which it is kept, is
+	// not mounted.
 	GetRecoveryKey(ctx context.Context, in *GetRecoveryKeyRequest, opts ...grpc.CallOption) (*GetRecoveryKeyResponse, error)
 	// ForgetRecoveryKey removes the recovery key from the node. It opens the volumes
 	// as before. Who asks for it gives the key, which shows that it was written down
 	// rightly: INVALID_ARGUMENT for another one, or one that is mistyped, with the
-	// group in which the mistake is.
+	// group in which the mistake is. UNAVAILABLE while an encrypted volume is still
+	// to be made, or to get the key.
 	ForgetRecoveryKey(ctx context.Context, in *ForgetRecoveryKeyRequest, opts ...grpc.CallOption) (*ForgetRecoveryKeyResponse, error)
 	// Recover opens a volume that the node did not open by itself, with its recovery
 	// key. INVALID_ARGUMENT for another key or a mistyped one, NOT_FOUND for a volume
 	// that the node does not have, FAILED_PRECONDITION for one that is open or not
 	// encrypted. What the node opens with keys on the volume, it opens then.
 	Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (*RecoverResponse, error)
-	// Reseal seals the state volume's key to the TPM as it is now, in place of what
-	// was sealed before. The volume is open. Whether the TPM gives the key out again
-	// shows at the next boot: keep the recovery key at hand. FAILED_PRECONDITION where
-	// the running release is not one that the TPM would give it out to.
+	// Reseal gives the state volume another key, sealed to the TPM as it is now, in
+	// place of the one that was sealed before, which opens nothing any more. The
+	// volume is open. Whether the TPM gives the key out again shows at the next
+	// boot: keep the recovery key at hand. FAILED_PRECONDITION where the running
+	// release is not one that the TPM would give it out to.
 	Reseal(ctx context.Context, in *ResealRequest, opts ...grpc.CallOption) (*ResealResponse, error)
 	// RotateKeys gives each encrypted volume that is open another key, in place of
 	// the one that the TPM or the state volume gives out for it. The recovery key
@@ -152,24 +157,29 @@ type DiskServiceServer interface {
 	ListVolumes(context.Context, *ListVolumesRequest) (*ListVolumesResponse, error)
 	// GetRecoveryKey sends the recovery key of the node's volumes, for a person to
 	// write down. The node gives it out until ForgetRecoveryKey, and never again
-	// after that. NOT_FOUND where there is none to be given out,
-	// FAILED_PRECONDITION on a node that has no encrypted volume, UNAVAILABLE while
-	// the state volume, on which it is kept, is not mounted.
+	// after that. A volume that is made later, as after a reset of data, has the
+	// node make another one, which all its volumes get; that one is given out then,
+	// and the one before opens what it did until the next RotateKeys. NOT_FOUND
+	// where there is none to be given out, FAILED_PRECONDITION on a node that has no
+	// encrypted volume, UNAVAILABLE while the state volume, on which it is kept, is
+	// not mounted.
 	GetRecoveryKey(context.Context, *GetRecoveryKeyRequest) (*GetRecoveryKeyResponse, error)
 	// ForgetRecoveryKey removes the recovery key from the node. It opens the volumes
 	// as before. Who asks for it gives the key, which shows that it was written down
 	// rightly: INVALID_ARGUMENT for another one, or one that is mistyped, with the
-	// group in which the mistake is.
+	// group in which the mistake is. UNAVAILABLE while an encrypted volume is still
+	// to be made, or to get the key.
 	ForgetRecoveryKey(context.Context, *ForgetRecoveryKeyRequest) (*ForgetRecoveryKeyResponse, error)
 	// Recover opens a volume that the node did not open by itself, with its recovery
 	// key. INVALID_ARGUMENT for another key or a mistyped one, NOT_FOUND for a volume
 	// that the node does not have, FAILED_PRECONDITION for one that is open or not
 	// encrypted. What the node opens with keys on the volume, it opens then.
 	Recover(context.Context, *RecoverRequest) (*RecoverResponse, error)
-	// Reseal seals the state volume's key to the TPM as it is now, in place of what
-	// was sealed before. The volume is open. Whether the TPM gives the key out again
-	// shows at the next boot: keep the recovery key at hand. FAILED_PRECONDITION where
-	// the running release is not one that the TPM would give it out to.
+	// Reseal gives the state volume another key, sealed to the TPM as it is now, in
+	// place of the one that was sealed before, which opens nothing any more. The
+	// volume is open. Whether the TPM gives the key out again shows at the next
+	// boot: keep the recovery key at hand. FAILED_PRECONDITION where the running
+	// release is not one that the TPM would give it out to.
 	Reseal(context.Context, *ResealRequest) (*ResealResponse, error)
 	// RotateKeys gives each encrypted volume that is open another key, in place of
 	// the one that the TPM or the state volume gives out for it. The recovery key

@@ -62,11 +62,14 @@ type UpgradeServiceClient interface {
 	// started with the next boot; then, unless it is staged, the ordered reboot
 	// begins. It sends how far it is, and with the last message what is started.
 	// Whoever hangs up before that ends it: what was pushed is still there, and the
-	// node stays as it is.
+	// node stays as it is. What a push is refused for with FAILED_PRECONDITION is
+	// refused here too: much may have changed since.
 	Install(ctx context.Context, in *InstallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InstallResponse], error)
 	// Rollback has the release of the other slot started with the next boot, on
 	// trial like any other; then, unless it is staged, the ordered reboot begins.
-	// FAILED_PRECONDITION where the other slot holds no release.
+	// FAILED_PRECONDITION where the other slot holds no release, or one that is older
+	// than the running one's floor, would not open the disk, or would not be started
+	// by the firmware.
 	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error)
 	// Cancel gives up an upgrade that waits for the reboot. What was installed stays
 	// in its slot. FAILED_PRECONDITION where none waits.
@@ -213,11 +216,14 @@ type UpgradeServiceServer interface {
 	// started with the next boot; then, unless it is staged, the ordered reboot
 	// begins. It sends how far it is, and with the last message what is started.
 	// Whoever hangs up before that ends it: what was pushed is still there, and the
-	// node stays as it is.
+	// node stays as it is. What a push is refused for with FAILED_PRECONDITION is
+	// refused here too: much may have changed since.
 	Install(*InstallRequest, grpc.ServerStreamingServer[InstallResponse]) error
 	// Rollback has the release of the other slot started with the next boot, on
 	// trial like any other; then, unless it is staged, the ordered reboot begins.
-	// FAILED_PRECONDITION where the other slot holds no release.
+	// FAILED_PRECONDITION where the other slot holds no release, or one that is older
+	// than the running one's floor, would not open the disk, or would not be started
+	// by the firmware.
 	Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error)
 	// Cancel gives up an upgrade that waits for the reboot. What was installed stays
 	// in its slot. FAILED_PRECONDITION where none waits.

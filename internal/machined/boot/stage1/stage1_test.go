@@ -135,12 +135,15 @@ func TestScan(t *testing.T) {
 	if d := cmp.Diff(want, list); d != "" || err != nil {
 		t.Fatalf("%v\n%s", err, d)
 	}
-	// The primary table is lost: the backup at the end of the disk is read.
-	if _, err := f.WriteAt(make([]byte, 4096), 512); err != nil {
-		t.Fatal(err)
-	}
-	if list, err = scan(sys, dev); len(list) != 2 || err != nil {
-		t.Errorf("from the backup table: %v, %v", list, err)
+	// The primary table is lost, at first the half of its entries alone: the backup at
+	// the end of the disk is read.
+	for _, lost := range []struct{ at, n int64 }{{1024, 64}, {512, 4096}} {
+		if _, err := f.WriteAt(make([]byte, lost.n), lost.at); err != nil {
+			t.Fatal(err)
+		}
+		if list, err = scan(sys, dev); len(list) != 2 || err != nil {
+			t.Errorf("from the backup table: %v, %v", list, err)
+		}
 	}
 	// Both are lost: the disk is named.
 	if _, err := f.WriteAt(make([]byte, 64<<10), testDiskBytes-64<<10); err != nil {

@@ -167,8 +167,8 @@ func (a *API) SetAuthority(tb testing.TB, authority *pki.Authority) {
 		identity.Clients = authority.Pool()
 	}
 	before := a.identity.Swap(identity)
-	if before != nil && before.Clients == nil && authority != nil {
-		a.Server.Configured()
+	if before != nil && !before.Clients.Equal(identity.Clients) {
+		a.Server.AuthorityChanged()
 	}
 }
 

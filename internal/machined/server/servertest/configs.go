@@ -129,8 +129,8 @@ func (c Configs) compose(d server.ConfigDocument) (string, error) {
 }
 
 // ValidateConfig implements server.Configs.
-func (c Configs) ValidateConfig(_ context.Context, d server.ConfigDocument) (server.ConfigCheck, error) {
-	if err := c.called("validate " + d.Name); err != nil {
+func (c Configs) ValidateConfig(_ context.Context, d server.ConfigDocument, secrets bool) (server.ConfigCheck, error) {
+	if err := c.called(fmt.Sprintf("validate %s, secrets %t", d.Name, secrets)); err != nil {
 		return server.ConfigCheck{}, err
 	}
 	c.mu.Lock()
