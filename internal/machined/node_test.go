@@ -60,8 +60,9 @@ type source struct {
 	mu  sync.Mutex
 	doc *Document
 	err error
-	// claims are what is said of the owner.
-	claims []maintenance.Claim
+	// claims are what is said of the owner, and passphrase what is given.
+	claims     []maintenance.Claim
+	passphrase Passphrase
 }
 
 func (s *source) Find(context.Context) (*Document, error) {
@@ -76,6 +77,22 @@ func (s *source) Owners() []maintenance.Claim {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.claims)
+}
+
+func (s *source) Passphrase() Passphrase {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.passphrase
+}
+
+// give has the place give a passphrase, or with an empty text none.
+func (s *source) give(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passphrase = Passphrase{}
+	if text != "" {
+		s.passphrase = Passphrase{From: "user-data", Text: config.NewSecret(text)}
+	}
 }
 
 func (s *source) own(claims ...maintenance.Claim) {

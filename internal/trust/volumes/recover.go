@@ -73,19 +73,20 @@ func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery
 	return nil
 }
 
-// Reseal seals the key of the state volume, which is mounted, to the TPM of this machine as it is now: another one, or one with other Secure Boot keys
-// than before. That it opens again cannot be tried before the next boot, since the TPM gives out nothing more in this one. What can be known is looked
-// at: the running release has to be signed by whom the key is sealed for.
-func (v *Volumes) Reseal(ctx context.Context, device string) error {
+// Reseal seals the key of the state volume, which is mounted, anew, in the mode in which the volume was made. To the TPM of this machine as it is now: another
+// one, or one with other Secure Boot keys than before. That it opens again cannot be tried before the next boot, since the TPM gives out nothing more in this
+// one. What can be known is looked at: the running release has to be signed by whom the key is sealed for. By the key server that is given, which may be
+// another than before and has to give the key out again; or by the passphrase that is given.
+func (v *Volumes) Reseal(ctx context.Context, device string, how storage.Encryption) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
-	if err := v.reseal(ctx, device); err != nil {
+	if err := v.reseal(ctx, device, how); err != nil {
 		return fmt.Errorf("seal key of volume %s anew: %w", storage.State, err)
 	}
 	return nil
 }
 
-func (v *Volumes) reseal(ctx context.Context, device string) error {
+func (v *Volumes) reseal(ctx context.Context, device string, how storage.Encryption) error {
 	data, err := v.readKey(storage.State)
 	if err != nil {
 		return err
@@ -98,32 +99,44 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 	if err != nil {
 		return err
 	}
-	return v.sealSlot(ctx, device, slot, data)
+	return v.sealSlot(ctx, device, slot, data, how)
 }
 
-// sealSlot seals the key of a slot of the state volume to the TPM as it is now, in place of what was sealed before.
-func (v *Volumes) sealSlot(ctx context.Context, device string, slot int, key []byte) error {
+// sealSlot seals the key of a slot of the state volume, in the mode in which that was made, in place of what was sealed before.
+func (v *Volumes) sealSlot(ctx context.Context, device string, slot int, key []byte, how storage.Encryption) error {
+	h, err := luks.Inspect(device)
+	if err != nil {
+		return err
+	}
+	if made := modeOf(h); made != storage.Plain { // else its token is lost, and the configuration has to say
+		how.Mode = made
+	}
+	var sealed encoder
+	switch how.Mode {
+	case storage.KMS, storage.Passphrase:
+		sealed, err = v.seal(ctx, how, key)
+	default:
+		sealed, err = v.sealAgain(key)
+	}
+	if err != nil {
+		return err
+	}
+	return v.putSealed(ctx, device, slot, sealed)
+}
+
+// sealAgain seals a key to the TPM as it is now, if the running release is signed by whom it is sealed for.
+func (v *Volumes) sealAgain(key []byte) (encoder, error) {
 	if len(v.cfg.Signers) == 0 {
-		return ErrNoSigner
+		return nil, ErrNoSigner
 	}
 	signatures, err := v.cfg.Signatures()
 	if err != nil {
-		return fmt.Errorf("read what the running release is measured as: %w", err)
+		return nil, fmt.Errorf("read what the running release is measured as: %w", err)
 	}
-	signer := v.cfg.Signers[0]
-	if _, err := signedBy(signatures, signer); err != nil {
-		return err
+	if _, err := signedBy(signatures, v.cfg.Signers[0]); err != nil {
+		return nil, err
 	}
-	t, err := v.cfg.TPM()
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	sealed, err := t.Seal(key, signer)
-	if err != nil {
-		return err
-	}
-	return v.putSealed(ctx, storage.State, device, slot, sealed)
+	return v.sealUntried(key)
 }
 
 // signedBy returns the signature of a signer among those of a release.
