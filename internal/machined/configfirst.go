@@ -10,7 +10,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage"
 )
 
-// A machine with a TPM makes its volumes when its configuration says how, and what is applied over the API is stored on one of them. So the first one that is
+// A machine makes its volumes when its configuration says how, and what is applied over the API is stored on one of them. So the first one that is
 // applied says how they are made before it is in force, and is then stored and put in force like any other.
 
 // makingTime is how long a caller waits for the state volume to be made.
@@ -58,7 +58,7 @@ func (v configsAPI) decide(ctx context.Context, d server.ConfigDocument) error {
 	a := v.a
 	mode := cfg.Machine.Disk.Encryption.Mode
 	a.log.Info("the first configuration says how the volumes are made", "encryption", mode)
-	a.update(func(s *snapshot) { s.input.Encryption = mode })
+	a.update(func(s *snapshot) { s.input.Encryption, s.input.KeyServer = mode, cfg.Machine.Disk.Encryption.KMS })
 	decided := a.snapshot().generation
 	wait, cancel := context.WithTimeout(ctx, makingTime)
 	defer cancel()
@@ -70,7 +70,7 @@ func (v configsAPI) decide(ctx context.Context, d server.ConfigDocument) error {
 		// What keeps it from being made (no signer, a TPM that is out of order) does not pass by itself.
 		s := a.snapshot()
 		if over || s.storage.Generation >= decided && s.storage.Problem != "" && !mounted(s, storage.State) {
-			a.update(func(s *snapshot) { s.input.Encryption = "" })
+			a.update(func(s *snapshot) { s.input.Encryption, s.input.KeyServer = "", nil })
 			a.awaitUndecided(ctx)
 			return fmt.Errorf("%w: the state volume cannot keep the configuration, which was not taken: %s", server.ErrUnavailable,
 				first(stateProblem(s), s.storage.Status.Reason, "it was not looked at"))

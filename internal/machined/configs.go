@@ -34,6 +34,9 @@ type configs struct {
 	late  bool
 	// changed has the configuration task look again.
 	changed reconcile.Waker
+	// finding is held by who looks through the places; it is locked after mu. passphraseProblem is what was said last of the one that they give.
+	finding           sync.Mutex
+	passphraseProblem string
 }
 
 // stateGrace is how long the state volume may have a problem until the sources are asked without it. A node without its state volume runs no
@@ -61,6 +64,10 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		}
 		switch {
 		case s.storage.Status.StateUndecided:
+			a.configs.late = true
+			return nil
+		case s.storage.Status.StateAwaits != "":
+			a.log.Warn("the state volume waits for its key: the configuration is taken from other places meanwhile", "waits", s.storage.Status.StateAwaits)
 			a.configs.late = true
 			return nil
 		case problem == "":
@@ -187,6 +194,9 @@ func (a *Agent) keepFound(doc *Document) {
 func (a *Agent) keepConfigs(ctx context.Context) error {
 	for {
 		a.lateStore()
+		if a.snapshot().awaitsPassphrase() {
+			_, _, _ = a.find(ctx) // for the passphrase alone: the node has its configuration
+		}
 		again := a.endTrial()
 		if a.snapshot().input.Config == nil {
 			a.askOwners(ctx)

@@ -21,7 +21,7 @@ type Document struct {
 	Data []byte
 }
 
-// Place is where a configuration may be. Its methods are called by one goroutine.
+// Place is where a configuration may be. Its methods are not called concurrently.
 type Place interface {
 	// Find looks once. It returns nil and no error if there is no configuration now, and an error of type *Waiting if it cannot look yet.
 	Find(ctx context.Context) (*Document, error)
@@ -34,6 +34,18 @@ type Source interface {
 	Place
 	// Owners is what is said of the node's owner, in the order of the places: by those that are looked at with each call, and by what Find saw last.
 	Owners() []maintenance.Claim
+	// Passphrase is what Find saw last of the passphrase of the node's disk.
+	Passphrase() Passphrase
+}
+
+// Passphrase is what opens the disk of a node that was made so, as a place gave it. The zero Passphrase is that no place gave one.
+type Passphrase struct {
+	// From names the place's documents.
+	From string
+	// Text is the zero Secret where there is a Problem.
+	Text config.Secret
+	// Problem says why what the place gives is none.
+	Problem string
 }
 
 // Waiting is the error of a source that cannot look yet. Nothing is wrong so far; the node is told what it waits for, and brings up the network
@@ -52,6 +64,9 @@ const (
 	// waitFor is how long a source that waits is asked every waitEvery, as what it waits for is mostly an address or a server that starts.
 	waitFor   = time.Minute
 	waitEvery = time.Second
+	// awaitAfter is how long volumes may take to appear before the network is brought up for a state volume whose key comes over it, as it is for servers
+	// that have a configuration (package source, settle).
+	awaitAfter = 2 * time.Second
 )
 
 // configure has the node take the configuration of its state volume or, until one was applied over the API, that of its source; then it looks
@@ -76,8 +91,8 @@ func (a *Agent) search(ctx context.Context) error {
 		a.lateStore()
 		doc, input, err := a.lookOnce(ctx)
 		searched := time.Since(started)
-		if input == nil && err == nil && searched >= searchFor {
-			err = fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
+		if input == nil && err == nil {
+			err = a.nothingFound(searched)
 		}
 		if a.conclude(doc, input, err, givenUp(searched, err)) {
 			return nil
@@ -86,6 +101,18 @@ func (a *Agent) search(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// nothingFound is what to make of places that hold nothing, after looks for some time; nil while something may still appear. A state volume that waits for
+// its key may hold the configuration, and what it waits for may need the network.
+func (a *Agent) nothingFound(searched time.Duration) error {
+	if what := a.snapshot().storage.Status.StateAwaits; what != "" && searched >= awaitAfter {
+		return &Waiting{For: "the state volume, which may hold the configuration: " + what}
+	}
+	if searched < searchFor {
+		return nil
+	}
+	return fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
 }
 
 // conclude takes what a look has found, unless the node has got a configuration over the API meanwhile. It returns whether the search is over. Without says that
@@ -121,7 +148,7 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 // The caller holds the lock of configs.
 func (a *Agent) claim(without bool) {
 	before := a.snapshot()
-	claims := a.cfg.Source.Owners()
+	claims := a.owners()
 	if a.sealed() {
 		claims = slices.DeleteFunc(claims, func(c maintenance.Claim) bool { return !c.Measured })
 	}
@@ -154,7 +181,7 @@ func untilNext(searched time.Duration, err error) time.Duration {
 
 // lookOnce returns a configuration with its documents, or why the one that was found does not serve, or neither.
 func (a *Agent) lookOnce(ctx context.Context) (*Document, *plan.Input, error) {
-	doc, err := a.cfg.Source.Find(ctx)
+	doc, _, err := a.find(ctx)
 	var waiting *Waiting
 	if errors.As(err, &waiting) {
 		return nil, nil, err

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/trust/kms"
+	"github.com/cyvive/cyvive/internal/trust/passphrase"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
 	"github.com/cyvive/cyvive/internal/trust/tpm"
 	"github.com/cyvive/cyvive/internal/trust/volumes"
+	"github.com/cyvive/cyvive/internal/trust/wrap"
 )
 
 // Vault is what opens encrypted volumes, as the API needs it. *volumes.Volumes implements it.
@@ -19,8 +23,8 @@ type Vault interface {
 	RecoveryKey() (recovery.Key, error)
 	ForgetRecoveryKey(k recovery.Key, devices map[string]string) error
 	Recover(ctx context.Context, volume, device string, k recovery.Key) error
-	Reseal(ctx context.Context, device string) error
-	Rotate(ctx context.Context, volume, device string) error
+	Reseal(ctx context.Context, device string, how storage.Encryption) error
+	Rotate(ctx context.Context, volume, device string, how storage.Encryption) error
 }
 
 // disksAPI implements server.Disks.
@@ -43,7 +47,7 @@ func (d disksAPI) Volumes(context.Context) ([]server.Volume, error) {
 // volume returns what is known of a volume that is encrypted.
 func (d disksAPI) volume(name string) (storage.VolumeStatus, error) {
 	if d.a.cfg.Vault == nil {
-		return storage.VolumeStatus{}, fmt.Errorf("%w: this machine has no TPM 2.0, and no encrypted volume", server.ErrPrecondition)
+		return storage.VolumeStatus{}, fmt.Errorf("%w: this node has no encrypted volume", server.ErrPrecondition)
 	}
 	for _, v := range d.a.snapshot().storage.Status.Volumes {
 		switch {
@@ -121,23 +125,53 @@ func (d disksAPI) Recover(ctx context.Context, name, key string) error {
 	return nil
 }
 
+// how is what the state volume's key is sealed with now: the configuration's key server, and the passphrase as the places give it.
+func (d disksAPI) how(ctx context.Context, state storage.VolumeStatus) (storage.Encryption, error) {
+	if state.By == storage.Passphrase {
+		if err := d.a.askPassphrase(ctx); err != nil {
+			return storage.Encryption{}, err
+		}
+	}
+	in := d.a.snapshot().input
+	if in.Config == nil {
+		return plan.Encryption(config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}, in.Passphrase), nil
+	}
+	return plan.Encryption(in.Config.Machine.Disk.Encryption, in.Passphrase), nil
+}
+
 // Reseal implements server.Disks.
 func (d disksAPI) Reseal(ctx context.Context) error {
 	v, err := d.state()
 	if err != nil {
 		return err
 	}
-	if err := d.a.cfg.Vault.Reseal(ctx, v.Device); err != nil {
+	how, err := d.how(ctx, v)
+	if err != nil {
+		return err
+	}
+	if err := d.a.cfg.Vault.Reseal(ctx, v.Device, how); err != nil {
 		return diskClassed(err)
 	}
-	d.a.log.Warn("the state volume was sealed to the TPM as it is now")
-	d.a.events.Add(server.EventAgent, "volume "+storage.State, "resealed", "its key is sealed to the TPM as it is now")
+	what := "its key is sealed to the TPM as it is now"
+	switch v.By {
+	case storage.KMS:
+		what = "the key server " + how.Server.Endpoint + " keeps half of its key"
+	case storage.Passphrase:
+		what = "its key is opened by the passphrase that the machine is given now"
+	}
+	d.a.log.Warn("the state volume was sealed anew", "how", what)
+	d.a.events.Add(server.EventAgent, "volume "+storage.State, "resealed", what)
 	return nil
 }
 
 // RotateKeys implements server.Disks. What was begun is done, also if the caller hangs up.
 func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
-	if _, err := d.state(); err != nil {
+	state, err := d.state()
+	if err != nil {
+		return nil, err
+	}
+	how, err := d.how(ctx, state)
+	if err != nil {
 		return nil, err
 	}
 	var names []string
@@ -145,7 +179,7 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 		if !v.Encrypted || !v.Mounted {
 			continue
 		}
-		if err := d.a.cfg.Vault.Rotate(context.WithoutCancel(ctx), v.Name, v.Device); err != nil {
+		if err := d.a.cfg.Vault.Rotate(context.WithoutCancel(ctx), v.Name, v.Device, how); err != nil {
 			return names, diskClassed(err)
 		}
 		d.a.log.Warn("a volume has another key", "volume", v.Name)
@@ -158,10 +192,13 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 // diskClassed gives an error of the vault the class that clients are told.
 func diskClassed(err error) error {
 	for class, errs := range map[error][]error{
-		server.ErrNotFound:     {volumes.ErrNoRecoveryKey},
-		server.ErrInvalid:      {volumes.ErrOtherRecoveryKey},
-		server.ErrUnavailable:  {volumes.ErrNotEnrolled},
-		server.ErrPrecondition: {volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
+		server.ErrNotFound:    {volumes.ErrNoRecoveryKey},
+		server.ErrInvalid:     {volumes.ErrOtherRecoveryKey},
+		server.ErrUnavailable: {volumes.ErrNotEnrolled, kms.ErrServer},
+		server.ErrPrecondition: {
+			volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned, volumes.ErrNoKeyServer,
+			passphrase.ErrNone, wrap.ErrNoMachine,
+		},
 	} {
 		for _, e := range errs {
 			if errors.Is(err, e) {

@@ -29,6 +29,8 @@ type vault struct {
 	seal    error
 	sealed  int
 	rotated []string
+	// how is what was sealed with last.
+	how storage.Encryption
 }
 
 func (v *vault) RecoveryKey() (recovery.Key, error) {
@@ -61,18 +63,20 @@ func (v *vault) Recover(_ context.Context, volume, device string, k recovery.Key
 	return nil
 }
 
-func (v *vault) Reseal(context.Context, string) error {
+func (v *vault) Reseal(_ context.Context, _ string, how storage.Encryption) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.how = how
 	if v.seal == nil {
 		v.sealed++
 	}
 	return v.seal
 }
 
-func (v *vault) Rotate(_ context.Context, volume, device string) error {
+func (v *vault) Rotate(_ context.Context, volume, device string, how storage.Encryption) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.how = how
 	if v.seal == nil {
 		v.rotated = append(v.rotated, volume+" on "+device)
 	}

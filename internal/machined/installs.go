@@ -11,8 +11,10 @@ import (
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/install"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/release"
+	"github.com/cyvive/cyvive/internal/storage"
 )
 
 // Installs is what the agent needs to put the node onto other disks.
@@ -22,6 +24,8 @@ type Installs struct {
 	Running install.Source
 	// Started is install.Started for the disk that the node runs from. It is called once, before the volumes are used.
 	Started func() error
+	// Sealer returns what encrypts a disk in a way; nil where the Installer has it.
+	Sealer func(storage.Encryption) install.Sealer
 }
 
 // installsAPI implements server.Installs.
@@ -63,7 +67,7 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 	if err := v.a.goingDown(); err != nil {
 		return err
 	}
-	configuration, encrypted, err := v.configuration(t.GetConfiguration())
+	configuration, how, err := v.configuration(t.GetConfiguration())
 	if err != nil {
 		return err
 	}
@@ -72,9 +76,18 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 		Disk: install.Selector{
 			Sizes: d.GetSizes(), Type: d.GetType(), Model: d.GetModel(), Serial: d.GetSerial(), WWN: d.GetWwn(), Bus: d.GetBus(), Path: d.GetPath(),
 		},
-		Wipe: t.GetWipe(), Configuration: configuration, Encrypted: encrypted, By: by,
+		Wipe: t.GetWipe(), Configuration: configuration, Encrypted: how.Mode.Encrypts(), By: by,
 	}
 	i := v.a.cfg.Installs
+	if req.Encrypted && i.Sealer != nil {
+		req.Sealer = i.Sealer(how)
+	}
+	switch how.Mode {
+	case storage.KMS:
+		req.OpenedBy = "the key server " + how.Server.Endpoint
+	case storage.Passphrase:
+		req.OpenedBy = "the passphrase that this machine is given"
+	}
 	if !t.GetPushed() {
 		return use(i.Installer, req, i.Running)
 	}
@@ -87,13 +100,13 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 	})
 }
 
-// configuration is what the installed node is to have: what is given, or what this node has; and whether its disk is encrypted by it.
-func (v installsAPI) configuration(given []byte) (documents []byte, encrypted bool, err error) {
+// configuration is what the installed node is to have: what is given, or what this node has; and how its disk is encrypted by it.
+func (v installsAPI) configuration(given []byte) (documents []byte, how storage.Encryption, err error) {
 	what, class := "the configuration for the installed node", server.ErrInvalid
 	if documents = given; len(given) == 0 {
 		what, class = "the configuration of this node, which the installed one is to have", server.ErrPrecondition
 		if documents, err = v.a.ownDocuments(); documents == nil || err != nil {
-			return nil, false, err
+			return nil, how, err
 		}
 	}
 	cfg, err := config.Parse("configuration", documents)
@@ -101,9 +114,9 @@ func (v installsAPI) configuration(given []byte) (documents []byte, encrypted bo
 		_, err = inputOf(cfg)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("%w: %s: %w", class, what, err)
+		return nil, how, fmt.Errorf("%w: %s: %w", class, what, err)
 	}
-	return documents, cfg.Machine.Disk.Encryption.Mode == config.EncryptionTPM, nil
+	return documents, plan.Encryption(cfg.Machine.Disk.Encryption, v.a.snapshot().input.Passphrase), nil
 }
 
 // ownDocuments are the documents of the node's configuration; nil if it has none.

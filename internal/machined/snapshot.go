@@ -121,6 +121,9 @@ func (a *Agent) update(change func(*snapshot)) {
 		a.tellHealth(before.checks, after.checks)
 		return after
 	})
+	if !before.network.Status.Ready && after.network.Status.Ready && after.storage.Status.StateAwaits != "" {
+		a.wakers[plan.Storage].Wake() // what the volume waits for may be reached now
+	}
 	if before.generation == after.generation {
 		return
 	}

@@ -327,3 +327,100 @@ func TestInterruptedThenPlain(t *testing.T) {
 		t.Errorf("%v, %+v", err, status)
 	}
 }
+
+// otherModes are those in which something else than the TPM opens the disk.
+var otherModes = []storage.Mode{storage.KMS, storage.Passphrase}
+
+// TestOtherKeys: where the TPM is not asked, it is told to give out nothing before anything else is done; and a machine without one needs none.
+func TestOtherKeys(t *testing.T) {
+	const limit = "have the TPM give out no more keys"
+	without := func(ops []string) []string {
+		return slices.DeleteFunc(slices.Clone(ops), func(op string) bool { return op == limit })
+	}
+	for _, mode := range otherModes {
+		for _, tpm := range []bool{true, false} {
+			machine := storagetest.New(10 << 30)
+			domain, spec := storage.New(machine, machine, machine), sealedSpec(mode)
+			spec.Cap = tpm
+			want, again := without(firstSealedBoot()), []string{
+				"unlock state (/dev/vda6)", "record state of state: clean", "mount state (/dev/mapper/state)",
+				"unlock data (/dev/vda7)", "record state of data: clean", "mount data (/dev/mapper/data)",
+			}
+			if tpm {
+				want, again = append([]string{limit}, want...), append([]string{limit}, again...)
+			}
+			applied, status, err := pass(t, domain, spec)
+			if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready || !status.Volumes[1].Encrypted {
+				t.Errorf("%s, TPM %t: first boot: %v, %q (-want +got):\n%s", mode, tpm, err, status.Reason, d)
+			}
+			// How it opens is on the disk; what the configuration says, or that there is none yet, has no say in it.
+			for _, later := range []storage.Mode{mode, storage.Undecided, storage.Plain, storage.TPM} {
+				machine.Boot(true)
+				spec := sealedSpec(later)
+				spec.Cap = tpm
+				applied, status, err := pass(t, domain, spec)
+				if d := cmp.Diff(again, applied); d != "" || err != nil || !status.Ready || machine.Leaked() > 0 {
+					t.Errorf("%s, TPM %t, then %q: %v, %q (-want +got):\n%s", mode, tpm, later, err, status.Reason, d)
+				}
+			}
+		}
+	}
+}
+
+// TestAwaitsKey: a volume whose key is not to be had says what it waits for, stays as it is, and opens by itself once the key is there; or by a person.
+func TestAwaitsKey(t *testing.T) {
+	for _, mode := range otherModes {
+		for _, person := range []bool{false, true} {
+			machine := storagetest.New(0)
+			domain, spec := storage.New(machine, machine, machine), sealedSpec(mode)
+			machine.Missing("the key server is away")
+			applied, status, err := pass(t, domain, spec)
+			if err == nil || !strings.Contains(err.Error(), "is away") || slices.Contains(applied, "unlock state (/dev/vda6)") || status.Volumes[0].Encrypted {
+				t.Errorf("%s: a volume was made: %v, %v", mode, applied, err)
+			}
+			machine.Missing("")
+			if _, _, err := pass(t, domain, spec); err != nil {
+				t.Fatal(err)
+			}
+			before := machine.String()
+			machine.Missing("the key server is away")
+			machine.Boot(true)
+			for range 5 { // however often it is tried
+				if _, _, err = pass(t, domain, spec); err == nil || !strings.Contains(err.Error(), "is away") {
+					t.Errorf("%s: %v", mode, err)
+				}
+			}
+			_, status, _ = pass(t, domain, spec)
+			reason := "partition state (/dev/vda6) is encrypted and waits for its key: the key server is away; " +
+				"volume data has its key on volume state, which is not mounted"
+			if status.Reason != reason || status.StateAwaits != "the key server is away" || !status.Volumes[0].Shut || status.Volumes[0].Refused || status.Volumes[1].Shut {
+				t.Errorf("%s: reason %q\nwant   %q; %+v", mode, status.Reason, reason, status)
+			}
+			if capped, err := machine.Capped(); !capped || err != nil {
+				t.Errorf("%s: the TPM gives out keys meanwhile: %v", mode, err)
+			}
+			if person {
+				machine.Recover(storage.State, "/dev/vda6")
+			} else {
+				machine.Missing("")
+			}
+			if _, status, err = pass(t, domain, spec); err != nil || !status.Ready || status.StateAwaits != "" || status.Volumes[0].Shut {
+				t.Errorf("%s, opened by a person %t: %v, %+v", mode, person, err, status)
+			}
+			if d := cmp.Diff(before, machine.String()); d != "" {
+				t.Errorf("%s: after it (-before +after):\n%s", mode, d)
+			}
+		}
+	}
+}
+
+// TestSecretsDoNotShow: an encryption is printed without what opens the disk.
+func TestSecretsDoNotShow(t *testing.T) {
+	e := storage.Encryption{Mode: storage.KMS, Server: storage.KeyServer{Key: storage.NewSecret("hunter2")}, Passphrase: storage.NewSecret("hunter2")}
+	if shown := fmt.Sprintf("%v %+v %#v %x %s", e, e, e, e.Passphrase, e.Server.Key.LogValue()); strings.Contains(shown, "hunter2") || strings.Contains(shown, "68756e74") {
+		t.Errorf("it shows: %s", shown)
+	}
+	if e.Passphrase.Reveal() != "hunter2" || !e.Passphrase.Equal(e.Server.Key) || e.Passphrase.Equal(storage.Secret{}) {
+		t.Error("the secret is lost")
+	}
+}

@@ -16,6 +16,9 @@ type Status struct {
 	StateMounted, DataMounted bool
 	// StateUndecided says that there is no state volume yet, and that it is made when the configuration says how.
 	StateUndecided bool
+	// StateAwaits says what the state volume, which is encrypted, waits for from elsewhere before it can be opened: a key server, or a passphrase. It is
+	// empty if for nothing. A configuration from elsewhere may bring it about.
+	StateAwaits string
 	// Volumes has an entry for each volume of the specification, in its order.
 	Volumes []VolumeStatus
 }
@@ -28,7 +31,9 @@ type VolumeStatus struct {
 	Mounted   bool
 	// Encrypted says that it is, or was begun to be made so; Enrolled that it has a recovery key.
 	Encrypted, Enrolled bool
-	// Shut says that it is encrypted and the node does not open it in this boot; a person may.
+	// By is what opens the state volume, if it is encrypted and that is known; Plain for the others.
+	By Mode
+	// Shut says that it is encrypted and not open, and that the node does not open it in this boot, or has tried and waits for something; a person may.
 	Shut bool
 	// Refused says that nothing is done for it, for the Reason.
 	Refused bool
@@ -52,13 +57,13 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		}
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
-			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
-			Shut:    state.encrypted() && !state.open() && state.Crypt.Refused != "",
+			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled, By: state.Crypt.By,
+			Shut:    state.encrypted() && !state.open() && (state.Crypt.Refused != "" || state.Crypt.Waits != ""),
 			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain),
 		})
 		switch {
 		case v.Name == State:
-			s.StateMounted, s.StateUndecided = usable, undecided(v, state)
+			s.StateMounted, s.StateUndecided, s.StateAwaits = usable, undecided(v, state), awaits(v, state)
 		case v.Name == Data:
 			s.DataMounted = usable
 		}
@@ -81,10 +86,18 @@ func undecided(v Volume, s VolumeState) bool {
 // goes on as it did.
 func plainAgainst(v Volume, s VolumeState) string {
 	_, contents := s.holder()
-	if !s.Found || s.encrypted() || contents.Signature != FileSystem || v.Encryption.Mode != TPM {
+	if !s.Found || s.encrypted() || contents.Signature != FileSystem || !v.Encryption.Mode.Encrypts() {
 		return ""
 	}
 	return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
+}
+
+// awaits says what an encrypted volume waits for from elsewhere; empty if for nothing.
+func awaits(v Volume, s VolumeState) string {
+	if !s.encrypted() || s.open() || refusal(v, s) != "" {
+		return ""
+	}
+	return s.Crypt.Waits
 }
 
 // waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
@@ -98,7 +111,9 @@ func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 		return ""
 	case undecided(v, s):
 		return fmt.Sprintf("volume %s is made when the configuration is known, which says whether it is encrypted", v.Name)
-	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode == TPM):
+	case awaits(v, s) != "":
+		return fmt.Sprintf("partition %s (%s) is encrypted and waits for its key: %s", v.Name, s.Partition.Device, awaits(v, s))
+	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode.Encrypts()):
 		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)
 	}
 	return fmt.Sprintf("volume %s is not mounted yet%s", v.Name, before(s))

@@ -116,6 +116,9 @@ func (n *node) boots(release string) *Volumes {
 			n.t.Fatalf("%s: volume %s: %s", release, volume, reason)
 		}
 	}
+	if n.machine == nil {
+		return v
+	}
 	if err := v.Cap(n.t.Context()); err != nil {
 		n.t.Fatal(err)
 	}
@@ -132,7 +135,7 @@ func TestRotate(t *testing.T) {
 	for range 2 {
 		for _, volume := range []string{storage.State, storage.Data} {
 			before := n.files()[filepath.Join(n.dir, "state/keys", volume)]
-			if err := n.agent().Rotate(t.Context(), volume, n.device(volume)); err != nil {
+			if err := n.agent().Rotate(t.Context(), volume, n.device(volume), sealedToTPM); err != nil {
 				t.Fatal(err)
 			}
 			n.checkRotated(volume, before, r)
@@ -140,7 +143,7 @@ func TestRotate(t *testing.T) {
 		n.boots("release 1")
 		n.boots("release 2")
 	}
-	if err := n.agent().Reseal(t.Context(), n.device(storage.State)); err != nil {
+	if err := n.agent().Reseal(t.Context(), n.device(storage.State), sealedToTPM); err != nil {
 		t.Error(err)
 	}
 	n.boots("release 1")
@@ -164,17 +167,17 @@ func TestRotateCuts(t *testing.T) {
 				n.restore(whole)
 				v := n.boots("release 1")
 				v.cfg.LUKS = &cutter{opener: opener{n.cryptsetup, n}, left: cut, after: after}
-				if err := v.Rotate(t.Context(), volume, n.device(volume)); !errors.Is(err, errCut) {
+				if err := v.Rotate(t.Context(), volume, n.device(volume), sealedToTPM); !errors.Is(err, errCut) {
 					t.Fatalf("volume %s, cut at change %d: %v", volume, cut, err)
 				}
-				if again := n.boots("release 2"); again.Rotate(t.Context(), volume, n.device(volume)) != nil {
+				if again := n.boots("release 2"); again.Rotate(t.Context(), volume, n.device(volume), sealedToTPM) != nil {
 					t.Fatalf("volume %s, after a cut at change %d: it does not go on", volume, cut)
 				}
 				n.checkRotated(volume, before, r)
 				n.boots("release 1")
 			}
 		}
-		if v := n.boots("release 1"); v.Rotate(t.Context(), volume, n.device(volume)) != nil {
+		if v := n.boots("release 1"); v.Rotate(t.Context(), volume, n.device(volume), sealedToTPM) != nil {
 			t.Error("it does not rotate a second time")
 		}
 	}
@@ -192,7 +195,7 @@ func TestRotateAfterAnEnd(t *testing.T) {
 	if err := writeFile(v.keyFile(storage.Data+pendingSuffix), before); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Rotate(t.Context(), storage.Data, n.device(storage.Data)); err != nil {
+	if err := v.Rotate(t.Context(), storage.Data, n.device(storage.Data), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	n.checkRotated(storage.Data, before, r)
@@ -211,7 +214,7 @@ func TestRotateRefuses(t *testing.T) {
 		n.restore(whole)
 		v := n.boots("release 1")
 		prepare(v)
-		if err := v.Rotate(t.Context(), storage.State, n.device(storage.State)); err == nil {
+		if err := v.Rotate(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err == nil {
 			t.Errorf("%s: it was changed", name)
 		}
 		n.boots("release 1")

@@ -1,0 +1,72 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage"
+)
+
+// passphraseTime is how long a caller waits for a place that cannot say yet whether it gives a passphrase.
+const passphraseTime = 10 * time.Second
+
+// find looks through the places once, and takes what it sees of the passphrase of the disk: that is kept in memory, and nowhere else. It may be called
+// concurrently.
+func (a *Agent) find(ctx context.Context) (*Document, Passphrase, error) {
+	a.configs.finding.Lock()
+	defer a.configs.finding.Unlock()
+	doc, err := a.cfg.Source.Find(ctx)
+	p := a.cfg.Source.Passphrase()
+	if p.Problem != "" && p.Problem != a.configs.passphraseProblem {
+		a.log.Warn("read the passphrase of the disk", "from", p.From, "error", p.Problem)
+		a.events.Add(server.EventConfiguration, "passphrase", "refused", p.Problem)
+	}
+	a.configs.passphraseProblem = p.Problem
+	if !p.Text.IsZero() && !p.Text.Equal(a.snapshot().input.Passphrase) {
+		a.log.Info("a passphrase of the disk was given", "from", p.From)
+		a.update(func(s *snapshot) { s.input.Passphrase = p.Text })
+	}
+	return doc, p, err
+}
+
+// owners is what the places say of the owner.
+func (a *Agent) owners() []maintenance.Claim {
+	a.configs.finding.Lock()
+	defer a.configs.finding.Unlock()
+	return a.cfg.Source.Owners()
+}
+
+// awaitsPassphrase says that the state volume is opened by a passphrase, and is not open.
+func (s snapshot) awaitsPassphrase() bool {
+	for _, v := range s.storage.Status.Volumes {
+		if v.Name == storage.State {
+			return v.By == storage.Passphrase && v.Shut && !v.Refused
+		}
+	}
+	return false
+}
+
+// askPassphrase reads the passphrase as the places give it now, for who seals the disk anew: one that the node remembers may be about to be replaced.
+func (a *Agent) askPassphrase(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, passphraseTime)
+	defer cancel()
+	for {
+		_, p, err := a.find(ctx)
+		if !p.Text.IsZero() {
+			return nil
+		}
+		var waiting *Waiting
+		if p.Problem == "" && errors.As(err, &waiting) && sleep(ctx, waitEvery) {
+			continue
+		}
+		why := first(p.Problem, a.cfg.Source.Where())
+		if err != nil {
+			why = err.Error()
+		}
+		return fmt.Errorf("%w: the disk is opened by a passphrase, and none is given now by a document of kind DiskPassphrase: %s", server.ErrPrecondition, why)
+	}
+}
