@@ -27,6 +27,9 @@ func (v configsAPI) firstCheck(ctx context.Context, d server.ConfigDocument) (se
 	if err != nil {
 		return server.ConfigResult{}, err
 	}
+	if err := v.a.encryptable(cfg); err != nil {
+		return server.ConfigResult{}, fmt.Errorf("%w: %w", server.ErrPrecondition, err)
+	}
 	result := server.ConfigResult{Notes: draft{}.leaveNotes(true)}
 	result.Domains, _, err = v.a.preview(ctx, cfg)
 	return result, err
@@ -56,6 +59,9 @@ func (v configsAPI) decide(ctx context.Context, d server.ConfigDocument) error {
 		return fmt.Errorf("%w: %w", server.ErrInvalid, err)
 	}
 	a := v.a
+	if err := a.encryptable(cfg); err != nil {
+		return fmt.Errorf("%w: %w", server.ErrPrecondition, err)
+	}
 	mode := cfg.Machine.Disk.Encryption.Mode
 	a.log.Info("the first configuration says how the volumes are made", "encryption", mode)
 	a.update(func(s *snapshot) { s.input.Encryption, s.input.KeyServer = mode, cfg.Machine.Disk.Encryption.KMS })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/configstore"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage"
@@ -28,10 +29,11 @@ type configs struct {
 	deciding sync.Mutex
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
-	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are
-	// the configuration task's alone, and need no lock.
-	found *Document
-	late  bool
+	// found is what the source has while there is no store for it, and foundInput what that is for the plan; late says that it had to be asked while the state
+	// volume was not there. They are the configuration task's alone, and need no lock.
+	found      *Document
+	foundInput *plan.Input
+	late       bool
 	// changed has the configuration task look again.
 	changed reconcile.Waker
 	// finding is held by who looks through the places; it is locked after mu. passphraseProblem is what was said last of the one that they give.
@@ -56,7 +58,7 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		version = v
 		problem := stateProblem(s)
 		if mounted(s, storage.State) {
-			err := a.openStore()
+			err := a.openFirst()
 			if err == nil {
 				return nil
 			}
@@ -68,14 +70,14 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 			return nil
 		case s.storage.Status.StateAwaits != "":
 			a.log.Warn("the state volume waits for its key: the configuration is taken from other places meanwhile", "waits", s.storage.Status.StateAwaits)
-			a.configs.late = true
+			a.miss()
 			return nil
 		case problem == "":
 		case troubled.IsZero():
 			troubled = time.Now()
 		case time.Since(troubled) >= stateGrace:
 			a.log.Error("the state volume cannot be used: the configuration is taken from other places", "reason", problem)
-			a.configs.late = true
+			a.miss()
 			return nil
 		}
 		if !troubled.IsZero() {
@@ -105,10 +107,14 @@ func stateProblem(s snapshot) string {
 	return first(r.Problem, r.Status.Reason)
 }
 
-// openStore opens the store, and does what the start of a boot asks for.
-func (a *Agent) openStore() error {
+func (a *Agent) openFirst() error {
 	a.configs.mu.Lock()
 	defer a.configs.mu.Unlock()
+	return a.openStore()
+}
+
+// openStore opens the store, and does what the start of a boot asks for. The caller holds the lock.
+func (a *Agent) openStore() error {
 	store, err := configstore.Open(configstore.OSDir(filepath.Join(a.cfg.StateDir, "config")), configstore.Config{
 		Now: a.now, Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now,
 	})
@@ -128,12 +134,17 @@ func (a *Agent) openStore() error {
 	return nil
 }
 
+func (a *Agent) takeFirst() bool {
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	return a.takeStored()
+}
+
 // takeStored puts the stored configuration in force, unless it is for the source to say which one that is. The source is asked once in a boot: a cluster
-// that runs is not to change its networks, or lose its configuration, since the agent was started again and the source has another or does not answer.
+// that runs is not to change its networks, or lose its configuration, since the agent was started again and the source has another or does not answer. The caller
+// holds the lock.
 func (a *Agent) takeStored() bool {
 	c := &a.configs
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.store == nil {
 		return false
 	}
@@ -151,7 +162,7 @@ func (a *Agent) takeStored() bool {
 		a.takeBack(err.Error())
 	default:
 		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
-		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
+		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err), true)
 		a.claim(true)
 	}
 	return true
@@ -198,7 +209,7 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 			_, _, _ = a.find(ctx) // for the passphrase alone: the node has its configuration
 		}
 		again := a.endTrial()
-		if a.snapshot().input.Config == nil {
+		if s := a.snapshot(); s.input.Config == nil && s.came != reading {
 			a.askOwners(ctx)
 			again = min(again, slowSearch)
 		}
@@ -212,7 +223,7 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 }
 
 // sealed says that the node's configuration is on an encrypted volume. Then nothing has a say that could be put beside the machine while it was off, be it a
-// volume, a server or the firmware's tables: the TPM does not know of it when it opens the disk. The caller holds the lock.
+// volume, a server or the firmware's tables: what opens the disk, a TPM, a key server or a passphrase, does not know of it. The caller holds the lock.
 func (a *Agent) sealed() bool {
 	c := &a.configs
 	if c.store == nil || c.store.Record().Current == 0 {
@@ -226,12 +237,12 @@ func (a *Agent) sealed() bool {
 // askOwners asks the source who owns a node whose stored configuration cannot be used: of some places it knows when it has looked there. What else it finds does
 // not count.
 func (a *Agent) askOwners(ctx context.Context) {
-	if _, err := a.cfg.Source.Find(ctx); err != nil {
+	if _, _, err := a.find(ctx); err != nil {
 		a.log.Debug("ask for the owner of a node whose configuration cannot be used", "error", err)
 	}
 	a.configs.mu.Lock()
 	defer a.configs.mu.Unlock()
-	if a.snapshot().input.Config == nil {
+	if s := a.snapshot(); s.input.Config == nil && s.came != reading {
 		a.claim(true)
 	}
 }
@@ -281,24 +292,5 @@ func (a *Agent) takeBack(reason string) {
 	a.events.Add(server.EventConfiguration, "configuration", "taken back", fmt.Sprintf("revision %d: %s", tried, reason))
 	if err := a.enforce(fmt.Sprintf("revision %d again", a.configs.store.Record().Current)); err != nil {
 		a.log.Error("go back to the configuration before", "error", err)
-	}
-}
-
-// lateStore opens the store of a state volume that came after the sources were asked. What was applied before counts from now on.
-func (a *Agent) lateStore() {
-	if !a.configs.late || !mounted(a.snapshot(), storage.State) {
-		return
-	}
-	if a.openStore() != nil {
-		return // it has said why, once
-	}
-	a.configs.late = false
-	if a.takeStored() {
-		return
-	}
-	a.configs.mu.Lock()
-	defer a.configs.mu.Unlock()
-	if a.configs.found != nil {
-		a.keepFound(a.configs.found)
 	}
 }

@@ -75,7 +75,7 @@ func (a *Agent) configure(ctx context.Context) error {
 	if err := a.openConfigs(ctx); err != nil {
 		return err
 	}
-	if !a.takeStored() {
+	if !a.takeFirst() {
 		if err := a.search(ctx); err != nil {
 			return err
 		}
@@ -121,7 +121,10 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 	c := &a.configs
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a.snapshot().input.Config != nil {
+	switch s := a.snapshot(); {
+	case s.came == reading:
+		return false // what is stored is about to be known
+	case s.input.Config != nil:
 		return true
 	}
 	if c.store != nil {
@@ -131,14 +134,15 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 	}
 	if input != nil {
 		if err = a.firstFound(input.Config); err == nil {
-			a.adopt(input, nil)
+			a.adopt(input, nil, false)
+			c.foundInput = input
 			a.keepFound(doc)
 			return true
 		}
 		err = fmt.Errorf("use the configuration of %s: %w", doc.Name, err)
 	}
 	if err != nil {
-		a.adopt(nil, err)
+		a.adopt(nil, err, false)
 	}
 	a.claim(without)
 	return false
@@ -149,12 +153,16 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 func (a *Agent) claim(without bool) {
 	before := a.snapshot()
 	claims := a.owners()
-	if a.sealed() {
+	if a.sealed() || before.came == reading {
 		claims = slices.DeleteFunc(claims, func(c maintenance.Claim) bool { return !c.Measured })
 	}
 	owner := before.owner.After(claims)
 	if without = without || before.without; without != before.without || !reflect.DeepEqual(before.owner, owner) {
-		a.update(func(s *snapshot) { s.owner, s.without = owner, without })
+		a.update(func(s *snapshot) {
+			if s.came == before.came {
+				s.owner, s.without = owner, without
+			}
+		})
 	}
 }
 
@@ -209,8 +217,8 @@ func inputOf(cfg *config.Config) (*plan.Input, error) {
 	return &plan.Input{Searched: true, Config: cfg, Trust: trust}, nil
 }
 
-// adopt puts a configuration in force, or what keeps the node from having one.
-func (a *Agent) adopt(input *plan.Input, err error) {
+// adopt puts a configuration in force, or what keeps the node from having one. Stored says that it is by what the state volume has.
+func (a *Agent) adopt(input *plan.Input, err error, stored bool) {
 	problem := ""
 	if err != nil {
 		problem = err.Error()
@@ -229,6 +237,9 @@ func (a *Agent) adopt(input *plan.Input, err error) {
 		a.events.Add(server.EventConfiguration, "configuration", "refused", problem)
 	}
 	a.update(func(s *snapshot) {
+		if s.came == reading && !stored {
+			return // it came in between
+		}
 		s.configProblem = problem
 		s.input.Searched = true
 		if input != nil {

@@ -64,16 +64,22 @@ func (d disksAPI) volume(name string) (storage.VolumeStatus, error) {
 // state is volume for the state volume, which must be mounted: keys lie on it.
 func (d disksAPI) state() (storage.VolumeStatus, error) {
 	v, err := d.volume(storage.State)
-	if err == nil && !v.Mounted {
-		err = fmt.Errorf("%w: keys are kept on volume %s: %s", server.ErrUnavailable, storage.State, v.Reason)
+	switch {
+	case err != nil:
+		return v, err
+	case !v.Mounted:
+		return v, fmt.Errorf("%w: keys are kept on volume %s: %s", server.ErrUnavailable, storage.State, v.Reason)
 	}
-	return v, err
+	return v, d.a.since(inTime)
 }
 
 // RecoveryKey implements server.Disks.
-func (d disksAPI) RecoveryKey(context.Context) (string, error) {
+func (d disksAPI) RecoveryKey(ctx context.Context) (string, error) {
 	if _, err := d.state(); err != nil {
 		return "", err
+	}
+	if err := ctx.Err(); err != nil {
+		return "", err // who was let in when it began may not be by now
 	}
 	k, err := d.a.cfg.Vault.RecoveryKey()
 	if err != nil {
@@ -197,7 +203,7 @@ func diskClassed(err error) error {
 		server.ErrUnavailable: {volumes.ErrNotEnrolled, kms.ErrServer},
 		server.ErrPrecondition: {
 			volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned, volumes.ErrNoKeyServer,
-			passphrase.ErrNone, wrap.ErrNoMachine,
+			passphrase.ErrNone, passphrase.ErrWrong, wrap.ErrNoMachine, wrap.ErrOtherMachine,
 		},
 	} {
 		for _, e := range errs {

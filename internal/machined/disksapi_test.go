@@ -140,7 +140,7 @@ func TestRecoverOverTheAPI(t *testing.T) {
 	if err := api.Recover(ctx, "state", strings.ToLower(key)); err != nil {
 		t.Fatal(err)
 	}
-	n.await("storage", func(s snapshot) bool { return s.storage.Status.Ready && s.identity })
+	n.await("storage", func(s snapshot) bool { return s.storage.Status.Ready && s.identity && s.came == inTime })
 	if err := api.Recover(ctx, "state", key); !errors.Is(err, server.ErrPrecondition) {
 		t.Errorf("recovered twice: %v", err)
 	}

@@ -121,9 +121,12 @@ func (v installsAPI) configuration(given []byte) (documents []byte, how storage.
 
 // ownDocuments are the documents of the node's configuration; nil if it has none.
 func (a *Agent) ownDocuments() ([]byte, error) {
-	c := &a.configs
+	c, began := &a.configs, a.snapshot().came
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := a.since(began); err != nil {
+		return nil, err
+	}
 	if c.store != nil {
 		if c.store.Record().Trying != nil {
 			return nil, fmt.Errorf("%w: the configuration of this node is on trial; confirm it, or wait until it is taken back", server.ErrPrecondition)

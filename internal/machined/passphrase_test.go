@@ -95,7 +95,7 @@ func TestKeyServerAway(t *testing.T) {
 	disk.Missing("")
 	n.wakers[plan.Storage].Wake()
 	n.await("its configuration", func(s snapshot) bool {
-		return s.input.Config != nil && s.input.Config.Machine.Hostname == "node9" && s.storage.Status.Ready && s.identity
+		return s.input.Config != nil && s.input.Config.Machine.Hostname == "node9" && s.storage.Status.Ready && s.identity && s.came == inTime
 	})
 
 	api := disksAPI{n.Agent}

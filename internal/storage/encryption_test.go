@@ -128,7 +128,9 @@ func TestPlainStaysPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	const text = "volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew"
-	for mode, says := range map[storage.Mode]bool{storage.Plain: false, storage.Undecided: false, storage.TPM: true} {
+	for mode, says := range map[storage.Mode]bool{
+		storage.Plain: false, storage.Undecided: false, storage.TPM: true, storage.KMS: true, storage.Passphrase: true,
+	} {
 		machine.Boot(true)
 		applied, status, err := pass(t, domain, sealedSpec(mode))
 		want := []string{
@@ -148,16 +150,18 @@ func TestPlainStaysPlain(t *testing.T) {
 
 // TestPlainDataBesideEncryptedState: such a volume was put there, and the node does not go on with it.
 func TestPlainDataBesideEncryptedState(t *testing.T) {
-	machine := storagetest.New(0)
-	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
-	if _, _, err := pass(t, domain, spec); err != nil {
-		t.Fatal(err)
-	}
-	machine.Boot(true)
-	machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
-	_, status, err := pass(t, domain, spec)
-	if err != nil || status.Ready || !strings.HasPrefix(status.Reason, "volume data is not encrypted") || !status.StateMounted {
-		t.Errorf("%v, %+v", err, status)
+	for _, mode := range allModes {
+		machine := storagetest.New(0)
+		domain, spec := storage.New(machine, machine, machine), sealedSpec(mode)
+		if _, _, err := pass(t, domain, spec); err != nil {
+			t.Fatal(err)
+		}
+		machine.Boot(true)
+		machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
+		_, status, err := pass(t, domain, spec)
+		if err != nil || status.Ready || !strings.HasPrefix(status.Reason, "volume data is not encrypted") || !status.StateMounted {
+			t.Errorf("%s: %v, %+v", mode, err, status)
+		}
 	}
 }
 
@@ -218,28 +222,36 @@ func TestFalseState(t *testing.T) {
 	plain := storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20}
 	for name, state := range map[string]storage.Contents{"blank": {Blank: true}, "plain": plain, "damaged": {Signature: "a damaged LUKS volume"}} {
 		for _, mode := range []storage.Mode{storage.Undecided, storage.Plain} {
-			machine := storagetest.New(0)
-			domain := storage.New(machine, machine, machine)
-			if _, _, err := pass(t, domain, sealedSpec(storage.TPM)); err != nil {
-				t.Fatal(err)
-			}
-			machine.Boot(true)
-			machine.SetContents("/dev/vda6", state)
-			applied, _, _ := pass(t, domain, sealedSpec(mode))
-			at := slices.Index(applied, "have the TPM give out no more keys")
-			if i := slices.IndexFunc(applied, func(op string) bool { return strings.HasPrefix(op, "mount state") }); i >= 0 && (at < 0 || at > i) {
-				t.Errorf("%s, mode %q: state was mounted before the cap: %v", name, mode, applied)
-			}
-			if strings.Contains(machine.String(), "encrypted data") || slices.Contains(applied, "mount data (/dev/mapper/data)") {
-				t.Errorf("%s, mode %q: data was opened: %v", name, mode, applied)
-			}
-			if mode == storage.Undecided && name == "blank" {
-				continue // nothing is made, and nothing read
-			}
-			if at < 0 || machine.Leaked() > 0 {
-				t.Errorf("%s, mode %q: no cap, or %d keys after it: %v", name, mode, machine.Leaked(), applied)
+			for _, made := range allModes {
+				checkFalseState(t, fmt.Sprintf("%s, made with %s, mode %q", name, made, mode), made, mode, state)
 			}
 		}
+	}
+}
+
+// checkFalseState boots a machine whose disk was made in a mode with something else in the place of its state volume.
+func checkFalseState(t *testing.T, name string, made, mode storage.Mode, state storage.Contents) {
+	t.Helper()
+	machine := storagetest.New(0)
+	domain := storage.New(machine, machine, machine)
+	if _, _, err := pass(t, domain, sealedSpec(made)); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(true)
+	machine.SetContents("/dev/vda6", state)
+	applied, _, _ := pass(t, domain, sealedSpec(mode))
+	at := slices.Index(applied, "have the TPM give out no more keys")
+	if i := slices.IndexFunc(applied, func(op string) bool { return strings.HasPrefix(op, "mount state") }); i >= 0 && (at < 0 || at > i) {
+		t.Errorf("%s: state was mounted before the cap: %v", name, applied)
+	}
+	if strings.Contains(machine.String(), "encrypted data") || slices.Contains(applied, "mount data (/dev/mapper/data)") {
+		t.Errorf("%s: data was opened: %v", name, applied)
+	}
+	if mode == storage.Undecided && state.Blank {
+		return // nothing is made, and nothing read
+	}
+	if at < 0 || machine.Leaked() > 0 {
+		t.Errorf("%s: no cap, or %d keys after it: %v", name, machine.Leaked(), applied)
 	}
 }
 
@@ -328,8 +340,11 @@ func TestInterruptedThenPlain(t *testing.T) {
 	}
 }
 
-// otherModes are those in which something else than the TPM opens the disk.
-var otherModes = []storage.Mode{storage.KMS, storage.Passphrase}
+// otherModes are those in which something else than the TPM opens the disk, allModes those in which it is encrypted.
+var (
+	otherModes = []storage.Mode{storage.KMS, storage.Passphrase}
+	allModes   = []storage.Mode{storage.TPM, storage.KMS, storage.Passphrase}
+)
 
 // TestOtherKeys: where the TPM is not asked, it is told to give out nothing before anything else is done; and a machine without one needs none.
 func TestOtherKeys(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/trust/kms"
+	"github.com/cyvive/cyvive/internal/trust/kmstest"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/tpm"
 	"github.com/cyvive/cyvive/internal/trust/tpmtest"
@@ -47,6 +48,8 @@ type node struct {
 	// uuid is that of its firmware, and how what it is told of how volumes are encrypted.
 	uuid string
 	how  storage.Encryption
+	// server is the key server of a node that has one.
+	server *kmstest.Server
 }
 
 func newNode(t *testing.T) *node {
@@ -86,6 +89,14 @@ func newDisks(t *testing.T) *node {
 		}
 	}
 	return n
+}
+
+// asked is how often the key server was asked; zero for a node without one.
+func (n *node) asked() int {
+	if n.server == nil {
+		return 0
+	}
+	return len(n.server.Asked())
 }
 
 func (n *node) device(volume string) string { return filepath.Join(n.dir, volume+"-partition") }

@@ -15,16 +15,24 @@ import (
 	"github.com/cyvive/cyvive/internal/trust/wrap"
 )
 
+// modeOfToken is what opens a state volume by a token of a type; Plain for one that is there for something else.
+func modeOfToken(kind string) storage.Mode {
+	switch kind {
+	case tpm.TokenType:
+		return storage.TPM
+	case kms.TokenType:
+		return storage.KMS
+	case passphrase.TokenType:
+		return storage.Passphrase
+	}
+	return storage.Plain
+}
+
 // modeOf is what opens the state volume whose header it is; Plain for nothing that is known. The first token counts, as it does for opening.
 func modeOf(h luks.Header) storage.Mode {
 	for _, t := range h.Tokens {
-		switch t.Type {
-		case tpm.TokenType:
-			return storage.TPM
-		case kms.TokenType:
-			return storage.KMS
-		case passphrase.TokenType:
-			return storage.Passphrase
+		if mode := modeOfToken(t.Type); mode != storage.Plain {
+			return mode
 		}
 	}
 	return storage.Plain
@@ -79,6 +87,17 @@ func (v *Volumes) byPassphrase(volume string, h luks.Header, text string) ([]byt
 		v.mu.Unlock()
 	}
 	return key, explainNone(err)
+}
+
+// samePassphrase says that a passphrase is the one that opens the state volume on a device, if one does. Who has all keys changed does not mean to change that,
+// and may not know what the places give by now: somebody could have put a volume to the machine, and take the disk later.
+func (v *Volumes) samePassphrase(device string, text storage.Secret) error {
+	h, err := luks.Inspect(device)
+	if err != nil || modeOf(h) != storage.Passphrase {
+		return err
+	}
+	_, err = v.byPassphrase(storage.State, h, text.Reveal())
+	return err
 }
 
 // belongs says whether a token belongs to a volume of this machine.

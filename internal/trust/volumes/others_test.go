@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +32,7 @@ func server(s *kmstest.Server) storage.KeyServer {
 func atServer(t *testing.T) (*node, *kmstest.Server) {
 	t.Helper()
 	n, s := newDisks(t), kmstest.New(t, nil)
-	n.how = storage.Encryption{Mode: storage.KMS, Server: server(s)}
+	n.server, n.how = s, storage.Encryption{Mode: storage.KMS, Server: server(s)}
 	n.makeVolumes()
 	return n, s
 }
@@ -99,7 +100,7 @@ func TestOtherWays(t *testing.T) {
 				t.Errorf("an image is judged: %v", err)
 			}
 			// A token that is damaged opens nothing; the recovery key does, and the token is made anew.
-			if err := n.cryptsetup.PutToken(t.Context(), n.device(storage.State), luks.Token{Number: sealedToken, JSON: []byte(`{"type":"x","keyslots":[]}`)}); err != nil {
+			if err := n.cryptsetup.PutToken(t.Context(), n.device(storage.State), luks.Token{Number: sealedToken, JSON: []byte(`{"type":"cyvive-x","keyslots":[]}`)}); err != nil {
 				t.Fatal(err)
 			}
 			v := n.boot("release 1")
@@ -241,6 +242,22 @@ func TestPassphrase(t *testing.T) {
 	n.how.Passphrase = storage.NewSecret("the next passphrase")
 	if err := v.Reseal(t.Context(), n.device(storage.State), n.how); err != nil {
 		t.Fatal(err)
+	}
+	n.boots("release 1")
+	// Other keys are no other passphrase, whatever is given by now.
+	whole := n.files()
+	for text, is := range map[string]error{goodPassphrase: passphrase.ErrWrong, "a third passphrase": passphrase.ErrWrong, "": passphrase.ErrNone} {
+		n.how.Passphrase = storage.NewSecret(text)
+		if err := n.agent().Rotate(t.Context(), storage.State, n.device(storage.State), n.how); !errors.Is(err, is) {
+			t.Errorf("keys were changed with %q: %v", text, err)
+		}
+		if !maps.EqualFunc(whole, n.files(), bytes.Equal) {
+			t.Errorf("with %q something was changed", text)
+		}
+	}
+	n.how.Passphrase = storage.NewSecret("the next passphrase")
+	if err := n.agent().Rotate(t.Context(), storage.State, n.device(storage.State), n.how); err != nil {
+		t.Error(err)
 	}
 	n.boots("release 1")
 	n.how.Passphrase = storage.NewSecret(goodPassphrase)

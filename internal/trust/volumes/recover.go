@@ -12,7 +12,6 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
-	"github.com/cyvive/cyvive/internal/trust/tpm"
 )
 
 var (
@@ -73,6 +72,20 @@ func (v *Volumes) reseal(ctx context.Context, device string, how storage.Encrypt
 	}
 	return v.sealAnew(ctx, device, own, how)
 }
+
+// sealAgain seals a key to the TPM as it is now, if the running release is signed by whom it is sealed for.
+func (v *Volumes) sealAgain(key []byte) (encoder, error) {
+	if len(v.cfg.Signers) == 0 {
+		return nil, ErrNoSigner
+	}
+	signatures, err := v.cfg.Signatures()
+	if err != nil {
+		return nil, fmt.Errorf("read what the running release is measured as: %w", err)
+	}
+	if _, err := signedBy(signatures, v.cfg.Signers[0]); err != nil {
+		return nil, err
+	}
+	return v.sealUntried(key)
 }
 
 // signedBy returns the signature of a signer among those of a release.

@@ -43,7 +43,10 @@ func (v *Volumes) rotate(ctx context.Context, volume, device string, how storage
 		if err != nil {
 			return err
 		}
-		if err := v.sealAnew(ctx, device, key); err != nil {
+		if err := v.samePassphrase(device, how.Passphrase); err != nil {
+			return err
+		}
+		if err := v.sealAnew(ctx, device, key, how); err != nil {
 			return err
 		}
 	}
@@ -108,10 +111,7 @@ func (v *Volumes) removeOthers(ctx context.Context, device string, slot int) err
 	if err != nil {
 		return err
 	}
-	keep := []int{slot}
-	for _, t := range h.Tokens {
-		keep = append(keep, t.Keyslots...)
-	}
+	keep := append(named(h, func(string) bool { return true }), slot)
 	return v.removeSlots(ctx, device, func(slot int) bool { return !slices.Contains(keep, slot) })
 }
 

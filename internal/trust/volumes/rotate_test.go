@@ -150,8 +150,9 @@ func TestRotate(t *testing.T) {
 }
 
 // TestRotateCuts cuts the power at every change of a header. The next boot opens the disk, and the same again comes to its end.
-func TestRotateCuts(t *testing.T) {
-	n := made(t)
+func TestRotateCuts(t *testing.T) { inEachMode(t, testRotateCuts) }
+
+func testRotateCuts(t *testing.T, n *node) {
 	r, err := n.agent().RecoveryKey()
 	if err != nil {
 		t.Fatal(err)
@@ -167,17 +168,17 @@ func TestRotateCuts(t *testing.T) {
 				n.restore(whole)
 				v := n.boots("release 1")
 				v.cfg.LUKS = &cutter{opener: opener{n.cryptsetup, n}, left: cut, after: after}
-				if err := v.Rotate(t.Context(), volume, n.device(volume), sealedToTPM); !errors.Is(err, errCut) {
+				if err := v.Rotate(t.Context(), volume, n.device(volume), n.how); !errors.Is(err, errCut) {
 					t.Fatalf("volume %s, cut at change %d: %v", volume, cut, err)
 				}
-				if again := n.boots("release 2"); again.Rotate(t.Context(), volume, n.device(volume), sealedToTPM) != nil {
+				if again := n.boots("release 2"); again.Rotate(t.Context(), volume, n.device(volume), n.how) != nil {
 					t.Fatalf("volume %s, after a cut at change %d: it does not go on", volume, cut)
 				}
 				n.checkRotated(volume, before, r)
 				n.boots("release 1")
 			}
 		}
-		if v := n.boots("release 1"); v.Rotate(t.Context(), volume, n.device(volume), sealedToTPM) != nil {
+		if v := n.boots("release 1"); v.Rotate(t.Context(), volume, n.device(volume), n.how) != nil {
 			t.Error("it does not rotate a second time")
 		}
 	}

@@ -27,16 +27,9 @@ var ErrForm = luks.ErrForm
 
 // Unlock implements storage.Crypt. The form of the header is looked at before anything in it is used, and before there is a key.
 func (v *Volumes) Unlock(ctx context.Context, volume, device string, how storage.Encryption) error {
-	var data []byte
-	err := luks.Check(device)
-	if err != nil {
-		return v.failed(volume, device, err)
-	}
+	data, err := v.keyFor(ctx, volume, device, how)
 	if volume == storage.State {
-		data, err = v.unseal(ctx, volume, device, how)
 		v.await(err)
-	} else {
-		data, err = v.readKey(volume)
 	}
 	switch {
 	case mayPass(err):
@@ -58,6 +51,17 @@ func (v *Volumes) Unlock(ctx context.Context, volume, device string, how storage
 	defer v.mu.Unlock()
 	v.keys[volume] = data
 	return nil
+}
+
+// keyFor returns the key of a volume whose header is of the node's form.
+func (v *Volumes) keyFor(ctx context.Context, volume, device string, how storage.Encryption) ([]byte, error) {
+	if err := luks.Check(device); err != nil {
+		return nil, err
+	}
+	if volume == storage.State {
+		return v.unseal(ctx, volume, device, how)
+	}
+	return v.readKey(volume)
 }
 
 // failed returns the error of an attempt that may be made again, and keeps that of one which may not.
