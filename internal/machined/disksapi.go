@@ -131,18 +131,20 @@ func (d disksAPI) Recover(ctx context.Context, name, key string) error {
 	return nil
 }
 
-// how is what the state volume's key is sealed with now: the configuration's key server, and the passphrase as the places give it.
-func (d disksAPI) how(ctx context.Context, state storage.VolumeStatus) (storage.Encryption, error) {
-	if state.By == storage.Passphrase {
-		if err := d.a.askPassphrase(ctx); err != nil {
-			return storage.Encryption{}, err
-		}
-	}
+// how is what the state volume's key is sealed with now: the configuration's key server, and the passphrase as the places give it, with the name of the place.
+func (d disksAPI) how(ctx context.Context, state storage.VolumeStatus) (how storage.Encryption, from string, err error) {
 	in := d.a.snapshot().input
-	if in.Config == nil {
-		return plan.Encryption(config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}, in.Passphrase), nil
+	if state.By == storage.Passphrase {
+		p, err := d.a.askPassphrase(ctx)
+		if err != nil {
+			return how, "", err
+		}
+		in.Passphrase, from = p.Text, p.From
 	}
-	return plan.Encryption(in.Config.Machine.Disk.Encryption, in.Passphrase), nil
+	if in.Config == nil {
+		return plan.Encryption(config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}, in.Passphrase), from, nil
+	}
+	return plan.Encryption(in.Config.Machine.Disk.Encryption, in.Passphrase), from, nil
 }
 
 // Reseal implements server.Disks.
@@ -151,7 +153,7 @@ func (d disksAPI) Reseal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	how, err := d.how(ctx, v)
+	how, from, err := d.how(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -163,7 +165,7 @@ func (d disksAPI) Reseal(ctx context.Context) error {
 	case storage.KMS:
 		what = "the key server " + how.Server.Endpoint + " keeps half of its key"
 	case storage.Passphrase:
-		what = "its key is opened by the passphrase that the machine is given now"
+		what = "its key is opened by the passphrase that the machine is given now by " + from
 	}
 	d.a.log.Warn("the state volume was sealed anew", "how", what)
 	d.a.events.Add(server.EventAgent, "volume "+storage.State, "resealed", what)
@@ -176,7 +178,7 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	how, err := d.how(ctx, state)
+	how, _, err := d.how(ctx, state)
 	if err != nil {
 		return nil, err
 	}

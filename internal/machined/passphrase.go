@@ -51,13 +51,13 @@ func (s snapshot) awaitsPassphrase() bool {
 }
 
 // askPassphrase reads the passphrase as the places give it now, for who seals the disk anew: one that the node remembers may be about to be replaced.
-func (a *Agent) askPassphrase(ctx context.Context) error {
+func (a *Agent) askPassphrase(ctx context.Context) (Passphrase, error) {
 	ctx, cancel := context.WithTimeout(ctx, passphraseTime)
 	defer cancel()
 	for {
 		_, p, err := a.find(ctx)
 		if !p.Text.IsZero() {
-			return nil
+			return p, nil
 		}
 		var waiting *Waiting
 		if p.Problem == "" && errors.As(err, &waiting) && sleep(ctx, waitEvery) {
@@ -67,6 +67,6 @@ func (a *Agent) askPassphrase(ctx context.Context) error {
 		if err != nil {
 			why = err.Error()
 		}
-		return fmt.Errorf("%w: the disk is opened by a passphrase, and none is given now by a document of kind DiskPassphrase: %s", server.ErrPrecondition, why)
+		return Passphrase{}, fmt.Errorf("%w: the disk is opened by a passphrase, and none is given now by a document of kind DiskPassphrase: %s", server.ErrPrecondition, why)
 	}
 }

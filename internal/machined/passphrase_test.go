@@ -175,6 +175,9 @@ func TestPassphraseIsGiven(t *testing.T) {
 	if err := api.Reseal(t.Context()); err != nil || v.how.Passphrase.Reveal() != second {
 		t.Errorf("sealed anew with another than is given now: %v", err)
 	}
+	if told := strings.Join(n.told(server.EventAgent), "\n"); !strings.Contains(told, "by the passphrase that the machine is given now by user-data") {
+		t.Errorf("events:\n%s", told)
+	}
 	n.source.give("")
 	if err := api.Reseal(t.Context()); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "DiskPassphrase") || strings.Contains(err.Error(), "horse") {
 		t.Errorf("with none given: %v", err)
