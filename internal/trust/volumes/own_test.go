@@ -50,12 +50,16 @@ func testGivenKeyIsNotKept(t *testing.T, n *node) {
 		"resealed": func(v *Volumes) error { return v.Reseal(t.Context(), n.device(storage.State), n.how) },
 		"rotated":  func(v *Volumes) error { return v.Rotate(t.Context(), storage.State, n.device(storage.State), n.how) },
 	} {
+		before := n.given()
 		if err := do(n.boots("release 1")); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		key := n.given()
 		if !n.opens(storage.State, key) {
 			t.Fatalf("%s: what is given out opens nothing", name)
+		}
+		if anew := name == "resealed" || name == "rotated"; anew && n.opens(storage.State, before) || !anew && !bytes.Equal(before, key) {
+			t.Errorf("%s: the key that was given out before opens the volume still, or another one is", name)
 		}
 		for path, data := range n.keptFiles() {
 			if bytes.Contains(data, key) || bytes.Contains(data, []byte(goodPassphrase)) {
