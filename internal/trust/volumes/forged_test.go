@@ -90,19 +90,20 @@ func TestForgedToken(t *testing.T) { inEachMode(t, testForgedToken) }
 
 func testForgedToken(t *testing.T, n *node) {
 	whole := n.files()
-	for _, text := range []string{
-		`{"type":"luks2-keyring","keyslots":["0"],"key_description":"x"}`, `{"type":"systemd-tpm2","keyslots":["0"]}`, `{"type":"x-cyvive-kms","keyslots":[]}`,
-	} {
+	for _, kind := range []string{"luks2-keyring", "systemd-tpm2", "x-cyvive-kms"} {
 		n.restore(whole)
+		own := "cyvive-" + strings.Repeat("x", len(kind)-len("cyvive-")) // cryptsetup takes no token of a type that it knows
+		text := fmt.Sprintf(`{"type":%q,"keyslots":["0"],"key_description":"x"}`, own)
 		if err := n.cryptsetup.PutToken(t.Context(), n.device(storage.State), luks.Token{Number: 7, JSON: []byte(text)}); err != nil {
 			t.Fatal(err)
 		}
+		n.forge(storage.State, own, kind)
 		asked := n.asked()
 		if reason := n.unlock(n.boot("release 1"), storage.State); !strings.Contains(reason, ErrForm.Error()) || !strings.Contains(reason, "begins with cyvive-") {
-			t.Errorf("with %s: refused with %q", text, reason)
+			t.Errorf("with %s: refused with %q", kind, reason)
 		}
 		if n.asked() != asked {
-			t.Errorf("with %s: a server was asked", text)
+			t.Errorf("with %s: a server was asked", kind)
 		}
 	}
 	for _, kind := range []string{tpm.TokenType, kms.TokenType, passphrase.TokenType} {

@@ -162,8 +162,8 @@ func testRotateCuts(t *testing.T, n *node) {
 		before := whole[filepath.Join(n.dir, "state/keys", volume)]
 		for cut := 1; cut <= changes; cut++ {
 			for _, after := range []bool{false, true} {
-				if !after && testing.Short() {
-					continue // the disk is as after the change before
+				if !after && (testing.Short() || n.machine == nil) {
+					continue // the disk is as after the change before, and in the other modes that is enough
 				}
 				n.restore(whole)
 				v := n.boots("release 1")
