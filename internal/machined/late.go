@@ -2,6 +2,7 @@ package machined
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -43,6 +44,11 @@ func (s snapshot) yielded() snapshot {
 	s.input.Config, s.input.Trust, s.input.Searched = nil, nil, false
 	s.configProblem, s.owner, s.without = "", maintenance.Owner{}, false
 	return s
+}
+
+// provisional says that what is in force was found without the state volume, which is encrypted and may open yet.
+func (s snapshot) provisional() bool {
+	return s.came == missed && slices.ContainsFunc(s.storage.Status.Volumes, func(v storage.VolumeStatus) bool { return v.Name == storage.State && v.Encrypted })
 }
 
 // opened says that the state volume is encrypted, and mounted.

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protojson"
+
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/qemu/network"
 	"github.com/cyvive/cyvive/hack/release/bundle"
@@ -46,7 +49,7 @@ func rawOptions(t *testing.T, e env, r *releases) cluster.Options {
 // the one before has left the node, so none runs behind one that fails.
 func TestKeyServer(t *testing.T) {
 	e := requireImage(t)
-	ctx := testContext(t, 12*bootTimeout)
+	ctx := testContext(t, 15*bootTimeout)
 	n := &served{&sealed{releases: e.releases(t)}, kmstest.New(t, nil, network.UserHost)}
 	options := rawOptions(t, e, n.releases)
 	options.Reach = []network.Reach{{Port: kmsPort, Command: e.dialer(t, ctx) + " " + n.server.Address()}}
@@ -61,7 +64,7 @@ func TestKeyServer(t *testing.T) {
 	}{
 		{"first-boot", testServedDisk}, {"recovery-key", func(t *testing.T, n *served) { testRecoveryKey(t, n.sealed) }},
 		{"reboot", func(t *testing.T, n *served) { testOpensAgain(t, n.sealed) }},
-		{"server-away", testServerAway}, {"recovered", testServerRecovered}, {"another-key", testServerKey}, {"rotate", testServedRotate},
+		{"server-away", testServerAway}, {"configuration-beside", testConfigurationBeside}, {"recovered", testServerRecovered}, {"another-key", testServerKey}, {"rotate", testServedRotate},
 		{"configuration-on-disk", testServedConfiguration},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, n) }) {
@@ -119,6 +122,61 @@ func testServerAway(t *testing.T, n *served) {
 	}
 	n.server.Start()
 	n.healthy(t, ctx)
+}
+
+// testConfigurationBeside puts another configuration to the machine while the server is away: the node goes by it, so that it can be reached, until its disk opens.
+func testConfigurationBeside(t *testing.T, n *served) {
+	ctx := testContext(t, 3*bootTimeout)
+	own, err := os.ReadFile(n.UserDataPath(n.node))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("user-data", own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := cfg.Machine.Hostname
+	cfg.Machine.Hostname = "beside"
+	beside, err := config.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.shutDown(t, ctx)
+	n.server.Stop()
+	if err := n.SetUserData(n.node, beside); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t, ctx)
+	n.awaitKey(t, ctx, "it cannot be reached")
+	n.awaitHostname(t, ctx, "beside")
+	n.server.Start()
+	n.healthy(t, ctx)
+	n.awaitHostname(t, ctx, before)
+	n.shutDown(t, ctx)
+	if err := n.SetUserData(n.node, own); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t, ctx)
+	n.healthy(t, ctx)
+}
+
+// awaitHostname waits until the node has a name.
+func (n *served) awaitHostname(t *testing.T, ctx context.Context, want string) {
+	t.Helper()
+	eventually(t, ctx, "the node is called "+want, func(ctx context.Context) error {
+		out, err := n.Tools().Nodectl(ctx, "get", "nodes", "--output", "json")
+		if err != nil {
+			return err
+		}
+		node := &machinev1.GetNodeResponse{}
+		if err := protojson.Unmarshal([]byte(out), node); err != nil {
+			return fmt.Errorf("read answer of nodectl get nodes: %w", err)
+		}
+		if node.GetHostname() != want {
+			return fmt.Errorf("it is called %q", node.GetHostname())
+		}
+		return nil
+	})
 }
 
 // testServerRecovered opens the disk by its recovery key while the server is away. It is sealed anew when the server is back, and not before.
