@@ -72,11 +72,12 @@ type DiskServiceClient interface {
 	// passphrase is given, UNAVAILABLE where the key server does not seal and unseal.
 	Reseal(ctx context.Context, in *ResealRequest, opts ...grpc.CallOption) (*ResealResponse, error)
 	// RotateKeys gives each encrypted volume that is open another key, in place of
-	// the one that what opens the disk, or the state volume, gives out for it. The recovery key
-	// stays, and so does what the volumes hold: the key that this is encrypted with
-	// is not changed. After an error, or a power cut, the volumes open as before, and
-	// the call goes on where it ended. FAILED_PRECONDITION where no volume is
-	// encrypted, and otherwise as Reseal.
+	// the one that what opens the disk, or the state volume, gives out for it. The
+	// recovery key stays, and so does what the volumes hold: the key that this is
+	// encrypted with is not changed. After an error, or a power cut, the volumes open as
+	// before, and the call goes on where it ended. FAILED_PRECONDITION where no volume is
+	// encrypted, or another passphrase is given than opens the disk now, and otherwise
+	// as Reseal.
 	RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error)
 }
 
@@ -186,11 +187,12 @@ type DiskServiceServer interface {
 	// passphrase is given, UNAVAILABLE where the key server does not seal and unseal.
 	Reseal(context.Context, *ResealRequest) (*ResealResponse, error)
 	// RotateKeys gives each encrypted volume that is open another key, in place of
-	// the one that what opens the disk, or the state volume, gives out for it. The recovery key
-	// stays, and so does what the volumes hold: the key that this is encrypted with
-	// is not changed. After an error, or a power cut, the volumes open as before, and
-	// the call goes on where it ended. FAILED_PRECONDITION where no volume is
-	// encrypted, and otherwise as Reseal.
+	// the one that what opens the disk, or the state volume, gives out for it. The
+	// recovery key stays, and so does what the volumes hold: the key that this is
+	// encrypted with is not changed. After an error, or a power cut, the volumes open as
+	// before, and the call goes on where it ended. FAILED_PRECONDITION where no volume is
+	// encrypted, or another passphrase is given than opens the disk now, and otherwise
+	// as Reseal.
 	RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error)
 	mustEmbedUnimplementedDiskServiceServer()
 }
