@@ -9,8 +9,19 @@ MAKEFLAGS += --no-print-directory
 ARCH ?= $(shell go env GOARCH)
 # Regular expression that picks tests, for unit-test, root-test and vm-test.
 RUN ?=
-# Folder with the key pair that signs releases; hack/release/keys has the same default.
+# Folder with the keys that sign releases; hack/release/keys has the same default.
 export CYVIVE_KEYS ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/cyvive/keys
+
+# File of the public key of whoever may give nodes of the image their first
+# configuration (docs/maintenance.md); none without it.
+CYVIVE_OWNER ?=
+
+# When a machine in setup mode enrols the keys of Secure Boot from a signed disk
+# image: if-safe (in virtual machines), force (in all), off (docs/secure-boot.md).
+ENROL ?= if-safe
+# File of the public keys of whoever may sign extensions for nodes of the image,
+# besides those of releases (docs/extensions.md); none without it.
+CYVIVE_EXTENSION_KEYS ?=
 
 # Commit that the protos must stay compatible with.
 BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
@@ -30,15 +41,23 @@ setup: ## install the programs that are missing (apt-get; asks sudo where needed
 
 .PHONY: image
 image: setup keys bin/nodectl ## build the node image into out/ARCH
-	@keys=$$(realpath -m "$$CYVIVE_KEYS"); cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem"
+	@keys=$$(realpath -m "$$CYVIVE_KEYS"); more=(); [ ! -e "$$keys/policy.pem" ] || more+=(--policy-keys "$$keys/policy.pem"); \
+		if [ -e "$$keys/db.key" ]; then \
+			(cd images && go run ./cmd/mkimage build --arch $(ARCH) --until zfs); \
+			go run ./hack/release modules --dir out/$(ARCH)/zfs --out out/$(ARCH)/module-signatures; \
+			more+=(--module-signatures "$(CURDIR)/out/$(ARCH)/module-signatures"); \
+		fi; \
+		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${more[@]}" \
+			$(if $(CYVIVE_OWNER),--owner "$(abspath $(CYVIVE_OWNER))") $(if $(CYVIVE_EXTENSION_KEYS),--extension-keys "$(abspath $(CYVIVE_EXTENSION_KEYS))")
 
 .PHONY: keys
-keys: ## make your key pair for signing releases, unless there is one
+keys: ## make your keys for signing releases, what sealed disks open by, and Secure Boot, unless there are some
 	@go run ./hack/release keys --ensure
 
 .PHONY: release
-release: image ## sign the image, as one file for upgrades: out/ARCH/cyvive-VERSION-ARCH.cyvive
+release: image ## sign the image: out/ARCH/cyvive-VERSION-ARCH.cyvive for upgrades, and .raw, a disk (ENROL=if-safe|force|off)
 	@go run ./hack/release bundle --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).cyvive"
+	@go run ./hack/release disk --enrol $(ENROL) --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).raw"
 
 .PHONY: golden
 golden: image ## write the reviewed list of the image again (images/testdata)
@@ -91,13 +110,13 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 	@hack/fuzz.sh '$(or $(TIME),20s)' '$(RUN)'
 
 .PHONY: soak
-soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad
-	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) HOGS=1 UPGRADES=1 \
-		go test -count=1 -timeout 12h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases)$$)' ./test/e2e
+soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n)
+	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) LONG=1 CUTS=$(or $(CUTS),200) \
+		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestPull|TestDrain|TestInstall|TestReset|TestPowerCuts|TestSecureBoot|TestEncryption)$$)' ./test/e2e
 
 .PHONY: bench
-bench: image baseline bin/qemu ## measure a node beside Debian with kubeadm into out/bench.json (IDLE=15m)
-	@bin/qemu bench --arch $(ARCH) --idle $(or $(IDLE),15m) --result out/bench.json
+bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory)
+	@bin/qemu bench --arch $(ARCH) --idle $(or $(IDLE),15m) $(if $(ONLY),--only $(ONLY) --result out/bench-$(ONLY).json,--result out/bench.json)
 
 .PHONY: baseline
 baseline: setup
@@ -108,7 +127,7 @@ baseline: setup
 check: ## check format, vet, staticcheck, generated code, import rules and protos
 	@echo "check: gofmt"; files=$$(gofmt -l api cmd hack images internal test); [ -z "$$files" ] || { echo "not formatted:"; echo "$$files"; exit 1; }
 	@echo "check: vet"; go vet ./...; cd images && go vet ./... github.com/cyvive/cyvive/images/startup
-	@echo "check: staticcheck"; $(TOOL) staticcheck ./...
+	@echo "check: staticcheck"; $(TOOL) staticcheck ./...; cd images && go tool -modfile=../hack/tools/go.mod staticcheck ./...
 	@echo "check: import rules"; go test ./internal/importrules
 	@echo "check: protos"; $(TOOL) buf lint; $(TOOL) buf breaking --against ".git#ref=$(BASE)"
 	@echo "check: generated code"; hack/generated.sh

@@ -3,7 +3,9 @@
 # from a copy of the sources in another folder and with other file times, later,
 # with a cache of its own, and, where root runs this, as a user without any rights.
 # The public keys of releases are an input like the sources: both builds get those
-# of $CYVIVE_KEYS, or of the user's data folder.
+# of $CYVIVE_KEYS, or of the user's data folder, and those of $CYVIVE_OWNER and
+# $CYVIVE_EXTENSION_KEYS, where the first had them. So are the signatures of the kernel
+# modules that are built, if there are any: they hold for the same bytes only.
 #
 # Usage: repro.sh ARCH full|short
 #
@@ -29,6 +31,10 @@ git ls-files -z --cached --others --exclude-standard | tar -c --null -T - --igno
 find "$work/elsewhere/src" -exec touch -h -d '2001-02-03 04:05:06 UTC' {} +
 cp -a --reflink=auto "$from/deb" "$work/cache/cyvive/deb"
 cp "$keys/release.pem" "$work/release.pem"
+[ ! -e "$keys/policy.pem" ] || cp "$keys/policy.pem" "$work/policy.pem"
+[ ! -e "$keys/db.key" ] || cp -r "$first/module-signatures" "$work/module-signatures"
+[ -z "${CYVIVE_OWNER:-}" ] || cp "$CYVIVE_OWNER" "$work/owner.pem"
+[ -z "${CYVIVE_EXTENSION_KEYS:-}" ] || cp "$CYVIVE_EXTENSION_KEYS" "$work/extension-keys.pem"
 if [ "$form" = short ]; then
   for step in $kept; do
     cp -a --reflink=auto "$from/step/$step" "$work/cache/cyvive/step/"
@@ -38,7 +44,11 @@ fi
 # The second build. Its module cache is the first one's, mounted where another
 # user can read it; the mount is seen by this build alone.
 build='cd "$1/elsewhere/src/images" && exec env HOME="$1" XDG_CACHE_HOME="$1/cache" GOCACHE="$1/gocache" GOMODCACHE="$1/modules" TMPDIR="$1/tmp" \
-  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin" --keys "$1/release.pem"'
+  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin" --keys "$1/release.pem" \
+  $([ ! -e "$1/policy.pem" ] || echo --policy-keys "$1/policy.pem") \
+  $([ ! -e "$1/owner.pem" ] || echo --owner "$1/owner.pem") \
+  $([ ! -e "$1/extension-keys.pem" ] || echo --extension-keys "$1/extension-keys.pem") \
+  $([ ! -e "$1/module-signatures" ] || echo --module-signatures "$1/module-signatures")'
 modules=$(go env GOMODCACHE)
 mkdir "$work/tmp"
 if [ "$(id -u)" = 0 ]; then

@@ -16,6 +16,7 @@ import (
 	"github.com/cyvive/cyvive/internal/confine/lsm"
 	"github.com/cyvive/cyvive/internal/container/containerd"
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined"
 	"github.com/cyvive/cyvive/internal/machined/boot/cmdline"
@@ -23,6 +24,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/install"
 	"github.com/cyvive/cyvive/internal/machined/nocloud"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -42,6 +44,7 @@ import (
 	"github.com/cyvive/cyvive/internal/network/rtnl"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
+	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/mount"
 )
 
@@ -50,6 +53,8 @@ const (
 	stateDir = "/state"
 	// auditDir holds the audit log until the state volume is there.
 	auditDir = "/run/cyvive/audit"
+	// ownerFile names the owner of the nodes of this image; whoever builds one may put it there.
+	ownerFile = "/usr/lib/cyvive/owner.pem"
 	// anyContextID is VMADDR_CID_ANY of vsock(7).
 	anyContextID = 0xffffffff
 	// auditBytes is half of what is kept of the API's calls, out of the 64 MiB of the state volume: a call is some 500.
@@ -86,6 +91,15 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		return machined.Config{}, nil, err
 	}
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
+	bootPartition := loader.New(esp{disk, "/dev/" + m.Disk}.open)
+	hardware := inventory.New("/", device.Devices{Dir: "/dev"}, time.Now)
+	var crypt storage.Crypt
+	var vault machined.Vault
+	var sealer install.Sealer
+	if v := volumesOf(log, disk, bootPartition, m.Slot); v != nil {
+		crypt, vault, sealer, boot.TPM = v, v, v, true
+	}
+	extensions := extensionsOf(log, boot.Version)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
 		_ = services.Close() // what is attached goes on
@@ -97,15 +111,22 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		_ = audit.Close()
 	}
 	return machined.Config{
-		Log: log, Audit: audit, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
+		// What goes to standard error is shown on the console by init.
+		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(args),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}),
-		Etcd:    etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
+		Storage: storage.New(disk, mount.Mounts{}, crypt), Vault: vault,
+		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
 		}),
+		Extensions: extensions,
+		ExtensionServices: extservice.New(extservice.Config{
+			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,
+		}),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
+		Cluster:  kube.NewCluster(time.Now),
+		Clock:    kernelClock{},
 		Timeline: fileTimeline{}, Init: init,
 		Confine: func(p config.Profile) error { return lsm.Enforce(lsm.Node(), p == config.ProfileStrict) },
 		System:  runtimes[0], Plane: runtimes[1], Pods: runtimes[2],
@@ -117,10 +138,12 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Kernel:      procfs.New(boot.StartedAt),
 		Files:       files.Reader{Root: "/", Secret: []string{stateDir}},
 		SBOM:        func() (io.ReadCloser, error) { return os.Open("/usr/lib/cyvive/sbom.spdx.json") },
-		Upgrades:    upgrades(log, disk, m, floor),
+		Upgrades:    upgrades(log, disk, bootPartition, m, floor),
+		Installs:    installs(log, disk, m, boot.Version, hardware, bootPartition, sealer),
+		Resets:      resets(disk, m),
 		Crash:       crashes(boot.ID).Take,
 		Crashes:     crashes(boot.ID),
-		Inventory:   inventory.New("/", device.Devices{Dir: "/dev"}, time.Now),
+		Inventory:   hardware,
 		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
 		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),
@@ -133,7 +156,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 // sources are the places of this machine's configuration.
 func sources(args cmdline.Args) machined.Source {
 	return source.New(source.Config{
-		Facts: source.ReadFacts("/sys", args), Sys: "/sys", NoCloud: nocloud.Source{}, ConfigDrive: nocloud.ConfigDrive{},
+		Facts: source.ReadFacts("/sys", args), Sys: "/sys", Image: ownerFile, NoCloud: nocloud.Source{}, ConfigDrive: nocloud.ConfigDrive{},
 	})
 }
 
@@ -180,9 +203,13 @@ func bootFacts(m marker.Marker) (boot machined.Boot, floor string, err error) {
 	if err := unix.Uname(&uts); err != nil {
 		return machined.Boot{}, "", fmt.Errorf("read kernel release: %w", err)
 	}
+	var built time.Time // without one, servers may tell any time
+	if info, err := os.Stat("/etc/os-release"); err == nil {
+		built = info.ModTime()
+	}
 	version.KernelRelease, version.RootHash, version.Slot = unix.ByteSliceToString(uts.Release[:]), m.RootHash, m.Slot
 	return machined.Boot{
-		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk,
+		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk, BuiltAt: built,
 	}, release.Floor, nil
 }
 

@@ -16,7 +16,6 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined"
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
-	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/crash"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/release"
@@ -24,6 +23,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/mount"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
+	"github.com/cyvive/cyvive/internal/trust/volumes"
 )
 
 const (
@@ -33,25 +34,47 @@ const (
 	espDir = "/run/cyvive/esp"
 	// espName is the name of its partition.
 	espName = "esp"
+	// firmwareVariables is where efivarfs is mounted, if the machine has any.
+	firmwareVariables = "/sys/firmware/efi/efivars"
 )
 
 // upgrades makes what the agent upgrades the node with. It is nil where the system was not started from a slot of a disk.
-func upgrades(log *slog.Logger, disk *blockdev.Disk, m marker.Marker, floor string) *machined.Upgrades {
+func upgrades(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, m marker.Marker, floor string) *machined.Upgrades {
 	if m.Slot == "" || m.Disk == "" {
 		return nil
-	}
-	counted, err := trial.Counted(trial.Variable, m.Slot)
-	if err != nil {
-		log.Warn("cannot tell whether the boot loader has counted this start", "error", err)
 	}
 	device := "/dev/" + m.Disk
 	return &machined.Upgrades{
 		Slots:        slots{disk, device, m.Slot},
-		Entries:      entries{loader.New(esp{disk, device}.open)},
+		Entries:      entries{boot},
 		Architecture: runtime.GOARCH, Floor: floor, Keys: readKeys(log, releaseKeys),
 		Pushed: filepath.Join(storage.UpgradeDir, "pushed"), FreeBytes: mount.Mounts{}.FreeBytes,
-		Counted: counted,
+		Opens:  func(kernel io.ReaderAt) error { return opens(disk, device, kernel) },
+		Starts: func(kernel *io.SectionReader) error { return starts(firmwareVariables, kernel) },
 	}
+}
+
+// starts says whether the machine's firmware would start a kernel image. The variables are read each time: they can change.
+func starts(variables string, kernel *io.SectionReader) error {
+	firmware, err := secureboot.Read(os.DirFS(variables))
+	if err != nil {
+		return err
+	}
+	return firmware.Starts(kernel)
+}
+
+// opens says whether a kernel image would open the node's disk, if that is encrypted.
+func opens(disk *blockdev.Disk, device string, kernel io.ReaderAt) error {
+	list, err := disk.Partitions(context.Background(), device)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if p.Name == storage.State {
+			return volumes.Opens(p.Device, kernel)
+		}
+	}
+	return nil // there is nothing to open
 }
 
 // crashes is what the kernel and the watchdog tell of the boot before the running one, and what is kept of earlier ones.
@@ -112,6 +135,11 @@ func (s slots) Write(ctx context.Context, name, rootHash string, root, tree io.R
 
 // entries implements upgrade.Entries on the boot loader's.
 type entries struct{ *loader.Loader }
+
+// Kernel implements upgrade.Entries.
+func (e entries) Kernel(slot string, read func(*io.SectionReader) error) error {
+	return e.ReadKernel(slot, read)
+}
 
 // Read implements upgrade.Entries.
 func (e entries) Read() (map[string]upgrade.Entry, error) {

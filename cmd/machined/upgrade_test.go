@@ -79,7 +79,7 @@ func TestNeverTheRunningSlot(t *testing.T) {
 			t.Errorf("slot %s was written", slot)
 		}
 	}
-	if upgrades(slog.New(slog.DiscardHandler), nil, marker.Marker{Disk: "vda"}, "") != nil {
+	if upgrades(slog.New(slog.DiscardHandler), nil, nil, marker.Marker{Disk: "vda"}, "") != nil {
 		t.Error("a system that was started from no slot has upgrades")
 	}
 }

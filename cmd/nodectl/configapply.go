@@ -124,7 +124,7 @@ func (a *app) applyConfig(ctx context.Context, f applyFlags, request *configv1.A
 		}
 	}
 	return a.oneByOne(ctx, func(ctx context.Context, t *target, node string, conn *connection) error {
-		call, cancel := context.WithTimeout(ctx, max(a.timeout, bootEntryTimeout))
+		call, cancel := context.WithTimeout(ctx, max(a.timeout, a.applyTimeout()))
 		defer cancel()
 		resp, err := configv1.NewConfigServiceClient(conn).Apply(call, request)
 		if err != nil {
@@ -134,11 +134,23 @@ func (a *app) applyConfig(ctx context.Context, f applyFlags, request *configv1.A
 			return err
 		}
 		a.tellApplied(node, request.GetDryRun(), resp)
+		a.tellConfigured(node, request)
 		if resp.GetTrial() == nil {
 			return nil
 		}
 		return a.tried(ctx, t, node, f, resp.GetTrial())
 	})
+}
+
+// firstApplyTimeout is for a node that makes its disk before it keeps its first configuration on it; it gives up after two minutes.
+const firstApplyTimeout = 150 * time.Second
+
+// applyTimeout is the least that a node gets to answer Apply.
+func (a *app) applyTimeout() time.Duration {
+	if a.maintenance {
+		return firstApplyTimeout
+	}
+	return bootEntryTimeout
 }
 
 // showChange writes an answer in the format that was asked for.
@@ -167,6 +179,25 @@ func (a *app) tellApplied(node string, dry bool, r *configv1.ApplyResponse) {
 	}
 	if len(r.GetPending()) > 0 {
 		say(rebootText(r.GetPending()))
+	}
+}
+
+// tellConfigured says how a node is reached that has just got its first configuration.
+func (a *app) tellConfigured(node string, request *configv1.ApplyRequest) {
+	if !a.maintenance || request.GetDryRun() || request.GetMode() == configv1.Mode_MODE_STAGED {
+		return
+	}
+	file := request.GetName()
+	if file == "" || file == "-" {
+		file = "FILE"
+	}
+	for _, line := range []string{
+		"reach it from now on by a context of the configuration's authority: that which `nodectl gen cluster` made, or a new one:",
+		fmt.Sprintf("  nodectl gen client --config %s --role %s --name admin --nodes %s --out admin.yaml", file, adminRole, node),
+		"  nodectl context merge admin.yaml",
+		"  nodectl health --wait 5m",
+	} {
+		fmt.Fprintf(a.stderr, "%s: %s\n", node, output.Clean(line))
 	}
 }
 

@@ -48,7 +48,17 @@ func (a *app) validateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Parse(args[0], []byte(data))
+			owner, rest, err := config.TakeOwner(args[0], []byte(data))
+			if err != nil {
+				return err
+			}
+			if owner != nil {
+				fmt.Fprintf(a.stderr, "%s: names the owner %s\n", args[0], owner)
+				if rest == nil {
+					return nil
+				}
+			}
+			cfg, err := config.Parse(args[0], rest)
 			if err != nil {
 				if strings.Contains(data, config.Redacted) {
 					err = fmt.Errorf("%w\nsecrets that are not shown are known to the node alone: `nodectl config validate %s` has it look", err, args[0])

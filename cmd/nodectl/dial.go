@@ -18,15 +18,22 @@ import (
 
 // target is the nodes a command works on, and how to reach them.
 type target struct {
-	context string // empty with --insecure
+	context string // empty with --insecure and --maintenance
 	nodes   []string
 	tls     *tls.Config
+	// maintenance: the node is taken for one without a configuration.
+	maintenance bool
 }
 
 // target reads the context and the flags.
 func (a *app) target() (*target, error) {
-	if a.insecure {
+	switch {
+	case a.insecure && a.maintenance:
+		return nil, usagef("--insecure verifies no node, and --maintenance does: choose one")
+	case a.insecure:
 		return a.insecureTarget()
+	case a.maintenance:
+		return a.maintenanceTarget()
 	}
 	file, path, err := a.loadContexts()
 	if err != nil {
@@ -61,7 +68,7 @@ func (t *target) override(nodes []string) (*target, error) {
 }
 
 // insecureTarget neither verifies the node nor shows a certificate: only what
-// a node tells everyone in maintenance mode can be asked so.
+// a node that has neither configuration nor owner tells everyone can be asked so.
 func (a *app) insecureTarget() (*target, error) {
 	t := &target{tls: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}}
 	if len(a.nodes) == 0 {

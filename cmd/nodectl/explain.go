@@ -28,7 +28,7 @@ func (t *target) explain(err, cause error) error {
 	if s.Code() == codes.Unavailable && cause != nil {
 		return t.explainConnection(cause)
 	}
-	if advice := adviceFor(reasonOf(s)); advice != "" {
+	if advice := t.adviceFor(reasonOf(s)); advice != "" {
 		return fmt.Errorf("%s (%s)", s.Message(), advice)
 	}
 	switch s.Code() {
@@ -63,10 +63,27 @@ func reasonOf(s *status.Status) string {
 
 // adviceFor is what to do about a refusal; the message itself says what is
 // wrong.
-func adviceFor(reason string) string {
+func (t *target) adviceFor(reason string) string {
+	switch {
+	case !t.maintenance:
+	case reason == "NO_CERTIFICATE", reason == "UNKNOWN_AUTHORITY":
+		return "the node has a configuration, and its owner's key no say: leave out --maintenance, and use a context of its authority"
+	case strings.HasPrefix(reason, "CERTIFICATE_"):
+		return "nodectl makes the owner's certificates by the clock that the node's own one shows: try again"
+	}
 	switch reason {
 	case "NO_CERTIFICATE":
 		return "leave out --insecure"
+	case "OWNER_ONLY":
+		return "--maintenance with the node's --fingerprint shows the owner's key; --owner-key names its file"
+	case "OTHER_OWNER":
+		return "`nodectl owner show --form fingerprint` prints that of your key; --owner-key names another file"
+	case "CLOSED":
+		return "wait if it was just switched on; its console says what it waits for"
+	case "CONFIGURED":
+		return "leave out --maintenance, and use a context of the configuration's authority"
+	case "AUTHORITY_CHANGED":
+		return "the configuration names another authority now, or is back at the one before; `nodectl context list` shows the contexts there are"
 	case "UNKNOWN_AUTHORITY":
 		return "`nodectl context list` shows the contexts there are"
 	case "CERTIFICATE_EXPIRED", "CERTIFICATE_NOT_YET_VALID", "CERTIFICATE_WRONG_USAGE", "CERTIFICATE_INVALID":
@@ -74,7 +91,7 @@ func adviceFor(reason string) string {
 	case "NO_ROLE", "UNKNOWN_ROLE", "WRONG_ROLE":
 		return "`nodectl gen client --config FILE --role ROLE` makes one with another role"
 	case "MAINTENANCE":
-		return "`nodectl health --insecure` shows its reasons"
+		return "docs/maintenance.md says what can be asked then, and by whom"
 	default:
 		return ""
 	}
@@ -84,6 +101,10 @@ func adviceFor(reason string) string {
 func (t *target) explainConnection(cause error) error {
 	if verify, ok := errors.AsType[*tls.CertificateVerificationError](cause); ok {
 		return t.explainNode(verify)
+	}
+	if wrong, ok := errors.AsType[*wrongNodeError](cause); ok {
+		return fmt.Errorf("%w. Nothing was sent to it: look at --nodes, and at the console of the node that you mean "+
+			"(one without a state volume has another key after each start)", wrong)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](cause); ok {
 		return fmt.Errorf("the name %q is not known: check --nodes or the context", dns.Name)
@@ -121,7 +142,7 @@ func (t *target) explainNode(verify *tls.CertificateVerificationError) error {
 		names = strings.Join(all, ", ")
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](verify.Err); ok {
-		return fmt.Errorf("the node's certificate is not signed by the authority of context %q: it is a node of another cluster, or in maintenance mode, which `nodectl health --insecure` tells", t.context)
+		return fmt.Errorf("the node's certificate is not signed by the authority of context %q: it is a node of another cluster, or in maintenance mode, which `nodectl discover` tells", t.context)
 	}
 	if _, ok := errors.AsType[x509.HostnameError](verify.Err); ok {
 		return fmt.Errorf("the node's certificate is made for %s and not for this address: use one of them, or add the address to certSANs of the node's Machine document", names)

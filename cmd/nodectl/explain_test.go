@@ -16,6 +16,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/cyvive/cyvive/internal/pki"
 )
 
 func unverified(err error, leaf *x509.Certificate) error {
@@ -41,6 +43,8 @@ func TestExplainConnection(t *testing.T) {
 		{unverified(x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired}, leaf), "the clock of this machine or of the node is wrong"},
 		{unverified(x509.CertificateInvalidError{Cert: leaf, Reason: x509.NotAuthorizedToSign}, leaf), "cannot be verified"},
 		{errors.New("odd"), "connect: odd"},
+		{&wrongNodeError{pki.Fingerprint{1}, pki.Fingerprint{2}}, "expected the key SHA256:AQAA"},
+		{&wrongNodeError{pki.Fingerprint{1}, pki.Fingerprint{2}}, "got SHA256:AgAA"},
 	}
 	target := &target{context: "demo"}
 	for _, test := range tests {
@@ -69,7 +73,12 @@ func TestExplainStatus(t *testing.T) {
 		{refused(codes.Unauthenticated, "UNKNOWN_AUTHORITY"), "the message (`nodectl context list`"},
 		{refused(codes.Unauthenticated, "CERTIFICATE_EXPIRED"), "the message (`nodectl gen client"},
 		{refused(codes.PermissionDenied, "WRONG_ROLE"), "the message (`nodectl gen client"},
-		{refused(codes.FailedPrecondition, "MAINTENANCE"), "the message (`nodectl health --insecure`"},
+		{refused(codes.FailedPrecondition, "MAINTENANCE"), "the message (docs/maintenance.md"},
+		{refused(codes.Unauthenticated, "OWNER_ONLY"), "the message (--maintenance"},
+		{refused(codes.Unauthenticated, "OTHER_OWNER"), "the message (`nodectl owner show"},
+		{refused(codes.Unavailable, "CLOSED"), "the message (wait"},
+		{refused(codes.Unavailable, "CONFIGURED"), "the message (leave out --maintenance"},
+		{refused(codes.Unavailable, "AUTHORITY_CHANGED"), "the message (the configuration names another authority now"},
 		{status.Error(codes.DeadlineExceeded, "x"), "--timeout gives it longer"},
 		{status.Error(codes.Unimplemented, "x"), "runs another version (x)"},
 		{status.Error(codes.Unavailable, "x"), "the connection ended: x"},
@@ -84,6 +93,22 @@ func TestExplainStatus(t *testing.T) {
 	for _, cause := range []error{nil, io.EOF} {
 		if got := (&target{}).explain(refused(codes.Unavailable, "NOT_READY"), cause).Error(); got != "the message" {
 			t.Errorf("a node that answers: got %q", got)
+		}
+	}
+}
+
+// TestExplainMaintenance: with --maintenance, a refusal means something else.
+func TestExplainMaintenance(t *testing.T) {
+	for reason, want := range map[string]string{
+		"UNKNOWN_AUTHORITY": "leave out --maintenance", "NO_CERTIFICATE": "leave out --maintenance", "CERTIFICATE_EXPIRED": "by the clock that the node's own one shows",
+		"OTHER_OWNER": "--owner-key",
+	} {
+		s, err := status.New(codes.Unauthenticated, "the message").WithDetails(&errdetails.ErrorInfo{Reason: reason})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (&target{maintenance: true}).explain(s.Err(), nil); got == nil || !strings.Contains(got.Error(), "the message (") || !strings.Contains(got.Error(), want) {
+			t.Errorf("%s: got %v, want %q", reason, got, want)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func nodeRows(n *machinev1.GetNodeResponse, now time.Time) [][]string {
 }
 
 func (a *app) getHealthCommand() *cobra.Command {
-	c := kindCommand(a, kind[*machinev1.GetHealthResponse, *machinev1.WatchHealthResponse]{
+	return kindCommand(a, kind[*machinev1.GetHealthResponse, *machinev1.WatchHealthResponse]{
 		use: "health", alias: "checks", short: "Show what is in order, and what the rest waits for", keys: 1,
 		columns: columns[*machinev1.GetHealthResponse]{[]string{"CHECK", "HEALTHY", "SINCE", "REASON"}, healthRows},
 		list:    getHealth,
@@ -107,8 +107,6 @@ func (a *app) getHealthCommand() *cobra.Command {
 		},
 		unwrap: (*machinev1.WatchHealthResponse).GetHealth,
 	})
-	c.Flags().BoolVar(&a.insecure, "insecure", false, insecureUsage)
-	return c
 }
 
 func (a *app) getServicesCommand() *cobra.Command {

@@ -29,7 +29,6 @@ func (a *app) healthCommand() *cobra.Command {
 				columns[*machinev1.GetHealthResponse]{[]string{"CHECK", "HEALTHY", "SINCE", "REASON"}, healthRows}, healthError)
 		},
 	}
-	c.Flags().BoolVar(&a.insecure, "insecure", false, insecureUsage)
 	c.Flags().DurationVar(&wait, "wait", 0, "wait so long for the nodes to become healthy, for example 5m")
 	return c
 }

@@ -27,6 +27,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 			}, nil)
 		},
 	}
+	c.Flags().BoolVar(&a.insecure, "insecure", false, insecureUsage)
 	c.Flags().BoolVar(&pci, "pci", false, "list PCI devices in the table, too")
 	c.Flags().BoolVar(&noHealth, "no-disk-health", false, "do not ask the disks")
 	return c

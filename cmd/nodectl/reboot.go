@@ -27,11 +27,26 @@ func (f *waitFlags) register(c *cobra.Command, until string) {
 
 func (a *app) rebootCommand() *cobra.Command {
 	var f waitFlags
+	var drain drainFlags
 	c := &cobra.Command{
 		Use:   "reboot",
 		Short: "Restart nodes, in order",
+		Long:  "Restart nodes, in order. With --drain they are restarted one after the other, and each is waited for before the pods of the next are moved.",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := drain.check(); err != nil {
+				return err
+			}
+			if drain.mode != drainNever {
+				return a.oneByOne(cmd.Context(), func(ctx context.Context, t *target, node string, conn *connection) error {
+					bootID, err := a.reboot(ctx, conn, node, drain)
+					if err != nil {
+						return err
+					}
+					fmt.Fprintf(a.stderr, "%s: rebooting\n", node)
+					return a.poll(ctx, f.limit, node, func(ctx context.Context) error { return a.rebooted(ctx, t, node, bootID) })
+				})
+			}
 			return a.power(cmd.Context(), f, "rebooting", func(ctx context.Context, conn *connection) (string, error) {
 				resp, err := machinev1.NewMachineServiceClient(conn).Reboot(ctx, &machinev1.RebootRequest{})
 				return resp.GetBootId(), err
@@ -39,6 +54,7 @@ func (a *app) rebootCommand() *cobra.Command {
 		},
 	}
 	f.register(c, "the nodes are ready again")
+	drain.register(c, drainNever)
 	return c
 }
 

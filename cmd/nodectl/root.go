@@ -26,6 +26,10 @@ type app struct {
 	timeout    time.Duration
 	insecure   bool // set by the commands that allow it
 
+	// maintenance reaches one node that has no configuration, by its fingerprint and with the owner's key.
+	maintenance           bool
+	fingerprint, ownerKey string
+
 	format output.Format
 }
 
@@ -64,6 +68,9 @@ func (a *app) rootCommand() *cobra.Command {
 			if a.format, err = output.ParseFormat(a.formatName); err != nil {
 				return usageError{err}
 			}
+			if a.fingerprint != "" && !a.maintenance {
+				return usagef("--fingerprint is for --maintenance: a node that has a configuration is known by its context's authority")
+			}
 			return nil
 		},
 	}
@@ -73,12 +80,17 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringSliceVarP(&a.nodes, "nodes", "n", nil, "addresses of the nodes, instead of the context's")
 	flags.StringVarP(&a.formatName, "output", "o", string(output.FormatTable), "table, json or yaml")
 	flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "time for one call on one node")
+	flags.BoolVar(&a.maintenance, "maintenance", false, "reach the one node of --nodes that has no configuration yet, by --fingerprint, as its owner")
+	flags.StringVar(&a.fingerprint, "fingerprint", "", "with --maintenance: the node's, SHA256:…, as its console shows it")
+	flags.StringVar(&a.ownerKey, "owner-key", "", "file of the owner's key, instead of owner.key beside the contexts")
 	root.AddCommand(
-		a.versionCommand(), a.healthCommand(), a.getCommand(),
+		a.discoverCommand(), a.ownerCommand(), a.identityCommand(), a.versionCommand(), a.healthCommand(), a.getCommand(),
 		a.serviceCommand(), a.logsCommand(), a.dmesgCommand(),
 		a.eventsCommand(), a.filesCommand(), a.sbomCommand(), a.dashboardCommand(),
 		a.bootsCommand(), a.timelineCommand(), a.crashesCommand(), a.containerCommand(), a.inventoryCommand(), a.supportCommand(),
-		a.auditCommand(), a.rebootCommand(), a.shutdownCommand(), a.upgradeCommand(), a.rollbackCommand(),
+		a.auditCommand(), a.diskCommand(), a.extensionCommand(), a.rebootCommand(), a.shutdownCommand(), a.uncordonCommand(), a.upgradeCommand(),
+		a.rollbackCommand(), a.installCommand(),
+		a.resetCommand(),
 		a.configCommand(), a.validateCommand(), a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContexts) // fails for unknown flags only

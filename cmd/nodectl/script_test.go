@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -45,7 +46,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
-			"pause": cmdPause, "unfit": cmdUnfit, "agekey": cmdAgeKey, "unpack": cmdUnpack,
+			"keep": cmdKeep, "fingerprint": cmdFingerprint, "clock": cmdClock,
+			"pause": cmdPause, "unfit": cmdUnfit, "pods": cmdPods, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack,
 		},
 	})
 }
@@ -80,20 +82,29 @@ func cmdAddress(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], l.Addr().String())
 }
 
-// cmdServe runs a node at an address taken: serve VARIABLE [CONFIG]. Without a
-// configuration it is in maintenance mode.
+// cmdServe runs a node at an address taken: serve VARIABLE [CONFIG | --owner
+// FINGERPRINT | --closed]. Without a configuration it is in maintenance mode, until
+// one is applied.
 func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	node := exampleNode()
 	var authority *pki.Authority
-	if len(args) > 1 {
+	unconfigured := server.Unconfigured{Audience: server.AudienceAnybody}
+	switch {
+	case len(args) > 2:
+		owner, err := pki.ParseFingerprint(args[2])
+		ts.Check(err)
+		unconfigured = server.Unconfigured{Audience: server.AudienceOwner, Owner: owner, Source: "the kernel command line"}
+	case len(args) > 1 && args[1] == "--closed":
+		unconfigured = server.Unconfigured{Reason: "it is still looking for its configuration"}
+	case len(args) > 1:
+		authority = authorityOf(ts, args[1], ts.ReadFile(args[1]))
 		cfg, err := config.Parse(args[1], []byte(ts.ReadFile(args[1])))
 		ts.Check(err)
-		authority, err = pki.ParseAuthority([]byte(cfg.Machine.CA.Certificate), []byte(cfg.Machine.CA.Key.Reveal()))
-		ts.Check(err)
 		node.NodeValue.Hostname = cfg.Machine.Hostname
-		node.NodeValue.BootID = "boot-1"
 		node.Configs.Add(ts.ReadFile(args[1]))
-	} else {
+	}
+	node.NodeValue.BootID = "boot-1"
+	if authority == nil {
 		node.Checks = []server.Check{{Name: "config", Reason: `user-data:3: Cluster.podCIDR: got "x", expected an IPv4 prefix`}}
 	}
 	log, err := auditlog.Open(ts.MkAbs("audit-"+args[0]), "boot-1", 1<<20, time.Now)
@@ -110,14 +121,83 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 			n.NodeValue.BootID = fmt.Sprintf("boot-%d", boot)
 		})
 	}
+	node.Configs.OnApply = func(document string) {
+		if authority == nil { // once the answer is on its way
+			time.AfterFunc(200*time.Millisecond, func() { api.Load().SetAuthority(scriptTB{ts: ts}, authorityOf(ts, "applied", document)) })
+		}
+	}
 	api.Store(servertest.StartOn(scriptTB{ts: ts}, nodesOf(ts).listeners[args[0]], node, authority, log))
+	if authority == nil {
+		api.Load().SetUnconfigured(scriptTB{ts: ts}, unconfigured)
+	}
 	nodesOf(ts).apis[args[0]], nodesOf(ts).values[args[0]] = api.Load(), node
+}
+
+func authorityOf(ts *testscript.TestScript, name, document string) *pki.Authority {
+	cfg, err := config.Parse(name, []byte(document))
+	ts.Check(err)
+	authority, err := pki.ParseAuthority([]byte(cfg.Machine.CA.Certificate), []byte(cfg.Machine.CA.Key.Reveal()))
+	ts.Check(err)
+	return authority
+}
+
+// cmdKeep puts what the last program printed into a variable: keep VARIABLE.
+func cmdKeep(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// cmdFingerprint puts that of a node's key into a variable, as its console would show it: fingerprint VARIABLE NODE.
+func cmdFingerprint(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], nodesOf(ts).apis[args[1]].Fingerprint.String())
+}
+
+// cmdClock moves the clock of a node without a configuration, whose owner stays: clock NODE DURATION FINGERPRINT.
+func cmdClock(ts *testscript.TestScript, _ bool, args []string) {
+	d, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	owner, err := pki.ParseFingerprint(args[2])
+	ts.Check(err)
+	api := nodesOf(ts).apis[args[0]]
+	api.Advance(d)
+	api.SetUnconfigured(scriptTB{ts: ts}, server.Unconfigured{Audience: server.AudienceOwner, Owner: owner})
 }
 
 // cmdUnfit sets why the next release that a node starts goes back; without a reason it
 // stays: unfit VARIABLE [REASON].
 func cmdUnfit(ts *testscript.TestScript, _ bool, args []string) {
 	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.Upgrades.Unfit = strings.Join(args[1:], " ") })
+}
+
+// cmdDiskFault sets how installations end; without a reason they end well: diskfault VARIABLE [REASON].
+func cmdDiskFault(ts *testscript.TestScript, _ bool, args []string) {
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.DiskFault = reason(args[1:]) })
+}
+
+// cmdStays sets why a node cannot leave its cluster; without a reason it can: stays VARIABLE [REASON].
+func cmdStays(ts *testscript.TestScript, _ bool, args []string) {
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.ResetFault = reason(args[1:]) })
+}
+
+func reason(words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(words, " "))
+}
+
+// cmdPods sets what becomes of a node's pods: pods VARIABLE gone|stuck|nowhere.
+func cmdPods(ts *testscript.TestScript, _ bool, args []string) {
+	steps := []server.DrainProgress{{Remaining: 3, Waiting: "waiting for default/web to end"}}
+	outcome := map[string]server.DrainOutcome{
+		"gone": {Result: server.DrainComplete, Gone: 3, Reason: "left on the node, since nothing would make them anew: default/bare"},
+		"stuck": {
+			Result: server.DrainPartial, Gone: 2, Remaining: 1, Reason: "the deadline of 1m0s is over: not allowed to evict default/db: it would violate the disruption budget",
+		},
+	}[args[1]]
+	if args[1] == "nowhere" {
+		steps = nil
+	}
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.DrainSteps, n.DrainOutcome = steps, outcome })
 }
 
 // cmdStop stops a node: stop VARIABLE.
@@ -175,6 +255,37 @@ func cmdPause(ts *testscript.TestScript, _ bool, args []string) {
 func exampleNode() *servertest.Node {
 	at := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
 	return &servertest.Node{
+		Disks: servertest.Disks{
+			RecoveryKey: "000GT-40R4J-0M30Q",
+			List: []server.Volume{
+				{
+					Name: "state", Device: "/dev/vda6", SizeBytes: 64 << 20, Encrypted: true, Recoverable: true,
+					Reason: "partition state (/dev/vda6) is encrypted and does not open: sealed by another TPM",
+				},
+				{Name: "data", Device: "/dev/vda7", SizeBytes: 10 << 30, Encrypted: true, Recoverable: true, Reason: "volume data has its key on volume state"},
+			},
+		},
+		Extensions: servertest.Extensions{
+			SBOM: "{\"spdxVersion\": \"SPDX-2.3\"}\n",
+			List: []server.Extension{
+				{
+					ExtensionName: server.ExtensionName{Name: "nlmon", Version: "1.0.0", Kernel: "6.12.57"}, Modules: []string{"nlmon"}, SizeBytes: 4 << 20,
+					RootHash: "00aa", State: server.ExtensionActive,
+				},
+				{
+					ExtensionName: server.ExtensionName{Name: "nlmon", Version: "1.0.0", Kernel: "6.12.58"}, Modules: []string{"nlmon"}, SizeBytes: 4 << 20,
+					RootHash: "00ab", State: server.ExtensionStored, Reason: "it does not fit: its modules are for kernel 6.12.58, not for 6.12.57",
+				},
+				{
+					ExtensionName: server.ExtensionName{Name: "agent", Version: "2.0.0"}, State: server.ExtensionFailed,
+					Reason: "agent 2.0.0 is not on the node; push it",
+				},
+			},
+			Next: server.Extension{
+				ExtensionName: server.ExtensionName{Name: "agent", Version: "2.0.0"}, Service: "ext-agent", OSFrom: "0.1.0", SizeBytes: 9 << 20, RootHash: "00ac",
+				State: server.ExtensionStored,
+			},
+		},
 		VersionValue: server.Version{
 			OS: "0.1.0", KernelRelease: "6.12.57", RootHash: "00112233445566778899", Slot: "a",
 			Components: []server.Component{{Name: "etcd", Version: "3.6.12", Source: "go.etcd.io/etcd"}},
@@ -191,7 +302,12 @@ func exampleNode() *servertest.Node {
 			{Name: "machined", State: server.ServiceRunning, PID: 12, Since: at},
 			{Name: "etcd", State: server.ServiceFailed, Restarts: 2, LastExit: "exit status 1", Since: at, Reason: "exit status 1; the next start is at 04:00:10"},
 		},
-		Lines: map[string][]string{"etcd": {"one", "two <&>", "three"}},
+		Targets: []*installv1.Disk{
+			{Name: "vdb", SizeBytes: 64 << 30, Type: "ssd", Model: "Fast Disk", Serial: "S-1", Wwn: "naa.5001", Bus: "ata", Path: "pci0000:00/0000:00:1f.2"},
+			{Name: "vdc", SizeBytes: 64 << 30, Type: "hdd", Model: "Slow Disk", Serial: "S-2"},
+		},
+		DiskData: map[string]string{"S-2": "GPT (partition table)"},
+		Lines:    map[string][]string{"etcd": {"one", "two <&>", "three"}},
 		ContainerList: []server.Container{
 			{Namespace: "system", Name: "etcd", ID: "etcd", PID: 30, State: server.ContainerRunning, StartedAt: at},
 			{Namespace: "k8s.io", Name: "web", ID: "c1", Pod: "demo", PodNamespace: "default", Image: "cyvive.dev/demo:0.1.0", State: server.ContainerStopped},

@@ -68,6 +68,7 @@ func (c *collector) run(ctx context.Context) {
 	c.add(ctx, "upgrade", "upgrade.json", message(func(ctx context.Context, conn *connection) (*upgradev1.StatusResponse, error) {
 		return upgradev1.NewUpgradeServiceClient(conn).Status(ctx, &upgradev1.StatusRequest{})
 	}))
+	c.add(ctx, "extensions", "extensions.json", message(listExtensions))
 	c.addConfig(ctx)
 	c.addServices(ctx)
 	c.add(ctx, "containers", "containers.json", message(listContainers))

@@ -15,28 +15,43 @@ import (
 
 // upgradeFlags are the flags of what starts another release.
 type upgradeFlags struct {
-	image           string
-	downgrade, stay bool
-	wait            waitFlags
+	image, from, sum string
+	downgrade, stay  bool
+	// withoutExtensions takes a release for which extensions of the configuration are missing.
+	withoutExtensions bool
+	wait              waitFlags
+	drain             drainFlags
 }
 
 func (f *upgradeFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.stay, "stage", false, "leave the reboot to others")
 	c.Flags().BoolVar(&f.wait.wait, "wait", true, "wait until the release has proven itself or the node is back on the one before; --wait=false does not")
 	c.Flags().DurationVar(&f.wait.limit, "wait-timeout", 30*time.Minute, "give up waiting after so long")
+	f.drain.register(c, drainAuto)
 }
+
+// stages says that the node does not reboot by itself: others do that, or nodectl once the pods are away.
+func (f *upgradeFlags) stages() bool { return f.stay || f.drain.mode != drainNever }
 
 func (a *app) upgradeCommand() *cobra.Command {
 	var f upgradeFlags
 	c := &cobra.Command{
-		Use:   "upgrade --image FILE",
+		Use:   "upgrade {--image FILE | --from SOURCE}",
 		Short: "Upgrade nodes, one after the other (needs node:admin)",
-		Long: "Upgrade nodes, one after the other (needs node:admin). The release is pushed to the node, written into the slot that does not run, " +
-			"and started. It stays when it proves itself in time; else the node goes back by itself, which counts as a failure. After a failure no further node is begun.",
+		Long: "Upgrade nodes, one after the other (needs node:admin). The release is pushed to the node, or fetched by it, written into the slot that does not run, " +
+			"and started. It stays when it proves itself in time; else the node goes back by itself, which counts as a failure. After a failure no further node is begun.\n\n" +
+			"A source is https://host/path or http://host/path for a file, and oci://host/repository:tag or :tag@sha256:digest for an artifact of a registry; " +
+			"oci+http:// is a registry without TLS. What a node takes is decided by the signature of the release, wherever it comes from.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.image == "" {
-				return usagef("expected --image with the file of a release")
+			switch {
+			case (f.image == "") == (f.from == ""):
+				return usagef("expected either --image with the file of a release, or --from with where nodes fetch it")
+			case f.sum != "" && f.from == "":
+				return usagef("--sha256 is for --from: the file of --image is the one that you have")
+			}
+			if err := f.drain.check(); err != nil {
+				return err
 			}
 			return a.oneByOne(cmd.Context(), func(ctx context.Context, t *target, node string, conn *connection) error {
 				return a.upgradeNode(ctx, t, node, conn, f)
@@ -44,7 +59,10 @@ func (a *app) upgradeCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.image, "image", "", "file of the release, *.cyvive")
+	c.Flags().StringVar(&f.from, "from", "", "where each node fetches the release itself: https://, http://, oci:// or oci+http://")
+	c.Flags().StringVar(&f.sum, "sha256", "", "take only this file from a web server: its SHA-256, in hexadecimal digits")
 	c.Flags().BoolVar(&f.downgrade, "allow-downgrade", false, "take an older release too")
+	c.Flags().BoolVar(&f.withoutExtensions, "without-extensions", false, "take a release too for which an extension of the node's configuration is not there")
 	f.register(c)
 	_ = c.MarkFlagFilename("image", "cyvive") // fails for unknown flags only
 	c.AddCommand(a.upgradeStatusCommand(), a.upgradeCancelCommand())
@@ -60,14 +78,17 @@ func (a *app) rollbackCommand() *cobra.Command {
 			"and if it does not, the node comes back to the one that runs now.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.drain.check(); err != nil {
+				return err
+			}
 			return a.oneByOne(cmd.Context(), func(ctx context.Context, t *target, node string, conn *connection) error {
 				call, cancel := context.WithTimeout(ctx, max(a.timeout, bootEntryTimeout))
 				defer cancel()
-				resp, err := upgradev1.NewUpgradeServiceClient(conn).Rollback(call, &upgradev1.RollbackRequest{Staged: f.stay})
+				resp, err := upgradev1.NewUpgradeServiceClient(conn).Rollback(call, &upgradev1.RollbackRequest{Staged: f.stages()})
 				if err != nil {
 					return err
 				}
-				return a.started(ctx, t, node, f, resp.GetTarget(), resp.GetBootId())
+				return a.started(ctx, t, node, conn, f, resp.GetTarget(), resp.GetBootId())
 			})
 		},
 	}
@@ -133,53 +154,44 @@ func (a *app) oneByOne(ctx context.Context, do func(ctx context.Context, t *targ
 
 // upgradeNode takes one node to a release.
 func (a *app) upgradeNode(ctx context.Context, t *target, node string, conn *connection, f upgradeFlags) error {
+	client := upgradev1.NewUpgradeServiceClient(conn)
+	if err := a.bring(ctx, client, node, f); err != nil {
+		return err
+	}
+	last, err := a.install(ctx, client, node, f.stages())
+	if err != nil {
+		return err
+	}
+	return a.started(ctx, t, node, conn, f, last.GetTarget(), last.GetBootId())
+}
+
+// bring sends a release, or has the node fetch it.
+func (a *app) bring(ctx context.Context, client upgradev1.UpgradeServiceClient, node string, f upgradeFlags) error {
+	if f.from != "" {
+		return a.pull(ctx, client, node, f)
+	}
 	file, err := os.Open(f.image)
 	if err != nil {
 		return fmt.Errorf("open release: %w", err)
 	}
 	defer file.Close()
-	client := upgradev1.NewUpgradeServiceClient(conn)
-	if err := a.push(ctx, client, node, file, f.downgrade); err != nil {
-		return err
-	}
-	last, err := a.install(ctx, client, node, f.stay)
-	if err != nil {
-		return err
-	}
-	return a.started(ctx, t, node, f, last.GetTarget(), last.GetBootId())
+	return a.push(ctx, client, node, file, f)
 }
 
 // push sends a release.
-func (a *app) push(ctx context.Context, client upgradev1.UpgradeServiceClient, node string, file *os.File, downgrade bool) error {
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("read release: %w", err)
-	}
+func (a *app) push(ctx context.Context, client upgradev1.UpgradeServiceClient, node string, file *os.File, f upgradeFlags) error {
 	ctx, stall := withStall(ctx)
 	defer stall.stop()
 	stream, err := client.Push(ctx)
 	if err != nil {
 		return stall.cause(err)
 	}
-	show := a.progress(node, "pushed")
-	err = stream.Send(&upgradev1.PushRequest{Part: &upgradev1.PushRequest_Header{Header: &upgradev1.PushHeader{AllowDowngrade: downgrade}}})
-	buffer := make([]byte, pieceBytes)
-	for sent := uint64(0); err == nil; {
-		n, readErr := file.Read(buffer)
-		if n > 0 {
-			err = stream.Send(&upgradev1.PushRequest{Part: &upgradev1.PushRequest_Data{Data: buffer[:n]}})
-			sent += uint64(n)
-			stall.reset()
-		}
-		if errors.Is(readErr, io.EOF) {
-			break
-		}
-		if readErr != nil {
-			return fmt.Errorf("read release: %w", readErr)
-		}
-		if err == nil {
-			show.at(sent, uint64(info.Size()))
-		}
+	header := &upgradev1.PushHeader{AllowDowngrade: f.downgrade, WithoutExtensions: f.withoutExtensions}
+	err = stream.Send(&upgradev1.PushRequest{Part: &upgradev1.PushRequest_Header{Header: header}})
+	if err == nil {
+		err = a.sendFile(file, node, stall, func(data []byte) error {
+			return stream.Send(&upgradev1.PushRequest{Part: &upgradev1.PushRequest_Data{Data: data}})
+		})
 	}
 	// What made the node end the stream comes with its answer.
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -187,13 +199,38 @@ func (a *app) push(ctx context.Context, client upgradev1.UpgradeServiceClient, n
 	}
 	resp, err := stream.CloseAndRecv()
 	if err != nil {
-		show.end()
 		return stall.cause(err)
 	}
-	show.at(uint64(info.Size()), uint64(info.Size()))
-	show.end()
 	fmt.Fprintf(a.stderr, "%s: the node takes version %s\n", node, resp.GetTarget().GetVersion())
 	return nil
+}
+
+// sendFile sends a file in pieces, and shows how far it is. It returns send's error as it is: io.EOF where the node has ended the stream.
+func (a *app) sendFile(file *os.File, node string, stall *stall, send func([]byte) error) error {
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file.Name(), err)
+	}
+	show := a.progress(node, "pushed")
+	defer show.end()
+	buffer := make([]byte, pieceBytes)
+	for sent := uint64(0); ; {
+		n, readErr := file.Read(buffer)
+		if n > 0 {
+			if err := send(buffer[:n]); err != nil {
+				return err
+			}
+			sent += uint64(n)
+			stall.reset()
+			show.at(sent, uint64(info.Size()))
+		}
+		if errors.Is(readErr, io.EOF) {
+			return nil
+		}
+		if readErr != nil {
+			return fmt.Errorf("read %s: %w", file.Name(), readErr)
+		}
+	}
 }
 
 // install has a node write what was pushed, and returns the last it says about that.
@@ -219,81 +256,4 @@ func (a *app) install(ctx context.Context, client upgradev1.UpgradeServiceClient
 		stall.reset()
 		show.at(m.GetWrittenBytes(), m.GetTotalBytes())
 	}
-}
-
-// started says what is to be started and, if so asked, waits for what becomes of it.
-func (a *app) started(ctx context.Context, t *target, node string, f upgradeFlags, target *upgradev1.System, bootID string) error {
-	if f.stay {
-		fmt.Fprintf(a.stderr, "%s: version %s starts with the next boot\n", node, systemText(target))
-		return nil
-	}
-	fmt.Fprintf(a.stderr, "%s: rebooting into version %s\n", node, systemText(target))
-	if !f.wait.wait {
-		return nil
-	}
-	var outcome error
-	err := a.poll(ctx, f.wait.limit, node, func(ctx context.Context) error {
-		s, err := askUpgrade(ctx, t, node)
-		if err != nil {
-			return err
-		}
-		var waiting error
-		waiting, outcome = becomes(s, target, bootID)
-		return waiting
-	})
-	if err != nil || outcome != nil {
-		return errors.Join(err, outcome)
-	}
-	fmt.Fprintf(a.stderr, "%s: version %s has proven itself and stays\n", node, systemText(target))
-	return nil
-}
-
-// becomes says what has become of an upgrade: either it is waited for still, or it has ended, with an error unless the target stays.
-func becomes(s *upgradev1.StatusResponse, target *upgradev1.System, bootID string) (waiting, outcome error) {
-	switch s.GetStage() {
-	case upgradev1.Stage_STAGE_TRIAL:
-		if s.GetReason() == "" {
-			return fmt.Errorf("version %s is on trial: all has to be in order for a while", s.GetRunning().GetVersion()), nil
-		}
-		return fmt.Errorf("version %s is on trial: %s", s.GetRunning().GetVersion(), s.GetReason()), nil
-	case upgradev1.Stage_STAGE_REVERTING:
-		return fmt.Errorf("going back: %s", s.GetReason()), nil
-	case upgradev1.Stage_STAGE_IDLE:
-	default:
-		if s.GetBootId() == bootID {
-			return errors.New("going down"), nil
-		}
-		return fmt.Errorf("the node is %s", enumName(s.GetStage().String(), "STAGE_")), nil
-	}
-	switch last := s.GetLast(); {
-	case last.GetTarget().GetRootHash() != target.GetRootHash():
-		return nil, fmt.Errorf("the node runs version %s and knows nothing of an upgrade to %s", systemText(s.GetRunning()), systemText(target))
-	case !last.GetSucceeded() && s.GetBootId() == bootID:
-		return nil, fmt.Errorf("given up: %s", last.GetReason())
-	case !last.GetSucceeded():
-		return nil, fmt.Errorf("rolled back to version %s: %s", systemText(s.GetRunning()), last.GetReason())
-	}
-	return nil, nil
-}
-
-// askUpgrade dials anew, since a connection to a node that went down may take long to notice.
-func askUpgrade(ctx context.Context, t *target, node string) (*upgradev1.StatusResponse, error) {
-	conn, err := t.dial(node)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	s, err := getUpgrade(ctx, conn)
-	if err != nil {
-		return nil, t.explain(err, conn.lastCause())
-	}
-	return s, nil
-}
-
-// systemText is a release with its slot, for a person.
-func systemText(s *upgradev1.System) string {
-	if s == nil {
-		return ""
-	}
-	return fmt.Sprintf("%s (slot %s)", s.GetVersion(), enumName(s.GetSlot().String(), "SLOT_"))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/cyvive/cyvive/cmd/nodectl/output"
 )
 
-const insecureUsage = "ask a node in maintenance mode: do not verify it, show no certificate"
+const insecureUsage = "ask a node that has neither configuration nor owner: do not verify it, show no certificate"
 
 func (a *app) versionCommand() *cobra.Command {
 	var components bool

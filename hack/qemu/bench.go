@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,10 +22,10 @@ func benchCommand() *cobra.Command {
 	var o bench.Options
 	var result string
 	cmd := &cobra.Command{
-		Use: "bench", Short: "Measure a node beside Debian with kubeadm", Args: cobra.NoArgs,
+		Use: "bench", Short: "Measure a node beside Debian with kubeadm, and its upgrades and rollbacks", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Only != "" && o.Only != "node" && o.Only != "baseline" {
-				return fmt.Errorf("read --only: got %q, expected node or baseline", o.Only)
+			if o.Only != "" && !slices.Contains(bench.Parts, o.Only) {
+				return fmt.Errorf("read --only: got %q, expected one of %s", o.Only, strings.Join(bench.Parts, ", "))
 			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout, fmt.Errorf("gave up after %s", f.timeout))
 			defer cancel()
@@ -41,7 +43,14 @@ func benchCommand() *cobra.Command {
 			if f.options.ImageDir, err = filepath.Abs(f.options.ImageDir); err != nil {
 				return err
 			}
-			if err := buildProbe(ctx, f.options.Arch, f.options.Probe); err != nil {
+			if err := buildGuestProgram(ctx, f.options.Arch, "probe/guest", f.options.Probe); err != nil {
+				return err
+			}
+			o.RAMRoot = filepath.Join(home, "ramroot")
+			if err := buildGuestProgram(ctx, f.options.Arch, "bench/ramroot/guest", o.RAMRoot); err != nil {
+				return err
+			}
+			if o.Root, err = filepath.Abs("."); err != nil {
 				return err
 			}
 			o.Cluster, o.Pod, o.Out = f.options, demoPod, os.Stderr
@@ -60,9 +69,9 @@ func benchCommand() *cobra.Command {
 	flags.StringVar(&result, "result", "out/bench.json", "file for the figures")
 	flags.DurationVar(&o.Idle, "idle", 15*time.Minute, "length of the idle time")
 	flags.DurationVar(&o.Settle, "settle", 3*time.Minute, "pause before the idle time")
-	flags.StringVar(&o.Only, "only", "", "measure one machine only: node or baseline")
-	flags.Lookup("timeout").DefValue = "3h"
-	f.timeout = 3 * time.Hour
+	flags.StringVar(&o.Only, "only", "", "measure one part only: "+strings.Join(bench.Parts, ", "))
+	flags.Lookup("timeout").DefValue = "6h"
+	f.timeout = 6 * time.Hour
 	return cmd
 }
 
@@ -78,12 +87,12 @@ func writeResult(path string, r *bench.Result) error {
 	return r.Print(os.Stdout)
 }
 
-// buildProbe compiles the guest program of package probe.
-func buildProbe(ctx context.Context, arch, path string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/cyvive/cyvive/hack/qemu/probe/guest")
+// buildGuestProgram compiles a program of a machine, by its place in hack/qemu.
+func buildGuestProgram(ctx context.Context, arch, name, path string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/cyvive/cyvive/hack/qemu/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build probe: %w: %s", err, out)
+		return fmt.Errorf("build %s: %w: %s", name, err, out)
 	}
 	return nil
 }

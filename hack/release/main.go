@@ -1,20 +1,22 @@
-// Command release makes the key pair that signs releases, and signs what the image builder has published.
+// Command release makes the keys that sign releases, and signs what the image builder has published.
 //
 //	go run ./hack/release keys
+//	go run ./hack/release enrol --db further.crt
+//	go run ./hack/release modules --dir out/amd64/zfs --out out/amd64/module-signatures
 //	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.cyvive
+//	go run ./hack/release extension --dir out/nlmon --out nlmon-1.0.0.cyvive-extension
+//	go run ./hack/release push oci://registry.example/cyvive/node:0.1.0 out/amd64/cyvive-0.1.0-amd64.cyvive
+//	go run ./hack/release disk --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.raw
 package main
 
 import (
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cyvive/cyvive/hack/release/bundle"
-	"github.com/cyvive/cyvive/hack/release/keys"
-	"github.com/cyvive/cyvive/internal/release"
+	"github.com/cyvive/cyvive/hack/release/diskimage"
 )
 
 func main() {
@@ -29,84 +31,23 @@ func newCommand(getenv func(string) string) *cobra.Command {
 		Use: "release", Short: "Keys of releases, and releases",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(keysCommand(getenv), bundleCommand(getenv))
+	root.AddCommand(
+		keysCommand(getenv), enrolCommand(getenv), modulesCommand(getenv), bundleCommand(getenv), pushCommand(getenv), diskCommand(getenv),
+		extensionCommand(getenv),
+	)
 	return root
 }
 
-// or is a folder given as a flag, or the user's own.
-func or(dir string, getenv func(string) string) (string, error) {
-	if dir != "" {
-		return dir, nil
-	}
-	return keys.Dir(getenv)
-}
-
-const keysHelp = "folder of the key pair (default: $CYVIVE_KEYS, or cyvive/keys in the user's data folder)"
-
-func keysCommand(getenv func(string) string) *cobra.Command {
-	var dir string
-	var ensure bool
-	cmd := &cobra.Command{
-		Use: "keys", Short: "Make a key pair for signing releases; one that is there is never overwritten", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := or(dir, getenv)
-			if err != nil {
-				return err
-			}
-			if !ensure {
-				if _, err := keys.Make(dir); err != nil {
-					return err
-				}
-				return describe(cmd.OutOrStdout(), dir)
-			}
-			made, err := keys.Ensure(dir)
-			if err != nil || !made {
-				return err
-			}
-			fmt.Fprintln(cmd.ErrOrStderr(), "There was no key for signing releases, so this is yours now. Nodes of the images that you build take")
-			fmt.Fprintln(cmd.ErrOrStderr(), "upgrades only from whoever has it: keep it, and keep it to yourself.")
-			return describe(cmd.ErrOrStderr(), dir)
-		},
-	}
-	cmd.Flags().StringVar(&dir, "out", "", keysHelp)
-	cmd.Flags().BoolVar(&ensure, "ensure", false, "do nothing where there are public keys already")
-	return cmd
-}
-
-// describe names the files of a pair, and the keys as nodes name them in their refusals.
-func describe(out io.Writer, dir string) error {
-	data, err := os.ReadFile(filepath.Join(dir, keys.PublicFile))
-	if err != nil {
-		return fmt.Errorf("read public release keys: %w", err)
-	}
-	public, err := release.ParsePublicKeys(data)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "private key  %s\npublic key   %s\n", filepath.Join(dir, keys.PrivateFile), filepath.Join(dir, keys.PublicFile))
-	for _, k := range public {
-		fmt.Fprintf(out, "key          %s\n", release.KeyID(k))
-	}
-	return nil
-}
-
 func bundleCommand(getenv func(string) string) *cobra.Command {
-	var dir, key, out string
+	var dir, key, policy, out string
 	cmd := &cobra.Command{
 		Use: "bundle", Short: "Sign what the image builder has published, as one file for nodectl upgrade", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if key == "" {
-				dir, err := keys.Dir(getenv)
-				if err != nil {
-					return err
-				}
-				key = filepath.Join(dir, keys.PrivateFile)
-			}
-			private, err := keys.Load(key)
+			signers, err := load(key, policy, getenv)
 			if err != nil {
 				return err
 			}
-			m, err := bundle.Write(out, dir, private)
+			m, err := bundle.Write(out, dir, signers)
 			if err != nil {
 				return err
 			}
@@ -117,7 +58,43 @@ func bundleCommand(getenv func(string) string) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&dir, "dir", "", "folder with the image's files, as out/amd64")
 	flags.StringVar(&key, "key", "", "private key (default: the user's own, as keys makes it)")
+	flags.StringVar(&policy, "policy-key", "", "private key for what sealed disks are opened by (default: the user's own, if there is one)")
 	flags.StringVar(&out, "out", "", "file to write")
+	for _, name := range []string{"dir", "out"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+	return cmd
+}
+
+func diskCommand(getenv func(string) string) *cobra.Command {
+	var dir, policy, out, enrol string
+	cmd := &cobra.Command{
+		Use: "disk", Short: "Sign a disk image that the image builder has published, for firmware and for TPMs", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			when, err := diskimage.ParseEnrol(enrol)
+			if err != nil {
+				return err
+			}
+			o, err := diskOptions(policy, getenv)
+			if err != nil {
+				return err
+			}
+			o.Enrol = when
+			if err := diskimage.Sign(out, dir, o); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), out)
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&dir, "dir", "", "folder with the image's files, as out/amd64")
+	flags.StringVar(&policy, "policy-key", "", "private key for what sealed disks are opened by (default: the user's own)")
+	flags.StringVar(&out, "out", "", "file to write")
+	flags.StringVar(&enrol, "enrol", string(diskimage.EnrolIfSafe),
+		"when a machine in setup mode enrols the keys of Secure Boot: if-safe (virtual machines), force (all) or off")
 	for _, name := range []string{"dir", "out"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // there is no such flag

@@ -95,6 +95,8 @@ func TestNeedsStart(t *testing.T) {
 		{container.Info{State: container.Unknown}, false},
 		{container.Info{State: container.Exited, NextStart: now.Add(time.Second)}, false},
 		{container.Info{State: container.Exited, NextStart: now}, true},
+		{container.Info{State: container.Exited, ExitedAt: now.Add(time.Second), NextStart: now.Add(2 * time.Second)}, false},
+		{container.Info{State: container.Exited, ExitedAt: now.Add(time.Hour), NextStart: now.Add(time.Hour)}, true},
 		{container.Info{State: container.Exited}, true},
 	} {
 		if got := test.info.NeedsStart(now); got != test.want {

@@ -96,13 +96,14 @@ const (
 )
 
 // NeedsStart reports whether Ensure has something to do at now for a container
-// of the right hash.
+// of the right hash. One that exited in what is far in the future now, since the
+// clock was set back, does not wait for that.
 func (i Info) NeedsStart(now time.Time) bool {
 	switch i.State {
 	case Created:
 		return true
 	case Exited:
-		return !now.Before(i.NextStart)
+		return !now.Before(i.NextStart) || i.ExitedAt.Sub(now) > backOffMost
 	}
 	return false
 }

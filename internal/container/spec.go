@@ -25,8 +25,8 @@ type Spec struct {
 	// Mounts are made in order, after those every container has (/proc, /dev,
 	// /sys read-only; the plane has its own set).
 	Mounts []Mount
-	// Capabilities is the bounding, effective and permitted set. Empty means
-	// none at all, for root as well.
+	// Capabilities is the bounding, effective and permitted set, and the ambient
+	// one of a user who is not root. Empty means none at all, for root as well.
 	Capabilities []string
 	// Cgroup is an absolute path of the cgroup2 tree, such as /system/etcd.
 	Cgroup string

@@ -127,7 +127,7 @@ func (f *Fake) Ensure(_ context.Context, spec container.Spec) error {
 			Namespace: f.namespace, Name: spec.Name, ID: spec.Name, Hash: spec.Hash(),
 		}}
 		f.containers[spec.Name] = c
-	case c.info.State == container.Running, f.now().Before(c.info.NextStart):
+	case c.info.State == container.Running, c.info.State == container.Exited && !c.info.NeedsStart(f.now()):
 		return nil
 	default:
 		c.info.Restarts++

@@ -28,7 +28,7 @@ func (r *Reconciler) writeSecrets(spec Spec) error {
 	if err != nil {
 		return err
 	}
-	return store.Write(r.layout.Secrets, UID, files, store.Stamp{Inputs: inputs(spec), RenewAt: now.Add(renewAfter)})
+	return store.Write(r.layout.Secrets, UID, files, store.Stamp{Inputs: inputs(spec), RenewAt: now.Add(renewAfter), MadeAt: now})
 }
 
 // makeData makes the data directory, which etcd wants to be its own and private.

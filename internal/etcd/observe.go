@@ -160,7 +160,8 @@ func parseHealth(data []byte) error {
 // prepare makes the client for ca, with a certificate that is still good.
 func (p *prober) prepare(ca *pki.Authority) error {
 	now := p.now()
-	if p.client != nil && p.ca.Equal(ca) && now.Before(p.until) {
+	// A certificate that was issued before the clock was set back does not hold yet.
+	if p.client != nil && p.ca.Equal(ca) && now.Before(p.until) && !p.until.After(now.Add(probeLifetime/2)) {
 		return nil
 	}
 	pair, err := ca.Issue(pki.Request{CommonName: "machined", Client: true, Lifetime: probeLifetime}, now)

@@ -45,7 +45,7 @@ func (r *Reconciler) writeSecrets(spec Spec) error {
 	if err != nil {
 		return err
 	}
-	stamp := store.Stamp{Inputs: inputs(spec), RenewAt: now.Add(renewAfter)}
+	stamp := store.Stamp{Inputs: inputs(spec), RenewAt: now.Add(renewAfter), MadeAt: now}
 	uids := map[string]int{apiServer: apiServerUID, controllerManager: controllerManagerUID, scheduler: schedulerUID}
 	for name, files := range sets {
 		if err := store.Write(filepath.Join(r.layout.Secrets, name), uids[name], files, stamp); err != nil {

@@ -254,6 +254,27 @@ func theLastBootSaysNothing(t *testing.T) {
 	}
 }
 
+// A clock that was two hours ahead is set right after the plane was started by it.
+func TestClockThatIsSetBack(t *testing.T) { synctest.Test(t, clockThatIsSetBack) }
+
+func clockThatIsSetBack(t *testing.T) {
+	w := newWorld(t)
+	node := kube.Node{Ready: true, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}
+	w.now = w.now.Add(2 * time.Hour)
+	w.api.Serve(kube.API{Ready: true, Node: &node})
+	w.images.SetUp(true)
+	for range 4 {
+		w.pass()
+	}
+	w.waits("kubelet to report the node's state")
+	w.now = w.now.Add(-2 * time.Hour)
+	node.Heartbeat = w.now.Add(-time.Minute)
+	w.waits("kubelet to report the node's state")
+	w.now = w.now.Add(10 * time.Second)
+	node.Heartbeat = w.now
+	w.waits("")
+}
+
 func TestExitsAreMended(t *testing.T) { synctest.Test(t, testExitsAreMended) }
 
 func testExitsAreMended(t *testing.T) {

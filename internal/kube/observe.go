@@ -26,6 +26,8 @@ type Observed struct {
 	Unavailable bool
 	// Containers are those of namespaces system and kubelet, by name.
 	Containers map[string]container.Info
+	// PlaneSince is when the running plane started, at the latest: by a clock that was set back since then, that is not before now.
+	PlaneSince time.Time
 	// Held names the containers that are not to be started now.
 	Held []string
 	// Silent is for how long parts of the control plane that run, and answered
@@ -78,6 +80,9 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if err := r.observeContainers(ctx, &obs); err != nil || obs.Unavailable {
 		return obs, err
 	}
+	if p := obs.Containers[plane]; p.State == container.Running {
+		obs.PlaneSince = r.planeSince.of(p.StartedAt, obs.Now)
+	}
 	obs.Silent = r.liveness.observe(ctx, obs.Containers, r.now)
 	if obs.Containers[apiServer].State == container.Running {
 		api, err := r.api.Observe(ctx, spec)
@@ -90,6 +95,20 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		return obs, err
 	}
 	return obs, r.observeFiles(&obs)
+}
+
+// since follows the start of a container by a clock that may be set back. What was started by the clock before, in what is the future now, was there when
+// it was first seen after that.
+type since struct{ started, first time.Time }
+
+func (s *since) of(started, now time.Time) time.Time {
+	if !s.started.Equal(started) {
+		*s = since{started, started}
+	}
+	if now.Before(s.first) {
+		s.first = now
+	}
+	return s.first
 }
 
 // observeContainers reads both namespaces of the system containerd.

@@ -53,6 +53,7 @@ type Reconciler struct {
 	now             func() time.Time
 	importer        importer
 	liveness        liveness
+	planeSince      since
 	// dnsApplied is when this agent last applied cluster DNS.
 	dnsApplied time.Time
 }

@@ -153,23 +153,16 @@ func (c *restClient) open(ctx context.Context, spec Spec, method, path, contentT
 	}
 	defer response.Body.Close()
 	reason, _ := io.ReadAll(io.LimitReader(response.Body, maxReasonBytes)) // an explanation; the status says enough without
-	err = errors.New(response.Status)
-	switch response.StatusCode {
-	case http.StatusNotFound:
-		err = errNotFound
-	case http.StatusGone:
-		err = errGone
-	}
-	return nil, fmt.Errorf("ask kube-apiserver for %s: %w%s", request.URL.Path, err, explanation(reason))
+	return nil, fmt.Errorf("ask kube-apiserver for %s: %w", request.URL.Path, &statusError{response.StatusCode, response.Status, explanation(reason)})
 }
 
-// explanation returns the message of a metav1.Status, for the end of a sentence.
+// explanation returns the message of a metav1.Status; it may be empty.
 func explanation(data []byte) string {
 	var status struct{ Message string }
-	if json.Unmarshal(data, &status) != nil || status.Message == "" {
+	if json.Unmarshal(data, &status) != nil {
 		return ""
 	}
-	return ": " + status.Message
+	return status.Message
 }
 
 // prepare makes the client for ca, with a certificate that is still good.
@@ -177,7 +170,8 @@ func (c *restClient) prepare(ca *pki.Authority) (*http.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	if c.client != nil && c.ca.Equal(ca) && now.Before(c.until) {
+	// A certificate that was issued before the clock was set back does not hold yet.
+	if c.client != nil && c.ca.Equal(ca) && now.Before(c.until) && !c.until.After(now.Add(agentLifetime/2)) {
 		return c.client, nil
 	}
 	pair, err := ca.Issue(pki.Request{
@@ -193,13 +187,17 @@ func (c *restClient) prepare(ca *pki.Authority) (*http.Client, error) {
 	if c.client != nil {
 		c.client.CloseIdleConnections()
 	}
-	c.client = &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{
-			MinVersion: tls.VersionTLS13, RootCAs: ca.Pool(),
-			Certificates: []tls.Certificate{certificate}, Time: c.now,
+	c.client = &http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{
+				MinVersion: tls.VersionTLS13, RootCAs: ca.Pool(),
+				Certificates: []tls.Certificate{certificate}, Time: c.now,
+			},
+			ForceAttemptHTTP2: true,
 		},
-		ForceAttemptHTTP2: true,
-	}}
+		// The API server sends nobody elsewhere by itself; a service that it asks for us may.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	c.ca, c.until = ca, now.Add(agentLifetime/2)
 	return c.client, nil
 }

@@ -180,6 +180,25 @@ func TestAnotherClustersServerIsRefused(t *testing.T) {
 	}
 }
 
+// TestClockThatWentBack: a certificate that was issued by a clock that went too fast is not used once it is right.
+func TestClockThatWentBack(t *testing.T) {
+	ca, err := pki.NewAuthority("kubernetes", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := server(t, ca, func(http.ResponseWriter, *http.Request) {})
+	fast := 8 * time.Hour
+	c.now = func() time.Time { return time.Now().Add(fast) }
+	spec := Spec{NodeName: "node1", CA: ca}
+	if err := c.MarkControlPlane(t.Context(), spec); err == nil {
+		t.Error("a certificate of tomorrow is taken")
+	}
+	fast = 0
+	if err := c.MarkControlPlane(t.Context(), spec); err != nil {
+		t.Errorf("with the right time: %v", err)
+	}
+}
+
 func TestAdminKubeconfig(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	ca, err := pki.NewAuthority("kubernetes", now)

@@ -67,8 +67,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 // the life of the running plane. What etcd holds of the time before, such as a
 // node that was Ready at the last shutdown, says nothing of now.
 func sincePlane(obs Observed, t time.Time) bool {
-	p, ok := obs.Containers[plane]
-	return ok && p.State == container.Running && !t.Before(p.StartedAt.Truncate(time.Second))
+	return obs.Containers[plane].State == container.Running && !t.Before(obs.PlaneSince.Truncate(time.Second))
 }
 
 // reason says what comes first of all that is awaited; empty if nothing is.

@@ -13,6 +13,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/machined/upgrade"
 )
 
 // machineAPI implements server.Machine.
@@ -43,7 +44,11 @@ func (m machineAPI) Node(context.Context) (server.Node, error) {
 }
 
 func (m machineAPI) Reboot(ctx context.Context) error {
-	return m.a.end(ctx, control.Reboot, "reboot over the API")
+	reason := "reboot over the API"
+	if u := m.a.snapshot().upgrade; u != nil && u.Record.Stage == upgrade.Armed {
+		reason += ", into version " + u.Record.Target.Version
+	}
+	return m.a.end(ctx, control.Reboot, reason)
 }
 
 func (m machineAPI) Shutdown(ctx context.Context) error {

@@ -6,10 +6,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -32,16 +33,18 @@ const (
 func (a *Agent) keepCertificate(ctx context.Context) error {
 	var version uint64
 	var done certificateInputs
+	issued := time.Now() // snapshots come and go meanwhile
 	for {
-		bounded, cancel := context.WithTimeout(ctx, recertify)
-		s, v, err := a.store.Watch(bounded, version)
+		bounded, cancel := context.WithTimeout(ctx, recertify-time.Since(issued))
+		s, v, _ := a.store.Watch(bounded, version) // the deadline is one way to return
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		version = v
 		inputs := s.certificateInputs()
-		if err == nil && inputs.equal(done) {
+		if time.Since(issued) < recertify && inputs.equal(done) {
+			a.tellMode(s, inputs.addresses)
 			continue
 		}
 		if err := a.certify(s, inputs.addresses); err != nil {
@@ -52,19 +55,25 @@ func (a *Agent) keepCertificate(ctx context.Context) error {
 			version = 0
 			continue
 		}
-		done = inputs
+		done, issued = inputs, time.Now()
+		a.tellMode(s, inputs.addresses)
 	}
 }
 
 // certificateInputs are the parts of a snapshot that the certificate depends on.
 type certificateInputs struct {
+	// stored: the state volume is there. Only then is anything kept.
 	stored    bool
 	machine   *config.Machine // nil without a configuration; it is never changed
 	addresses []netip.Addr
+	// unconfigured is whom the node answers without one.
+	unconfigured server.Unconfigured
+	// clockSet is how often the clock was set in this boot: by another time the certificate may not hold.
+	clockSet int
 }
 
 func (i certificateInputs) equal(o certificateInputs) bool {
-	if i.stored != o.stored || (i.machine == nil) != (o.machine == nil) || !slices.Equal(i.addresses, o.addresses) {
+	if i.stored != o.stored || i.clockSet != o.clockSet || (i.machine == nil) != (o.machine == nil) || !slices.Equal(i.addresses, o.addresses) || !reflect.DeepEqual(i.unconfigured, o.unconfigured) {
 		return false
 	}
 	return i.machine == o.machine ||
@@ -72,7 +81,7 @@ func (i certificateInputs) equal(o certificateInputs) bool {
 }
 
 func (s snapshot) certificateInputs() certificateInputs {
-	i := certificateInputs{stored: s.identity}
+	i := certificateInputs{stored: s.storage.Status.StateMounted, unconfigured: s.unconfigured(), clockSet: s.clock.Steps}
 	if s.input.Config != nil {
 		i.machine = &s.input.Config.Machine
 	}
@@ -87,8 +96,14 @@ func (s snapshot) certificateInputs() certificateInputs {
 // the state volume if that holds one that still serves.
 func (a *Agent) certify(s snapshot, addresses []netip.Addr) error {
 	now := a.now()
+	stored := s.storage.Status.StateMounted
+	if stored {
+		if err := a.keepKey(); err != nil {
+			a.log.Error("keep the node's key: a restart changes its fingerprint", "error", err)
+		}
+	}
 	request := pki.Request{
-		CommonName: "maintenance", DNSNames: []string{"localhost"}, Server: true, Lifetime: maintenanceLifetime,
+		CommonName: "maintenance", DNSNames: []string{"localhost"}, Server: true, Lifetime: maintenanceLifetime, Key: a.key.signer,
 		Addresses: append([]netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, addresses...),
 	}
 	if s.input.Config == nil {
@@ -96,7 +111,7 @@ func (a *Agent) certify(s snapshot, addresses []netip.Addr) error {
 		if err != nil {
 			return err
 		}
-		return a.present(pair, nil)
+		return a.present(pair, nil, s.unconfigured())
 	}
 	m := s.input.Config.Machine
 	request.CommonName, request.Lifetime = m.Hostname, apiLifetime
@@ -109,36 +124,36 @@ func (a *Agent) certify(s snapshot, addresses []netip.Addr) error {
 		}
 	}
 	authority := s.input.Trust.API
-	if !s.identity {
-		pair, err := authority.Issue(request, now)
-		if err != nil {
-			return err
-		}
-		return a.present(pair, authority)
+	issue := authority.Issue
+	if stored {
+		issue = func(r pki.Request, now time.Time) (pki.Pair, error) { return a.storedPair(authority, r, now) }
 	}
-	pair, err := a.storedPair(authority, request, now)
+	pair, err := issue(request, now)
 	if err != nil {
 		return err
 	}
-	return a.present(pair, authority)
+	return a.present(pair, authority, server.Unconfigured{})
 }
 
-// storedPair returns the pair on the state volume, or replaces it by a new one if it does not serve.
+// storedPair returns the certificate on the state volume with the node's key, or replaces it by a new one if it does not serve. One that cannot be
+// stored serves all the same: whom the API lets in, and under which addresses it is known, does not wait for the disk.
 func (a *Agent) storedPair(authority *pki.Authority, request pki.Request, now time.Time) (pki.Pair, error) {
-	crt, key := filepath.Join(a.cfg.StateDir, "api.crt"), filepath.Join(a.cfg.StateDir, "api.key")
-	var pair pki.Pair
-	var errs [2]error
-	pair.CertificatePEM, errs[0] = os.ReadFile(crt)
-	pair.KeyPEM, errs[1] = os.ReadFile(key)
-	if errors.Join(errs[:]...) == nil && serves(pair, authority, request, now) {
+	path := filepath.Join(a.cfg.StateDir, "api.crt")
+	pair := pki.Pair{KeyPEM: a.key.pem}
+	var err error
+	if pair.CertificatePEM, err = os.ReadFile(path); err == nil && serves(pair, authority, request, now) {
 		return pair, nil
 	}
-	pair, err := authority.Issue(request, now)
-	if err != nil {
+	if pair, err = authority.Issue(request, now); err != nil {
 		return pki.Pair{}, err
 	}
-	if err := errors.Join(ledger.ReplaceFile(key, pair.KeyPEM, 0o600), ledger.ReplaceFile(crt, pair.CertificatePEM, 0o644)); err != nil {
-		return pki.Pair{}, fmt.Errorf("store the API's certificate: %w", err)
+	if err := ledger.ReplaceFile(path, pair.CertificatePEM, 0o644); err != nil {
+		a.log.Error("store the API's certificate: it is issued anew after a restart", "error", err)
+		return pair, nil
+	}
+	// Releases before had a key of its own for each certificate.
+	if err := os.Remove(filepath.Join(a.cfg.StateDir, "api.key")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Error("remove an old key", "error", err)
 	}
 	return pair, nil
 }
@@ -170,17 +185,20 @@ func serves(pair pki.Pair, authority *pki.Authority, request pki.Request, now ti
 	return true
 }
 
-// present hands the pair to the server. Without an authority that is maintenance mode.
-func (a *Agent) present(pair pki.Pair, authority *pki.Authority) error {
+// present hands the pair to the server. Without an authority the node has no configuration, and u says whom it answers.
+func (a *Agent) present(pair pki.Pair, authority *pki.Authority, u server.Unconfigured) error {
 	certificate, err := pair.TLS()
 	if err != nil {
 		return err
 	}
-	identity := &server.Identity{Certificate: new(tls.Certificate)}
+	identity := &server.Identity{Certificate: new(tls.Certificate), Unconfigured: u}
 	*identity.Certificate = certificate
 	if authority != nil {
 		identity.Clients = authority.Pool()
 	}
-	a.identity.Store(identity)
+	before := a.identity.Swap(identity)
+	if s := a.server.Load(); s != nil && before != nil && !before.Clients.Equal(identity.Clients) {
+		s.AuthorityChanged()
+	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -31,21 +32,35 @@ type draft struct {
 	as      configstore.Revision
 	timeout time.Duration
 	dry     bool
+	// leaves says that no configuration is in force, and that it ends maintenance mode.
+	leaves bool
+}
+
+// compareInForce has a draft compared with what is in force, for how it takes effect: where nothing is, there is nothing that this boot has begun.
+func (a *Agent) compareInForce(d *draft) {
+	if d.leaves = a.snapshot().input.Config == nil; d.leaves {
+		d.base = nil
+	}
 }
 
 // change judges a draft, and unless it is only to say what it would do, stores it and has it take effect. The caller holds the lock.
 func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error) {
 	c := &a.configs
+	a.compareInForce(&d)
 	if err := d.judge(); err != nil {
 		return server.ConfigResult{}, err
 	}
+	if d.current == nil {
+		if err := a.encryptable(d.cfg); err != nil {
+			return server.ConfigResult{}, fmt.Errorf("%w: %w", server.ErrPrecondition, err)
+		}
+	}
 	result := server.ConfigResult{Revision: c.store.Record().Current}
-	whole, force := true, d.cfg
+	whole, force := true, d.inForce(d.cfg)
 	if d.current != nil {
 		result.Changes = changes(plan.Compare(d.current, d.cfg))
 	}
 	if d.base != nil {
-		force = plan.InForce(d.base, d.cfg)
 		waits := plan.With(plan.Reboot, plan.Compare(d.base, d.cfg))
 		whole, result.Pending = len(waits) == 0, changes(waits)
 	}
@@ -58,7 +73,7 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 			return server.ConfigResult{}, err
 		}
 	}
-	result.Notes = d.notes(c.store.Record())
+	result.Notes = append(d.notes(c.store.Record()), d.leaveNotes(d.leaves)...)
 	if d.dry {
 		return result, nil
 	}
@@ -72,6 +87,7 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 		return server.ConfigResult{}, err
 	}
 	result.Revision = r.Number
+	a.noteKept()
 	c.remember(r.Number, d.cfg)
 	if t := c.store.Record().Trying; t != nil {
 		result.Trial = &server.ConfigTrial{Revision: r.Number, Back: t.Back, Left: d.timeout}
@@ -96,35 +112,59 @@ func (d draft) takes(r configstore.Record, n uint64, whole bool, since time.Dura
 
 // judge refuses what a node cannot become, and what the mode does not allow for.
 func (d draft) judge() error {
-	var never, reboot []plan.Change
+	var list []plan.Change
 	if d.current != nil {
-		list := plan.Compare(d.current, d.cfg)
-		never, reboot = plan.With(plan.Never, list), plan.With(plan.Reboot, list)
+		list = plan.Compare(d.current, d.cfg)
+	}
+	never, reboot := plan.With(plan.Never, list), plan.With(plan.Reboot, list)
+	if d.leaves {
+		reboot = nil
 	}
 	if d.base != nil {
-		list := plan.Compare(d.base, d.cfg)
-		for _, c := range plan.With(plan.Never, list) {
+		began := plan.Compare(d.base, d.cfg)
+		for _, c := range plan.With(plan.Never, began) {
 			if !slices.Contains(never, c) {
 				never = append(never, c)
 			}
 		}
-		// What goes back to how the boot began needs no reboot.
-		waits := plan.With(plan.Reboot, list)
-		reboot = slices.DeleteFunc(reboot, func(c plan.Change) bool {
-			return !slices.ContainsFunc(waits, func(w plan.Change) bool { return w.Field == c.Field })
+		// What goes back to how the boot began needs no reboot, and what waits for one without the draft is not its doing.
+		reboot = slices.DeleteFunc(plan.With(plan.Reboot, began), func(w plan.Change) bool {
+			return !slices.ContainsFunc(list, func(c plan.Change) bool { return w.Field == c.Field || strings.HasPrefix(w.Field, c.Field+".") })
 		})
 	}
+	there, back := d.turns()
 	switch {
 	case len(never) > 0:
 		return fmt.Errorf("%w: a node cannot change %s", server.ErrPrecondition, lines(never))
-	case len(reboot) == 0:
-		return nil
-	case d.by == server.ConfigNoReboot:
+	case len(reboot) > 0 && d.by == server.ConfigNoReboot:
 		return fmt.Errorf("%w: a reboot is needed for %s; use the mode auto or staged", server.ErrPrecondition, lines(reboot))
-	case d.by == server.ConfigTry:
+	case len(reboot) > 0 && d.by == server.ConfigTry:
 		return fmt.Errorf("%w: what needs a reboot cannot be tried: %s; use the mode staged", server.ErrPrecondition, lines(reboot))
+	case len(there) > 0 && d.by != server.ConfigStaged:
+		return fmt.Errorf("%w: it takes a reboot to give up what this boot has begun: %s; use the mode staged", server.ErrPrecondition, lines(there))
+	case len(back) > 0 && d.by == server.ConfigTry:
+		return fmt.Errorf("%w: what could not be taken back without a reboot cannot be tried: %s; use the mode auto or staged", server.ErrPrecondition, lines(back))
 	}
 	return nil
+}
+
+// turns returns what does not change live when what is in force goes over to the draft, and when it goes back from that at the end of a trial. The loops
+// look after what they are told of: what is not named any more would run on, held by nobody. Where nothing is in force there is nothing of that kind.
+func (d draft) turns() (there, back []plan.Change) {
+	if d.current == nil || d.leaves {
+		return nil, nil
+	}
+	isLive := func(c plan.Change) bool { return c.Effect == plan.Live }
+	from, to := d.inForce(d.current), d.inForce(d.cfg)
+	return slices.DeleteFunc(plan.Compare(from, to), isLive), slices.DeleteFunc(plan.Compare(to, from), isLive)
+}
+
+// inForce returns what of a configuration would hold in this boot.
+func (d draft) inForce(cfg *config.Config) *config.Config {
+	if d.base == nil {
+		return cfg
+	}
+	return plan.InForce(d.base, cfg)
 }
 
 // isCurrent says that nothing is to be stored. What was staged is given up then too.
@@ -152,6 +192,18 @@ func (d draft) notes(r configstore.Record) []string {
 		notes = append(notes, "the API's authority changes: clients need a certificate of the new one, and have to trust it")
 	}
 	return notes
+}
+
+// leaveNotes says what becomes of maintenance mode, if the node is in it.
+func (d draft) leaveNotes(leaves bool) []string {
+	switch {
+	case !leaves:
+		return nil
+	case d.by == server.ConfigStaged:
+		return []string{"the node stays in maintenance mode until its next boot"}
+	}
+	return []string{"the node leaves maintenance mode: from now on it answers clients with a certificate of this configuration's authority, " +
+		"and its owner no longer"}
 }
 
 func (a *Agent) tellChange(r configstore.Revision, by server.ConfigMode) {

@@ -94,6 +94,30 @@ func (c *configs) pending() []plan.Change {
 	return plan.With(plan.Reboot, plan.Compare(base, current))
 }
 
+// nextConfig is the configuration that the next boot goes by, as far as that is known: what is staged, or the current revision with all that waits for a
+// reboot. It is nil where there is none.
+func (a *Agent) nextConfig() (*config.Config, error) {
+	c := &a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store == nil {
+		return a.snapshot().input.Config, nil
+	}
+	r := c.store.Record()
+	n := r.Current
+	if r.Staged != nil {
+		n = r.Staged.Revision
+	}
+	if n == 0 {
+		return a.snapshot().input.Config, nil
+	}
+	cfg, err := c.read(n)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration of the next boot: %w", err)
+	}
+	return cfg, nil
+}
+
 // lines joins changes for a person.
 func lines(changes []plan.Change) string {
 	var out []string

@@ -21,15 +21,19 @@ type configs struct {
 	// store is nil until the state volume is there; problem says why it could not be opened on one that is.
 	store   *configstore.Store
 	problem string
+	// used says that the store was not one without revisions when this agent opened it.
+	used bool
 	// apart lets one reader at a time take documents apart, which needs many times their size of memory. It is locked without mu.
 	apart sync.Mutex
+	// deciding is held by whose configuration says how the volumes are made. It is locked without mu.
+	deciding sync.Mutex
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
 	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are
 	// the configuration task's alone, and need no lock.
 	found *Document
 	late  bool
-	// changed has keepConfigs look again.
+	// changed has the configuration task look again.
 	changed reconcile.Waker
 }
 
@@ -38,7 +42,7 @@ type configs struct {
 const stateGrace = 10 * time.Second
 
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
-// time it takes.
+// time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
 	var version uint64
 	var troubled time.Time
@@ -57,12 +61,16 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 			problem = err.Error()
 		}
 		switch {
+		case s.storage.Status.StateUndecided:
+			a.configs.late = true
+			return nil
 		case problem == "":
 		case troubled.IsZero():
 			troubled = time.Now()
 		case time.Since(troubled) >= stateGrace:
-			a.log.Error("the state volume cannot be used: the configuration is taken from other places", "reason", problem)
+			a.log.Error("the state volume cannot be used: unless it is an open encrypted one, the configuration is taken from other places", "reason", problem)
 			a.configs.late = true
+			a.update(func(s *snapshot) { s.input.Lost = true })
 			return nil
 		}
 		if !troubled.IsZero() {
@@ -111,7 +119,8 @@ func (a *Agent) openStore() error {
 		a.log.Warn("read the configurations of the state volume", "problem", p)
 		a.events.Add(server.EventConfiguration, "configuration", "damaged", p)
 	}
-	a.configs.store, a.configs.parsed = store, map[uint64]*config.Config{}
+	a.configs.store, a.configs.used, a.configs.parsed = store, a.wasUsed(store), map[uint64]*config.Config{}
+	a.noteKept()
 	return nil
 }
 
@@ -121,11 +130,15 @@ func (a *Agent) takeStored() bool {
 	c := &a.configs
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.store == nil {
-		return false
+	sealed := a.sealed()
+	if c.store == nil || sealed && c.store.Record().Current == 0 {
+		if sealed {
+			a.lack(a.whyNone())
+		}
+		return sealed
 	}
 	r := c.store.Record()
-	if !r.Own() {
+	if !r.Own() && !sealed {
 		return false
 	}
 	if l := r.Last; l != nil && !l.Succeeded {
@@ -138,16 +151,14 @@ func (a *Agent) takeStored() bool {
 		a.takeBack(err.Error())
 	default:
 		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
-		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
+		a.lack(fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
 	}
 	return true
 }
 
-// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force.
+// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force. The caller holds the lock.
 func (a *Agent) keepFound(doc *Document) {
 	c := &a.configs
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.found = nil
 	if c.store == nil {
 		c.found = doc
@@ -155,6 +166,14 @@ func (a *Agent) keepFound(doc *Document) {
 	}
 	if r := c.store.Record(); r.Owned || r.Trying != nil {
 		return
+	}
+	if cfg := a.snapshot().input.Config; cfg != nil {
+		// The state volume came late, and is another one than could be expected.
+		if err := a.firstFound(cfg); err != nil {
+			a.log.Error("the configuration that was found is not stored", "reason", err)
+			a.events.Add(server.EventConfiguration, "configuration", "not stored", err.Error())
+			return
+		}
 	}
 	current, err := c.store.Current()
 	if err == nil && current != nil && current.Holds(doc.Data) {
@@ -168,26 +187,42 @@ func (a *Agent) keepFound(doc *Document) {
 	if err != nil {
 		a.log.Error("store the configuration that was found", "error", err)
 	}
+	a.noteKept()
 }
 
-// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late.
+// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late. It returns without an error when the source is to be asked
+// after all.
 func (a *Agent) keepConfigs(ctx context.Context) error {
 	for {
 		a.lateStore()
+		if a.isFresh() {
+			return nil
+		}
 		again := a.endTrial()
+		if a.snapshot().input.Config == nil {
+			a.askOwners(ctx)
+			again = min(again, slowSearch)
+		}
 		if a.configs.late {
 			again = min(again, slowSearch)
 		}
-		timer := time.NewTimer(again)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
-		case <-a.configs.changed:
-			timer.Stop()
+		if err := a.configs.await(ctx, again); err != nil {
+			return err
 		}
 	}
+}
+
+// await waits until there is something to look at again, for this long at most. It returns an error when the context ends.
+func (c *configs) await(ctx context.Context, longest time.Duration) error {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	case <-c.changed:
+	}
+	return nil
 }
 
 // longTime is when to look at trials where none is.
@@ -234,7 +269,12 @@ func (a *Agent) lateStore() {
 		return // it has said why, once
 	}
 	a.configs.late = false
-	if !a.takeStored() && a.configs.found != nil {
+	if a.takeStored() {
+		return
+	}
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	if a.configs.found != nil {
 		a.keepFound(a.configs.found)
 	}
 }

@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -21,10 +22,13 @@ import (
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/configstore"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/networktest"
 	"github.com/cyvive/cyvive/internal/pki"
+	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
 
@@ -72,8 +76,8 @@ func (o *owned) restart(t *testing.T, boot string) {
 	o.start(t, o.state, boot)
 }
 
-// as connects as a client with a role. The node's name is not looked at: it may change.
-func (o *owned) as(t *testing.T, name, role string) configv1.ConfigServiceClient {
+// dial connects as a client with a role. The node's name is not looked at: it may change.
+func (o *owned) dial(t *testing.T, name, role string) *grpc.ClientConn {
 	t.Helper()
 	pair, err := o.authority.Issue(pki.Request{CommonName: name, Organizations: []string{role}, Client: true, Lifetime: time.Hour}, time.Now())
 	if err != nil {
@@ -89,7 +93,13 @@ func (o *owned) as(t *testing.T, name, role string) configv1.ConfigServiceClient
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	client := configv1.NewConfigServiceClient(conn)
+	return conn
+}
+
+// as is dial for the configuration, and waits until the client is let in.
+func (o *owned) as(t *testing.T, name, role string) configv1.ConfigServiceClient {
+	t.Helper()
+	client := configv1.NewConfigServiceClient(o.dial(t, name, role))
 	o.eventually(t, "the node lets "+name+" in", func() error {
 		_, err := client.Get(t.Context(), &configv1.GetRequest{})
 		return err
@@ -279,17 +289,82 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
+// TestSecretsAreNotGuessed: who may not change the configuration is not told whether a secret that he gives is the node's.
+func TestSecretsAreNotGuessed(t *testing.T) {
+	t.Parallel()
+	docs := standalone(t)
+	cfg, err := config.Parse("docs", docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := func(password string) string {
+		return fmt.Sprintf("kind: Machine\nupgrade: {deadline: 5m, sources: [{host: registry.example, ca: %q, credentials: {username: node, password: %q}}]}\n",
+			cfg.Machine.CA.Certificate, password)
+	}
+	if docs, err = config.Merge(docs, []byte(source("right"))); err != nil {
+		t.Fatal(err)
+	}
+	o := startOwned(t, docs)
+	for _, test := range []struct {
+		role, document, patch string
+		want                  []string
+	}{
+		{"node:admin", "", source("right"), nil},
+		{"node:admin", "", source("wrong"), []string{"Machine.upgrade.sources"}},
+		{"node:reader", "", source("right"), []string{"Machine.upgrade.sources"}},
+		{"node:reader", "", source("wrong"), []string{"Machine.upgrade.sources"}},
+		{"node:operator", "", source("right"), []string{"Machine.upgrade.sources"}},
+		{"node:reader", "", source(config.Redacted), nil},
+		{"node:reader", "", "kind: Machine\nhostname: node2\n", []string{"Machine.hostname"}},
+		{"node:reader", string(docs), "kind: Machine\nhostname: node2\n", []string{"Machine.hostname", "Machine.ca", "Machine.upgrade.sources"}},
+		{"node:admin", string(docs), "", nil},
+	} {
+		resp, err := o.as(t, "bob", test.role).Validate(t.Context(), &configv1.ValidateRequest{Document: test.document, Patch: test.patch})
+		var got []string
+		for _, c := range resp.GetChanges() {
+			got = append(got, c.GetField())
+		}
+		if err != nil || len(resp.GetMistakes()) > 0 || !slices.Equal(got, test.want) {
+			t.Errorf("%s, document of %d bytes, patch %q: changes %q, want %q; %v, %v", test.role, len(test.document), test.patch, got, test.want, resp.GetMistakes(), err)
+		}
+	}
+}
+
+// TestGuessesAreNotConfirmed: nor does it show in what the node would do, which is nothing where a secret is one that cannot be changed.
+func TestGuessesAreNotConfirmed(t *testing.T) {
+	t.Parallel()
+	docs := documents(t)
+	cfg, err := config.Parse("docs", docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guess := func(key string) *configv1.ValidateRequest {
+		return &configv1.ValidateRequest{Patch: "kind: Machine\ncertSANs: [guess.example]\n---\nkind: Cluster\nencryptionKey: " + key + "\n"}
+	}
+	right, wrong := cfg.Cluster.EncryptionKey.Reveal(), base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32)))
+	o := startOwned(t, docs)
+	for _, test := range []struct {
+		role, key string
+		tells     bool
+		changes   int
+	}{
+		{"node:admin", right, true, 1}, {"node:admin", wrong, false, 2},
+		{"node:reader", right, false, 2}, {"node:reader", wrong, false, 2}, {"node:operator", right, false, 2},
+		{"node:reader", `"` + config.Redacted + `"`, true, 1},
+	} {
+		resp, err := o.as(t, "bob", test.role).Validate(t.Context(), guess(test.key))
+		if err != nil || len(resp.GetMistakes()) > 0 || len(resp.GetChanges()) != test.changes || (len(resp.GetDomains()) > 0) != test.tells {
+			t.Errorf("%s, right %t: %v, %v; want %d changes, and operations: %t", test.role, test.key == right, resp, err, test.changes, test.tells)
+		}
+	}
+}
+
 // TestTryBringsTheNodeBack applies what cuts everybody off, another authority and another address, for a while.
 func TestTryBringsTheNodeBack(t *testing.T) {
 	t.Parallel()
 	o := startOwned(t, standalone(t))
 	admin := o.as(t, "alice", "node:admin")
-	foreign, err := config.Parse("foreign", standalone(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	patch := fmt.Sprintf("kind: Machine\nca: {certificate: %q, key: %q}\n---\napiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [192.0.2.9/24]}]\n",
-		foreign.Machine.CA.Certificate, foreign.Machine.CA.Key.Reveal())
+	patch := authorityPatch(t, standalone(t)) + "---\napiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [192.0.2.9/24]}]\n"
 	resp := applyPatch(t, admin, configv1.Mode_MODE_TRY, patch)
 	if tr := resp.GetTrial(); tr.GetRevision() != 2 || tr.GetBack() != 1 || tr.GetLeft().AsDuration() != defaultTry || len(resp.GetNotes()) != 1 {
 		t.Errorf("answer: %v", resp)
@@ -306,7 +381,7 @@ func TestTryBringsTheNodeBack(t *testing.T) {
 	})
 	o.timeline.set(time.Minute + defaultTry)
 	o.configs.changed.Wake()
-	o.await("DHCP again", func(snapshot) bool { return len(o.dhcp.Clients()) == 1 })
+	o.awaitOther("DHCP again", func() bool { return len(o.dhcp.Clients()) == 1 })
 	o.dhcp.Grant("eth0", &network.Lease{Address: prefix("10.5.0.7/24")})
 	o.wakers[plan.Network].Wake()
 	o.await("the right address", func(s snapshot) bool { return slices.Contains(s.network.Status.Addresses, prefix("10.5.0.7/24")) })
@@ -328,7 +403,7 @@ func TestTrialOverRestarts(t *testing.T) {
 	admin := o.as(t, "alice", "node:admin")
 	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
 	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
-	o.await("the trial", func(snapshot) bool { return hostname() == "tried" })
+	o.awaitOther("the trial", func() bool { return hostname() == "tried" })
 	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: "kind: Machine\nhostname: other\n"}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("applied during a trial: %v", err)
 	}
@@ -338,11 +413,11 @@ func TestTrialOverRestarts(t *testing.T) {
 	}
 	o.timeline.set(time.Minute + defaultTry)
 	o.configs.changed.Wake()
-	o.await("the end of its time", func(snapshot) bool { return hostname() == "node1" })
+	o.awaitOther("the end of its time", func() bool { return hostname() == "node1" })
 
 	admin = o.as(t, "alice", "node:admin")
 	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
-	o.await("the second trial", func(snapshot) bool { return hostname() == "tried" })
+	o.awaitOther("the second trial", func() bool { return hostname() == "tried" })
 	o.restart(t, "second")
 	if got := hostname(); got != "node1" {
 		t.Errorf("host name %q after a boot during a trial", got)
@@ -382,7 +457,7 @@ func TestTrialEndsWithoutDisk(t *testing.T) {
 	admin := o.as(t, "alice", "node:admin")
 	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
 	applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\nhostname: tried\n")
-	o.await("the trial", func(snapshot) bool { return hostname() == "tried" })
+	o.awaitOther("the trial", func() bool { return hostname() == "tried" })
 	files, err := filepath.Glob(filepath.Join(o.state, "config", "*"))
 	if err != nil || len(files) < 3 {
 		t.Fatalf("files of the store: %v, %v", files, err)
@@ -394,7 +469,7 @@ func TestTrialEndsWithoutDisk(t *testing.T) {
 	}
 	o.timeline.set(time.Minute + defaultTry)
 	o.configs.changed.Wake()
-	o.await("the way back", func(snapshot) bool { return hostname() == "node1" })
+	o.awaitOther("the way back", func() bool { return hostname() == "node1" })
 }
 
 // TestEndOfTheAgent: what was applied just before the end is for the next agent.
@@ -442,7 +517,7 @@ func TestReboot(t *testing.T) {
 		c := o.snapshot().input.Config.Cluster
 		return fmt.Sprint(c.DNSDomain, c.CertSANs)
 	}
-	o.await("what is live", func(snapshot) bool { return state() == "cluster.local[kubernetes.example]" })
+	o.awaitOther("what is live", func() bool { return state() == "cluster.local[kubernetes.example]" })
 	o.restart(t, t.Name())
 	if got := state(); got != "cluster.local[kubernetes.example]" {
 		t.Errorf("after a restart of the agent: %s", got)
@@ -467,40 +542,188 @@ func TestReboot(t *testing.T) {
 	}
 }
 
-// TestWhatStaysOnALink: addresses that a link keeps until the next boot are told as long as they are there, and not only by the call that gave them up.
-func TestWhatStaysOnALink(t *testing.T) {
+// TestClusterIsNotTried: what runs of a cluster is not stopped before a reboot. So there is no trial of one, which could not end, and one that has begun in
+// this boot is not given up in it, although the boot began without.
+func TestClusterIsNotTried(t *testing.T) {
+	t.Parallel()
+	with := documents(t)
+	whole, err := config.Parse("docs", with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := config.Marshal(&config.Config{Machine: whole.Machine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := startOwned(t, without)
+	admin := o.as(t, "alice", "node:admin")
+	refused := func(what, want string, err error) {
+		t.Helper()
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", what, err, want)
+		}
+	}
+	_, err = admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(with), Mode: configv1.Mode_MODE_TRY})
+	refused("try", "what could not be taken back without a reboot cannot be tried: Cluster: ", err)
+	// With something that waits for a reboot, the boot goes on to count as one that began without a cluster.
+	const waits = "kind: Machine\nextensions: [{name: one, version: 1.0.0}]\n"
+	resp, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(with), Patch: waits})
+	if err != nil || len(resp.GetPending()) != 1 || resp.GetPending()[0].GetField() != "Machine.extensions" {
+		t.Fatalf("apply: %v, %v", resp, err)
+	}
+	o.await("the cluster", func(s snapshot) bool { return s.input.Config.Cluster != nil })
+	const begun = "it takes a reboot to give up what this boot has begun: Cluster: "
+	for _, mode := range []configv1.Mode{configv1.Mode_MODE_AUTO, configv1.Mode_MODE_NO_REBOOT, configv1.Mode_MODE_TRY} {
+		_, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(without), Mode: mode})
+		refused("give up by "+mode.String(), begun, err)
+	}
+	_, err = admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: 1})
+	refused("roll back", begun, err)
+	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(without), Mode: configv1.Mode_MODE_STAGED}); err != nil {
+		t.Errorf("give up with the next boot: %v", err)
+	}
+	if o.snapshot().input.Config.Cluster == nil {
+		t.Error("the cluster is in force no longer")
+	}
+}
+
+// TestApplyBeforeTheSourceAnswers: a node whose source had a configuration in another boot, and has none now, has a revision that is not in force. What its owner
+// applies is judged by what runs, which is nothing.
+func TestApplyBeforeTheSourceAnswers(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	o.as(t, "alice", "node:admin") // it is stored then
+	o.end()
+	other, err := config.Merge(o.docs, []byte("kind: Cluster\ndnsDomain: other.local\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := startBareWith(t, o.state, o.disk, func(c *Config) { c.Boot.ID = "second" }, maintenance.Claim{From: "the image"})
+	b.awaitOther("the store", func() bool { return configsAPI{b.Agent}.stores() })
+	if r := b.configs.store.Record(); r.Current != 1 || r.Owned {
+		t.Fatalf("the record is %+v", r)
+	}
+	api := configsAPI{b.Agent}
+	document := server.ConfigDocument{Document: string(other)}
+	if check, err := api.ValidateConfig(t.Context(), document, true); err != nil || len(check.Mistakes) > 0 || len(check.Domains) == 0 {
+		t.Errorf("validate: %+v, %v", check, err)
+	}
+	for _, r := range []server.ConfigRequest{
+		{ConfigDocument: document, Mode: server.ConfigAuto, DryRun: true}, {ConfigDocument: document, Mode: server.ConfigNoReboot, DryRun: true},
+		{ConfigDocument: document, Mode: server.ConfigAuto},
+	} {
+		result, err := api.ApplyConfig(t.Context(), r)
+		if err != nil || len(result.Pending) > 0 || len(result.Domains) == 0 {
+			t.Errorf("apply in mode %v, dry %t: %+v, %v", r.Mode, r.DryRun, result, err)
+		}
+	}
+	b.await("what was applied", func(s snapshot) bool {
+		return s.input.Config != nil && s.input.Config.Cluster.DNSDomain == "other.local"
+	})
+}
+
+// TestClusterGoesWithItsName: a node that is given another name as its cluster is removed keeps the name until that is stopped.
+func TestClusterGoesWithItsName(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	admin := o.as(t, "alice", "node:admin")
+	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
+	resp := applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Cluster\n$patch: delete\n---\nkind: Machine\nhostname: node2\n")
+	if p := resp.GetPending(); len(p) != 2 || p[0].GetField() != "Cluster" || p[1].GetField() != "Machine.hostname" {
+		t.Errorf("what waits for a reboot: %v", p)
+	}
+	_, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: "kind: Machine\nhostname: node3\n", Mode: configv1.Mode_MODE_NO_REBOOT})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "a reboot is needed for Machine.hostname") {
+		t.Errorf("another name alone: %v", err)
+	}
+	applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Machine\ncertSANs: [node.example]\n")
+	if err := o.presentedSoon("node.example"); err != nil { // all of it is in force by then
+		t.Errorf("certificate: %v", err)
+	}
+	if got := hostname(); got != "node1" {
+		t.Errorf("host name %q while the cluster runs", got)
+	}
+	o.restart(t, "second")
+	if got := hostname(); got != "node2" {
+		t.Errorf("host name %q after a boot", got)
+	}
+}
+
+// TestClusterThatReturns: a cluster whose removal waits for a reboot runs as it began, and so it is what another one is compared with.
+func TestClusterThatReturns(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	admin := o.as(t, "alice", "node:admin")
+	gone := applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Cluster\n$patch: delete\n")
+	if p := gone.GetPending(); len(p) != 1 || p[0].GetField() != "Cluster" {
+		t.Errorf("removed: %v", gone)
+	}
+	for _, mode := range []configv1.Mode{configv1.Mode_MODE_NO_REBOOT, configv1.Mode_MODE_TRY} {
+		_, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(o.docs), Patch: "kind: Cluster\ndnsDomain: other.local\n", Mode: mode})
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "Cluster.dnsDomain") {
+			t.Errorf("with another domain, %s: %v", mode, err)
+		}
+	}
+	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: string(o.docs), Mode: configv1.Mode_MODE_TRY}); err != nil {
+		t.Errorf("as it runs: %v", err)
+	}
+}
+
+// TestWhatGoesFromALink: what a link is not to have any longer goes at once, also what is of IPv6, and so does a whole link.
+func TestWhatGoesFromALink(t *testing.T) {
 	t.Parallel()
 	o := startOwned(t, standalone(t))
+	o.host.AddLink("eth1", "52:54:00:00:00:02", true)
+	o.host.SetCarrier("eth1", true)
 	admin := o.as(t, "alice", "node:admin")
-	links := func(addresses string) string {
-		return "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [" + addresses + "]}]\n"
-	}
-	waits := func() []string {
-		now, err := admin.Get(t.Context(), &configv1.GetRequest{})
-		if err != nil {
-			t.Fatal(err)
+	for _, step := range []struct{ links, want string }{
+		{"{name: eth0, addresses: [10.5.0.9/24, '2001:db8::1/64']}", "eth0 up=true [10.5.0.9/24 2001:db8::1/64] via []\neth1 up=false [] via []\n"},
+		{
+			"{name: eth0, addresses: [10.5.0.9/24]}, {name: eth1, addresses: ['2001:db8::2/64'], gateway: '2001:db8::9'}",
+			"eth0 up=true [10.5.0.9/24] via []\neth1 up=true [2001:db8::2/64] via [2001:db8::9 metric 2]\n",
+		},
+		{"{name: eth0, addresses: [10.5.0.9/24]}", "eth0 up=true [10.5.0.9/24] via []\neth1 up=false [] via []\n"},
+	} {
+		// The list would be merged by the names of its items.
+		const header = "apiVersion: cyvive.dev/v1alpha1\nkind: Network\n"
+		document := string(o.docs) + "---\n" + header + "links: [" + step.links + "]\n"
+		resp, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Document: document, Mode: configv1.Mode_MODE_NO_REBOOT})
+		if err != nil || len(resp.GetPending()) > 0 {
+			t.Fatalf("apply %s: %v, %v", step.links, resp, err)
 		}
-		var out []string
-		for _, c := range now.GetPending() {
-			out = append(out, c.GetReason())
-		}
-		return out
+		o.eventually(t, step.links, func() error { return ends(o.host.String(), step.want) })
 	}
-	applyPatch(t, admin, configv1.Mode_MODE_AUTO, links("10.5.0.9/24, '2001:db8::1/64', '2001:db8::2/64'"))
-	if got := waits(); len(got) > 0 {
-		t.Errorf("waits for %q", got)
+}
+
+func ends(text, want string) error {
+	if !strings.HasSuffix(text, want) {
+		return fmt.Errorf("got\n%swant at its end\n%s", text, want)
 	}
-	applyPatch(t, admin, configv1.Mode_MODE_AUTO, links("10.5.0.9/24, '2001:db8::2/64'"))
-	if got := waits(); !slices.Equal(got, []string{"the link eth0 keeps the address 2001:db8::1/64 until then"}) {
-		t.Errorf("without one: waits for %q", got)
+	return nil
+}
+
+// TestTryTakesLinksBack: a trial that moves the default route to a link which the configuration before does not name, and gives that a network in which
+// everybody is, ends with the host as it was.
+func TestTryTakesLinksBack(t *testing.T) {
+	t.Parallel()
+	const links = "apiVersion: cyvive.dev/v1alpha1\nkind: Network\nlinks: [{name: eth0, addresses: [10.5.0.9/24], gateway: 10.5.0.1}]\n"
+	docs, err := config.Merge(standalone(t), []byte(links))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: links("10.5.0.9/24"), Mode: configv1.Mode_MODE_NO_REBOOT}); status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("without another: %v", err)
-	}
-	applyPatch(t, admin, configv1.Mode_MODE_NO_REBOOT, links("10.5.0.9/24, '2001:db8::2/64', '2001:db8::1/64'"))
-	if got := waits(); len(got) > 0 {
-		t.Errorf("with both again: waits for %q", got)
-	}
+	o := startOwned(t, docs)
+	o.host.AddLink("eth1", "52:54:00:00:00:02", true)
+	o.host.SetCarrier("eth1", true)
+	const before = "eth0 up=true [10.5.0.9/24] via [10.5.0.1 metric 1]\neth1 up=false [] via []\n"
+	o.eventually(t, "the network of before", func() error { return ends(o.host.String(), before) })
+	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_TRY,
+		"kind: Network\nlinks: [{name: eth0, gateway: null}, {name: eth1, addresses: [10.0.0.1/8, '2001:db8::1/32'], gateway: 10.0.0.2}]\n")
+	o.eventually(t, "the trial", func() error {
+		return ends(o.host.String(), "eth0 up=true [10.5.0.9/24] via []\neth1 up=true [10.0.0.1/8 2001:db8::1/32] via [10.0.0.2 metric 2]\n")
+	})
+	o.timeline.set(time.Minute + defaultTry)
+	o.configs.changed.Wake()
+	o.eventually(t, "the network of before again", func() error { return ends(o.host.String(), before) })
 }
 
 // TestUnstage: a rollback to the current revision gives up what is staged, on a node that goes by its source, too.
@@ -579,14 +802,10 @@ func TestDamagedRevision(t *testing.T) {
 	}
 }
 
-// TestReleaseThatCannotUseIt: a revision that this release cannot use stays the current one, and the node says what is wrong with it, for its trial to
-// fail. Older revisions and the source do not take its place.
-func TestReleaseThatCannotUseIt(t *testing.T) {
-	t.Parallel()
-	o := startOwned(t, standalone(t))
-	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node2\n")
-	o.end()
-	store, err := configstore.Open(configstore.OSDir(filepath.Join(o.state, "config")), configstore.Config{
+// spoilCurrent makes a revision current, in the folder of a state volume, that is of another release.
+func spoilCurrent(t *testing.T, state string) {
+	t.Helper()
+	store, err := configstore.Open(configstore.OSDir(filepath.Join(state, "config")), configstore.Config{
 		Now: time.Now, Boot: "of another release", SinceBoot: func() time.Duration { return 0 },
 	})
 	if err != nil {
@@ -597,23 +816,91 @@ func TestReleaseThatCannotUseIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := startNode(t, o.state, o.disk)
+}
+
+// TestReleaseThatCannotUseIt: a revision that this release cannot use stays the current one, and the node says what is wrong with it, for its trial to
+// fail. Older revisions and the source do not take its place.
+func TestReleaseThatCannotUseIt(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, standalone(t))
+	applyPatch(t, o.as(t, "alice", "node:admin"), configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node2\n")
+	o.end()
+	spoilCurrent(t, o.state)
+	_, key := newOwner(t)
+	n := startNodeWith(t, o.state, o.disk, func(c *Config) {
+		c.Source.(*source).found = []maintenance.Claim{{From: "user-data", Key: key}}
+	})
 	n.source.set(o.docs)
 	n.await("the reason", func(s snapshot) bool {
 		return strings.HasPrefix(reasonOf(s, "config"), "use revision 3 of the state volume: revision 3:1: Machine.apiVersion: got")
 	})
+	// Who owns it is said by places that are not asked for a configuration.
+	n.await("its owner", func(s snapshot) bool { return s.owner.Key == key })
 	if r := n.configs.store.Record(); r.Current != 3 || n.snapshot().input.Config != nil {
 		t.Errorf("revision %d is current, and in force is %v", r.Current, n.snapshot().input.Config)
 	}
 	// It can be replaced.
 	document := server.ConfigDocument{Document: string(o.docs)}
-	if check, err := (configsAPI{n.Agent}).ValidateConfig(t.Context(), document); err != nil || len(check.Mistakes) > 0 {
+	if check, err := (configsAPI{n.Agent}).ValidateConfig(t.Context(), document, true); err != nil || len(check.Mistakes) > 0 {
 		t.Errorf("validate another: %v, %v", check, err)
 	}
 	if _, err := (configsAPI{n.Agent}).ApplyConfig(t.Context(), server.ConfigRequest{ConfigDocument: document, Mode: server.ConfigAuto}); err != nil {
 		t.Fatal(err)
 	}
 	n.await("another", func(s snapshot) bool { return s.input.Config != nil && reasonOf(s, "config") == "" })
+}
+
+// TestSealedConfiguration: what is on an encrypted disk is not replaced by what somebody puts beside the machine while it is off.
+func TestSealedConfiguration(t *testing.T) {
+	t.Parallel()
+	disk, state := storagetest.New(1<<30), t.TempDir()
+	start := func(boot, docs string, claims ...maintenance.Claim) *node {
+		disk.Boot(true)
+		n := startNodeWith(t, state, disk, func(c *Config) {
+			c.Boot.ID, c.Boot.TPM, c.Storage = boot, true, storage.New(disk, disk, disk)
+			c.Source.(*source).own(claims...)
+		})
+		n.source.set([]byte(docs))
+		return n
+	}
+	good := string(withEncryption(t, "tpm"))
+	n := start("first", good)
+	n.await("an encrypted disk", func(s snapshot) bool {
+		return s.storage.Status.Ready && s.identity && s.storage.Status.Volumes[0].Encrypted
+	})
+	// It is found, and not applied.
+	record := func() (r configstore.Record) {
+		n.configs.mu.Lock()
+		defer n.configs.mu.Unlock()
+		if n.configs.store != nil {
+			r = n.configs.store.Record()
+		}
+		return r
+	}
+	for deadline := time.Now().Add(20 * time.Second); record().Current == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no configuration was stored")
+		}
+	}
+	if r := record(); r.Owned {
+		t.Fatalf("the record is %+v", r)
+	}
+	n.end()
+	n = start("second", strings.Replace(good, "node1", "evil", 1))
+	n.await("a configuration", func(s snapshot) bool { return s.input.Config != nil })
+	if got := n.snapshot().input.Config.Machine.Hostname; got != "node1" {
+		t.Errorf("the host name is %q", got)
+	}
+	n.end()
+	// Not even where this release cannot use it: then only who is named by what was started may give it another.
+	spoilCurrent(t, state)
+	_, evil := newOwner(t)
+	_, own := newOwner(t)
+	n = start("third", strings.Replace(good, "node1", "evil", 1), maintenance.Claim{From: "SMBIOS", Key: evil}, maintenance.Claim{From: "the image", Key: own, Measured: true})
+	n.await("an owner", func(s snapshot) bool { return !s.owner.Key.IsZero() })
+	if s := n.snapshot(); s.owner.Key != own || len(s.owner.Conflicts) > 0 || s.input.Config != nil {
+		t.Errorf("the owner is %+v, and in force is %v", s.owner, s.input.Config)
+	}
 }
 
 // TestSourceUntilApplied: as long as nothing was applied, another document of the source is taken at the next boot, and kept; after that not.
@@ -694,4 +981,38 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.eventually(t, "the configuration is stored", get)
+}
+
+// TestNetworkOfALostConfiguration: the agent of a running node is started again, and cannot read the configuration that the one before had. It does not take back
+// what that has set.
+func TestNetworkOfALostConfiguration(t *testing.T) {
+	t.Parallel()
+	docs := append(standalone(t), `---
+apiVersion: cyvive.dev/v1alpha1
+kind: Network
+links: [{name: eth0, addresses: [10.5.0.9/24], gateway: 10.5.0.1}, {name: eth1, addresses: [10.7.0.9/24, "fd00:7::9/64"]}]
+nameservers: [10.5.0.53]
+`...)
+	o := &owned{authority: authorityOf(t, docs), disk: storagetest.New(1 << 30), docs: docs}
+	o.node = startNode(t, t.TempDir(), o.disk)
+	o.host.AddLink("eth1", "52:54:00:00:00:02", true)
+	o.host.SetCarrier("eth1", true)
+	o.source.set(docs)
+	o.await("the network", func(s snapshot) bool { return s.network.Status.Ready && len(s.network.Status.Addresses) == 3 })
+	o.as(t, "alice", "node:admin") // it is stored then
+	o.end()
+	before := o.host.String()
+	store := filepath.Join(o.state, "config")
+	if err := errors.Join(os.RemoveAll(store), os.WriteFile(store, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b := startBareWith(t, o.state, o.disk, func(c *Config) {
+		c.Network = network.New(o.host, &networktest.DHCP{}, &networktest.Services{})
+	}, maintenance.Claim{From: "the image"})
+	b.await("a look at the network", func(s snapshot) bool {
+		return s.desired.Network != nil && s.networkFrom > 0 && s.network.Satisfied && s.network.Generation >= s.networkFrom
+	})
+	if after := o.host.String(); after != before {
+		t.Errorf("the network was\n%s\nand is\n%s", before, after)
+	}
 }

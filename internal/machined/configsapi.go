@@ -44,7 +44,7 @@ func (v configsAPI) changing(expected uint64) (*configs, func(), error) {
 }
 
 // ValidateConfig implements server.Configs. Many may call it, so nothing is locked while the domains are asked: the end of a trial would have to wait.
-func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument) (server.ConfigCheck, error) {
+func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument, secrets bool) (server.ConfigCheck, error) {
 	dr, err := v.drafted(d)
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
@@ -53,20 +53,42 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument)
 	if err != nil {
 		return server.ConfigCheck{}, err
 	}
+	var given []string
+	if !secrets {
+		if given, err = givenSecrets(d); err != nil {
+			return server.ConfigCheck{}, err
+		}
+	}
 	var out server.ConfigCheck
 	if dr.current != nil {
-		out.Changes = changes(plan.Compare(dr.current, dr.cfg))
+		out.Changes = changes(plan.Assume(plan.Compare(dr.current, dr.cfg), given))
+	} else if err := v.a.encryptable(dr.cfg); err != nil {
+		return server.ConfigCheck{Mistakes: []server.ConfigMistake{{File: d.Name, Field: encryptionField, Problem: err.Error()}}}, nil
+	}
+	if len(given) > 0 {
+		return out, nil // what the domains would do, or that the node cannot do it, tells whether it was the right one
 	}
 	dr.by = server.ConfigAuto
+	v.a.compareInForce(&dr)
 	if dr.judge() != nil {
 		return out, nil // the changes say which field that is
 	}
-	force := dr.cfg
-	if dr.base != nil {
-		force = plan.InForce(dr.base, dr.cfg)
-	}
-	out.Domains, _, err = v.a.preview(ctx, force)
+	out.Domains, _, err = v.a.preview(ctx, dr.inForce(dr.cfg))
 	return out, err
+}
+
+// givenSecrets are the paths of the secrets in documents. Who brings some and may not learn whether these are the node's is told as if all were others: a password
+// could be guessed so.
+func givenSecrets(d server.ConfigDocument) ([]string, error) {
+	var given []string
+	for _, text := range []string{d.Document, d.Patch} {
+		paths, err := config.GivenSecrets([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", server.ErrInvalid, err)
+		}
+		given = append(given, paths...)
+	}
+	return given, nil
 }
 
 // drafted is draft for who does not go on to change something. Documents are read without the lock.
@@ -83,6 +105,9 @@ func (v configsAPI) drafted(d server.ConfigDocument) (draft, error) {
 
 // current is a draft without documents, and the documents that are stored.
 func (v configsAPI) current() (draft, []byte, error) {
+	if v.undecided() {
+		return draft{}, nil, nil
+	}
 	c, unlock, err := v.open()
 	defer unlock()
 	if err != nil {
@@ -134,6 +159,9 @@ func (c *configs) compared(d *draft) (err error) {
 	return nil
 }
 
+// errNothingBefore refuses a trial.
+var errNothingBefore = fmt.Errorf("%w: the node has no configuration that it could go back to", server.ErrPrecondition)
+
 // ApplyConfig implements server.Configs.
 func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (server.ConfigResult, error) {
 	if r.Mode == server.ConfigTry {
@@ -142,6 +170,19 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 		}
 		if r.TryTimeout < minTry || r.TryTimeout > maxTry {
 			return server.ConfigResult{}, fmt.Errorf("%w: a trial of %s, expected one from %s to %s", server.ErrInvalid, r.TryTimeout, minTry, maxTry)
+		}
+	}
+	switch first := v.undecided(); {
+	case first && r.Mode == server.ConfigTry:
+		return server.ConfigResult{}, errNothingBefore
+	case first && r.Expected != 0:
+		return server.ConfigResult{}, fmt.Errorf("%w: the node has no configuration yet, and not revision %d", server.ErrPrecondition, r.Expected)
+	case first && r.DryRun:
+		result, err := v.firstCheck(ctx, r.ConfigDocument)
+		return result, configError(err)
+	case first:
+		if err := v.decide(ctx, r.ConfigDocument); err != nil {
+			return server.ConfigResult{}, configError(err)
 		}
 	}
 	c, unlock, err := v.changing(r.Expected)
@@ -153,8 +194,8 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	switch {
 	case record.Trying != nil:
 		return server.ConfigResult{}, configError(record.Busy())
-	case record.Current == 0 && r.Mode == server.ConfigTry:
-		return server.ConfigResult{}, fmt.Errorf("%w: the node has stored no configuration that it could go back to", server.ErrPrecondition)
+	case r.Mode == server.ConfigTry && (record.Current == 0 || v.a.snapshot().input.Config == nil):
+		return server.ConfigResult{}, errNothingBefore
 	}
 	d, err := c.draft(r.ConfigDocument)
 	if err != nil {
@@ -238,6 +279,7 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 	if err := c.compared(&d); err != nil {
 		return server.ConfigResult{}, err
 	}
+	v.a.compareInForce(&d)
 	if t := record.Trying; t == nil || t.Back != revision {
 		if err := d.judge(); err != nil {
 			return server.ConfigResult{}, err // a trial goes on then

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
@@ -18,12 +20,19 @@ type Document struct {
 	Data []byte
 }
 
-// Source finds the configuration of the node. Its methods are called by one goroutine.
-type Source interface {
+// Place is where a configuration may be. Its methods are called by one goroutine.
+type Place interface {
 	// Find looks once. It returns nil and no error if there is no configuration now, and an error of type *Waiting if it cannot look yet.
 	Find(ctx context.Context) (*Document, error)
 	// Where says in words where Find looks, for a person who wonders why the node has no configuration.
 	Where() string
+}
+
+// Source finds the configuration of the node, and its owner.
+type Source interface {
+	Place
+	// Owners is what is said of the node's owner, in the order of the places: by those that are looked at with each call, and by what Find saw last.
+	Owners() []maintenance.Claim
 }
 
 // Waiting is the error of a source that cannot look yet. Nothing is wrong so far; the node is told what it waits for, and brings up the network
@@ -50,35 +59,89 @@ func (a *Agent) configure(ctx context.Context) error {
 	if err := a.openConfigs(ctx); err != nil {
 		return err
 	}
-	if !a.takeStored() {
-		if err := a.search(ctx); err != nil {
+	for {
+		if !a.takeStored() {
+			if err := a.search(ctx); err != nil {
+				return err
+			}
+		}
+		if err := a.keepConfigs(ctx); err != nil {
 			return err
 		}
 	}
-	return a.keepConfigs(ctx)
 }
 
-// search looks for a configuration until it has a valid one. Without one the node is in maintenance mode, and goes on looking: a volume may be
-// attached, or replaced by a right one.
+// search looks for a configuration until the node has a valid one, be it from elsewhere. Without one the node is in maintenance mode, and goes on looking: a
+// volume may be attached, or replaced by a right one.
 func (a *Agent) search(ctx context.Context) error {
 	started := time.Now()
 	for {
+		a.lateStore()
 		doc, input, err := a.lookOnce(ctx)
 		searched := time.Since(started)
 		if input == nil && err == nil && searched >= searchFor {
 			err = fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
 		}
-		if err != nil || input != nil {
-			a.adopt(input, err)
-		}
-		if input != nil {
-			a.keepFound(doc)
+		if a.conclude(doc, input, err, givenUp(searched, err)) {
 			return nil
 		}
-		if !sleep(ctx, untilNext(searched, err)) {
-			return ctx.Err()
+		if err := a.configs.await(ctx, untilNext(searched, err)); err != nil {
+			return err
 		}
 	}
+}
+
+// conclude takes what a look has found, unless the node has got a configuration over the API meanwhile. It returns whether the search is over. Without says that
+// the node is without a configuration until further notice.
+func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bool) bool {
+	c := &a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.snapshot().input.Config != nil {
+		return true
+	}
+	if c.store != nil {
+		if r := c.store.Record(); r.Current != 0 && r.Owned {
+			return true // what is stored is about to be in force
+		}
+	}
+	if a.unread() {
+		return false // the next look opens the store
+	}
+	if a.sealed() {
+		return true // what is stored is about to be in force, or nothing is
+	}
+	if input != nil {
+		if err = a.firstFound(input.Config); err == nil {
+			a.adopt(input, nil)
+			a.keepFound(doc)
+			return true
+		}
+		err = fmt.Errorf("use the configuration of %s: %w", doc.Name, err)
+	}
+	if err != nil {
+		a.adopt(nil, err)
+	}
+	a.claim(without)
+	return false
+}
+
+// claim notes who owns the node by what its places say now, and whether it is without a configuration. Once it is it stays so, whatever comes to be waited for.
+// The caller holds the lock of configs.
+func (a *Agent) claim(without bool) {
+	before, owner := a.snapshot(), a.owner()
+	if without = without || before.without; without != before.without || !reflect.DeepEqual(before.owner, owner) {
+		a.update(func(s *snapshot) { s.owner, s.without = owner, without })
+	}
+}
+
+// givenUp tells whether the node counts as one without a configuration after looks for some time, of which the last gave err.
+func givenUp(searched time.Duration, err error) bool {
+	var waiting *Waiting
+	if errors.As(err, &waiting) {
+		return searched >= waitFor
+	}
+	return searched >= searchFor
 }
 
 // untilNext is the time to the next look, after looks for some time of which the last gave err.

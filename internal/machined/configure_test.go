@@ -48,6 +48,23 @@ func (n *node) told(kind server.EventKind) []string {
 	return got
 }
 
+// TestGivenUp: a node is without a configuration once all places had their time, and no sooner for one that waits.
+func TestGivenUp(t *testing.T) {
+	waiting := fmt.Errorf("cloud: %w", &Waiting{For: "an address"})
+	for _, c := range []struct {
+		searched time.Duration
+		err      error
+		want     bool
+	}{
+		{0, nil, false}, {searchFor - 1, errors.New("broken"), false}, {searchFor, nil, true}, {searchFor, errors.New("broken"), true},
+		{searchFor, waiting, false}, {waitFor - 1, waiting, false}, {waitFor, waiting, true},
+	} {
+		if got := givenUp(c.searched, c.err); got != c.want {
+			t.Errorf("after %s with %v: got %t, want %t", c.searched, c.err, got, c.want)
+		}
+	}
+}
+
 func TestUntilNext(t *testing.T) {
 	waiting := fmt.Errorf("cloud: %w", &Waiting{For: "an address"})
 	for _, c := range []struct {

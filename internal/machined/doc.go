@@ -7,7 +7,8 @@
 //	configuration   takes the documents of the state volume, or looks for some until it has valid ones; then ends trials of others
 //	loops           one for each domain: network, storage, etcd, Kubernetes
 //	identity        once state is mounted: machine ID, boot ledger
-//	certificate     the API's own certificate, for the addresses of the moment
+//	certificate     the API's own certificate, for the addresses of the moment; whom the node answers without a configuration
+//	                (package maintenance), and what its console says then
 //	runtime         asks init for the system containerd when containers are wanted
 //	services        once Kubernetes is wanted: the service addresses of the cluster
 //	upgrades        once state is mounted: leads the trial of a new release to its end

@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/plan"
@@ -18,10 +19,11 @@ func health(s snapshot) []server.Check {
 		check("identity", s.identity, first(s.identityProblem, "waiting for the state volume")),
 		check("confinement", s.isConfined(), first(s.confineProblem, "not in force yet")),
 	}
+	checks = append(checks, timeHealth(s)...)
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}
-	return append(checks, upgradeHealth(s)...)
+	return slices.Concat(checks, extensionsHealth(s), upgradeHealth(s), resetHealth(s))
 }
 
 func clusterHealth(s snapshot) []server.Check {

@@ -59,17 +59,17 @@ func (a *Agent) identify(ctx context.Context) error {
 // volumesKnown says that this boot has looked at every volume, or refused one.
 func volumesKnown(s storage.Status) bool {
 	for _, v := range s.Volumes {
-		if !v.Known && v.Device != "" {
+		if !v.Known && !v.Refused && v.Device != "" {
 			return false
 		}
 	}
 	return true
 }
 
-// allClean says that the boot before left every volume clean.
+// allClean says that the boot before left every volume clean that this one has looked at: one that was refused tells nothing.
 func allClean(s storage.Status) bool {
 	for _, v := range s.Volumes {
-		if !v.Clean {
+		if v.Known && !v.Clean {
 			return false
 		}
 	}

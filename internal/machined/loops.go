@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
@@ -22,9 +23,9 @@ const (
 	containerResync = 30 * time.Second
 )
 
-// loopTasks returns the loops of the domains.
+// loopTasks returns the loops of the domains. That of storage waits for what has to be done before a volume is mounted.
 func (a *Agent) loopTasks() []task {
-	return []task{
+	tasks := []task{
 		loopTask(a, a.cfg.Network, plan.Network, hostResync,
 			func(d plan.Desired) *network.Spec { return d.Network },
 			func(s *snapshot, r state.Report[network.Status]) { s.network = r },
@@ -41,7 +42,24 @@ func (a *Agent) loopTasks() []task {
 			func(d plan.Desired) *kube.Spec { return d.Kube },
 			func(s *snapshot, r state.Report[kube.Status]) { s.kube = r },
 			func(s kube.Status) bool { return s.Ready }),
+		loopTask(a, a.cfg.ExtensionServices, plan.Extensions, containerResync,
+			func(d plan.Desired) *extservice.Spec { return d.Extensions },
+			func(s *snapshot, r state.Report[extservice.Status]) { s.extensionServices = r },
+			func(s extservice.Status) bool { return s.Ready }),
 	}
+	storageLoop := tasks[1].run
+	tasks[1].run = func(ctx context.Context) error {
+		if a.cfg.Installs != nil {
+			if err := a.cfg.Installs.Started(); err != nil {
+				a.log.Error("note that the disk is in use", "error", err)
+			}
+		}
+		if err := a.beforeVolumes(ctx); err != nil {
+			return err
+		}
+		return storageLoop(ctx)
+	}
+	return tasks
 }
 
 // loopTask ties the loop of one domain to the snapshot.

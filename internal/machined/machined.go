@@ -13,15 +13,18 @@ import (
 
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
+	"github.com/cyvive/cyvive/internal/machined/timesync"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
@@ -35,6 +38,7 @@ type Init interface {
 	Status(ctx context.Context) ([]control.Service, error)
 	Shutdown(ctx context.Context, action control.Action) error
 	Trial(ctx context.Context, on bool) error
+	OnTrial(ctx context.Context) (bool, error)
 }
 
 // Audit is the audit log, as the agent needs it. *auditlog.Log implements it.
@@ -50,23 +54,33 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Now, SBOM, More, Upgrades, Crash and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Upgrades, Installs, Resets,
+// Crash and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
 	Audit Audit
+	// Console is told, a line a write, what a person in front of a node in maintenance mode needs to know.
+	Console io.Writer
 	// Now is the clock; nil is time.Now.
 	Now  func() time.Time
 	Boot Boot
 	// StateDir is where the state volume gets mounted. MachineID is the file for the machine ID of the running system.
 	StateDir, MachineID string
 
-	Source   Source
-	Network  reconcile.Domain[network.Spec, network.Observed, network.Op, network.Status]
-	Storage  reconcile.Domain[storage.Spec, storage.Observed, storage.Op, storage.Status]
-	Etcd     reconcile.Domain[etcd.Spec, etcd.Observed, etcd.Op, etcd.Status]
-	Kube     reconcile.Domain[kube.Spec, kube.Observed, kube.Op, kube.Status]
-	Services Services
+	Source  Source
+	Network reconcile.Domain[network.Spec, network.Observed, network.Op, network.Status]
+	Storage reconcile.Domain[storage.Spec, storage.Observed, storage.Op, storage.Status]
+	Etcd    reconcile.Domain[etcd.Spec, etcd.Observed, etcd.Op, etcd.Status]
+	Kube    reconcile.Domain[kube.Spec, kube.Observed, kube.Op, kube.Status]
+	// ExtensionServices is the domain of what extensions bring.
+	ExtensionServices reconcile.Domain[extservice.Spec, extservice.Observed, extservice.Op, extservice.Status]
+	Services          Services
+	// Clock is the kernel's; nil leaves it alone. AskTime asks a time server; nil is [timesync.SNTP].
+	Clock   timesync.Clock
+	AskTime timesync.Query
+	// Cluster is nil in an agent that is to have nothing to do with its cluster besides Kube.
+	Cluster  Cluster
 	Timeline Timeline
 	Init     Init
 	// Confine puts the kernel's walls of a profile around the workload plane, or says why it cannot. It is called again until it succeeds,
@@ -88,8 +102,16 @@ type Config struct {
 	Logs      server.Logs
 	Kernel    server.Kernel
 	Files     server.Files
+	// Vault is nil on a machine without a TPM.
+	Vault Vault
+	// Extensions is nil on a node that keeps none.
+	Extensions Extensions
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
+	// Installs is nil on such a node too.
+	Installs *Installs
+	// Resets is nil on a node whose disk keeps no notes.
+	Resets *Resets
 	// Crash is what is known of a bad end of the boot before, empty if nothing is. It needs the state volume, and finds what it knows once.
 	// Nil knows nothing.
 	Crash func() (string, error)
@@ -111,8 +133,12 @@ type Boot struct {
 	ID        string
 	StartedAt time.Time
 	Version   server.Version
+	// BuiltAt is a time that has certainly passed; the zero Time is none that is known.
+	BuiltAt time.Time
 	// Disk is the device of the system disk.
 	Disk string
+	// TPM says that the machine has a TPM 2.0, and Config.Storage uses it.
+	TPM bool
 }
 
 // Agent is the machine agent. Its exported methods may be called concurrently.
@@ -125,7 +151,13 @@ type Agent struct {
 	// containersChanged asks for events of services.
 	containersChanged reconcile.Waker
 	identity          atomic.Pointer[server.Identity]
-	history           history
+	// server is nil until the agent serves.
+	server atomic.Pointer[server.Server]
+	// key, toldMode and shown belong to the certificate's task, once that runs: the node's own key, and what was told of the mode and shown on the console.
+	key      nodeKey
+	toldMode maintenance.Mode
+	shown    []string
+	history  history
 	// crashTaken says that Config.Crash was called.
 	crashTaken atomic.Bool
 	// keeper is nil until the node knows its slots.
@@ -133,6 +165,8 @@ type Agent struct {
 	events  *eventlog.Log
 	ending  ending
 	configs configs
+	// resetting is held by who leads a reset, looking by who looks at the gates of the configuration, draining by who moves the pods away.
+	resetting, looking, draining sync.Mutex
 	// views are the domains, for who wants to know what they would do.
 	views   map[string]view
 	domains []task
@@ -154,7 +188,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, now: cfg.Now, events: eventlog.New(cfg.Now),
 		wakers: map[string]reconcile.Waker{
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
-			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(),
+			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
 		},
 		containersChanged: reconcile.NewWaker(), views: map[string]view{},
 	}
@@ -162,9 +196,13 @@ func New(cfg Config) (*Agent, error) {
 	a.domains = a.loopTasks()
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
-	input := plan.Input{Disk: cfg.Boot.Disk, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil}.planned(cfg.Now()))
+	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
+	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
+	var err error
+	if a.key, err = newNodeKey(); err != nil {
+		return nil, err
+	}
 	if err := a.certify(snapshot{}, nil); err != nil {
 		return nil, err
 	}
@@ -181,7 +219,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks := []task{
 		{"server", a.serve}, {"configuration", a.configure}, {"identity", a.identify}, {"certificate", a.keepCertificate},
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
-		{"services", a.watchServices}, {"upgrades", a.keepUpgrades},
+		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
+		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
 		{"service events", a.tellServices},
 	}
 	tasks = append(tasks, a.containerWatchers()...)
@@ -213,7 +252,7 @@ func (a *Agent) containerWatchers() []task {
 		runtime container.Runtime
 		loops   []string
 	}{
-		{"system containers", a.cfg.System, []string{plan.Etcd, plan.Kubernetes}},
+		{"system containers", a.cfg.System, []string{plan.Etcd, plan.Kubernetes, plan.Extensions}},
 		{"plane", a.cfg.Plane, []string{plan.Kubernetes}},
 		{"pods", a.cfg.Pods, []string{plan.Kubernetes}},
 	} {
@@ -246,29 +285,6 @@ func (a *Agent) finish(ctx context.Context, name string, err error, cancel conte
 	cancel(fmt.Errorf("task %s: %w", name, err))
 }
 
-// serve listens and answers, and tries again when the socket cannot be opened.
-func (a *Agent) serve(ctx context.Context) error {
-	s := server.New(server.Config{
-		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
-		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
-		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
-		Configs: configsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory, SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
-	})
-	a.serveMore(ctx, s)
-	for {
-		listener, err := a.cfg.Listen()
-		if err == nil {
-			a.log.Info("node API listens", "address", listener.Addr().String())
-			a.update(func(s *snapshot) { s.listening, s.listeningSince = true, a.now() })
-			return s.Serve(ctx, listener)
-		}
-		a.log.Error("open the API's socket", "error", err)
-		if !sleep(ctx, time.Second) {
-			return ctx.Err()
-		}
-	}
-}
-
 // confine puts up the walls before any workload starts: the plan waits for them.
 func (a *Agent) confine(ctx context.Context) error {
 	return a.whenever(ctx, func(s snapshot) bool { return !s.isConfined() }, func(s snapshot) {
@@ -291,24 +307,6 @@ func (a *Agent) confine(ctx context.Context) error {
 // confineEvery is how long to wait after walls could not be put up: little changes by itself.
 const confineEvery = 5 * time.Second
 
-// serveMore answers on the other listener too, if there is one.
-func (a *Agent) serveMore(ctx context.Context, s *server.Server) {
-	if a.cfg.More == nil {
-		return
-	}
-	listener, err := a.cfg.More()
-	if err != nil {
-		a.log.Info("the node API listens on its port alone", "reason", err)
-		return
-	}
-	a.log.Info("node API listens", "address", listener.Addr().String())
-	go func() {
-		if err := s.Serve(ctx, listener); err != nil {
-			a.log.Error("serve the node API", "address", listener.Addr().String(), "error", err)
-		}
-	}()
-}
-
 // changed waits for a snapshot newer than a version, and returns the newest version.
 func (a *Agent) changed(ctx context.Context, after uint64) uint64 {
 	_, version, _ := a.store.Watch(ctx, after) // the end of the context is one way to return
@@ -317,7 +315,7 @@ func (a *Agent) changed(ctx context.Context, after uint64) uint64 {
 
 // runContainerd asks init for the system containerd as soon as a container is wanted.
 func (a *Agent) runContainerd(ctx context.Context) error {
-	return a.whenever(ctx, func(s snapshot) bool { return s.desired.Etcd != nil && !s.runtime }, func(snapshot) {
+	return a.whenever(ctx, func(s snapshot) bool { return s.wantsContainers() && !s.runtime }, func(snapshot) {
 		err := a.cfg.Init.Start(ctx, "containerd")
 		if err != nil {
 			a.log.Warn("start the system containerd", "error", err)
@@ -325,6 +323,7 @@ func (a *Agent) runContainerd(ctx context.Context) error {
 		}
 		a.update(func(s *snapshot) { s.runtime = err == nil })
 		a.wakers[plan.Etcd].Wake()
+		a.wakers[plan.Extensions].Wake()
 	})
 }
 

@@ -161,6 +161,9 @@ func TestMaintenance(t *testing.T) {
 	if id := n.identity.Load(); id.Clients != nil {
 		t.Error("clients are verified without an authority")
 	}
+	if id := n.identity.Load(); id.Unconfigured.Audience == server.AudienceOwner {
+		t.Error("a node that nobody owns answers an owner")
+	}
 	if n.presented("localhost") != nil {
 		t.Error("the certificate for maintenance is not self-signed for localhost")
 	}
@@ -252,7 +255,7 @@ func (n *node) presentedSoon(name string) error {
 
 func (n *node) files() map[string]string {
 	out := map[string]string{}
-	for _, name := range []string{"machine-id", "api.key"} {
+	for _, name := range []string{"machine-id", "identity.key", "api.crt"} {
 		data, err := os.ReadFile(filepath.Join(n.state, name))
 		if err != nil {
 			n.t.Error(err)

@@ -13,10 +13,13 @@ import (
 
 	"github.com/cyvive/cyvive/internal/containertest"
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
+	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
@@ -58,15 +61,30 @@ type source struct {
 	mu  sync.Mutex
 	doc *Document
 	err error
+	// claims are what is said of the owner, and found what is said of it by places where Find looks.
+	claims, found []maintenance.Claim
 }
 
 func (s *source) Find(context.Context) (*Document, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.claims, s.found = append(s.claims, s.found...), nil
 	return s.doc, s.err
 }
 
 func (s *source) Where() string { return "the hands of the test" }
+
+func (s *source) Owners() []maintenance.Claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.claims)
+}
+
+func (s *source) own(claims ...maintenance.Claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claims = claims
+}
 
 func (s *source) fail(err error) {
 	s.mu.Lock()
@@ -83,6 +101,8 @@ func (s *source) set(data []byte) {
 type fakeInit struct {
 	mu    sync.Mutex
 	calls []string
+	// guard is that of init; nil is of a boot that was not counted. Agents of the same boot share it.
+	guard *trial.Guard
 }
 
 // walls are those of no kernel; problem keeps them from being put up.
@@ -146,7 +166,14 @@ func (i *fakeInit) Status(context.Context) ([]control.Service, error) {
 
 func (i *fakeInit) Trial(_ context.Context, on bool) error {
 	i.note(fmt.Sprint("trial ", on))
+	if i.guard != nil && !on {
+		i.guard.Settle()
+	}
 	return nil
+}
+
+func (i *fakeInit) OnTrial(context.Context) (bool, error) {
+	return i.guard != nil && i.guard.OnTrial(), nil
 }
 
 type memoryTimeline struct {
@@ -270,8 +297,11 @@ func startNodeWith(t *testing.T, state string, disk *storagetest.Machine, change
 		Audit:    n.audit,
 		Boot:     Boot{ID: t.Name(), StartedAt: time.Unix(1000, 0), Version: server.Version{OS: "1.0", Slot: "a"}, Disk: "/dev/vda"},
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
-		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk),
+		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk, nil),
 		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
+		ExtensionServices: extservice.New(extservice.Config{
+			Containers: n.held.Runtime(n.containers), Layout: extservice.Layout{Data: t.TempDir(), Cgroup: "/extensions"}, Held: n.held.Names,
+		}),
 		Held: n.held, Programs: n.listPrograms, Terminate: n.terminate,
 		Services: n.cluster, Timeline: n.timeline, Confine: n.walls.confine, Init: n.init,
 		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
@@ -329,6 +359,16 @@ func (n *node) await(what string, condition func(snapshot) bool) {
 			return
 		}
 		version = v
+	}
+}
+
+// awaitOther waits for what is no part of the snapshot, and so may come without a change of it.
+func (n *node) awaitOther(what string, condition func() bool) {
+	n.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			n.t.Fatalf("%s: not reached", what)
+		}
 	}
 }
 

@@ -123,6 +123,10 @@ func agentOperations(from, to *config.Config) []string {
 			out = append(out, fmt.Sprintf("confine the workload plane by the profile %s", to.Machine.Profile))
 		case "Machine.upgrade.deadline":
 			out = append(out, fmt.Sprintf("judge releases by a deadline of %s", to.Machine.Upgrade.Deadline))
+		case "Machine.time.servers":
+			out = append(out, "ask other servers for the time")
+		case "Machine.upgrade.gates":
+			out = append(out, fmt.Sprintf("judge releases by %d gates besides the node's health", len(to.Machine.Upgrade.Gates)))
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/extension"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 )
@@ -283,7 +284,11 @@ func withHeld(checks []server.Check, held []string) []server.Check {
 	of := map[string]string{"etcd": "etcd", "kube-apiserver": "kube-apiserver"}
 	for _, name := range held {
 		part, ok := of[name]
-		if !ok {
+		switch {
+		case ok:
+		case extension.IsServiceName(name):
+			part = extensionsCheck
+		default:
 			part = "node"
 		}
 		for i := range checks {

@@ -187,7 +187,14 @@ func TestHeldIsOneCheck(t *testing.T) {
 
 // TestServesOnTheOtherListener calls over the listener that stands for vsock.
 func TestServesOnTheOtherListener(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, t.TempDir(), storagetest.New(0))
+	(&owned{node: n}).eventually(t, "the node answers anybody, as it has neither configuration nor owner", func() error {
+		if n.identity.Load().Unconfigured.Audience != server.AudienceAnybody {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	conn, err := grpc.NewClient("passthrough:///"+n.more.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{InsecureSkipVerify: true})))
 	if err != nil {
 		t.Fatal(err)

@@ -6,11 +6,14 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/machined/timesync"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
@@ -22,6 +25,9 @@ type snapshot struct {
 	input plan.Input
 	// configProblem says why there is no valid configuration.
 	configProblem string
+	// without: every place was looked at for as long as they may take, and there is no configuration. Owner is who may give one.
+	without bool
+	owner   maintenance.Owner
 	// identity is set when machine ID and ledger are in order; identityProblem says why not.
 	identity        bool
 	identityProblem string
@@ -42,16 +48,34 @@ type snapshot struct {
 	upgrade        *upgrade.Status
 	upgradeProblem string
 
+	// extensible: the node keeps extensions. extensions is what became of those that are wanted, nil until they were put to use; extensionsProblem
+	// says why they were not.
+	extensible        bool
+	extensions        *extensionsInUse
+	extensionsProblem string
+	// pushes counts the extensions that were pushed since the agent's start.
+	pushes int
+	// clock is how the node's clock is kept.
+	clock timesync.Status
+	// gates is the last look at those of the configuration.
+	gates []looked
+
+	// resetProblem is why a reset does not go on; empty if none has to.
+	resetProblem string
+
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]
 	etcd    state.Report[etcd.Status]
 	kube    state.Report[kube.Status]
+
+	extensionServices state.Report[extservice.Status]
 	// services are nil until the API server told of them once.
 	services *service.Table
 
 	// desired follows from all above; generation grows with each change of it.
 	desired    plan.Desired
 	generation uint64
+	mode       maintenance.Mode
 	// networkFrom is the generation that the network's specification is from.
 	networkFrom uint64
 	checks      []server.Check
@@ -72,7 +96,7 @@ func (s snapshot) isConfined() bool { return s.confined == s.profile() }
 func (s snapshot) planned(now time.Time) snapshot {
 	desired := plan.Build(s.input, plan.Facts{
 		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity, Confined: s.isConfined(),
-		Services: s.services,
+		Services: s.services, Extensions: s.extensionSpec(),
 	})
 	if !reflect.DeepEqual(desired, s.desired) {
 		s.generation++
@@ -81,6 +105,7 @@ func (s snapshot) planned(now time.Time) snapshot {
 		}
 		s.desired = desired
 	}
+	s.mode = maintenance.Decide(maintenance.Facts{Configured: s.input.Config != nil, Without: s.without, Owner: s.owner})
 	s.checks = dated(s.checks, withHeld(health(s), s.held), now)
 	return s
 }
@@ -96,6 +121,9 @@ func (a *Agent) update(change func(*snapshot)) {
 		a.tellHealth(before.checks, after.checks)
 		return after
 	})
+	if mounted(after, storage.State) && !mounted(before, storage.State) {
+		a.configs.changed.Wake()
+	}
 	if before.generation == after.generation {
 		return
 	}

@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -9,7 +10,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/ledger"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
 
@@ -66,4 +70,52 @@ func (k kept) Crashes(context.Context) ([]server.Crash, error) { return k, nil }
 
 func (k kept) CrashLog(context.Context, string, int, func(server.CrashLine) error) error {
 	return server.ErrNotFound
+}
+
+// TestVolumesWaitForTheConfiguration: a machine with a TPM makes its volumes when the configuration says how, and keeps that configuration.
+func TestVolumesWaitForTheConfiguration(t *testing.T) {
+	for mode, encrypted := range map[config.EncryptionMode]bool{config.EncryptionNone: false, config.EncryptionTPM: true} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			disk := storagetest.New(1 << 30)
+			n := startNodeWith(t, t.TempDir(), disk, func(c *Config) {
+				c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk)
+			})
+			n.await("a disk that waits", func(s snapshot) bool { return s.storage.Status.StateUndecided })
+			if got := disk.String(); !strings.Contains(got, `state 64 MiB signature=""`) || !strings.Contains(got, "mounts map[]") {
+				t.Errorf("without a configuration the disk is\n%s", got)
+			}
+			n.source.set(withEncryption(t, mode))
+			n.await("storage and identity", func(s snapshot) bool { return s.identity && s.storage.Status.Ready })
+			if got := disk.String(); strings.Contains(got, "encrypted state") != encrypted || strings.Contains(got, "encrypted data") != encrypted {
+				t.Errorf("the disk is\n%s", got)
+			}
+			if capped, err := disk.Capped(); !capped || err != nil {
+				t.Errorf("the TPM gives out keys: %v", err)
+			}
+			n.awaitFile("config")
+		})
+	}
+}
+
+// withEncryption is a configuration that says how the disk is made.
+func withEncryption(t *testing.T, mode config.EncryptionMode) []byte {
+	t.Helper()
+	return bytes.Replace(standalone(t), []byte("kind: Machine\n"), []byte("kind: Machine\ndisk: {encryption: {mode: "+mode+"}}\n"), 1)
+}
+
+// TestRefusedVolume: what lies on data, and is left alone, keeps the node from its data, and not from who it is and its ledger. A boot is not blamed for it.
+func TestRefusedVolume(t *testing.T) {
+	t.Parallel()
+	state, disk := t.TempDir(), storagetest.New(0)
+	disk.SetContents("/dev/vda7", storage.Contents{Signature: "ntfs"})
+	n := startNodeWith(t, state, disk, func(c *Config) { c.Boot.ID = "boot-1" })
+	n.await("identity", func(s snapshot) bool { return s.identity })
+	n.end()
+	disk.Boot(true)
+	n = startNodeWith(t, state, disk, func(c *Config) { c.Boot.ID = "boot-2" })
+	n.await("identity of the boot after", func(s snapshot) bool { return s.identity && !s.storage.Status.DataMounted })
+	if boots := n.history.get().Boots(); len(boots) != 2 || boots[0].End != ledger.Clean {
+		t.Errorf("the ledger has %+v", boots)
+	}
 }

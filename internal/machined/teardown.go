@@ -27,6 +27,18 @@ type ending struct {
 	mu     sync.Mutex
 	asked  bool
 	reason string
+	// atOnce says that nothing is to be stopped in order.
+	atOnce bool
+}
+
+// goingDown is an error once the machine's end has begun.
+func (a *Agent) goingDown() error {
+	a.ending.mu.Lock()
+	defer a.ending.mu.Unlock()
+	if !a.ending.asked {
+		return nil
+	}
+	return fmt.Errorf("%w: the machine is going down (%s)", server.ErrPrecondition, a.ending.reason)
 }
 
 // end asks init for an ordered end of the machine. Init in its turn asks for the teardown.
@@ -51,7 +63,7 @@ func (a *Agent) Teardown(ctx context.Context) error {
 	if !a.ending.asked {
 		a.ending.asked, a.ending.reason = true, "power key, ctrl-alt-del or init"
 	}
-	reason := a.ending.reason
+	reason, atOnce := a.ending.reason, a.ending.atOnce
 	a.ending.mu.Unlock()
 	if l := a.history.get(); l != nil {
 		if err := l.Ending(a.cfg.Boot.ID, reason); err != nil {
@@ -59,6 +71,9 @@ func (a *Agent) Teardown(ctx context.Context) error {
 		}
 	}
 	a.loops()
+	if atOnce {
+		return nil
+	}
 	err := errors.Join(
 		a.phase(ctx, "workload plane", planeDeadline, a.cfg.Plane, func(string) bool { return true }),
 		a.phase(ctx, "control plane", controlDeadline, a.cfg.System, func(name string) bool { return name != "etcd" }),

@@ -37,6 +37,7 @@ type twoSlots struct {
 	roots   map[string]string // root hash of each
 	entries map[string]upgrade.Entry
 	broken  error // of the boot partition
+	blessed int   // how often an entry was
 	written []byte
 	// gate, where it is set, is waited for in the middle of writing.
 	gate chan struct{}
@@ -101,7 +102,15 @@ func (d *twoSlots) Put(slot, version string, _ int, kernel io.Reader) error {
 	}
 	return d.change(slot, upgrade.Entry{Version: version, Counted: true})
 }
+
+func (d *twoSlots) Kernel(_ string, read func(*io.SectionReader) error) error {
+	return read(io.NewSectionReader(strings.NewReader("kernel"), 0, 6))
+}
+
 func (d *twoSlots) Bless(slot string) error {
+	d.mu.Lock()
+	d.blessed++
+	d.mu.Unlock()
 	return d.change(slot, upgrade.Entry{Version: d.version(slot)})
 }
 
@@ -160,12 +169,13 @@ type upgrading struct {
 	disk  *twoSlots
 	clock *clock
 	dir   string
+	runs  upgrade.System
 }
 
 // startUpgrading starts the agent of a release. Before it, another boot of the old release left the record.
 func startUpgrading(t *testing.T, runs upgrade.System, record upgrade.Record, change func(*Config)) *upgrading {
 	t.Helper()
-	u := &upgrading{clock: &clock{}, dir: t.TempDir(), disk: &twoSlots{
+	u := &upgrading{clock: &clock{}, dir: t.TempDir(), runs: runs, disk: &twoSlots{
 		roots:   map[string]string{"a": oldRelease.RootHash, "b": newRelease.RootHash},
 		entries: map[string]upgrade.Entry{"a": {Version: oldRelease.Version}},
 	}}
@@ -185,23 +195,59 @@ func startUpgrading(t *testing.T, runs upgrade.System, record upgrade.Record, ch
 	if err := os.WriteFile(filepath.Join(state, "upgrade.json"), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u.node = startNodeWith(t, state, storagetest.New(1<<30), func(c *Config) {
-		c.Now = u.clock.now
-		c.Boot.Version = server.Version{OS: runs.Version, RootHash: runs.RootHash, Slot: runs.Slot}
-		c.Upgrades = &Upgrades{
-			Slots: u.disk, Entries: u.disk, Architecture: "amd64", Keys: []ed25519.PublicKey{releaseKey().Public().(ed25519.PublicKey)},
-			Pushed: filepath.Join(u.dir, "data/pushed"), Counted: runs == newRelease,
-		}
+	guard := trial.NewGuard(runs == newRelease, time.Now())
+	u.startAgent(t, storagetest.New(1<<30), func(c *Config) {
+		c.Init.(*fakeInit).guard = guard
 		change(c)
 	})
 	return u
+}
+
+// startAgent starts an agent of the boot.
+func (u *upgrading) startAgent(t *testing.T, disk *storagetest.Machine, change func(*Config)) {
+	t.Helper()
+	u.node = startNodeWith(t, filepath.Join(u.dir, "state"), disk, func(c *Config) {
+		c.Now = u.clock.now
+		c.Boot.Version = server.Version{OS: u.runs.Version, RootHash: u.runs.RootHash, Slot: u.runs.Slot}
+		c.Upgrades = &Upgrades{
+			Slots: u.disk, Entries: u.disk, Architecture: "amd64", Keys: []ed25519.PublicKey{releaseKey().Public().(ed25519.PublicKey)},
+			Pushed: filepath.Join(u.dir, "data/pushed"),
+		}
+		change(c)
+	})
+}
+
+// restartAgent ends the agent, and starts another in the same boot, so long after the kernel's start. Init is the same, and its guard.
+func (u *upgrading) restartAgent(t *testing.T, since time.Duration) {
+	t.Helper()
+	u.end()
+	guard := u.init.guard
+	u.startAgent(t, u.node.disk, func(c *Config) {
+		c.Init.(*fakeInit).guard = guard
+		c.Timeline.(*memoryTimeline).set(since)
+	})
+}
+
+// neverReboots lets the agent look some times.
+func (u *upgrading) neverReboots() {
+	u.t.Helper()
+	for range 3 {
+		u.poke()
+		<-time.After(upgradePause)
+	}
+	if slices.Contains(u.init.asked(), "reboot") {
+		u.t.Errorf("init was asked for %v", u.init.asked())
+	}
 }
 
 // poke has the agent look again.
 func (u *upgrading) poke() { u.update(func(*snapshot) {}) }
 
 // standalone is a configuration without a cluster.
-func standalone(t *testing.T) []byte {
+func standalone(t *testing.T) []byte { return standaloneWithin(t, 5*time.Minute) }
+
+// standaloneWithin is standalone with a deadline for trials.
+func standaloneWithin(t *testing.T, deadline time.Duration) []byte {
 	t.Helper()
 	a, err := pki.NewAuthority("api", time.Now())
 	if err != nil {
@@ -209,7 +255,7 @@ func standalone(t *testing.T) []byte {
 	}
 	data, err := config.Marshal(&config.Config{Machine: config.Machine{
 		Hostname: "node1", CA: config.KeyPair{Certificate: string(a.CertificatePEM()), Key: config.NewSecret(string(a.KeyPEM()))},
-		Upgrade: config.Upgrade{Deadline: 5 * time.Minute},
+		Upgrade: config.Upgrade{Deadline: deadline},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -367,7 +413,130 @@ func TestUndecidedTrialEnds(t *testing.T) {
 		t.Fatal("it ends before its time")
 	}
 	u.timeline.set(5*time.Minute + undecidedGrace)
+	u.neverReboots() // the agent is too young to know
+	u.clock.move(undecidedGrace)
 	u.awaitInit("reboot")
+}
+
+// TestUndecidedWithoutCount: the same, and the boot loader has not counted the start: to start again would lead to the same for ever.
+func TestUndecidedWithoutCount(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, newRelease, armed(), func(c *Config) {
+		c.Init.(*fakeInit).guard = nil
+		c.Upgrades.Entries.(*twoSlots).fail(errors.New("input/output error"))
+	})
+	u.await("the reason", func(s snapshot) bool { return strings.Contains(reasonOf(s, "upgrade"), "input/output error") })
+	u.timeline.set(48 * time.Hour)
+	u.clock.move(48 * time.Hour)
+	u.neverReboots()
+}
+
+// TestRestartAfterTheTrial: an agent that is started again long after its release was blessed leaves the node alone, also when the record of the blessing
+// was never stored and the disk cannot be read for a while.
+func TestRestartAfterTheTrial(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, newRelease, armed(), func(*Config) {})
+	u.await("trial", stage(upgrade.Trial))
+	record := filepath.Join(u.state, "upgrade.json")
+	if err := errors.Join(os.Rename(record, record+".old"), os.Mkdir(record, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	u.source.set(standalone(t))
+	u.await("all else in order", func(s snapshot) bool {
+		return !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy && c.Name != upgradeCheck })
+	})
+	u.clock.move(trial.SignEvery)
+	u.awaitInit("trial false")
+
+	u.end()
+	if err := errors.Join(os.Remove(record), os.Rename(record+".old", record)); err != nil {
+		t.Fatal(err)
+	}
+	u.disk.fail(errors.New("input/output error"))
+	u.restartAgent(t, 48*time.Hour)
+	u.await("the reason", func(s snapshot) bool { return strings.Contains(reasonOf(s, "upgrade"), "input/output error") })
+	u.clock.move(undecidedGrace)
+	u.neverReboots()
+	u.disk.fail(nil)
+	u.await("it is looked at again", stage(upgrade.Idle))
+	if l := u.snapshot().upgrade.Record.Last; l == nil || !l.Succeeded {
+		t.Errorf("outcome %+v", l)
+	}
+}
+
+// TestRestartUntold: the same, and init was never told: the agent of before ended at just that moment.
+func TestRestartUntold(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, newRelease, upgrade.Record{Stage: upgrade.Idle}, func(c *Config) {
+		c.Upgrades.Entries.(*twoSlots).entries["b"] = upgrade.Entry{Version: newRelease.Version}
+		c.Timeline.(*memoryTimeline).set(48 * time.Hour)
+	})
+	u.awaitInit("trial false")
+	u.neverReboots()
+	if got := u.disk.version("b"); got != newRelease.Version {
+		t.Errorf("the entry has version %q", got)
+	}
+}
+
+// TestRestartAmidTheTrial: an agent that is started again in a trial does not take the default of a deadline for that of the configuration, which it has to
+// find first, and the state volume before it.
+func TestRestartAmidTheTrial(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, newRelease, armed(), func(*Config) {})
+	u.await("trial", stage(upgrade.Trial))
+	u.end()
+	u.node.disk.Boot(true)
+	u.node.disk.FailPower(0)
+	u.restartAgent(t, 20*time.Minute)
+	u.neverReboots()
+	u.clock.move(undecidedGrace - 40*time.Second)
+	u.node.disk.Boot(true)
+	u.await("trial", stage(upgrade.Trial))
+	u.clock.move(40 * time.Second) // more than the grace since the start of the agent, and less since there is a place for a configuration
+	u.neverReboots()
+	if !stage(upgrade.Trial)(u.snapshot()) {
+		t.Fatalf("without a configuration it is now %s", u.snapshot().upgrade.Record.Stage)
+	}
+	u.source.set(standaloneWithin(t, time.Hour))
+	u.await("all else in order", func(s snapshot) bool {
+		return !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy && c.Name != upgradeCheck })
+	})
+	u.clock.move(trial.SignEvery)
+	u.await("blessed", stage(upgrade.Idle))
+	u.awaitInit("trial false")
+	u.neverReboots()
+}
+
+// TestBlessedWithoutRecord: a release is blessed, and the disk then takes no record of it. It stays: a reboot would take nothing back.
+func TestBlessedWithoutRecord(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, newRelease, armed(), func(*Config) {})
+	u.await("trial", stage(upgrade.Trial))
+	record := filepath.Join(u.state, "upgrade.json")
+	if err := errors.Join(os.Rename(record, record+".old"), os.Mkdir(record, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	u.source.set(standalone(t))
+	u.await("all else in order", func(s snapshot) bool {
+		return !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy && c.Name != upgradeCheck })
+	})
+	u.clock.move(trial.SignEvery)
+	u.awaitInit("trial false")
+	if entries, err := u.disk.Read(); err != nil || entries["b"].Counted {
+		t.Errorf("entries %+v, %v", entries, err)
+	}
+	u.timeline.set(5*time.Minute + undecidedGrace)
+	u.neverReboots()
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	u.await("a record", stage(upgrade.Idle))
+	u.neverReboots()
+	u.disk.mu.Lock()
+	defer u.disk.mu.Unlock()
+	if u.disk.blessed != 1 {
+		t.Errorf("the entry was blessed %d times", u.disk.blessed)
+	}
 }
 
 // TestNoTrialIsNotEnded: the same disk, and no trial: the node goes on.
@@ -378,11 +547,8 @@ func TestNoTrialIsNotEnded(t *testing.T) {
 	})
 	u.await("the reason", func(s snapshot) bool { return strings.Contains(reasonOf(s, "upgrade"), "input/output error") })
 	u.timeline.set(48 * time.Hour)
-	u.poke()
-	<-time.After(2 * upgradePause)
-	if slices.Contains(u.init.asked(), "reboot") {
-		t.Errorf("init was asked for %v", u.init.asked())
-	}
+	u.clock.move(48 * time.Hour)
+	u.neverReboots()
 	u.disk.fail(nil)
 	u.await("it is looked at again", stage(upgrade.Idle))
 	u.awaitInit("trial false")
@@ -404,12 +570,18 @@ func TestWithoutSlots(t *testing.T) {
 // bundle is a release, signed with a key.
 func bundle(t *testing.T, key ed25519.PrivateKey, version string) []byte {
 	t.Helper()
+	return bundleOf(t, key, version, []byte("kernel"))
+}
+
+// bundleOf is bundle with a kernel image.
+func bundleOf(t *testing.T, key ed25519.PrivateKey, version string, kernel []byte) []byte {
+	t.Helper()
 	encoder, err := zstd.NewWriter(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	root := strings.Repeat("root ", 1000)
-	content := map[string][]byte{release.Kernel: []byte("kernel"), release.Verity: []byte("tree"), release.Root: encoder.EncodeAll([]byte(root), nil)}
+	content := map[string][]byte{release.Kernel: kernel, release.Verity: []byte("tree"), release.Root: encoder.EncodeAll([]byte(root), nil)}
 	m := release.Manifest{Version: version, Architecture: "amd64", RootHash: hash("3"), RootBytes: int64(len(root))}
 	for _, name := range []string{release.Kernel, release.Verity, release.Root} {
 		sum := sha256.Sum256(content[name])
@@ -446,7 +618,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 		"nothing at all":  {nil, server.ErrInvalid},
 		"another archive": {bytes.Repeat([]byte("x"), 4096), server.ErrInvalid},
 	} {
-		if _, err := api.Push(ctx, false, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
+		if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
 	}
@@ -455,7 +627,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 		t.Errorf("install without a push: %v", err)
 	}
 	want := server.System{Version: "1.1.0", Slot: "b", RootHash: hash("3")}
-	if got, err := api.Push(ctx, false, bytes.NewReader(good)); got != want || err != nil {
+	if got, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(good)); got != want || err != nil {
 		t.Fatalf("push: %+v, %v", got, err)
 	}
 	// A caller who cannot be told how far it is ends it, and nothing is armed.
@@ -484,7 +656,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 	if err != nil || status.Stage != server.UpgradeArmed || status.Target != want || status.Other != want || status.Deadline != 5*time.Minute || status.TotalBytes != 0 {
 		t.Errorf("status %+v, %v", status, err)
 	}
-	if _, err := api.Push(ctx, false, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "starts with the next reboot") {
+	if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "starts with the next reboot") {
 		t.Errorf("push while armed: %v", err)
 	}
 	if err := api.Cancel(ctx); err != nil {
@@ -499,7 +671,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 	if !slices.Contains(u.init.asked(), "reboot") {
 		t.Errorf("init was asked for %v", u.init.asked())
 	}
-	if _, err := api.Push(ctx, false, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "going down") {
+	if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "going down") {
 		t.Errorf("push while the machine goes down: %v", err)
 	}
 }

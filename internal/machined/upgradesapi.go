@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/cyvive/cyvive/internal/machined/pull"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
@@ -39,13 +40,58 @@ func (v upgradesAPI) changing() (*upgrade.Keeper, error) {
 }
 
 // Push implements server.Upgrades.
-func (v upgradesAPI) Push(ctx context.Context, allowDowngrade bool, r io.Reader) (server.System, error) {
+func (v upgradesAPI) Push(ctx context.Context, allow server.UpgradeAllow, r io.Reader) (server.System, error) {
 	k, err := v.changing()
 	if err != nil {
 		return server.System{}, err
 	}
-	target, err := k.Push(ctx, allowDowngrade, r)
+	target, err := k.Push(ctx, upgrade.Allow(allow), r)
 	return system(target), classed(err)
+}
+
+// Pull implements server.Upgrades.
+func (v upgradesAPI) Pull(ctx context.Context, p server.Pull, progress func(server.PullProgress) error) (server.System, error) {
+	k, err := v.changing()
+	if err != nil {
+		return server.System{}, err
+	}
+	from, err := pull.ParseSource(p.Source)
+	if err != nil {
+		return server.System{}, classed(err)
+	}
+	cfg := pull.Config{Servers: v.a.snapshot().releaseServers(), Architecture: v.a.cfg.Upgrades.Architecture, Timeouts: v.a.cfg.Upgrades.PullTimeouts}
+	r, err := pull.NewReader(ctx, cfg, from, p.SHA256, func(at pull.Progress) error {
+		return progress(server.PullProgress{ReceivedBytes: at.Bytes, TotalBytes: at.TotalBytes, Waiting: at.Waiting})
+	})
+	if err != nil {
+		return server.System{}, classed(err)
+	}
+	defer r.Close()
+	v.a.log.Info("pull a release", "source", from.String())
+	target, err := k.Push(ctx, upgrade.Allow(p.Allow), r)
+	if failed := r.Err(); failed != nil { // the rest follows from it
+		return server.System{}, classed(failed)
+	}
+	if errors.Is(err, release.ErrMalformed) && r.ContentType() != "" {
+		err = fmt.Errorf("%w (%s calls it %q)", err, from, r.ContentType())
+	}
+	return system(target), classed(err)
+}
+
+// releaseServers are the servers of releases that the configuration names.
+func (s snapshot) releaseServers() []pull.Server {
+	if s.input.Config == nil {
+		return nil
+	}
+	var out []pull.Server
+	for _, from := range s.input.Config.Machine.Upgrade.Sources {
+		known := pull.Server{Host: from.Host, CA: from.CA}
+		if c := from.Credentials; c != nil {
+			known.Username, known.Password = c.Username, c.Password
+		}
+		out = append(out, known)
+	}
+	return out
 }
 
 // Install implements server.Upgrades.
@@ -60,6 +106,7 @@ func (v upgradesAPI) Install(ctx context.Context, staged bool, progress func(wri
 		target upgrade.System
 		err    error
 	}
+	v.a.lookAtGates(ctx)
 	ended := make(chan result, 1)
 	go func() {
 		target, err := k.Install(ctx, gates(v.a.snapshot()))
@@ -92,6 +139,7 @@ func (v upgradesAPI) Rollback(ctx context.Context, staged bool) (server.System, 
 	if err != nil {
 		return server.System{}, err
 	}
+	v.a.lookAtGates(ctx)
 	target, err := k.Rollback(ctx, gates(v.a.snapshot()))
 	if err != nil {
 		return system(target), classed(err)
@@ -154,11 +202,14 @@ func system(s upgrade.System) server.System {
 // classed gives an error of an upgrade the class by which the API tells it on. What is none of the caller's doing stays as it is.
 func classed(err error) error {
 	for class, errs := range map[error][]error{
-		server.ErrInvalid: {release.ErrMalformed, release.ErrAltered},
+		server.ErrInvalid: {release.ErrMalformed, release.ErrAltered, pull.ErrSource},
 		server.ErrDenied:  {release.ErrUntrusted},
 		server.ErrPrecondition: {
 			release.ErrUnwanted, upgrade.ErrBusy, upgrade.ErrIdle, upgrade.ErrNothingPushed, upgrade.ErrNoRoom, upgrade.ErrNoOther,
+			pull.ErrRefused, pull.ErrUnfit,
 		},
+		server.ErrNotFound:    {pull.ErrNone},
+		server.ErrUnavailable: {pull.ErrServer},
 	} {
 		for _, e := range errs {
 			if errors.Is(err, e) {

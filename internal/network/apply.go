@@ -12,6 +12,8 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 		return r.host.SetHostname(op.Hostname)
 	case SetUp:
 		return r.host.SetUp(ctx, op.Link)
+	case SetDown:
+		return r.host.SetDown(ctx, op.Link)
 	case StartDHCP:
 		r.dhcp.Start(op.Link)
 		return nil

@@ -2,7 +2,6 @@ package network
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ type Verb string
 const (
 	SetHostname       Verb = "set host name"
 	SetUp             Verb = "set up"
+	SetDown           Verb = "set down"
 	StartDHCP         Verb = "start DHCP on"
 	StopDHCP          Verb = "stop DHCP on"
 	AddAddress        Verb = "add address to"
@@ -36,7 +36,7 @@ type Op struct {
 	Link        string
 	Hostname    string
 	Address     netip.Prefix
-	Gateway     netip.Addr
+	Gateway     NextHop
 	Nameservers []netip.Addr
 	// Services is what to set, and Changed the service addresses whose backends change by it.
 	Services *service.Table
@@ -58,7 +58,7 @@ func (o Op) String() string {
 	if o.Address.IsValid() {
 		parts = append(parts, o.Address.String())
 	}
-	if o.Gateway.IsValid() {
+	if o.Gateway.Address.IsValid() {
 		parts = append(parts, "via "+o.Gateway.String())
 	}
 	if o.Verb == SetNameservers {
@@ -92,22 +92,7 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if spec.Hostname != "" && spec.Hostname != obs.Hostname {
 		ops = append(ops, Op{Verb: SetHostname, Hostname: spec.Hostname})
 	}
-	wanted := map[string]bool{}
-	for _, link := range spec.Links {
-		state, ok := find(link.Name, obs.Links)
-		if !ok {
-			continue
-		}
-		if link.DHCP {
-			wanted[state.Name] = true
-		}
-		ops = append(ops, linkOps(link, state, obs.Clients)...)
-	}
-	for _, name := range slices.Sorted(maps.Keys(obs.Clients)) {
-		if !wanted[name] {
-			ops = append(ops, Op{Verb: StopDHCP, Link: name})
-		}
-	}
+	ops = append(ops, allLinksOps(spec, obs)...)
 	if servers := nameservers(spec, obs); !obs.Resolver || !slices.Equal(servers, obs.Nameservers) {
 		ops = append(ops, Op{Verb: SetNameservers, Nameservers: servers})
 	}
@@ -121,7 +106,26 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 			ops = append(ops, Op{Verb: DeleteUnreachable, Address: p})
 		}
 	}
+	if spec.Keep {
+		ops = additions(ops, obs)
+	}
 	return append(ops, serviceOps(spec, obs.Services)...)
+}
+
+// additions are those of operations that take nothing back: a default route only where there is none, and name servers where there are none.
+func additions(ops []Op, obs Observed) []Op {
+	routed := slices.ContainsFunc(obs.Links, func(l LinkState) bool { return len(l.Gateways) > 0 })
+	return slices.DeleteFunc(ops, func(op Op) bool {
+		switch op.Verb {
+		case SetDown, DeleteAddress, DeleteGateway, DeleteUnreachable:
+			return true
+		case AddGateway:
+			return routed
+		case SetNameservers:
+			return obs.Resolver && len(obs.Nameservers) > 0
+		}
+		return false
+	})
 }
 
 // serviceOps fills the table before it is put in force, so that a service which is not in it yet is not taken for none.
@@ -137,61 +141,6 @@ func serviceOps(spec Spec, state ServicesState) []Op {
 		ops = append(ops, Op{Verb: AttachServices})
 	}
 	return ops
-}
-
-// linkOps puts the new address before the removal of an old one, and addresses before the routes that need them.
-func linkOps(link Link, state LinkState, clients map[string]*Lease) []Op {
-	var ops []Op
-	if !state.Up {
-		ops = append(ops, Op{Verb: SetUp, Link: state.Name})
-	}
-	lease, running := clients[state.Name]
-	if link.DHCP && !running {
-		ops = append(ops, Op{Verb: StartDHCP, Link: state.Name})
-	}
-	addresses, gateways := wants(link, lease)
-	for _, a := range addresses {
-		if !slices.Contains(state.Addresses, a) {
-			ops = append(ops, Op{Verb: AddAddress, Link: state.Name, Address: a})
-		}
-	}
-	if link.DHCP && lease == nil {
-		// A restarted agent finds the address of an earlier lease. It stays until the new client knows better, and so do connections.
-		return ops
-	}
-	for _, g := range state.Gateways {
-		if !slices.Contains(gateways, g) {
-			ops = append(ops, Op{Verb: DeleteGateway, Link: state.Name, Gateway: g})
-		}
-	}
-	for _, a := range state.Addresses {
-		if a.Addr().Is4() && !slices.Contains(addresses, a) {
-			ops = append(ops, Op{Verb: DeleteAddress, Link: state.Name, Address: a})
-		}
-	}
-	for _, g := range gateways {
-		if !slices.Contains(state.Gateways, g) {
-			ops = append(ops, Op{Verb: AddGateway, Link: state.Name, Gateway: g})
-		}
-	}
-	return ops
-}
-
-// wants returns the addresses and next hops of a link, with those of its lease if it has one. A static gateway beats the lease's.
-func wants(link Link, lease *Lease) (addresses []netip.Prefix, gateways []netip.Addr) {
-	addresses = slices.Clone(link.Addresses)
-	if link.Gateway.IsValid() {
-		gateways = append(gateways, link.Gateway)
-	}
-	if link.DHCP && lease != nil {
-		if !slices.Contains(addresses, lease.Address) {
-			addresses = append(addresses, lease.Address)
-		}
-		if lease.Gateway.IsValid() && len(gateways) == 0 {
-			gateways = append(gateways, lease.Gateway)
-		}
-	}
-	return addresses, gateways
 }
 
 // nameservers returns the configured servers, or else those of the leases in the order of the links.

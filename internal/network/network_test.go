@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ var (
 		Address: netip.MustParsePrefix("10.5.0.7/24"), Gateway: netip.MustParseAddr("10.5.0.1"),
 		Nameservers: []netip.Addr{netip.MustParseAddr("10.5.0.1")}, Expires: time.Unix(1000, 0),
 	}
+	lease1 = network.Lease{Address: netip.MustParsePrefix("10.7.0.9/24"), Gateway: netip.MustParseAddr("10.7.0.1"), Expires: time.Unix(1000, 0)}
 	byDHCP = network.Spec{Hostname: "node1", Links: []network.Link{{Name: network.First, DHCP: true}}}
 )
 
@@ -28,15 +30,45 @@ func link(index int, name string, physical bool) network.LinkState {
 	return network.LinkState{Index: index, Name: name, MAC: fmt.Sprintf("52:54:00:00:00:%02x", index), Physical: physical}
 }
 
+func hop(address string, metric int) network.NextHop {
+	return network.NextHop{Address: netip.MustParseAddr(address), Metric: metric}
+}
+
+// with is a link with an address and default routes.
+func with(l network.LinkState, address string, hops ...network.NextHop) network.LinkState {
+	l.Addresses, l.Gateways = []netip.Prefix{netip.MustParsePrefix(address)}, hops
+	return l
+}
+
 func TestDiffAndStatus(t *testing.T) {
 	up := link(2, "eth0", true)
 	up.Up, up.Carrier = true, true
 	leased := up
-	leased.Addresses, leased.Gateways = []netip.Prefix{lease.Address}, []netip.Addr{lease.Gateway}
+	leased.Addresses, leased.Gateways = []netip.Prefix{lease.Address}, []network.NextHop{hop("10.5.0.1", 1)}
 	static := network.Spec{Links: []network.Link{{
 		Name: "52:54:00:00:00:02", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1"),
 	}}}
 	renamed := network.Observed{Hostname: "node1", Resolver: true}
+	other := link(3, "eth1", true)
+	other.Up, other.Carrier = true, true
+	two := network.Spec{Links: []network.Link{static.Links[0], {
+		Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.2/24")}, Gateway: netip.MustParseAddr("10.7.0.1"),
+	}}}
+	left := with(other, "10.7.0.2/24", hop("10.7.0.1", 2))
+	left.Own, left.Addresses = left.Addresses, append(slices.Clone(left.Addresses), netip.MustParsePrefix("10.8.0.1/24"))
+	asking, pod := link(4, "eth2", true), with(link(5, "veth0", false), "10.244.0.1/32")
+	asking.Up, pod.Up = true, true
+	six := with(up, "10.5.0.2/24", hop("10.5.0.1", 1))
+	six.Own = []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("fd00:5::2/64")}
+	six.Addresses = append(slices.Clone(six.Own), netip.MustParsePrefix("2001:db8::5/64"))
+	unknown := network.Spec{Links: byDHCP.Links, Keep: true}
+	running := network.Observed{
+		Resolver: true, Nameservers: []netip.Addr{netip.MustParseAddr("10.5.0.53")}, Unreachable: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")},
+		Links: []network.LinkState{six, left},
+	}
+	running.Links[0].Gateways = []network.NextHop{hop("10.5.0.254", 1)}
+	answered := running
+	answered.Clients = map[string]*network.Lease{"eth0": &lease}
 	for _, test := range []struct {
 		name   string
 		spec   network.Spec
@@ -62,7 +94,7 @@ func TestDiffAndStatus(t *testing.T) {
 		{
 			"lease won", byDHCP,
 			network.Observed{Hostname: "node1", Resolver: true, Clients: map[string]*network.Lease{"eth0": &lease}, Links: []network.LinkState{up}},
-			[]string{"add address to eth0 10.5.0.7/24", "add default route on eth0 via 10.5.0.1", "set name servers [10.5.0.1]"},
+			[]string{"add address to eth0 10.5.0.7/24", "add default route on eth0 via 10.5.0.1 metric 1", "set name servers [10.5.0.1]"},
 			"0 of 1 addresses are set on eth0",
 		},
 		{
@@ -86,9 +118,60 @@ func TestDiffAndStatus(t *testing.T) {
 		{
 			"no carrier", static,
 			network.Observed{Resolver: true, Links: []network.LinkState{{
-				Index: 2, Name: "eth0", MAC: "52:54:00:00:00:02", Up: true, Addresses: static.Links[0].Addresses, Gateways: []netip.Addr{static.Links[0].Gateway},
+				Index: 2, Name: "eth0", MAC: "52:54:00:00:00:02", Up: true, Addresses: static.Links[0].Addresses, Gateways: []network.NextHop{hop("10.5.0.1", 1)},
 			}}},
 			nil, "link eth0 has no carrier (cable or peer)",
+		},
+		{
+			"two links with a next hop each", two, network.Observed{Resolver: true, Links: []network.LinkState{up, other}},
+			[]string{
+				"add address to eth0 10.5.0.2/24", "add address to eth1 10.7.0.2/24",
+				"add default route on eth0 via 10.5.0.1 metric 1", "add default route on eth1 via 10.7.0.1 metric 2",
+			},
+			"0 of 1 addresses are set on eth0; 0 of 1 addresses are set on eth1",
+		},
+		{
+			"in another order", two,
+			network.Observed{
+				Resolver: true, Links: []network.LinkState{with(up, "10.5.0.2/24", hop("10.5.0.1", 2)), with(other, "10.7.0.2/24", hop("10.7.0.1", 1))},
+			},
+			[]string{
+				"delete default route on eth0 via 10.5.0.1 metric 2", "delete default route on eth1 via 10.7.0.1 metric 1",
+				"add default route on eth0 via 10.5.0.1 metric 1", "add default route on eth1 via 10.7.0.1 metric 2",
+			}, "",
+		},
+		{
+			"the route of an earlier lease makes room", network.Spec{Links: []network.Link{two.Links[1], {Name: "eth0", DHCP: true}}},
+			network.Observed{
+				Resolver: true, Clients: map[string]*network.Lease{"eth0": nil}, Links: []network.LinkState{leased, with(other, "10.7.0.2/24")},
+			},
+			[]string{
+				"delete default route on eth0 via 10.5.0.1 metric 1",
+				"add default route on eth1 via 10.7.0.1 metric 1", "add default route on eth0 via 10.5.0.1 metric 2",
+			}, "waiting for a DHCP server to answer on eth0",
+		},
+		{
+			"links that are not configured any longer, and those of others", static,
+			network.Observed{
+				Resolver: true, Clients: map[string]*network.Lease{"eth2": nil},
+				Links: []network.LinkState{with(up, "10.5.0.2/24", hop("10.5.0.1", 1)), left, asking, pod},
+			},
+			[]string{"set down eth1", "delete address from eth1 10.7.0.2/24", "set down eth2", "stop DHCP on eth2"}, "",
+		},
+		{
+			"an IPv6 address that is not configured any longer, and the kernel's own", static,
+			network.Observed{Resolver: true, Links: []network.LinkState{six}}, []string{"delete address from eth0 fd00:5::2/64"}, "",
+		},
+		{
+			"what a configuration wanted that is not known any more stays", unknown, running, []string{"start DHCP on eth0"},
+			"waiting for a DHCP server to answer on eth0",
+		},
+		{
+			"also when a DHCP server has answered", unknown, answered, []string{"add address to eth0 10.5.0.7/24"}, "0 of 1 addresses are set on eth0",
+		},
+		{
+			"without anything that could stay", unknown, network.Observed{Links: []network.LinkState{link(2, "eth0", true)}},
+			[]string{"set up eth0", "start DHCP on eth0", "set name servers []"}, "link eth0 is down",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -176,17 +259,35 @@ func TestRandomWalk(t *testing.T) {
 		{Links: []network.Link{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1")}}},
 		{Links: []network.Link{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.3/24"), netip.MustParsePrefix("10.7.0.3/24")}}}},
 		{Links: []network.Link{{Name: "eth0", DHCP: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.3/24")}}}, Nameservers: lease.Nameservers},
+		{Links: []network.Link{
+			{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("fd00:5::2/64")}},
+			{Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}, Gateway: netip.MustParseAddr("10.0.0.2")},
+		}},
+		{Links: []network.Link{
+			{Name: "eth1", DHCP: true},
+			{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1")},
+		}},
+		{Links: []network.Link{{Name: "eth0", DHCP: true}, {Name: "eth1", DHCP: true}}},
+		{Links: []network.Link{{Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("fd00:5::2/64")}}}},
 	}
 	machine := func() (*networktest.Host, *networktest.DHCP, *network.Reconciler) {
 		host, dhcp := &networktest.Host{}, &networktest.DHCP{}
-		host.AddLink("eth0", "52:54:00:00:00:01", true)
-		host.SetCarrier("eth0", true)
+		for i, name := range []string{"eth0", "eth1"} {
+			host.AddLink(name, fmt.Sprintf("52:54:00:00:00:%02x", i+1), true)
+			host.SetCarrier(name, true)
+		}
 		return host, dhcp, network.New(host, dhcp, &networktest.Services{})
 	}
 	bring := func(dhcp *networktest.DHCP, domain *network.Reconciler, spec network.Spec) {
 		networktest.Converge(t, domain, spec)
-		if spec.Links[0].DHCP {
-			dhcp.Grant("eth0", &lease)
+		for _, l := range spec.Links {
+			switch {
+			case !l.DHCP:
+			case l.Name == "eth1":
+				dhcp.Grant("eth1", &lease1)
+			default:
+				dhcp.Grant("eth0", &lease)
+			}
 		}
 		networktest.Converge(t, domain, spec)
 	}
@@ -205,8 +306,11 @@ func TestRandomWalk(t *testing.T) {
 
 // sorted makes the order of addresses, which depends on the way, no difference.
 func sorted(text string) string {
-	for _, pair := range [][2]string{{"10.7.0.3/24 10.5.0.3/24", "10.5.0.3/24 10.7.0.3/24"}, {"10.5.0.7/24 10.7.0.3/24", "10.7.0.3/24 10.5.0.7/24"}} {
-		text = strings.ReplaceAll(text, pair[0], pair[1])
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		words := strings.Fields(strings.NewReplacer("[", " ", "]", " ").Replace(line))
+		slices.Sort(words)
+		lines = append(lines, strings.Join(words, " "))
 	}
-	return text
+	return strings.Join(lines, "\n")
 }

@@ -14,12 +14,15 @@ type Host interface {
 	Links(ctx context.Context) ([]LinkState, error)
 	// SetUp sets the administrative state to up.
 	SetUp(ctx context.Context, link string) error
+	// SetDown sets it to down, and with that removes the routes by the link.
+	SetDown(ctx context.Context, link string) error
+	// AddAddress adds an address, marked as the domain's.
 	AddAddress(ctx context.Context, link string, address netip.Prefix) error
 	DeleteAddress(ctx context.Context, link string, address netip.Prefix) error
 	// AddGateway adds a default route by way of gateway, marked as the domain's. On a link whose addresses are alone in their networks (/32), the
-	// gateway is on the link.
-	AddGateway(ctx context.Context, link string, gateway netip.Addr) error
-	DeleteGateway(ctx context.Context, link string, gateway netip.Addr) error
+	// gateway is on the link. While another default route has its metric it is fs.ErrExist.
+	AddGateway(ctx context.Context, link string, gateway NextHop) error
+	DeleteGateway(ctx context.Context, link string, gateway NextHop) error
 	// Unreachable returns the ranges that AddUnreachable added.
 	Unreachable(ctx context.Context) ([]netip.Prefix, error)
 	// AddUnreachable has the kernel answer whoever sends to a range that it cannot be reached, at once.

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ const First = "first"
 type Spec struct {
 	// Hostname is left alone if empty.
 	Hostname string
-	Links    []Link
+	// Links are in the order in which their default routes are used: the metric of a route is its link's place, from 1.
+	Links []Link
 	// Nameservers, if not empty, replace those learnt by DHCP.
 	Nameservers []netip.Addr
 	// Unreachable are ranges that nothing is ever sent to, such as that of service addresses: what is translated at the socket never has such a
@@ -24,6 +26,8 @@ type Spec struct {
 	Unreachable []netip.Prefix
 	// Services are the cluster's service addresses. While they are nil, which is not known yet, what the kernel translates stays as it is.
 	Services *service.Table
+	// Keep says that what was wanted before is not known, and that this may be less: nothing is taken back that the domain, or an agent before this one, has set.
+	Keep bool
 }
 
 // Link is the desired state of one link.
@@ -35,6 +39,16 @@ type Link struct {
 	// Gateway is the next hop of the default route; the zero Addr means none of its own.
 	Gateway netip.Addr
 }
+
+// NextHop is where a default route leads to.
+type NextHop struct {
+	Address netip.Addr
+	// Metric is above 0. The kernel has one default route of a metric and an address family, and uses that of the lowest.
+	Metric int
+}
+
+// String prints the next hop for logs and tests.
+func (h NextHop) String() string { return fmt.Sprintf("%s metric %d", h.Address, h.Metric) }
 
 // LinkState is one link as the kernel has it.
 type LinkState struct {
@@ -48,8 +62,10 @@ type LinkState struct {
 	Up, Carrier bool
 	// Addresses are those of global scope, in the kernel's order.
 	Addresses []netip.Prefix
+	// Own are those of Addresses that this domain set.
+	Own []netip.Prefix
 	// Gateways are the next hops of the default routes that this domain set.
-	Gateways []netip.Addr
+	Gateways []NextHop
 }
 
 // Lease is what a DHCP server granted.
@@ -57,6 +73,8 @@ type Lease struct {
 	Address     netip.Prefix
 	Gateway     netip.Addr
 	Nameservers []netip.Addr
+	// TimeServers are those of RFC 2132 section 8.3, option 42.
+	TimeServers []netip.Addr
 	// Expires is the end of the lease if no renewal succeeds.
 	Expires time.Time
 }

@@ -17,6 +17,8 @@ type Status struct {
 	Link string
 	// Addresses are those of the specified links, in their order, without addresses that are not the domain's.
 	Addresses []netip.Prefix
+	// TimeServers are those that DHCP names on the specified links, in their order.
+	TimeServers []netip.Addr
 	// ServicesAttached means that the kernel translates service addresses, by this program's version. It is false while there are none to
 	// be translated.
 	ServicesAttached bool
@@ -36,6 +38,9 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 			s.Link = state.Name
 		}
 		addresses, _ := wants(link, obs.Clients[state.Name])
+		if lease := obs.Clients[state.Name]; link.DHCP && lease != nil {
+			s.TimeServers = append(s.TimeServers, lease.TimeServers...)
+		}
 		found := 0
 		for _, a := range addresses {
 			if slices.Contains(state.Addresses, a) {

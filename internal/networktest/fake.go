@@ -3,6 +3,7 @@ package networktest
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"slices"
@@ -65,7 +66,7 @@ func (h *Host) Links(context.Context) ([]network.LinkState, error) {
 	defer h.mu.Unlock()
 	var out []network.LinkState
 	for _, l := range h.links {
-		l.Addresses, l.Gateways = slices.Clone(l.Addresses), slices.Clone(l.Gateways)
+		l.Addresses, l.Own, l.Gateways = slices.Clone(l.Addresses), slices.Clone(l.Own), slices.Clone(l.Gateways)
 		l.Carrier = l.Carrier && l.Up
 		out = append(out, l)
 	}
@@ -94,11 +95,21 @@ func (h *Host) SetUp(_ context.Context, name string) error {
 	})
 }
 
+// SetDown implements network.Host. As in the kernel, routes by the link go with it, and IPv6 addresses.
+func (h *Host) SetDown(_ context.Context, name string) error {
+	return h.with(name, func(l *network.LinkState) error {
+		is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
+		l.Up, l.Gateways = false, nil
+		l.Addresses, l.Own = slices.DeleteFunc(l.Addresses, is6), slices.DeleteFunc(l.Own, is6)
+		return nil
+	})
+}
+
 // AddAddress implements network.Host.
 func (h *Host) AddAddress(_ context.Context, name string, a netip.Prefix) error {
 	return h.with(name, func(l *network.LinkState) error {
 		if !slices.Contains(l.Addresses, a) {
-			l.Addresses = append(l.Addresses, a)
+			l.Addresses, l.Own = append(l.Addresses, a), append(l.Own, a)
 		}
 		return nil
 	})
@@ -108,33 +119,40 @@ func (h *Host) AddAddress(_ context.Context, name string, a netip.Prefix) error 
 func (h *Host) DeleteAddress(_ context.Context, name string, a netip.Prefix) error {
 	return h.with(name, func(l *network.LinkState) error {
 		l.Addresses = slices.DeleteFunc(l.Addresses, func(o netip.Prefix) bool { return o == a })
-		l.Gateways = slices.DeleteFunc(l.Gateways, func(g netip.Addr) bool {
-			return !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g) })
+		l.Own = slices.DeleteFunc(l.Own, func(o netip.Prefix) bool { return o == a })
+		l.Gateways = slices.DeleteFunc(l.Gateways, func(g network.NextHop) bool {
+			return !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g.Address) })
 		})
 		return nil
 	})
 }
 
 // AddGateway implements network.Host. As in the kernel, the next hop must be in the network of an address of a link that is up, unless those
-// networks are of one address each.
-func (h *Host) AddGateway(_ context.Context, name string, g netip.Addr) error {
+// networks are of one address each, and there is one default route of a metric, whatever its next hop and link.
+func (h *Host) AddGateway(_ context.Context, name string, g network.NextHop) error {
 	return h.with(name, func(l *network.LinkState) error {
-		reached := slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g) })
+		reached := slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(g.Address) })
 		alone := len(l.Addresses) > 0 && !slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return !p.IsSingleIP() })
 		if !l.Up || !reached && !alone {
 			return fmt.Errorf("add route via %s: network is unreachable", g)
 		}
-		if !slices.Contains(l.Gateways, g) {
-			l.Gateways = append(l.Gateways, g)
+		if slices.Contains(l.Gateways, g) {
+			return nil
 		}
+		for _, other := range h.links {
+			if slices.ContainsFunc(other.Gateways, func(o network.NextHop) bool { return o.Metric == g.Metric && o.Address.Is4() == g.Address.Is4() }) {
+				return fmt.Errorf("add route via %s: %w", g, fs.ErrExist)
+			}
+		}
+		l.Gateways = append(l.Gateways, g)
 		return nil
 	})
 }
 
 // DeleteGateway implements network.Host.
-func (h *Host) DeleteGateway(_ context.Context, name string, g netip.Addr) error {
+func (h *Host) DeleteGateway(_ context.Context, name string, g network.NextHop) error {
 	return h.with(name, func(l *network.LinkState) error {
-		l.Gateways = slices.DeleteFunc(l.Gateways, func(o netip.Addr) bool { return o == g })
+		l.Gateways = slices.DeleteFunc(l.Gateways, func(o network.NextHop) bool { return o == g })
 		return nil
 	})
 }

@@ -6,5 +6,7 @@ func TestFakeConforms(t *testing.T) {
 	h := &Host{}
 	h.AddLink("veth0", "52:54:00:00:00:01", false)
 	h.SetCarrier("veth0", true)
-	Conformance(t, h, "veth0")
+	h.AddLink("veth2", "52:54:00:00:00:02", false)
+	h.SetCarrier("veth2", true)
+	Conformance(t, h, "veth0", "veth2")
 }

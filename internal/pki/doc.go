@@ -7,6 +7,9 @@
 // and server of a cluster speaks it, and a key takes microseconds to make where
 // RSA takes a second under emulation.
 //
+// A key is known by its [Fingerprint]. So are a node before it has a configuration, and
+// the owner who may give it one; [OwnerCertificate] is what that owner shows.
+//
 // Certificates are valid from one hour before they are issued: a node that has
 // not yet set its clock must not refuse a peer that has.
 package pki

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -25,6 +26,8 @@ type Request struct {
 	Client, Server bool
 	// Lifetime counts from the time of issue; it is cut at the authority's end.
 	Lifetime time.Duration
+	// Key is the one that the certificate is for; nil makes a new one.
+	Key crypto.Signer
 }
 
 // Pair is a certificate and its key, each one PEM block. It never prints the
@@ -51,7 +54,7 @@ func (p Pair) TLS() (tls.Certificate, error) {
 	return certificate, nil
 }
 
-// Issue makes a new key and signs a certificate for it.
+// Issue signs a certificate, for a new key if the request has none.
 func (a *Authority) Issue(r Request, now time.Time) (Pair, error) {
 	template, key, err := r.prepare(now)
 	if err != nil {
@@ -84,17 +87,21 @@ func SelfSigned(r Request, now time.Time) (Pair, error) {
 	return newPair(der, key)
 }
 
-// prepare checks the request and makes its template and key.
-func (r Request) prepare(now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+// prepare checks the request and makes its template, and its key if it has none.
+func (r Request) prepare(now time.Time) (*x509.Certificate, crypto.Signer, error) {
 	if !r.Client && !r.Server {
 		return nil, nil, fmt.Errorf("issue certificate %q: %w", r.CommonName, errNoUsage)
 	}
 	if r.Lifetime <= 0 {
 		return nil, nil, fmt.Errorf("issue certificate %q: lifetime %s is not positive", r.CommonName, r.Lifetime)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make key of %q: %w", r.CommonName, err)
+	key := r.Key
+	if key == nil {
+		fresh, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, nil, fmt.Errorf("make key of %q: %w", r.CommonName, err)
+		}
+		key = fresh
 	}
 	serial, err := serialNumber()
 	if err != nil {
@@ -121,7 +128,7 @@ func (r Request) prepare(now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, e
 	return template, key, nil
 }
 
-func newPair(der []byte, key *ecdsa.PrivateKey) (Pair, error) {
+func newPair(der []byte, key crypto.Signer) (Pair, error) {
 	keyPEM, err := marshalKey(key)
 	if err != nil {
 		return Pair{}, err

@@ -11,5 +11,7 @@
 // The signature is Ed25519 (RFC 8032) over the pre-authentication encoding of DSSE 1.0. A node takes releases that one of the keys on its own
 // verified root has signed; a release brings the keys for its successor.
 //
+// [Form] is what other signed files have in common with releases.
+//
 // The package is pure: it reads and writes streams that it is given.
 package release

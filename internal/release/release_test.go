@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -14,6 +15,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -202,6 +204,20 @@ func TestEveryByteIsSigned(t *testing.T) {
 	}
 }
 
+// TestSenderHasTheLastWord: a stream that ends with an error behind the release is one that failed, whoever sends it.
+func TestSenderHasTheLastWord(t *testing.T) {
+	other := errors.New("it is not the file that was asked for")
+	for name, last := range map[string]error{"an error": other, "its end": io.EOF} {
+		b, err := Open(io.MultiReader(bytes.NewReader(bundle(t, testKey(1))), iotest.ErrReader(last)), public(testKey(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Extract(sink{}.create); errors.Is(err, other) != (last == other) || (err == nil) != (last == io.EOF) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestWriterFails(t *testing.T) {
 	full := errors.New("disk full")
 	b, err := Open(bytes.NewReader(bundle(t, testKey(1))), public(testKey(1)))
@@ -337,6 +353,49 @@ func FuzzParsePublicKeys(f *testing.F) {
 			if err == nil && len(k) != ed25519.PublicKeySize {
 				t.Errorf("a key of %d bytes", len(k))
 			}
+		}
+	})
+}
+
+// image is a PE file with one section.
+func image(name, text string) []byte {
+	const headers = 0x200
+	out := make([]byte, headers+max(len(text), 1))
+	copy(out, "MZ")
+	out[0x3c] = 0x40
+	copy(out[0x40:], "PE\x00\x00\x64\x86\x01\x00")
+	section := out[0x44+20:]
+	copy(section, name)
+	le := binary.LittleEndian
+	le.PutUint32(section[8:], uint32(len(text)))
+	le.PutUint32(section[16:], uint32(len(text)))
+	le.PutUint32(section[20:], headers)
+	copy(out[headers:], text)
+	return out
+}
+
+func TestKernelRelease(t *testing.T) {
+	for _, text := range []string{"6.12.57+deb13-cloud-amd64", "6.12.57+deb13-cloud-amd64\n\x00"} {
+		if got, err := KernelRelease(bytes.NewReader(image(".uname", text))); got != "6.12.57+deb13-cloud-amd64" || err != nil {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	cut := image(".uname", "6.12")
+	for name, bad := range map[string][]byte{
+		"no image": []byte("text"), "no section": image(".linux", "6.12"), "empty": image(".uname", ""), "path": image(".uname", "../6.12"),
+		"long": image(".uname", strings.Repeat("6", 5000)), "cut": cut[:len(cut)-2],
+	} {
+		if got, err := KernelRelease(bytes.NewReader(bad)); err == nil {
+			t.Errorf("%s: %q was taken", name, got)
+		}
+	}
+}
+
+func FuzzKernelRelease(f *testing.F) {
+	f.Add(image(".uname", "6.12.57+deb13-cloud-amd64"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if got, err := KernelRelease(bytes.NewReader(data)); err == nil && !IsKernelRelease(got) {
+			t.Errorf("%q was taken", got)
 		}
 	})
 }

@@ -5,13 +5,11 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 )
 
@@ -27,23 +25,6 @@ var (
 	// ErrAltered: a part is not the one that was signed.
 	ErrAltered = errors.New("altered after it was signed")
 )
-
-// envelope is a DSSE envelope (github.com/secure-systems-lab/dsse, envelope.md 1.0).
-type envelope struct {
-	PayloadType string      `json:"payloadType"`
-	Payload     string      `json:"payload"`
-	Signatures  []signature `json:"signatures"`
-}
-
-type signature struct {
-	KeyID string `json:"keyid"`
-	Sig   string `json:"sig"`
-}
-
-// encode is the pre-authentication encoding: what is signed.
-func encode(kind string, payload []byte) []byte {
-	return append(fmt.Appendf(nil, "DSSEv1 %d %s %d ", len(kind), kind, len(payload)), payload...)
-}
 
 // KeyID names a key: the first 16 hexadecimal digits of the SHA-256 of its 32 bytes. It is for people and for errors; what trusts a key
 // compares all of it.
@@ -61,73 +42,21 @@ func Sign(m Manifest, key ed25519.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign manifest: %w", err)
 	}
-	out, err := json.MarshalIndent(envelope{
-		PayloadType: payloadType, Payload: base64.StdEncoding.EncodeToString(payload),
-		Signatures: []signature{{
-			KeyID: KeyID(key.Public().(ed25519.PublicKey)),
-			Sig:   base64.StdEncoding.EncodeToString(ed25519.Sign(key, encode(payloadType, payload))),
-		}},
-	}, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("sign manifest: %w", err)
-	}
-	return append(out, '\n'), nil
+	return form.Sign(payload, key)
 }
 
 // Verify returns the manifest in an envelope that one of the keys has signed. The manifest is not looked at before. The error is
 // ErrMalformed or ErrUntrusted.
 func Verify(data []byte, keys []ed25519.PublicKey) (Manifest, error) {
-	var e envelope
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
-		return Manifest{}, fmt.Errorf("read envelope: %w: %w", ErrMalformed, err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Manifest{}, fmt.Errorf("read envelope: %w: there is something behind it", ErrMalformed)
-	}
-	payload, err := base64.StdEncoding.Strict().DecodeString(e.Payload)
-	switch {
-	case err != nil:
-		return Manifest{}, fmt.Errorf("read envelope: %w: %w", ErrMalformed, err)
-	case e.PayloadType != payloadType:
-		return Manifest{}, fmt.Errorf("read envelope: %w: its payload is %q, want %q", ErrMalformed, e.PayloadType, payloadType)
-	}
-	if err := e.trusted(payload, keys); err != nil {
-		return Manifest{}, fmt.Errorf("verify release: %w", err)
+	payload, err := form.Verify(data, keys)
+	if err != nil {
+		return Manifest{}, err
 	}
 	m, err := ParseManifest(payload)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return m, nil
-}
-
-// trusted looks for a signature of one of the keys.
-func (e envelope) trusted(payload []byte, keys []ed25519.PublicKey) error {
-	if len(e.Signatures) == 0 {
-		return fmt.Errorf("%w: it has no signature", ErrUntrusted)
-	}
-	signed := encode(e.PayloadType, payload)
-	var others []string
-	for _, s := range e.Signatures {
-		sig, err := base64.StdEncoding.DecodeString(s.Sig)
-		if err != nil {
-			return fmt.Errorf("%w: signature of key %.16q: %w", ErrMalformed, s.KeyID, err)
-		}
-		known := false
-		for _, k := range keys {
-			known = known || KeyID(k) == s.KeyID
-			if ed25519.Verify(k, signed, sig) {
-				return nil
-			}
-		}
-		if known {
-			return fmt.Errorf("%w: the signature of key %s does not match", ErrUntrusted, s.KeyID)
-		}
-		others = append(others, fmt.Sprintf("%.16q", s.KeyID))
-	}
-	return fmt.Errorf("%w: it is signed by key %s; trusted are %s", ErrUntrusted, strings.Join(others, ", "), keyIDs(keys))
 }
 
 func keyIDs(keys []ed25519.PublicKey) string {

@@ -2,13 +2,24 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
 
 // Apply carries out one operation.
 func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
+	err := r.apply(ctx, spec, op)
+	if err != nil {
+		r.enrolLast = op.Verb == Enrol && op.Volume == State
+	}
+	return err
+}
+
+func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 	switch op.Verb {
+	case Encrypt, Unlock, Extend, Enrol, Cap:
+		return r.applyCrypt(ctx, op)
 	case Grow:
 		return r.disk.Grow(ctx, spec.Disk, op.Partition.Number)
 	case Record:
@@ -32,6 +43,25 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 		return r.mounts.Mount(op.Partition.Device, v.Target, FileSystem, v.Options)
 	case Resize:
 		return r.mounts.Resize(v.Target, op.Partition.Device)
+	}
+	panic(fmt.Sprintf("storage: unknown operation %q", op.Verb))
+}
+
+func (r *Reconciler) applyCrypt(ctx context.Context, op Op) error {
+	if r.crypt == nil {
+		return errors.New("this machine has no TPM 2.0, which encrypted volumes need: turn it on in the firmware's setup")
+	}
+	switch op.Verb {
+	case Encrypt:
+		return r.crypt.Encrypt(ctx, op.Volume, op.Partition.Device)
+	case Unlock:
+		return r.crypt.Unlock(ctx, op.Volume, op.Partition.Device)
+	case Extend:
+		return r.crypt.Extend(ctx, op.Volume)
+	case Enrol:
+		return r.crypt.Enrol(ctx, op.Volume, op.Partition.Device)
+	case Cap:
+		return r.crypt.Cap(ctx)
 	}
 	panic(fmt.Sprintf("storage: unknown operation %q", op.Verb))
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 )
@@ -39,6 +40,39 @@ type Mounts interface {
 	MakeDirectory(path string, mode fs.FileMode) error
 }
 
+// Crypt is the side of encrypted volumes. Methods that change something may be repeated after an interruption at any point.
+type Crypt interface {
+	// Volume returns what is known of a volume in this boot.
+	Volume(ctx context.Context, volume, device string) (CryptState, error)
+	// Encrypt makes an encrypted volume that the TPM opens, or a key on the state volume, with a beginning that is blank once it is open. It does not
+	// check what was there. It fails on a machine that could not open the volume now.
+	Encrypt(ctx context.Context, volume, device string) error
+	// Unlock opens a volume. Where it finds that it cannot in this boot, it keeps the reason as CryptState.Refused and returns no error.
+	Unlock(ctx context.Context, volume, device string) error
+	// Extend makes an open volume as large as its device.
+	Extend(ctx context.Context, volume string) error
+	// Enrol gives an encrypted volume the node's recovery key, which it makes if there is none. The state volume is mounted.
+	Enrol(ctx context.Context, volume, device string) error
+	// Capped returns whether Cap was called in this boot; Cap has the TPM give out nothing more until the next.
+	Capped() (bool, error)
+	Cap(ctx context.Context) error
+}
+
+// CryptState is an encrypted volume as found.
+type CryptState struct {
+	// Mapped is the open volume, as a partition that holds a file system. Its Device is empty while the volume is not open.
+	Mapped Partition
+	// Refused says why the node does not open it in this boot; empty as long as that was not tried, or can be. A person may.
+	Refused string
+	// Enrolled says that it has a recovery key.
+	Enrolled bool
+	// HeaderBytes is by how much it is smaller than its partition.
+	HeaderBytes uint64
+}
+
+// Encrypted is the Signature of a volume that Crypt has made.
+const Encrypted = "luks2"
+
 // Partition is one partition as the kernel has it.
 type Partition struct {
 	Number int
@@ -56,7 +90,7 @@ type Contents struct {
 	Signature string
 	// Blank says that its beginning holds zeros only.
 	Blank bool
-	// Formatting says that a Format of this partition was begun and not finished.
+	// Formatting says that a Format, or an Encrypt, of this partition was begun and not finished.
 	Formatting bool
 	// Clean and FileSystemBytes are read from the superblock of a FileSystem.
 	Clean           bool
@@ -67,6 +101,10 @@ type Contents struct {
 type Observed struct {
 	// Volumes has an entry for each volume of the specification, by name.
 	Volumes map[string]VolumeState
+	// Capped says that the TPM gives out nothing more in this boot.
+	Capped bool
+	// EnrolLast says that to give state its recovery key failed, and that since then nothing else has.
+	EnrolLast bool
 }
 
 // VolumeState is one volume as found.
@@ -74,8 +112,13 @@ type VolumeState struct {
 	// Found is false while the kernel has no partition of the name; then the rest is empty.
 	Found     bool
 	Partition Partition
-	Contents  Contents
-	// Mounted says that this partition is mounted on the volume's target; Covered that something else is.
+	// Problem says why it cannot be looked at; then nothing more is known of it. Of the state volume, and of one that is mounted, that is an error of Observe.
+	Problem  string
+	Contents Contents
+	// Crypt is set for a volume that is encrypted, and Inner is what it holds, once it is open.
+	Crypt CryptState
+	Inner Contents
+	// Mounted says that this partition, or what is in it, is mounted on the volume's target; Covered that something else is.
 	Mounted, Covered bool
 	// Recorded says that cleanliness was recorded in this boot, and RecordedClean what.
 	Recorded, RecordedClean bool
@@ -83,14 +126,35 @@ type VolumeState struct {
 	Directories map[string]fs.FileMode
 }
 
+// encrypted says that the partition holds a whole encrypted volume.
+func (s VolumeState) encrypted() bool {
+	return s.Contents.Signature == Encrypted && !s.Contents.Formatting
+}
+
+// open says that an encrypted volume is open.
+func (s VolumeState) open() bool { return s.Crypt.Mapped.Device != "" }
+
+// holder returns what the volume's file system is made on, and what is there.
+func (s VolumeState) holder() (Partition, Contents) {
+	if s.encrypted() {
+		return s.Crypt.Mapped, s.Inner
+	}
+	return s.Partition, s.Contents
+}
+
 // Reconciler is the storage domain. It implements the Domain of package reconcile.
 type Reconciler struct {
 	disk   Disk
 	mounts Mounts
+	crypt  Crypt
+	// enrolLast is Observed.EnrolLast. It belongs to the goroutine of the loop.
+	enrolLast bool
 }
 
-// New returns the domain on the given devices and mounts.
-func New(disk Disk, mounts Mounts) *Reconciler { return &Reconciler{disk: disk, mounts: mounts} }
+// New returns the domain on the given devices and mounts. Crypt is nil on a machine without a TPM, which opens no encrypted volume and makes none.
+func New(disk Disk, mounts Mounts, crypt Crypt) *Reconciler {
+	return &Reconciler{disk: disk, mounts: mounts, crypt: crypt}
+}
 
 // Observe reads partitions, their contents, mounts and directories.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
@@ -110,7 +174,12 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if err != nil {
 		return Observed{}, fmt.Errorf("list mounts: %w", err)
 	}
-	obs := Observed{Volumes: map[string]VolumeState{}}
+	obs := Observed{Volumes: map[string]VolumeState{}, EnrolLast: r.enrolLast}
+	if r.crypt != nil {
+		if obs.Capped, err = r.crypt.Capped(); err != nil {
+			return Observed{}, fmt.Errorf("read records of this boot: %w", err)
+		}
+	}
 	for _, v := range spec.Volumes {
 		state := VolumeState{}
 		state.RecordedClean, state.Recorded = records[v.Name]
@@ -119,19 +188,24 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 				state.Found, state.Partition = true, p
 			}
 		}
-		if on, some := mounted[v.Target]; some {
-			state.Mounted = state.Found && on == state.Partition.Numbers
-			state.Covered = !state.Mounted
+		on, some := mounted[v.Target]
+		if err := r.observeVolume(ctx, v, &state, on); err != nil {
+			if v.Name == State || some || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+				return Observed{}, err // of a device that is not there yet, too: it is about to come
+			}
+			// It does not keep the node from its state volume, over which it can be mended.
+			state = VolumeState{
+				Found: true, Partition: state.Partition, Problem: err.Error(), Recorded: state.Recorded, RecordedClean: state.RecordedClean,
+			}
 		}
-		if err := r.observeVolume(ctx, v, &state); err != nil {
-			return Observed{}, err
-		}
+		state.Covered = some && !state.Mounted
 		obs.Volumes[v.Name] = state
 	}
 	return obs, nil
 }
 
-func (r *Reconciler) observeVolume(ctx context.Context, v Volume, state *VolumeState) error {
+// observeVolume looks at one volume; on are the device numbers of what is mounted on its target, empty if nothing is.
+func (r *Reconciler) observeVolume(ctx context.Context, v Volume, state *VolumeState, on string) error {
 	if !state.Found {
 		return nil
 	}
@@ -139,6 +213,13 @@ func (r *Reconciler) observeVolume(ctx context.Context, v Volume, state *VolumeS
 	if state.Contents, err = r.disk.Contents(ctx, state.Partition.Device); err != nil {
 		return fmt.Errorf("read contents of partition %s (%s): %w", v.Name, state.Partition.Device, err)
 	}
+	if state.encrypted() && r.crypt != nil {
+		if err := r.observeEncrypted(ctx, v, state); err != nil {
+			return err
+		}
+	}
+	holder, _ := state.holder()
+	state.Mounted = on != "" && on == holder.Numbers
 	if !state.Mounted {
 		return nil
 	}
@@ -148,6 +229,20 @@ func (r *Reconciler) observeVolume(ctx context.Context, v Volume, state *VolumeS
 		if err == nil {
 			state.Directories[d.Path] = mode
 		}
+	}
+	return nil
+}
+
+func (r *Reconciler) observeEncrypted(ctx context.Context, v Volume, state *VolumeState) error {
+	var err error
+	if state.Crypt, err = r.crypt.Volume(ctx, v.Name, state.Partition.Device); err != nil {
+		return fmt.Errorf("look at encrypted volume %s (%s): %w", v.Name, state.Partition.Device, err)
+	}
+	if !state.open() {
+		return nil
+	}
+	if state.Inner, err = r.disk.Contents(ctx, state.Crypt.Mapped.Device); err != nil {
+		return fmt.Errorf("read contents of encrypted volume %s (%s): %w", v.Name, state.Crypt.Mapped.Device, err)
 	}
 	return nil
 }

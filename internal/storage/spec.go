@@ -14,10 +14,33 @@ const (
 	Data  = "data"
 )
 
+// Mode is how a volume is encrypted.
+type Mode string
+
+// The modes. A volume that is there keeps the one it was made with.
+const (
+	// Plain volumes are not encrypted.
+	Plain Mode = ""
+	// Undecided leaves a blank partition as it is: what it is to be is not known yet.
+	Undecided Mode = "undecided"
+	// TPM volumes are opened by the machine's TPM: state with a key that is sealed to it, the others with keys that lie on state.
+	TPM Mode = "tpm"
+)
+
+// Encryption is how a volume is encrypted.
+type Encryption struct {
+	Mode Mode
+	// Held leaves a blank partition as it is, whatever the Mode: what belongs on another volume before is still to get there.
+	Held bool
+}
+
 // Spec is the whole desired state of the node's volumes.
 type Spec struct {
 	// Disk is the device of the system disk, such as /dev/vda.
 	Disk string
+	// Cap has the TPM give out no key any more, before anything on the state volume is read. It is for nodes that have a TPM, whether anything on them is
+	// sealed or not.
+	Cap bool
 	// Volumes are brought up in this order.
 	Volumes []Volume
 }
@@ -28,6 +51,8 @@ type Volume struct {
 	Name string
 	// Target is the directory on which it is mounted.
 	Target string
+	// Encryption is how it is made.
+	Encryption Encryption
 	// Options are mount options of mount(8), such as nodev.
 	Options []string
 	// Grow says that the partition, which is the last one, is grown to the end of the disk, and its file system with it.
@@ -46,6 +71,9 @@ type Directory struct {
 // UpgradeDir is where a release waits to be installed.
 const UpgradeDir = "/var/upgrade"
 
+// ExtensionsDir is where extensions lie, and below it the data of their services.
+const ExtensionsDir = "/var/extensions"
+
 // DefaultSpec is the layout of every node: what the API and the boot ledger keep in state, and what everything else writes in data. etcd is
 // the user that the last blocks of data are kept for.
 func DefaultSpec(disk string, etcd uint32) Spec {
@@ -58,7 +86,7 @@ func DefaultSpec(disk string, etcd uint32) Spec {
 			// Not nosuid: root file systems of pods lie here, and images bring programs of that kind.
 			// The last blocks are etcd's, and of who has CAP_SYS_RESOURCE: a pod that fills the disk does not stop etcd (ext4(5), resuid).
 			Name: Data, Target: "/var", Options: []string{"nodev", "noatime", "resuid=" + strconv.FormatUint(uint64(etcd), 10)}, Grow: true,
-			Directories: []Directory{{"/var/etcd", 0o700}, {"/var/plane", 0o755}, {"/var/log", 0o755}, {UpgradeDir, 0o700}},
+			Directories: []Directory{{"/var/etcd", 0o700}, {"/var/plane", 0o755}, {"/var/log", 0o755}, {UpgradeDir, 0o700}, {ExtensionsDir, 0o700}, {ExtensionsDir + "/store", 0o700}, {ExtensionsDir + "/data", 0o700}},
 		},
 	}}
 }

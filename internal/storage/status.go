@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -13,6 +14,8 @@ type Status struct {
 	Reason string
 	// StateMounted and DataMounted are set as soon as the volume can be used.
 	StateMounted, DataMounted bool
+	// StateUndecided says that there is no state volume yet, and that it is made when the configuration says how.
+	StateUndecided bool
 	// Volumes has an entry for each volume of the specification, in its order.
 	Volumes []VolumeStatus
 }
@@ -23,8 +26,16 @@ type VolumeStatus struct {
 	Device    string
 	SizeBytes uint64
 	Mounted   bool
+	// Encrypted says that it is, or was begun to be made so; Enrolled that it has a recovery key.
+	Encrypted, Enrolled bool
+	// Shut says that it is encrypted and the node does not open it in this boot; a person may.
+	Shut bool
+	// Refused says that nothing is done for it, for the Reason.
+	Refused bool
 	// Known is false until this boot has looked at the volume; Clean says whether it was left clean by the boot before.
 	Known, Clean bool
+	// Reason says in words what it waits for, or how it is otherwise than the configuration has it; empty when it can be used and is not.
+	Reason string
 }
 
 // Status sums up an observation.
@@ -34,24 +45,77 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	for _, v := range spec.Volumes {
 		state := obs.Volumes[v.Name]
 		usable := state.Mounted && len(directoryOps(v, state)) == 0
+		wait := waitsFor(v, state, usable, obs.Volumes[State].Mounted)
+		plain := plainAgainst(v, state)
+		if plain != "" && obs.Volumes[State].encrypted() && refusal(v, state) == "" {
+			wait = plain
+		}
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
-			Mounted: state.Mounted, Known: state.Recorded, Clean: state.RecordedClean,
+			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
+			Shut:    state.encrypted() && !state.open() && state.Crypt.Refused != "",
+			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain),
 		})
 		switch {
 		case v.Name == State:
-			s.StateMounted = usable
+			s.StateMounted, s.StateUndecided = usable, undecided(v, state)
 		case v.Name == Data:
 			s.DataMounted = usable
 		}
-		switch reason := refusal(v, state); {
-		case reason != "":
-			waits = append(waits, reason)
-		case !usable:
-			waits = append(waits, fmt.Sprintf("volume %s is not mounted yet", v.Name))
+		if wait != "" {
+			waits = append(waits, wait)
 		}
 	}
 	s.Reason = strings.Join(waits, "; ")
 	s.Ready = s.Reason == ""
 	return s
+}
+
+// undecided says that a volume is blank, and left so until it is known how it is to be made.
+func undecided(v Volume, s VolumeState) bool {
+	return v.Encryption.Mode == Undecided && s.Contents.Signature != FileSystem && !s.encrypted() && refusal(v, s) == ""
+}
+
+// plainAgainst says that a volume is plain where the configuration would have it encrypted; empty if it is not so. Beside an encrypted state volume it counts as
+// something to be waited for: somebody may have put it in the place of the true one, to have the node write to it. A node whose state is plain too was made so, and
+// goes on as it did.
+func plainAgainst(v Volume, s VolumeState) string {
+	_, contents := s.holder()
+	if !s.Found || s.encrypted() || contents.Signature != FileSystem || v.Encryption.Mode != TPM {
+		return ""
+	}
+	return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
+}
+
+// waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
+func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
+	_, contents := s.holder()
+	plain := !s.encrypted() && contents.Signature == FileSystem
+	switch reason := refusal(v, s); {
+	case reason != "":
+		return reason
+	case usable:
+		return ""
+	case v.Encryption.Held && !plain && !s.encrypted():
+		return fmt.Sprintf("volume %s is made when the configuration is stored on volume %s", v.Name, State)
+	case undecided(v, s):
+		return fmt.Sprintf("volume %s is made when the configuration is known, which says whether it is encrypted", v.Name)
+	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode == TPM):
+		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)
+	}
+	return fmt.Sprintf("volume %s is not mounted yet%s", v.Name, before(s))
+}
+
+// before says what takes its time before a volume is mounted; empty if nothing does.
+func before(s VolumeState) string {
+	_, contents := s.holder()
+	switch {
+	case s.Mounted || s.encrypted() && !s.open():
+		return ""
+	case contents.Signature != FileSystem:
+		return ": its file system is made first"
+	case !contents.Clean && !contents.Formatting:
+		return ": its file system was not left clean, and is checked first, which takes as long as the disk needs"
+	}
+	return ""
 }

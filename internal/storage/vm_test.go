@@ -91,7 +91,7 @@ func vmSpec(t *testing.T, disk string, grow bool) storage.Spec {
 func bootOn(t *testing.T, disk string, grow bool) (storage.Spec, []string, storage.Status) {
 	t.Helper()
 	tools := blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}
-	domain := storage.New(blockdev.New(tools, filepath.Join(t.TempDir(), "records")), mount.Mounts{})
+	domain := storage.New(blockdev.New(tools, filepath.Join(t.TempDir(), "records")), mount.Mounts{}, nil)
 	spec := vmSpec(t, disk, grow)
 	applied, status, err := pass(t, domain, spec)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // ErrPower is the error of the operation during which the power fails.
 var ErrPower = errors.New("power failed")
 
-// Machine is a disk and the mounts of the system that runs on it. It implements storage.Disk and storage.Mounts, and may be used
+// Machine is a disk and the mounts of the system that runs on it. It implements storage.Disk, storage.Mounts and storage.Crypt, and may be used
 // concurrently.
 type Machine struct {
 	mu         sync.Mutex
@@ -27,6 +27,8 @@ type Machine struct {
 	directories map[string]fs.FileMode
 	records     map[string]bool
 	powerIn     int
+	// crypt is what encrypted volumes need; see crypt.go.
+	crypt crypt
 }
 
 // New returns a machine with blank partitions state (64 MiB) and data (64 MiB, which can grow by growBytes).
@@ -38,7 +40,7 @@ func New(growBytes uint64) *Machine {
 		},
 		contents: map[string]storage.Contents{"/dev/vda6": {Blank: true}, "/dev/vda7": {Blank: true}},
 		mounts:   map[string]string{}, directories: map[string]fs.FileMode{}, records: map[string]bool{},
-		powerIn: -1,
+		powerIn: -1, crypt: newCrypt(),
 	}
 }
 
@@ -47,6 +49,14 @@ func (m *Machine) SetContents(device string, c storage.Contents) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.contents[device] = c
+	m.forgetKeys(device)
+}
+
+// forgetKeys takes away what lay on the state volume, if that is what the device is of.
+func (m *Machine) forgetKeys(device string) {
+	if device == mapped(storage.State) || device == m.partitions[0].Device {
+		clear(m.crypt.keys)
+	}
 }
 
 // FailPower lets n more changing operations succeed; the one after that is left half-way and returns ErrPower, as do all further ones.
@@ -62,7 +72,7 @@ func (m *Machine) Boot(clean bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, numbers := range m.mounts {
-		for _, p := range m.partitions {
+		for _, p := range m.holders() {
 			if p.Numbers == numbers {
 				c := m.contents[p.Device]
 				c.Clean = clean
@@ -71,6 +81,7 @@ func (m *Machine) Boot(clean bool) {
 		}
 	}
 	m.mounts, m.records, m.powerIn = map[string]string{}, map[string]bool{}, -1
+	m.crypt.reset()
 }
 
 // String prints the state, for comparisons in tests.
@@ -82,6 +93,7 @@ func (m *Machine) String() string {
 		c := m.contents[p.Device]
 		fmt.Fprintf(&b, "%s %d MiB signature=%q formatting=%t\n", p.Name, p.SizeBytes>>20, c.Signature, c.Formatting)
 	}
+	m.crypt.print(&b, m.contents)
 	fmt.Fprintf(&b, "mounts %v\ndirectories %v\n", m.mounts, m.directories)
 	return b.String()
 }
@@ -147,6 +159,7 @@ func (m *Machine) Grow(_ context.Context, _ string, number int) error {
 func (m *Machine) Format(_ context.Context, device, _ string) error {
 	return m.change(func() error {
 		size := m.size(device)
+		m.forgetKeys(device)
 		return m.edit(device, func(c *storage.Contents) {
 			*c = storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: size}
 		})
@@ -156,7 +169,7 @@ func (m *Machine) Format(_ context.Context, device, _ string) error {
 }
 
 func (m *Machine) size(device string) uint64 {
-	for _, p := range m.partitions {
+	for _, p := range m.holders() {
 		if p.Device == device {
 			return p.SizeBytes
 		}
@@ -211,7 +224,7 @@ func (m *Machine) Mount(device, target, fileSystem string, _ []string) error {
 		if c.Signature != fileSystem || c.Formatting || !c.Clean {
 			return fmt.Errorf("mount %s on %s: wrong file system, or not checked: %+v", device, target, c)
 		}
-		for _, p := range m.partitions {
+		for _, p := range m.holders() {
 			if p.Device == device {
 				m.mounts[target] = p.Numbers
 			}

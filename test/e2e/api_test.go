@@ -243,6 +243,12 @@ func testServiceControl(t *testing.T, ctx context.Context, s *suite) {
 			t.Errorf("%s could be stopped", name)
 		}
 	}
+	s.restartAgent(t, ctx)
+}
+
+// restartAgent restarts the machine agent, and waits until the new one has the node in order.
+func (s *suite) restartAgent(t *testing.T, ctx context.Context) {
+	t.Helper()
 	agent := service(t, ctx, s, "machined")
 	s.nodectl(t, ctx, "service", "restart", "machined")
 	eventually(t, ctx, "the agent is another", func(ctx context.Context) error {

@@ -68,7 +68,7 @@ func testCertificates(t *testing.T, s *suite) {
 		})
 	}
 	t.Run("none", func(t *testing.T) {
-		_, err := s.Tools().Nodectl(ctx, "health", "--insecure")
+		_, err := s.Tools().Nodectl(ctx, "version", "--insecure")
 		if err == nil || !strings.Contains(err.Error(), "no client certificate") {
 			t.Errorf("got %v, want an error with %q", err, "no client certificate")
 		}

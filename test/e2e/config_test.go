@@ -11,7 +11,7 @@ import (
 )
 
 // TestBadConfiguration gives a node configurations that it cannot take. It must
-// come up so far that it can be asked what is wrong, and say so with file, line
+// come up so far that its owner can ask what is wrong, and say so with file, line
 // and field.
 func TestBadConfiguration(t *testing.T) {
 	e := requireImage(t)
@@ -43,18 +43,19 @@ func TestBadConfiguration(t *testing.T) {
 			if bytes.Equal(bad, good) {
 				t.Fatal("the configuration was not spoilt")
 			}
-			if err := cluster.SetUserData(node, bad); err != nil {
+			owned := ownedBy(t, ctx, cluster)
+			if err := cluster.SetUserData(node, append([]byte(owned.document(t, ctx)+"---\n"), bad...)); err != nil {
 				t.Fatal(err)
 			}
 			if err := cluster.Start(ctx); err != nil {
 				t.Fatal(err)
 			}
+			fingerprint := owned.fingerprint(t, ctx, 1)
 			want := regexp.MustCompile(c.reason)
 			var out string
 			eventually(t, ctx, "health of a node without a good configuration", func(ctx context.Context) (err error) {
-				// Exit status 3 is right: the node is not healthy.
-				out, err = cluster.Tools().Nodectl(ctx, "health", "--insecure", "--output", "json",
-					"--nodes", fmt.Sprintf("127.0.0.1:%d", node.APIPort))
+				// An error is right: the node is not healthy.
+				out, err = owned.nodectl(ctx, fingerprint, "health", "--output", "json")
 				if !want.MatchString(out) {
 					return fmt.Errorf("got %q, %w; want %s", out, err, want)
 				}

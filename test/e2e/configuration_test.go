@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
+	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
@@ -35,33 +36,29 @@ func TestConfiguration(t *testing.T) {
 // configuration before.
 func startAlone(t *testing.T, ctx context.Context, e env, change func(*config.Config)) *suite {
 	t.Helper()
-	options := e.options(t)
-	options.MemoryBytes = 1 << 30
-	c := create(t, ctx, options)
-	s := &suite{Cluster: c, env: e, node: c.Nodes()[0], alone: true}
-	userData, err := os.ReadFile(c.UserDataPath(s.node))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := config.Parse("user-data", userData)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Cluster = nil
-	if change != nil {
-		change(cfg)
-	}
-	alone, err := config.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.SetUserData(s.node, alone); err != nil {
-		t.Fatal(err)
-	}
+	return startAloneIn(t, ctx, e, e.options(t), change)
+}
+
+// startAloneIn is startAlone in a machine of one's own.
+func startAloneIn(t *testing.T, ctx context.Context, e env, options cluster.Options, change func(*config.Config)) *suite {
+	t.Helper()
+	s := makeAlone(t, ctx, e, options, change)
 	for _, step := range []func(context.Context) error{s.Merge, s.Start, s.AwaitHealthy} {
 		if err := step(ctx); err != nil {
 			t.Fatal(err)
 		}
+	}
+	return s
+}
+
+// makeAlone is startAlone without the start.
+func makeAlone(t *testing.T, ctx context.Context, e env, options cluster.Options, change func(*config.Config)) *suite {
+	t.Helper()
+	options.MemoryBytes = 1 << 30
+	c := create(t, ctx, options)
+	s := &suite{Cluster: c, env: e, node: c.Nodes()[0], alone: true}
+	if err := c.Alone(s.node, change); err != nil {
+		t.Fatal(err)
 	}
 	return s
 }

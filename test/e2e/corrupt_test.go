@@ -131,7 +131,7 @@ func assembled(change func(*release.Manifest), envelope func(release.Manifest, [
 		if change != nil {
 			change(&m)
 		}
-		signed, err := release.Sign(m, u.key)
+		signed, err := release.Sign(m, u.Key().Release)
 		if err == nil {
 			signed, err = envelope(m, signed)
 		}

@@ -2,7 +2,7 @@
 // make image built, in QEMU, and talk to it as its users do, through nodectl,
 // kubectl and the console.
 //
-// TestUpgrade and TestBadReleases build releases from the sources as they are, and sign them with the developer's key, which the image under test trusts.
+// TestUpgrade, TestBadReleases and the long form of TestPowerCuts build releases from the sources as they are, and sign them with the developer's key, which the image under test trusts.
 //
 // A cluster takes a few minutes to come up where there is no KVM, so TestCluster
 // makes one and runs its parts on it in order; parts that take the node down come

@@ -12,7 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cyvive/cyvive/hack/release/bundle"
 	"github.com/cyvive/cyvive/hack/release/releasetest"
+	"github.com/cyvive/cyvive/hack/release/variant"
 	"github.com/cyvive/cyvive/internal/release"
 )
 
@@ -68,7 +70,7 @@ func testRefused(t *testing.T, u *upgrades) {
 	}
 	for _, r := range all {
 		t.Run(r.name, func(t *testing.T) {
-			path := filepath.Join(u.dir, "bad.cyvive")
+			path := filepath.Join(u.Dir(), "bad.cyvive")
 			defer os.Remove(path)
 			r.make(t, u, path)
 			_, err := u.Tools().Nodectl(ctx, "upgrade", "--image", path, "--allow-downgrade")
@@ -118,7 +120,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upgrades{releases: &releases{dir: t.TempDir(), key: key}}
+	u := &upgrades{releases: &releases{Builder: variant.Signer(t.TempDir(), bundle.Keys{Release: key})}}
 	u.good = releasetest.Folder(t, nil)
 	u.file = u.sign(t, u.good, "good")
 	node := release.Node{
@@ -130,7 +132,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatalf("the good release: %v", err)
 	}
 	for _, r := range refusals() {
-		path := filepath.Join(u.dir, "bad")
+		path := filepath.Join(u.Dir(), "bad")
 		r.make(t, u, path)
 		if err := readAsNode(path, keys, node); err == nil || !regexp.MustCompile(r.says).MatchString(err.Error()) {
 			t.Errorf("%s: got %v, want %q", r.name, err, r.says)

@@ -65,15 +65,16 @@ func (s *suite) frozen(t *testing.T, ctx context.Context, look func(piece func(a
 			t.Error(err)
 		}
 	}()
+	disk, format := s.Disk(s.node)
 	copied := filepath.Join(s.NodeDir(s.node), "piece.raw")
 	defer os.Remove(copied)
 	look(func(at, size int64) *os.File {
 		t.Helper()
 		// Forced sharing is for an image that is in use (qemu-img(1), -U). The count is from the beginning of the image, not from what is skipped
 		// (img_dd in qemu-img.c of QEMU 7.2); should that change, too much is copied, and cut off here.
-		out, err := exec.CommandContext(ctx, "qemu-img", "dd", "-U", "-f", "qcow2", "-O", "raw", "bs="+strconv.Itoa(mib),
+		out, err := exec.CommandContext(ctx, "qemu-img", "dd", "-U", "-f", format, "-O", "raw", "bs="+strconv.Itoa(mib),
 			"skip="+strconv.FormatInt(at/mib, 10), "count="+strconv.FormatInt((at+size)/mib, 10),
-			"if="+filepath.Join(s.NodeDir(s.node), "disk.qcow2"), "of="+copied).CombinedOutput()
+			"if="+disk, "of="+copied).CombinedOutput()
 		if err != nil {
 			t.Fatalf("qemu-img dd: %v: %s", err, out)
 		}

@@ -66,8 +66,8 @@ type survivors struct {
 // TestHostile is hard on one node. It is scanned and watched; a pod with all rights
 // attacks it; then each part is killed in turn, then all at once. Each comes back
 // by itself, and nothing else is touched: not the pod's container, not the other
-// parts, and nothing is left behind. At last pods take all memory and processes
-// that they can get, and with HOGS=1 all else as well.
+// parts, and nothing is left behind. At last a pod takes all memory that it can
+// get, and with LONG=1 others take all else.
 //
 // ROUNDS repeats the killing. Without it this is the short form: what Kubernetes
 // itself is made of, which comes back slowest, is not killed alone but with all
@@ -125,9 +125,9 @@ func TestHostile(t *testing.T) {
 	}
 	t.Run("plane", func(t *testing.T) { s.killPlane(t, before) })
 	t.Run("services", s.withoutAgent)
-	kinds := []string{"memory", "processes"}
-	if os.Getenv("HOGS") == "1" {
-		kinds = append(kinds, "descriptors", "inodes", "disk")
+	kinds := []string{"memory"}
+	if long() {
+		kinds = append(kinds, "processes", "descriptors", "inodes", "disk")
 	}
 	t.Run("hogs", func(t *testing.T) { testHogs(t, s, kinds) })
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/hack/release/variant"
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
@@ -39,13 +41,13 @@ type upgrades struct {
 }
 
 // TestUpgrade takes a node with a cluster to a release and back, and to one that passes all but the last gate: the node of the cluster is never Ready.
-// It takes the better part of an hour on emulated processors, and so it runs with UPGRADES=1 only.
+// It takes the better part of an hour on emulated processors, and so it runs with LONG=1 only.
 func TestUpgrade(t *testing.T) {
 	e, ctx := requireUpgrades(t)
 	c := create(t, ctx, e.options(t))
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
 	bringUp(t, ctx, s)
-	testUpgrades(t, ctx, s, []upgradePart{{"good", testGoodUpgrade}, {"rollback", testRollback}, neverReady().part()})
+	testUpgrades(t, ctx, s, []upgradePart{{"good", testGoodUpgrade}, {"rollback", testRollback}, badRelease{variant.NeverReady(), trialTimeout}.part()})
 }
 
 // TestBadReleases pushes to a node without a cluster what it refuses, and what it takes and cannot stay on.
@@ -62,10 +64,19 @@ func TestBadReleases(t *testing.T) {
 func requireUpgrades(t *testing.T) (env, context.Context) {
 	t.Helper()
 	e := requireImage(t)
-	if os.Getenv("UPGRADES") != "1" {
-		t.Skip("builds six releases, and takes an hour: make soak runs it, and UPGRADES=1 make vm-test RUN='TestUpgrade|TestBadReleases'")
-	}
+	longOnly(t, "builds six releases, and takes an hour")
 	return e, testContext(t, upgradeTimeout)
+}
+
+// long says whether the long forms of tests are asked for, with LONG=1.
+func long() bool { return os.Getenv("LONG") == "1" }
+
+// longOnly skips a test, or a part of one, that takes long for the reason given, unless the long forms are asked for.
+func longOnly(t *testing.T, reason string) {
+	t.Helper()
+	if !long() {
+		t.Skipf("%s: make soak runs it, and so does LONG=1 make vm-test RUN='^%s$'", reason, strings.Split(t.Name(), "/")[0])
+	}
 }
 
 // upgradePart leaves the node on the version that it began with, or on the good one where the next part begins with that.
@@ -76,7 +87,7 @@ type upgradePart struct {
 
 func testUpgrades(t *testing.T, ctx context.Context, s *suite, parts []upgradePart) {
 	u := &upgrades{suite: s, releases: s.env.releases(t), old: s.running(t, ctx).GetVersion()}
-	u.good = u.build(t, ctx, "good", goodVersion)
+	u.good = u.build(t, ctx, "good", variant.GoodVersion)
 	u.file = u.sign(t, u.good, "good")
 	for _, part := range parts {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, u) }) {
@@ -146,7 +157,8 @@ func (s *suite) awaitBlessed(t *testing.T, ctx context.Context, version string) 
 	}
 }
 
-// testGoodUpgrade: pushed, started, found good, and the pod that ran before runs again.
+// testGoodUpgrade: pushed, started, found good, and the pod that ran before runs again. An agent that is started again in the same boot, for which the boot
+// loader still says that it has counted it, leaves it alone.
 func testGoodUpgrade(t *testing.T, u *upgrades) {
 	ctx := testContext(t, pushTimeout+2*bootTimeout)
 	before := currentBoot(t, ctx, u.suite)
@@ -167,10 +179,10 @@ func testGoodUpgrade(t *testing.T, u *upgrades) {
 		t.Fatal(err)
 	}
 	restarted := time.Now()
-	u.awaitVersion(t, ctx, before, goodVersion, machinev1.Slot_SLOT_B)
+	u.awaitVersion(t, ctx, before, variant.GoodVersion, machinev1.Slot_SLOT_B)
 	answered := time.Now()
 	u.recover(t, ctx)
-	u.awaitBlessed(t, ctx, goodVersion)
+	u.awaitBlessed(t, ctx, variant.GoodVersion)
 	t.Logf("from the call to the restart %.0f s, to the API %.0f s more, from the restart to the end of the trial %.0f s",
 		restarted.Sub(began).Seconds(), answered.Sub(restarted).Seconds(), time.Since(restarted).Seconds())
 	if err := <-ended; err != nil {
@@ -183,6 +195,10 @@ func testGoodUpgrade(t *testing.T, u *upgrades) {
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
 	if got := boots[1].GetVersion(); got != u.old {
 		t.Errorf("the boot before ran version %s, want %s", got, u.old)
+	}
+	u.restartAgent(t, ctx)
+	if now := currentBoot(t, ctx, u.suite); now != boots[0].GetBootId() {
+		t.Errorf("after a restart of the agent boot %s runs, want %s still", now, boots[0].GetBootId())
 	}
 }
 

@@ -76,7 +76,8 @@ func TestControlPlane(t *testing.T) {
 	kubernetes("kube-scheduler", kube.SchedulerArgs(filepath.Join(dir, "kube-scheduler")))
 	t.Run("kubelet may register and gets a pod range", func(t *testing.T) {
 		kubelet := client(t, spec, "system:node:"+spec.NodeName, "system:nodes")
-		node := `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + spec.NodeName + `"}}`
+		// With a label, as kubelet has: of an object without any field the API server does not note who has changed it.
+		node := `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + spec.NodeName + `","labels":{"kubernetes.io/hostname":"` + spec.NodeName + `"}}}`
 		if err := post(ctx, kubelet, "/api/v1/nodes", node); err != nil {
 			t.Fatal(err)
 		}
@@ -127,6 +128,7 @@ func TestControlPlane(t *testing.T) {
 		}
 	})
 	t.Run("cluster DNS is what the API server takes", func(t *testing.T) { applyDNS(ctx, t, api, spec) })
+	t.Run("the node is drained", func(t *testing.T) { drainNode(ctx, t, api, spec) })
 	t.Run("services are followed", func(t *testing.T) { followServices(ctx, t, api, spec) })
 	t.Run("secrets are sealed in etcd", func(t *testing.T) {
 		secret := `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"stringData":{"k":"PlainTextMarker"}}`

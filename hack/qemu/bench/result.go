@@ -22,6 +22,7 @@ type Result struct {
 	Baseline   *Figures   `json:"baseline,omitempty"`
 	// Ratios are node to baseline.
 	Ratios map[string]float64 `json:"ratios,omitempty"`
+	Life   *Life              `json:"life,omitempty"`
 }
 
 // Conditions are what the figures depend on.
@@ -149,11 +150,25 @@ func (r *Result) compare() {
 	}
 }
 
-// Print writes the table. A dash is what a machine has not, or was not measured.
+// Print writes the tables. A dash is what a machine has not, or was not measured.
 func (r *Result) Print(w io.Writer) error {
 	c := r.Conditions
-	fmt.Fprintf(w, "%s, %s on %s with %d processors (%s); machines of %d processors and %d MiB\n\n",
+	fmt.Fprintf(w, "%s, %s on %s with %d processors (%s); machines of %d processors and %d MiB\n",
 		r.Time.Format("2006-01-02"), c.Accelerator, runtime.GOOS, c.HostProcessors, c.HostModel, c.NodeProcessors, c.NodeMemoryBytes>>20)
+	if r.Node != nil || r.Baseline != nil {
+		if err := r.printMachines(w); err != nil {
+			return err
+		}
+	}
+	if r.Life != nil {
+		return r.Life.print(w)
+	}
+	return nil
+}
+
+// printMachines writes the table of the node and the baseline.
+func (r *Result) printMachines(w io.Writer) error {
+	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "figure\tunit\tnode\tbaseline\tratio\ttarget\t")
 	for _, row := range rows() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,13 +26,15 @@ type Options struct {
 	// Cluster is the node, and by its processors, memory and disk the baseline.
 	// Dir and Home must be folders of the caller's; Probe must be set.
 	Cluster cluster.Options
+	// Root is the repository, of which releases are built; absolute. RAMRoot is the guest program of package ramroot.
+	Root, RAMRoot string
 	// Listing is the reviewed list of the image, which names its programs.
 	Listing string
 	// Pod is the manifest of the demonstration pod.
 	Pod []byte
 	// Settle is the pause before, Idle the length of the idle time.
 	Settle, Idle time.Duration
-	// Only is "node" or "baseline", or empty for both.
+	// Only is one of Parts, or empty for all.
 	Only string
 	// Out receives progress.
 	Out io.Writer
@@ -39,28 +42,41 @@ type Options struct {
 
 func (o Options) say(format string, args ...any) { fmt.Fprintf(o.Out, "bench: "+format+"\n", args...) }
 
-// Run measures the node, then the baseline: at once, each would slow the other
-// down. With an error the result holds what was measured until then.
+// Parts are what can be measured alone, in the order in which all are.
+var Parts = []string{"node", "baseline", "upgrade", "rollback", "memory"}
+
+// Run measures one part after the other: at once, each would slow the others
+// down. A part that fails does not keep the next from being measured; with an error
+// the result holds what was.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	r := &Result{Time: time.Now().UTC(), Conditions: Conditions{
 		Arch: o.Cluster.Arch, Accelerator: vm.DetectAccel(), HostProcessors: runtime.NumCPU(), HostModel: hostModel(),
 		NodeProcessors: o.Cluster.CPUs, NodeMemoryBytes: o.Cluster.MemoryBytes, NodeDiskBytes: o.Cluster.DiskBytes,
 		SettleSeconds: o.Settle.Seconds(),
 	}}
-	if o.Only != "baseline" {
-		var err error
-		if r.Node, err = o.node(ctx); err != nil {
-			return r, fmt.Errorf("measure node: %w", err)
+	life := &Life{}
+	measures := map[string]func() error{
+		"node":     func() (err error) { r.Node, err = o.node(ctx); return err },
+		"baseline": func() (err error) { r.Baseline, err = o.baseline(ctx); return err },
+		"upgrade":  func() (err error) { life.Upgrade, err = o.upgrade(ctx); return err },
+		"rollback": func() (err error) { life.Rollbacks, err = o.rollbacks(ctx); return err },
+		"memory":   func() (err error) { life.Memory, err = o.memory(ctx); return err },
+	}
+	var errs []error
+	for _, part := range Parts {
+		if o.Only != "" && o.Only != part {
+			continue
+		}
+		if err := measures[part](); err != nil {
+			o.say("%s: %v", part, err)
+			errs = append(errs, fmt.Errorf("measure %s: %w", part, err))
 		}
 	}
-	if o.Only != "node" {
-		var err error
-		if r.Baseline, err = o.baseline(ctx); err != nil {
-			return r, fmt.Errorf("measure baseline: %w", err)
-		}
+	if life.Upgrade != nil || life.Rollbacks != nil || life.Memory != nil {
+		r.Life = life
 	}
 	r.compare()
-	return r, nil
+	return r, errors.Join(errs...)
 }
 
 func (o Options) node(ctx context.Context) (*Figures, error) {

@@ -27,7 +27,9 @@ type Options struct {
 	Dir string
 	// ImageDir holds the image: disk.qcow2 for its architecture.
 	ImageDir string
-	Arch     string
+	// Image, where set, is the qcow2 file of another disk image than that of ImageDir.
+	Image string
+	Arch  string
 	// BinDir holds nodectl and kubectl.
 	BinDir string
 	// Home replaces the user's home folder for nodectl and kubectl, so that the
@@ -38,14 +40,33 @@ type Options struct {
 	MemoryBytes int64
 	// DiskBytes is what the node sees; the overlay grows as it is written.
 	DiskBytes int64
+	// SpareBytes gives each node a second, empty disk; see Cluster.UseSpare.
+	SpareBytes int64
+	// Disks, where set, says what disks a node has, in place of its own and the second one: it is asked at each start, with the
+	// machine's folder. For tests whose disks do what those of a folder do not.
+	Disks func(dir string) []vm.Disk
+	// RawImage, where set, is a raw disk image of which each node gets a copy, in
+	// place of an overlay on that of ImageDir: a test can read such a disk, and
+	// change it while the machine is off.
+	RawImage string
+	// TPM gives each node a TPM 2.0 of software; see Cluster.ReplaceTPM.
+	TPM bool
 	// APIPort and KubernetesPort of 127.0.0.1; 0 takes the usual one where it is
 	// free, and another where not.
 	APIPort, KubernetesPort uint16
+	// SecureBoot gives the machines firmware that knows Secure Boot, in setup mode at
+	// first, and SMM such as keeps its variables from the guest.
+	SecureBoot, SMM bool
 	// Detached lets the machines outlive this process.
 	Detached bool
+	// Reach is what machines can connect to on the host.
+	Reach []network.Reach
 	// Wire lets a test see all frames of each machine's network, and send its
 	// own; see Cluster.Wire.
 	Wire bool
+	// Initramfs, where set, has the machines boot the image's kernel directly, with an initramfs that it writes to a path at each start; what it returns
+	// goes behind the image's command line.
+	Initramfs func(path string) (parameters string, err error)
 	// Probe, where set, is the guest program of package probe: the machines boot
 	// their kernel directly, and Probe asks them. For tests that must see, or
 	// kill, what the node hides.
@@ -67,6 +88,7 @@ type record struct {
 	Name  string `json:"name"`
 	Arch  string `json:"arch"`
 	Home  string `json:"home,omitempty"`
+	TPM   bool   `json:"tpm,omitempty"`
 	Nodes []Node `json:"nodes"`
 	// Files that Up added entries to, and whether it made them.
 	Nodectl    addition `json:"nodectl"`
@@ -159,6 +181,21 @@ func (c *Cluster) ConsolePath(node Node) string {
 	return filepath.Join(c.NodeDir(node), vm.ConsoleFile)
 }
 
+// Disk is the image of a node's disk, unless Options.Disks says which that is, and
+// its format by qemu-img's name of it.
+func (c *Cluster) Disk(node Node) (path, format string) { return diskIn(c.NodeDir(node)) }
+
+func diskIn(dir string) (path, format string) {
+	raw := filepath.Join(dir, rawFile)
+	if _, err := os.Stat(raw); err == nil {
+		return raw, "raw"
+	}
+	return filepath.Join(dir, diskFile), "qcow2"
+}
+
+// ReplaceTPM gives a node that does not run another TPM, as a new board has it.
+func (c *Cluster) ReplaceTPM(node Node) error { return vm.RemoveTPM(c.NodeDir(node)) }
+
 // UserDataPath is the configuration that the node was given.
 func (c *Cluster) UserDataPath(node Node) string {
 	return filepath.Join(c.options.Dir, "config", node.Name+".yaml")
@@ -180,12 +217,16 @@ func (c *Cluster) Machine(node Node) (*vm.VM, error) {
 // machineConfig is the node as QEMU is to run it.
 func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 	node := c.record.Nodes[index]
-	firmware, err := vm.FindFirmware(c.record.Arch)
+	find := vm.FindFirmware
+	if c.options.SecureBoot {
+		find = func(arch string) (vm.Firmware, error) { return vm.FindSecureFirmware(arch, c.options.SMM) }
+	}
+	firmware, err := find(c.record.Arch)
 	if err != nil {
 		return vm.Config{}, err
 	}
 	dir := c.NodeDir(node)
-	lan := network.User{Wire: c.options.Wire, Forwards: []network.Forward{
+	lan := network.User{Wire: c.options.Wire, Reach: c.options.Reach, Forwards: []network.Forward{
 		{HostPort: node.APIPort, GuestPort: nodeAPIPort},
 		{HostPort: node.KubernetesPort, GuestPort: kubernetesPort},
 	}}
@@ -193,16 +234,32 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		Name: c.machineName(node), Dir: dir, Arch: c.record.Arch, Accel: vm.DetectAccel(),
 		CPUs: c.options.CPUs, MemoryBytes: c.options.MemoryBytes,
 		FirmwareCode: firmware.Code, FirmwareVars: firmware.Vars,
-		Disks: []vm.Disk{
-			{Path: filepath.Join(dir, diskFile), Format: "qcow2", Serial: "system"},
-			{Path: filepath.Join(dir, cidataFile), Format: "raw", ReadOnly: true, Serial: "cidata"},
-		},
+		Disks:    c.disks(dir),
 		Network:  lan.Arguments(index),
 		Watchdog: true,
+		SMM:      c.options.SecureBoot && c.options.SMM,
+		TPM:      c.record.TPM,
 		Detached: c.options.Detached,
 	}
-	if c.options.Probe == "" {
-		return config, nil
+	switch {
+	case c.options.Probe != "":
+		return config, c.addProbe(&config)
+	case c.options.Initramfs != nil:
+		return config, c.bootDirectly(&config, c.options.Initramfs)
 	}
-	return config, c.addProbe(&config)
+	return config, nil
+}
+
+// disks are those of a machine, the one that it starts from first.
+func (c *Cluster) disks(dir string) []vm.Disk {
+	userData := vm.Disk{Path: filepath.Join(dir, cidataFile), Format: "raw", ReadOnly: true, Serial: "cidata"}
+	if c.options.Disks != nil {
+		return append(c.options.Disks(dir), userData)
+	}
+	path, format := diskIn(dir)
+	disks := []vm.Disk{{Path: path, Format: format, Serial: SystemSerial}, userData}
+	if _, err := os.Stat(filepath.Join(dir, spareFile)); err == nil {
+		disks = append(disks, vm.Disk{Path: filepath.Join(dir, spareFile), Format: "qcow2", Serial: SpareSerial})
+	}
+	return disks
 }

@@ -3,7 +3,10 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -15,7 +18,24 @@ const (
 	cidataFile = "cidata.iso"
 	// imageFile is what the image builder makes in its output folder.
 	imageFile = "disk.qcow2"
+	spareFile = "spare.qcow2"
+	// rawFile is in place of diskFile where the image was a raw one.
+	rawFile = "disk.raw"
 )
+
+// SystemSerial and SpareSerial are the serial numbers of a node's first and second disk.
+const (
+	SystemSerial = "system"
+	SpareSerial  = "spare"
+)
+
+// image is the file that the nodes' disks begin as.
+func (o Options) image() string {
+	if o.Image != "" {
+		return o.Image
+	}
+	return filepath.Join(o.ImageDir, imageFile)
+}
 
 // CreateOverlay makes a qcow2 image at path that reads from base and takes the
 // writes itself. Its size is
@@ -30,6 +50,37 @@ func CreateOverlay(ctx context.Context, base, path string, sizeBytes int64) erro
 		args = append(args, strconv.FormatInt(sizeBytes, 10))
 	}
 	return qemuImg(ctx, args...)
+}
+
+// copyRaw copies a raw image, without its holes, and makes the copy as large as
+// sizeBytes if that is more.
+func copyRaw(ctx context.Context, from, path string, sizeBytes int64) error {
+	if err := qemuImg(ctx, "convert", "-f", "raw", "-O", "raw", from, path); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.Size() < sizeBytes {
+		err = os.Truncate(path, sizeBytes)
+	}
+	if err != nil {
+		return fmt.Errorf("make disk: %w", err)
+	}
+	return nil
+}
+
+// createEmpty makes a qcow2 image of zeros.
+func createEmpty(ctx context.Context, path string, sizeBytes int64) error {
+	return qemuImg(ctx, "create", "-q", "-f", "qcow2", path, strconv.FormatInt(sizeBytes, 10))
+}
+
+// UseSpare puts the second disk of a node that does not run in the place of its
+// first, which is lost.
+func (c *Cluster) UseSpare(node Node) error {
+	dir := c.NodeDir(node)
+	if err := os.Remove(filepath.Join(dir, rawFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(filepath.Join(dir, spareFile), filepath.Join(dir, diskFile))
 }
 
 func qemuImg(ctx context.Context, args ...string) error {

@@ -12,20 +12,30 @@ import (
 	"github.com/cyvive/cyvive/hack/qemu/wire"
 )
 
-// addProbe makes a machine boot the image's kernel with the image's command line
-// and an initramfs that has the probe, which runs first.
+// addProbe makes a machine boot with the probe, which runs first.
 func (c *Cluster) addProbe(config *vm.Config) error {
+	config.Ports = append(config.Ports, vm.Port{Name: probe.PortName})
+	return c.bootDirectly(config, func(path string) (string, error) {
+		return "rdinit=" + probe.GuestPath, probe.WriteInitramfs(path, filepath.Join(c.options.ImageDir, initramfsFile),
+			filepath.Join(c.options.ImageDir, "modules"), c.options.Probe)
+	})
+}
+
+// bootDirectly makes a machine boot the image's kernel with the image's command line, without firmware.
+func (c *Cluster) bootDirectly(config *vm.Config, write func(path string) (string, error)) error {
 	cmdline, err := os.ReadFile(filepath.Join(c.options.ImageDir, "cmdline"))
 	if err != nil {
 		return fmt.Errorf("read command line of the image: %w", err)
 	}
 	config.Kernel = filepath.Join(c.options.ImageDir, "vmlinuz")
 	config.Initrd = filepath.Join(config.Dir, "initramfs")
-	config.Append = strings.TrimSpace(string(cmdline)) + " rdinit=" + probe.GuestPath
-	config.Ports = append(config.Ports, vm.Port{Name: probe.PortName})
-	return probe.WriteInitramfs(config.Initrd, filepath.Join(c.options.ImageDir, "initramfs.zst"),
-		filepath.Join(c.options.ImageDir, "modules"), c.options.Probe)
+	parameters, err := write(config.Initrd)
+	config.Append = strings.TrimSpace(strings.TrimSpace(string(cmdline)) + " " + parameters)
+	return err
 }
+
+// initramfsFile is the image's own, in its folder.
+const initramfsFile = "initramfs.zst"
 
 // Probe connects to the probe of a running node; Options.Probe must be set. The
 // caller closes it.

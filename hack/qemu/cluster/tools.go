@@ -49,6 +49,11 @@ func (t Tools) Nodectl(ctx context.Context, args ...string) (string, error) {
 	return t.run(ctx, nil, "nodectl", args...)
 }
 
+// NodectlInput is Nodectl with something on standard input.
+func (t Tools) NodectlInput(ctx context.Context, input string, args ...string) (string, error) {
+	return t.run(ctx, []byte(input), "nodectl", args...)
+}
+
 // Kubectl runs kubectl likewise.
 func (t Tools) Kubectl(ctx context.Context, args ...string) (string, error) {
 	return t.run(ctx, nil, "kubectl", args...)

@@ -43,7 +43,7 @@ func Create(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cluster: %w", err)
 	}
-	c := newCluster(o, record{Name: o.Name, Arch: o.Arch, Home: o.Home, Nodes: []Node{
+	c := newCluster(o, record{Name: o.Name, Arch: o.Arch, Home: o.Home, TPM: o.TPM, Nodes: []Node{
 		{Name: "node1", APIPort: ports[0], KubernetesPort: ports[1]},
 	}})
 	for _, node := range c.record.Nodes {
@@ -89,8 +89,12 @@ func (o Options) Needs() preflight.Needs {
 
 func check(o Options) error {
 	missing := preflight.Check(o.Needs(), preflight.ThisHost())
+	image := o.image()
+	if o.RawImage != "" {
+		image = o.RawImage
+	}
 	for _, path := range []string{
-		filepath.Join(o.ImageDir, imageFile),
+		image,
 		filepath.Join(o.BinDir, "nodectl"), filepath.Join(o.BinDir, "kubectl"),
 	} {
 		if _, err := os.Stat(path); err != nil {
@@ -121,9 +125,21 @@ func (c *Cluster) generate(ctx context.Context) error {
 
 func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 	dir := c.NodeDir(node)
-	base := filepath.Join(c.options.ImageDir, imageFile)
-	if err := CreateOverlay(ctx, base, filepath.Join(dir, diskFile), c.options.DiskBytes); err != nil {
+	var err error
+	switch raw := c.options.RawImage; {
+	case c.options.Disks != nil:
+	case raw != "":
+		err = copyRaw(ctx, raw, filepath.Join(dir, rawFile), c.options.DiskBytes)
+	default:
+		err = CreateOverlay(ctx, c.options.image(), filepath.Join(dir, diskFile), c.options.DiskBytes)
+	}
+	if err != nil {
 		return err
+	}
+	if c.options.SpareBytes > 0 && c.options.Disks == nil {
+		if err := createEmpty(ctx, filepath.Join(dir, spareFile), c.options.SpareBytes); err != nil {
+			return err
+		}
 	}
 	userData, err := os.ReadFile(c.UserDataPath(node))
 	if err != nil {

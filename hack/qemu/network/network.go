@@ -24,10 +24,19 @@ type Network interface {
 // port of the guest.
 type Forward struct{ HostPort, GuestPort uint16 }
 
+// Reach lets a guest connect to one place on the host: connections to Port of UserHost run Command, a path and arguments without commas and quotes, whose
+// standard input and output they become (see hack/qemu/dial).
+type Reach struct {
+	Port    uint16
+	Command string
+}
+
 // User is QEMU's own user-mode network (libslirp): it serves one machine an
 // address by DHCP and has no connection to other machines.
 type User struct {
 	Forwards []Forward
+	// Reach is all that the guest can connect to.
+	Reach []Reach
 	// Wire opens the network to one more party on the host: datagrams between
 	// the sockets WireGuest and WireHost in the machine's folder are its frames,
 	// from and to everybody on it.
@@ -44,14 +53,19 @@ const (
 var (
 	UserGuest   = netip.MustParseAddr("10.0.2.15")
 	UserGateway = netip.MustParseAddr("10.0.2.2")
+	// UserHost is nobody's own; what a guest may reach is behind its ports.
+	UserHost = netip.MustParseAddr("10.0.2.100")
 )
 
 // Arguments implements Network. With restrict, libslirp drops all that the guest
-// sends to anything but itself; forwards stay open (qemu(1)).
+// sends to anything but itself; forwards, of either kind, stay open (qemu(1)).
 func (u User) Arguments(machine int) []string {
 	backend := "user,id=" + u.backend() + ",restrict=on,ipv6=off"
 	for _, f := range u.Forwards {
 		backend += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.HostPort, f.GuestPort)
+	}
+	for _, r := range u.Reach {
+		backend += fmt.Sprintf(",guestfwd=tcp:%s:%d-cmd:%s", UserHost, r.Port, r.Command)
 	}
 	arguments := []string{"-netdev", backend}
 	if u.Wire {

@@ -26,6 +26,16 @@ func TestUserArguments(t *testing.T) {
 	}
 }
 
+func TestUserReach(t *testing.T) {
+	if line := strings.Join((User{}).Arguments(1), " "); strings.Contains(line, "guestfwd") {
+		t.Errorf("%s\nlets the guest out", line)
+	}
+	line := strings.Join(User{Reach: []Reach{{Port: 80, Command: "/bin/dial 127.0.0.1:8080"}}}.Arguments(1), " ")
+	if want := ",guestfwd=tcp:10.0.2.100:80-cmd:/bin/dial 127.0.0.1:8080"; !strings.Contains(line, want) || !strings.Contains(line, "restrict=on") {
+		t.Errorf("%s\nlacks %s", line, want)
+	}
+}
+
 func TestFreePorts(t *testing.T) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

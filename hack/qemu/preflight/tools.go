@@ -14,6 +14,12 @@ func tools(arch string) []tool {
 		{"qemu-img", "qemu-utils"},
 		{"unshare", "util-linux"},
 		{"mke2fs", "e2fsprogs"},
+		// For tests of encrypted volumes and sealed keys.
+		{"cryptsetup", "cryptsetup-bin"},
+		{"swtpm", "swtpm"},
+		// For tests of what is signed for Secure Boot: others' programs check it.
+		{"openssl", "openssl"},
+		{"osslsigncode", "osslsigncode"},
 		{"git", "git"},
 		// For tests with the race detector.
 		{"gcc", "gcc"},

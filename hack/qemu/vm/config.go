@@ -13,6 +13,10 @@ const (
 	qmpSocket  = "qmp.sock"
 	varsFile   = "efivars.fd"
 	outputFile = "qemu.log"
+	// tpmSocket is how QEMU reaches the TPM, and tpmDir what that remembers.
+	tpmSocket = "tpm.sock"
+	tpmDir    = "tpm"
+	tpmOutput = "swtpm.log"
 	// ConsoleFile receives what the guest writes to its first serial port. It is
 	// appended to, so it holds all boots of the machine.
 	ConsoleFile = "console.log"
@@ -22,7 +26,9 @@ const (
 type Disk struct {
 	// Path of the image; absolute.
 	Path string
-	// Format is qemu-img's name of it: raw or qcow2.
+	// Socket is that of an NBD server in the machine's folder, in place of a Path.
+	Socket string
+	// Format is qemu-img's name of the image: raw or qcow2.
 	Format string
 	// ReadOnly guards the image against the guest.
 	ReadOnly bool
@@ -80,6 +86,12 @@ type Config struct {
 	// has begun to feed it and stops. Its clock stands still while the machine is
 	// paused.
 	Watchdog bool
+	// TPM gives the machine a TPM 2.0 of software, whose state stays in Dir.
+	TPM bool
+	// SMM gives an amd64 machine system management mode, and keeps the firmware's
+	// variables from all that does not run in it. Firmware that was built for it
+	// needs it; see FindSecureFirmware.
+	SMM bool
 	// NoReboot makes QEMU exit when the guest asks for a restart.
 	NoReboot bool
 	// Detached lets the machine outlive its starter. Otherwise the kernel kills
@@ -129,6 +141,9 @@ func (c Config) Arguments() ([]string, error) {
 	if c.Watchdog {
 		args = append(args, "-device", "i6300esb", "-action", "watchdog=reset")
 	}
+	if c.TPM {
+		args = append(args, c.tpmArguments()...)
+	}
 	if c.NoReboot {
 		args = append(args, "-no-reboot")
 	}
@@ -137,10 +152,15 @@ func (c Config) Arguments() ([]string, error) {
 
 func (c Config) machineArguments() ([]string, error) {
 	var args []string
-	switch c.Arch {
-	case "amd64":
+	switch {
+	case c.Arch == "amd64" && c.SMM:
+		args = []string{"qemu-system-x86_64", "-machine", "q35,smm=on",
+			// OvmfPkg/README of edk2, "SMM support": the variables are for SMM alone, and
+			// firmware with SMM does not come back from suspension.
+			"-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"}
+	case c.Arch == "amd64":
 		args = []string{"qemu-system-x86_64", "-machine", "q35"}
-	case "arm64":
+	case c.Arch == "arm64":
 		args = []string{"qemu-system-aarch64", "-machine", "virt"}
 	default:
 		return nil, fmt.Errorf("build command line: architecture %q is neither amd64 nor arm64", c.Arch)
@@ -148,12 +168,20 @@ func (c Config) machineArguments() ([]string, error) {
 	return append(args, c.Accel.arguments()...), nil
 }
 
+// tpmArguments are QEMU's side of the TPM (docs/specs/tpm.rst of QEMU, "The QEMU TPM emulator device").
+func (c Config) tpmArguments() []string {
+	device := "tpm-crb"
+	if c.Arch == "arm64" {
+		device = "tpm-tis-device"
+	}
+	return []string{"-chardev", "socket,id=tpm,path=" + tpmSocket, "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", device + ",tpmdev=tpm0"}
+}
+
 // processName is what Attach looks for in the process's command line.
 func (c Config) processName() string { return "cyvive-" + c.Name }
 
 func (d Disk) arguments(index int, bootable bool) []string {
-	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,file=%s",
-		index, d.Format, escape(d.Path))
+	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,%s", index, d.Format, d.file())
 	if d.ReadOnly {
 		drive += ",readonly=on"
 	}
@@ -168,6 +196,14 @@ func (d Disk) arguments(index int, bootable bool) []string {
 		device += fmt.Sprintf(",bootindex=%d", index)
 	}
 	return []string{"-drive", drive, "-device", device}
+}
+
+// file is where the image is (qemu(1), -drive, and BlockdevOptionsNbd of QEMU's qapi/block-core.json).
+func (d Disk) file() string {
+	if d.Socket != "" {
+		return "file.driver=nbd,file.server.type=unix,file.server.path=" + escape(d.Socket)
+	}
+	return "file=" + escape(d.Path)
 }
 
 // escape doubles commas, as QEMU's option syntax asks for (qemu(1), -drive).

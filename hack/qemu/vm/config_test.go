@@ -19,6 +19,12 @@ func TestArguments(t *testing.T) {
 	direct.Kernel, direct.Initrd, direct.Append = "/k", "/i", "quiet"
 	direct.NoReboot, direct.Watchdog = true, true
 	direct.Ports = []Port{{Name: "p", Path: "/d/port"}}
+	served := base
+	served.Disks = []Disk{{Socket: "a,b.sock", Format: "raw", Serial: "system"}}
+	sealed := base
+	sealed.TPM = true
+	secure := base
+	secure.SMM = true
 	for _, c := range []struct {
 		name      string
 		config    Config
@@ -31,7 +37,17 @@ func TestArguments(t *testing.T) {
 			"file=/d/x -device virtio-blk-pci,drive=disk0,serial=system,bootindex=0",
 			"file=/d/y,readonly=on -device virtio-blk-pci,drive=disk1,bootindex=1",
 			"-nic none",
-		}, []string{"-kernel", "-no-reboot", "virtserialport", "i6300esb"}},
+		}, []string{"-kernel", "-no-reboot", "virtserialport", "i6300esb", "tpm", "smm", "secure"}},
+		{"served disk", served, []string{
+			"-drive if=none,id=disk0,format=raw,cache=writeback,discard=unmap,file.driver=nbd,file.server.type=unix,file.server.path=a,,b.sock -device virtio-blk-pci,drive=disk0,serial=system",
+		}, []string{"file=/d"}},
+		{"SMM", secure, []string{
+			"qemu-system-x86_64 -machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1 -accel tcg",
+			"if=pflash,format=raw,unit=1,file=efivars.fd",
+		}, nil},
+		{"TPM", sealed, []string{
+			"-chardev socket,id=tpm,path=tpm.sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0",
+		}, nil},
 		{"direct", direct, []string{
 			"-kernel /k -append quiet -initrd /i",
 			"-chardev file,id=port0,path=/d/port -device virtserialport,chardev=port0,name=p",
@@ -64,6 +80,10 @@ func TestArgumentsOfOtherArchitectures(t *testing.T) {
 	args, err := arm.Arguments()
 	if err != nil || !slices.Equal(args[:7], []string{"qemu-system-aarch64", "-machine", "virt", "-accel", "kvm", "-cpu", "host"}) {
 		t.Errorf("arm64: got %v, %v", args, err)
+	}
+	arm.SMM = true
+	if again, err := arm.Arguments(); err != nil || !slices.Equal(again, args) {
+		t.Errorf("arm64, which has no SMM: got %v, %v", again, err)
 	}
 	if _, err := (Config{Arch: "riscv64"}).Arguments(); err == nil {
 		t.Error("riscv64: want an error")

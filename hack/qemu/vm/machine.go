@@ -37,7 +37,7 @@ type VM struct {
 // Start starts QEMU and waits until its monitor answers. Leftovers of an
 // earlier process of the same folder are taken over: the console is appended to,
 // the UEFI variables are kept. It fails when the machine already runs.
-func Start(ctx context.Context, c Config) (*VM, error) {
+func Start(ctx context.Context, c Config) (_ *VM, err error) {
 	if vm, err := Attach(c.Name, c.Dir); err == nil {
 		return nil, fmt.Errorf("start machine %s: it already runs as process %d", c.Name, vm.PID())
 	}
@@ -47,6 +47,17 @@ func Start(ctx context.Context, c Config) (*VM, error) {
 	args, err := c.Arguments()
 	if err != nil {
 		return nil, fmt.Errorf("start machine %s: %w", c.Name, err)
+	}
+	if c.TPM {
+		stop, tpmErr := startTPM(ctx, c)
+		if tpmErr != nil {
+			return nil, fmt.Errorf("start machine %s: %w", c.Name, tpmErr)
+		}
+		defer func() {
+			if err != nil {
+				stop()
+			}
+		}()
 	}
 	output, err := os.OpenFile(filepath.Join(c.Dir, outputFile), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -203,7 +214,8 @@ func (v *VM) Wait(ctx context.Context) error {
 }
 
 // PowerCut ends the process at once, as if the plug were pulled: what the guest
-// had written reached the image, what it had not is gone.
+// had written reached the image, what it had not is gone. A disk that loses what
+// was not flushed, as real ones do, is one of package powercut.
 func (v *VM) PowerCut(ctx context.Context) error {
 	if err := v.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("cut power of machine %s: %w", v.name, err)

@@ -95,7 +95,7 @@ func prepare(o Options, dir string) (vm.Config, error) {
 		CPUs: o.CPUs, MemoryBytes: o.MemoryBytes,
 		Kernel: filepath.Join(o.ImageDir, "vmlinuz"), Initrd: filepath.Join(dir, "initramfs"),
 		// A panic ends the machine at once, by way of -no-reboot.
-		Append: "console=" + serialConsole(o.Arch) + " panic=-1 printk.devkmsg=on",
+		Append: "console=" + serialConsole(o.Arch) + " panic=-1 printk.devkmsg=on gpt",
 		Ports:  []vm.Port{{Name: wire.PortName, Path: filepath.Join(dir, framesFile)}},
 		// No card at all: a test cannot reach anything.
 		Network:  []string{"-nic", "none"},

@@ -2,6 +2,8 @@
 package bundle
 
 import (
+	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"debug/pe"
@@ -14,19 +16,33 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/cyvive/cyvive/internal/release"
+	"github.com/cyvive/cyvive/internal/trust/pcr"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
 )
 
 // maxWindowBytes is how far back a root may refer: what nodes decompress with (internal/machined/upgrade).
 const maxWindowBytes = 64 << 20
 
-// Describe returns the manifest of what a folder holds. Nothing is taken on trust that can be read off the parts: the architecture is that of the
+// Describe returns the manifest of what a folder holds, as it is. Nothing is taken on trust that can be read off the parts: the architecture is that of the
 // kernel image, the size of the root that of the decompressed stream, and the kernel image must open the root that lies beside it.
-func Describe(dir string) (release.Manifest, error) {
+func Describe(dir string) (release.Manifest, error) { return describe(dir, plain(dir)) }
+
+// parts opens the parts of a release by their names.
+type parts func(name string) (io.ReadCloser, error)
+
+// plain are the files of a folder.
+func plain(dir string) parts {
+	return func(name string) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, name)) }
+}
+
+func describe(dir string, open parts) (release.Manifest, error) {
 	var m release.Manifest
+	addFiles := func(_ string, m *release.Manifest) error { return addFiles(open, m) }
 	for _, fill := range []func(string, *release.Manifest) error{addVersion, addRootHash, addKernel, addRootBytes, addFiles} {
 		if err := fill(dir, &m); err != nil {
 			return release.Manifest{}, fmt.Errorf("describe release in %s: %w", dir, err)
@@ -99,9 +115,9 @@ func addRootBytes(dir string, m *release.Manifest) error {
 	return nil
 }
 
-func addFiles(dir string, m *release.Manifest) error {
+func addFiles(open parts, m *release.Manifest) error {
 	for _, name := range []string{release.Kernel, release.Verity, release.Root} {
-		f, err := os.Open(filepath.Join(dir, name))
+		f, err := open(name)
 		if err != nil {
 			return err
 		}
@@ -115,13 +131,40 @@ func addFiles(dir string, m *release.Manifest) error {
 	return nil
 }
 
-// Write signs what a folder holds and writes it as one file, whole or not at all.
-func Write(path, dir string, key ed25519.PrivateKey) (release.Manifest, error) {
-	m, err := Describe(dir)
+// Keys sign a release.
+type Keys struct {
+	Release ed25519.PrivateKey
+	// Policy signs what the kernel image is measured as, so that nodes with sealed disks open them under it. Without it, or in an image that was built
+	// without room for the signature, they do not.
+	Policy *ecdsa.PrivateKey
+	// SecureBoot signs the kernel image for firmware. Without it, machines with Secure Boot do not start the release, and nodes on them refuse it.
+	SecureBoot *secureboot.Signer
+}
+
+// Write signs what a folder holds and writes it as one file, whole or not at all. The folder is left as it is.
+func Write(path, dir string, keys Keys) (release.Manifest, error) {
+	open := plain(dir)
+	if keys.Policy != nil || keys.SecureBoot != nil {
+		signed := sync.OnceValues(func() ([]byte, error) {
+			built, err := os.ReadFile(filepath.Join(dir, release.Kernel))
+			if err != nil {
+				return nil, err
+			}
+			return SignKernel(built, keys)
+		})
+		open = func(name string) (io.ReadCloser, error) {
+			if name != release.Kernel {
+				return plain(dir)(name)
+			}
+			image, err := signed()
+			return io.NopCloser(bytes.NewReader(image)), err
+		}
+	}
+	m, err := describe(dir, open)
 	if err != nil {
 		return m, err
 	}
-	envelope, err := release.Sign(m, key)
+	envelope, err := release.Sign(m, keys.Release)
 	if err != nil {
 		return m, err
 	}
@@ -131,12 +174,43 @@ func Write(path, dir string, key ed25519.PrivateKey) (release.Manifest, error) {
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	err = release.Write(f, envelope, m, func(name string) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, name)) })
-	if err != nil {
+	if err := release.Write(f, envelope, m, open); err != nil {
 		return m, err
 	}
 	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return m, fmt.Errorf("write release: %w", err)
 	}
 	return m, os.Rename(f.Name(), path)
+}
+
+// SignKernel returns a copy of a kernel image with the signatures that there are keys for. That of what it is measured as comes first: it lies within the
+// image, so firmware's is over it too. The other way round it would change what firmware has to find unchanged.
+func SignKernel(built []byte, keys Keys) ([]byte, error) {
+	image := bytes.Clone(built)
+	if keys.Policy != nil {
+		if err := signPolicy(image, keys.Policy); err != nil {
+			return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+		}
+	}
+	if keys.SecureBoot == nil {
+		return image, nil
+	}
+	signed, err := keys.SecureBoot.SignProgram(image)
+	if err != nil {
+		return nil, fmt.Errorf("sign %s: %w", release.Kernel, err)
+	}
+	return signed, nil
+}
+
+// signPolicy puts the signature of what an image is measured as into it.
+func signPolicy(image []byte, key *ecdsa.PrivateKey) error {
+	values, err := pcr.Predict(bytes.NewReader(image))
+	if err != nil {
+		return err
+	}
+	s, err := pcr.Sign(values, key)
+	if err != nil {
+		return err
+	}
+	return pcr.Attach(image, []pcr.Signature{s})
 }

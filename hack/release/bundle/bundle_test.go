@@ -2,8 +2,12 @@ package bundle
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"debug/pe"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +18,8 @@ import (
 
 	"github.com/cyvive/cyvive/hack/release/releasetest"
 	"github.com/cyvive/cyvive/internal/release"
+	"github.com/cyvive/cyvive/internal/trust/pcr"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
 )
 
 // TestWrite makes a release and reads it as a node does.
@@ -21,7 +27,7 @@ func TestWrite(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	dir := releasetest.Folder(t, nil)
 	path := filepath.Join(t.TempDir(), "r.cyvive")
-	m, err := Write(path, dir, key)
+	m, err := Write(path, dir, Keys{Release: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +59,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s is not what the folder holds: %v", name, err)
 		}
 	}
-	if _, err := Write(path, dir, key); err != nil {
+	if _, err := Write(path, dir, Keys{Release: key}); err != nil {
 		t.Fatal(err)
 	}
 	if second, err := os.ReadFile(path); err != nil || !bytes.Equal(first, second) {
@@ -109,10 +115,137 @@ func cut(t *testing.T) []byte {
 func TestWriteRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.cyvive")
 	dir := releasetest.Folder(t, map[string][]byte{"release.json": []byte(`{"version": "next"}`)})
-	if _, err := Write(path, dir, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))); err == nil || !strings.Contains(err.Error(), "next") {
+	if _, err := Write(path, dir, Keys{Release: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}); err == nil || !strings.Contains(err.Error(), "next") {
 		t.Errorf("got %v, want an error about the version", err)
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestWriteSignsTheKernel: what a node gets opens its disks, and is otherwise what was built.
+func TestWriteSignsTheKernel(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	policy, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := releasetest.Folder(t, nil)
+	path := filepath.Join(t.TempDir(), "r.cyvive")
+	built, err := os.ReadFile(filepath.Join(dir, release.Kernel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first []byte
+	for range 2 {
+		if _, err := Write(path, dir, Keys{Release: key, Policy: policy}); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || first != nil && !bytes.Equal(first, data) {
+			t.Errorf("the same release has other bytes: %v", err)
+		}
+		first = data
+	}
+	image := kernelOf(t, first, key)
+	signatures, err := pcr.Attached(bytes.NewReader(image))
+	if err != nil || len(signatures) != 1 {
+		t.Fatalf("%d signatures, %v", len(signatures), err)
+	}
+	want, err := pcr.Predict(bytes.NewReader(built))
+	if d := cmp.Diff(want, signatures[0].Values); err != nil || d != "" {
+		t.Errorf("%v (-built +signed):\n%s", err, d)
+	}
+	if err := signatures[0].Verify(&policy.PublicKey); err != nil {
+		t.Error(err)
+	}
+	if err := pcr.Detach(image); err != nil || !bytes.Equal(image, built) {
+		t.Errorf("without the signature it is not what was built: %v", err)
+	}
+	if after, err := os.ReadFile(filepath.Join(dir, release.Kernel)); err != nil || !bytes.Equal(after, built) {
+		t.Errorf("the folder was changed: %v", err)
+	}
+}
+
+// TestWriteSignsForFirmware: the kernel image that a node gets is signed as a whole, the signed policy in it included, and opens its disks still. The manifest is
+// of what is written.
+func TestWriteSignsForFirmware(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	policy, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer := releasetest.SecureBoot(t, t.TempDir())
+	dir := releasetest.Folder(t, nil)
+	built, err := os.ReadFile(filepath.Join(dir, release.Kernel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "r.cyvive")
+	var first []byte
+	for range 2 {
+		if _, err := Write(path, dir, Keys{Release: key, Policy: policy, SecureBoot: signer}); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || first != nil && !bytes.Equal(first, data) {
+			t.Errorf("the same release has other bytes: %v", err)
+		}
+		first = data
+	}
+	image := kernelOf(t, first, key) // which checks it against the manifest
+	if err := secureboot.VerifyProgram(bytes.NewReader(image), signer.Certificate); err != nil {
+		t.Error(err)
+	}
+	if err := pcr.Check(bytes.NewReader(image), &policy.PublicKey); err != nil {
+		t.Errorf("it does not open disks: %v", err)
+	}
+	want, err := pcr.Predict(bytes.NewReader(built))
+	got, err2 := pcr.Predict(bytes.NewReader(image))
+	if d := cmp.Diff(want, got); err != nil || err2 != nil || d != "" {
+		t.Errorf("it is measured as something else: %v, %v\n%s", err, err2, d)
+	}
+	// Whoever takes the signed policy out, or another one in, has a program that firmware does not start.
+	if err := pcr.Detach(image); err != nil {
+		t.Fatal(err)
+	}
+	if err := secureboot.VerifyProgram(bytes.NewReader(image), signer.Certificate); !errors.Is(err, secureboot.ErrSignature) {
+		t.Errorf("with another policy: %v", err)
+	}
+}
+
+// kernelOf returns the kernel image in a release.
+func kernelOf(t *testing.T, data []byte, key ed25519.PrivateKey) []byte {
+	t.Helper()
+	b, err := release.Open(bytes.NewReader(data), []ed25519.PublicKey{key.Public().(ed25519.PublicKey)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var image bytes.Buffer
+	err = b.Extract(func(f release.File) (io.WriteCloser, error) {
+		if f.Name == release.Kernel {
+			return nopCloser{&image}, nil
+		}
+		return nopCloser{io.Discard}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image.Bytes()
+}
+
+// TestWriteWithoutRoom: an image of an older builder cannot be signed, and is not passed off as one that is.
+func TestWriteWithoutRoom(t *testing.T) {
+	policy, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := releasetest.Kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".cmdline", "roothash="+releasetest.RootHash)
+	image = bytes.Replace(image, []byte(pcr.SectionName), []byte(".other\x00"), 1)
+	dir := releasetest.Folder(t, map[string][]byte{release.Kernel: image})
+	path := filepath.Join(t.TempDir(), "r.cyvive")
+	_, err = Write(path, dir, Keys{Release: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), Policy: policy})
+	if err == nil || !strings.Contains(err.Error(), "without room") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,5 +1,7 @@
-// Package keys keeps the key pair that signs a developer's releases. It lies in a folder of the user's and not in the repository: a key in a commit
-// is no secret, and one that `make clean` removes leaves nodes that take no release any more.
+// Package keys keeps the key pairs that sign a developer's releases: one for the releases, which nodes take by it, one for what the TPM of a node
+// opens disks by (internal/trust/pcr), and three for what firmware starts (internal/trust/secureboot). They lie in a folder of the user's and not in the
+// repository: a key in a commit is no secret, and one that `make clean` removes leaves nodes that take no release any more, disks that only a recovery
+// key opens, or machines that start nothing new.
 package keys
 
 import (
@@ -67,14 +69,19 @@ func Make(dir string) (ed25519.PublicKey, error) {
 }
 
 func writePublic(dir string, key ed25519.PublicKey) error {
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return fmt.Errorf("write public release key: %w", err)
-	}
-	if err := create(filepath.Join(dir, PublicFile), 0o644, pem.EncodeToMemory(&pem.Block{Type: publicType, Bytes: der})); err != nil {
+	if err := createPublic(filepath.Join(dir, PublicFile), key); err != nil {
 		return fmt.Errorf("write public release key: %w", err)
 	}
 	return nil
+}
+
+// createPublic writes a new file with a public key of any kind.
+func createPublic(path string, key any) error {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return err
+	}
+	return create(path, 0o644, pem.EncodeToMemory(&pem.Block{Type: publicType, Bytes: der}))
 }
 
 // create writes a new file, on the disk when it returns; one that is there already is an error. The mode does not depend on the umask.

@@ -10,10 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/cyvive/cyvive/hack/release/keys"
 	"github.com/cyvive/cyvive/internal/release"
+	"github.com/cyvive/cyvive/internal/trust/pcr"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
 )
 
 // RootHash is that of every folder.
@@ -32,30 +36,53 @@ func noise(seed uint64, n int) []byte {
 // Root is what the root holds before it is compressed.
 func Root() []byte { return append(noise(1, 64<<10), bytes.Repeat([]byte("root "), 4096)...) }
 
-// Kernel makes a PE file with one section, as a unified kernel image has one for its command line, and 32 KiB behind it.
+// Kernel makes a PE file as a unified kernel image is one: a section of the given name for the command line, the kernel, and room for signatures.
 func Kernel(t *testing.T, machine uint16, section, cmdline string) []byte {
 	t.Helper()
-	const headerBytes, sectionBytes = 0x200, 0x200
-	var name [8]byte
-	copy(name[:], section)
-	var b bytes.Buffer
-	b.WriteString("MZ" + strings.Repeat("\x00", 0x3a))
-	for _, part := range []any{
-		uint32(0x40), []byte("PE\x00\x00"), // where the signature is, and it
-		pe.FileHeader{Machine: machine, NumberOfSections: 1, SizeOfOptionalHeader: uint16(binary.Size(pe.OptionalHeader64{}))},
-		pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16},
-		pe.SectionHeader32{Name: name, VirtualSize: uint32(len(cmdline)), SizeOfRawData: sectionBytes, PointerToRawData: headerBytes},
-	} {
-		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
+	const headerBytes, alignBytes = 0x400, 0x200
+	sections := []struct {
+		name string
+		data []byte
+	}{{section, []byte(cmdline)}, {".linux", noise(2, 32<<10)}, {pcr.SectionName, pcr.Blank()}}
+	var headers, body bytes.Buffer
+	headers.WriteString("MZ" + strings.Repeat("\x00", 0x3a))
+	put := func(part any) {
+		if err := binary.Write(&headers, binary.LittleEndian, part); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.Write(make([]byte, headerBytes-b.Len()))
-	data := make([]byte, sectionBytes)
-	copy(data, cmdline)
-	b.Write(data)
-	b.Write(noise(2, 32<<10))
-	return b.Bytes()
+	put(uint32(0x40)) // where the signature is
+	headers.WriteString("PE\x00\x00")
+	put(pe.FileHeader{Machine: machine, NumberOfSections: uint16(len(sections)), SizeOfOptionalHeader: uint16(binary.Size(pe.OptionalHeader64{}))})
+	put(pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16, SizeOfHeaders: headerBytes})
+	for _, s := range sections {
+		var name [8]byte
+		copy(name[:], s.name)
+		at := headerBytes + body.Len()
+		body.Write(s.data)
+		body.Write(make([]byte, (alignBytes-len(s.data)%alignBytes)%alignBytes))
+		put(pe.SectionHeader32{
+			Name: name, VirtualSize: uint32(len(s.data)), SizeOfRawData: uint32(headerBytes + body.Len() - at), PointerToRawData: uint32(at),
+		})
+	}
+	headers.Write(make([]byte, headerBytes-headers.Len()))
+	return append(headers.Bytes(), body.Bytes()...)
+}
+
+// SecureBoot makes keys for Secure Boot in a folder, as make keys does, and returns the one that signs programs.
+func SecureBoot(t *testing.T, dir string) *secureboot.Signer {
+	t.Helper()
+	if _, err := keys.Ensure(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.EnsureSecureBoot(dir, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	signer, err := keys.ProgramSigner(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
 }
 
 // Folder makes a folder with version 0.2.0 for amd64. Change has other content for some of its files; nil takes one away.

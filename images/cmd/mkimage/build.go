@@ -15,6 +15,10 @@ func buildCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Until, "until", "", "last step to run (default: all)")
 	f.StringVar(&o.Keys, "keys", "", "public keys whose releases a node of the image takes (make keys)")
+	f.StringVar(&o.Owner, "owner", "", "public key of whoever may configure nodes of the image that have no configuration (nodectl owner show --form pem)")
+	f.StringVar(&o.PolicyKeys, "policy-keys", "", "public keys whose signatures open disks sealed to a TPM (make keys)")
+	f.StringVar(&o.ModuleSignatures, "module-signatures", "", "directory with signatures of the modules that are built (hack/release modules)")
+	f.StringVar(&o.ExtensionKeys, "extension-keys", "", "public keys of whoever may sign extensions for nodes of the image, besides those of --keys")
 	f.StringVar(&o.Version, "version", "", "version of the image (default: images/VERSION)")
 	f.StringVar(&o.Append, "append", "", "for tests: text behind the kernel's command line")
 	f.StringArrayVar(&o.Drop, "drop", nil, "for tests: leave a file out of the root")
@@ -25,6 +29,35 @@ func buildCommand() *cobra.Command {
 
 func baselineCommand() *cobra.Command {
 	c, _ := withOptions("baseline", "Build the machine that make bench measures beside the node", build.Baseline)
+	return c
+}
+
+func extensionCommand() *cobra.Command {
+	var o build.ExtensionOptions
+	c := &cobra.Command{
+		Use: "extension", Short: "Make the parts of an extension, to be signed by hack/release", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			for _, name := range []*string{&o.Images, &o.Dir, &o.Out} {
+				abs, err := filepath.Abs(*name)
+				if err != nil {
+					return fmt.Errorf("find directory: %w", err)
+				}
+				*name = abs
+			}
+			o.Progress = c.ErrOrStderr()
+			return build.Extension(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Arch, "arch", "amd64", "architecture of the extension")
+	f.StringVar(&o.Images, "images", ".", "the images directory of the repository")
+	f.StringVar(&o.Dir, "dir", "", "directory with extension.json and, for a service, rootfs")
+	f.StringVar(&o.Out, "out", "", "directory for the parts")
+	for _, name := range []string{"dir", "out"} {
+		if err := c.MarkFlagRequired(name); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
 	return c
 }
 
@@ -65,7 +98,9 @@ func absolute(o *build.Options) error {
 		return name, nil
 	}
 	var err error
-	for _, name := range []*string{&o.Out, &o.Bin, &o.Images, &o.Keys, &o.Aside} {
+	for _, name := range []*string{
+		&o.Out, &o.Bin, &o.Images, &o.Keys, &o.PolicyKeys, &o.ModuleSignatures, &o.ExtensionKeys, &o.Owner, &o.Aside,
+	} {
 		if *name, err = abs(*name); err != nil {
 			return err
 		}

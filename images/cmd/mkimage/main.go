@@ -2,6 +2,7 @@
 //
 //	mkimage build --arch amd64 --out ../out --keys FILE
 //	mkimage baseline --arch amd64 --out ../out
+//	mkimage extension --arch amd64 --dir FOLDER --out FOLDER
 //	mkimage lock
 //
 // It runs in the images directory, needs no root, and keeps everything it
@@ -37,7 +38,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(buildCommand(), baselineCommand(), lockCommand())
+	root.AddCommand(buildCommand(), baselineCommand(), extensionCommand(), lockCommand())
 	return root
 }
 

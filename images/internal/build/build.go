@@ -37,6 +37,19 @@ type Options struct {
 	// Keys is the file of the public keys whose releases a node of this image
 	// takes. The steps from root on need it.
 	Keys string
+	// Owner is the file of the public key of whoever may configure nodes of this
+	// image that have no configuration; empty names nobody.
+	Owner string
+	// PolicyKeys is the file of the public keys whose signatures open disks that
+	// are sealed to a TPM. Without it, nodes of the image seal nothing.
+	PolicyKeys string
+	// ModuleSignatures is the directory with signatures of the kernel modules that
+	// are compiled here, by which they load with Secure Boot on. Empty is for
+	// modules without.
+	ModuleSignatures string
+	// ExtensionKeys is the file of the public keys of whoever may sign extensions
+	// for nodes of the image, besides those of Keys; empty names nobody.
+	ExtensionKeys string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -51,8 +64,13 @@ type builder struct {
 	version string
 	floor   string // oldest version that a node may be taken to
 	keys    []byte // release-keys.pem
-	current string // name of the step that runs
-	results results
+	owner   []byte // owner.pem; nil if there is to be none
+	// policyKeys is policy-keys.pem; it may be empty
+	policyKeys []byte
+	// extensionKeys is extension-keys.pem; nil if there is to be none
+	extensionKeys []byte
+	current       string // name of the step that runs
+	results       results
 }
 
 // results are the steps' outputs, each set by its step and read by later ones.
@@ -86,6 +104,15 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if b.reaches("root") {
 		if b.keys, err = readKeys(o.Keys); err != nil {
+			return err
+		}
+		if b.owner, err = readOwner(o.Owner); err != nil {
+			return err
+		}
+		if b.policyKeys, err = readPolicyKeys(o.PolicyKeys); err != nil {
+			return err
+		}
+		if b.extensionKeys, err = readExtensionKeys(o.ExtensionKeys); err != nil {
 			return err
 		}
 	}
@@ -178,9 +205,24 @@ func (b *builder) repeat() string {
 	if b.current == "baseline" {
 		return fmt.Sprintf("go -C %s run ./cmd/mkimage baseline --arch %s --out %s", b.Images, b.Arch, out)
 	}
+	if b.current == "extension" {
+		return fmt.Sprintf("go -C %s run ./cmd/mkimage extension --arch %s", b.Images, b.Arch)
+	}
 	words := []string{"go", "-C", b.Images, "run", "./cmd/mkimage", "build", "--arch", b.Arch, "--out", out, "--until", b.current}
 	if b.Keys != "" {
 		words = append(words, "--keys", b.Keys)
+	}
+	if b.Owner != "" {
+		words = append(words, "--owner", b.Owner)
+	}
+	if b.PolicyKeys != "" {
+		words = append(words, "--policy-keys", b.PolicyKeys)
+	}
+	if b.ModuleSignatures != "" {
+		words = append(words, "--module-signatures", b.ModuleSignatures)
+	}
+	if b.ExtensionKeys != "" {
+		words = append(words, "--extension-keys", b.ExtensionKeys)
 	}
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }
@@ -190,15 +232,6 @@ func (b *builder) out(name string) string { return filepath.Join(b.Out, b.Arch, 
 
 // epoch is the time that all files of the image carry.
 func (b *builder) epoch() time.Time { return time.Unix(b.lock.Epoch, 0).UTC() }
-
-// deb is the file of a pinned package.
-func (b *builder) deb(name string) (string, error) {
-	p, err := b.pins.Find(name)
-	if err != nil {
-		return "", err
-	}
-	return b.cache.Deb(p.SHA256), nil
-}
 
 // client returns the machine's mirror.
 func client() (*mirror.Client, error) {

@@ -15,7 +15,8 @@ import (
 // bootModules are what stage 1 may need to reach the root: disks of virtual
 // and real machines, dm-verity and EROFS. What is built in counts as there.
 //
-// With them come watchdogs, which have to be running before anything can hang
+// With them comes efivarfs, by which stage 1 learns from which of two disks with one
+// root it was started, and watchdogs, which have to be running before anything can hang
 // (not the kernel's own, softdog, which would take the first place from one whose
 // driver is on the root), and what keeps the kernel's last words in the firmware's memory, so that a boot
 // that ends before the root is there leaves a reason.
@@ -23,7 +24,7 @@ var bootModules = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_rng", "sd_mod", "nvme", "ahci",
 	"hv_vmbus", "hv_storvsc", "xen_blkfront", "vmw_pvscsi",
 	"dm_mod", "dm_bufio", "dm_verity", "erofs", "sha256_ssse3",
-	"i6300esb", "wdat_wdt", "efi_pstore",
+	"i6300esb", "wdat_wdt", "efi_pstore", "efivarfs",
 }
 
 // bootModulesFor leaves out what other architectures do not have.
@@ -32,7 +33,7 @@ func bootModulesFor(arch string) []string {
 		return bootModules
 	}
 	return []string{"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_rng", "sd_mod", "nvme", "ahci",
-		"dm_mod", "dm_bufio", "dm_verity", "erofs", "efi_pstore"}
+		"dm_mod", "dm_bufio", "dm_verity", "erofs", "efi_pstore", "efivarfs"}
 }
 
 // initramfs makes the initial RAM disk: init and the boot modules.

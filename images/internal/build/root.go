@@ -115,22 +115,7 @@ func (b *builder) verity(context.Context) error {
 		return err
 	}
 	dir, err := b.run.Cached("verity", step.Key("verity-1", sum), func(dir string) error {
-		info, err := os.Stat(b.results.root)
-		if err != nil {
-			return err
-		}
-		if info.Size()%blockBytes != 0 {
-			return fmt.Errorf("root has %d bytes, no multiple of the block size %d", info.Size(), blockBytes)
-		}
-		salt := sha256.Sum256([]byte("cyvive verity salt " + sum))
-		id := sha256.Sum256([]byte("cyvive verity uuid " + sum))
-		p := verity.DefaultParams()
-		p.DataBlockSize, p.HashBlockSize = blockBytes, blockBytes
-		p.DataBlocks = uint64(info.Size()) / blockBytes
-		p.Salt, p.SaltSize = salt[:], uint16(len(salt))
-		p.HashAreaOffset = blockBytes
-		copy(p.UUID[:], id[:])
-		hash, err := verity.Create(&p, b.results.root, filepath.Join(dir, "root.verity"))
+		hash, err := makeVerity(b.results.root, filepath.Join(dir, "root.verity"))
 		if err != nil {
 			return err
 		}
@@ -149,4 +134,29 @@ func (b *builder) verity(context.Context) error {
 		return err
 	}
 	return b.publish("root.verity", b.results.verity)
+}
+
+// makeVerity writes the hash tree of an image and returns its root hash. Salt and
+// UUID come from the image's content.
+func makeVerity(image, treeFile string) ([]byte, error) {
+	sum, err := hashFile(image)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(image)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size()%blockBytes != 0 {
+		return nil, fmt.Errorf("%s has %d bytes, no multiple of the block size %d", filepath.Base(image), info.Size(), blockBytes)
+	}
+	salt := sha256.Sum256([]byte("cyvive verity salt " + sum))
+	id := sha256.Sum256([]byte("cyvive verity uuid " + sum))
+	p := verity.DefaultParams()
+	p.DataBlockSize, p.HashBlockSize = blockBytes, blockBytes
+	p.DataBlocks = uint64(info.Size()) / blockBytes
+	p.Salt, p.SaltSize = salt[:], uint16(len(salt))
+	p.HashAreaOffset = blockBytes
+	copy(p.UUID[:], id[:])
+	return verity.Create(&p, image, treeFile)
 }

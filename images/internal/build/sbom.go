@@ -24,7 +24,7 @@ import (
 // sbom makes the bill of materials, which the image holds at
 // /usr/lib/cyvive/sbom.spdx.json.
 func (b *builder) sbom(ctx context.Context) error {
-	im := sbom.Image{Name: "cyvive", Version: b.version, Arch: b.Arch, At: b.epoch()}
+	im := sbom.Image{Name: "cyvive", Version: b.version, Arch: b.Arch, License: "Apache-2.0", At: b.epoch()}
 	for _, p := range b.results.packages {
 		c, err := b.debianComponent(p)
 		if err != nil {

@@ -16,7 +16,7 @@ import (
 // cPrograms are the C programs of the image, by their path in Debian's
 // packages.
 var cPrograms = []string{
-	"/usr/sbin/mke2fs", "/usr/sbin/e2fsck", "/usr/sbin/zfs", "/usr/sbin/zpool",
+	"/usr/sbin/mke2fs", "/usr/sbin/e2fsck", "/usr/sbin/zfs", "/usr/sbin/zpool", "/usr/sbin/cryptsetup",
 	"/usr/bin/mount", "/usr/bin/umount",
 }
 
@@ -84,7 +84,7 @@ func (b *builder) userland(context.Context) error {
 // imagePackage reports whether files of the package may go into the image.
 func imagePackage(name string) bool {
 	switch name {
-	case "e2fsprogs", "mount", "zfsutils-linux", "systemd-boot-efi", "zlib1g":
+	case "cryptsetup-bin", "e2fsprogs", "mount", "zfsutils-linux", "systemd-boot-efi", "zlib1g":
 		return true
 	}
 	return strings.HasPrefix(name, "lib") && !strings.HasSuffix(name, "-dev")

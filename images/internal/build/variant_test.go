@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,6 +109,9 @@ func TestCmdline(t *testing.T) {
 	if got := b.cmdline(); !strings.HasPrefix(got, "roothash=hash ") || strings.HasSuffix(got, " ") {
 		t.Errorf("command line is %q", got)
 	}
+	if !slices.Contains(strings.Fields(b.cmdline()), "gpt") {
+		t.Error("the kernel would not read the copy of a damaged partition table")
+	}
 	b.Append = "panic_on_taint=0x1000"
 	if got := b.cmdline(); !strings.HasSuffix(got, " panic_on_taint=0x1000") {
 		t.Errorf("command line is %q", got)
@@ -150,5 +154,35 @@ func TestReadKeys(t *testing.T) {
 		if string(got) != c.want || (err != nil) != (c.want == "") {
 			t.Errorf("%s: got %q, %v, want %q", name, got, err, c.want)
 		}
+	}
+}
+
+// TestReadPolicyKeys: keys of the other kind, or none at all.
+func TestReadPolicyKeys(t *testing.T) {
+	key := func(curve elliptic.Curve) string {
+		k, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return publicKey(t, k.Public())
+	}
+	one, two := key(elliptic.P256()), key(elliptic.P256())
+	file := filepath.Join(t.TempDir(), "keys.pem")
+	for name, c := range map[string]struct{ text, want string }{
+		"two, with words": {"ours\n" + one + "\n" + two, one + two},
+		"none":            {"", ""},
+		"another curve":   {key(elliptic.P384()), ""},
+		"for releases":    {publicKey(t, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public()), ""},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readPolicyKeys(file)
+		if string(got) != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, c.want)
+		}
+	}
+	if got, err := readPolicyKeys(""); len(got) != 0 || err != nil {
+		t.Errorf("no file: %q, %v", got, err)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/cyvive/cyvive/images/internal/kernel"
@@ -50,13 +52,16 @@ func (b *builder) zfs(ctx context.Context) error {
 		}
 		return b.run.Command(ctx, "zfs", cmd)
 	})
+	if err != nil {
+		return err
+	}
 	b.results.zfs = dir
 	b.results.components = append(b.results.components, component{"openzfs", version, "zfs-linux " + p.Version})
-	return err
+	return b.publishDir("zfs", dir) // for whoever signs them
 }
 
-// modules joins the kernel's modules with OpenZFS's, takes those of the list
-// modules.list with what they need, and indexes them.
+// modules joins the kernel's modules with OpenZFS's and their signatures, takes
+// those of the list modules.list with what they need, and indexes them.
 func (b *builder) modules(context.Context) error {
 	text, err := os.ReadFile(filepath.Join(b.Images, "modules.list"))
 	if err != nil {
@@ -66,13 +71,21 @@ func (b *builder) modules(context.Context) error {
 	if err != nil {
 		return err
 	}
-	key := step.Key("modules-2", filepath.Base(b.results.kernel), filepath.Base(b.results.zfs), strings.Join(names, " "))
+	signatures, err := b.moduleSignatures(b.results.zfs)
+	if err != nil {
+		return err
+	}
+	parts := []string{"modules-3", filepath.Base(b.results.kernel), filepath.Base(b.results.zfs), strings.Join(names, " ")}
+	for _, name := range slices.Sorted(maps.Keys(signatures)) {
+		parts = append(parts, name, string(signatures[name]))
+	}
+	key := step.Key(parts...)
 	dir, err := b.run.Cached("modules", key, func(dir string) error {
 		all, err := kernel.Open(filepath.Join(b.results.kernel, "modules"), b.pins.Kernel)
 		if err != nil {
 			return err
 		}
-		if err := all.AddModules(b.results.zfs, "updates"); err != nil {
+		if err := addBuilt(all, b.results.zfs, signatures); err != nil {
 			return err
 		}
 		set, err := all.Subset(names...)

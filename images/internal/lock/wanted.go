@@ -8,6 +8,7 @@ func Wanted(arch string) []string {
 		"linux-image-cloud-" + arch,
 		"systemd-boot-efi",
 		"e2fsprogs",
+		"cryptsetup-bin",
 		"mount",
 		"zfsutils-linux",
 		// The throw-away tree: a compiler, what OpenZFS's configure calls, the
@@ -30,6 +31,7 @@ func Without() map[string]bool {
 		"python3", "libpython3-stdlib", "init-system-helpers", "initramfs-tools",
 		"linux-base", "kmod", "dkms", "file", "lsb-release", "debconf", "logsave",
 		"dpkg", "libpam-modules", "libpam-runtime", "base-files",
+		"dmsetup",
 	} {
 		out[name] = true
 	}

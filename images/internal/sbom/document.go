@@ -37,7 +37,9 @@ type Component struct {
 // Image is what the document is about.
 type Image struct {
 	Name, Version, Arch string
-	At                  time.Time
+	// License is an SPDX expression, empty where none is claimed.
+	License string
+	At      time.Time
 	// Contains are the packages and programs; Linked the modules that their
 	// DependsOn names.
 	Contains, Linked []Component
@@ -45,7 +47,7 @@ type Image struct {
 
 // Document makes the document. Components are taken in the order given.
 func Document(im Image) *spdx.Document {
-	root := Component{ID: "image", Name: im.Name, Version: im.Version, License: "Apache-2.0",
+	root := Component{ID: "image", Name: im.Name, Version: im.Version, License: im.License,
 		PURL: "pkg:generic/" + im.Name + "@" + im.Version + "?arch=" + im.Arch}
 	doc := &spdx.Document{
 		SPDXVersion: spdx.Version, DataLicense: spdx.DataLicense, SPDXIdentifier: "DOCUMENT",

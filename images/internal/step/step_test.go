@@ -27,7 +27,7 @@ func TestKey(t *testing.T) {
 	if Key("ab", "c") == Key("a", "bc") {
 		t.Error("parts with other borders have the same key")
 	}
-	if Key("a") != Key("a") || Key("a") == Key("b") {
+	if first, again := Key("a"), Key("a"); first != again || first == Key("b") {
 		t.Error("the key does not stand for the parts")
 	}
 }

@@ -3,7 +3,8 @@
 // (Documentation/bpf/prog_lsm.rst; CONFIG_BPF_LSM, and bpf in lsm=).
 //
 // Two of them hold for every process, root of the node included: code comes into
-// the kernel from the verified root only. The others hold for all but the node's
+// the kernel from the verified root only, and from the verified images of extensions
+// that were admitted when the boot began ([Admit]); nothing can be admitted later. The others hold for all but the node's
 // own cgroups (/init and /system, which are never removed), so that a process
 // that is in none of the known groups is confined.
 //

@@ -52,13 +52,19 @@ func Enforce(p Paths, strict bool) error {
 	if err != nil {
 		return fmt.Errorf("read the kernel's types: %w", err)
 	}
+	if err := os.MkdirAll(p.Pins, 0o700); err != nil {
+		return fmt.Errorf("make directory of pins: %w", err)
+	}
+	admitted, err := admittedMap(p.Pins)
+	if err != nil {
+		return fmt.Errorf("make map of devices: %w", err)
+	}
+	defer admitted.Close() // its pin, and the program, keep it
+	t.Admitted = admitted.FD()
 	l := &layout{spec: types}
 	list := programs(t, l)
 	if l.err != nil {
 		return l.err
-	}
-	if err := os.MkdirAll(p.Pins, 0o700); err != nil {
-		return fmt.Errorf("make directory of pins: %w", err)
 	}
 	for _, program := range list {
 		pin := filepath.Join(p.Pins, program.pin())

@@ -37,6 +37,25 @@ func (l *layout) offset(structure string, path ...string) int16 {
 	return int16(at)
 }
 
+// value is a value of an enumeration, by its name.
+func (l *layout) value(enum, name string) int32 {
+	if l.err != nil {
+		return 0
+	}
+	var e *btf.Enum
+	if err := l.spec.TypeByName(enum, &e); err != nil {
+		l.err = fmt.Errorf("find enum %s in the kernel's types: %w", enum, err)
+		return 0
+	}
+	for _, v := range e.Values {
+		if v.Name == name {
+			return int32(v.Value)
+		}
+	}
+	l.err = fmt.Errorf("find value %s of enum %s in the kernel's types: there is none", name, enum)
+	return 0
+}
+
 // member finds a member by name, in unnamed structures and unions as well.
 func member(t btf.Type, name string) (btf.Type, uint32, bool) {
 	var members []btf.Member

@@ -13,6 +13,9 @@ type Target struct {
 	// Trusted are the IDs of the node's own cgroups, which are not confined.
 	// They are on the first level of the tree.
 	Trusted []uint64
+	// Admitted is a descriptor of the map of further devices that modules may come
+	// from; see Admit.
+	Admitted int
 }
 
 // program is one hook and what it does.
@@ -109,15 +112,24 @@ var fileSystems = []int64{
 }
 
 // readFile refuses every file that the kernel reads for itself (modules,
-// firmware, kexec images, policies) and that is not of the verified root.
+// firmware, kexec images, policies) and that is not of the verified root; save
+// modules of a device that was admitted.
 func readFile(t Target, l *layout) asm.Instructions {
 	return finish(asm.Instructions{
+		asm.LoadMem(asm.R6, asm.R1, 8, asm.Word), // enum kernel_read_file_id
 		asm.LoadMem(asm.R1, asm.R1, 0, asm.DWord),
 		asm.LoadMem(asm.R1, asm.R1, l.offset("file", "f_inode"), asm.DWord),
 		asm.LoadMem(asm.R1, asm.R1, l.offset("inode", "i_sb"), asm.DWord),
 		asm.LoadMem(asm.R1, asm.R1, l.offset("super_block", "s_dev"), asm.Word),
 		asm.LoadImm(asm.R2, int64(t.RootDevice), asm.DWord),
 		asm.JEq.Reg(asm.R1, asm.R2, allow),
+		asm.JNE.Imm(asm.R6, l.value("kernel_read_file_id", "READING_MODULE"), deny),
+		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
+		asm.LoadMapPtr(asm.R1, t.Admitted),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(),
+		asm.JNE.Imm(asm.R0, 0, allow),
 	}, refuse)
 }
 

@@ -213,7 +213,7 @@ func prepare(t *testing.T) Paths {
 	}
 	p := Node()
 	p.Root = "/usr" // in the test's machine, only this is of the node's image
-	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod") {
+	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod", "/sys/fs/cgroup/extensions/one") {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +232,9 @@ func TestVMEnforce(t *testing.T) {
 	run(t, "/sys/fs/cgroup/system", "free")
 	run(t, "/sys/fs/cgroup/workload/pod", "confined")
 	run(t, "/sys/fs/cgroup/workload", "confined")
+	run(t, "/sys/fs/cgroup/extensions/one", "confined")
 	code(t)
+	admission(t, p)
 	strict(t, p)
 }
 
@@ -287,6 +289,99 @@ func code(t *testing.T) {
 	if err := insert(matches[0]); err != nil {
 		t.Errorf("and from the root: %v", err)
 	}
+}
+
+// admission: a device's modules come into the kernel once it was admitted, what else lies on it does not, and then nothing is admitted any more.
+func admission(t *testing.T, p Paths) {
+	t.Helper()
+	admitted, late := tmpfs(t), tmpfs(t)
+	matches, err := filepath.Glob("/usr/lib/modules/*/kernel/drivers/net/ifb.ko*")
+	if err != nil || len(matches) != 1 {
+		t.Fatalf("the root has no module ifb: %v, %v", matches, err)
+	}
+	raw, err := os.ReadFile(matches[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, dir := range []string{admitted, late} {
+		files = append(files, filepath.Join(dir, filepath.Base(matches[0])))
+		if err := os.WriteFile(files[len(files)-1], raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := insert(files[0]); !errors.Is(err, unix.EPERM) {
+		t.Errorf("before it was admitted: %v, want EPERM", err)
+	}
+	if got, err := Admit(p, []uint32{device(t, admitted)}); err != nil || len(got) != 1 || got[0] != device(t, admitted) {
+		t.Errorf("admitted %v, %v", got, err)
+	}
+	if got, err := Admit(p, []uint32{device(t, late)}); err != nil || len(got) != 1 || got[0] != device(t, admitted) {
+		t.Errorf("after the list was closed, admitted are %v, %v", got, err)
+	}
+	if err := insert(files[1]); !errors.Is(err, unix.EPERM) {
+		t.Errorf("from a device that came late: %v, want EPERM", err)
+	}
+	if err := insert(files[0]); err != nil {
+		t.Errorf("from the one that was admitted: %v", err)
+	}
+	if err := Enforce(p, false); err != nil {
+		t.Errorf("with a list that is closed: %v", err)
+	}
+	list, err := ebpf.LoadPinnedMap(filepath.Join(p.Pins, admittedPin), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer list.Close()
+	if err := list.Put(device(t, late), uint8(1)); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a system call that adds to the list: %v, want EPERM", err)
+	}
+	if err := adder(list); !errors.Is(err, unix.EACCES) {
+		t.Errorf("a program that adds to the list: %v, want EACCES", err)
+	}
+	spec := admittedSpec()
+	spec.Flags = 0
+	other, err := ebpf.NewMap(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := adder(other); err != nil {
+		t.Errorf("the same program for another list: %v", err)
+	}
+}
+
+// adder loads a program that adds a device to a list.
+func adder(list *ebpf.Map) error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{
+		asm.StoreImm(asm.RFP, -4, 1, asm.Word), asm.StoreImm(asm.RFP, -8, 1, asm.Word),
+		asm.LoadMapPtr(asm.R1, list.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, -4), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, -8), asm.Mov.Imm(asm.R4, 0),
+		asm.FnMapUpdateElem.Call(), asm.Mov.Imm(asm.R0, 0), asm.Return(),
+	}})
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+func tmpfs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+func device(t *testing.T, dir string) uint32 {
+	t.Helper()
+	var s unix.Stat_t
+	if err := unix.Stat(dir, &s); err != nil {
+		t.Fatal(err)
+	}
+	return unix.Major(s.Dev)<<20 | unix.Minor(s.Dev)
 }
 
 // run plays the attempts in a cgroup, and wants each to end as it should.

@@ -61,7 +61,7 @@ func (r *Runtime) advance(ctx context.Context, c client.Container, i container.I
 		// The shim did not answer in time, which says nothing of the container.
 		return fmt.Errorf("inspect container %s: %w", i.Name, errNoState)
 	case container.Exited:
-		if r.now().Before(i.NextStart) {
+		if !i.NeedsStart(r.now()) {
 			return nil
 		}
 		past.failures = failures(past, i.ExitedAt)

@@ -29,7 +29,7 @@ func ociSpec(s container.Spec, namespace string) *specs.Spec {
 			Args:            s.Args,
 			Env:             s.Env,
 			Cwd:             workingDir(s),
-			Capabilities:    capabilities(s.Capabilities),
+			Capabilities:    capabilities(s.Capabilities, s.UID != 0),
 			Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: openFiles, Soft: openFiles}},
 			NoNewPrivileges: !s.Plane,
 			OOMScoreAdj:     &score,
@@ -84,14 +84,19 @@ func workingDir(s container.Spec) string {
 	return s.WorkingDir
 }
 
-// capabilities puts the set where it bounds and takes effect; nothing is
-// inheritable or ambient.
-func capabilities(set []string) *specs.LinuxCapabilities {
-	return &specs.LinuxCapabilities{
+// capabilities puts the set where it bounds and takes effect. A user other than root
+// keeps it over execve(2) only where it is ambient too (capabilities(7)); for root
+// nothing is inheritable or ambient.
+func capabilities(set []string, ambient bool) *specs.LinuxCapabilities {
+	c := &specs.LinuxCapabilities{
 		Bounding:  slices.Clone(set),
 		Effective: slices.Clone(set),
 		Permitted: slices.Clone(set),
 	}
+	if ambient {
+		c.Inheritable, c.Ambient = slices.Clone(set), slices.Clone(set)
+	}
+	return c
 }
 
 // unified returns the cgroup2 files to write (Documentation/admin-guide/cgroup-v2.rst).

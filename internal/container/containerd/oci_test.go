@@ -100,6 +100,21 @@ func TestSystemContainersShareTheNetworkOnly(t *testing.T) {
 	}
 }
 
+// TestCapabilities: a user who is not root keeps what a container has over execve, which takes the ambient set; root has no use for that.
+func TestCapabilities(t *testing.T) {
+	want := []string{"CAP_NET_RAW"}
+	for uid, ambient := range map[uint32]int{2001: 1, 0: 0} {
+		c := ociSpec(container.Spec{UID: uid, Capabilities: want}, "system").Process.Capabilities
+		if !slices.Equal(c.Bounding, want) || !slices.Equal(c.Effective, want) || !slices.Equal(c.Permitted, want) ||
+			len(c.Ambient) != ambient || len(c.Inheritable) != ambient {
+			t.Errorf("user %d: %+v", uid, c)
+		}
+	}
+	if c := ociSpec(container.Spec{UID: 900}, "system").Process.Capabilities; len(c.Bounding)+len(c.Ambient)+len(c.Inheritable) > 0 {
+		t.Errorf("without any: %+v", c)
+	}
+}
+
 func TestInfo(t *testing.T) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	own := map[string]string{labelHash: "h", labelStarted: start.Format(time.RFC3339Nano), labelRestarts: "2", labelFailures: "1"}

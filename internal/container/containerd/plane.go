@@ -28,7 +28,7 @@ func planeIsolation(spec *specs.Spec) {
 		{Source: "cgroup", Destination: "/sys/fs/cgroup", Type: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "rw"}},
 		{Source: "bpf", Destination: "/sys/fs/bpf", Type: "bpf", Options: []string{"nosuid", "noexec", "nodev", "mode=0700"}},
 	}
-	spec.Process.Capabilities = capabilities(confine.Capabilities())
+	spec.Process.Capabilities = capabilities(confine.Capabilities(), false)
 	spec.Linux.Seccomp = confine.Seccomp(runtime.GOARCH)
 	for _, d := range confine.Devices() {
 		major, minor, mode, root := d.Major, d.Minor, d.Mode, uint32(0)

@@ -65,7 +65,7 @@ func (w writer) Write(p []byte) (int, error) { w <- string(p); return len(p), ni
 // TestGrowCgroups uses plain files: only names and values are checked here.
 func TestGrowCgroups(t *testing.T) {
 	root := t.TempDir()
-	for _, dir := range []string{"", "system", "workload"} {
+	for _, dir := range []string{"", "system", "workload", "extensions"} {
 		os.MkdirAll(filepath.Join(root, dir), 0o755)
 		os.WriteFile(filepath.Join(root, dir, "cgroup.controllers"), []byte("cpu memory\n"), 0o644)
 	}
@@ -82,6 +82,8 @@ func TestGrowCgroups(t *testing.T) {
 		"cgroup.subtree_control":          "+memory", // the last one written
 		"system/cgroup.subtree_control":   "+memory",
 		"workload/cgroup.subtree_control": "+memory",
+		"extensions/memory.max":           "536870912",
+		"extensions/pids.max":             "1000",
 	} {
 		if got, err := os.ReadFile(filepath.Join(root, file)); string(got) != want {
 			t.Errorf("%s = %q, %v; want %q", file, got, err, want)

@@ -20,12 +20,20 @@ const (
 	workloadMinBytes  = 128 << 20
 )
 
+// What services of extensions can have, all together, is this part of the memory, and of the threads.
+const (
+	extensionsMemoryPart = 4
+	extensionsThreadPart = 16
+)
+
 // growCgroups makes the tree below root (/sys/fs/cgroup):
 //
 //	/init       PID 1, alone
 //	/system     machined, containerd, and each container of the system plane
 //	/workload   the group of the workload plane's container, which comes and goes.
 //	            What is attached to this one stays.
+//	/extensions services of extensions, which are confined as pods are: the walls
+//	            leave out /init and /system only
 //
 // What the workload group cannot have is all: of memory and threads, the most that
 // the kernel makes (threads-max in proc_sys_kernel(5)), a part is out of every pod's
@@ -34,7 +42,7 @@ const (
 // PID 1 moves into its leaf first: a group with processes cannot hand
 // controllers to its children (cgroup-v2, "No Internal Process Constraint").
 func growCgroups(root string, pid int, memoryBytes, threads uint64) error {
-	for _, name := range []string{"init", "system", "workload"} {
+	for _, name := range []string{"init", "system", "workload", "extensions"} {
 		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
 			return fmt.Errorf("make cgroup: %w", err)
 		}
@@ -48,15 +56,18 @@ func growCgroups(root string, pid int, memoryBytes, threads uint64) error {
 	systemMin := min(memoryBytes/4, systemMinMaxBytes)
 	var limits []error
 	if memoryBytes > 0 {
-		limits = append(limits, writeCgroup(root, "workload/memory.max", strconv.FormatUint(memoryBytes-systemMin-initMinBytes, 10)))
+		limits = append(limits, writeCgroup(root, "workload/memory.max", strconv.FormatUint(memoryBytes-systemMin-initMinBytes, 10)),
+			writeCgroup(root, "extensions/memory.max", strconv.FormatUint(memoryBytes/extensionsMemoryPart, 10)))
 	}
 	if threads > 0 {
-		limits = append(limits, writeCgroup(root, "workload/pids.max", strconv.FormatUint(threads-threads/8, 10)))
+		limits = append(limits, writeCgroup(root, "workload/pids.max", strconv.FormatUint(threads-threads/8, 10)),
+			writeCgroup(root, "extensions/pids.max", strconv.FormatUint(threads/extensionsThreadPart, 10)))
 	}
 	return errors.Join(
 		errors.Join(limits...),
 		EnableControllers(filepath.Join(root, "system")),
 		EnableControllers(filepath.Join(root, "workload")),
+		EnableControllers(filepath.Join(root, "extensions")),
 		writeCgroup(root, "init/memory.min", strconv.Itoa(initMinBytes)),
 		writeCgroup(root, "system/memory.min", strconv.FormatUint(systemMin, 10)),
 		writeCgroup(root, "workload/memory.min", strconv.Itoa(workloadMinBytes)),

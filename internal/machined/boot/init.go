@@ -247,6 +247,7 @@ func (h handler) Trial(on bool) {
 		h.m.trial.Settle()
 	}
 }
+func (h handler) OnTrial() bool { return h.m.trial.OnTrial() }
 func (h handler) Shutdown(a control.Action) error {
 	if !h.m.ask(a) {
 		return errors.New("the machine goes down already")

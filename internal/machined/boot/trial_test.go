@@ -88,12 +88,19 @@ func TestNoTrialGoesOn(t *testing.T) {
 	blessed, _, _ := trialMachine(t, true)
 	handler{blessed}.Trial(true)
 	handler{blessed}.Trial(false)
+	counted, _, _ := trialMachine(t, true)
+	if !(handler{counted}).OnTrial() {
+		t.Error("a counted boot is no trial by what the agent is told")
+	}
 	for name, m := range map[string]*machine{"not counted": plain, "the agent takes it for one": said, "blessed": blessed} {
 		for d := time.Duration(0); d < 48*time.Hour; d += 10 * time.Minute {
 			m.checkTrial(time.Now().Add(d), keep)
 		}
 		if a := m.asked(); a != "" {
 			t.Errorf("%s: asked for %q", name, a)
+		}
+		if (handler{m}).OnTrial() {
+			t.Errorf("%s: it is a trial by what the agent is told", name)
 		}
 		m.sayFarewell()
 	}

@@ -72,6 +72,12 @@ func durationText(d time.Duration) string {
 	return text
 }
 
+// The names and versions of extensions are of the forms that package extension checks (semver.org 2.0, at most 64 bytes).
+var (
+	extensionName    = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$`)
+	extensionVersion = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}(-[0-9A-Za-z.-]{1,30})?(\+[0-9A-Za-z.-]{1,30})?$`)
+)
+
 func isEndpoint(s string) bool {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {

@@ -29,14 +29,90 @@ type Machine struct {
 	CertSANs []string
 	// Profile is what pods may use of the kernel's wider surfaces.
 	Profile Profile
+	Disk    Disk
 	Upgrade Upgrade
+	Time    Time
+	// Extensions are used in this order; no name is there twice.
+	Extensions []Extension
 }
+
+// Time is how the node keeps its clock.
+type Time struct {
+	// Servers, names or addresses, if not empty, are asked in the place of those learnt by DHCP.
+	Servers []string
+}
+
+// Extension is one that the node uses: name and version of one that was pushed to it.
+type Extension struct{ Name, Version string }
+
+// Disk is how the node's own volumes are made.
+type Disk struct{ Encryption Encryption }
+
+// Encryption is how what the node writes is encrypted. It holds from the making of the volumes on, and is not changed afterwards.
+type Encryption struct{ Mode EncryptionMode }
+
+// EncryptionMode says what opens the node's disk.
+type EncryptionMode string
+
+// The modes.
+const (
+	// EncryptionNone leaves the disk as it is: whoever has it can read it.
+	EncryptionNone EncryptionMode = "none"
+	// EncryptionTPM is opened by the TPM of the machine it was made in, for releases of the same signer.
+	EncryptionTPM EncryptionMode = "tpm"
+)
 
 // Upgrade is how a new release is tried.
 type Upgrade struct {
 	// Deadline is how long after the kernel's start a release has to be well before the node goes back. One that is too short sends good releases
 	// back; until it a bad one keeps the node from work.
 	Deadline time.Duration
+	// Gates are what it has to fulfil besides.
+	Gates []Gate
+	// Sources are the servers of releases that are known by more than their name.
+	Sources []UpgradeSource
+}
+
+// Gate is one condition of a good release.
+type Gate struct {
+	// Name is for people, and different from that of each other gate.
+	Name string
+	Kind GateKind
+	// Target is what is looked at; its form is that of the kind.
+	Target string
+}
+
+// GateKind says how a gate is looked at.
+type GateKind string
+
+// The kinds.
+const (
+	// GateHTTP holds while a GET of the URL, http and asked by the node itself, is answered with a status of success.
+	GateHTTP GateKind = "http"
+	// GateTCP holds while the node can connect to host:port.
+	GateTCP GateKind = "tcp"
+	// GateService is GateHTTP for namespace/name:port/path of a Service, through the API server.
+	GateService GateKind = "service"
+	// GateDeployment holds while the condition Available of namespace/name is true.
+	GateDeployment GateKind = "deployment"
+	// GateCondition holds while a condition of the node's own Node object is true.
+	GateCondition GateKind = "condition"
+)
+
+// UpgradeSource is a server of releases, whose certificate is judged.
+type UpgradeSource struct {
+	// Host is a name or address, with a port unless that is 443.
+	Host string
+	// CA is the authority of its certificate, PEM.
+	CA string
+	// Credentials are nil for a server that asks for none.
+	Credentials *Credentials
+}
+
+// Credentials are a name and a password.
+type Credentials struct {
+	Username string
+	Password Secret
 }
 
 // Profile chooses how much of the kernel pods can reach.

@@ -55,7 +55,19 @@ func full(t testing.TB) *Config {
 	t.Helper()
 	key := make([]byte, 32)
 	return &Config{
-		Machine: Machine{Hostname: "node1", CA: authority(t, "api"), CertSANs: []string{"127.0.0.1", "node1.example"}, Profile: ProfileStrict, Upgrade: Upgrade{Deadline: 150 * time.Second}},
+		Machine: Machine{Hostname: "node1", CA: authority(t, "api"), CertSANs: []string{"127.0.0.1", "node1.example"}, Profile: ProfileStrict,
+			Disk: Disk{Encryption{Mode: EncryptionTPM}}, Upgrade: Upgrade{
+				Deadline: 150 * time.Second,
+				Gates: []Gate{
+					{"web", GateService, "default/web:80/healthz"}, {"local", GateHTTP, "http://127.0.0.1:8080/healthz?full=1"},
+					{"db", GateTCP, "10.5.0.9:5432"}, {"ingress", GateDeployment, "ingress/controller"}, {"gpu", GateCondition, "example.com/GPUReady"},
+				},
+				Sources: []UpgradeSource{
+					{"registry.example:5000", authority(t, "registry").Certificate, &Credentials{"node", NewSecret("hunter2")}},
+					{"mirror.example", authority(t, "mirror").Certificate, nil},
+				},
+			}, Time: Time{Servers: []string{"10.5.0.1", "time.example"}},
+			Extensions: []Extension{{"nlmon", "1.0.0"}, {"agent", "2.1.0-rc.1+build.5"}}},
 		Network: Network{
 			Links: []Link{{
 				Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}, Gateway: netip.MustParseAddr("10.5.0.1"),

@@ -12,7 +12,15 @@ const (
 	DefaultUpgradeDeadline = 10 * time.Minute
 	// MaxBytes is the largest configuration that Parse reads.
 	MaxBytes = 1 << 20
+	// MaxExtensions is how many extensions a node uses at most.
+	MaxExtensions = 32
 )
+
+// MaxGates bounds the gates of the configuration: each is looked at every few seconds while a release is on trial.
+const MaxGates = 32
+
+// MaxTimeServers bounds the servers that tell the time: all are asked at once.
+const MaxTimeServers = 8
 
 // Bounds of the deadline of an upgrade. Init ends a trial by itself some time after the longest (package trial).
 const (

@@ -48,6 +48,28 @@ func authorityField(name, doc string) Field {
 	}}
 }
 
+func gateFields() []Field {
+	return []Field{
+		{Name: "name", Doc: "What the gate is called.", Type: TypeText, Required: true},
+		{Name: "kind", Doc: "How it is looked at.", Type: TypeText, Required: true, Values: gateKindNames()},
+		{
+			Name: "target", Type: TypeText, Required: true,
+			Doc: "What is looked at: a URL with http, host:port, namespace/name:port/path of a Service, namespace/name of a Deployment, or a condition of the node.",
+		},
+	}
+}
+
+func sourceFields() []Field {
+	return []Field{
+		{Name: "host", Doc: "The server's name or address, with a port unless that is 443.", Type: TypeText, Required: true},
+		{Name: "ca", Doc: "The authority of its certificate, PEM.", Type: TypeText, Required: true},
+		{Name: "credentials", Doc: "What the node shows it, if it asks for that.", Type: TypeObject, Fields: []Field{
+			{Name: "username", Doc: "The name of an account.", Type: TypeText, Required: true},
+			{Name: "password", Doc: "Its password or token.", Type: TypeText, Required: true, Secret: true},
+		}},
+	}
+}
+
 // Documents returns every kind of document with all of its fields. The header (apiVersion and kind) is common to all.
 func Documents() []Document {
 	return []Document{
@@ -61,11 +83,28 @@ func Documents() []Document {
 					Name: "profile", Doc: "How much of the kernel pods can reach: strict takes user namespaces and eBPF from them.", Type: TypeText,
 					Default: string(ProfileStandard), Values: []string{string(ProfileStandard), string(ProfileStrict)},
 				},
+				{Name: "disk", Doc: "How the node's own volumes are made.", Type: TypeObject, Fields: []Field{
+					{Name: "encryption", Doc: "How what the node writes is encrypted.", Type: TypeObject, Fields: []Field{
+						{
+							Name: "mode", Type: TypeText, Default: string(EncryptionNone), Values: []string{string(EncryptionNone), string(EncryptionTPM)},
+							Doc: "What opens the volumes: nothing, or the machine's TPM 2.0. It holds for the life of the volumes.",
+						},
+					}},
+				}},
 				{Name: "upgrade", Doc: "How a new release is tried.", Type: TypeObject, Fields: []Field{
 					{
 						Name: "deadline", Type: TypeDuration, Default: durationText(DefaultUpgradeDeadline),
 						Doc: "How long after the kernel's start a release has to be well before the node goes back to the one before: 1m to 1h.",
 					},
+					{Name: "gates", Doc: "What a release has to fulfil besides being well, if it was fulfilled before the upgrade.", Type: TypeObject, List: true, Fields: gateFields()},
+					{Name: "sources", Doc: "Servers of releases whose certificate is judged. Releases may come from others too.", Type: TypeObject, List: true, Fields: sourceFields()},
+				}},
+				{Name: "time", Doc: "How the node keeps its clock.", Type: TypeObject, Fields: []Field{
+					{Name: "servers", Doc: "Names or addresses of NTP servers, instead of those that DHCP names.", Type: TypeText, List: true},
+				}},
+				{Name: "extensions", Doc: "The extensions that the node uses, in this order. They have been pushed to it.", Type: TypeObject, List: true, Fields: []Field{
+					{Name: "name", Doc: "The extension's name.", Type: TypeText, Required: true},
+					{Name: "version", Doc: "Its version, without a leading v.", Type: TypeText, Required: true},
 				}},
 			},
 		},
@@ -76,7 +115,7 @@ func Documents() []Document {
 					{Name: "name", Doc: "The link's name, its MAC address, or first for the first physical one.", Type: TypeText, Required: true},
 					{Name: "dhcp", Doc: "Whether DHCP gives it an address. It does when neither dhcp nor addresses are given.", Type: TypeBool},
 					{Name: "addresses", Doc: "Addresses with the length of their prefix, such as 10.5.0.2/24.", Type: TypeText, List: true},
-					{Name: "gateway", Doc: "The next hop of the default route.", Type: TypeText},
+					{Name: "gateway", Doc: "The next hop of a default route. Of several, that of the first link in the list is used.", Type: TypeText},
 				}},
 				{Name: "nameservers", Doc: "Addresses of name servers, instead of those that DHCP names.", Type: TypeText, List: true},
 			},

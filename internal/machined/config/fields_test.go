@@ -88,7 +88,8 @@ func compareField(t *testing.T, path string, written reflect.Type, f Field) {
 // same.
 func TestDescribedDefaults(t *testing.T) {
 	cfg := full(t)
-	cfg.Machine.CertSANs, cfg.Machine.Profile, cfg.Machine.Upgrade = nil, "", Upgrade{}
+	cfg.Machine.CertSANs, cfg.Machine.Profile, cfg.Machine.Upgrade, cfg.Machine.Disk = nil, "", Upgrade{}, Disk{}
+	cfg.Machine.Extensions = nil
 	cfg.Network = Network{}
 	c := cfg.Cluster
 	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs = netip.Prefix{}, netip.Prefix{}, "", nil
@@ -197,6 +198,20 @@ func TestDurations(t *testing.T) {
 		_, err := Parse("user-data", []byte(doc))
 		if named := strings.Contains(fmt.Sprint(err), "Machine.upgrade.deadline"); named == good {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestManyExtensions: a node uses so many at most, so that what the kernel keeps of them has room for all.
+func TestManyExtensions(t *testing.T) {
+	for n, good := range map[int]bool{MaxExtensions: true, MaxExtensions + 1: false} {
+		doc := "apiVersion: cyvive.dev/v1alpha1\nkind: Machine\nextensions:\n"
+		for i := range n {
+			doc += fmt.Sprintf("  - {name: e%d, version: 1.0.0}\n", i)
+		}
+		_, err := Parse("user-data", []byte(doc))
+		if named := strings.Contains(fmt.Sprint(err), "expected at most 32"); named == good {
+			t.Errorf("%d extensions: %v", n, err)
 		}
 	}
 }

@@ -18,11 +18,45 @@ type (
 		Hostname string     `yaml:"hostname"`
 		CertSANs []string   `yaml:"certSANs,omitempty"`
 		Profile  string     `yaml:"profile,omitempty"`
+		Disk     diskDoc    `yaml:"disk,omitempty"`
 		Upgrade  upgradeDoc `yaml:"upgrade,omitempty"`
-		CA       pairDoc    `yaml:"ca"`
+		Time     timeDoc    `yaml:"time,omitempty"`
+
+		Extensions []extensionDoc `yaml:"extensions,omitempty"`
+
+		CA pairDoc `yaml:"ca"`
+	}
+	extensionDoc struct {
+		Name    string `yaml:"name"`
+		Version string `yaml:"version"`
+	}
+	diskDoc struct {
+		Encryption encryptionDoc `yaml:"encryption,omitempty"`
+	}
+	encryptionDoc struct {
+		Mode string `yaml:"mode,omitempty"`
 	}
 	upgradeDoc struct {
-		Deadline string `yaml:"deadline,omitempty"`
+		Deadline string      `yaml:"deadline,omitempty"`
+		Gates    []gateDoc   `yaml:"gates,omitempty"`
+		Sources  []sourceDoc `yaml:"sources,omitempty"`
+	}
+	gateDoc struct {
+		Name   string `yaml:"name"`
+		Kind   string `yaml:"kind"`
+		Target string `yaml:"target"`
+	}
+	sourceDoc struct {
+		Host        string         `yaml:"host"`
+		CA          string         `yaml:"ca"`
+		Credentials credentialsDoc `yaml:"credentials,omitempty"`
+	}
+	credentialsDoc struct {
+		Username string `yaml:"username"`
+		Password string `yaml:"password"`
+	}
+	timeDoc struct {
+		Servers []string `yaml:"servers,omitempty"`
 	}
 	networkDoc struct {
 		header      `yaml:",inline"`
@@ -71,13 +105,17 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if cfg.Machine.Profile == ProfileStandard {
 		profile = ""
 	}
-	var upgrade upgradeDoc
-	if d := cfg.Machine.Upgrade.Deadline; d != 0 && d != DefaultUpgradeDeadline {
-		upgrade.Deadline = durationText(d)
+	var disk diskDoc
+	if m := cfg.Machine.Disk.Encryption.Mode; m != EncryptionNone {
+		disk.Encryption.Mode = string(m)
+	}
+	var extensions []extensionDoc
+	for _, e := range cfg.Machine.Extensions {
+		extensions = append(extensions, extensionDoc(e))
 	}
 	docs = append(docs, machineDoc{
 		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, Profile: profile,
-		Upgrade: upgrade, CA: pair(cfg.Machine.CA),
+		Disk: disk, Upgrade: upgrade(cfg.Machine.Upgrade), Time: timeDoc{cfg.Machine.Time.Servers}, Extensions: extensions, CA: pair(cfg.Machine.CA),
 	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
@@ -97,6 +135,24 @@ func Marshal(cfg *Config) ([]byte, error) {
 }
 
 func pair(p KeyPair) pairDoc { return pairDoc{p.Certificate, p.Key.Reveal()} }
+
+func upgrade(u Upgrade) upgradeDoc {
+	var doc upgradeDoc
+	if u.Deadline != 0 && u.Deadline != DefaultUpgradeDeadline {
+		doc.Deadline = durationText(u.Deadline)
+	}
+	for _, g := range u.Gates {
+		doc.Gates = append(doc.Gates, gateDoc{g.Name, string(g.Kind), g.Target})
+	}
+	for _, s := range u.Sources {
+		out := sourceDoc{Host: s.Host, CA: s.CA}
+		if s.Credentials != nil {
+			out.Credentials = credentialsDoc{s.Credentials.Username, s.Credentials.Password.Reveal()}
+		}
+		doc.Sources = append(doc.Sources, out)
+	}
+	return doc
+}
 
 func network(n Network) networkDoc {
 	doc := networkDoc{header: header{APIVersion, "Network"}}

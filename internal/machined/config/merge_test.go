@@ -1,10 +1,13 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 const base = `apiVersion: cyvive.dev/v1alpha1
@@ -97,6 +100,49 @@ func TestRedactAndRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreKeepsPasswords: a password is given to no other host, and under no other authority, than it was stored for, wherever in the list that is.
+func TestRestoreKeepsPasswords(t *testing.T) {
+	const (
+		head   = "kind: Machine\nupgrade:\n  sources:\n"
+		first  = "    - {host: a.example, ca: A, credentials: {username: node, password: %s}}\n"
+		second = "    - {host: b.example, ca: B, credentials: {username: node, password: %s}}\n"
+	)
+	stored := head + fmt.Sprintf(first, "hunter-a") + fmt.Sprintf(second, "hunter-b")
+	a, b := fmt.Sprintf(first, "'[redacted]'"), fmt.Sprintf(second, "'[redacted]'")
+	for name, test := range map[string]struct{ given, want string }{
+		"the first one is gone": {head + b, head + fmt.Sprintf(second, "hunter-b")},
+		"in another order":      {head + b + a, head + fmt.Sprintf(second, "hunter-b") + fmt.Sprintf(first, "hunter-a")},
+		"another host":          {strings.Replace(head+a, "a.example", "evil.example", 1), strings.Replace(head+a, "a.example", "evil.example", 1)},
+		"another authority":     {strings.Replace(head+a, "ca: A", "ca: E", 1), strings.Replace(head+a, "ca: A", "ca: E", 1)},
+	} {
+		got, err := Restore([]byte(test.given), []byte(stored))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var have, want any
+		if err := errors.Join(yaml.Unmarshal(got, &have), yaml.Unmarshal([]byte(test.want), &want)); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, have); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+// TestParseRefusesRedacted: a secret that was not there to be restored is a mistake, also where any text would do for one.
+func TestParseRefusesRedacted(t *testing.T) {
+	data, err := Marshal(full(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := full(t).Machine.Upgrade.Sources[0].Credentials.Password.Reveal()
+	_, err = Parse("user-data", []byte(strings.Replace(string(data), "password: "+password, "password: '[redacted]'", 1)))
+	if err == nil || !strings.Contains(err.Error(), "credentials.password: got \"[redacted]\", and the node has no secret to put here") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestRedactOfAnotherRelease: a document of a release that the node went back from may have secrets that this one does not know.
 func TestRedactOfAnotherRelease(t *testing.T) {
 	const document = `apiVersion: cyvive.dev/v1alpha1
@@ -125,6 +171,31 @@ gateways: &a {b: hunter2}
 		if !strings.Contains(string(shown), want) {
 			t.Errorf("%q is not shown any more:\n%s", want, shown)
 		}
+	}
+}
+
+func TestGivenSecrets(t *testing.T) {
+	for name, test := range map[string]struct {
+		data string
+		want []string
+	}{
+		"nothing":  {"", nil},
+		"none":     {"kind: Machine\nhostname: node2\nca: {certificate: x}\n", nil},
+		"as shown": {"kind: Machine\nca: {certificate: x, key: '[redacted]'}\n", nil},
+		"some": {
+			"kind: Machine\nca: {key: x}\nupgrade: {sources: [{credentials: {password: '[redacted]'}}, {credentials: {password: y}}]}\n---\nkind: Cluster\nencryptionKey: z\n",
+			[]string{"Machine.ca.key", "Machine.upgrade.sources[1].credentials.password", "Cluster.encryptionKey"},
+		},
+		"twice":        {"kind: Machine\nca: {key: x, key: '[redacted]'}\n", []string{"Machine.ca.key"}},
+		"of odd forms": {"kind: Machine\nca: {key: ['[redacted]']}\n", []string{"Machine.ca.key"}},
+	} {
+		got, err := GivenSecrets([]byte(test.data))
+		if d := cmp.Diff(test.want, got); d != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+	}
+	if _, err := GivenSecrets([]byte("kind: [\n")); err == nil {
+		t.Error("what is no YAML has secrets")
 	}
 }
 

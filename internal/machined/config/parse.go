@@ -118,29 +118,77 @@ func (o *object) machine() Machine {
 		CA:       o.keyPair("ca"),
 		CertSANs: texts(o, "certSANs", "a DNS name or an IP address", parseSAN),
 		Profile:  o.profile(),
+		Disk:     o.disk(),
 		Upgrade:  o.upgrade(),
+		Time:     o.time(),
+
+		Extensions: o.extensions(),
 	}
 }
 
-func (o *object) upgrade() Upgrade {
-	u := Upgrade{Deadline: DefaultUpgradeDeadline}
-	node := o.take("upgrade")
-	if node == nil {
-		return u
-	}
-	f := o.d.object(node, o.field("upgrade"))
-	if f == nil {
-		return u
-	}
-	f.text("deadline", "a duration from 1m to 1h, such as 10m or 2m30s", func(s string) bool {
-		d, ok := parseDuration(s)
-		if ok {
-			u.Deadline = d
+func (o *object) extensions() []Extension {
+	var out []Extension
+	o.list("extensions", "a mapping with name and version", func(node *yaml.Node, path string) {
+		e := o.d.object(node, path)
+		if e == nil {
+			return
 		}
-		return ok && d >= MinUpgradeDeadline && d <= MaxUpgradeDeadline
+		out = append(out, Extension{
+			Name:    e.requiredText("name", "the name of an extension: lower-case letters, digits and dashes", extensionName.MatchString),
+			Version: e.requiredText("version", "a version such as 1.2.3", extensionVersion.MatchString),
+		})
+		e.done()
 	})
+	if len(out) > MaxExtensions {
+		o.fail("extensions", "got %d extensions, expected at most %d", len(out), MaxExtensions)
+		return nil
+	}
+	for i, e := range out {
+		for _, other := range out[:i] {
+			if e.Name != "" && other.Name == e.Name {
+				o.fail("extensions", "extension %q is given twice, expected each name once", e.Name)
+			}
+		}
+	}
+	return out
+}
+
+func (o *object) disk() Disk {
+	disk := Disk{Encryption{Mode: EncryptionNone}}
+	o.inner("disk", func(d *object) {
+		d.inner("encryption", func(e *object) {
+			text := e.text("mode", "none or tpm", func(s string) bool { return s == string(EncryptionNone) || s == string(EncryptionTPM) })
+			if text != "" {
+				disk.Encryption.Mode = EncryptionMode(text)
+			}
+		})
+	})
+	return disk
+}
+
+func (o *object) time() Time {
+	var t Time
+	o.inner("time", func(f *object) {
+		t.Servers = texts(f, "servers", "a DNS name or an IP address", parseSAN)
+		if len(t.Servers) > MaxTimeServers {
+			f.fail("servers", "got %d servers, expected at most %d", len(t.Servers), MaxTimeServers)
+		}
+	})
+	return t
+}
+
+// inner reads a mapping that may be left out.
+func (o *object) inner(name string, read func(*object)) {
+	node := o.take(name)
+	if node == nil {
+		return
+	}
+	f := o.d.object(node, o.field(name))
+	if f == nil {
+		return
+	}
+	read(f)
 	f.done()
-	return u
 }
 
 func (o *object) profile() Profile {
@@ -251,7 +299,11 @@ func (o *object) secret(name, expected string, check func(string) bool) Secret {
 	if !ok {
 		return Secret{}
 	}
-	if !check(text) {
+	switch {
+	case text == redacted:
+		o.fail(name, "got %q, and the node has no secret to put here (it keeps one only where all else around it is as it was), expected %s", redacted, expected)
+		return Secret{}
+	case !check(text):
 		o.fail(name, "got a text that is none (it is not shown), expected %s", expected)
 		return Secret{}
 	}

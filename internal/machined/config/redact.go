@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -60,17 +62,18 @@ func redactField(value *yaml.Node, f Field) {
 }
 
 // Restore puts the secrets of stored documents into the places where data has "[redacted]", so that documents that were read can be changed and given
-// back. A place that has none in stored is left: Parse refuses it there.
+// back. A place that has none in stored is left: Parse refuses it there. An item of a list is known by the texts in it that are no secrets, not by its
+// place: a password stays with the host and the authority that it was given for, or whoever changes these would be sent it.
 func Restore(data, stored []byte) ([]byte, error) {
 	secrets := map[string]*yaml.Node{}
 	_, err := edit(stored, func(doc *yaml.Node, fields []Field) {
-		eachSecret(doc, fields, kindOf(doc), func(path string, value *yaml.Node) { secrets[path] = value })
+		eachSecret(doc, fields, kindOf(doc), byTexts, func(path string, value *yaml.Node) { secrets[path] = value })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the stored configuration: %w", err)
 	}
 	return edit(data, func(doc *yaml.Node, fields []Field) {
-		eachSecret(doc, fields, kindOf(doc), func(path string, value *yaml.Node) {
+		eachSecret(doc, fields, kindOf(doc), byTexts, func(path string, value *yaml.Node) {
 			if from := secrets[path]; from != nil && value.Kind == yaml.ScalarNode && value.Value == redacted {
 				value.Value, value.Style, value.Tag = from.Value, from.Style, from.Tag
 			}
@@ -103,11 +106,28 @@ func ChangedSecrets(from, to []byte) ([]string, error) {
 	return changed, nil
 }
 
+// GivenSecrets returns the paths of the secret fields for which documents, or a patch, bring something else than "[redacted]". An item of a list is known by
+// its place.
+func GivenSecrets(data []byte) ([]string, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, nil
+	}
+	var given []string
+	_, err := edit(data, func(doc *yaml.Node, fields []Field) {
+		eachSecret(doc, fields, kindOf(doc), byPlace, func(path string, value *yaml.Node) {
+			if value.Kind != yaml.ScalarNode || value.Value != redacted {
+				given = append(given, path)
+			}
+		})
+	})
+	return given, err
+}
+
 // secretsOf returns the secret texts of documents by their path, and the paths in their order.
 func secretsOf(data []byte) (texts map[string]string, order []string, err error) {
 	texts = map[string]string{}
 	_, err = edit(data, func(doc *yaml.Node, fields []Field) {
-		eachSecret(doc, fields, kindOf(doc), func(path string, value *yaml.Node) {
+		eachSecret(doc, fields, kindOf(doc), byPlace, func(path string, value *yaml.Node) {
 			texts[path] = value.Value
 			order = append(order, path)
 		})
@@ -149,8 +169,24 @@ func edit(data []byte, do func(doc *yaml.Node, fields []Field)) ([]byte, error) 
 	return out.Bytes(), nil
 }
 
+// itemName is what an item of a list is called in a path.
+type itemName func(place int, item *yaml.Node, fields []Field) string
+
+func byPlace(place int, _ *yaml.Node, _ []Field) string { return strconv.Itoa(place) }
+
+// byTexts names an item by all of its own texts that are no secrets.
+func byTexts(_ int, item *yaml.Node, fields []Field) string {
+	var texts []string
+	for _, f := range fields {
+		if v := valueOf(item, f.Name); v != nil && f.Type == TypeText && !f.Secret && !f.List {
+			texts = append(texts, f.Name+"="+strconv.Quote(v.Value))
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
 // eachSecret calls do for the value of each secret field of a mapping, with its path.
-func eachSecret(node *yaml.Node, fields []Field, path string, do func(path string, value *yaml.Node)) {
+func eachSecret(node *yaml.Node, fields []Field, path string, name itemName, do func(path string, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {
 		return
 	}
@@ -165,10 +201,10 @@ func eachSecret(node *yaml.Node, fields []Field, path string, do func(path strin
 				do(at, value)
 			case f.List:
 				for n, item := range value.Content {
-					eachSecret(item, f.Fields, fmt.Sprintf("%s[%d]", at, n), do)
+					eachSecret(item, f.Fields, at+"["+name(n, item, f.Fields)+"]", name, do)
 				}
 			default:
-				eachSecret(value, f.Fields, at, do)
+				eachSecret(value, f.Fields, at, name, do)
 			}
 		}
 	}

@@ -18,7 +18,7 @@ const (
 	driveUserData = "openstack/latest/user_data"
 )
 
-// Source implements machined.Source on the block devices of the machine.
+// Source implements machined.Place on the block devices of the machine.
 type Source struct{}
 
 // Where names the volume and its file.
@@ -33,7 +33,7 @@ func (Source) Find(context.Context) (*machined.Document, error) {
 	return doc, err
 }
 
-// ConfigDrive implements machined.Source on OpenStack's config drive. What it finds is as the user handed it in, which may be compressed.
+// ConfigDrive implements machined.Place on OpenStack's config drive. What it finds is as the user handed it in, which may be compressed.
 type ConfigDrive struct{}
 
 // Where names the volume and its file.

@@ -100,7 +100,7 @@ func TestVMFindsTheConfiguration(t *testing.T) {
 	const driveFile = "openstack/latest/user_data"
 	for _, test := range []struct {
 		name, image          string
-		source               machined.Source
+		source               machined.Place
 		want, found, problem string
 	}{
 		{"no volume", "", Source{}, "", "", ""},

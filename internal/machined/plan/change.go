@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -71,18 +70,27 @@ func machineFields() []field {
 		},
 		{path: "Machine.ca", effect: Live, value: func(c *config.Config) any { return c.Machine.CA }},
 		{path: "Machine.certSANs", effect: Live, value: func(c *config.Config) any { return c.Machine.CertSANs }},
+		{
+			path: "Machine.disk.encryption.mode", effect: Never, why: "volumes are encrypted when they are made; reset the node to make them anew",
+			value: func(c *config.Config) any { return c.Machine.Disk.Encryption.Mode },
+			keep:  func(to, from *config.Config) { to.Machine.Disk.Encryption.Mode = from.Machine.Disk.Encryption.Mode },
+		},
 		{path: "Machine.profile", effect: Live, value: func(c *config.Config) any { return c.Machine.Profile }},
+		{
+			path: "Machine.extensions", effect: Reboot, why: "extensions are put to use when the node boots",
+			value: func(c *config.Config) any { return c.Machine.Extensions },
+			keep:  func(to, from *config.Config) { to.Machine.Extensions = from.Machine.Extensions },
+		},
 		{path: "Machine.upgrade.deadline", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Deadline }},
+		{path: "Machine.upgrade.gates", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Gates }},
+		{path: "Machine.time.servers", effect: Live, value: func(c *config.Config) any { return c.Machine.Time.Servers }},
+		{path: "Machine.upgrade.sources", effect: Live, value: func(c *config.Config) any { return c.Machine.Upgrade.Sources }},
 	}
 }
 
 func networkFields() []field {
 	return []field{
-		{
-			path: "Network.links", value: func(c *config.Config) any { return c.Network.Links }, judge: judgeLinks,
-			// What stays until the reboot is in the kernel, and is not asked for any more.
-			keep: func(_, _ *config.Config) {},
-		},
+		{path: "Network.links", effect: Live, value: func(c *config.Config) any { return c.Network.Links }},
 		{path: "Network.nameservers", effect: Live, value: func(c *config.Config) any { return c.Network.Nameservers }},
 	}
 }
@@ -119,41 +127,15 @@ func clusterFields() []field {
 	}
 }
 
-// judgeHostname lets a node without a cluster be called otherwise at once.
+// judgeHostname lets a node without a cluster be called otherwise at once. One whose cluster is removed keeps its name as long as that runs.
 func judgeHostname(from, to *config.Config) (Effect, string) {
-	if from.Cluster != nil && to.Cluster != nil {
-		return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
-	}
-	return Live, ""
-}
-
-// judgeLinks finds links that are configured no longer: what they have stays on them, since the network's loop looks after those it is told of. A
-// link that may go on under another kind of name (first, MAC address) is not one of them.
-func judgeLinks(from, to *config.Config) (Effect, string) {
-	has := func(c *config.Config, name string) bool {
-		return slices.ContainsFunc(c.Network.Links, func(l config.Link) bool { return l.Name == name })
-	}
-	byOtherName := func(l config.Link) bool {
-		return !has(from, l.Name) && (l.Name == config.FirstLink || strings.Contains(l.Name, ":"))
-	}
-	if slices.ContainsFunc(to.Network.Links, byOtherName) {
+	switch {
+	case from.Cluster == nil:
 		return Live, ""
+	case to.Cluster == nil:
+		return Reboot, "what runs of the cluster knows the node by it until then"
 	}
-	for _, l := range from.Network.Links {
-		if has(to, l.Name) || l.Name == config.FirstLink || strings.Contains(l.Name, ":") {
-			continue
-		}
-		return Reboot, fmt.Sprintf("the link %s keeps its addresses until then", l.Name)
-	}
-	for _, l := range from.Network.Links {
-		i := slices.IndexFunc(to.Network.Links, func(o config.Link) bool { return o.Name == l.Name })
-		for _, p := range l.Addresses {
-			if i >= 0 && p.Addr().Is6() && !slices.Contains(to.Network.Links[i].Addresses, p) {
-				return Reboot, fmt.Sprintf("the link %s keeps the address %s until then", l.Name, p)
-			}
-		}
-	}
-	return Live, ""
+	return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
 }
 
 // Compare returns the fields in which two configurations differ, in the order of the table. A Cluster document that comes or goes is one
@@ -177,6 +159,29 @@ func Compare(from, to *config.Config) []Change {
 		changes = append(changes, c)
 	}
 	return changes
+}
+
+// Assume returns changes, and with them those of the rows that fields with these paths belong to, as if they were different; an item of a list has its place
+// behind the list's name, in brackets. Of a Cluster document that comes or goes nothing is added.
+func Assume(changes []Change, paths []string) []Change {
+	var out []Change
+	whole := len(changes) > 0 && changes[0].Field == "Cluster"
+	if whole {
+		out = append(out, changes[0])
+	}
+	for _, f := range fields() {
+		given := slices.ContainsFunc(paths, func(p string) bool {
+			return p == f.path || strings.HasPrefix(p, f.path+".") || strings.HasPrefix(p, f.path+"[")
+		})
+		i := slices.IndexFunc(changes, func(c Change) bool { return c.Field == f.path })
+		switch {
+		case i >= 0:
+			out = append(out, changes[i])
+		case given && !(whole && strings.HasPrefix(f.path, "Cluster.")):
+			out = append(out, Change{Field: f.path, Effect: f.effect, Why: f.why})
+		}
+	}
+	return out
 }
 
 // same takes a list without items for none.

@@ -47,25 +47,43 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 			change(&c.Network.Links[0])
 		}
 	}
+	extension := func(e config.Extension) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Extensions = []config.Extension{e} }
+	}
 	network := netip.MustParsePrefix("10.32.0.0/16")
+	gate := func(g config.Gate) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Upgrade.Gates = []config.Gate{g} }
+	}
+	from := func(s config.UpgradeSource) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Upgrade.Sources = []config.UpgradeSource{s} }
+	}
 	return map[string]func(*config.Config){
 		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
-		"Machine.certSANs":         func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
-		"Machine.profile":          func(c *config.Config) { c.Machine.Profile = config.ProfileStrict },
-		"Machine.upgrade.deadline": func(c *config.Config) { c.Machine.Upgrade.Deadline = 7 * time.Minute },
-		"Network.links.name":       link(func(l *config.Link) { l.Name = "eth7" }),
-		"Network.links.dhcp":       link(func(l *config.Link) { l.DHCP = !l.DHCP }),
-		"Network.links.addresses":  link(func(l *config.Link) { l.Addresses = []netip.Prefix{netip.MustParsePrefix("10.5.0.9/24")} }),
-		"Network.links.gateway":    link(func(l *config.Link) { l.Gateway = netip.MustParseAddr("10.5.0.1") }),
-		"Network.nameservers":      func(c *config.Config) { c.Network.Nameservers = []netip.Addr{netip.MustParseAddr("10.5.0.1")} },
-		"Cluster.name":             func(c *config.Config) { c.Cluster.Name = "other" },
-		"Cluster.endpoint":         func(c *config.Config) { c.Cluster.Endpoint = "https://other:6443" },
-		"Cluster.role":             func(c *config.Config) { c.Cluster.Role = "other" },
-		"Cluster.podCIDR":          func(c *config.Config) { c.Cluster.PodCIDR = network },
-		"Cluster.serviceCIDR":      func(c *config.Config) { c.Cluster.ServiceCIDR = network },
-		"Cluster.dnsDomain":        func(c *config.Config) { c.Cluster.DNSDomain = "other" },
-		"Cluster.certSANs":         func(c *config.Config) { c.Cluster.CertSANs = []string{"other"} },
-		"Cluster.ca.certificate":   kubernetes, "Cluster.ca.key": kubernetes,
+		"Machine.certSANs":             func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
+		"Machine.disk.encryption.mode": func(c *config.Config) { c.Machine.Disk.Encryption.Mode = config.EncryptionTPM },
+		"Machine.profile":              func(c *config.Config) { c.Machine.Profile = config.ProfileStrict },
+		"Machine.upgrade.deadline":     func(c *config.Config) { c.Machine.Upgrade.Deadline = 7 * time.Minute },
+		"Machine.upgrade.gates.name":   gate(config.Gate{Name: "other"}), "Machine.upgrade.gates.kind": gate(config.Gate{Kind: config.GateTCP}),
+		"Machine.upgrade.gates.target": gate(config.Gate{Target: "other"}),
+		"Machine.upgrade.sources.host": from(config.UpgradeSource{Host: "other"}), "Machine.upgrade.sources.ca": from(config.UpgradeSource{CA: "other"}),
+		"Machine.upgrade.sources.credentials.username": from(config.UpgradeSource{Credentials: &config.Credentials{Username: "other"}}),
+		"Machine.upgrade.sources.credentials.password": from(config.UpgradeSource{Credentials: &config.Credentials{Password: config.NewSecret("other")}}),
+		"Machine.time.servers":                         func(c *config.Config) { c.Machine.Time.Servers = []string{"other"} },
+		"Machine.extensions.name":                      extension(config.Extension{Name: "other", Version: "1.0.0"}),
+		"Machine.extensions.version":                   extension(config.Extension{Name: "one", Version: "2.0.0"}),
+		"Network.links.name":                           link(func(l *config.Link) { l.Name = "eth7" }),
+		"Network.links.dhcp":                           link(func(l *config.Link) { l.DHCP = !l.DHCP }),
+		"Network.links.addresses":                      link(func(l *config.Link) { l.Addresses = []netip.Prefix{netip.MustParsePrefix("10.5.0.9/24")} }),
+		"Network.links.gateway":                        link(func(l *config.Link) { l.Gateway = netip.MustParseAddr("10.5.0.1") }),
+		"Network.nameservers":                          func(c *config.Config) { c.Network.Nameservers = []netip.Addr{netip.MustParseAddr("10.5.0.1")} },
+		"Cluster.name":                                 func(c *config.Config) { c.Cluster.Name = "other" },
+		"Cluster.endpoint":                             func(c *config.Config) { c.Cluster.Endpoint = "https://other:6443" },
+		"Cluster.role":                                 func(c *config.Config) { c.Cluster.Role = "other" },
+		"Cluster.podCIDR":                              func(c *config.Config) { c.Cluster.PodCIDR = network },
+		"Cluster.serviceCIDR":                          func(c *config.Config) { c.Cluster.ServiceCIDR = network },
+		"Cluster.dnsDomain":                            func(c *config.Config) { c.Cluster.DNSDomain = "other" },
+		"Cluster.certSANs":                             func(c *config.Config) { c.Cluster.CertSANs = []string{"other"} },
+		"Cluster.ca.certificate":                       kubernetes, "Cluster.ca.key": kubernetes,
 		"Cluster.frontProxyCA.certificate": front, "Cluster.frontProxyCA.key": front,
 		"Cluster.etcdCA.certificate": etcd, "Cluster.etcdCA.key": etcd,
 		"Cluster.serviceAccountKey": func(c *config.Config) { c.Cluster.ServiceAccountKey = config.NewSecret("other") },
@@ -135,6 +153,8 @@ func TestComparedDocuments(t *testing.T) {
 	renamed.Machine.Hostname = "other"
 	none := copied(cluster.Config)
 	none.Cluster, none.Machine.CA = nil, standalone.Config.Machine.CA
+	both := copied(cluster.Config)
+	both.Cluster, both.Machine.Hostname = nil, "other"
 	links := func(names ...string) *config.Config {
 		c := copied(standalone.Config)
 		c.Network.Links = nil
@@ -143,23 +163,21 @@ func TestComparedDocuments(t *testing.T) {
 		}
 		return c
 	}
-	noSix := links("eth0")
-	noSix.Network.Links[0].Addresses = nil
 	for name, test := range map[string]struct {
 		from, to *config.Config
 		want     []Change
 		live     bool // all of it is in force at once
 	}{
-		"nothing":                   {cluster.Config, copied(cluster.Config), nil, true},
-		"a cluster comes":           {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
-		"a cluster goes":            {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
-		"no cluster, another name":  {standalone.Config, renamed, []Change{{Field: "Machine.hostname", Effect: Live}}, true},
-		"first gets its name":       {links("first"), links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
-		"a name becomes first":      {links("eth0"), links("first"), []Change{{Field: "Network.links", Effect: Live}}, true},
-		"a link comes":              {links("eth0"), links("eth0", "eth1"), []Change{{Field: "Network.links", Effect: Live}}, true},
-		"a link goes":               {links("eth0", "eth1"), links("eth0"), []Change{{"Network.links", Reboot, "the link eth1 keeps its addresses until then"}}, true},
-		"an address of IPv6 goes":   {links("eth0"), noSix, []Change{{"Network.links", Reboot, "the link eth0 keeps the address fd00::1/64 until then"}}, true},
-		"a link without an address": {noSix, links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
+		"nothing":         {cluster.Config, copied(cluster.Config), nil, true},
+		"a cluster comes": {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
+		"a cluster goes":  {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"a cluster and a name go": {cluster.Config, both, []Change{
+			{"Cluster", Reboot, "what runs of the cluster is not stopped until then"},
+			{"Machine.hostname", Reboot, "what runs of the cluster knows the node by it until then"},
+		}, false},
+		"no cluster, another name": {standalone.Config, renamed, []Change{{Field: "Machine.hostname", Effect: Live}}, true},
+		"a link comes":             {links("eth0"), links("eth0", "eth1"), []Change{{Field: "Network.links", Effect: Live}}, true},
+		"a link goes":              {links("eth0", "eth1"), links("eth0"), []Change{{Field: "Network.links", Effect: Live}}, true},
 	} {
 		if name == "a cluster comes" {
 			test.to.Machine.CA = standalone.Config.Machine.CA
@@ -174,5 +192,56 @@ func TestComparedDocuments(t *testing.T) {
 		if live := reflect.DeepEqual(InForce(test.from, test.to), test.to); live != test.live {
 			t.Errorf("%s: in force at once is %t", name, live)
 		}
+	}
+	if force := InForce(cluster.Config, both); !reflect.DeepEqual(force, cluster.Config) {
+		t.Errorf("while a cluster runs that goes with a name: in force is %+v", force)
+	}
+}
+
+// secrets returns the paths of all secret fields, in the first item of each list that they are in.
+func secrets() []string {
+	var out []string
+	var walk func(at string, fields []config.Field)
+	walk = func(at string, fields []config.Field) {
+		for _, f := range fields {
+			path := at + "." + f.Name
+			if f.Secret {
+				out = append(out, path)
+			}
+			if f.List {
+				path += "[0]"
+			}
+			walk(path, f.Fields)
+		}
+	}
+	for _, d := range config.Documents() {
+		walk(d.Kind, d.Fields)
+	}
+	return out
+}
+
+// TestAssume: with every secret field, one that is given looks as if it were another than there is, whether it is or not.
+func TestAssume(t *testing.T) {
+	_, _, cluster := inputs(t)
+	_, _, other := inputs(t)
+	change := otherwise(other.Config)
+	paths := secrets()
+	if len(paths) < 7 {
+		t.Errorf("secret fields: %q", paths)
+	}
+	for _, path := range paths {
+		wanted := copied(cluster.Config)
+		change[strings.ReplaceAll(path, "[0]", "")](wanted)
+		want := Compare(cluster.Config, wanted)
+		for name, got := range map[string][]Change{"it is the same": Assume(nil, []string{path}), "it is another": Assume(want, []string{path})} {
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", path, name, d)
+			}
+		}
+	}
+	list := []Change{{"Cluster", Reboot, "x"}, {Field: "Network.nameservers", Effect: Live}}
+	want := []Change{list[0], {Field: "Machine.ca", Effect: Live}, list[1]}
+	if d := cmp.Diff(want, Assume(list, []string{"Cluster.ca.key", "Machine.ca.key", "Machine.caption"})); d != "" {
+		t.Errorf("beside a cluster that goes (-want +got):\n%s", d)
 	}
 }

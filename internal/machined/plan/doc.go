@@ -3,7 +3,7 @@
 //
 //	configuration ─▶ network ─────────────┐
 //	(none needed) ─▶ storage ─▶ identity ─┴▶ etcd ─┬▶ Kubernetes
-//	(none needed) ─▶ confinement ──────────────────┘
+//	(none needed) ─▶ confinement ─▶ extensions ────┘
 //
 // The service addresses of the cluster, which Kubernetes tells, go back to network once they are known.
 //

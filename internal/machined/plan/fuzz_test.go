@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	extensions "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/storage"
@@ -39,7 +40,7 @@ func FuzzBuild(f *testing.F) {
 		}
 		d := Build(Input{Disk: "/dev/vda", Version: "1.0", Searched: true, Config: cfg, Trust: trust}, Facts{
 			Network: network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}},
-			Storage: storage.Status{Ready: true}, Etcd: etcd.Status{Running: true}, Identity: true, Confined: true,
+			Storage: storage.Status{Ready: true}, Etcd: etcd.Status{Running: true}, Identity: true, Confined: true, Extensions: &extensions.Spec{},
 		})
 		if d.Network == nil || d.Storage == nil || (d.Kube == nil) != (cfg.Cluster == nil) || (d.Etcd == nil) != (cfg.Cluster == nil) {
 			t.Errorf("with everything ready some domain has no specification: waits %v\n%s", d.Waits, data)

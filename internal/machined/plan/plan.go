@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	extensions "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
@@ -18,16 +19,25 @@ const (
 	Storage    = "storage"
 	Etcd       = "etcd"
 	Kubernetes = "kubernetes"
+	Extensions = "extensions"
 )
 
 // Input is what changes only when somebody wants it to.
 type Input struct {
 	// Disk is the device of the system disk.
 	Disk string
+	// TPM says that the machine has a TPM 2.0.
+	TPM bool
 	// Version is that of the operating system, and so of the default bundle.
 	Version string
 	// Searched is set when the search for a configuration came to a result: one was found, valid or not, or none for some time.
 	Searched bool
+	// Encryption is how a configuration that cannot be stored before there are volumes has them made; empty if there is none.
+	Encryption config.EncryptionMode
+	// Lost says that Config is nil because what is stored could not be had: an agent before this one may have had it.
+	Lost bool
+	// Kept says that the state volume holds a configuration.
+	Kept bool
 	// Config is nil while there is no valid configuration; Trust belongs to it.
 	Config *config.Config
 	Trust  *Trust
@@ -42,6 +52,8 @@ type Facts struct {
 	Identity bool
 	// Confined is set when the kernel's walls around the workload plane are in force.
 	Confined bool
+	// Extensions are the services of those extensions that are in use; nil until all have been put to use that can be.
+	Extensions *extensions.Spec
 	// Services are the cluster's service addresses; nil until they are known.
 	Services *service.Table
 }
@@ -52,6 +64,8 @@ type Desired struct {
 	Storage *storage.Spec
 	Etcd    *etcd.Spec
 	Kube    *kube.Spec
+	// Extensions are the services of extensions.
+	Extensions *extensions.Spec
 	// Waits holds a reason for each domain that is held back, by the names above.
 	Waits map[string]string
 }
@@ -68,6 +82,8 @@ func (d Desired) Differs(o Desired, domain string) bool {
 			return d.Etcd
 		case Kubernetes:
 			return d.Kube
+		case Extensions:
+			return d.Extensions
 		}
 		panic("plan: unknown domain " + domain)
 	}
@@ -77,14 +93,16 @@ func (d Desired) Differs(o Desired, domain string) bool {
 // Build computes the desired state. It is pure.
 func Build(in Input, facts Facts) Desired {
 	d := Desired{Waits: map[string]string{}}
-	spec := storage.DefaultSpec(in.Disk, etcd.UID)
-	d.Storage = &spec
+	d.Storage = storageSpec(in)
+	if d.Extensions = facts.Extensions; d.Extensions == nil {
+		d.Waits[Extensions] = waitForExtensions
+	}
 	if !in.Searched {
 		wait := "looking for the configuration"
 		d.Waits[Network], d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait, wait
 		return d
 	}
-	d.Network = networkSpec(in.Config)
+	d.Network = networkSpec(in.Config, in.Lost)
 	if in.Config == nil || in.Config.Cluster == nil {
 		wait := "no Cluster document is configured"
 		if in.Config == nil {
@@ -109,9 +127,16 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Kubernetes] = "waiting for the confinement of the workload plane"
 		return d
 	}
+	// Pods may need what a module brings, and must not be there when the kernel is told where modules may come from.
+	if facts.Extensions == nil {
+		d.Waits[Kubernetes] = waitForExtensions
+		return d
+	}
 	d.Kube = KubeSpec(in, facts.Network.Addresses)
 	return d
 }
+
+const waitForExtensions = "waiting for the extensions to be put to use"
 
 // ready returns the address to advertise, or what etcd and all above it wait for.
 func ready(facts Facts) (netip.Addr, string) {
@@ -136,9 +161,33 @@ func orUnknown(reason string) string {
 	return reason
 }
 
-func networkSpec(cfg *config.Config) *network.Spec {
+// storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine without a TPM, which
+// could not encrypt them, does not wait for it. An encrypted volume beside state is not made before the configuration is stored: that state has its key tells
+// the next boot that there was one.
+func storageSpec(in Input) *storage.Spec {
+	spec := storage.DefaultSpec(in.Disk, etcd.UID)
+	spec.Cap = in.TPM
+	wanted := in.Encryption
+	if in.Config != nil {
+		wanted = in.Config.Machine.Disk.Encryption.Mode
+	}
+	mode := storage.Plain
+	switch {
+	case wanted == config.EncryptionTPM:
+		mode = storage.TPM
+	case in.Config == nil && wanted == "" && in.TPM:
+		mode = storage.Undecided
+	}
+	for i := range spec.Volumes {
+		spec.Volumes[i].Encryption = storage.Encryption{Mode: mode, Held: mode == storage.TPM && spec.Volumes[i].Name != storage.State && !in.Kept}
+	}
+	return &spec
+}
+
+// networkSpec is by DHCP without a configuration. Where that was lost, what a node has of its network is left to it.
+func networkSpec(cfg *config.Config, lost bool) *network.Spec {
 	source := config.DefaultNetwork()
-	spec := &network.Spec{}
+	spec := &network.Spec{Keep: cfg == nil && lost}
 	if cfg != nil {
 		source = cfg.Network
 		spec.Hostname = cfg.Machine.Hostname

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cyvive/cyvive/internal/etcd"
+	extensions "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -69,7 +70,10 @@ func TestOrderOfLayers(t *testing.T) {
 		{"etcd first", cluster, Facts{Network: up, Storage: stored, Identity: true}, "network storage etcd", "waiting for etcd to run"},
 		{"no confinement", cluster, Facts{Network: up, Storage: stored, Identity: true, Etcd: etcd.Status{Running: true}},
 			"network storage etcd", "waiting for the confinement of the workload plane"},
-		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}}, "network storage etcd kubernetes", ""},
+		{"no extensions yet", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}},
+			"network storage etcd", "waiting for the extensions to be put to use"},
+		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}},
+			"network storage etcd kubernetes extensions", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := Build(test.in, test.facts)
@@ -77,7 +81,7 @@ func TestOrderOfLayers(t *testing.T) {
 			for _, domain := range []struct {
 				name   string
 				wanted bool
-			}{{"network", d.Network != nil}, {"storage", d.Storage != nil}, {"etcd", d.Etcd != nil}, {"kubernetes", d.Kube != nil}} {
+			}{{"network", d.Network != nil}, {"storage", d.Storage != nil}, {"etcd", d.Etcd != nil}, {"kubernetes", d.Kube != nil}, {"extensions", d.Extensions != nil}} {
 				if domain.wanted {
 					got += " " + domain.name
 				}
@@ -95,13 +99,73 @@ func TestOrderOfLayers(t *testing.T) {
 	}
 }
 
+// TestHowVolumesAreMade: by the configuration; a machine without a TPM does not wait for it, since it could only be told not to encrypt them.
+func TestHowVolumesAreMade(t *testing.T) {
+	none, plain, _ := inputs(t)
+	sealed := plain
+	cfg := *plain.Config
+	cfg.Machine.Disk.Encryption.Mode = config.EncryptionTPM
+	sealed.Config = &cfg
+	kept := sealed
+	kept.Kept = true
+	for _, test := range []struct {
+		name          string
+		in            Input
+		with, without storage.Mode
+	}{
+		{"looked for", Input{Disk: "/dev/vda"}, storage.Undecided, storage.Plain},
+		{"none", none, storage.Undecided, storage.Plain},
+		{"to be stored, without encryption", Input{Disk: "/dev/vda", Encryption: config.EncryptionNone}, storage.Plain, storage.Plain},
+		{"to be stored, with encryption", Input{Disk: "/dev/vda", Encryption: config.EncryptionTPM}, storage.TPM, storage.TPM},
+		{"without encryption", plain, storage.Plain, storage.Plain},
+		{"with encryption", sealed, storage.TPM, storage.TPM},
+		{"stored, with encryption", kept, storage.TPM, storage.TPM},
+	} {
+		for tpm, want := range map[bool]storage.Mode{true: test.with, false: test.without} {
+			test.in.TPM = tpm
+			spec := Build(test.in, Facts{}).Storage
+			if spec.Cap != tpm {
+				t.Errorf("%s, TPM %t: it is capped: %t", test.name, tpm, spec.Cap)
+			}
+			for _, v := range spec.Volumes {
+				// The key of data is to lie on no state volume that never had a configuration.
+				want := storage.Encryption{Mode: want, Held: want == storage.TPM && v.Name == storage.Data && !test.in.Kept}
+				if v.Encryption != want {
+					t.Errorf("%s, TPM %t: %s is made by %+v, want %+v", test.name, tpm, v.Name, v.Encryption, want)
+				}
+			}
+		}
+	}
+	if d := cmp.Diff(storage.DefaultSpec("/dev/vda", etcd.UID), *Build(plain, Facts{}).Storage); d != "" {
+		t.Errorf("without TPM and encryption it is another layout (-before +now):\n%s", d)
+	}
+}
+
+// TestLostConfiguration: what a node has of its network is left to it only where it had a configuration that cannot be had now.
+func TestLostConfiguration(t *testing.T) {
+	none, standalone, _ := inputs(t)
+	for _, test := range []struct {
+		in         Input
+		lost, want bool
+	}{{none, true, true}, {none, false, false}, {standalone, true, false}} {
+		test.in.Lost = test.lost
+		if got := Build(test.in, Facts{}).Network.Keep; got != test.want {
+			t.Errorf("a configuration: %t, lost %t: what is there is kept: %t", test.in.Config != nil, test.lost, got)
+		}
+	}
+}
+
 func TestSpecifications(t *testing.T) {
 	_, _, cluster := inputs(t)
 	facts := Facts{
 		Network: network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}},
 		Storage: storage.Status{Ready: true}, Identity: true, Confined: true, Etcd: etcd.Status{Running: true},
+		Extensions: &extensions.Spec{Services: []extensions.Service{{Extension: "agent"}}},
 	}
 	d := Build(cluster, facts)
+	if d.Extensions != facts.Extensions {
+		t.Errorf("services of extensions: got %+v", d.Extensions)
+	}
 	if got := fmt.Sprintf("%s %s %s %s %s", d.Etcd.Name, d.Etcd.Address, d.Kube.NodeName, d.Kube.Addresses, d.Kube.Version); got != "node1 10.5.0.2 node1 [10.5.0.2] 1.0" {
 		t.Errorf("got %s", got)
 	}
@@ -116,7 +180,7 @@ func TestSpecifications(t *testing.T) {
 		t.Errorf("services: got %v", d.Network.Services)
 	}
 	more := Build(cluster, facts)
-	for _, domain := range []string{Network, Storage, Etcd, Kubernetes} {
+	for _, domain := range []string{Network, Storage, Etcd, Kubernetes, Extensions} {
 		if got := d.Differs(more, domain); got != (domain == Network) {
 			t.Errorf("services make a difference to %s: %t", domain, got)
 		}

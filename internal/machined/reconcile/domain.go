@@ -17,3 +17,7 @@ type Domain[Spec, Observed any, Op fmt.Stringer, Status any] interface {
 	// Status sums up an observation for others. It is pure.
 	Status(spec Spec, obs Observed) Status
 }
+
+// Lasting is implemented by operations of which some take as long as the machine needs for them, such as the repair of a file system: cut off after some
+// time, they would begin anew for ever. They end with the loop only.
+type Lasting interface{ Lasts() bool }

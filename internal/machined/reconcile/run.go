@@ -37,7 +37,7 @@ type Config[Spec, Status any] struct {
 	// (0 means 1 s): the things waited for, such as an answer of another program, send no event.
 	Settled func(Status) bool
 	Poll    time.Duration
-	// Timeout bounds one pass; 0 means 10 minutes.
+	// Timeout bounds one pass, but for its operations that are Lasting, before and after which it is counted anew; 0 means 10 minutes.
 	Timeout time.Duration
 	// Publish receives each report, from the loop's goroutine. It must not block.
 	Publish func(state.Report[Status])
@@ -45,9 +45,9 @@ type Config[Spec, Status any] struct {
 	Log *slog.Logger
 }
 
-// maxRounds bounds the rounds of diff and apply in one pass. A domain that still has operations after so many does not converge, which is
-// an error to be shown and not a reason to spin.
-const maxRounds = 8
+// maxRounds bounds the rounds of diff and apply in one pass; a node's encrypted volumes are made in nine. A domain that still has operations after so
+// many does not converge, which is an error to be shown and not a reason to spin.
+const maxRounds = 12
 
 // ErrNotConverging ends a pass whose operations do not lead to the desired state.
 var ErrNotConverging = errors.New("operations are still needed after applying all of them several times")
@@ -117,9 +117,7 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 		l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Held: desired.Waits})
 		return l.cfg.Resync
 	}
-	bounded, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
-	defer cancel()
-	err := l.converge(bounded, desired)
+	err := l.converge(ctx, desired)
 	if ctx.Err() != nil {
 		return 0
 	}
@@ -142,9 +140,9 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 
 // converge applies operations until an observation needs none. It publishes each operation before it starts.
 func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
-	spec := *desired.Spec
+	spec, end := *desired.Spec, time.Now().Add(l.cfg.Timeout)
 	for range maxRounds {
-		obs, err := l.domain.Observe(ctx, spec)
+		obs, err := l.observe(ctx, end, spec)
 		if err != nil {
 			return fmt.Errorf("observe %s: %w", l.cfg.Name, err)
 		}
@@ -156,13 +154,37 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 		for _, op := range ops {
 			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
 			start := time.Now()
-			if err := l.domain.Apply(ctx, spec, op); err != nil {
+			if err := l.apply(ctx, end, spec, op); err != nil {
 				return fmt.Errorf("%s: %w", op, err)
+			}
+			if lasts(op) {
+				end = time.Now().Add(l.cfg.Timeout)
 			}
 			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
 		}
 	}
 	return ErrNotConverging
+}
+
+func (l *loop[Spec, Observed, Op, Status]) observe(ctx context.Context, end time.Time, spec Spec) (Observed, error) {
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return l.domain.Observe(ctx, spec)
+}
+
+// apply carries out one operation until end at the latest, or for as long as it lasts.
+func (l *loop[Spec, Observed, Op, Status]) apply(ctx context.Context, end time.Time, spec Spec, op Op) error {
+	if lasts(op) {
+		return l.domain.Apply(ctx, spec, op)
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return l.domain.Apply(ctx, spec, op)
+}
+
+func lasts(op fmt.Stringer) bool {
+	l, ok := op.(Lasting)
+	return ok && l.Lasts()
 }
 
 // note logs a problem once, and its end.

@@ -30,6 +30,9 @@ type step int
 
 func (s step) String() string { return fmt.Sprintf("count to %d", int(s)) }
 
+// Lasts says that steps from 100 on take as long as they do.
+func (s step) Lasts() bool { return s >= 100 }
+
 type count struct {
 	Value int
 	Ready bool
@@ -253,6 +256,22 @@ func TestTimeoutEndsAPass(t *testing.T) {
 		}
 		if h.passes < 2 {
 			t.Errorf("%d passes: one that hangs was not ended", h.passes)
+		}
+	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
+}
+
+// TestLastingOperation: what takes as long as it does is not cut off and begun anew, and what comes after it has its time.
+func TestLastingOperation(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.set(func() { h.value, h.delay = 99, 3*time.Hour })
+		h.want(1, 101)
+		time.Sleep(7 * time.Hour)
+		synctest.Wait()
+		if got := h.last(); !got.Satisfied || got.Status.Value != 101 {
+			t.Errorf("report: %+v", got)
+		}
+		if d := cmp.Diff([]step{100, 101}, h.applied); d != "" {
+			t.Errorf("applied (-want +got):\n%s", d)
 		}
 	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
 }

@@ -7,12 +7,16 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
+	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
@@ -37,12 +41,24 @@ func roles() []ClientRole {
 // rule says who may call one method.
 type rule struct {
 	roles []ClientRole
-	// maintenance: in maintenance mode anyone may, without a certificate.
-	maintenance bool
+	// maintenance is who may while the node has no configuration.
+	maintenance access
 	// acts: it does something to the node, so the audit log has it before it
 	// is done.
 	acts bool
 }
+
+// access is who may call a method while the node has no configuration. Every rule
+// says so itself; the zero value is no answer, and a test looks for it.
+type access int
+
+const (
+	forNobody access = iota + 1
+	// forOwner: the owner, if there is one.
+	forOwner
+	// forAnyone: the owner, and anybody on a node that has none. It changes nothing.
+	forAnyone
+)
 
 // rules returns the authorisation table: full method name to rule, and the path
 // of what is served over HTTP. What is not in it is refused to everyone.
@@ -51,68 +67,90 @@ func rules() map[string]rule {
 	operators := []ClientRole{RoleAdmin, RoleOperator}
 	readers := []ClientRole{RoleAdmin, RoleOperator, RoleReader}
 	return map[string]rule{
-		machinev1.MachineService_GetVersion_FullMethodName:  {roles: roles(), maintenance: true},
-		machinev1.MachineService_GetHealth_FullMethodName:   {roles: readers, maintenance: true},
-		machinev1.MachineService_WatchHealth_FullMethodName: {roles: readers, maintenance: true},
-		machinev1.MachineService_GetNode_FullMethodName:     {roles: readers},
-		machinev1.MachineService_WatchNode_FullMethodName:   {roles: readers},
-		machinev1.MachineService_GetSBOM_FullMethodName:     {roles: readers},
-		machinev1.MachineService_Reboot_FullMethodName:      {roles: operators, acts: true},
-		machinev1.MachineService_Shutdown_FullMethodName:    {roles: operators, acts: true},
-		machinev1.MachineService_StreamDmesg_FullMethodName: {roles: readers},
-		machinev1.MachineService_ListBoots_FullMethodName:   {roles: readers},
+		machinev1.MachineService_GetIdentity_FullMethodName: {roles: roles(), maintenance: forAnyone},
+		machinev1.MachineService_GetVersion_FullMethodName:  {roles: roles(), maintenance: forAnyone},
+		machinev1.MachineService_GetHealth_FullMethodName:   {roles: readers, maintenance: forOwner},
+		machinev1.MachineService_WatchHealth_FullMethodName: {roles: readers, maintenance: forOwner},
+		machinev1.MachineService_GetNode_FullMethodName:     {roles: readers, maintenance: forOwner},
+		machinev1.MachineService_WatchNode_FullMethodName:   {roles: readers, maintenance: forOwner},
+		machinev1.MachineService_GetSBOM_FullMethodName:     {roles: readers, maintenance: forNobody},
+		machinev1.MachineService_Reboot_FullMethodName:      {roles: operators, maintenance: forOwner, acts: true},
+		machinev1.MachineService_Shutdown_FullMethodName:    {roles: operators, maintenance: forOwner, acts: true},
+		machinev1.MachineService_StreamDmesg_FullMethodName: {roles: readers, maintenance: forOwner},
+		machinev1.MachineService_ListBoots_FullMethodName:   {roles: readers, maintenance: forNobody},
 
-		machinev1.MachineService_ListCrashes_FullMethodName:    {roles: readers},
-		machinev1.MachineService_StreamCrashLog_FullMethodName: {roles: readers},
+		machinev1.MachineService_ListCrashes_FullMethodName:    {roles: readers, maintenance: forNobody},
+		machinev1.MachineService_StreamCrashLog_FullMethodName: {roles: readers, maintenance: forNobody},
 
-		inventoryv1.InventoryService_GetInventory_FullMethodName: {roles: readers},
+		inventoryv1.InventoryService_GetInventory_FullMethodName: {roles: readers, maintenance: forAnyone},
 
-		servicev1.ServiceService_ListServices_FullMethodName:   {roles: readers},
-		servicev1.ServiceService_WatchServices_FullMethodName:  {roles: readers},
-		servicev1.ServiceService_StreamLogs_FullMethodName:     {roles: readers},
-		servicev1.ServiceService_StartService_FullMethodName:   {roles: operators, acts: true},
-		servicev1.ServiceService_StopService_FullMethodName:    {roles: operators, acts: true},
-		servicev1.ServiceService_RestartService_FullMethodName: {roles: operators, acts: true},
+		servicev1.ServiceService_ListServices_FullMethodName:   {roles: readers, maintenance: forNobody},
+		servicev1.ServiceService_WatchServices_FullMethodName:  {roles: readers, maintenance: forNobody},
+		servicev1.ServiceService_StreamLogs_FullMethodName:     {roles: readers, maintenance: forNobody},
+		servicev1.ServiceService_StartService_FullMethodName:   {roles: operators, maintenance: forNobody, acts: true},
+		servicev1.ServiceService_StopService_FullMethodName:    {roles: operators, maintenance: forNobody, acts: true},
+		servicev1.ServiceService_RestartService_FullMethodName: {roles: operators, maintenance: forNobody, acts: true},
 
-		containerv1.ContainerService_ListContainers_FullMethodName:  {roles: readers},
-		containerv1.ContainerService_WatchContainers_FullMethodName: {roles: readers},
+		containerv1.ContainerService_ListContainers_FullMethodName:  {roles: readers, maintenance: forNobody},
+		containerv1.ContainerService_WatchContainers_FullMethodName: {roles: readers, maintenance: forNobody},
 
 		// Arguments of programs may hold secrets.
-		kernelv1.KernelService_ListProcesses_FullMethodName:  {roles: operators},
-		kernelv1.KernelService_WatchProcesses_FullMethodName: {roles: operators},
-		kernelv1.KernelService_ListMounts_FullMethodName:     {roles: readers},
-		kernelv1.KernelService_WatchMounts_FullMethodName:    {roles: readers},
-		kernelv1.KernelService_ListCgroups_FullMethodName:    {roles: readers},
-		kernelv1.KernelService_WatchCgroups_FullMethodName:   {roles: readers},
-		kernelv1.KernelService_GetStats_FullMethodName:       {roles: readers},
-		kernelv1.KernelService_WatchStats_FullMethodName:     {roles: readers},
+		kernelv1.KernelService_ListProcesses_FullMethodName:  {roles: operators, maintenance: forNobody},
+		kernelv1.KernelService_WatchProcesses_FullMethodName: {roles: operators, maintenance: forNobody},
+		kernelv1.KernelService_ListMounts_FullMethodName:     {roles: readers, maintenance: forNobody},
+		kernelv1.KernelService_WatchMounts_FullMethodName:    {roles: readers, maintenance: forNobody},
+		kernelv1.KernelService_ListCgroups_FullMethodName:    {roles: readers, maintenance: forNobody},
+		kernelv1.KernelService_WatchCgroups_FullMethodName:   {roles: readers, maintenance: forNobody},
+		kernelv1.KernelService_GetStats_FullMethodName:       {roles: readers, maintenance: forNobody},
+		kernelv1.KernelService_WatchStats_FullMethodName:     {roles: readers, maintenance: forNobody},
 
-		eventv1.EventService_StreamEvents_FullMethodName: {roles: readers},
+		eventv1.EventService_StreamEvents_FullMethodName: {roles: readers, maintenance: forNobody},
 
-		filev1.FileService_ListFiles_FullMethodName: {roles: operators},
-		filev1.FileService_ReadFile_FullMethodName:  {roles: operators},
+		filev1.FileService_ListFiles_FullMethodName: {roles: operators, maintenance: forNobody},
+		filev1.FileService_ReadFile_FullMethodName:  {roles: operators, maintenance: forNobody},
 
-		MetricsPath: {roles: readers},
+		MetricsPath: {roles: readers, maintenance: forNobody},
 
-		kubev1.KubeService_GetKubeconfig_FullMethodName: {roles: admins, acts: true},
+		kubev1.KubeService_GetKubeconfig_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		kubev1.KubeService_Drain_FullMethodName:         {roles: operators, maintenance: forNobody, acts: true},
+		kubev1.KubeService_Uncordon_FullMethodName:      {roles: operators, maintenance: forNobody, acts: true},
 
-		upgradev1.UpgradeService_Push_FullMethodName:     {roles: admins, acts: true},
-		upgradev1.UpgradeService_Install_FullMethodName:  {roles: admins, acts: true},
-		upgradev1.UpgradeService_Rollback_FullMethodName: {roles: admins, acts: true},
-		upgradev1.UpgradeService_Cancel_FullMethodName:   {roles: admins, acts: true},
-		upgradev1.UpgradeService_Status_FullMethodName:   {roles: readers},
-		upgradev1.UpgradeService_Watch_FullMethodName:    {roles: readers},
+		upgradev1.UpgradeService_Push_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+		upgradev1.UpgradeService_Pull_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+		upgradev1.UpgradeService_Install_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
+		upgradev1.UpgradeService_Rollback_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		upgradev1.UpgradeService_Cancel_FullMethodName:   {roles: admins, maintenance: forNobody, acts: true},
+		upgradev1.UpgradeService_Status_FullMethodName:   {roles: readers, maintenance: forNobody},
+		upgradev1.UpgradeService_Watch_FullMethodName:    {roles: readers, maintenance: forNobody},
+
+		installv1.InstallService_Plan_FullMethodName:    {roles: admins, maintenance: forOwner},
+		installv1.InstallService_Install_FullMethodName: {roles: admins, maintenance: forOwner, acts: true},
+
+		resetv1.ResetService_Reset_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
 
 		// No document that comes out of these holds a secret.
-		configv1.ConfigService_Get_FullMethodName:      {roles: readers},
-		configv1.ConfigService_Validate_FullMethodName: {roles: readers},
-		configv1.ConfigService_History_FullMethodName:  {roles: readers},
-		configv1.ConfigService_Diff_FullMethodName:     {roles: readers},
-		configv1.ConfigService_Apply_FullMethodName:    {roles: admins, acts: true},
-		configv1.ConfigService_Confirm_FullMethodName:  {roles: admins, acts: true},
-		configv1.ConfigService_Rollback_FullMethodName: {roles: admins, acts: true},
+		configv1.ConfigService_Get_FullMethodName:      {roles: readers, maintenance: forNobody},
+		configv1.ConfigService_Validate_FullMethodName: {roles: readers, maintenance: forOwner},
+		configv1.ConfigService_History_FullMethodName:  {roles: readers, maintenance: forNobody},
+		configv1.ConfigService_Diff_FullMethodName:     {roles: readers, maintenance: forNobody},
+		configv1.ConfigService_Apply_FullMethodName:    {roles: admins, maintenance: forOwner, acts: true},
+		configv1.ConfigService_Confirm_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
+		configv1.ConfigService_Rollback_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
 
-		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators},
+		diskv1.DiskService_ListVolumes_FullMethodName:       {roles: readers, maintenance: forOwner},
+		diskv1.DiskService_GetRecoveryKey_FullMethodName:    {roles: admins, maintenance: forNobody, acts: true},
+		diskv1.DiskService_ForgetRecoveryKey_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		// Who cannot open the disk may have no configuration but the one on it.
+		diskv1.DiskService_Recover_FullMethodName:    {roles: admins, maintenance: forOwner, acts: true},
+		diskv1.DiskService_Reseal_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+		diskv1.DiskService_RotateKeys_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+
+		extensionv1.ExtensionService_Push_FullMethodName:    {roles: admins, maintenance: forNobody, acts: true},
+		extensionv1.ExtensionService_List_FullMethodName:    {roles: readers, maintenance: forNobody},
+		extensionv1.ExtensionService_Remove_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
+		extensionv1.ExtensionService_GetSBOM_FullMethodName: {roles: readers, maintenance: forNobody},
+
+		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators, maintenance: forNobody},
 	}
 }
 

@@ -32,6 +32,9 @@ func TestEveryMethodHasAnEntry(t *testing.T) {
 		if len(rules[method]) == 0 {
 			t.Errorf("%s has no entry in the authorisation table: nobody can call it", method)
 		}
+		if a := server.InMaintenance()[method]; a != server.ForNobody && a != server.ForOwner && a != server.ForAnyone {
+			t.Errorf("%s: the authorisation table does not say who may call it in maintenance mode", method)
+		}
 	}
 	for _, method := range slices.Sorted(maps.Keys(rules)) {
 		if !methods[method] && method != server.MetricsPath {
@@ -65,6 +68,7 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.file.v1.FileService/ListFiles":                 operators,
 		"/node.file.v1.FileService/ReadFile":                  operators,
 		"/metrics":                                            readers,
+		"/node.machine.v1.MachineService/GetIdentity":         {admin, operator, reader, backup},
 		"/node.machine.v1.MachineService/GetVersion":          {admin, operator, reader, backup},
 		"/node.machine.v1.MachineService/GetHealth":           readers,
 		"/node.machine.v1.MachineService/GetNode":             readers,
@@ -79,6 +83,8 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.service.v1.ServiceService/StreamLogs":          readers,
 		"/node.container.v1.ContainerService/ListContainers":  readers,
 		"/node.kube.v1.KubeService/GetKubeconfig":             {admin},
+		"/node.kube.v1.KubeService/Drain":                     operators,
+		"/node.kube.v1.KubeService/Uncordon":                  operators,
 		"/node.audit.v1.AuditService/StreamEntries":           {admin, operator},
 		"/node.config.v1.ConfigService/Get":                   readers,
 		"/node.config.v1.ConfigService/Validate":              readers,
@@ -87,7 +93,21 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.config.v1.ConfigService/Apply":                 {admin},
 		"/node.config.v1.ConfigService/Confirm":               {admin},
 		"/node.config.v1.ConfigService/Rollback":              {admin},
+		"/node.disk.v1.DiskService/ListVolumes":               readers,
+		"/node.disk.v1.DiskService/GetRecoveryKey":            {admin},
+		"/node.disk.v1.DiskService/ForgetRecoveryKey":         {admin},
+		"/node.disk.v1.DiskService/Recover":                   {admin},
+		"/node.disk.v1.DiskService/Reseal":                    {admin},
+		"/node.install.v1.InstallService/Plan":                {admin},
+		"/node.install.v1.InstallService/Install":             {admin},
+		"/node.reset.v1.ResetService/Reset":                   {admin},
+		"/node.disk.v1.DiskService/RotateKeys":                {admin},
+		"/node.extension.v1.ExtensionService/Push":            {admin},
+		"/node.extension.v1.ExtensionService/List":            readers,
+		"/node.extension.v1.ExtensionService/Remove":          {admin},
+		"/node.extension.v1.ExtensionService/GetSBOM":         readers,
 		"/node.upgrade.v1.UpgradeService/Push":                {admin},
+		"/node.upgrade.v1.UpgradeService/Pull":                {admin},
 		"/node.upgrade.v1.UpgradeService/Install":             {admin},
 		"/node.upgrade.v1.UpgradeService/Rollback":            {admin},
 		"/node.upgrade.v1.UpgradeService/Cancel":              {admin},
@@ -97,12 +117,36 @@ func TestTableIsAsPromised(t *testing.T) {
 	if diff := cmp.Diff(want, server.Rules()); diff != "" {
 		t.Errorf("roles (-want +got):\n%s", diff)
 	}
-	open := map[string]bool{
-		"/node.machine.v1.MachineService/GetVersion":  true,
-		"/node.machine.v1.MachineService/GetHealth":   true,
-		"/node.machine.v1.MachineService/WatchHealth": true,
+	// Whatever is not here is for nobody.
+	maintenance := map[string]any{
+		"/node.machine.v1.MachineService/GetIdentity":      server.ForAnyone,
+		"/node.machine.v1.MachineService/GetVersion":       server.ForAnyone,
+		"/node.inventory.v1.InventoryService/GetInventory": server.ForAnyone,
+		"/node.machine.v1.MachineService/GetHealth":        server.ForOwner,
+		"/node.machine.v1.MachineService/WatchHealth":      server.ForOwner,
+		"/node.machine.v1.MachineService/GetNode":          server.ForOwner,
+		"/node.machine.v1.MachineService/WatchNode":        server.ForOwner,
+		"/node.machine.v1.MachineService/StreamDmesg":      server.ForOwner,
+		"/node.machine.v1.MachineService/Reboot":           server.ForOwner,
+		"/node.machine.v1.MachineService/Shutdown":         server.ForOwner,
+		"/node.config.v1.ConfigService/Validate":           server.ForOwner,
+		"/node.config.v1.ConfigService/Apply":              server.ForOwner,
+		"/node.install.v1.InstallService/Plan":             server.ForOwner,
+		"/node.install.v1.InstallService/Install":          server.ForOwner,
+		"/node.disk.v1.DiskService/ListVolumes":            server.ForOwner,
+		"/node.disk.v1.DiskService/Recover":                server.ForOwner,
 	}
-	if diff := cmp.Diff(open, server.InMaintenance()); diff != "" {
-		t.Errorf("methods in maintenance mode (-want +got):\n%s", diff)
+	for method, access := range server.InMaintenance() {
+		want := maintenance[method]
+		if want == nil {
+			want = server.ForNobody
+		}
+		if any(access) != want {
+			t.Errorf("%s in maintenance mode: got %v, want %v", method, access, want)
+		}
+		delete(maintenance, method)
+	}
+	if len(maintenance) > 0 {
+		t.Errorf("in maintenance mode there are methods that do not exist: %v", maintenance)
 	}
 }

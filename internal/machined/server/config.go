@@ -32,7 +32,7 @@ func (s *configService) Get(ctx context.Context, req *configv1.GetRequest) (*con
 
 // Validate implements configv1.ConfigServiceServer.
 func (s *configService) Validate(ctx context.Context, req *configv1.ValidateRequest) (*configv1.ValidateResponse, error) {
-	c, err := s.configs.ValidateConfig(ctx, ConfigDocument{req.GetName(), req.GetDocument(), req.GetPatch()})
+	c, err := s.configs.ValidateConfig(ctx, ConfigDocument{req.GetName(), req.GetDocument(), req.GetPatch()}, has(ctx, RoleAdmin))
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,22 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// TestValidateKnowsTheCaller: the node is told whether who validates may learn what its secrets are not.
+func TestValidateKnowsTheCaller(t *testing.T) {
+	node, authority := configured(t), servertest.Authority(t, "ours")
+	api := servertest.Start(t, node, authority, nil)
+	for _, role := range []string{"node:reader", "node:operator", "node:admin"} {
+		client := configv1.NewConfigServiceClient(dial(t, api, authority.Pool(), withRoles(t, authority, role)))
+		if _, err := client.Validate(t.Context(), &configv1.ValidateRequest{Patch: "kind: Machine\n", Name: role}); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+	want := []string{"validate node:reader, secrets false", "validate node:operator, secrets false", "validate node:admin, secrets true"}
+	if got := node.Calls(); !slices.Equal(got, want) {
+		t.Errorf("calls of the node: got %q, want %q", got, want)
+	}
+}
+
 // TestConfigIsRefused: what is none to apply does not reach the node, and the classes of the node's errors are told on.
 func TestConfigIsRefused(t *testing.T) {
 	node := configured(t)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"container/list"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"sync"
@@ -37,6 +38,10 @@ type conn struct {
 	verified   bool
 	closed     bool
 	dispatched bool
+	// shaken: its handshake is done, and authority is what vouched for clients
+	// then; nil is a node without a configuration.
+	shaken    bool
+	authority *x509.CertPool
 }
 
 // Write implements net.Conn.
@@ -98,6 +103,28 @@ func (t *connections) verify(c *conn, subject string) {
 	}
 	t.mu.Unlock()
 	victim.end()
+}
+
+// shake notes that a handshake is done, and under which authority.
+func (t *connections) shake(c *conn, authority *x509.CertPool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.shaken, c.authority = true, authority
+}
+
+// endOthers closes the connections that were made under another authority.
+func (t *connections) endOthers(now *x509.CertPool) {
+	t.mu.Lock()
+	var ended []*conn
+	for e := t.open.Front(); e != nil; e = e.Next() {
+		if c := e.Value.(*conn); c.shaken && !c.authority.Equal(now) {
+			ended = append(ended, c)
+		}
+	}
+	t.mu.Unlock()
+	for _, c := range ended {
+		c.end()
+	}
 }
 
 // dispatch notes that another server than gRPC's has the connection now.

@@ -254,20 +254,6 @@ type Crashes interface {
 	CrashLog(ctx context.Context, foundBy string, tail int, send func(CrashLine) error) error
 }
 
-// Kubeconfig is access to a cluster.
-type Kubeconfig struct {
-	YAML        []byte // holds a private key
-	ClusterName string
-	ExpiresAt   time.Time
-}
-
-// Kube hands out access to Kubernetes. Safe for concurrent use.
-type Kube interface {
-	// Kubeconfig makes a new administrator's certificate. ErrPrecondition on a
-	// node that has no cluster's authority.
-	Kubeconfig(ctx context.Context) (Kubeconfig, error)
-}
-
 // Kernel reads what the kernel shows, in the messages of the API: they are plain
 // records. Package server/procfs implements it. Safe for concurrent use.
 type Kernel interface {

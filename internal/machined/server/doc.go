@@ -17,10 +17,16 @@
 // # Maintenance
 //
 // A node without a valid configuration has no authority to verify clients by.
-// It serves with a self-signed certificate, and only the methods the table
-// marks for it. Identity is asked for with each handshake and each call, so
-// that a configuration ends maintenance mode without a new listener, and
-// connections made before are judged by the new rules from then on.
+// Whom it answers then is in its Identity: nobody, as long as it is not known
+// whether it has a configuration or an owner; its owner, whose key must have
+// signed the client's certificate (owner.go); or, where it has no owner, anybody.
+// What each may call is in the table. Package maintenance decides which it is,
+// and says why it is safe. Identity is asked for with each handshake and each
+// call, so that a configuration ends maintenance mode without a new listener.
+//
+// When that, or another configuration, changes the authority of clients, calls
+// under way are ended, and connections made before are closed: a stream would
+// outlive the certificate that it was let in by.
 //
 // # Audit
 //

@@ -16,13 +16,18 @@ func Rules() map[string][]ClientRole {
 	return all
 }
 
-// InMaintenance are the methods that answer anyone in maintenance mode.
-func InMaintenance() map[string]bool {
-	all := map[string]bool{}
+// Who may call a method in maintenance mode.
+const (
+	ForNobody = forNobody
+	ForOwner  = forOwner
+	ForAnyone = forAnyone
+)
+
+// InMaintenance says who may call each method in maintenance mode.
+func InMaintenance() map[string]access {
+	all := map[string]access{}
 	for method, r := range rules() {
-		if r.maintenance {
-			all[method] = true
-		}
+		all[method] = r.maintenance
 	}
 	return all
 }

@@ -44,11 +44,11 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	s := session{TLSInfo: credentials.TLSInfo{
 		State: secure.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 	}}
-	if authority := h.identity().Clients; authority != nil {
-		if c, refused := verify(s.State.PeerCertificates, authority, h.now()); refused == nil {
-			s.subject = cmp.Or(c.subject, "serial "+c.serial)
-			h.table.verify(raw.(*conn), s.subject)
-		}
+	id := h.identity()
+	h.table.shake(raw.(*conn), id.Clients)
+	if c, refused := id.verify(s.State.PeerCertificates, h.now()); refused == nil {
+		s.subject = cmp.Or(c.subject, "serial "+c.serial)
+		h.table.verify(raw.(*conn), s.subject)
 	}
 	// A client that names no protocol speaks HTTP/1.1: gRPC always names its own.
 	if s.State.NegotiatedProtocol != "h2" {

@@ -3,7 +3,10 @@ package server
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,6 +25,59 @@ type gate struct {
 	recorder *recorder
 	limits   Limits
 	acted    func(method, subject, code string)
+
+	mu sync.Mutex
+	// running are calls under way, with what vouched for clients when they began:
+	// nil is a node without a configuration.
+	running map[*arrival]*x509.CertPool
+}
+
+// follow has a call end with words when the authority of clients changes, unless
+// it has ended before: the caller calls what is returned then.
+func (g *gate) follow(a *arrival) (ended func()) {
+	if a == nil {
+		return func() {}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.running == nil {
+		g.running = map[*arrival]*x509.CertPool{}
+	}
+	g.running[a] = g.identity().Clients
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.running, a)
+	}
+}
+
+// authorityChanged ends the calls that began under another authority than there
+// is now. A call that is between follow and admit is judged by the new one.
+func (g *gate) authorityChanged() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.identity().Clients
+	for a, began := range g.running {
+		switch {
+		case began.Equal(now):
+			continue
+		case began == nil:
+			a.cancel(refuse(ReasonConfigured, "the node has its configuration now, and maintenance mode has ended: "+
+				"connect again, with a certificate of that configuration's authority"))
+		default:
+			a.cancel(refuse(ReasonAuthorityChanged, "the authority of the node's API has changed, and with it whom the node answers: "+
+				"connect again, with a certificate of the new one"))
+		}
+		delete(g.running, a)
+	}
+}
+
+// endedBy is why the gate has ended a call, or else the call's own error.
+func endedBy(ctx context.Context, err error) error {
+	if ended, ok := errors.AsType[*refusal](context.Cause(ctx)); ok {
+		return ended
+	}
+	return err
 }
 
 // admit decides about one call. The caller is filled as far as it is known,
@@ -33,14 +89,11 @@ func (g *gate) admit(ctx context.Context, method string) (caller, *refusal) {
 // judge decides for a peer that showed these certificates.
 func (g *gate) judge(method string, chain []*x509.Certificate) (caller, *refusal) {
 	r, known := g.rules[method]
-	authority := g.identity().Clients
-	if authority == nil {
-		if known && r.maintenance {
-			return caller{}, nil
-		}
-		return caller{}, refuse(ReasonMaintenance, fmt.Sprintf("%s is not available: the node is in maintenance mode, because it has no valid configuration; its health says what is wrong", method))
+	id := g.identity()
+	if id.Clients == nil {
+		return id.Unconfigured.judge(method, r, known, chain, g.now())
 	}
-	c, refused := verify(chain, authority, g.now())
+	c, refused := id.verify(chain, g.now())
 	if refused != nil {
 		return c, refused
 	}
@@ -77,25 +130,40 @@ func subjectOf(ctx context.Context) string {
 	return chain[0].Subject.CommonName
 }
 
+type callerKey struct{}
+
+// has tells whether the caller of a unary method, as the gate has verified him,
+// has a role.
+func has(ctx context.Context, role ClientRole) bool {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return slices.Contains(c.roles, role)
+}
+
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	arrivalOf(ctx).arrived()
 	var resp any
-	err := g.call(ctx, info.FullMethod, g.rules[info.FullMethod].acts, func() (err error) {
-		resp, err = handler(ctx, req)
-		return err
+	err := g.call(ctx, info.FullMethod, g.rules[info.FullMethod].acts, func(c caller) (err error) {
+		ctx := context.WithValue(ctx, callerKey{}, c)
+		if resp, err = handler(ctx, req); err != nil {
+			return endedBy(ctx, err)
+		}
+		return nil
 	})
 	return resp, err
 }
 
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	timed := &timedStream{ServerStream: ss, stall: g.limits.StallTimeout, piece: g.limits.PieceTimeout}
-	return g.call(ss.Context(), info.FullMethod, true, func() error { return handler(srv, timed) })
+	return g.call(ss.Context(), info.FullMethod, true, func(caller) error {
+		return endedBy(ss.Context(), handler(srv, timed))
+	})
 }
 
 // call lets one call through or not. With begin, the log has it before it is
 // done, and not only when it has ended.
-func (g *gate) call(ctx context.Context, method string, begin bool, do func() error) error {
+func (g *gate) call(ctx context.Context, method string, begin bool, do func(caller) error) error {
 	arrivalOf(ctx).passed()
+	defer g.follow(arrivalOf(ctx))()
 	start := g.now()
 	c, refused := g.admit(ctx, method)
 	if refused != nil {
@@ -107,13 +175,17 @@ func (g *gate) call(ctx context.Context, method string, begin bool, do func() er
 		e.Kind = audit.KindBegin
 		g.recorder.record(e, g.rules[method].acts)
 	}
-	err := toStatus(do())
+	err := toStatus(do(c))
 	e := entryOf(ctx, method, c, start)
 	e.Took = g.now().Sub(start)
 	e.Time = e.Time.Add(e.Took)
 	e.Code = status.Code(err).String()
 	if err != nil {
 		e.Error = status.Convert(err).Message()
+	}
+	if len(c.roles) == 0 { // anybody, on a node without an owner
+		g.recorder.unverified(e)
+		return err
 	}
 	g.recorder.record(e, g.rules[method].acts)
 	if g.rules[method].acts && g.acted != nil {

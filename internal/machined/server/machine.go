@@ -13,12 +13,30 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/internal/pki"
 )
 
 // machineService is node.machine.v1 on a Machine, its kernel log and its boots.
 type machineService struct {
 	machinev1.UnimplementedMachineServiceServer
 	config Config
+}
+
+// GetIdentity implements machinev1.MachineServiceServer.
+func (s *machineService) GetIdentity(context.Context, *machinev1.GetIdentityRequest) (*machinev1.GetIdentityResponse, error) {
+	id := s.config.Identity()
+	resp := &machinev1.GetIdentityResponse{
+		State: machinev1.NodeState_NODE_STATE_CONFIGURED, Fingerprint: pki.CertificateFingerprint(id.Certificate.Leaf).String(), Time: timeToProto(s.config.Now()),
+	}
+	if id.Clients != nil {
+		return resp, nil
+	}
+	u := id.Unconfigured
+	resp.State, resp.OwnerConflicts = machinev1.NodeState_NODE_STATE_MAINTENANCE, u.Conflicts
+	if !u.Owner.IsZero() {
+		resp.Owner, resp.OwnerSource = u.Owner.String(), u.Source
+	}
+	return resp, nil
 }
 
 // GetVersion implements machinev1.MachineServiceServer.
@@ -130,11 +148,16 @@ func (s *machineService) GetSBOM(_ *machinev1.GetSBOMRequest, stream grpc.Server
 		return fmt.Errorf("read the bill of materials: %w", err)
 	}
 	defer file.Close()
+	return sendPieces(file, func(data []byte) error { return stream.Send(&machinev1.GetSBOMResponse{Data: data}) })
+}
+
+// sendPieces sends a bill of materials to its end.
+func sendPieces(r io.Reader, send func([]byte) error) error {
 	buffer := make([]byte, pieceBytes)
 	for {
-		n, err := io.ReadFull(file, buffer)
+		n, err := io.ReadFull(r, buffer)
 		if n > 0 {
-			if err := stream.Send(&machinev1.GetSBOMResponse{Data: buffer[:n]}); err != nil {
+			if err := send(buffer[:n]); err != nil {
 				return err
 			}
 		}

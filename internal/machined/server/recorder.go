@@ -47,7 +47,7 @@ func (r *recorder) record(e audit.Entry, sync bool) {
 // refused records a refused call.
 func (r *recorder) refused(e audit.Entry, why *refusal) {
 	e.Code, e.Error = why.reason.code().String(), why.message
-	if why.reason.code() == codes.Unauthenticated || why.reason == ReasonMaintenance {
+	if why.reason.code() == codes.Unauthenticated || e.Roles == "" && (why.reason == ReasonMaintenance || why.reason == ReasonClosed) {
 		r.unverified(e)
 		return
 	}

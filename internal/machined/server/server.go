@@ -18,12 +18,16 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
+	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
@@ -88,11 +92,16 @@ type Config struct {
 	Files      Files
 	Upgrades   Upgrades
 	Configs    Configs
+	Installs   Installs
+	Resets     Resets
+	Disks      Disks
+	Extensions Extensions
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
 type Server struct {
 	grpc     *grpc.Server
+	gate     *gate
 	http     *httpServer
 	table    *connections
 	recorder *recorder
@@ -152,9 +161,27 @@ func New(c Config) *Server {
 	filev1.RegisterFileServiceServer(s, &fileService{files: c.Files})
 	kubev1.RegisterKubeServiceServer(s, &kubeService{kube: c.Kube})
 	upgradev1.RegisterUpgradeServiceServer(s, &upgradeService{config: c})
+	installv1.RegisterInstallServiceServer(s, &installService{installs: c.Installs})
+	resetv1.RegisterResetServiceServer(s, &resetService{config: c})
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
+	diskv1.RegisterDiskServiceServer(s, &diskService{disks: c.Disks})
+	extensionv1.RegisterExtensionServiceServer(s, &extensionService{extensions: c.Extensions})
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
-	return &Server{grpc: s, http: web, table: table, recorder: r}
+	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
+}
+
+// goodbyeTime is for what a call ends with to get to the client before its
+// connection is closed.
+const goodbyeTime = time.Second
+
+// AuthorityChanged is to be called when another authority than before vouches for
+// clients, and Identity says so: a node has got its configuration, or that names
+// another. Calls that began before are ended and told why, and then the connections
+// made before: clients connect again, are judged anew, and see the node's new
+// certificate. It is how clients are shut out before their certificates expire.
+func (s *Server) AuthorityChanged() {
+	s.gate.authorityChanged()
+	time.AfterFunc(goodbyeTime, func() { s.table.endOthers(s.gate.identity().Clients) })
 }
 
 // Serve answers on the listener, which it closes, until the context ends; it

@@ -28,7 +28,12 @@ const (
 	ReasonNoRole           Reason = "NO_ROLE"
 	ReasonUnknownRole      Reason = "UNKNOWN_ROLE"
 	ReasonWrongRole        Reason = "WRONG_ROLE"
+	ReasonClosed           Reason = "CLOSED"
+	ReasonOwnerOnly        Reason = "OWNER_ONLY"
+	ReasonOtherOwner       Reason = "OTHER_OWNER"
 	ReasonMaintenance      Reason = "MAINTENANCE"
+	ReasonConfigured       Reason = "CONFIGURED"
+	ReasonAuthorityChanged Reason = "AUTHORITY_CHANGED"
 	ReasonNoSuchMethod     Reason = "NO_SUCH_METHOD"
 )
 
@@ -43,6 +48,8 @@ func (r Reason) code() codes.Code {
 		return codes.PermissionDenied
 	case ReasonMaintenance:
 		return codes.FailedPrecondition
+	case ReasonClosed, ReasonConfigured, ReasonAuthorityChanged:
+		return codes.Unavailable
 	case ReasonNoSuchMethod:
 		return codes.Unimplemented
 	default:
@@ -54,6 +61,8 @@ func (r Reason) code() codes.Code {
 type refusal struct {
 	reason  Reason
 	message string
+	// metadata is for programs, as ErrorInfo's metadata.
+	metadata map[string]string
 }
 
 func refuse(reason Reason, message string) *refusal {
@@ -65,11 +74,12 @@ func (r *refusal) Error() string { return r.message }
 
 // GRPCStatus makes the refusal a gRPC status with its reason as a detail.
 func (r *refusal) GRPCStatus() *status.Status {
-	return detailed(status.New(r.reason.code(), r.message), r.reason)
+	return detailed(status.New(r.reason.code(), r.message), &errdetails.ErrorInfo{Reason: string(r.reason), Metadata: r.metadata})
 }
 
-func detailed(s *status.Status, r Reason) *status.Status {
-	with, err := s.WithDetails(&errdetails.ErrorInfo{Reason: string(r), Domain: Domain})
+func detailed(s *status.Status, info *errdetails.ErrorInfo) *status.Status {
+	info.Domain = Domain
+	with, err := s.WithDetails(info)
 	if err != nil {
 		return s
 	}
@@ -87,7 +97,7 @@ func toStatus(err error) error {
 	}
 	s := status.New(codeOf(err), err.Error())
 	if s.Code() == codes.Unavailable {
-		s = detailed(s, ReasonNotReady)
+		s = detailed(s, &errdetails.ErrorInfo{Reason: string(ReasonNotReady)})
 	}
 	return s.Err()
 }

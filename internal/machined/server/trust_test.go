@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"crypto/tls"
+	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/internal/audit"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/servertest"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -145,6 +148,64 @@ func TestStolenCertificate(t *testing.T) {
 	}
 }
 
+// TestAuthorityChanges: what clients of the authority before have under way ends when another takes its place, and so do their connections. A new
+// certificate of the node by the same authority ends nothing.
+func TestAuthorityChanges(t *testing.T) {
+	ours, other := servertest.Authority(t, "ours"), servertest.Authority(t, "other")
+	log := openAudit(t)
+	api := servertest.Start(t, &servertest.Node{}, ours, log)
+	conn := dial(t, api, ours.Pool(), withRoles(t, ours, "node:reader"))
+	stream, err := machinev1.NewMachineServiceClient(conn).WatchHealth(t.Context(), &machinev1.WatchHealthRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: ours.Pool(), Certificates: []tls.Certificate{*withRoles(t, ours, "node:reader")},
+	}}}
+	t.Cleanup(web.CloseIdleConnections)
+	response, err := web.Get("https://" + api.Address + server.MetricsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, response.Body); err != nil { // it keeps the connection then
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	api.SetAuthority(t, ours)
+	time.Sleep(1500 * time.Millisecond) // as long as it takes to close connections, and more
+	if got, _ := api.Server.Size(); got != 2 {
+		t.Fatalf("with a new certificate of the same authority: %d connections, want 2", got)
+	}
+	api.SetAuthority(t, other)
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable || reason(err) != string(server.ReasonAuthorityChanged) {
+		t.Errorf("a stream of a client of the old authority: got %v, want that it has changed", err)
+	}
+	if err := call(t, conn, machinev1.MachineService_GetVersion_FullMethodName); reason(err) != string(server.ReasonUnknownAuthority) {
+		t.Errorf("a call on the connection of before: got %v", err)
+	}
+	awaitEnd(t, conn)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if got, _ := api.Server.Size(); got == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a connection of the old authority's clients stays open")
+		}
+	}
+	if err := call(t, dial(t, api, other.Pool(), withRoles(t, other, "node:reader")), machinev1.MachineService_GetVersion_FullMethodName); err != nil {
+		t.Errorf("a client of the new authority: %v", err)
+	}
+	api.Stop(t)
+	if !slices.ContainsFunc(recorded(t, log), func(e audit.Entry) bool {
+		return e.Kind == audit.KindCall && strings.HasSuffix(e.Method, "WatchHealth") && e.Code == codes.Unavailable.String()
+	}) {
+		t.Error("the end of the stream is not in the audit log")
+	}
+}
+
 func TestCertificateExpiresDuringTheConnection(t *testing.T) {
 	authority := servertest.Authority(t, "ours")
 	api := servertest.Start(t, &servertest.Node{}, authority, nil)
@@ -156,43 +217,5 @@ func TestCertificateExpiresDuringTheConnection(t *testing.T) {
 	api.Advance(2 * time.Hour)
 	if err := call(t, conn, method); reason(err) != string(server.ReasonExpired) {
 		t.Errorf("after its certificate's end: got %v, want it refused as expired", err)
-	}
-}
-
-// TestMaintenance goes from maintenance mode to a configuration on one
-// listener, with connections that stay open.
-func TestMaintenance(t *testing.T) {
-	authority := servertest.Authority(t, "ours")
-	node := &servertest.Node{Checks: []server.Check{{Name: "config", Reason: "user-data:3: no such field"}}}
-	api := servertest.Start(t, node, nil, nil)
-	conn := dial(t, api, nil, nil)
-	for method := range registered() {
-		err := call(t, conn, method)
-		if server.InMaintenance()[method] {
-			if err != nil {
-				t.Errorf("%s in maintenance mode: %v", method, err)
-			}
-		} else if status.Code(err) != codes.FailedPrecondition || reason(err) != string(server.ReasonMaintenance) {
-			t.Errorf("%s in maintenance mode: got %v, want FailedPrecondition, reason MAINTENANCE", method, err)
-		}
-	}
-	v, err := machinev1.NewMachineServiceClient(conn).GetVersion(t.Context(), &machinev1.GetVersionRequest{})
-	if err != nil || !v.GetMaintenance() {
-		t.Errorf("GetVersion: got %v, %v, want maintenance", v, err)
-	}
-	// A client that verifies its node does not talk to one in maintenance mode.
-	err = call(t, dial(t, api, authority.Pool(), withRoles(t, authority, "node:admin")), machinev1.MachineService_GetVersion_FullMethodName)
-	if err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("verifying client: got %v, want the node's certificate refused", err)
-	}
-
-	api.SetAuthority(t, authority)
-	if err := call(t, conn, machinev1.MachineService_GetVersion_FullMethodName); reason(err) != string(server.ReasonNoCertificate) {
-		t.Errorf("connection of maintenance mode, once configured: got %v, want it refused", err)
-	}
-	v, err = machinev1.NewMachineServiceClient(dial(t, api, authority.Pool(), withRoles(t, authority, "node:admin"))).
-		GetVersion(t.Context(), &machinev1.GetVersionRequest{})
-	if err != nil || v.GetMaintenance() {
-		t.Errorf("once configured: got %v, %v", v, err)
 	}
 }

@@ -29,7 +29,14 @@ func (s *upgradeService) Push(stream grpc.ClientStreamingServer[upgradev1.PushRe
 	if first.GetHeader() == nil {
 		return invalidf("the first message has no header")
 	}
-	target, err := s.config.Upgrades.Push(stream.Context(), first.GetHeader().GetAllowDowngrade(), &pieces{stream: stream})
+	allow := UpgradeAllow{Downgrade: first.GetHeader().GetAllowDowngrade(), WithoutExtensions: first.GetHeader().GetWithoutExtensions()}
+	target, err := s.config.Upgrades.Push(stream.Context(), allow, &pieces{next: func() ([]byte, error) {
+		m, err := stream.Recv()
+		if err == nil && m.GetHeader() != nil {
+			err = invalidf("a second header came, expected data")
+		}
+		return m.GetData(), err
+	}})
 	if err != nil {
 		return err
 	}
@@ -39,25 +46,43 @@ func (s *upgradeService) Push(stream grpc.ClientStreamingServer[upgradev1.PushRe
 // pieces is what a stream of messages brings, as one reader. Its memory is one
 // message.
 type pieces struct {
-	stream grpc.ClientStreamingServer[upgradev1.PushRequest, upgradev1.PushResponse]
-	rest   []byte
+	// next receives a message. It returns what that brings, which may be nothing.
+	next func() ([]byte, error)
+	rest []byte
 }
 
 // Read implements io.Reader.
 func (p *pieces) Read(b []byte) (int, error) {
 	for len(p.rest) == 0 {
-		m, err := p.stream.Recv()
+		data, err := p.next()
 		if err != nil {
 			return 0, err
 		}
-		if m.GetHeader() != nil {
-			return 0, invalidf("a second header came, expected data")
-		}
-		p.rest = m.GetData()
+		p.rest = data
 	}
 	n := copy(b, p.rest)
 	p.rest = p.rest[n:]
 	return n, nil
+}
+
+// Pull implements upgradev1.UpgradeServiceServer.
+func (s *upgradeService) Pull(req *upgradev1.PullRequest, stream grpc.ServerStreamingServer[upgradev1.PullResponse]) error {
+	if req.GetSource() == "" {
+		return invalidf("no source, expected the URL of a release")
+	}
+	p := Pull{
+		Source: req.GetSource(), SHA256: req.GetSha256(),
+		Allow: UpgradeAllow{Downgrade: req.GetAllowDowngrade(), WithoutExtensions: req.GetWithoutExtensions()},
+	}
+	target, err := s.config.Upgrades.Pull(stream.Context(), p, func(p PullProgress) error {
+		return stream.Send(&upgradev1.PullResponse{
+			ReceivedBytes: uint64(p.ReceivedBytes), TotalBytes: uint64(p.TotalBytes), Waiting: p.Waiting,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return stream.Send(&upgradev1.PullResponse{Target: systemToProto(target)})
 }
 
 // Install implements upgradev1.UpgradeServiceServer.

@@ -125,6 +125,33 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// TestPull: the request reaches the node, and its progress the client.
+func TestPull(t *testing.T) {
+	node := upgradable()
+	client := upgradev1.NewUpgradeServiceClient(admin(t, node))
+	stream, err := client.Pull(t.Context(), &upgradev1.PullRequest{Source: "https://host/slow", Sha256: "aa", AllowDowngrade: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := receiveAll(t, stream)
+	target := &upgradev1.System{Version: "1.1.0", Slot: machinev1.Slot_SLOT_B, RootHash: "0b"}
+	check(t, &upgradev1.PullResponse{Waiting: "no connection in 10s; try 2 of 5 in 1s"}, got[0], nil)
+	check(t, &upgradev1.PullResponse{ReceivedBytes: 100 << 20, TotalBytes: 100 << 20}, got[len(got)-2], nil)
+	check(t, &upgradev1.PullResponse{Target: target}, got[len(got)-1], nil)
+	if calls := strings.Join(node.Calls(), "\n"); !strings.Contains(calls, `pull https://host/slow, sha256 "aa", downgrade true`) {
+		t.Errorf("calls that reached the node: %s", calls)
+	}
+	for source, want := range map[string]codes.Code{"": codes.InvalidArgument, "https://host/missing": codes.NotFound, "https://host/bad": codes.InvalidArgument} {
+		stream, err := client.Pull(t.Context(), &upgradev1.PullRequest{Source: source})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		if status.Code(err) != want {
+			t.Errorf("%q: got %v, want %v", source, err, want)
+		}
+	}
+}
+
 // TestPushIsRefused: what is no stream of a header and pieces does not reach the
 // node, or comes to its end with the right status.
 func TestPushIsRefused(t *testing.T) {

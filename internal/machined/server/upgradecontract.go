@@ -54,6 +54,26 @@ type UpgradeStatus struct {
 	Last                     *UpgradeOutcome // nil on a node that never had one
 }
 
+// UpgradeAllow is what a release may be beside a newer one that fits all.
+type UpgradeAllow struct {
+	// Downgrade: it is older. WithoutExtensions: extensions of the configuration are
+	// not there for it.
+	Downgrade, WithoutExtensions bool
+}
+
+// Pull says what is to be fetched, and how it is to be judged.
+type Pull struct {
+	Source string
+	SHA256 string // of the file, in hexadecimal digits; empty takes any
+	Allow  UpgradeAllow
+}
+
+// PullProgress is how far a pull is.
+type PullProgress struct {
+	ReceivedBytes, TotalBytes int64  // the total is 0 while it is not known
+	Waiting                   string // for a person; empty while bytes come
+}
+
 // Upgrades takes a node from one release to another. Safe for concurrent use.
 // Before the node knows about itself, every method is ErrUnavailable; on a node
 // that was not started from a slot, ErrPrecondition. What the stage does not allow
@@ -63,7 +83,13 @@ type Upgrades interface {
 	// release, ErrDenied where nobody that the node trusts has signed it,
 	// ErrPrecondition where this node cannot take it. It reads no further than it
 	// must to refuse, and returns an error of r's as it is, wrapped.
-	Push(ctx context.Context, allowDowngrade bool, r io.Reader) (System, error)
+	Push(ctx context.Context, allow UpgradeAllow, r io.Reader) (System, error)
+	// Pull is Push of what the node itself fetches. It calls progress from one
+	// goroutine, and gives up with progress' error or the context's end. Of the
+	// source it is ErrInvalid where that is none, ErrNotFound where nothing is
+	// there, ErrPrecondition where the node does not get it or cannot use it, and
+	// ErrUnavailable where it cannot be fetched now.
+	Pull(ctx context.Context, p Pull, progress func(PullProgress) error) (System, error)
 	// Install writes what was pushed into the other slot and arms it, and unless it
 	// is staged begins the ordered reboot. It calls progress from one goroutine, and
 	// gives up with progress' error or the context's end.

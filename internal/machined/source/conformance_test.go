@@ -165,9 +165,9 @@ func (m *memory) Find(context.Context) (*machined.Document, error) {
 func (m *memory) Where() string { return m.name }
 
 func TestVolumes(t *testing.T) {
-	for name, set := range map[string]func(*source.Config, machined.Source){
-		"NoCloud":      func(c *source.Config, s machined.Source) { c.NoCloud = s },
-		"config drive": func(c *source.Config, s machined.Source) { c.ConfigDrive = s },
+	for name, set := range map[string]func(*source.Config, machined.Place){
+		"NoCloud":      func(c *source.Config, s machined.Place) { c.NoCloud = s },
+		"config drive": func(c *source.Config, s machined.Place) { c.ConfigDrive = s },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sourcetest.Conformance(t, func(t *testing.T, _ time.Duration) sourcetest.Subject {

@@ -7,6 +7,14 @@
 //	            Cloud, Hetzner or OpenStack
 //	firmware    an OEM string of SMBIOS, then a file of fw_cfg     smbios.go, fwcfg.go
 //
+// # The owner
+//
+// Whoever may configure the node over the API before it has a configuration is named by a key (owner.go): on the image, on the kernel command line, by the
+// firmware, or by a document of kind Owner in any of the places above, beside the configuration or in the place of one. Package maintenance says which one
+// counts.
+//
+// # When
+//
 // The agent looks here as long as nothing was applied over the API. What was is on the state volume (package configstore), and goes before all of them.
 //
 // # Order

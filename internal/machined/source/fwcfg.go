@@ -19,9 +19,18 @@ type fwCfg struct{ sys string }
 func (fwCfg) Where() string { return "QEMU's fw_cfg file " + fwCfgName }
 
 func (f fwCfg) Find(context.Context) (*machined.Document, error) {
-	data, err := readFile(filepath.Join(f.sys, "firmware/qemu_fw_cfg/by_name", fwCfgName, "raw"), maxRawBytes)
-	if err != nil || len(bytes.TrimSpace(data)) == 0 {
+	data, err := fwCfgFile(f.sys, fwCfgName, maxRawBytes)
+	if err != nil || data == nil {
 		return nil, err
 	}
 	return document("fw_cfg "+fwCfgName, data)
+}
+
+// fwCfgFile returns a file of fw_cfg; nil if there is none, or nothing in it.
+func fwCfgFile(sys, name string, limitBytes int64) ([]byte, error) {
+	data, err := readFile(filepath.Join(sys, "firmware/qemu_fw_cfg/by_name", name, "raw"), limitBytes)
+	if err != nil || len(bytes.TrimSpace(data)) == 0 {
+		return nil, err
+	}
+	return data, nil
 }

@@ -28,25 +28,32 @@ type oemString struct{ sys string }
 func (oemString) Where() string { return "an OEM string " + oemPrefix + " of SMBIOS" }
 
 func (o oemString) Find(context.Context) (*machined.Document, error) {
-	table, err := readFile(filepath.Join(o.sys, "firmware/dmi/tables/DMI"), maxTableBytes)
-	if err != nil || table == nil {
+	value, err := oemValue(o.sys, oemPrefix)
+	if err != nil || value == "" {
 		return nil, err
+	}
+	return document("SMBIOS "+strings.TrimSuffix(oemPrefix, "="), []byte(value))
+}
+
+// oemValue returns what stands behind a prefix in the one OEM string that begins with it; empty if there is none, or nothing behind it.
+func oemValue(sys, prefix string) (string, error) {
+	table, err := readFile(filepath.Join(sys, "firmware/dmi/tables/DMI"), maxTableBytes)
+	if err != nil || table == nil {
+		return "", err
 	}
 	var values []string
 	for _, text := range oemStrings(table) {
-		if value, ok := strings.CutPrefix(text, oemPrefix); ok {
+		if value, ok := strings.CutPrefix(text, prefix); ok {
 			values = append(values, value)
 		}
 	}
 	switch {
-	case len(values) == 0:
-		return nil, nil
+	case len(values) == 0, len(values) == 1 && strings.TrimSpace(values[0]) == "":
+		return "", nil
 	case len(values) > 1:
-		return nil, fmt.Errorf("read SMBIOS: %d OEM strings begin with %s, expected one", len(values), oemPrefix)
-	case strings.TrimSpace(values[0]) == "":
-		return nil, nil
+		return "", fmt.Errorf("read SMBIOS: %d OEM strings begin with %s, expected one", len(values), prefix)
 	}
-	return document("SMBIOS "+strings.TrimSuffix(oemPrefix, "="), []byte(values[0]))
+	return values[0], nil
 }
 
 const (

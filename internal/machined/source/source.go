@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined"
+	"github.com/cyvive/cyvive/internal/machined/boot/cmdline"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
 )
 
 // Config is what the sources are made of. Facts and Sys are needed.
@@ -16,8 +18,10 @@ type Config struct {
 	Facts Facts
 	// Sys is where sysfs is mounted.
 	Sys string
+	// Image is the file of the image that names the node's owner; there need not be one.
+	Image string
 	// NoCloud and ConfigDrive look at volumes. A nil one is left out. What the drive holds may be compressed, as user data of its platform may.
-	NoCloud, ConfigDrive machined.Source
+	NoCloud, ConfigDrive machined.Place
 	// Addressed tells whether the machine has an address to ask servers from; nil looks at its links.
 	Addressed func() bool
 	// Bases returns the URLs at which a platform's service answers, given those that it is documented to have; nil returns these.
@@ -28,8 +32,15 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Sources finds the configuration in the first place that holds one. It implements [machined.Source].
-type Sources struct{ places []machined.Source }
+// Sources finds the configuration in the first place that holds one, and what the places say of the node's owner. It implements [machined.Source].
+type Sources struct {
+	places []machined.Place
+	// image is the file of the image that names the owner, sys where sysfs is, and args the kernel command line.
+	image, sys string
+	args       cmdline.Args
+	// told is what the places said of the owner when Find looked last.
+	told []maintenance.Claim
+}
 
 var _ machined.Source = (*Sources)(nil)
 
@@ -48,7 +59,7 @@ func New(cfg Config) *Sources {
 	if cfg.Bases == nil {
 		cfg.Bases = func(_ string, documented []string) []string { return documented }
 	}
-	s := &Sources{}
+	s := &Sources{image: cfg.Image, sys: cfg.Sys, args: cfg.Facts.Args}
 	s.add(cfg.NoCloud)
 	s.add(cfg.url())
 	if cfg.ConfigDrive != nil {
@@ -60,17 +71,23 @@ func New(cfg Config) *Sources {
 	return s
 }
 
-func (s *Sources) add(place machined.Source) {
+func (s *Sources) add(place machined.Place) {
 	if place != nil {
 		s.places = append(s.places, place)
 	}
 }
 
-// Find looks at the places in their order, until one holds a configuration or fails.
+// Find looks at the places in their order, until one holds a configuration or fails. What names the owner and no more is no configuration.
 func (s *Sources) Find(ctx context.Context) (*machined.Document, error) {
+	s.told = nil
 	for _, place := range s.places {
-		if doc, err := place.Find(ctx); doc != nil || err != nil {
-			return doc, err
+		doc, err := place.Find(ctx)
+		if err != nil {
+			s.told = append(s.told, maintenance.Claim{From: place.Where(), Problem: err.Error()})
+			return nil, err
+		}
+		if doc = s.takeOwner(doc); doc != nil {
+			return doc, nil
 		}
 	}
 	return nil, nil
@@ -89,7 +106,7 @@ func (s *Sources) Where() string {
 }
 
 // url returns the place that the kernel command line names, or nil if it names none.
-func (c Config) url() machined.Source {
+func (c Config) url() machined.Place {
 	pinned, err := parseURL(c.Facts.Args)
 	if err != nil {
 		return broken{err, "the URL of the kernel command line"}
@@ -102,7 +119,7 @@ func (c Config) url() machined.Source {
 }
 
 // metadata returns the service of the platform, or nil if the machine is on none that is known.
-func (c Config) metadata() machined.Source {
+func (c Config) metadata() machined.Place {
 	p, err := c.Facts.platform()
 	if err != nil {
 		return broken{err, "the user data of the platform that the kernel command line names"}
@@ -126,10 +143,10 @@ func (b broken) Find(context.Context) (*machined.Document, error) { return nil, 
 func (b broken) Where() string                                    { return b.where }
 
 // wrapped is a place whose documents may be compressed, or for another program.
-type wrapped struct{ machined.Source }
+type wrapped struct{ machined.Place }
 
 func (w wrapped) Find(ctx context.Context) (*machined.Document, error) {
-	doc, err := w.Source.Find(ctx)
+	doc, err := w.Place.Find(ctx)
 	if doc == nil || err != nil {
 		return nil, err
 	}

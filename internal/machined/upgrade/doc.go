@@ -12,6 +12,9 @@
 //	 └────────────────────┴──────────────┴────────────────────┘ reboot
 //	            Idle, with the reason
 //
+// The way back to what the other slot holds is the same, with nothing written but the entry: the one that is there stays until the new one is, and what is
+// in the slot stays whatever happens.
+//
 // [Record] is that machine. It is pure: what happened goes in, a new record and [Action]s come out. The record is kept on the state volume, and
 // each of its changes can be cut off anywhere: what the machine finds at its next start (which release runs, whether its entry still has a
 // counter) decides, and the record adds what the disk does not know, above all the reasons.

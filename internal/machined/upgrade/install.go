@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -27,129 +27,57 @@ var (
 // Written is how far a release is that is being written into its slot.
 type Written struct{ Bytes, TotalBytes int64 }
 
-// envelopeFile keeps the signed manifest beside the parts. It is written last: without it, nothing was pushed.
-const envelopeFile = "release.dsse.json"
+// ExtensionsGate is the gate of extensions.
+const ExtensionsGate = "extensions"
 
-// Push takes a release from r, which is a bundle, and keeps it. It reads no further than it must to refuse it.
-func (k *Keeper) Push(ctx context.Context, downgrade bool, r io.Reader) (System, error) {
+// withoutExtensions has the gates say that extensions are not in order, so that a trial is not asked for them.
+func withoutExtensions(gates []Gate) []Gate {
+	out := slices.DeleteFunc(slices.Clone(gates), func(g Gate) bool { return g.Name == ExtensionsGate })
+	return append(out, Gate{Name: ExtensionsGate, Reason: "they are not there for the other release"})
+}
+
+// Pushed hands out the release that was pushed: its manifest, and its parts as they were signed, of which reading the end is an error otherwise. Meanwhile
+// nothing else is pushed or installed.
+func (k *Keeper) Pushed(use func(m release.Manifest, open func(name string) (io.ReadCloser, error)) error) error {
 	if !k.work.TryLock() {
-		return System{}, fmt.Errorf("push: %w: another push or installation is at work", ErrBusy)
+		return fmt.Errorf("read the release that was pushed: %w: a push or an installation is at work", ErrBusy)
 	}
 	defer k.work.Unlock()
-	s, _ := k.Status()
-	if err := s.Record.Busy(); err != nil {
-		return System{}, fmt.Errorf("push: %w", err)
-	}
-	stream := &bounded{r: r, left: headBytes}
-	b, err := release.Open(stream, k.cfg.Keys)
+	m, err := k.pushed()
 	if err != nil {
-		return System{}, err
+		return fmt.Errorf("read the release that was pushed: %w", err)
 	}
-	stream.left += b.Manifest.PartsBytes() + slackBytes
-	node, err := k.node(ctx)
+	return use(m, func(name string) (io.ReadCloser, error) {
+		p, err := k.open(m.File(name))
+		if err != nil || name != release.Root {
+			return p, err
+		}
+		plain, err := decompress(p)
+		if err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		return plainRoot{plain, p}, nil
+	})
+}
+
+// plainRoot is the root of a release while it is decompressed.
+type plainRoot struct {
+	*zstd.Decoder
+	from *part
+}
+
+// Close implements io.Closer.
+func (r plainRoot) Close() error {
+	r.Decoder.Close()
+	return r.from.Close()
+}
+
+func decompress(r io.Reader) (*zstd.Decoder, error) {
+	plain, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 	if err != nil {
-		return System{}, err
+		return nil, fmt.Errorf("decompress root: %w", err)
 	}
-	if err := b.Manifest.Check(node, downgrade); err != nil {
-		return System{}, err
-	}
-	if err := k.receive(b); err != nil {
-		return System{}, errors.Join(err, os.RemoveAll(k.cfg.Pushed))
-	}
-	return k.target(b.Manifest), nil
-}
-
-func (k *Keeper) target(m release.Manifest) System {
-	return System{Version: m.Version, RootHash: m.RootHash, Slot: other(k.cfg.Running.Slot)}
-}
-
-const (
-	// headBytes is what may come until the signed manifest is there, slackBytes what is around the parts: the headers of an archive and its end.
-	headBytes  = 3 * release.MaxManifestBytes
-	slackBytes = 64 << 10
-	// keptFreeBytes are left to others on the data volume.
-	keptFreeBytes = 64 << 20
-)
-
-// bounded ends a stream that brings more than it may.
-type bounded struct {
-	r    io.Reader
-	left int64
-}
-
-// Read implements io.Reader.
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("%w: more comes than belongs to it", release.ErrMalformed)
-	}
-	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
-}
-
-// room says whether the data volume has space for a release.
-func (k *Keeper) room(m release.Manifest) error {
-	if k.cfg.FreeBytes == nil {
-		return nil
-	}
-	free, err := k.cfg.FreeBytes(filepath.Dir(k.cfg.Pushed))
-	if err != nil {
-		return err
-	}
-	if free < m.PartsBytes()+keptFreeBytes {
-		return fmt.Errorf("%w: it has %d bytes, and of the %d that the data volume has left, %d stay free", ErrNoRoom, m.PartsBytes(), free, keptFreeBytes)
-	}
-	return nil
-}
-
-// receive writes the parts of a bundle, and when they are all right, the envelope.
-func (k *Keeper) receive(b *release.Bundle) error {
-	if _, err := os.Stat(filepath.Dir(k.cfg.Pushed)); err != nil {
-		return fmt.Errorf("push: %w: the data volume is not there: %w", ErrNoRoom, err)
-	}
-	if err := os.RemoveAll(k.cfg.Pushed); err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	if err := k.room(b.Manifest); err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	if err := os.Mkdir(k.cfg.Pushed, 0o700); err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	if err := b.Extract(func(f release.File) (io.WriteCloser, error) { return createSynced(filepath.Join(k.cfg.Pushed, f.Name)) }); err != nil {
-		return err
-	}
-	f, err := createSynced(filepath.Join(k.cfg.Pushed, envelopeFile))
-	if err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	_, err = f.Write(b.Envelope)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	return nil
-}
-
-// synced is a file that is on the disk when it is closed.
-type synced struct{ *os.File }
-
-func createSynced(path string) (synced, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	return synced{f}, err
-}
-
-func (s synced) Close() error { return errors.Join(s.Sync(), s.File.Close()) }
-
-// pushed returns the manifest of what was pushed. It is verified again.
-func (k *Keeper) pushed() (release.Manifest, error) {
-	data, err := os.ReadFile(filepath.Join(k.cfg.Pushed, envelopeFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return release.Manifest{}, ErrNothingPushed
-	}
-	if err != nil {
-		return release.Manifest{}, err
-	}
-	return release.Verify(data, k.cfg.Keys)
+	return plain, nil
 }
 
 // Install writes what was pushed into the other slot and arms it. The gates are how they are now. What was pushed is gone afterwards.
@@ -163,47 +91,42 @@ func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 		return System{}, fmt.Errorf("install: %w", err)
 	}
 	target := k.target(m)
-	if err := k.arm(ctx, target, gates, func() error { return k.write(ctx, target, m) }); err != nil {
+	if err := k.stillWanted(ctx, m); err != nil {
 		return target, fmt.Errorf("install: %w", err)
 	}
-	if err := os.RemoveAll(k.cfg.Pushed); err != nil {
+	if err := k.suits(m); err != nil {
+		// They may have gone, or become wanted, since it was pushed: nobody has said then that it may do without.
+		if !k.marked(withoutFile) {
+			return target, fmt.Errorf("install: %w: %w; push them first, or push it again and take it without them", release.ErrUnwanted, err)
+		}
+		k.cfg.Log.Warn("the release starts without extensions", "error", err)
+		gates = withoutExtensions(gates)
+	}
+	s, _ := k.Status()
+	next, actions, err := s.Record.Begin(target, k.cfg.Running)
+	if err != nil {
+		return target, fmt.Errorf("install: %w", err)
+	}
+	if err := k.arm(ctx, next, actions, gates, func() error { return k.write(ctx, target, m) }); err != nil {
+		return target, fmt.Errorf("install: %w", err)
+	}
+	if err := k.dropPushed(); err != nil {
 		k.cfg.Log.Warn("remove the release that was installed", "error", err)
 	}
 	return target, nil
 }
 
-// Rollback arms what is in the other slot.
-func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
-	if !k.work.TryLock() {
-		return System{}, fmt.Errorf("roll back: %w: a push or an installation is at work", ErrBusy)
-	}
-	defer k.work.Unlock()
-	s, _ := k.Status()
-	if s.Other == (System{}) {
-		return System{}, fmt.Errorf("roll back: %w", ErrNoOther)
-	}
-	err := k.arm(ctx, s.Other, gates, func() error { return k.cfg.Entries.Put(s.Other.Slot, s.Other.Version, Tries, nil) })
-	if err != nil {
-		return s.Other, fmt.Errorf("roll back: %w", err)
-	}
-	return s.Other, nil
-}
-
-// arm leads the record through the writing of a slot and its entry.
-func (k *Keeper) arm(ctx context.Context, target System, gates []Gate, write func() error) error {
-	s, _ := k.Status()
-	next, actions, err := s.Record.Begin(target, k.cfg.Running)
+// stillWanted asks again what was asked when a release was pushed: the node may run another one since then, this one itself even, and its firmware and its
+// disk may have been given other keys.
+func (k *Keeper) stillWanted(ctx context.Context, m release.Manifest) error {
+	node, err := k.node(ctx)
 	if err != nil {
 		return err
 	}
-	if err := k.become(ctx, next, actions); err != nil {
+	if err := m.Check(node, k.marked(downgradeFile)); err != nil {
 		return err
 	}
-	if err := write(); err != nil {
-		next, actions := next.Abandon(err.Error(), k.cfg.Now())
-		return errors.Join(err, k.become(ctx, next, actions), k.lookAtOther(ctx))
-	}
-	return errors.Join(k.store(next.Written(k.cfg.Boot, gates)), k.lookAtOther(ctx))
+	return k.runs()
 }
 
 // write fills the slot, and then makes its entry.
@@ -218,9 +141,9 @@ func (k *Keeper) write(ctx context.Context, target System, m release.Manifest) e
 		return err
 	}
 	defer tree.Close()
-	plain, err := zstd.NewReader(root, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	plain, err := decompress(root)
 	if err != nil {
-		return fmt.Errorf("decompress root: %w", err)
+		return err
 	}
 	defer plain.Close()
 	k.progress(Written{TotalBytes: m.RootBytes})

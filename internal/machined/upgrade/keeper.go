@@ -38,6 +38,8 @@ type Entries interface {
 	Read() (map[string]Entry, error)
 	// Put makes an entry that is tried before all others, for a new kernel image or, where that is nil, the slot's own.
 	Put(slot, version string, tries int, kernel io.Reader) error
+	// Kernel has read look at a slot's kernel image, as long as it runs.
+	Kernel(slot string, read func(kernel *io.SectionReader) error) error
 	Bless(slot string) error
 	Spoil(slot string) error
 	Forget(slot string) error
@@ -53,7 +55,7 @@ type Entry struct {
 	KernelBytes int64
 }
 
-// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes and Changed.
+// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes, Opens, Starts, Suits and Changed.
 type Config struct {
 	Log *slog.Logger
 	Now func() time.Time
@@ -72,6 +74,13 @@ type Config struct {
 	Keys                []ed25519.PublicKey
 	Slots               Slots
 	Entries             Entries
+	// Opens says whether a kernel image, once it runs, opens what is encrypted on this node; nil is for a node on which nothing is.
+	Opens func(kernel io.ReaderAt) error
+	// Starts says whether the machine's firmware would start a kernel image; nil is for firmware that starts any.
+	Starts func(kernel *io.SectionReader) error
+	// Suits says whether the extensions that the next boot is to have are there for a kernel image and its version of the operating system; nil is for a
+	// node that has none.
+	Suits func(kernel io.ReaderAt, version string) error
 	// Note writes the reason for the end of a boot into the ledger. An empty boot had no entry: it is made.
 	Note func(boot string, s System, text string) error
 	// Reboot starts the ordered end of this boot.
@@ -88,6 +97,8 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	record Record
+	// blessed says that this boot has taken the counter off its entry, whether or not the record could be stored after it.
+	blessed bool
 	// other is what the other slot holds, written what is in it of a release that is being written.
 	other   System
 	written Written
@@ -160,7 +171,9 @@ func (k *Keeper) become(ctx context.Context, next Record, actions []Action) erro
 		var err error
 		switch a.Do {
 		case Bless:
-			err = k.cfg.Entries.Bless(a.Slot)
+			if err = k.cfg.Entries.Bless(a.Slot); err == nil {
+				k.change(func() { k.blessed = true })
+			}
 		case Spoil:
 			err = k.cfg.Entries.Spoil(a.Slot)
 		case Forget:
@@ -216,11 +229,21 @@ func (k *Keeper) Status() (Status, <-chan struct{}) {
 	return Status{Record: k.record, Running: k.cfg.Running, Other: k.other, Written: k.written}, k.changed
 }
 
+// Blessed says that this boot has blessed the running release. The record may be behind it, where the disk took nothing more.
+func (k *Keeper) Blessed() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.blessed
+}
+
 // Look takes the gates, and the deadline of a trial. It returns when to call it again at the latest; zero is never.
 func (k *Keeper) Look(ctx context.Context, gates []Gate, deadline time.Duration) (time.Duration, error) {
 	s, _ := k.Status()
 	if s.Record.Stage != Trial {
 		return 0, nil // another method may be changing the record
+	}
+	if k.Blessed() { // and only the record does not know it: what the gates say by now is no matter of a trial
+		return 0, k.store(s.Record.ended(true, "", k.cfg.Now()))
 	}
 	next, actions, again := s.Record.Look(gates, k.cfg.Now(), k.cfg.SinceBoot(), deadline)
 	return again, k.become(ctx, next, actions)

@@ -32,12 +32,24 @@ type machine struct {
 	tries   map[string]int
 	now     time.Time
 	boot    int
-	running System
-	broken  error // of the slots
+	// blessings counts how often an entry was blessed.
+	blessings int
+	newest    string // the slot of the entry that is tried before the other
+	running   System
+	broken    error // of the slots
+	// putting is called with what an entry is about to go through: "begun", and "made" when it is there; nil does nothing.
+	putting func(step string) error
 	log     []string
 	keeper  *Keeper
 	keys    []ed25519.PublicKey
+	floor   string
 	crash   string
+	// opens says whether a kernel image opens its disk; nil is for a disk that is not encrypted.
+	opens func(io.ReaderAt) error
+	// starts says whether its firmware starts a kernel image; nil is for one that starts any.
+	starts func(*io.SectionReader) error
+	// suits says whether extensions are there for a kernel image; nil is for a node without extensions.
+	suits func(io.ReaderAt, string) error
 }
 
 const (
@@ -51,6 +63,7 @@ func newMachine(t *testing.T) *machine {
 	m := &machine{
 		t: t, dir: t.TempDir(), now: noon, slots: map[string]string{"a": rootHash("1"), "b": rootHash("0")}, tries: map[string]int{"a": -1},
 		entries: map[string]Entry{"a": {Version: "1.0.0", KernelBytes: slotBytes}, "b": {KernelBytes: slotBytes}},
+		newest:  "a", floor: "0.9.0",
 		running: System{Version: "1.0.0", RootHash: rootHash("1"), Slot: "a"}, keys: []ed25519.PublicKey{signer(1).Public().(ed25519.PublicKey)},
 	}
 	for _, d := range []string{"state", "data"} {
@@ -69,7 +82,7 @@ func (m *machine) start() {
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return m.now },
 		Record: filepath.Join(m.dir, "state/upgrade.json"), Pushed: filepath.Join(m.dir, "data/upgrade"),
 		Boot: fmt.Sprint(m.boot), SinceBoot: func() time.Duration { return time.Minute }, Crash: m.crash, Running: m.running,
-		Architecture: "amd64", Floor: "0.9.0", Keys: m.keys, Slots: m, Entries: loader{m},
+		Architecture: "amd64", Floor: m.floor, Keys: m.keys, Slots: m, Entries: loader{m}, Opens: m.opens, Starts: m.starts, Suits: m.suits,
 		Note: func(boot string, s System, text string) error {
 			m.log = append(m.log, fmt.Sprintf("note %s %s: %s", boot, s.Version, text))
 			return nil
@@ -85,14 +98,14 @@ func (m *machine) start() {
 // reboot is the boot loader, and the agent after it.
 func (m *machine) reboot() {
 	m.boot++
-	if tries := m.tries["b"]; m.entries["b"].Version != "" && tries != 0 {
-		if tries > 0 {
-			m.tries["b"]--
-		}
-		m.running = System{Version: m.entries["b"].Version, RootHash: m.slots["b"], Slot: "b"}
-	} else {
-		m.running = System{Version: m.entries["a"].Version, RootHash: m.slots["a"], Slot: "a"}
+	slot := m.newest
+	if m.entries[slot].Version == "" || m.tries[slot] == 0 {
+		slot = other(slot)
 	}
+	if m.tries[slot] > 0 {
+		m.tries[slot]--
+	}
+	m.running = System{Version: m.entries[slot].Version, RootHash: m.slots[slot], Slot: slot}
 	m.start()
 }
 
@@ -133,6 +146,15 @@ func (l loader) Read() (map[string]Entry, error) {
 }
 
 func (l loader) Put(slot, version string, tries int, kernel io.Reader) error {
+	step := func(name string) error {
+		if l.m.putting == nil {
+			return nil
+		}
+		return l.m.putting(name)
+	}
+	if err := step("begun"); err != nil {
+		return err
+	}
 	if kernel != nil {
 		data, err := io.ReadAll(kernel)
 		if err != nil {
@@ -142,11 +164,19 @@ func (l loader) Put(slot, version string, tries int, kernel io.Reader) error {
 			return err
 		}
 	}
-	l.m.entries[slot], l.m.tries[slot] = Entry{Version: version, KernelBytes: slotBytes}, tries
-	return nil
+	l.m.entries[slot], l.m.tries[slot], l.m.newest = Entry{Version: version, KernelBytes: slotBytes}, tries, slot
+	return step("made")
 }
 
-func (l loader) Bless(slot string) error { l.m.tries[slot] = -1; return nil }
+func (l loader) Kernel(slot string, read func(*io.SectionReader) error) error {
+	data, err := os.ReadFile(filepath.Join(l.m.dir, "kernel-"+slot))
+	if err != nil {
+		return err
+	}
+	return read(io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))))
+}
+
+func (l loader) Bless(slot string) error { l.m.tries[slot] = -1; l.m.blessings++; return nil }
 func (l loader) Spoil(slot string) error { l.m.tries[slot] = 0; return nil }
 func (l loader) Forget(slot string) error {
 	l.m.entries[slot] = Entry{KernelBytes: slotBytes}
@@ -197,7 +227,7 @@ func healthy() []Gate { return gates("", "1m") }
 // push and install bring a release on its way.
 func (m *machine) install(version, root string) {
 	m.t.Helper()
-	if _, err := m.keeper.Push(m.t.Context(), false, bytes.NewReader(bundle(m.t, 1, version, root, nil))); err != nil {
+	if _, err := m.keeper.Push(m.t.Context(), Allow{}, bytes.NewReader(bundle(m.t, 1, version, root, nil))); err != nil {
 		m.t.Fatal(err)
 	}
 	if _, err := m.keeper.Install(m.t.Context(), healthy()); err != nil {
@@ -254,6 +284,73 @@ func TestUpgradeAndBack(t *testing.T) {
 	}
 }
 
+// upgraded is a machine that has been taken to version 1.1.0, and has 1.0.0 in the other slot.
+func upgraded(t *testing.T) *machine {
+	t.Helper()
+	m := newMachine(t)
+	m.install("1.1.0", "2")
+	m.reboot()
+	if _, err := m.keeper.Look(t.Context(), healthy(), deadline); err != nil || m.stage() != Idle {
+		t.Fatalf("stage %s, %v; want %s", m.stage(), err, Idle)
+	}
+	return m
+}
+
+// TestRollbackIsCut: what is in the other slot can be gone back to whatever happens while its entry is made: an error of the boot partition, the end of the
+// agent, or of the power.
+func TestRollbackIsCut(t *testing.T) {
+	broken := errors.New("input/output error")
+	for _, at := range []string{"begun", "made"} {
+		for end, again := range map[string]func(*machine){"error": nil, "agent": (*machine).start, "power": (*machine).reboot} {
+			t.Run(at+" "+end, func(t *testing.T) {
+				m := upgraded(t)
+				m.putting = func(step string) error {
+					switch {
+					case step != at:
+						return nil
+					case end == "error":
+						return broken
+					}
+					panic(broken) // nothing more is done
+				}
+				func() {
+					defer func() {
+						if p := recover(); p != nil && p != any(broken) {
+							panic(p)
+						}
+					}()
+					if _, err := m.keeper.Rollback(t.Context(), healthy()); !errors.Is(err, broken) {
+						t.Fatalf("roll back: %v", err)
+					}
+				}()
+				m.putting = nil
+				if again != nil {
+					again(m)
+				}
+				if at == "made" && end == "power" {
+					if m.running.Version != "1.0.0" || m.stage() != Trial {
+						t.Errorf("version %s runs, stage %s", m.running.Version, m.stage())
+					}
+					return
+				}
+				if m.running.Version != "1.1.0" || m.tries["a"] > 0 {
+					t.Errorf("version %s runs, and the other has %d tries", m.running.Version, m.tries["a"])
+				}
+				if s, _ := m.keeper.Status(); s.Record.Stage != Idle || s.Other.Version != "1.0.0" {
+					t.Fatalf("stage %s, the other slot holds %+v", s.Record.Stage, s.Other)
+				}
+				if _, err := m.keeper.Rollback(t.Context(), healthy()); err != nil {
+					t.Fatal(err)
+				}
+				m.reboot()
+				if m.running.Version != "1.0.0" || m.stage() != Trial {
+					t.Errorf("after another try: version %s, stage %s", m.running.Version, m.stage())
+				}
+			})
+		}
+	}
+}
+
 func TestNeverWell(t *testing.T) {
 	m := newMachine(t)
 	m.install("1.1.0", "2")
@@ -273,6 +370,33 @@ func TestNeverWell(t *testing.T) {
 	s, _ := m.keeper.Status()
 	if s.Record.Last == nil || s.Record.Last.Succeeded || !strings.Contains(s.Record.Last.Reason, "node: not there") || m.running.Slot != "a" {
 		t.Errorf("in slot %s: %+v", m.running.Slot, s.Record.Last)
+	}
+}
+
+// TestRecordIsBehind: a release is blessed once, and stays blessed whatever its gates say while the record of it cannot be stored.
+func TestRecordIsBehind(t *testing.T) {
+	m := newMachine(t)
+	m.install("1.1.0", "2")
+	m.reboot()
+	record := filepath.Join(m.dir, "state/upgrade.json")
+	if err := errors.Join(os.Remove(record), os.Mkdir(record, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	m.keeper.cfg.SinceBoot = func() time.Duration { return deadline }
+	for _, g := range [][]Gate{healthy(), healthy(), gates("node", "1m")} {
+		if _, err := m.keeper.Look(t.Context(), g, deadline); err == nil || !m.keeper.Blessed() || m.stage() != Trial {
+			t.Fatalf("stage %s, blessed: %t, %v", m.stage(), m.keeper.Blessed(), err)
+		}
+	}
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.keeper.Look(t.Context(), gates("node", "1m"), deadline); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := m.keeper.Status()
+	if s.Record.Stage != Idle || s.Record.Last == nil || !s.Record.Last.Succeeded || m.tries["b"] != -1 || m.blessings != 1 || len(m.log) > 0 {
+		t.Errorf("%+v, %d tries, blessed %d times, log %q", s.Record, m.tries["b"], m.blessings, m.log)
 	}
 }
 
@@ -311,7 +435,7 @@ func TestRefused(t *testing.T) {
 		"nothing at all": {nil, release.ErrMalformed},
 	}
 	for name, test := range tests {
-		if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
+		if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 		if _, err := m.keeper.Install(t.Context(), healthy()); !errors.Is(err, ErrNothingPushed) {
@@ -355,7 +479,7 @@ func TestEndlessPush(t *testing.T) {
 	}{"from the start": {nil, 256 << 10}, "behind it": {good[:len(good)-1024], 320 << 10}} {
 		m := newMachine(t)
 		e := &endless{block: extended}
-		_, err := m.keeper.Push(t.Context(), false, io.MultiReader(bytes.NewReader(test.start), e))
+		_, err := m.keeper.Push(t.Context(), Allow{}, io.MultiReader(bytes.NewReader(test.start), e))
 		if !errors.Is(err, release.ErrMalformed) || e.read > test.limit {
 			t.Errorf("%s: %v after %d bytes", name, err, e.read)
 		}
@@ -374,7 +498,7 @@ func TestNoRoom(t *testing.T) {
 		}
 		return keptFreeBytes, nil
 	}
-	if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); !errors.Is(err, ErrNoRoom) {
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("pushed: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(m.dir, "data/upgrade")); !errors.Is(err, os.ErrNotExist) {
@@ -385,7 +509,7 @@ func TestNoRoom(t *testing.T) {
 // TestDiskFails: the slot cannot be written; the node stays as it is, says so, and the next attempt goes through.
 func TestDiskFails(t *testing.T) {
 	m := newMachine(t)
-	if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
 		t.Fatal(err)
 	}
 	m.broken = errors.New("input/output error")
@@ -406,7 +530,7 @@ func TestDiskFails(t *testing.T) {
 func TestPushedIsDamaged(t *testing.T) {
 	for _, name := range []string{release.Kernel, release.Verity, release.Root} {
 		m := newMachine(t)
-		if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
+		if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(m.dir, "data/upgrade", name)
@@ -430,7 +554,7 @@ func TestPushedIsDamaged(t *testing.T) {
 func TestBusy(t *testing.T) {
 	m := newMachine(t)
 	m.install("1.1.0", "2")
-	if _, err := m.keeper.Push(t.Context(), false, bytes.NewReader(bundle(t, 1, "1.2.0", "3", nil))); !errors.Is(err, ErrBusy) {
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.2.0", "3", nil))); !errors.Is(err, ErrBusy) {
 		t.Errorf("push while armed: %v", err)
 	}
 	if err := m.keeper.Cancel(t.Context()); err != nil {
@@ -459,5 +583,49 @@ func TestRecordIsLost(t *testing.T) {
 		if got := m.stage(); got != Trial {
 			t.Errorf("with a record %q: stage %s, want %s", text, got, Trial)
 		}
+	}
+}
+
+// TestPushed: what was pushed is handed out as it was signed, and nothing else happens to it meanwhile.
+func TestPushed(t *testing.T) {
+	m := newMachine(t)
+	never := func(release.Manifest, func(string) (io.ReadCloser, error)) error {
+		t.Error("something was handed out")
+		return nil
+	}
+	if err := m.keeper.Pushed(never); !errors.Is(err, ErrNothingPushed) {
+		t.Errorf("nothing pushed: %v", err)
+	}
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(bundle(t, 1, "1.1.0", "2", nil))); err != nil {
+		t.Fatal(err)
+	}
+	read := func(open func(string) (io.ReadCloser, error), name string) (string, error) {
+		in, err := open(name)
+		if err != nil {
+			return "", err
+		}
+		data, err := io.ReadAll(in)
+		return string(data), errors.Join(err, in.Close())
+	}
+	err := m.keeper.Pushed(func(got release.Manifest, open func(string) (io.ReadCloser, error)) error {
+		if got.Version != "1.1.0" || got.RootHash != rootHash("2") {
+			t.Errorf("manifest %+v", got)
+		}
+		for name, want := range map[string]string{release.Kernel: "kernel 1.1.0", release.Verity: "tree 1.1.0", release.Root: strings.Repeat("root 1.1.0", 1000)} {
+			if text, err := read(open, name); text != want || err != nil {
+				t.Errorf("%s: %d bytes, %v", name, len(text), err)
+			}
+		}
+		if _, err := m.keeper.Install(t.Context(), healthy()); !errors.Is(err, ErrBusy) {
+			t.Errorf("an installation meanwhile: %v", err)
+		}
+		if err := os.WriteFile(filepath.Join(m.dir, "data/upgrade", release.Kernel), []byte("kernel 1.1.1"), 0o600); err != nil {
+			return err
+		}
+		_, err := read(open, release.Kernel)
+		return err
+	})
+	if !errors.Is(err, release.ErrAltered) {
+		t.Errorf("what is not what was signed: %v", err)
 	}
 }

@@ -42,6 +42,8 @@ type Record struct {
 	// Target is the release that the node is on the way to, From the one that it comes from.
 	Target System `json:"target,omitzero"`
 	From   System `json:"from,omitzero"`
+	// Kept says that the slot holds the target already, and only its entry is made anew: a way back. What is in the slot is never given up then.
+	Kept bool `json:"kept,omitempty"`
 	// Boot is the kernel's boot_id: of the boot that armed the target while Armed, of the last trial while Trial or Reverting.
 	Boot string `json:"boot,omitempty"`
 	// Waived are the gates that did not hold before the upgrade. The target is not asked for them: it may be meant to mend what they are about.
@@ -115,6 +117,22 @@ func (r Record) Begin(target, from System) (Record, []Action, error) {
 	return Record{Stage: Writing, Target: target, From: from, Last: r.Last}, []Action{{Do: Forget, Slot: target.Slot}}, nil
 }
 
+// BeginBack starts the way to what the target's slot holds already. Its entry stays until the new one is there: without one nobody would know of it.
+func (r Record) BeginBack(target, from System) (Record, error) {
+	if err := r.Busy(); err != nil {
+		return r, err
+	}
+	return Record{Stage: Writing, Target: target, From: from, Kept: true, Last: r.Last}, nil
+}
+
+// giveUp is what is done about an entry that was being made, or its slot.
+func (r Record) giveUp() []Action {
+	if r.Kept {
+		return []Action{{Do: Spoil, Slot: r.Target.Slot}}
+	}
+	return []Action{{Do: Forget, Slot: r.Target.Slot}}
+}
+
 // Written says that slot and entry of the target are on the disk. The gates are how they are now.
 func (r Record) Written(boot string, gates []Gate) Record {
 	if r.Stage != Writing {
@@ -134,7 +152,7 @@ func (r Record) Abandon(reason string, now time.Time) (Record, []Action) {
 	if r.Stage != Writing {
 		return r, nil
 	}
-	return r.ended(false, reason, now), []Action{{Do: Forget, Slot: r.Target.Slot}}
+	return r.ended(false, reason, now), r.giveUp()
 }
 
 // Cancel ends an upgrade that waits for the reboot. What is in the slot stays there, and can be rolled back to.
@@ -167,8 +185,11 @@ func (r Record) Started(s Start, now time.Time) (Record, []Action) {
 		case onTarget:
 			return r.tried(s, now)
 		case r.Stage == Writing:
-			return r.ended(false, "interrupted while it was written; nothing of the running system was changed", now),
-				[]Action{{Do: Forget, Slot: r.Target.Slot}}
+			why := "interrupted while it was written; nothing of the running system was changed"
+			if r.Kept {
+				why = "interrupted before its boot entry was ready; it is in its slot still"
+			}
+			return r.ended(false, why, now), r.giveUp()
 		case r.Boot == s.Boot:
 			return r, nil // the reboot is to come
 		}

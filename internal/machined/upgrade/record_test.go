@@ -13,7 +13,7 @@ import (
 
 // TestScripts runs testdata/scripts/*.txt: a command a block, and what it comes to. With -rewrite the answers are written anew.
 //
-//	begin to=2 from=1     written boot=x [failing=a,b]    abandon reason=…    cancel
+//	begin to=2 from=1     back to=1 from=2     written boot=x [failing=a,b]    abandon reason=…    cancel
 //	start boot=x on=2 [counted] [crash=…]                 look since=5m [failing=a,b] [held=30s]
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -51,6 +51,8 @@ func step(t *testing.T, r Record, d *datadriven.TestData) (Record, string) {
 	switch d.Cmd {
 	case "begin":
 		r, actions, err = r.Begin(system(text("to")), system(text("from")))
+	case "back":
+		r, err = r.BeginBack(system(text("to")), system(text("from")))
 	case "written":
 		r = r.Written(text("boot"), gates(text("failing"), "0s"))
 	case "abandon":
@@ -130,6 +132,7 @@ type world struct {
 	// tries left by slot; -1 is blessed, absent is no entry.
 	entries map[string]int
 	held    map[string]string // system in each slot
+	newest  string            // the slot of the entry that is tried before the other
 	boot    int
 }
 
@@ -151,12 +154,12 @@ func (w *world) do(actions []Action) (reboot bool) {
 	return reboot
 }
 
-// start is the boot loader: the newest system that has tries left, or else any.
+// start is the boot loader: the newest entry that has tries left, or else any.
 func (w *world) start() {
 	w.boot++
 	best := ""
 	for slot, tries := range w.entries {
-		if tries != 0 && (best == "" || w.held[slot] > w.held[best]) {
+		if tries != 0 && (best == "" || slot == w.newest) {
 			best = slot
 		}
 	}
@@ -169,80 +172,146 @@ func (w *world) start() {
 	w.running = w.held[best]
 }
 
+// walk is a world in which the power is cut now and then, and the record that its agent keeps.
+type walk struct {
+	*world
+	r    Record
+	rng  *rand.Rand
+	cuts int // that are to come still
+}
+
+// apply does the actions, or only some of them before the power fails; the record is stored behind them. It tells whether the machine has started again.
+func (w *walk) apply(next Record, actions []Action) bool {
+	if w.cuts > 0 && w.rng.IntN(4) == 0 {
+		w.cuts--
+		w.do(actions[:w.rng.IntN(len(actions)+1)])
+		if w.rng.IntN(2) == 0 {
+			w.r = next
+		}
+		w.start()
+		return true
+	}
+	reboot := w.do(actions)
+	w.r = next
+	if reboot {
+		w.start()
+	}
+	return reboot
+}
+
+// turn is what an agent does that starts. It tells whether there is nothing more to do.
+func (w *walk) turn(other string, good bool) bool {
+	at := system(w.running)
+	next, actions := w.r.Started(Start{Boot: fmt.Sprint(w.boot), Running: at, Other: system(other), Counted: w.entries[at.Slot] >= 0}, noon)
+	if w.apply(next, actions) {
+		return false
+	}
+	switch w.r.Stage {
+	case Trial:
+		failing := "node"
+		if good {
+			failing = ""
+		}
+		next, actions, _ := w.r.Look(gates(failing, "1m"), noon, deadline, deadline)
+		w.apply(next, actions)
+		return false
+	case Armed:
+		w.start()
+		return false
+	}
+	return true
+}
+
+// proven says that a trial has ended with the node's own judgement.
+func (w *walk) proven(target string, good bool) bool {
+	return w.running == target || w.r.Last != nil && !w.r.Last.Succeeded && !good && strings.Contains(w.r.Last.Reason, "node")
+}
+
 // TestPowerCuts walks upgrades, good and bad ones, with the power cut between any two steps, actions included. There is always a system to boot,
 // the one that runs is never written to, a good release is reached in the end and a bad one never stays.
 func TestPowerCuts(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 0))
-		w := &world{running: "1", entries: map[string]int{"a": -1}, held: map[string]string{"a": "1"}}
-		var r Record
 		good := rng.IntN(2) == 0
-		cuts := 3
-		// cut does the actions, or only some of them before the power fails; the record is stored behind them.
-		apply := func(next Record, actions []Action) (cut bool) {
-			if cuts > 0 && rng.IntN(4) == 0 {
-				cuts--
-				w.do(actions[:rng.IntN(len(actions)+1)])
-				if rng.IntN(2) == 0 {
-					r = next
-				}
-				w.start()
-				return true
-			}
-			reboot := w.do(actions)
-			r = next
-			if reboot {
-				w.start()
-			}
-			return reboot
-		}
+		w := &walk{rng: rng, cuts: 3, world: &world{
+			running: "1", entries: map[string]int{"a": -1}, held: map[string]string{"a": "1"}, newest: "a",
+		}}
 		for range 100 {
-			at := system(w.running)
-			next, actions := r.Started(Start{Boot: fmt.Sprint(w.boot), Running: at, Other: system("1"), Counted: w.entries[at.Slot] >= 0}, noon)
-			if apply(next, actions) {
+			if !w.turn("1", good) {
 				continue
 			}
-			switch r.Stage {
-			case Trial:
-				failing := "node"
-				if good {
-					failing = ""
-				}
-				next, actions, _ := r.Look(gates(failing, "1m"), noon, deadline, deadline)
-				apply(next, actions)
-				continue
-			case Armed:
-				w.start()
-				continue
-			}
-			if w.running == "2" || r.Last != nil && !r.Last.Succeeded && !good && strings.Contains(r.Last.Reason, "node") {
+			if w.proven("2", good) {
 				break
 			}
-			next, actions, err := r.Begin(system("2"), at)
+			next, actions, err := w.r.Begin(system("2"), system(w.running))
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
-			if apply(next, actions) {
+			if w.apply(next, actions) {
 				continue
 			}
 			if _, ok := w.entries["b"]; ok {
 				t.Fatalf("seed %d: slot b is written while it has an entry", seed)
 			}
 			w.held["b"] = "2"
-			if cuts > 0 && rng.IntN(3) == 0 {
-				cuts--
+			if w.cuts > 0 && rng.IntN(3) == 0 {
+				w.cuts--
 				w.start()
 				continue
 			}
-			w.entries["b"] = Tries
-			apply(r.Written(fmt.Sprint(w.boot), nil), nil)
+			w.entries["b"], w.newest = Tries, "b"
+			w.apply(w.r.Written(fmt.Sprint(w.boot), nil), nil)
 		}
 		want := "1"
 		if good {
 			want = "2"
 		}
-		if w.running != want || r.Busy() != nil {
-			t.Errorf("seed %d: good=%v, and system %s runs, %s", seed, good, w.running, r.Stage)
+		if w.running != want || w.r.Busy() != nil {
+			t.Errorf("seed %d: good=%v, and system %s runs, %s", seed, good, w.running, w.r.Stage)
+		}
+	}
+}
+
+// TestPowerCutsBack is the same on the way back to what the other slot holds: its entry is never gone, so that it can be tried again.
+func TestPowerCutsBack(t *testing.T) {
+	for seed := range uint64(2000) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		good := rng.IntN(2) == 0
+		w := &walk{rng: rng, cuts: 3, world: &world{
+			running: "2", entries: map[string]int{"a": -1, "b": -1}, held: map[string]string{"a": "1", "b": "2"}, newest: "b",
+		}}
+		for range 100 {
+			idle := w.turn("2", good)
+			if _, ok := w.entries["a"]; !ok {
+				t.Fatalf("seed %d: the entry of system 1 is gone", seed)
+			}
+			if !idle {
+				continue
+			}
+			if w.proven("1", good) {
+				break
+			}
+			next, err := w.r.BeginBack(system("1"), system(w.running))
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			if w.apply(next, nil) {
+				continue
+			}
+			if w.cuts > 0 && rng.IntN(3) == 0 {
+				w.cuts--
+				w.start()
+				continue
+			}
+			w.entries["a"], w.newest = Tries, "a"
+			w.apply(w.r.Written(fmt.Sprint(w.boot), nil), nil)
+		}
+		want := "2"
+		if good {
+			want = "1"
+		}
+		if w.running != want || w.r.Busy() != nil {
+			t.Errorf("seed %d: good=%v, and system %s runs, %s", seed, good, w.running, w.r.Stage)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func (w Wire) Request(ctx context.Context, link string) (Grant, error) {
 	}
 	defer client.Close()
 	lease, err := client.Request(ctx, dhcpv4.WithRequestedOptions(
-		dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer,
+		dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer, dhcpv4.OptionNTPServers,
 		dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue))
 	if err != nil {
 		return Grant{}, fmt.Errorf("request lease on %s: %w", link, err)
@@ -111,10 +111,17 @@ func newGrant(lease *nclient4.Lease, now time.Time) (Grant, error) {
 			g.Lease.Gateway = a
 		}
 	}
-	for _, server := range ack.DNS() {
+	g.Lease.Nameservers, g.Lease.TimeServers = hosts(ack.DNS()), hosts(ack.NTPServers())
+	return g, nil
+}
+
+// hosts are the addresses of a list that a host can have.
+func hosts(list []net.IP) []netip.Addr {
+	var out []netip.Addr
+	for _, server := range list {
 		if a, ok := netip.AddrFromSlice(server.To4()); ok && !a.IsUnspecified() {
-			g.Lease.Nameservers = append(g.Lease.Nameservers, a)
+			out = append(out, a)
 		}
 	}
-	return g, nil
+	return out
 }

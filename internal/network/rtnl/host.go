@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/network"
@@ -22,6 +23,8 @@ const routeProtocol netlink.RouteProtocol = 67
 // Host implements network.Host. Its methods may be called concurrently.
 type Host struct {
 	handle *netlink.Handle
+	// sockets are for what handle cannot do: one, of the family NETLINK_ROUTE.
+	sockets map[int]*nl.SocketHandle
 	// resolver is the path of the resolver configuration.
 	resolver string
 }
@@ -32,15 +35,29 @@ func Open(resolver string) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return &Host{handle: handle, resolver: resolver}, nil
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
+	if err != nil {
+		handle.Close()
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	return &Host{handle: handle, sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}, resolver: resolver}, nil
 }
 
-// Close releases the socket.
-func (h *Host) Close() { h.handle.Close() }
+// Close releases the sockets.
+func (h *Host) Close() {
+	h.handle.Close()
+	for _, s := range h.sockets {
+		s.Close()
+	}
+}
 
 // Links returns all links but loopback, by interface index.
 func (h *Host) Links(ctx context.Context) ([]network.LinkState, error) {
 	links, err := dump(ctx, func() ([]netlink.Link, error) { return h.handle.LinkList() })
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := h.addresses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +76,7 @@ func (h *Host) Links(ctx context.Context) ([]network.LinkState, error) {
 			Up:       attrs.Flags&net.FlagUp != 0,
 			Carrier:  attrs.RawFlags&unix.IFF_LOWER_UP != 0,
 		}
-		if state.Addresses, err = h.addresses(ctx, link); err != nil {
-			return nil, err
-		}
+		state.Addresses, state.Own = on(addresses, attrs.Index)
 		if state.Gateways, err = h.gateways(ctx, link); err != nil {
 			return nil, err
 		}
@@ -71,22 +86,7 @@ func (h *Host) Links(ctx context.Context) ([]network.LinkState, error) {
 	return out, nil
 }
 
-func (h *Host) addresses(ctx context.Context, link netlink.Link) ([]netip.Prefix, error) {
-	addrs, err := dump(ctx, func() ([]netlink.Addr, error) { return h.handle.AddrList(link, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
-	}
-	var out []netip.Prefix
-	for _, a := range addrs {
-		ones, _ := a.Mask.Size()
-		if addr, ok := netip.AddrFromSlice(a.IP); ok && a.Scope == unix.RT_SCOPE_UNIVERSE {
-			out = append(out, netip.PrefixFrom(addr.Unmap(), ones))
-		}
-	}
-	return out, nil
-}
-
-func (h *Host) gateways(ctx context.Context, link netlink.Link) ([]netip.Addr, error) {
+func (h *Host) gateways(ctx context.Context, link netlink.Link) ([]network.NextHop, error) {
 	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN}
 	routes, err := dump(ctx, func() ([]netlink.Route, error) {
 		return h.handle.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
@@ -94,7 +94,7 @@ func (h *Host) gateways(ctx context.Context, link netlink.Link) ([]netip.Addr, e
 	if err != nil {
 		return nil, fmt.Errorf("list routes of %s: %w", link.Attrs().Name, err)
 	}
-	var out []netip.Addr
+	var out []network.NextHop
 	for _, r := range routes {
 		isDefault := r.Dst == nil
 		if r.Dst != nil {
@@ -102,7 +102,7 @@ func (h *Host) gateways(ctx context.Context, link netlink.Link) ([]netip.Addr, e
 			isDefault = ones == 0
 		}
 		if gw, ok := netip.AddrFromSlice(r.Gw); ok && isDefault {
-			out = append(out, gw.Unmap())
+			out = append(out, network.NextHop{Address: gw.Unmap(), Metric: r.Priority})
 		}
 	}
 	return out, nil
@@ -123,11 +123,14 @@ func (h *Host) SetUp(_ context.Context, name string) error {
 	return h.with(name, func(link netlink.Link) error { return h.handle.LinkSetUp(link) })
 }
 
-// AddAddress adds an address. One that is there already is success.
+// SetDown sets the link's administrative state to down. The kernel drops the routes by it, and its IPv6 addresses.
+func (h *Host) SetDown(_ context.Context, name string) error {
+	return h.with(name, func(link netlink.Link) error { return h.handle.LinkSetDown(link) })
+}
+
+// AddAddress adds an address. One that is there already is success, and stays whose it is.
 func (h *Host) AddAddress(_ context.Context, name string, address netip.Prefix) error {
-	return h.with(name, func(link netlink.Link) error {
-		return ignore(unix.EEXIST, h.handle.AddrAdd(link, &netlink.Addr{IPNet: ipNet(address)}))
-	})
+	return h.with(name, func(link netlink.Link) error { return ignore(unix.EEXIST, h.addAddress(link.Attrs().Index, address)) })
 }
 
 // DeleteAddress removes an address. One that is gone already is success.
@@ -139,17 +142,28 @@ func (h *Host) DeleteAddress(_ context.Context, name string, address netip.Prefi
 
 // AddGateway adds a default route. One that is there already is success. On a link whose addresses are alone in their networks, such as those
 // that Google Cloud and Hetzner lease, the next hop is taken to be on the link, since no network says so.
-func (h *Host) AddGateway(ctx context.Context, name string, gateway netip.Addr) error {
+//
+// The kernel's EEXIST says that there is a default route of the metric, and not that it is this one (fib_table_insert in net/ipv4/fib_trie.c and
+// fib6_add_rt2node in net/ipv6/ip6_fib.c look at the next hop only without NLM_F_EXCL).
+func (h *Host) AddGateway(ctx context.Context, name string, gateway network.NextHop) error {
 	return h.with(name, func(link netlink.Link) error {
-		addresses, err := h.addresses(ctx, link)
+		addresses, err := h.addresses(ctx)
 		if err != nil {
 			return err
 		}
 		route := defaultRoute(link, gateway)
-		if areAlone(addresses, gateway.Is4()) {
+		if all, _ := on(addresses, link.Attrs().Index); areAlone(all, gateway.Address.Is4()) {
 			route.SetFlag(netlink.FLAG_ONLINK)
 		}
-		return ignore(unix.EEXIST, h.handle.RouteAdd(route))
+		exists := h.handle.RouteAdd(route)
+		if !errors.Is(exists, unix.EEXIST) {
+			return exists
+		}
+		there, err := h.gateways(ctx, link)
+		if err != nil || slices.Contains(there, gateway) {
+			return err
+		}
+		return fmt.Errorf("another default route has the metric %d: %w", gateway.Metric, exists)
 	})
 }
 
@@ -160,7 +174,7 @@ func areAlone(addresses []netip.Prefix, is4 bool) bool {
 }
 
 // DeleteGateway removes a default route. One that is gone already is success.
-func (h *Host) DeleteGateway(_ context.Context, name string, gateway netip.Addr) error {
+func (h *Host) DeleteGateway(_ context.Context, name string, gateway network.NextHop) error {
 	return h.with(name, func(link netlink.Link) error {
 		return ignore(unix.ESRCH, h.handle.RouteDel(defaultRoute(link, gateway)))
 	})
@@ -210,13 +224,14 @@ func (h *Host) with(name string, do func(netlink.Link) error) error {
 	return do(link)
 }
 
-func defaultRoute(link netlink.Link, gateway netip.Addr) *netlink.Route {
+func defaultRoute(link netlink.Link, gateway network.NextHop) *netlink.Route {
 	zero := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	if gateway.Is6() {
+	if gateway.Address.Is6() {
 		zero = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	return &netlink.Route{
-		LinkIndex: link.Attrs().Index, Dst: ipNet(zero), Gw: gateway.AsSlice(), Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN,
+		LinkIndex: link.Attrs().Index, Dst: ipNet(zero), Gw: gateway.Address.AsSlice(), Priority: gateway.Metric,
+		Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN,
 	}
 }
 

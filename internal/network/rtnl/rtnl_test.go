@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/networktest"
 )
 
@@ -62,8 +63,9 @@ func TestConformance(t *testing.T) {
 	// The suite's subtests run on goroutines of their own, so all system calls go through the handle that is opened here.
 	enterNamespace(t)
 	addVeth(t, "veth0", "veth1")
+	addVeth(t, "veth2", "veth3")
 	host := openHost(t)
-	networktest.Conformance(t, host, "veth0")
+	networktest.Conformance(t, host, "veth0", "veth2")
 	links, err := host.Links(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -92,8 +94,8 @@ func TestForeignRoutesAreLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign := defaultRoute(link, netip.MustParseAddr("10.5.0.77"))
-	foreign.Protocol, foreign.Priority = unix.RTPROT_STATIC, 50
+	foreign := defaultRoute(link, network.NextHop{Address: netip.MustParseAddr("10.5.0.77"), Metric: 50})
+	foreign.Protocol = unix.RTPROT_STATIC
 	if err := netlink.RouteAdd(foreign); err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +106,36 @@ func TestForeignRoutesAreLeftAlone(t *testing.T) {
 	for _, l := range links {
 		if len(l.Gateways) != 0 {
 			t.Errorf("gateways of %s: got %v, want none: the route is of another protocol", l.Name, l.Gateways)
+		}
+	}
+}
+
+func TestForeignAddressesAreLeftAlone(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "veth0", "veth1")
+	host := openHost(t)
+	link, err := netlink.LinkByName("veth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, peer := netip.MustParsePrefix("10.9.0.1/24"), netip.MustParsePrefix("10.8.0.1/32")
+	if err := errors.Join(
+		netlink.LinkSetUp(link), netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(alone)}),
+		netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(peer), Peer: ipNet(netip.MustParsePrefix("10.8.0.2/30"))}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	networktest.Converge(t, network.New(host, &networktest.DHCP{}, &networktest.Services{}), network.Spec{})
+	links, err := host.Links(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		if l.Name != "veth0" {
+			continue
+		}
+		if !l.Up || !slices.Equal(l.Addresses, []netip.Prefix{alone, peer}) || len(l.Own) > 0 {
+			t.Errorf("veth0: up %t, addresses %v, the domain's %v", l.Up, l.Addresses, l.Own)
 		}
 	}
 }

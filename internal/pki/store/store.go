@@ -28,11 +28,17 @@ type Stamp struct {
 	Inputs string `json:"inputs"`
 	// RenewAt is when to make the set again though the inputs are the same.
 	RenewAt time.Time `json:"renewAt"`
+	// MadeAt is when it was made, by the clock of then.
+	MadeAt time.Time `json:"madeAt,omitzero"`
 }
 
-// Current reports whether a set with this stamp serves for the inputs.
+// maxBack is how far the clock may go back behind the making of a set: certificates hold from an hour before they were issued (package pki).
+const maxBack = time.Hour
+
+// Current reports whether a set with this stamp serves for the inputs. One that was made in what is the future now, since the clock was set meanwhile,
+// does not.
 func (s Stamp) Current(inputs string, now time.Time) bool {
-	return s.Inputs == inputs && now.Before(s.RenewAt)
+	return s.Inputs == inputs && now.Before(s.RenewAt) && now.After(s.MadeAt.Add(-maxBack))
 }
 
 // Fingerprint identifies inputs by their JSON form; secrets among them do not

@@ -13,7 +13,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func TestStampSaysWhenASetIsCurrent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "set")
-	stamp := store.Stamp{Inputs: store.Fingerprint([]string{"a"}), RenewAt: now.Add(time.Hour)}
+	stamp := store.Stamp{Inputs: store.Fingerprint([]string{"a"}), RenewAt: now.Add(time.Hour), MadeAt: now}
 	current := func(inputs any, at time.Time) bool {
 		t.Helper()
 		s, err := store.Read(dir)
@@ -30,6 +30,9 @@ func TestStampSaysWhenASetIsCurrent(t *testing.T) {
 	}
 	if !current([]string{"a"}, now) || current([]string{"b"}, now) || current([]string{"a"}, now.Add(time.Hour)) {
 		t.Error("current: want it for its inputs, until it is to be renewed")
+	}
+	if !current([]string{"a"}, now.Add(-59*time.Minute)) || current([]string{"a"}, now.Add(-time.Hour)) {
+		t.Error("current: want it until the clock goes back by an hour, from when its certificates hold")
 	}
 	if err := os.WriteFile(filepath.Join(dir, ".stamp"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)

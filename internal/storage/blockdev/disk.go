@@ -15,6 +15,7 @@ import (
 	"github.com/siderolabs/go-blockdevice/v2/block"
 
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/luks"
 )
 
 const (
@@ -137,12 +138,33 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 	if c.Blank {
 		return c, nil
 	}
+	// After ext4: what was made over an encrypted volume may have left the second copy of its header.
+	if c.Signature, err = luksSignature(f); c.Signature != "" || err != nil {
+		return c, err
+	}
 	info, err := blkid.Probe(f, blkid.WithSkipLocking(true))
 	if err != nil {
 		return c, fmt.Errorf("probe %s: %w", device, err)
 	}
 	c.Signature = info.Name
 	return c, nil
+}
+
+// luksSignature names what of LUKS is there; empty if nothing is.
+func luksSignature(f *os.File) (string, error) {
+	_, err := luks.ReadHeader(f)
+	var path *fs.PathError
+	switch {
+	case err == nil:
+		return storage.Encrypted, nil
+	case errors.Is(err, luks.ErrNone):
+		return "", nil
+	case errors.As(err, &path):
+		return "", fmt.Errorf("probe %s: %w", f.Name(), err)
+	case errors.Is(err, luks.ErrDamaged):
+		return "a damaged encrypted volume", nil
+	}
+	return "an encrypted volume of another form", nil
 }
 
 // Format makes a file system. While it does, a mark at the end of the device tells a later attempt that what lies there is its own.
@@ -154,6 +176,11 @@ func (d *Disk) Format(ctx context.Context, device, label string) error {
 		return err
 	}
 	return d.FinishFormat(ctx, device)
+}
+
+// BeginFormat puts the mark on a device on which something is made by others than Format: an encrypted volume.
+func (d *Disk) BeginFormat(_ context.Context, device string) error {
+	return setMark(device, formatMark())
 }
 
 // FinishFormat removes the mark.

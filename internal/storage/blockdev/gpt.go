@@ -33,49 +33,82 @@ type table struct {
 	// header is the whole block of the header, entries the whole array.
 	header, entries []byte
 	entryBytes      int
+	// primaryEntries is the block of the primary table's entries.
+	primaryEntries uint64
+	// fromCopy says that the primary table is damaged, and this is its copy.
+	fromCopy bool
 }
 
-// readTable reads the primary table of a disk. It fails if that is damaged: the firmware repairs it from the copy at the next boot.
+// readTable reads the primary table of a disk or, if that is damaged, its copy at the end of the disk. The kernel does the same where "gpt" is on its
+// command line, as the image has it (find_valid_gpt, block/partitions/efi.c, Linux 6.12), and so does stage 1; firmware may even mend the one from the
+// other. A power cut amid write leaves a table like that.
 func readTable(r io.ReaderAt, sectorBytes, diskBytes uint64) (*table, error) {
 	if sectorBytes < 512 || sectorBytes > 65536 || diskBytes/sectorBytes < 128 {
 		return nil, fmt.Errorf("read partition table: a disk of %d bytes with sectors of %d is out of range", diskBytes, sectorBytes)
 	}
-	t := &table{sectorBytes: sectorBytes, sectors: diskBytes / sectorBytes}
-	first := make([]byte, 2*sectorBytes)
-	if _, err := r.ReadAt(first, 0); err != nil {
+	t := &table{sectorBytes: sectorBytes, sectors: diskBytes / sectorBytes, mbr: make([]byte, sectorBytes)}
+	if _, err := r.ReadAt(t.mbr, 0); err != nil {
 		return nil, fmt.Errorf("read partition table: %w", err)
 	}
-	t.mbr, t.header = first[:sectorBytes:sectorBytes], first[sectorBytes:]
-	h := t.header
-	size := binary.LittleEndian.Uint32(h[12:])
-	switch {
-	case string(h[:8]) != gptSignature:
-		return nil, errors.New("read partition table: no GPT header in block 1")
-	case size < gptHeaderBytes || uint64(size) > sectorBytes:
-		return nil, fmt.Errorf("read partition table: a header of %d bytes is out of range", size)
-	case headerSum(h) != binary.LittleEndian.Uint32(h[16:]):
-		return nil, errors.New("read partition table: wrong checksum of the header")
-	case binary.LittleEndian.Uint64(h[24:]) != 1:
-		return nil, errors.New("read partition table: the header does not name its own block")
+	err := t.read(r, 1)
+	if err == nil {
+		t.primaryEntries = t.entriesAt()
+		return t, nil
 	}
-	count, entryBytes := binary.LittleEndian.Uint32(h[80:]), binary.LittleEndian.Uint32(h[84:])
-	if count == 0 || count > maxEntries || entryBytes < 128 || entryBytes > maxEntryBytes || entryBytes%8 != 0 {
-		return nil, fmt.Errorf("read partition table: %d entries of %d bytes are out of range", count, entryBytes)
+	if errCopy := t.read(r, t.sectors-1); errCopy != nil {
+		return nil, fmt.Errorf("read partition table: %w; its copy: %w", err, errCopy)
 	}
-	at := binary.LittleEndian.Uint64(h[72:])
-	t.entryBytes = int(entryBytes)
-	t.entries = make([]byte, count*entryBytes)
-	if at < 2 || at+t.entrySectors() > t.sectors/2 {
-		return nil, fmt.Errorf("read partition table: entries in block %d are out of range", at)
-	}
-	if _, err := r.ReadAt(t.entries, int64(at*sectorBytes)); err != nil {
-		return nil, fmt.Errorf("read partition entries: %w", err)
-	}
-	if crc32.ChecksumIEEE(t.entries) != binary.LittleEndian.Uint32(h[88:]) {
-		return nil, errors.New("read partition table: wrong checksum of the entries")
+	// The header that would say where they were is no good. Behind it is where everybody has them.
+	t.primaryEntries, t.fromCopy = 2, true
+	if usable := binary.LittleEndian.Uint64(t.header[40:]); usable < t.primaryEntries+t.entrySectors() {
+		return nil, fmt.Errorf("read partition table: %w; its copy lets partitions begin in block %d, which leaves no place for it", err, usable)
 	}
 	return t, nil
 }
+
+// read reads the table whose header is in a block.
+func (t *table) read(r io.ReaderAt, block uint64) error {
+	h := make([]byte, t.sectorBytes)
+	if _, err := r.ReadAt(h, int64(block*t.sectorBytes)); err != nil {
+		return err
+	}
+	t.header = h
+	size := binary.LittleEndian.Uint32(h[12:])
+	switch {
+	case string(h[:8]) != gptSignature:
+		return fmt.Errorf("no GPT header in block %d", block)
+	case size < gptHeaderBytes || uint64(size) > t.sectorBytes:
+		return fmt.Errorf("a header of %d bytes is out of range", size)
+	case headerSum(h) != binary.LittleEndian.Uint32(h[16:]):
+		return errors.New("wrong checksum of the header")
+	case binary.LittleEndian.Uint64(h[24:]) != block:
+		return errors.New("the header does not name its own block")
+	}
+	count, entryBytes := binary.LittleEndian.Uint32(h[80:]), binary.LittleEndian.Uint32(h[84:])
+	if count == 0 || count > maxEntries || entryBytes < 128 || entryBytes > maxEntryBytes || entryBytes%8 != 0 {
+		return fmt.Errorf("%d entries of %d bytes are out of range", count, entryBytes)
+	}
+	t.entryBytes = int(entryBytes)
+	t.entries = make([]byte, count*entryBytes)
+	// Those of the primary table are in the first half of the disk, those of the copy in the second, before its header.
+	at, first, end := t.entriesAt(), uint64(2), t.sectors/2
+	if block != 1 {
+		first, end = t.sectors/2, block
+	}
+	if at < first || at >= end || end-at < t.entrySectors() {
+		return fmt.Errorf("entries in block %d are out of range", at)
+	}
+	if _, err := r.ReadAt(t.entries, int64(at*t.sectorBytes)); err != nil {
+		return fmt.Errorf("read its entries: %w", err)
+	}
+	if crc32.ChecksumIEEE(t.entries) != binary.LittleEndian.Uint32(h[88:]) {
+		return errors.New("wrong checksum of the entries")
+	}
+	return nil
+}
+
+// entriesAt is the block in which the entries of the table begin that was read.
+func (t *table) entriesAt() uint64 { return binary.LittleEndian.Uint64(t.header[72:]) }
 
 // headerSum is the checksum of a header with its own field taken as zero.
 func headerSum(h []byte) uint32 {
@@ -148,12 +181,11 @@ func (t *table) grow(number int) (start, size uint64, err error) {
 	return first * t.sectorBytes, (last - first + 1) * t.sectorBytes, nil
 }
 
-// write stores both tables, the copy at the end first, with sync after each: whenever the power fails, one of the two is whole, and the
-// firmware makes the other anew from it.
+// write stores both tables, the one first that was not read, with sync after each step: whenever the power fails, one of the two is whole, the one that
+// was read or the other.
 func (t *table) write(w io.WriterAt, sync func() error) error {
 	lastBlock := t.sectors - 1
 	copyEntries := lastBlock - t.entrySectors()
-	primaryEntries := binary.LittleEndian.Uint64(t.header[72:])
 	header := slices.Clone(t.header)
 	put := binary.LittleEndian.PutUint64
 	put(header[48:], copyEntries-1) // last usable block
@@ -169,16 +201,16 @@ func (t *table) write(w io.WriterAt, sync func() error) error {
 	if t.mbr[mbrTypeOffset] == mbrProtective {
 		binary.LittleEndian.PutUint32(t.mbr[mbrSizeOffset:], uint32(min(lastBlock, 0xFFFFFFFF)))
 	}
-	for _, step := range []struct {
+	type step struct {
 		block uint64
 		data  []byte
-	}{
-		{copyEntries, t.entries},
-		{lastBlock, place(lastBlock, 1, copyEntries)},
-		{primaryEntries, t.entries},
-		{1, place(1, lastBlock, primaryEntries)},
-		{0, t.mbr},
-	} {
+	}
+	first := []step{{copyEntries, t.entries}, {lastBlock, place(lastBlock, 1, copyEntries)}}
+	second := []step{{t.primaryEntries, t.entries}, {1, place(1, lastBlock, t.primaryEntries)}}
+	if t.fromCopy {
+		first, second = second, first
+	}
+	for _, step := range slices.Concat(first, second, []step{{0, t.mbr}}) {
 		if _, err := w.WriteAt(step.data, int64(step.block*t.sectorBytes)); err != nil {
 			return fmt.Errorf("write partition table: %w", err)
 		}
@@ -186,5 +218,6 @@ func (t *table) write(w io.WriterAt, sync func() error) error {
 			return fmt.Errorf("sync partition table: %w", err)
 		}
 	}
+	t.fromCopy = false
 	return nil
 }

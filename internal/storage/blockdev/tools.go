@@ -21,6 +21,13 @@ func (t Tools) makeFileSystem(ctx context.Context, device, label string) error {
 	return err
 }
 
+// makeImage runs mke2fs for a file of the size that the file system is to have, with all that lies in a folder: mke2fs(8), -d. Owners and permissions
+// go along.
+func (t Tools) makeImage(ctx context.Context, image, label, from string) error {
+	_, err := run(ctx, nil, t.Mke2fs, "-q", "-t", "ext4", "-m", "5", "-L", label, "-d", from, "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", image)
+	return err
+}
+
 // checkFileSystem runs e2fsck -p. Its exit code is a set of bits (e2fsck(8)): 1 and 2 say that errors were corrected.
 func (t Tools) checkFileSystem(ctx context.Context, device string) error {
 	_, err := run(ctx, []int{1, 2, 3}, t.E2fsck, "-p", device)

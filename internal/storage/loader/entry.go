@@ -49,6 +49,9 @@ func (e Entry) name() string {
 	return fmt.Sprintf("cyvive-%s+%d-%d.conf", e.Slot, e.Left, e.Done)
 }
 
+// Path is where the entry's file is, relative to the partition.
+func (e Entry) Path() string { return "loader/entries/" + e.name() }
+
 const titlePrefix = "Cyvive "
 
 // Text is the content of the entry's file.
@@ -56,7 +59,9 @@ func (e Entry) Text() string {
 	return fmt.Sprintf("title %s%s\nsort-key cyvive\nversion %d\nefi /%s\n", titlePrefix, e.Version, e.Generation, kernelPath(e.Slot))
 }
 
-// kernelPath is relative to the partition.
+// KernelPath is where the kernel image of a slot is, relative to the partition.
+func KernelPath(slot string) string { return kernelPath(slot) }
+
 func kernelPath(slot string) string { return "EFI/cyvive/" + slot + ".efi" }
 
 // parseText reads what Text has written. A file without a valid version has generation 0: it comes last, as it does for the boot loader.

@@ -83,6 +83,27 @@ func (l *Loader) Read() (State, error) {
 	return s, err
 }
 
+// Files hands out the folder of the volume while use runs. Nothing changes in it meanwhile.
+func (l *Loader) Files(use func(dir string) error) error {
+	return l.with("read boot partition", func(v Volume) error { return use(v.Dir) })
+}
+
+// ReadKernel has read look at the kernel image of a slot, as long as it runs.
+func (l *Loader) ReadKernel(slot string, read func(*io.SectionReader) error) error {
+	return l.with("read kernel image of slot "+slot, func(v Volume) error {
+		f, err := os.Open(filepath.Join(v.Dir, kernelPath(slot)))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		return read(io.NewSectionReader(f, 0, info.Size()))
+	})
+}
+
 // reserveBytes are kept free for entries and directories.
 const reserveBytes = 1 << 20
 
@@ -188,6 +209,7 @@ func (l *Loader) Spoil(slot string) error {
 	return err
 }
 
+// change makes a slot's entry another one. One that is as it should be is not written; what is beside it is removed.
 func (l *Loader) change(what, slot string, change func(Entry) Entry) error {
 	return l.with(what+" boot entry of slot "+slot, func(v Volume) error {
 		all, err := readAll(v.Dir)
@@ -198,7 +220,10 @@ func (l *Loader) change(what, slot string, change func(Entry) Entry) error {
 		if !ok {
 			return fs.ErrNotExist
 		}
-		return set(v.Dir, change(e))
+		if next := change(e); next != e {
+			return set(v.Dir, next)
+		}
+		return remove(v.Dir, slot, e.name())
 	})
 }
 
@@ -224,6 +249,7 @@ func remove(dir, slot, except string) error {
 	if err != nil {
 		return err
 	}
+	some := false
 	for _, f := range files {
 		name := strings.ToLower(f.Name())
 		if e, ok := parseName(name); !ok || e.Slot != slot || name == except {
@@ -232,6 +258,10 @@ func remove(dir, slot, except string) error {
 		if err := os.Remove(filepath.Join(entriesDir(dir), f.Name())); err != nil {
 			return err
 		}
+		some = true
+	}
+	if !some {
+		return nil
 	}
 	return syncDir(entriesDir(dir))
 }

@@ -124,6 +124,36 @@ func TestCutBetween(t *testing.T) {
 	}
 }
 
+// TestNothingToChange: an entry that is as it should be is not written again; another one of its slot goes.
+func TestNothingToChange(t *testing.T) {
+	l, dir := open(t)
+	for name, test := range map[string]struct {
+		file   string
+		change func(string) error
+	}{"bless": {"cyvive-b.conf", l.Bless}, "spoil": {"cyvive-b+0-2.conf", l.Spoil}} {
+		put(t, dir, test.file, Entry{Slot: "b", Generation: 2, Version: "t"}.Text())
+		put(t, dir, "cyvive-b+0-1.conf", Entry{Slot: "b", Generation: 1, Version: "t"}.Text())
+		path := filepath.Join(entriesDir(dir), test.file)
+		before, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := test.change("b"); err != nil {
+			t.Fatal(err)
+		}
+		after, err := os.Stat(path)
+		if err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s: the entry was written again, %v", name, err)
+		}
+		if d := cmp.Diff([]string{test.file}, names(t, dir)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+		if err := l.Forget("b"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestOrder(t *testing.T) {
 	got := onePerSlot([]Entry{
 		{Slot: "a", Generation: 9, Left: 0}, {Slot: "b", Generation: 2, Left: 1}, {Slot: "a", Generation: 9, Left: 1}, {Slot: "b", Generation: 2, Left: Unlimited},

@@ -11,6 +11,7 @@ package kubev1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -24,6 +25,281 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// DrainResult is what came of a drain.
+type DrainResult int32
+
+const (
+	DrainResult_DRAIN_RESULT_UNSPECIFIED DrainResult = 0
+	// All pods that were to leave have left.
+	DrainResult_DRAIN_RESULT_COMPLETE DrainResult = 1
+	// Some were still there at the deadline.
+	DrainResult_DRAIN_RESULT_PARTIAL DrainResult = 2
+	// Nothing was done, for the reason that is said.
+	DrainResult_DRAIN_RESULT_SKIPPED DrainResult = 3
+)
+
+// Enum value maps for DrainResult.
+var (
+	DrainResult_name = map[int32]string{
+		0: "DRAIN_RESULT_UNSPECIFIED",
+		1: "DRAIN_RESULT_COMPLETE",
+		2: "DRAIN_RESULT_PARTIAL",
+		3: "DRAIN_RESULT_SKIPPED",
+	}
+	DrainResult_value = map[string]int32{
+		"DRAIN_RESULT_UNSPECIFIED": 0,
+		"DRAIN_RESULT_COMPLETE":    1,
+		"DRAIN_RESULT_PARTIAL":     2,
+		"DRAIN_RESULT_SKIPPED":     3,
+	}
+)
+
+func (x DrainResult) Enum() *DrainResult {
+	p := new(DrainResult)
+	*p = x
+	return p
+}
+
+func (x DrainResult) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DrainResult) Descriptor() protoreflect.EnumDescriptor {
+	return file_kube_v1_kube_proto_enumTypes[0].Descriptor()
+}
+
+func (DrainResult) Type() protoreflect.EnumType {
+	return &file_kube_v1_kube_proto_enumTypes[0]
+}
+
+func (x DrainResult) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DrainResult.Descriptor instead.
+func (DrainResult) EnumDescriptor() ([]byte, []int) {
+	return file_kube_v1_kube_proto_rawDescGZIP(), []int{0}
+}
+
+type DrainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long it may take: 1 s to 1 h, and 5 minutes where it is not said.
+	Deadline *durationpb.Duration `protobuf:"bytes,1,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// Drain also where no other node of the cluster takes pods, so that those which
+	// leave have nowhere to go.
+	Alone         bool `protobuf:"varint,2,opt,name=alone,proto3" json:"alone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_kube_v1_kube_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kube_v1_kube_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_kube_v1_kube_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *DrainRequest) GetDeadline() *durationpb.Duration {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *DrainRequest) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
+}
+
+type DrainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Pods that have left the node, and that are to leave it still. Left alone are the
+	// pods of DaemonSets, static ones, those that have ended, and those that no
+	// controller would make anew.
+	Gone      uint32 `protobuf:"varint,1,opt,name=gone,proto3" json:"gone,omitempty"`
+	Remaining uint32 `protobuf:"varint,2,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	// What is waited for, in words for a person.
+	Waiting string `protobuf:"bytes,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Only in the last message.
+	Result DrainResult `protobuf:"varint,4,opt,name=result,proto3,enum=node.kube.v1.DrainResult" json:"result,omitempty"`
+	// Why not all have left, or which were left alone, in words for a person. Only in
+	// the last message.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainResponse) Reset() {
+	*x = DrainResponse{}
+	mi := &file_kube_v1_kube_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainResponse) ProtoMessage() {}
+
+func (x *DrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kube_v1_kube_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
+func (*DrainResponse) Descriptor() ([]byte, []int) {
+	return file_kube_v1_kube_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DrainResponse) GetGone() uint32 {
+	if x != nil {
+		return x.Gone
+	}
+	return 0
+}
+
+func (x *DrainResponse) GetRemaining() uint32 {
+	if x != nil {
+		return x.Remaining
+	}
+	return 0
+}
+
+func (x *DrainResponse) GetWaiting() string {
+	if x != nil {
+		return x.Waiting
+	}
+	return ""
+}
+
+func (x *DrainResponse) GetResult() DrainResult {
+	if x != nil {
+		return x.Result
+	}
+	return DrainResult_DRAIN_RESULT_UNSPECIFIED
+}
+
+func (x *DrainResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type UncordonRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UncordonRequest) Reset() {
+	*x = UncordonRequest{}
+	mi := &file_kube_v1_kube_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UncordonRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UncordonRequest) ProtoMessage() {}
+
+func (x *UncordonRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kube_v1_kube_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UncordonRequest.ProtoReflect.Descriptor instead.
+func (*UncordonRequest) Descriptor() ([]byte, []int) {
+	return file_kube_v1_kube_proto_rawDescGZIP(), []int{2}
+}
+
+type UncordonResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node was cordoned by Drain until then.
+	Changed       bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UncordonResponse) Reset() {
+	*x = UncordonResponse{}
+	mi := &file_kube_v1_kube_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UncordonResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UncordonResponse) ProtoMessage() {}
+
+func (x *UncordonResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kube_v1_kube_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UncordonResponse.ProtoReflect.Descriptor instead.
+func (*UncordonResponse) Descriptor() ([]byte, []int) {
+	return file_kube_v1_kube_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *UncordonResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
 type GetKubeconfigRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -32,7 +308,7 @@ type GetKubeconfigRequest struct {
 
 func (x *GetKubeconfigRequest) Reset() {
 	*x = GetKubeconfigRequest{}
-	mi := &file_kube_v1_kube_proto_msgTypes[0]
+	mi := &file_kube_v1_kube_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -44,7 +320,7 @@ func (x *GetKubeconfigRequest) String() string {
 func (*GetKubeconfigRequest) ProtoMessage() {}
 
 func (x *GetKubeconfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kube_v1_kube_proto_msgTypes[0]
+	mi := &file_kube_v1_kube_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -57,7 +333,7 @@ func (x *GetKubeconfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKubeconfigRequest.ProtoReflect.Descriptor instead.
 func (*GetKubeconfigRequest) Descriptor() ([]byte, []int) {
-	return file_kube_v1_kube_proto_rawDescGZIP(), []int{0}
+	return file_kube_v1_kube_proto_rawDescGZIP(), []int{4}
 }
 
 type GetKubeconfigResponse struct {
@@ -75,7 +351,7 @@ type GetKubeconfigResponse struct {
 
 func (x *GetKubeconfigResponse) Reset() {
 	*x = GetKubeconfigResponse{}
-	mi := &file_kube_v1_kube_proto_msgTypes[1]
+	mi := &file_kube_v1_kube_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -87,7 +363,7 @@ func (x *GetKubeconfigResponse) String() string {
 func (*GetKubeconfigResponse) ProtoMessage() {}
 
 func (x *GetKubeconfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kube_v1_kube_proto_msgTypes[1]
+	mi := &file_kube_v1_kube_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -100,7 +376,7 @@ func (x *GetKubeconfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKubeconfigResponse.ProtoReflect.Descriptor instead.
 func (*GetKubeconfigResponse) Descriptor() ([]byte, []int) {
-	return file_kube_v1_kube_proto_rawDescGZIP(), []int{1}
+	return file_kube_v1_kube_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetKubeconfigResponse) GetKubeconfig() string {
@@ -128,7 +404,19 @@ var File_kube_v1_kube_proto protoreflect.FileDescriptor
 
 const file_kube_v1_kube_proto_rawDesc = "" +
 	"\n" +
-	"\x12kube/v1/kube.proto\x12\fnode.kube.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
+	"\x12kube/v1/kube.proto\x12\fnode.kube.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"[\n" +
+	"\fDrainRequest\x125\n" +
+	"\bdeadline\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bdeadline\x12\x14\n" +
+	"\x05alone\x18\x02 \x01(\bR\x05alone\"\xa6\x01\n" +
+	"\rDrainResponse\x12\x12\n" +
+	"\x04gone\x18\x01 \x01(\rR\x04gone\x12\x1c\n" +
+	"\tremaining\x18\x02 \x01(\rR\tremaining\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\tR\awaiting\x121\n" +
+	"\x06result\x18\x04 \x01(\x0e2\x19.node.kube.v1.DrainResultR\x06result\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x11\n" +
+	"\x0fUncordonRequest\",\n" +
+	"\x10UncordonResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\x16\n" +
 	"\x14GetKubeconfigRequest\"\x9a\x01\n" +
 	"\x15GetKubeconfigResponse\x12#\n" +
 	"\n" +
@@ -136,9 +424,16 @@ const file_kube_v1_kube_proto_rawDesc = "" +
 	"kubeconfig\x12!\n" +
 	"\fcluster_name\x18\x02 \x01(\tR\vclusterName\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt2g\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt*z\n" +
+	"\vDrainResult\x12\x1c\n" +
+	"\x18DRAIN_RESULT_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15DRAIN_RESULT_COMPLETE\x10\x01\x12\x18\n" +
+	"\x14DRAIN_RESULT_PARTIAL\x10\x02\x12\x18\n" +
+	"\x14DRAIN_RESULT_SKIPPED\x10\x032\xf6\x01\n" +
 	"\vKubeService\x12X\n" +
-	"\rGetKubeconfig\x12\".node.kube.v1.GetKubeconfigRequest\x1a#.node.kube.v1.GetKubeconfigResponseB3Z1github.com/cyvive/cyvive/api/proto/kube/v1;kubev1b\x06proto3"
+	"\rGetKubeconfig\x12\".node.kube.v1.GetKubeconfigRequest\x1a#.node.kube.v1.GetKubeconfigResponse\x12B\n" +
+	"\x05Drain\x12\x1a.node.kube.v1.DrainRequest\x1a\x1b.node.kube.v1.DrainResponse0\x01\x12I\n" +
+	"\bUncordon\x12\x1d.node.kube.v1.UncordonRequest\x1a\x1e.node.kube.v1.UncordonResponseB3Z1github.com/cyvive/cyvive/api/proto/kube/v1;kubev1b\x06proto3"
 
 var (
 	file_kube_v1_kube_proto_rawDescOnce sync.Once
@@ -152,21 +447,34 @@ func file_kube_v1_kube_proto_rawDescGZIP() []byte {
 	return file_kube_v1_kube_proto_rawDescData
 }
 
-var file_kube_v1_kube_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_kube_v1_kube_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_kube_v1_kube_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_kube_v1_kube_proto_goTypes = []any{
-	(*GetKubeconfigRequest)(nil),  // 0: node.kube.v1.GetKubeconfigRequest
-	(*GetKubeconfigResponse)(nil), // 1: node.kube.v1.GetKubeconfigResponse
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(DrainResult)(0),              // 0: node.kube.v1.DrainResult
+	(*DrainRequest)(nil),          // 1: node.kube.v1.DrainRequest
+	(*DrainResponse)(nil),         // 2: node.kube.v1.DrainResponse
+	(*UncordonRequest)(nil),       // 3: node.kube.v1.UncordonRequest
+	(*UncordonResponse)(nil),      // 4: node.kube.v1.UncordonResponse
+	(*GetKubeconfigRequest)(nil),  // 5: node.kube.v1.GetKubeconfigRequest
+	(*GetKubeconfigResponse)(nil), // 6: node.kube.v1.GetKubeconfigResponse
+	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_kube_v1_kube_proto_depIdxs = []int32{
-	2, // 0: node.kube.v1.GetKubeconfigResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0, // 1: node.kube.v1.KubeService.GetKubeconfig:input_type -> node.kube.v1.GetKubeconfigRequest
-	1, // 2: node.kube.v1.KubeService.GetKubeconfig:output_type -> node.kube.v1.GetKubeconfigResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	7, // 0: node.kube.v1.DrainRequest.deadline:type_name -> google.protobuf.Duration
+	0, // 1: node.kube.v1.DrainResponse.result:type_name -> node.kube.v1.DrainResult
+	8, // 2: node.kube.v1.GetKubeconfigResponse.expires_at:type_name -> google.protobuf.Timestamp
+	5, // 3: node.kube.v1.KubeService.GetKubeconfig:input_type -> node.kube.v1.GetKubeconfigRequest
+	1, // 4: node.kube.v1.KubeService.Drain:input_type -> node.kube.v1.DrainRequest
+	3, // 5: node.kube.v1.KubeService.Uncordon:input_type -> node.kube.v1.UncordonRequest
+	6, // 6: node.kube.v1.KubeService.GetKubeconfig:output_type -> node.kube.v1.GetKubeconfigResponse
+	2, // 7: node.kube.v1.KubeService.Drain:output_type -> node.kube.v1.DrainResponse
+	4, // 8: node.kube.v1.KubeService.Uncordon:output_type -> node.kube.v1.UncordonResponse
+	6, // [6:9] is the sub-list for method output_type
+	3, // [3:6] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_kube_v1_kube_proto_init() }
@@ -179,13 +487,14 @@ func file_kube_v1_kube_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kube_v1_kube_proto_rawDesc), len(file_kube_v1_kube_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   2,
+			NumEnums:      1,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_kube_v1_kube_proto_goTypes,
 		DependencyIndexes: file_kube_v1_kube_proto_depIdxs,
+		EnumInfos:         file_kube_v1_kube_proto_enumTypes,
 		MessageInfos:      file_kube_v1_kube_proto_msgTypes,
 	}.Build()
 	File_kube_v1_kube_proto = out.File

@@ -22,18 +22,30 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	KubeService_GetKubeconfig_FullMethodName = "/node.kube.v1.KubeService/GetKubeconfig"
+	KubeService_Drain_FullMethodName         = "/node.kube.v1.KubeService/Drain"
+	KubeService_Uncordon_FullMethodName      = "/node.kube.v1.KubeService/Uncordon"
 )
 
 // KubeServiceClient is the client API for KubeService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// KubeService hands out access to Kubernetes.
+// KubeService hands out access to Kubernetes, and moves pods away from the node.
 type KubeServiceClient interface {
 	// GetKubeconfig makes a new administrator's certificate and sends a
 	// kubeconfig with it. On a node without a Cluster document, and on one that
 	// is no control-plane node, it fails with FAILED_PRECONDITION.
 	GetKubeconfig(ctx context.Context, in *GetKubeconfigRequest, opts ...grpc.CallOption) (*GetKubeconfigResponse, error)
+	// Drain has no more pods placed on the node and asks those on it to leave, by the
+	// eviction API of Kubernetes, so that disruption budgets hold. It stays so until
+	// the node runs another boot, is Ready, and no release is on trial that lacks more
+	// than gates of the configuration; then the node itself takes pods again. It sends how far it is, and with the last message what
+	// came of it: what keeps it from success is no error. Whoever hangs up before that
+	// ends it, and the node stays cordoned.
+	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DrainResponse], error)
+	// Uncordon has pods placed on the node again that Drain has kept away. A node that
+	// somebody else has cordoned stays so.
+	Uncordon(ctx context.Context, in *UncordonRequest, opts ...grpc.CallOption) (*UncordonResponse, error)
 }
 
 type kubeServiceClient struct {
@@ -54,16 +66,55 @@ func (c *kubeServiceClient) GetKubeconfig(ctx context.Context, in *GetKubeconfig
 	return out, nil
 }
 
+func (c *kubeServiceClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DrainResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &KubeService_ServiceDesc.Streams[0], KubeService_Drain_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DrainRequest, DrainResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KubeService_DrainClient = grpc.ServerStreamingClient[DrainResponse]
+
+func (c *kubeServiceClient) Uncordon(ctx context.Context, in *UncordonRequest, opts ...grpc.CallOption) (*UncordonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UncordonResponse)
+	err := c.cc.Invoke(ctx, KubeService_Uncordon_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // KubeServiceServer is the server API for KubeService service.
 // All implementations must embed UnimplementedKubeServiceServer
 // for forward compatibility.
 //
-// KubeService hands out access to Kubernetes.
+// KubeService hands out access to Kubernetes, and moves pods away from the node.
 type KubeServiceServer interface {
 	// GetKubeconfig makes a new administrator's certificate and sends a
 	// kubeconfig with it. On a node without a Cluster document, and on one that
 	// is no control-plane node, it fails with FAILED_PRECONDITION.
 	GetKubeconfig(context.Context, *GetKubeconfigRequest) (*GetKubeconfigResponse, error)
+	// Drain has no more pods placed on the node and asks those on it to leave, by the
+	// eviction API of Kubernetes, so that disruption budgets hold. It stays so until
+	// the node runs another boot, is Ready, and no release is on trial that lacks more
+	// than gates of the configuration; then the node itself takes pods again. It sends how far it is, and with the last message what
+	// came of it: what keeps it from success is no error. Whoever hangs up before that
+	// ends it, and the node stays cordoned.
+	Drain(*DrainRequest, grpc.ServerStreamingServer[DrainResponse]) error
+	// Uncordon has pods placed on the node again that Drain has kept away. A node that
+	// somebody else has cordoned stays so.
+	Uncordon(context.Context, *UncordonRequest) (*UncordonResponse, error)
 	mustEmbedUnimplementedKubeServiceServer()
 }
 
@@ -76,6 +127,12 @@ type UnimplementedKubeServiceServer struct{}
 
 func (UnimplementedKubeServiceServer) GetKubeconfig(context.Context, *GetKubeconfigRequest) (*GetKubeconfigResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetKubeconfig not implemented")
+}
+func (UnimplementedKubeServiceServer) Drain(*DrainRequest, grpc.ServerStreamingServer[DrainResponse]) error {
+	return status.Error(codes.Unimplemented, "method Drain not implemented")
+}
+func (UnimplementedKubeServiceServer) Uncordon(context.Context, *UncordonRequest) (*UncordonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Uncordon not implemented")
 }
 func (UnimplementedKubeServiceServer) mustEmbedUnimplementedKubeServiceServer() {}
 func (UnimplementedKubeServiceServer) testEmbeddedByValue()                     {}
@@ -116,6 +173,35 @@ func _KubeService_GetKubeconfig_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _KubeService_Drain_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(DrainRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(KubeServiceServer).Drain(m, &grpc.GenericServerStream[DrainRequest, DrainResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KubeService_DrainServer = grpc.ServerStreamingServer[DrainResponse]
+
+func _KubeService_Uncordon_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UncordonRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KubeServiceServer).Uncordon(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KubeService_Uncordon_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KubeServiceServer).Uncordon(ctx, req.(*UncordonRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // KubeService_ServiceDesc is the grpc.ServiceDesc for KubeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -127,7 +213,17 @@ var KubeService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetKubeconfig",
 			Handler:    _KubeService_GetKubeconfig_Handler,
 		},
+		{
+			MethodName: "Uncordon",
+			Handler:    _KubeService_Uncordon_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Drain",
+			Handler:       _KubeService_Drain_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "kube/v1/kube.proto",
 }

@@ -186,6 +186,186 @@ func (BootEnd) EnumDescriptor() ([]byte, []int) {
 	return file_machine_v1_machine_proto_rawDescGZIP(), []int{2}
 }
 
+// NodeState is who decides about the node's callers.
+type NodeState int32
+
+const (
+	NodeState_NODE_STATE_UNSPECIFIED NodeState = 0
+	// There is no configuration: the owner, if there is one.
+	NodeState_NODE_STATE_MAINTENANCE NodeState = 1
+	// The authority of the node's configuration.
+	NodeState_NODE_STATE_CONFIGURED NodeState = 2
+)
+
+// Enum value maps for NodeState.
+var (
+	NodeState_name = map[int32]string{
+		0: "NODE_STATE_UNSPECIFIED",
+		1: "NODE_STATE_MAINTENANCE",
+		2: "NODE_STATE_CONFIGURED",
+	}
+	NodeState_value = map[string]int32{
+		"NODE_STATE_UNSPECIFIED": 0,
+		"NODE_STATE_MAINTENANCE": 1,
+		"NODE_STATE_CONFIGURED":  2,
+	}
+)
+
+func (x NodeState) Enum() *NodeState {
+	p := new(NodeState)
+	*p = x
+	return p
+}
+
+func (x NodeState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NodeState) Descriptor() protoreflect.EnumDescriptor {
+	return file_machine_v1_machine_proto_enumTypes[3].Descriptor()
+}
+
+func (NodeState) Type() protoreflect.EnumType {
+	return &file_machine_v1_machine_proto_enumTypes[3]
+}
+
+func (x NodeState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NodeState.Descriptor instead.
+func (NodeState) EnumDescriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{3}
+}
+
+type GetIdentityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIdentityRequest) Reset() {
+	*x = GetIdentityRequest{}
+	mi := &file_machine_v1_machine_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIdentityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIdentityRequest) ProtoMessage() {}
+
+func (x *GetIdentityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIdentityRequest.ProtoReflect.Descriptor instead.
+func (*GetIdentityRequest) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{0}
+}
+
+type GetIdentityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	State NodeState              `protobuf:"varint,1,opt,name=state,proto3,enum=node.machine.v1.NodeState" json:"state,omitempty"`
+	// The node's own key, as "SHA256:" and the base64 of the SHA-256 of its
+	// SubjectPublicKeyInfo, without padding. The caller should compare it with
+	// that of the certificate which it was shown.
+	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The owner's key, in the same form; empty if the node has no owner, or has a
+	// configuration.
+	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Where the owner's key was found.
+	OwnerSource string `protobuf:"bytes,4,opt,name=owner_source,json=ownerSource,proto3" json:"owner_source,omitempty"`
+	// Places that name another owner, or none that can be understood, in words.
+	OwnerConflicts []string `protobuf:"bytes,5,rep,name=owner_conflicts,json=ownerConflicts,proto3" json:"owner_conflicts,omitempty"`
+	// The node's clock. In maintenance mode nobody has set it.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIdentityResponse) Reset() {
+	*x = GetIdentityResponse{}
+	mi := &file_machine_v1_machine_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIdentityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIdentityResponse) ProtoMessage() {}
+
+func (x *GetIdentityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_machine_v1_machine_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIdentityResponse.ProtoReflect.Descriptor instead.
+func (*GetIdentityResponse) Descriptor() ([]byte, []int) {
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetIdentityResponse) GetState() NodeState {
+	if x != nil {
+		return x.State
+	}
+	return NodeState_NODE_STATE_UNSPECIFIED
+}
+
+func (x *GetIdentityResponse) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *GetIdentityResponse) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *GetIdentityResponse) GetOwnerSource() string {
+	if x != nil {
+		return x.OwnerSource
+	}
+	return ""
+}
+
+func (x *GetIdentityResponse) GetOwnerConflicts() []string {
+	if x != nil {
+		return x.OwnerConflicts
+	}
+	return nil
+}
+
+func (x *GetIdentityResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 type GetVersionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -194,7 +374,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[0]
+	mi := &file_machine_v1_machine_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -206,7 +386,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[0]
+	mi := &file_machine_v1_machine_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -219,7 +399,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{0}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{2}
 }
 
 type GetVersionResponse struct {
@@ -245,7 +425,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[1]
+	mi := &file_machine_v1_machine_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -257,7 +437,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[1]
+	mi := &file_machine_v1_machine_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -270,7 +450,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{1}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -335,7 +515,7 @@ type Component struct {
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_machine_v1_machine_proto_msgTypes[2]
+	mi := &file_machine_v1_machine_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +527,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[2]
+	mi := &file_machine_v1_machine_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +540,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{2}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Component) GetName() string {
@@ -392,7 +572,7 @@ type GetHealthRequest struct {
 
 func (x *GetHealthRequest) Reset() {
 	*x = GetHealthRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[3]
+	mi := &file_machine_v1_machine_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +584,7 @@ func (x *GetHealthRequest) String() string {
 func (*GetHealthRequest) ProtoMessage() {}
 
 func (x *GetHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[3]
+	mi := &file_machine_v1_machine_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +597,7 @@ func (x *GetHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHealthRequest.ProtoReflect.Descriptor instead.
 func (*GetHealthRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{3}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{5}
 }
 
 type GetHealthResponse struct {
@@ -432,7 +612,7 @@ type GetHealthResponse struct {
 
 func (x *GetHealthResponse) Reset() {
 	*x = GetHealthResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[4]
+	mi := &file_machine_v1_machine_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +624,7 @@ func (x *GetHealthResponse) String() string {
 func (*GetHealthResponse) ProtoMessage() {}
 
 func (x *GetHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[4]
+	mi := &file_machine_v1_machine_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +637,7 @@ func (x *GetHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHealthResponse.ProtoReflect.Descriptor instead.
 func (*GetHealthResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{4}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetHealthResponse) GetHealthy() bool {
@@ -491,7 +671,7 @@ type HealthCheck struct {
 
 func (x *HealthCheck) Reset() {
 	*x = HealthCheck{}
-	mi := &file_machine_v1_machine_proto_msgTypes[5]
+	mi := &file_machine_v1_machine_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +683,7 @@ func (x *HealthCheck) String() string {
 func (*HealthCheck) ProtoMessage() {}
 
 func (x *HealthCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[5]
+	mi := &file_machine_v1_machine_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +696,7 @@ func (x *HealthCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
 func (*HealthCheck) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{5}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HealthCheck) GetName() string {
@@ -555,7 +735,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[6]
+	mi := &file_machine_v1_machine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +747,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[6]
+	mi := &file_machine_v1_machine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +760,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{6}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{8}
 }
 
 type GetNodeResponse struct {
@@ -612,7 +792,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[7]
+	mi := &file_machine_v1_machine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +804,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[7]
+	mi := &file_machine_v1_machine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +817,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{7}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetNodeResponse) GetHostname() string {
@@ -718,7 +898,7 @@ type WatchHealthRequest struct {
 
 func (x *WatchHealthRequest) Reset() {
 	*x = WatchHealthRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[8]
+	mi := &file_machine_v1_machine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +910,7 @@ func (x *WatchHealthRequest) String() string {
 func (*WatchHealthRequest) ProtoMessage() {}
 
 func (x *WatchHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[8]
+	mi := &file_machine_v1_machine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +923,7 @@ func (x *WatchHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchHealthRequest.ProtoReflect.Descriptor instead.
 func (*WatchHealthRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{8}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{10}
 }
 
 type WatchHealthResponse struct {
@@ -755,7 +935,7 @@ type WatchHealthResponse struct {
 
 func (x *WatchHealthResponse) Reset() {
 	*x = WatchHealthResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[9]
+	mi := &file_machine_v1_machine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +947,7 @@ func (x *WatchHealthResponse) String() string {
 func (*WatchHealthResponse) ProtoMessage() {}
 
 func (x *WatchHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[9]
+	mi := &file_machine_v1_machine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +960,7 @@ func (x *WatchHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchHealthResponse.ProtoReflect.Descriptor instead.
 func (*WatchHealthResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{9}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchHealthResponse) GetHealth() *GetHealthResponse {
@@ -798,7 +978,7 @@ type WatchNodeRequest struct {
 
 func (x *WatchNodeRequest) Reset() {
 	*x = WatchNodeRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[10]
+	mi := &file_machine_v1_machine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +990,7 @@ func (x *WatchNodeRequest) String() string {
 func (*WatchNodeRequest) ProtoMessage() {}
 
 func (x *WatchNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[10]
+	mi := &file_machine_v1_machine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +1003,7 @@ func (x *WatchNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchNodeRequest.ProtoReflect.Descriptor instead.
 func (*WatchNodeRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{10}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{12}
 }
 
 type WatchNodeResponse struct {
@@ -835,7 +1015,7 @@ type WatchNodeResponse struct {
 
 func (x *WatchNodeResponse) Reset() {
 	*x = WatchNodeResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[11]
+	mi := &file_machine_v1_machine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +1027,7 @@ func (x *WatchNodeResponse) String() string {
 func (*WatchNodeResponse) ProtoMessage() {}
 
 func (x *WatchNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[11]
+	mi := &file_machine_v1_machine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +1040,7 @@ func (x *WatchNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchNodeResponse.ProtoReflect.Descriptor instead.
 func (*WatchNodeResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{11}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchNodeResponse) GetNode() *GetNodeResponse {
@@ -878,7 +1058,7 @@ type GetSBOMRequest struct {
 
 func (x *GetSBOMRequest) Reset() {
 	*x = GetSBOMRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[12]
+	mi := &file_machine_v1_machine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +1070,7 @@ func (x *GetSBOMRequest) String() string {
 func (*GetSBOMRequest) ProtoMessage() {}
 
 func (x *GetSBOMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[12]
+	mi := &file_machine_v1_machine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +1083,7 @@ func (x *GetSBOMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSBOMRequest.ProtoReflect.Descriptor instead.
 func (*GetSBOMRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{12}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{14}
 }
 
 type GetSBOMResponse struct {
@@ -917,7 +1097,7 @@ type GetSBOMResponse struct {
 
 func (x *GetSBOMResponse) Reset() {
 	*x = GetSBOMResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[13]
+	mi := &file_machine_v1_machine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1109,7 @@ func (x *GetSBOMResponse) String() string {
 func (*GetSBOMResponse) ProtoMessage() {}
 
 func (x *GetSBOMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[13]
+	mi := &file_machine_v1_machine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1122,7 @@ func (x *GetSBOMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSBOMResponse.ProtoReflect.Descriptor instead.
 func (*GetSBOMResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{13}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetSBOMResponse) GetData() []byte {
@@ -960,7 +1140,7 @@ type RebootRequest struct {
 
 func (x *RebootRequest) Reset() {
 	*x = RebootRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[14]
+	mi := &file_machine_v1_machine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1152,7 @@ func (x *RebootRequest) String() string {
 func (*RebootRequest) ProtoMessage() {}
 
 func (x *RebootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[14]
+	mi := &file_machine_v1_machine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1165,7 @@ func (x *RebootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootRequest.ProtoReflect.Descriptor instead.
 func (*RebootRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{14}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{16}
 }
 
 type RebootResponse struct {
@@ -999,7 +1179,7 @@ type RebootResponse struct {
 
 func (x *RebootResponse) Reset() {
 	*x = RebootResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[15]
+	mi := &file_machine_v1_machine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1191,7 @@ func (x *RebootResponse) String() string {
 func (*RebootResponse) ProtoMessage() {}
 
 func (x *RebootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[15]
+	mi := &file_machine_v1_machine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1204,7 @@ func (x *RebootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootResponse.ProtoReflect.Descriptor instead.
 func (*RebootResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{15}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RebootResponse) GetBootId() string {
@@ -1042,7 +1222,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[16]
+	mi := &file_machine_v1_machine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1234,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[16]
+	mi := &file_machine_v1_machine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1247,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{16}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{18}
 }
 
 type ShutdownResponse struct {
@@ -1080,7 +1260,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[17]
+	mi := &file_machine_v1_machine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1272,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[17]
+	mi := &file_machine_v1_machine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1285,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{17}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ShutdownResponse) GetBootId() string {
@@ -1128,7 +1308,7 @@ type StreamDmesgRequest struct {
 
 func (x *StreamDmesgRequest) Reset() {
 	*x = StreamDmesgRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[18]
+	mi := &file_machine_v1_machine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1320,7 @@ func (x *StreamDmesgRequest) String() string {
 func (*StreamDmesgRequest) ProtoMessage() {}
 
 func (x *StreamDmesgRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[18]
+	mi := &file_machine_v1_machine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1333,7 @@ func (x *StreamDmesgRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamDmesgRequest.ProtoReflect.Descriptor instead.
 func (*StreamDmesgRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{18}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StreamDmesgRequest) GetFollow() bool {
@@ -1189,7 +1369,7 @@ type StreamDmesgResponse struct {
 
 func (x *StreamDmesgResponse) Reset() {
 	*x = StreamDmesgResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[19]
+	mi := &file_machine_v1_machine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1381,7 @@ func (x *StreamDmesgResponse) String() string {
 func (*StreamDmesgResponse) ProtoMessage() {}
 
 func (x *StreamDmesgResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[19]
+	mi := &file_machine_v1_machine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1394,7 @@ func (x *StreamDmesgResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamDmesgResponse.ProtoReflect.Descriptor instead.
 func (*StreamDmesgResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{19}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StreamDmesgResponse) GetSequence() uint64 {
@@ -1260,7 +1440,7 @@ type ListBootsRequest struct {
 
 func (x *ListBootsRequest) Reset() {
 	*x = ListBootsRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[20]
+	mi := &file_machine_v1_machine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1452,7 @@ func (x *ListBootsRequest) String() string {
 func (*ListBootsRequest) ProtoMessage() {}
 
 func (x *ListBootsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[20]
+	mi := &file_machine_v1_machine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1465,7 @@ func (x *ListBootsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBootsRequest.ProtoReflect.Descriptor instead.
 func (*ListBootsRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{20}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{22}
 }
 
 type ListBootsResponse struct {
@@ -1297,7 +1477,7 @@ type ListBootsResponse struct {
 
 func (x *ListBootsResponse) Reset() {
 	*x = ListBootsResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[21]
+	mi := &file_machine_v1_machine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1489,7 @@ func (x *ListBootsResponse) String() string {
 func (*ListBootsResponse) ProtoMessage() {}
 
 func (x *ListBootsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[21]
+	mi := &file_machine_v1_machine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1502,7 @@ func (x *ListBootsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBootsResponse.ProtoReflect.Descriptor instead.
 func (*ListBootsResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{21}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListBootsResponse) GetBoots() []*Boot {
@@ -1358,7 +1538,7 @@ type Boot struct {
 
 func (x *Boot) Reset() {
 	*x = Boot{}
-	mi := &file_machine_v1_machine_proto_msgTypes[22]
+	mi := &file_machine_v1_machine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1550,7 @@ func (x *Boot) String() string {
 func (*Boot) ProtoMessage() {}
 
 func (x *Boot) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[22]
+	mi := &file_machine_v1_machine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1563,7 @@ func (x *Boot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Boot.ProtoReflect.Descriptor instead.
 func (*Boot) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{22}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Boot) GetBootId() string {
@@ -1456,7 +1636,7 @@ type Milestone struct {
 
 func (x *Milestone) Reset() {
 	*x = Milestone{}
-	mi := &file_machine_v1_machine_proto_msgTypes[23]
+	mi := &file_machine_v1_machine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1648,7 @@ func (x *Milestone) String() string {
 func (*Milestone) ProtoMessage() {}
 
 func (x *Milestone) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[23]
+	mi := &file_machine_v1_machine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1661,7 @@ func (x *Milestone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Milestone.ProtoReflect.Descriptor instead.
 func (*Milestone) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{23}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Milestone) GetName() string {
@@ -1506,7 +1686,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[24]
+	mi := &file_machine_v1_machine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1698,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[24]
+	mi := &file_machine_v1_machine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1711,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{24}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{26}
 }
 
 type ListCrashesResponse struct {
@@ -1543,7 +1723,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[25]
+	mi := &file_machine_v1_machine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1735,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[25]
+	mi := &file_machine_v1_machine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1748,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{25}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -1602,7 +1782,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_machine_v1_machine_proto_msgTypes[26]
+	mi := &file_machine_v1_machine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1794,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[26]
+	mi := &file_machine_v1_machine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1807,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{26}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Crash) GetFoundByBootId() string {
@@ -1685,7 +1865,7 @@ type StreamCrashLogRequest struct {
 
 func (x *StreamCrashLogRequest) Reset() {
 	*x = StreamCrashLogRequest{}
-	mi := &file_machine_v1_machine_proto_msgTypes[27]
+	mi := &file_machine_v1_machine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1877,7 @@ func (x *StreamCrashLogRequest) String() string {
 func (*StreamCrashLogRequest) ProtoMessage() {}
 
 func (x *StreamCrashLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[27]
+	mi := &file_machine_v1_machine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1890,7 @@ func (x *StreamCrashLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCrashLogRequest.ProtoReflect.Descriptor instead.
 func (*StreamCrashLogRequest) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{27}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StreamCrashLogRequest) GetFoundByBootId() string {
@@ -1745,7 +1925,7 @@ type StreamCrashLogResponse struct {
 
 func (x *StreamCrashLogResponse) Reset() {
 	*x = StreamCrashLogResponse{}
-	mi := &file_machine_v1_machine_proto_msgTypes[28]
+	mi := &file_machine_v1_machine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1937,7 @@ func (x *StreamCrashLogResponse) String() string {
 func (*StreamCrashLogResponse) ProtoMessage() {}
 
 func (x *StreamCrashLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_machine_v1_machine_proto_msgTypes[28]
+	mi := &file_machine_v1_machine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1950,7 @@ func (x *StreamCrashLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCrashLogResponse.ProtoReflect.Descriptor instead.
 func (*StreamCrashLogResponse) Descriptor() ([]byte, []int) {
-	return file_machine_v1_machine_proto_rawDescGZIP(), []int{28}
+	return file_machine_v1_machine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StreamCrashLogResponse) GetLevel() uint32 {
@@ -1805,7 +1985,15 @@ var File_machine_v1_machine_proto protoreflect.FileDescriptor
 
 const file_machine_v1_machine_proto_rawDesc = "" +
 	"\n" +
-	"\x18machine/v1/machine.proto\x12\x0fnode.machine.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n" +
+	"\x18machine/v1/machine.proto\x12\x0fnode.machine.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n" +
+	"\x12GetIdentityRequest\"\xfb\x01\n" +
+	"\x13GetIdentityResponse\x120\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x1a.node.machine.v1.NodeStateR\x05state\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12!\n" +
+	"\fowner_source\x18\x04 \x01(\tR\vownerSource\x12'\n" +
+	"\x0fowner_conflicts\x18\x05 \x03(\tR\x0eownerConflicts\x12.\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x13\n" +
 	"\x11GetVersionRequest\"\x9f\x02\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
@@ -1923,8 +2111,13 @@ const file_machine_v1_machine_proto_rawDesc = "" +
 	"\x14BOOT_END_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10BOOT_END_RUNNING\x10\x01\x12\x12\n" +
 	"\x0eBOOT_END_CLEAN\x10\x02\x12\x14\n" +
-	"\x10BOOT_END_UNCLEAN\x10\x032\x96\b\n" +
-	"\x0eMachineService\x12U\n" +
+	"\x10BOOT_END_UNCLEAN\x10\x03*^\n" +
+	"\tNodeState\x12\x1a\n" +
+	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16NODE_STATE_MAINTENANCE\x10\x01\x12\x19\n" +
+	"\x15NODE_STATE_CONFIGURED\x10\x022\xf0\b\n" +
+	"\x0eMachineService\x12X\n" +
+	"\vGetIdentity\x12#.node.machine.v1.GetIdentityRequest\x1a$.node.machine.v1.GetIdentityResponse\x12U\n" +
 	"\n" +
 	"GetVersion\x12\".node.machine.v1.GetVersionRequest\x1a#.node.machine.v1.GetVersionResponse\x12R\n" +
 	"\tGetHealth\x12!.node.machine.v1.GetHealthRequest\x1a\".node.machine.v1.GetHealthResponse\x12Z\n" +
@@ -1951,93 +2144,100 @@ func file_machine_v1_machine_proto_rawDescGZIP() []byte {
 	return file_machine_v1_machine_proto_rawDescData
 }
 
-var file_machine_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_machine_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_machine_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_machine_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_machine_v1_machine_proto_goTypes = []any{
 	(Slot)(0),                      // 0: node.machine.v1.Slot
 	(NodeRole)(0),                  // 1: node.machine.v1.NodeRole
 	(BootEnd)(0),                   // 2: node.machine.v1.BootEnd
-	(*GetVersionRequest)(nil),      // 3: node.machine.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),     // 4: node.machine.v1.GetVersionResponse
-	(*Component)(nil),              // 5: node.machine.v1.Component
-	(*GetHealthRequest)(nil),       // 6: node.machine.v1.GetHealthRequest
-	(*GetHealthResponse)(nil),      // 7: node.machine.v1.GetHealthResponse
-	(*HealthCheck)(nil),            // 8: node.machine.v1.HealthCheck
-	(*GetNodeRequest)(nil),         // 9: node.machine.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),        // 10: node.machine.v1.GetNodeResponse
-	(*WatchHealthRequest)(nil),     // 11: node.machine.v1.WatchHealthRequest
-	(*WatchHealthResponse)(nil),    // 12: node.machine.v1.WatchHealthResponse
-	(*WatchNodeRequest)(nil),       // 13: node.machine.v1.WatchNodeRequest
-	(*WatchNodeResponse)(nil),      // 14: node.machine.v1.WatchNodeResponse
-	(*GetSBOMRequest)(nil),         // 15: node.machine.v1.GetSBOMRequest
-	(*GetSBOMResponse)(nil),        // 16: node.machine.v1.GetSBOMResponse
-	(*RebootRequest)(nil),          // 17: node.machine.v1.RebootRequest
-	(*RebootResponse)(nil),         // 18: node.machine.v1.RebootResponse
-	(*ShutdownRequest)(nil),        // 19: node.machine.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),       // 20: node.machine.v1.ShutdownResponse
-	(*StreamDmesgRequest)(nil),     // 21: node.machine.v1.StreamDmesgRequest
-	(*StreamDmesgResponse)(nil),    // 22: node.machine.v1.StreamDmesgResponse
-	(*ListBootsRequest)(nil),       // 23: node.machine.v1.ListBootsRequest
-	(*ListBootsResponse)(nil),      // 24: node.machine.v1.ListBootsResponse
-	(*Boot)(nil),                   // 25: node.machine.v1.Boot
-	(*Milestone)(nil),              // 26: node.machine.v1.Milestone
-	(*ListCrashesRequest)(nil),     // 27: node.machine.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),    // 28: node.machine.v1.ListCrashesResponse
-	(*Crash)(nil),                  // 29: node.machine.v1.Crash
-	(*StreamCrashLogRequest)(nil),  // 30: node.machine.v1.StreamCrashLogRequest
-	(*StreamCrashLogResponse)(nil), // 31: node.machine.v1.StreamCrashLogResponse
-	(*timestamppb.Timestamp)(nil),  // 32: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 33: google.protobuf.Duration
+	(NodeState)(0),                 // 3: node.machine.v1.NodeState
+	(*GetIdentityRequest)(nil),     // 4: node.machine.v1.GetIdentityRequest
+	(*GetIdentityResponse)(nil),    // 5: node.machine.v1.GetIdentityResponse
+	(*GetVersionRequest)(nil),      // 6: node.machine.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),     // 7: node.machine.v1.GetVersionResponse
+	(*Component)(nil),              // 8: node.machine.v1.Component
+	(*GetHealthRequest)(nil),       // 9: node.machine.v1.GetHealthRequest
+	(*GetHealthResponse)(nil),      // 10: node.machine.v1.GetHealthResponse
+	(*HealthCheck)(nil),            // 11: node.machine.v1.HealthCheck
+	(*GetNodeRequest)(nil),         // 12: node.machine.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),        // 13: node.machine.v1.GetNodeResponse
+	(*WatchHealthRequest)(nil),     // 14: node.machine.v1.WatchHealthRequest
+	(*WatchHealthResponse)(nil),    // 15: node.machine.v1.WatchHealthResponse
+	(*WatchNodeRequest)(nil),       // 16: node.machine.v1.WatchNodeRequest
+	(*WatchNodeResponse)(nil),      // 17: node.machine.v1.WatchNodeResponse
+	(*GetSBOMRequest)(nil),         // 18: node.machine.v1.GetSBOMRequest
+	(*GetSBOMResponse)(nil),        // 19: node.machine.v1.GetSBOMResponse
+	(*RebootRequest)(nil),          // 20: node.machine.v1.RebootRequest
+	(*RebootResponse)(nil),         // 21: node.machine.v1.RebootResponse
+	(*ShutdownRequest)(nil),        // 22: node.machine.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),       // 23: node.machine.v1.ShutdownResponse
+	(*StreamDmesgRequest)(nil),     // 24: node.machine.v1.StreamDmesgRequest
+	(*StreamDmesgResponse)(nil),    // 25: node.machine.v1.StreamDmesgResponse
+	(*ListBootsRequest)(nil),       // 26: node.machine.v1.ListBootsRequest
+	(*ListBootsResponse)(nil),      // 27: node.machine.v1.ListBootsResponse
+	(*Boot)(nil),                   // 28: node.machine.v1.Boot
+	(*Milestone)(nil),              // 29: node.machine.v1.Milestone
+	(*ListCrashesRequest)(nil),     // 30: node.machine.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),    // 31: node.machine.v1.ListCrashesResponse
+	(*Crash)(nil),                  // 32: node.machine.v1.Crash
+	(*StreamCrashLogRequest)(nil),  // 33: node.machine.v1.StreamCrashLogRequest
+	(*StreamCrashLogResponse)(nil), // 34: node.machine.v1.StreamCrashLogResponse
+	(*timestamppb.Timestamp)(nil),  // 35: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 36: google.protobuf.Duration
 }
 var file_machine_v1_machine_proto_depIdxs = []int32{
-	0,  // 0: node.machine.v1.GetVersionResponse.slot:type_name -> node.machine.v1.Slot
-	5,  // 1: node.machine.v1.GetVersionResponse.components:type_name -> node.machine.v1.Component
-	8,  // 2: node.machine.v1.GetHealthResponse.checks:type_name -> node.machine.v1.HealthCheck
-	32, // 3: node.machine.v1.HealthCheck.since:type_name -> google.protobuf.Timestamp
-	1,  // 4: node.machine.v1.GetNodeResponse.role:type_name -> node.machine.v1.NodeRole
-	32, // 5: node.machine.v1.GetNodeResponse.booted_at:type_name -> google.protobuf.Timestamp
-	7,  // 6: node.machine.v1.WatchHealthResponse.health:type_name -> node.machine.v1.GetHealthResponse
-	10, // 7: node.machine.v1.WatchNodeResponse.node:type_name -> node.machine.v1.GetNodeResponse
-	33, // 8: node.machine.v1.StreamDmesgResponse.since_boot:type_name -> google.protobuf.Duration
-	25, // 9: node.machine.v1.ListBootsResponse.boots:type_name -> node.machine.v1.Boot
-	32, // 10: node.machine.v1.Boot.started_at:type_name -> google.protobuf.Timestamp
-	2,  // 11: node.machine.v1.Boot.end:type_name -> node.machine.v1.BootEnd
-	33, // 12: node.machine.v1.Boot.uptime:type_name -> google.protobuf.Duration
-	0,  // 13: node.machine.v1.Boot.slot:type_name -> node.machine.v1.Slot
-	26, // 14: node.machine.v1.Boot.milestones:type_name -> node.machine.v1.Milestone
-	33, // 15: node.machine.v1.Milestone.since_kernel_start:type_name -> google.protobuf.Duration
-	29, // 16: node.machine.v1.ListCrashesResponse.crashes:type_name -> node.machine.v1.Crash
-	32, // 17: node.machine.v1.Crash.time:type_name -> google.protobuf.Timestamp
-	33, // 18: node.machine.v1.StreamCrashLogResponse.since_boot:type_name -> google.protobuf.Duration
-	3,  // 19: node.machine.v1.MachineService.GetVersion:input_type -> node.machine.v1.GetVersionRequest
-	6,  // 20: node.machine.v1.MachineService.GetHealth:input_type -> node.machine.v1.GetHealthRequest
-	11, // 21: node.machine.v1.MachineService.WatchHealth:input_type -> node.machine.v1.WatchHealthRequest
-	9,  // 22: node.machine.v1.MachineService.GetNode:input_type -> node.machine.v1.GetNodeRequest
-	13, // 23: node.machine.v1.MachineService.WatchNode:input_type -> node.machine.v1.WatchNodeRequest
-	15, // 24: node.machine.v1.MachineService.GetSBOM:input_type -> node.machine.v1.GetSBOMRequest
-	17, // 25: node.machine.v1.MachineService.Reboot:input_type -> node.machine.v1.RebootRequest
-	19, // 26: node.machine.v1.MachineService.Shutdown:input_type -> node.machine.v1.ShutdownRequest
-	21, // 27: node.machine.v1.MachineService.StreamDmesg:input_type -> node.machine.v1.StreamDmesgRequest
-	23, // 28: node.machine.v1.MachineService.ListBoots:input_type -> node.machine.v1.ListBootsRequest
-	27, // 29: node.machine.v1.MachineService.ListCrashes:input_type -> node.machine.v1.ListCrashesRequest
-	30, // 30: node.machine.v1.MachineService.StreamCrashLog:input_type -> node.machine.v1.StreamCrashLogRequest
-	4,  // 31: node.machine.v1.MachineService.GetVersion:output_type -> node.machine.v1.GetVersionResponse
-	7,  // 32: node.machine.v1.MachineService.GetHealth:output_type -> node.machine.v1.GetHealthResponse
-	12, // 33: node.machine.v1.MachineService.WatchHealth:output_type -> node.machine.v1.WatchHealthResponse
-	10, // 34: node.machine.v1.MachineService.GetNode:output_type -> node.machine.v1.GetNodeResponse
-	14, // 35: node.machine.v1.MachineService.WatchNode:output_type -> node.machine.v1.WatchNodeResponse
-	16, // 36: node.machine.v1.MachineService.GetSBOM:output_type -> node.machine.v1.GetSBOMResponse
-	18, // 37: node.machine.v1.MachineService.Reboot:output_type -> node.machine.v1.RebootResponse
-	20, // 38: node.machine.v1.MachineService.Shutdown:output_type -> node.machine.v1.ShutdownResponse
-	22, // 39: node.machine.v1.MachineService.StreamDmesg:output_type -> node.machine.v1.StreamDmesgResponse
-	24, // 40: node.machine.v1.MachineService.ListBoots:output_type -> node.machine.v1.ListBootsResponse
-	28, // 41: node.machine.v1.MachineService.ListCrashes:output_type -> node.machine.v1.ListCrashesResponse
-	31, // 42: node.machine.v1.MachineService.StreamCrashLog:output_type -> node.machine.v1.StreamCrashLogResponse
-	31, // [31:43] is the sub-list for method output_type
-	19, // [19:31] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	3,  // 0: node.machine.v1.GetIdentityResponse.state:type_name -> node.machine.v1.NodeState
+	35, // 1: node.machine.v1.GetIdentityResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 2: node.machine.v1.GetVersionResponse.slot:type_name -> node.machine.v1.Slot
+	8,  // 3: node.machine.v1.GetVersionResponse.components:type_name -> node.machine.v1.Component
+	11, // 4: node.machine.v1.GetHealthResponse.checks:type_name -> node.machine.v1.HealthCheck
+	35, // 5: node.machine.v1.HealthCheck.since:type_name -> google.protobuf.Timestamp
+	1,  // 6: node.machine.v1.GetNodeResponse.role:type_name -> node.machine.v1.NodeRole
+	35, // 7: node.machine.v1.GetNodeResponse.booted_at:type_name -> google.protobuf.Timestamp
+	10, // 8: node.machine.v1.WatchHealthResponse.health:type_name -> node.machine.v1.GetHealthResponse
+	13, // 9: node.machine.v1.WatchNodeResponse.node:type_name -> node.machine.v1.GetNodeResponse
+	36, // 10: node.machine.v1.StreamDmesgResponse.since_boot:type_name -> google.protobuf.Duration
+	28, // 11: node.machine.v1.ListBootsResponse.boots:type_name -> node.machine.v1.Boot
+	35, // 12: node.machine.v1.Boot.started_at:type_name -> google.protobuf.Timestamp
+	2,  // 13: node.machine.v1.Boot.end:type_name -> node.machine.v1.BootEnd
+	36, // 14: node.machine.v1.Boot.uptime:type_name -> google.protobuf.Duration
+	0,  // 15: node.machine.v1.Boot.slot:type_name -> node.machine.v1.Slot
+	29, // 16: node.machine.v1.Boot.milestones:type_name -> node.machine.v1.Milestone
+	36, // 17: node.machine.v1.Milestone.since_kernel_start:type_name -> google.protobuf.Duration
+	32, // 18: node.machine.v1.ListCrashesResponse.crashes:type_name -> node.machine.v1.Crash
+	35, // 19: node.machine.v1.Crash.time:type_name -> google.protobuf.Timestamp
+	36, // 20: node.machine.v1.StreamCrashLogResponse.since_boot:type_name -> google.protobuf.Duration
+	4,  // 21: node.machine.v1.MachineService.GetIdentity:input_type -> node.machine.v1.GetIdentityRequest
+	6,  // 22: node.machine.v1.MachineService.GetVersion:input_type -> node.machine.v1.GetVersionRequest
+	9,  // 23: node.machine.v1.MachineService.GetHealth:input_type -> node.machine.v1.GetHealthRequest
+	14, // 24: node.machine.v1.MachineService.WatchHealth:input_type -> node.machine.v1.WatchHealthRequest
+	12, // 25: node.machine.v1.MachineService.GetNode:input_type -> node.machine.v1.GetNodeRequest
+	16, // 26: node.machine.v1.MachineService.WatchNode:input_type -> node.machine.v1.WatchNodeRequest
+	18, // 27: node.machine.v1.MachineService.GetSBOM:input_type -> node.machine.v1.GetSBOMRequest
+	20, // 28: node.machine.v1.MachineService.Reboot:input_type -> node.machine.v1.RebootRequest
+	22, // 29: node.machine.v1.MachineService.Shutdown:input_type -> node.machine.v1.ShutdownRequest
+	24, // 30: node.machine.v1.MachineService.StreamDmesg:input_type -> node.machine.v1.StreamDmesgRequest
+	26, // 31: node.machine.v1.MachineService.ListBoots:input_type -> node.machine.v1.ListBootsRequest
+	30, // 32: node.machine.v1.MachineService.ListCrashes:input_type -> node.machine.v1.ListCrashesRequest
+	33, // 33: node.machine.v1.MachineService.StreamCrashLog:input_type -> node.machine.v1.StreamCrashLogRequest
+	5,  // 34: node.machine.v1.MachineService.GetIdentity:output_type -> node.machine.v1.GetIdentityResponse
+	7,  // 35: node.machine.v1.MachineService.GetVersion:output_type -> node.machine.v1.GetVersionResponse
+	10, // 36: node.machine.v1.MachineService.GetHealth:output_type -> node.machine.v1.GetHealthResponse
+	15, // 37: node.machine.v1.MachineService.WatchHealth:output_type -> node.machine.v1.WatchHealthResponse
+	13, // 38: node.machine.v1.MachineService.GetNode:output_type -> node.machine.v1.GetNodeResponse
+	17, // 39: node.machine.v1.MachineService.WatchNode:output_type -> node.machine.v1.WatchNodeResponse
+	19, // 40: node.machine.v1.MachineService.GetSBOM:output_type -> node.machine.v1.GetSBOMResponse
+	21, // 41: node.machine.v1.MachineService.Reboot:output_type -> node.machine.v1.RebootResponse
+	23, // 42: node.machine.v1.MachineService.Shutdown:output_type -> node.machine.v1.ShutdownResponse
+	25, // 43: node.machine.v1.MachineService.StreamDmesg:output_type -> node.machine.v1.StreamDmesgResponse
+	27, // 44: node.machine.v1.MachineService.ListBoots:output_type -> node.machine.v1.ListBootsResponse
+	31, // 45: node.machine.v1.MachineService.ListCrashes:output_type -> node.machine.v1.ListCrashesResponse
+	34, // 46: node.machine.v1.MachineService.StreamCrashLog:output_type -> node.machine.v1.StreamCrashLogResponse
+	34, // [34:47] is the sub-list for method output_type
+	21, // [21:34] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_machine_v1_machine_proto_init() }
@@ -2045,15 +2245,15 @@ func file_machine_v1_machine_proto_init() {
 	if File_machine_v1_machine_proto != nil {
 		return
 	}
-	file_machine_v1_machine_proto_msgTypes[18].OneofWrappers = []any{}
-	file_machine_v1_machine_proto_msgTypes[27].OneofWrappers = []any{}
+	file_machine_v1_machine_proto_msgTypes[20].OneofWrappers = []any{}
+	file_machine_v1_machine_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_machine_v1_machine_proto_rawDesc), len(file_machine_v1_machine_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   29,
+			NumEnums:      4,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	MachineService_GetIdentity_FullMethodName    = "/node.machine.v1.MachineService/GetIdentity"
 	MachineService_GetVersion_FullMethodName     = "/node.machine.v1.MachineService/GetVersion"
 	MachineService_GetHealth_FullMethodName      = "/node.machine.v1.MachineService/GetHealth"
 	MachineService_WatchHealth_FullMethodName    = "/node.machine.v1.MachineService/WatchHealth"
@@ -42,12 +43,16 @@ const (
 //
 // MachineService describes one machine and acts on it as a whole.
 type MachineServiceClient interface {
-	// GetVersion tells what software the node runs. It answers in maintenance
-	// mode, without a client certificate.
+	// GetIdentity tells by which key the node is known, and who may give it a
+	// configuration. In maintenance mode it answers the owner, and anybody on a
+	// node that has none.
+	GetIdentity(ctx context.Context, in *GetIdentityRequest, opts ...grpc.CallOption) (*GetIdentityResponse, error)
+	// GetVersion tells what software the node runs. In maintenance mode it answers
+	// the owner, and anybody on a node that has none.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error)
 	// GetHealth tells which parts of the node are in order, and for each that is
-	// not, what it waits for. It answers in maintenance mode, without a client
-	// certificate, and then names the errors of the configuration.
+	// not, what it waits for. In maintenance mode it answers the owner, and then
+	// names the errors of the configuration.
 	GetHealth(ctx context.Context, in *GetHealthRequest, opts ...grpc.CallOption) (*GetHealthResponse, error)
 	// WatchHealth sends what GetHealth does, and again each time it changes.
 	WatchHealth(ctx context.Context, in *WatchHealthRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchHealthResponse], error)
@@ -82,6 +87,16 @@ type machineServiceClient struct {
 
 func NewMachineServiceClient(cc grpc.ClientConnInterface) MachineServiceClient {
 	return &machineServiceClient{cc}
+}
+
+func (c *machineServiceClient) GetIdentity(ctx context.Context, in *GetIdentityRequest, opts ...grpc.CallOption) (*GetIdentityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetIdentityResponse)
+	err := c.cc.Invoke(ctx, MachineService_GetIdentity_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *machineServiceClient) GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error) {
@@ -255,12 +270,16 @@ type MachineService_StreamCrashLogClient = grpc.ServerStreamingClient[StreamCras
 //
 // MachineService describes one machine and acts on it as a whole.
 type MachineServiceServer interface {
-	// GetVersion tells what software the node runs. It answers in maintenance
-	// mode, without a client certificate.
+	// GetIdentity tells by which key the node is known, and who may give it a
+	// configuration. In maintenance mode it answers the owner, and anybody on a
+	// node that has none.
+	GetIdentity(context.Context, *GetIdentityRequest) (*GetIdentityResponse, error)
+	// GetVersion tells what software the node runs. In maintenance mode it answers
+	// the owner, and anybody on a node that has none.
 	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
 	// GetHealth tells which parts of the node are in order, and for each that is
-	// not, what it waits for. It answers in maintenance mode, without a client
-	// certificate, and then names the errors of the configuration.
+	// not, what it waits for. In maintenance mode it answers the owner, and then
+	// names the errors of the configuration.
 	GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error)
 	// WatchHealth sends what GetHealth does, and again each time it changes.
 	WatchHealth(*WatchHealthRequest, grpc.ServerStreamingServer[WatchHealthResponse]) error
@@ -297,6 +316,9 @@ type MachineServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedMachineServiceServer struct{}
 
+func (UnimplementedMachineServiceServer) GetIdentity(context.Context, *GetIdentityRequest) (*GetIdentityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetIdentity not implemented")
+}
 func (UnimplementedMachineServiceServer) GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetVersion not implemented")
 }
@@ -352,6 +374,24 @@ func RegisterMachineServiceServer(s grpc.ServiceRegistrar, srv MachineServiceSer
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&MachineService_ServiceDesc, srv)
+}
+
+func _MachineService_GetIdentity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetIdentityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).GetIdentity(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_GetIdentity_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).GetIdentity(ctx, req.(*GetIdentityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _MachineService_GetVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -542,6 +582,10 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "node.machine.v1.MachineService",
 	HandlerType: (*MachineServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "GetIdentity",
+			Handler:    _MachineService_GetIdentity_Handler,
+		},
 		{
 			MethodName: "GetVersion",
 			Handler:    _MachineService_GetVersion_Handler,

@@ -184,8 +184,11 @@ type PushHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Take an older release too, down to the oldest that the running one allows.
 	AllowDowngrade bool `protobuf:"varint,1,opt,name=allow_downgrade,json=allowDowngrade,proto3" json:"allow_downgrade,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Take a release too for which an extension of the node's configuration is not
+	// there. The node comes up without it then, and is not asked for it.
+	WithoutExtensions bool `protobuf:"varint,2,opt,name=without_extensions,json=withoutExtensions,proto3" json:"without_extensions,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *PushHeader) Reset() {
@@ -221,6 +224,13 @@ func (*PushHeader) Descriptor() ([]byte, []int) {
 func (x *PushHeader) GetAllowDowngrade() bool {
 	if x != nil {
 		return x.AllowDowngrade
+	}
+	return false
+}
+
+func (x *PushHeader) GetWithoutExtensions() bool {
+	if x != nil {
+		return x.WithoutExtensions
 	}
 	return false
 }
@@ -270,6 +280,155 @@ func (x *PushResponse) GetTarget() *System {
 	return nil
 }
 
+type PullRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// https://host/path or http://host/path for a file, and oci://host/repository:tag
+	// or :tag@sha256:digest for an artifact; oci+http:// is a registry without TLS. The
+	// release is known by its signature: certificates are judged only for servers of
+	// upgrade.sources in the Machine document.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// Take only this file: its SHA-256, 64 hexadecimal digits. Not for an artifact,
+	// which has a digest in its name.
+	Sha256 string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// Take an older release too, down to the oldest that the running one allows.
+	AllowDowngrade bool `protobuf:"varint,3,opt,name=allow_downgrade,json=allowDowngrade,proto3" json:"allow_downgrade,omitempty"`
+	// Take a release too for which an extension of the node's configuration is not
+	// there.
+	WithoutExtensions bool `protobuf:"varint,4,opt,name=without_extensions,json=withoutExtensions,proto3" json:"without_extensions,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *PullRequest) Reset() {
+	*x = PullRequest{}
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullRequest) ProtoMessage() {}
+
+func (x *PullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
+func (*PullRequest) Descriptor() ([]byte, []int) {
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PullRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *PullRequest) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *PullRequest) GetAllowDowngrade() bool {
+	if x != nil {
+		return x.AllowDowngrade
+	}
+	return false
+}
+
+func (x *PullRequest) GetWithoutExtensions() bool {
+	if x != nil {
+		return x.WithoutExtensions
+	}
+	return false
+}
+
+type PullResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How much of the release has come. Unset in the last message.
+	ReceivedBytes uint64 `protobuf:"varint,1,opt,name=received_bytes,json=receivedBytes,proto3" json:"received_bytes,omitempty"`
+	// How large it is; 0 if the server has not said so.
+	TotalBytes uint64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// What is waited for, in words for a person; empty while bytes come.
+	Waiting string `protobuf:"bytes,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// What Install would install. Only in the last message.
+	Target        *System `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PullResponse) Reset() {
+	*x = PullResponse{}
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullResponse) ProtoMessage() {}
+
+func (x *PullResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
+func (*PullResponse) Descriptor() ([]byte, []int) {
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PullResponse) GetReceivedBytes() uint64 {
+	if x != nil {
+		return x.ReceivedBytes
+	}
+	return 0
+}
+
+func (x *PullResponse) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *PullResponse) GetWaiting() string {
+	if x != nil {
+		return x.Waiting
+	}
+	return ""
+}
+
+func (x *PullResponse) GetTarget() *System {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
 // System is a release in a slot.
 type System struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -286,7 +445,7 @@ type System struct {
 
 func (x *System) Reset() {
 	*x = System{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[3]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +457,7 @@ func (x *System) String() string {
 func (*System) ProtoMessage() {}
 
 func (x *System) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[3]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +470,7 @@ func (x *System) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use System.ProtoReflect.Descriptor instead.
 func (*System) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{3}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *System) GetVersion() string {
@@ -345,7 +504,7 @@ type InstallRequest struct {
 
 func (x *InstallRequest) Reset() {
 	*x = InstallRequest{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[4]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +516,7 @@ func (x *InstallRequest) String() string {
 func (*InstallRequest) ProtoMessage() {}
 
 func (x *InstallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[4]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +529,7 @@ func (x *InstallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallRequest.ProtoReflect.Descriptor instead.
 func (*InstallRequest) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{4}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *InstallRequest) GetStaged() bool {
@@ -397,7 +556,7 @@ type InstallResponse struct {
 
 func (x *InstallResponse) Reset() {
 	*x = InstallResponse{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[5]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +568,7 @@ func (x *InstallResponse) String() string {
 func (*InstallResponse) ProtoMessage() {}
 
 func (x *InstallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[5]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +581,7 @@ func (x *InstallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallResponse.ProtoReflect.Descriptor instead.
 func (*InstallResponse) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{5}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *InstallResponse) GetWrittenBytes() uint64 {
@@ -463,7 +622,7 @@ type RollbackRequest struct {
 
 func (x *RollbackRequest) Reset() {
 	*x = RollbackRequest{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[6]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +634,7 @@ func (x *RollbackRequest) String() string {
 func (*RollbackRequest) ProtoMessage() {}
 
 func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[6]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +647,7 @@ func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
 func (*RollbackRequest) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{6}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RollbackRequest) GetStaged() bool {
@@ -510,7 +669,7 @@ type RollbackResponse struct {
 
 func (x *RollbackResponse) Reset() {
 	*x = RollbackResponse{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[7]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +681,7 @@ func (x *RollbackResponse) String() string {
 func (*RollbackResponse) ProtoMessage() {}
 
 func (x *RollbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[7]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +694,7 @@ func (x *RollbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackResponse.ProtoReflect.Descriptor instead.
 func (*RollbackResponse) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{7}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RollbackResponse) GetTarget() *System {
@@ -560,7 +719,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[8]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +731,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[8]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +744,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{8}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{10}
 }
 
 type CancelResponse struct {
@@ -596,7 +755,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[9]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +767,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[9]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +780,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{9}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{11}
 }
 
 type StatusRequest struct {
@@ -632,7 +791,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[10]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +803,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[10]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +816,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{10}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{12}
 }
 
 // StatusResponse is the node's record of upgrades, which it keeps on the state
@@ -691,7 +850,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[11]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +862,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[11]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +875,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{11}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatusResponse) GetStage() Stage {
@@ -814,7 +973,7 @@ type Gate struct {
 
 func (x *Gate) Reset() {
 	*x = Gate{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[12]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +985,7 @@ func (x *Gate) String() string {
 func (*Gate) ProtoMessage() {}
 
 func (x *Gate) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[12]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +998,7 @@ func (x *Gate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gate.ProtoReflect.Descriptor instead.
 func (*Gate) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{12}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Gate) GetName() string {
@@ -893,7 +1052,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[13]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1064,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[13]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1077,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{13}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Outcome) GetTarget() *System {
@@ -964,7 +1123,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[14]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1135,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[14]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1148,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{14}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{16}
 }
 
 type WatchResponse struct {
@@ -1001,7 +1160,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[15]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1172,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_upgrade_v1_upgrade_proto_msgTypes[15]
+	mi := &file_upgrade_v1_upgrade_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1185,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{15}
+	return file_upgrade_v1_upgrade_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchResponse) GetStatus() *StatusResponse {
@@ -1044,12 +1203,24 @@ const file_upgrade_v1_upgrade_proto_rawDesc = "" +
 	"\vPushRequest\x125\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.node.upgrade.v1.PushHeaderH\x00R\x06header\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
-	"\x04part\"5\n" +
+	"\x04part\"d\n" +
 	"\n" +
 	"PushHeader\x12'\n" +
-	"\x0fallow_downgrade\x18\x01 \x01(\bR\x0eallowDowngrade\"?\n" +
+	"\x0fallow_downgrade\x18\x01 \x01(\bR\x0eallowDowngrade\x12-\n" +
+	"\x12without_extensions\x18\x02 \x01(\bR\x11withoutExtensions\"?\n" +
 	"\fPushResponse\x12/\n" +
-	"\x06target\x18\x01 \x01(\v2\x17.node.upgrade.v1.SystemR\x06target\"j\n" +
+	"\x06target\x18\x01 \x01(\v2\x17.node.upgrade.v1.SystemR\x06target\"\x95\x01\n" +
+	"\vPullRequest\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12'\n" +
+	"\x0fallow_downgrade\x18\x03 \x01(\bR\x0eallowDowngrade\x12-\n" +
+	"\x12without_extensions\x18\x04 \x01(\bR\x11withoutExtensions\"\xa1\x01\n" +
+	"\fPullResponse\x12%\n" +
+	"\x0ereceived_bytes\x18\x01 \x01(\x04R\rreceivedBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytes\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\tR\awaiting\x12/\n" +
+	"\x06target\x18\x04 \x01(\v2\x17.node.upgrade.v1.SystemR\x06target\"j\n" +
 	"\x06System\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12)\n" +
 	"\x04slot\x18\x02 \x01(\x0e2\x15.node.machine.v1.SlotR\x04slot\x12\x1b\n" +
@@ -1106,9 +1277,10 @@ const file_upgrade_v1_upgrade_proto_rawDesc = "" +
 	"\rSTAGE_WRITING\x10\x02\x12\x0f\n" +
 	"\vSTAGE_ARMED\x10\x03\x12\x0f\n" +
 	"\vSTAGE_TRIAL\x10\x04\x12\x13\n" +
-	"\x0fSTAGE_REVERTING\x10\x052\xd8\x03\n" +
+	"\x0fSTAGE_REVERTING\x10\x052\x9f\x04\n" +
 	"\x0eUpgradeService\x12E\n" +
-	"\x04Push\x12\x1c.node.upgrade.v1.PushRequest\x1a\x1d.node.upgrade.v1.PushResponse(\x01\x12N\n" +
+	"\x04Push\x12\x1c.node.upgrade.v1.PushRequest\x1a\x1d.node.upgrade.v1.PushResponse(\x01\x12E\n" +
+	"\x04Pull\x12\x1c.node.upgrade.v1.PullRequest\x1a\x1d.node.upgrade.v1.PullResponse0\x01\x12N\n" +
 	"\aInstall\x12\x1f.node.upgrade.v1.InstallRequest\x1a .node.upgrade.v1.InstallResponse0\x01\x12O\n" +
 	"\bRollback\x12 .node.upgrade.v1.RollbackRequest\x1a!.node.upgrade.v1.RollbackResponse\x12I\n" +
 	"\x06Cancel\x12\x1e.node.upgrade.v1.CancelRequest\x1a\x1f.node.upgrade.v1.CancelResponse\x12I\n" +
@@ -1128,64 +1300,69 @@ func file_upgrade_v1_upgrade_proto_rawDescGZIP() []byte {
 }
 
 var file_upgrade_v1_upgrade_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_upgrade_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_upgrade_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_upgrade_v1_upgrade_proto_goTypes = []any{
 	(Stage)(0),                    // 0: node.upgrade.v1.Stage
 	(*PushRequest)(nil),           // 1: node.upgrade.v1.PushRequest
 	(*PushHeader)(nil),            // 2: node.upgrade.v1.PushHeader
 	(*PushResponse)(nil),          // 3: node.upgrade.v1.PushResponse
-	(*System)(nil),                // 4: node.upgrade.v1.System
-	(*InstallRequest)(nil),        // 5: node.upgrade.v1.InstallRequest
-	(*InstallResponse)(nil),       // 6: node.upgrade.v1.InstallResponse
-	(*RollbackRequest)(nil),       // 7: node.upgrade.v1.RollbackRequest
-	(*RollbackResponse)(nil),      // 8: node.upgrade.v1.RollbackResponse
-	(*CancelRequest)(nil),         // 9: node.upgrade.v1.CancelRequest
-	(*CancelResponse)(nil),        // 10: node.upgrade.v1.CancelResponse
-	(*StatusRequest)(nil),         // 11: node.upgrade.v1.StatusRequest
-	(*StatusResponse)(nil),        // 12: node.upgrade.v1.StatusResponse
-	(*Gate)(nil),                  // 13: node.upgrade.v1.Gate
-	(*Outcome)(nil),               // 14: node.upgrade.v1.Outcome
-	(*WatchRequest)(nil),          // 15: node.upgrade.v1.WatchRequest
-	(*WatchResponse)(nil),         // 16: node.upgrade.v1.WatchResponse
-	(v1.Slot)(0),                  // 17: node.machine.v1.Slot
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*PullRequest)(nil),           // 4: node.upgrade.v1.PullRequest
+	(*PullResponse)(nil),          // 5: node.upgrade.v1.PullResponse
+	(*System)(nil),                // 6: node.upgrade.v1.System
+	(*InstallRequest)(nil),        // 7: node.upgrade.v1.InstallRequest
+	(*InstallResponse)(nil),       // 8: node.upgrade.v1.InstallResponse
+	(*RollbackRequest)(nil),       // 9: node.upgrade.v1.RollbackRequest
+	(*RollbackResponse)(nil),      // 10: node.upgrade.v1.RollbackResponse
+	(*CancelRequest)(nil),         // 11: node.upgrade.v1.CancelRequest
+	(*CancelResponse)(nil),        // 12: node.upgrade.v1.CancelResponse
+	(*StatusRequest)(nil),         // 13: node.upgrade.v1.StatusRequest
+	(*StatusResponse)(nil),        // 14: node.upgrade.v1.StatusResponse
+	(*Gate)(nil),                  // 15: node.upgrade.v1.Gate
+	(*Outcome)(nil),               // 16: node.upgrade.v1.Outcome
+	(*WatchRequest)(nil),          // 17: node.upgrade.v1.WatchRequest
+	(*WatchResponse)(nil),         // 18: node.upgrade.v1.WatchResponse
+	(v1.Slot)(0),                  // 19: node.machine.v1.Slot
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 }
 var file_upgrade_v1_upgrade_proto_depIdxs = []int32{
 	2,  // 0: node.upgrade.v1.PushRequest.header:type_name -> node.upgrade.v1.PushHeader
-	4,  // 1: node.upgrade.v1.PushResponse.target:type_name -> node.upgrade.v1.System
-	17, // 2: node.upgrade.v1.System.slot:type_name -> node.machine.v1.Slot
-	4,  // 3: node.upgrade.v1.InstallResponse.target:type_name -> node.upgrade.v1.System
-	4,  // 4: node.upgrade.v1.RollbackResponse.target:type_name -> node.upgrade.v1.System
-	0,  // 5: node.upgrade.v1.StatusResponse.stage:type_name -> node.upgrade.v1.Stage
-	4,  // 6: node.upgrade.v1.StatusResponse.running:type_name -> node.upgrade.v1.System
-	4,  // 7: node.upgrade.v1.StatusResponse.other:type_name -> node.upgrade.v1.System
-	4,  // 8: node.upgrade.v1.StatusResponse.target:type_name -> node.upgrade.v1.System
-	13, // 9: node.upgrade.v1.StatusResponse.gates:type_name -> node.upgrade.v1.Gate
-	18, // 10: node.upgrade.v1.StatusResponse.deadline:type_name -> google.protobuf.Duration
-	14, // 11: node.upgrade.v1.StatusResponse.last:type_name -> node.upgrade.v1.Outcome
-	19, // 12: node.upgrade.v1.Gate.since:type_name -> google.protobuf.Timestamp
-	4,  // 13: node.upgrade.v1.Outcome.target:type_name -> node.upgrade.v1.System
-	4,  // 14: node.upgrade.v1.Outcome.from:type_name -> node.upgrade.v1.System
-	19, // 15: node.upgrade.v1.Outcome.at:type_name -> google.protobuf.Timestamp
-	12, // 16: node.upgrade.v1.WatchResponse.status:type_name -> node.upgrade.v1.StatusResponse
-	1,  // 17: node.upgrade.v1.UpgradeService.Push:input_type -> node.upgrade.v1.PushRequest
-	5,  // 18: node.upgrade.v1.UpgradeService.Install:input_type -> node.upgrade.v1.InstallRequest
-	7,  // 19: node.upgrade.v1.UpgradeService.Rollback:input_type -> node.upgrade.v1.RollbackRequest
-	9,  // 20: node.upgrade.v1.UpgradeService.Cancel:input_type -> node.upgrade.v1.CancelRequest
-	11, // 21: node.upgrade.v1.UpgradeService.Status:input_type -> node.upgrade.v1.StatusRequest
-	15, // 22: node.upgrade.v1.UpgradeService.Watch:input_type -> node.upgrade.v1.WatchRequest
-	3,  // 23: node.upgrade.v1.UpgradeService.Push:output_type -> node.upgrade.v1.PushResponse
-	6,  // 24: node.upgrade.v1.UpgradeService.Install:output_type -> node.upgrade.v1.InstallResponse
-	8,  // 25: node.upgrade.v1.UpgradeService.Rollback:output_type -> node.upgrade.v1.RollbackResponse
-	10, // 26: node.upgrade.v1.UpgradeService.Cancel:output_type -> node.upgrade.v1.CancelResponse
-	12, // 27: node.upgrade.v1.UpgradeService.Status:output_type -> node.upgrade.v1.StatusResponse
-	16, // 28: node.upgrade.v1.UpgradeService.Watch:output_type -> node.upgrade.v1.WatchResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	6,  // 1: node.upgrade.v1.PushResponse.target:type_name -> node.upgrade.v1.System
+	6,  // 2: node.upgrade.v1.PullResponse.target:type_name -> node.upgrade.v1.System
+	19, // 3: node.upgrade.v1.System.slot:type_name -> node.machine.v1.Slot
+	6,  // 4: node.upgrade.v1.InstallResponse.target:type_name -> node.upgrade.v1.System
+	6,  // 5: node.upgrade.v1.RollbackResponse.target:type_name -> node.upgrade.v1.System
+	0,  // 6: node.upgrade.v1.StatusResponse.stage:type_name -> node.upgrade.v1.Stage
+	6,  // 7: node.upgrade.v1.StatusResponse.running:type_name -> node.upgrade.v1.System
+	6,  // 8: node.upgrade.v1.StatusResponse.other:type_name -> node.upgrade.v1.System
+	6,  // 9: node.upgrade.v1.StatusResponse.target:type_name -> node.upgrade.v1.System
+	15, // 10: node.upgrade.v1.StatusResponse.gates:type_name -> node.upgrade.v1.Gate
+	20, // 11: node.upgrade.v1.StatusResponse.deadline:type_name -> google.protobuf.Duration
+	16, // 12: node.upgrade.v1.StatusResponse.last:type_name -> node.upgrade.v1.Outcome
+	21, // 13: node.upgrade.v1.Gate.since:type_name -> google.protobuf.Timestamp
+	6,  // 14: node.upgrade.v1.Outcome.target:type_name -> node.upgrade.v1.System
+	6,  // 15: node.upgrade.v1.Outcome.from:type_name -> node.upgrade.v1.System
+	21, // 16: node.upgrade.v1.Outcome.at:type_name -> google.protobuf.Timestamp
+	14, // 17: node.upgrade.v1.WatchResponse.status:type_name -> node.upgrade.v1.StatusResponse
+	1,  // 18: node.upgrade.v1.UpgradeService.Push:input_type -> node.upgrade.v1.PushRequest
+	4,  // 19: node.upgrade.v1.UpgradeService.Pull:input_type -> node.upgrade.v1.PullRequest
+	7,  // 20: node.upgrade.v1.UpgradeService.Install:input_type -> node.upgrade.v1.InstallRequest
+	9,  // 21: node.upgrade.v1.UpgradeService.Rollback:input_type -> node.upgrade.v1.RollbackRequest
+	11, // 22: node.upgrade.v1.UpgradeService.Cancel:input_type -> node.upgrade.v1.CancelRequest
+	13, // 23: node.upgrade.v1.UpgradeService.Status:input_type -> node.upgrade.v1.StatusRequest
+	17, // 24: node.upgrade.v1.UpgradeService.Watch:input_type -> node.upgrade.v1.WatchRequest
+	3,  // 25: node.upgrade.v1.UpgradeService.Push:output_type -> node.upgrade.v1.PushResponse
+	5,  // 26: node.upgrade.v1.UpgradeService.Pull:output_type -> node.upgrade.v1.PullResponse
+	8,  // 27: node.upgrade.v1.UpgradeService.Install:output_type -> node.upgrade.v1.InstallResponse
+	10, // 28: node.upgrade.v1.UpgradeService.Rollback:output_type -> node.upgrade.v1.RollbackResponse
+	12, // 29: node.upgrade.v1.UpgradeService.Cancel:output_type -> node.upgrade.v1.CancelResponse
+	14, // 30: node.upgrade.v1.UpgradeService.Status:output_type -> node.upgrade.v1.StatusResponse
+	18, // 31: node.upgrade.v1.UpgradeService.Watch:output_type -> node.upgrade.v1.WatchResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_upgrade_v1_upgrade_proto_init() }
@@ -1203,7 +1380,7 @@ func file_upgrade_v1_upgrade_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_upgrade_v1_upgrade_proto_rawDesc), len(file_upgrade_v1_upgrade_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

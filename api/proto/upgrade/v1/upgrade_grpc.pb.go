@@ -27,6 +27,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	UpgradeService_Push_FullMethodName     = "/node.upgrade.v1.UpgradeService/Push"
+	UpgradeService_Pull_FullMethodName     = "/node.upgrade.v1.UpgradeService/Pull"
 	UpgradeService_Install_FullMethodName  = "/node.upgrade.v1.UpgradeService/Install"
 	UpgradeService_Rollback_FullMethodName = "/node.upgrade.v1.UpgradeService/Rollback"
 	UpgradeService_Cancel_FullMethodName   = "/node.upgrade.v1.UpgradeService/Cancel"
@@ -49,15 +50,26 @@ type UpgradeServiceClient interface {
 	// FAILED_PRECONDITION for a good one that this node cannot take now. Nothing of
 	// either slot is touched.
 	Push(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PushRequest, PushResponse], error)
+	// Pull has the node fetch a release itself, from a web server or a registry of
+	// OCI artifacts, and keep it as if it were pushed: all that is said of Push holds.
+	// It sends how far it is, and with the last message what Install would install.
+	// Whoever hangs up before that ends it. INVALID_ARGUMENT for what is no source,
+	// NOT_FOUND where the server has nothing there, FAILED_PRECONDITION where it
+	// refuses, or has something else, UNAVAILABLE where it cannot be reached or does
+	// not do as it should. A connection that is cut is gone on with.
+	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullResponse], error)
 	// Install writes the release that was pushed into the other slot and has it
 	// started with the next boot; then, unless it is staged, the ordered reboot
 	// begins. It sends how far it is, and with the last message what is started.
 	// Whoever hangs up before that ends it: what was pushed is still there, and the
-	// node stays as it is.
+	// node stays as it is. What a push is refused for with FAILED_PRECONDITION is
+	// refused here too: much may have changed since.
 	Install(ctx context.Context, in *InstallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InstallResponse], error)
 	// Rollback has the release of the other slot started with the next boot, on
 	// trial like any other; then, unless it is staged, the ordered reboot begins.
-	// FAILED_PRECONDITION where the other slot holds no release.
+	// FAILED_PRECONDITION where the other slot holds no release, or one that is older
+	// than the running one's floor, would not open the disk, or would not be started
+	// by the firmware.
 	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error)
 	// Cancel gives up an upgrade that waits for the reboot. What was installed stays
 	// in its slot. FAILED_PRECONDITION where none waits.
@@ -90,9 +102,28 @@ func (c *upgradeServiceClient) Push(ctx context.Context, opts ...grpc.CallOption
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type UpgradeService_PushClient = grpc.ClientStreamingClient[PushRequest, PushResponse]
 
+func (c *upgradeServiceClient) Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &UpgradeService_ServiceDesc.Streams[1], UpgradeService_Pull_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PullRequest, PullResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UpgradeService_PullClient = grpc.ServerStreamingClient[PullResponse]
+
 func (c *upgradeServiceClient) Install(ctx context.Context, in *InstallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InstallResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &UpgradeService_ServiceDesc.Streams[1], UpgradeService_Install_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &UpgradeService_ServiceDesc.Streams[2], UpgradeService_Install_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +172,7 @@ func (c *upgradeServiceClient) Status(ctx context.Context, in *StatusRequest, op
 
 func (c *upgradeServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &UpgradeService_ServiceDesc.Streams[2], UpgradeService_Watch_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &UpgradeService_ServiceDesc.Streams[3], UpgradeService_Watch_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -173,15 +204,26 @@ type UpgradeServiceServer interface {
 	// FAILED_PRECONDITION for a good one that this node cannot take now. Nothing of
 	// either slot is touched.
 	Push(grpc.ClientStreamingServer[PushRequest, PushResponse]) error
+	// Pull has the node fetch a release itself, from a web server or a registry of
+	// OCI artifacts, and keep it as if it were pushed: all that is said of Push holds.
+	// It sends how far it is, and with the last message what Install would install.
+	// Whoever hangs up before that ends it. INVALID_ARGUMENT for what is no source,
+	// NOT_FOUND where the server has nothing there, FAILED_PRECONDITION where it
+	// refuses, or has something else, UNAVAILABLE where it cannot be reached or does
+	// not do as it should. A connection that is cut is gone on with.
+	Pull(*PullRequest, grpc.ServerStreamingServer[PullResponse]) error
 	// Install writes the release that was pushed into the other slot and has it
 	// started with the next boot; then, unless it is staged, the ordered reboot
 	// begins. It sends how far it is, and with the last message what is started.
 	// Whoever hangs up before that ends it: what was pushed is still there, and the
-	// node stays as it is.
+	// node stays as it is. What a push is refused for with FAILED_PRECONDITION is
+	// refused here too: much may have changed since.
 	Install(*InstallRequest, grpc.ServerStreamingServer[InstallResponse]) error
 	// Rollback has the release of the other slot started with the next boot, on
 	// trial like any other; then, unless it is staged, the ordered reboot begins.
-	// FAILED_PRECONDITION where the other slot holds no release.
+	// FAILED_PRECONDITION where the other slot holds no release, or one that is older
+	// than the running one's floor, would not open the disk, or would not be started
+	// by the firmware.
 	Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error)
 	// Cancel gives up an upgrade that waits for the reboot. What was installed stays
 	// in its slot. FAILED_PRECONDITION where none waits.
@@ -203,6 +245,9 @@ type UnimplementedUpgradeServiceServer struct{}
 
 func (UnimplementedUpgradeServiceServer) Push(grpc.ClientStreamingServer[PushRequest, PushResponse]) error {
 	return status.Error(codes.Unimplemented, "method Push not implemented")
+}
+func (UnimplementedUpgradeServiceServer) Pull(*PullRequest, grpc.ServerStreamingServer[PullResponse]) error {
+	return status.Error(codes.Unimplemented, "method Pull not implemented")
 }
 func (UnimplementedUpgradeServiceServer) Install(*InstallRequest, grpc.ServerStreamingServer[InstallResponse]) error {
 	return status.Error(codes.Unimplemented, "method Install not implemented")
@@ -246,6 +291,17 @@ func _UpgradeService_Push_Handler(srv interface{}, stream grpc.ServerStream) err
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type UpgradeService_PushServer = grpc.ClientStreamingServer[PushRequest, PushResponse]
+
+func _UpgradeService_Pull_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(PullRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(UpgradeServiceServer).Pull(m, &grpc.GenericServerStream[PullRequest, PullResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UpgradeService_PullServer = grpc.ServerStreamingServer[PullResponse]
 
 func _UpgradeService_Install_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(InstallRequest)
@@ -348,6 +404,11 @@ var UpgradeService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Push",
 			Handler:       _UpgradeService_Push_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Pull",
+			Handler:       _UpgradeService_Pull_Handler,
+			ServerStreams: true,
 		},
 		{
 			StreamName:    "Install",

@@ -43,6 +43,9 @@ func Open(base string) (*Loader, error) {
 	return New(dir, finit)
 }
 
+// OpenDir reads the index of the modules in dir, for the running kernel.
+func OpenDir(dir string) (*Loader, error) { return New(dir, finit) }
+
 // New reads the index in dir; insert is called with absolute file names.
 func New(dir string, insert Insert) (*Loader, error) {
 	fsys := os.DirFS(dir)

@@ -40,20 +40,35 @@ func halves(hash [32]byte) (root, verity uuid.UUID) {
 	return uuid.UUID(hash[:16]), uuid.UUID(hash[16:])
 }
 
-// findPair picks the slot of hash; both partitions must be on one disk.
-func findPair(list []partition, hash [32]byte) (pair, bool) {
+// findPair picks the slot of hash; both partitions must be on one disk. A node that
+// was installed from another disk has the same pair there: of several, it is the one
+// beside the boot partition that the boot loader was started from. Sure says that no
+// other disk can be meant, which without a boot partition is so for the first one.
+func findPair(list []partition, hash [32]byte, esp uuid.UUID) (found pair, sure, ok bool) {
 	rootID, verityID := halves(hash)
 	for _, r := range list {
 		if r.UUID != rootID {
 			continue
 		}
 		for _, v := range list {
-			if v.UUID == verityID && v.Disk == r.Disk {
-				return pair{Root: r, Verity: v}, true
+			if v.UUID != verityID || v.Disk != r.Disk {
+				continue
+			}
+			p := pair{Root: r, Verity: v}
+			if esp == uuid.Nil || onDisk(list, r.Disk, esp) {
+				return p, true, true
+			}
+			if !ok {
+				found, ok = p, true
 			}
 		}
 	}
-	return pair{}, false
+	return found, false, ok
+}
+
+// onDisk reports whether a partition is on a disk.
+func onDisk(list []partition, disk string, id uuid.UUID) bool {
+	return slices.ContainsFunc(list, func(p partition) bool { return p.Disk == disk && p.UUID == id })
 }
 
 // describe says what there is, for the console.

@@ -30,6 +30,9 @@ const (
 	searchDeadline = 5 * time.Minute
 	searchReport   = 5 * time.Second
 	searchInterval = 250 * time.Millisecond // in case an event was lost
+	// searchOther is how long the search goes on for the disk that the boot loader
+	// was started from when another one has the root too.
+	searchOther = 10 * time.Second
 )
 
 const newRoot = "/root"
@@ -153,8 +156,10 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 	defer poll.Stop()
 	quiet := time.NewTimer(searchQuiet)
 	defer quiet.Stop()
+	esp := bootPartition(log, mods)
 	began := time.Now()
 	report := began.Add(searchReport)
+	var first time.Time // that a pair was there
 	for {
 		loaded, err := mods.LoadAliases(kmod.Devices("/sys/devices"))
 		if err != nil {
@@ -165,8 +170,16 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 		}
 		dog.look(watchdog.Device)
 		list, scanErr := scan("/sys/block", "/dev")
-		if p, ok := findPair(list, hash); ok {
-			return p, nil
+		if p, sure, ok := findPair(list, hash, esp); ok {
+			if first.IsZero() {
+				first = time.Now()
+			}
+			if sure || time.Since(first) >= searchOther {
+				if !sure {
+					log.Warn("the root is not on the disk that the boot loader was started from", "partition", p.Root.Device, "boot partition", esp)
+				}
+				return p, nil
+			}
 		}
 		if time.Now().After(report) {
 			report = time.Now().Add(searchReport)

@@ -35,27 +35,37 @@ func TestHalves(t *testing.T) {
 
 func TestFindPair(t *testing.T) {
 	rootID, verityID := halves(testHash())
-	other := uuid.MustParse("deadbeef-0000-0000-0000-000000000000")
+	other, esp := uuid.MustParse("deadbeef-0000-0000-0000-000000000000"), uuid.MustParse("c0ffee00-0000-0000-0000-000000000000")
 	a := partition{"vda", "vda2", "root-a", rootID}
 	b := partition{"vda", "vda4", "root-b", rootID}
 	v := partition{"vda", "vda3", "verity-a", verityID}
+	second := pair{partition{"vdb", "vdb2", "root-a", rootID}, partition{"vdb", "vdb3", "verity-a", verityID}}
+	firstESP, secondESP := partition{"vda", "vda1", "esp", other}, partition{"vdb", "vdb1", "esp", esp}
 	tests := map[string]struct {
-		list []partition
-		want pair
-		slot string
-		ok   bool
+		list     []partition
+		esp      uuid.UUID
+		want     pair
+		slot     string
+		sure, ok bool
 	}{
-		"slot a":          {[]partition{{"vda", "vda1", "esp", other}, a, v}, pair{a, v}, "a", true},
-		"slot b":          {[]partition{v, b}, pair{b, v}, "b", true},
-		"no root":         {[]partition{v}, pair{}, "", false},
-		"no verity":       {[]partition{a}, pair{}, "", false},
-		"on another disk": {[]partition{a, {"vdb", "vdb3", "verity-a", verityID}}, pair{}, "", false},
-		"nothing":         {nil, pair{}, "", false},
+		"slot a":           {[]partition{firstESP, a, v}, uuid.Nil, pair{a, v}, "a", true, true},
+		"slot b":           {[]partition{v, b}, uuid.Nil, pair{b, v}, "b", true, true},
+		"no root":          {[]partition{v}, uuid.Nil, pair{}, "", false, false},
+		"no verity":        {[]partition{a}, uuid.Nil, pair{}, "", false, false},
+		"on another disk":  {[]partition{a, {"vdb", "vdb3", "verity-a", verityID}}, uuid.Nil, pair{}, "", false, false},
+		"nothing":          {nil, uuid.Nil, pair{}, "", false, false},
+		"of two the first": {[]partition{firstESP, a, v, secondESP, second.Root, second.Verity}, uuid.Nil, pair{a, v}, "a", true, true},
+		"beside the boot partition": {
+			[]partition{firstESP, a, v, secondESP, second.Root, second.Verity}, esp, second, "a", true, true,
+		},
+		"before that disk is there":       {[]partition{firstESP, a, v}, esp, pair{a, v}, "a", false, true},
+		"before all of that disk is":      {[]partition{firstESP, a, v, secondESP, second.Root}, esp, pair{a, v}, "a", false, true},
+		"a boot partition without a pair": {[]partition{secondESP}, esp, pair{}, "", false, false},
 	}
 	for name, test := range tests {
-		got, ok := findPair(test.list, testHash())
-		if d := cmp.Diff(test.want, got); d != "" || ok != test.ok || got.slot() != test.slot {
-			t.Errorf("%s: ok %v, slot %q\n%s", name, ok, got.slot(), d)
+		got, sure, ok := findPair(test.list, testHash(), test.esp)
+		if d := cmp.Diff(test.want, got); d != "" || ok != test.ok || sure != test.sure || got.slot() != test.slot {
+			t.Errorf("%s: ok %v, sure %v, slot %q\n%s", name, ok, sure, got.slot(), d)
 		}
 	}
 }
@@ -125,12 +135,15 @@ func TestScan(t *testing.T) {
 	if d := cmp.Diff(want, list); d != "" || err != nil {
 		t.Fatalf("%v\n%s", err, d)
 	}
-	// The primary table is lost: the backup at the end of the disk is read.
-	if _, err := f.WriteAt(make([]byte, 4096), 512); err != nil {
-		t.Fatal(err)
-	}
-	if list, err = scan(sys, dev); len(list) != 2 || err != nil {
-		t.Errorf("from the backup table: %v, %v", list, err)
+	// The primary table is lost, at first the half of its entries alone: the backup at
+	// the end of the disk is read.
+	for _, lost := range []struct{ at, n int64 }{{1024, 64}, {512, 4096}} {
+		if _, err := f.WriteAt(make([]byte, lost.n), lost.at); err != nil {
+			t.Fatal(err)
+		}
+		if list, err = scan(sys, dev); len(list) != 2 || err != nil {
+			t.Errorf("from the backup table: %v, %v", list, err)
+		}
 	}
 	// Both are lost: the disk is named.
 	if _, err := f.WriteAt(make([]byte, 64<<10), testDiskBytes-64<<10); err != nil {

@@ -20,20 +20,29 @@ const maxVariableBytes = 4 << 10
 // Counted reports whether the boot loader has counted the start of this slot's
 // entry. A machine without the variable, or without such firmware, has not.
 func Counted(path, slot string) (bool, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
+	text, err := Text(path)
 	if err != nil {
 		return false, fmt.Errorf("read boot counter: %w", err)
+	}
+	return names(text, slot), nil
+}
+
+// Text is the text of a variable of the boot loader, empty if there is none.
+func Text(path string) (string, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
 	}
 	defer f.Close()
 	raw := make([]byte, maxVariableBytes)
 	n, err := f.Read(raw)
 	if err != nil {
-		return false, fmt.Errorf("read boot counter: %w", err)
+		return "", err
 	}
-	return names(parse(raw[:n]), slot), nil
+	return parse(raw[:n]), nil
 }
 
 // parse returns the text of a variable as efivarfs gives it: four bytes of

@@ -24,7 +24,9 @@
 // the agent has said once that it is none, or none any more: that holds until the
 // next boot. The agent cannot make a boot a trial, so the variable is needed for init
 // to act at all. Where the boot loader could not count, init does nothing: to start
-// the machine again would only lead to the same release.
+// the machine again would only lead to the same release. Nor may the agent take the
+// variable for an answer: it stays when the release was blessed, and the agent may be
+// started again days later. It asks init, which remembers what the one before said.
 //
 //	no variable ──────────────────────────▶ Settled ◀──────────────┐
 //	variable ──▶ Trial ──(the agent says so)───────────────────────┘

@@ -47,6 +47,13 @@ func (g *Guard) Settle() {
 	g.trial = false
 }
 
+// OnTrial tells whether the boot is a trial still.
+func (g *Guard) OnTrial() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.trial
+}
+
 // Overdue says why the machine is to be started again; empty if it is not.
 func (g *Guard) Overdue(now time.Time) string {
 	g.mu.Lock()

@@ -21,11 +21,25 @@ type Device struct {
 // Open makes a verified, read-only device named name of a data and a hash
 // partition. It reads the superblock only; blocks are checked as they are read.
 func Open(name, dataDevice, hashDevice string, rootHash [32]byte) (Device, error) {
+	return open(name, dataDevice, hashDevice, rootHash, []string{"panic_on_corruption"})
+}
+
+// OpenData is Open for what is not the node's own code: a block that does not
+// match its hash is an I/O error for whoever reads it, and the machine goes on.
+func OpenData(name, dataDevice, hashDevice string, rootHash [32]byte) (Device, error) {
+	return open(name, dataDevice, hashDevice, rootHash, nil)
+}
+
+func open(name, dataDevice, hashDevice string, rootHash [32]byte, flags []string) (Device, error) {
 	s, err := readSuperblock(hashDevice)
 	if err != nil {
 		return Device{}, fmt.Errorf("open verity of %s: %s: %w", dataDevice, hashDevice, err)
 	}
-	d, err := activate(name, dataDevice, hashDevice, rootHash, s)
+	t, err := target(dataDevice, hashDevice, rootHash, s, flags)
+	if err != nil {
+		return Device{}, fmt.Errorf("open verity of %s: %w", dataDevice, err)
+	}
+	d, err := activate(name, t, s)
 	if err != nil {
 		return Device{}, fmt.Errorf("open verity of %s: %w", dataDevice, err)
 	}
@@ -46,7 +60,7 @@ func readSuperblock(device string) (Superblock, error) {
 }
 
 // target is the one line of the device's table.
-func target(dataDevice, hashDevice string, rootHash [32]byte, s Superblock) (dm.Target, error) {
+func target(dataDevice, hashDevice string, rootHash [32]byte, s Superblock, flags []string) (dm.Target, error) {
 	params, err := dm.BuildTargetParams(dm.OpenArgs{
 		Version:        1,
 		DataDevice:     dataDevice,
@@ -58,16 +72,12 @@ func target(dataDevice, hashDevice string, rootHash [32]byte, s Superblock) (dm.
 		RootDigest:     rootHash[:],
 		Salt:           s.Salt,
 		HashStartBytes: BlockBytes, // the tree follows the superblock
-		Flags:          []string{"panic_on_corruption"},
+		Flags:          flags,
 	})
 	return dm.Target{Length: s.DataBlocks * (BlockBytes / sectorBytes), Type: "verity", Params: params}, err
 }
 
-func activate(name, dataDevice, hashDevice string, rootHash [32]byte, s Superblock) (Device, error) {
-	t, err := target(dataDevice, hashDevice, rootHash, s)
-	if err != nil {
-		return Device{}, err
-	}
+func activate(name string, t dm.Target, s Superblock) (Device, error) {
 	control, err := dm.Open()
 	if err != nil {
 		return Device{}, err

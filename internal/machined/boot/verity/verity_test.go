@@ -78,13 +78,15 @@ func TestEveryByteCounts(t *testing.T) {
 func TestTarget(t *testing.T) {
 	var root [32]byte
 	root[0] = 0xab
-	got, err := target("/dev/vda2", "/dev/vda3", root, Superblock{DataBlocks: 300, Salt: []byte{0x5a}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "1 /dev/vda2 /dev/vda3 4096 4096 300 1 sha256 " + hex.EncodeToString(root[:]) + " 5a 1 panic_on_corruption"
-	if got.Params != want || got.Length != 2400 || got.Type != "verity" {
-		t.Errorf("target = %+v\nwant %s, 2400 sectors", got, want)
+	for flags, list := range map[string][]string{" 1 panic_on_corruption": {"panic_on_corruption"}, "": nil} {
+		got, err := target("/dev/vda2", "/dev/vda3", root, Superblock{DataBlocks: 300, Salt: []byte{0x5a}}, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "1 /dev/vda2 /dev/vda3 4096 4096 300 1 sha256 " + hex.EncodeToString(root[:]) + " 5a" + flags
+		if got.Params != want || got.Length != 2400 || got.Type != "verity" {
+			t.Errorf("target = %+v\nwant %s, 2400 sectors", got, want)
+		}
 	}
 }
 

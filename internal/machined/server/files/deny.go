@@ -10,13 +10,14 @@ import (
 // secretFolders hold keys, memory, devices, or data of pods. What is below them
 // is refused, save openFolders.
 var secretFolders = []string{
-	"/dev",       // devices: opening some acts on the machine
-	"/state",     // machine configuration with all authorities' keys
-	"/boot",      // the boot partition: the loader's random seed
-	"/run",       // sockets, secrets of containers, states of runtimes
-	"/var/etcd",  // the cluster's Secrets
-	"/var/plane", // volumes and credentials of pods and the kubelet
-	"/var/lib",   // the same, by another name
+	"/dev",                 // devices: opening some acts on the machine
+	"/state",               // machine configuration with all authorities' keys
+	"/boot",                // the boot partition: the loader's random seed
+	"/run",                 // sockets, secrets of containers, states of runtimes
+	"/var/etcd",            // the cluster's Secrets
+	"/var/plane",           // volumes and credentials of pods and the kubelet
+	"/var/lib",             // the same, by another name
+	"/var/extensions/data", // what services of extensions keep
 	"/root", "/home",
 	"/sys/firmware", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security", "/sys/fs/bpf", "/sys/fs/pstore",
 	"/proc", // memory, environments and open files of processes; see openProc

@@ -89,7 +89,7 @@ func TestSecretsAreRefused(t *testing.T) {
 		"/etc/kubernetes/admin.kubeconfig": server.ErrDenied, "/etc/tls/server.key": server.ErrDenied, "/etc/tls/cert.pem": server.ErrDenied,
 		"/proc/1/environ": server.ErrDenied, "/proc/self/mem": server.ErrDenied, "/proc/kcore": server.ErrDenied, "/proc/1/root/state/machine.yaml": server.ErrDenied,
 		"/proc/sys/net/ipv6/conf/all/stable_secret": server.ErrDenied, "/dev/sda": server.ErrDenied, "/sys/firmware/acpi": server.ErrDenied,
-		"/var/plane/lib/kubelet/pods/x/token": server.ErrDenied, "//state//machine.yaml": server.ErrDenied, "/./state/machine.yaml": server.ErrDenied,
+		"/var/plane/lib/kubelet/pods/x/token": server.ErrDenied, "/var/extensions/data/agent/key": server.ErrDenied, "//state//machine.yaml": server.ErrDenied, "/./state/machine.yaml": server.ErrDenied,
 		"/etc/../state/machine.yaml": server.ErrInvalid, "state/machine.yaml": server.ErrInvalid, "": server.ErrInvalid, "/etc/\x00": server.ErrInvalid,
 		"/etc/link": server.ErrPrecondition, "/etc/absolute": server.ErrPrecondition, "/etc/folder/machine.yaml": server.ErrPrecondition, "/etc/out": server.ErrPrecondition,
 		"/etc/pipe": server.ErrPrecondition, "/etc": server.ErrPrecondition, "/etc/nosuch": server.ErrNotFound, "/etc/os-release/x": server.ErrNotFound,

@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"crypto"
 	"io"
 	"net"
 	"net/netip"
@@ -21,6 +22,10 @@ type API struct {
 	Address string // 127.0.0.1:PORT
 	Server  *server.Server
 
+	// Fingerprint is that of the node's key, whoever signs for it.
+	Fingerprint pki.Fingerprint
+
+	key      crypto.Signer
 	identity atomic.Pointer[server.Identity]
 	clock    atomic.Int64 // added to the real time
 	mu       sync.Mutex
@@ -66,6 +71,7 @@ func StartOn(tb testing.TB, l net.Listener, n *Node, authority *pki.Authority, l
 func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, authority *pki.Authority, log server.Audit) *API {
 	tb.Helper()
 	a := &API{Address: l.Addr().String(), done: make(chan error, 1)}
+	a.makeKey(tb)
 	a.SetAuthority(tb, authority)
 	s := server.New(server.Config{
 		Identity: func() server.Identity { return *a.identity.Load() },
@@ -74,7 +80,7 @@ func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, a
 		Acted:    a.act,
 		Now:      func() time.Time { return time.Now().Add(time.Duration(a.clock.Load())) },
 		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, Containers: n, Boots: n, Crashes: n, Kube: n, Kernel: n, Inventory: n, Events: Events{n},
-		Files: Files{n}, Upgrades: n, Configs: Configs{n},
+		Files: Files{n}, Upgrades: n, Configs: Configs{n}, Disks: n, Extensions: ExtensionsOf{n}, Installs: Installs{n}, Resets: Resets{n},
 		SBOM: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(n.SBOM)), nil },
 	})
 	a.Server = s
@@ -108,19 +114,47 @@ func (a *API) Stop(tb testing.TB) {
 	a.done <- nil
 }
 
+func (a *API) makeKey(tb testing.TB) {
+	tb.Helper()
+	text, err := pki.NewKey()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if a.key, err = pki.ParseKey(text); err != nil {
+		tb.Fatal(err)
+	}
+	if a.Fingerprint, err = pki.FingerprintOf(a.key.Public()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// SetUnconfigured has the node be without a configuration, by its own clock and
+// with a self-signed certificate.
+func (a *API) SetUnconfigured(tb testing.TB, u server.Unconfigured) {
+	tb.Helper()
+	a.SetAuthority(tb, nil)
+	identity := *a.identity.Load()
+	identity.Unconfigured = u
+	a.identity.Store(&identity)
+}
+
 // SetAuthority gives the server another identity: a certificate of this
-// authority, or a self-signed one and maintenance mode if it is nil.
+// authority, or a self-signed one and maintenance mode without an owner if it is nil.
 func (a *API) SetAuthority(tb testing.TB, authority *pki.Authority) {
 	tb.Helper()
 	request := pki.Request{
-		CommonName: "node1", DNSNames: []string{"localhost"},
+		CommonName: "node1", DNSNames: []string{"localhost"}, Key: a.key,
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Server: true, Lifetime: time.Hour,
 	}
 	issue := pki.SelfSigned
 	if authority != nil {
 		issue = authority.Issue
 	}
-	pair, err := issue(request, time.Now())
+	now := time.Now()
+	if authority == nil {
+		now = now.Add(time.Duration(a.clock.Load()))
+	}
+	pair, err := issue(request, now)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -128,11 +162,14 @@ func (a *API) SetAuthority(tb testing.TB, authority *pki.Authority) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	identity := &server.Identity{Certificate: &certificate}
+	identity := &server.Identity{Certificate: &certificate, Unconfigured: server.Unconfigured{Audience: server.AudienceAnybody}}
 	if authority != nil {
 		identity.Clients = authority.Pool()
 	}
-	a.identity.Store(identity)
+	before := a.identity.Swap(identity)
+	if before != nil && !before.Clients.Equal(identity.Clients) {
+		a.Server.AuthorityChanged()
+	}
 }
 
 // Advance moves the node's clock.

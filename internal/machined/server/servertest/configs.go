@@ -20,6 +20,8 @@ type ConfigList struct {
 	Documents []string
 	// Err is returned by every call for them, if it is set.
 	Err error
+	// OnApply is called with what was applied, if it is set.
+	OnApply func(document string)
 
 	trial  *server.ConfigTrial
 	until  time.Time
@@ -100,10 +102,14 @@ func (c Configs) GetConfig(_ context.Context, n uint64) (server.ConfigState, err
 
 // compose is what a request makes of the current document.
 func (c Configs) compose(d server.ConfigDocument) (string, error) {
-	current, err := c.read(c.Node.Configs.current())
-	if err != nil {
-		return "", err
+	var current string
+	if n := c.Node.Configs.current(); n != 0 {
+		var err error
+		if current, err = c.read(n); err != nil {
+			return "", err
+		}
 	}
+	var err error
 	data := []byte(d.Document)
 	if len(data) == 0 {
 		data = []byte(current)
@@ -123,8 +129,8 @@ func (c Configs) compose(d server.ConfigDocument) (string, error) {
 }
 
 // ValidateConfig implements server.Configs.
-func (c Configs) ValidateConfig(_ context.Context, d server.ConfigDocument) (server.ConfigCheck, error) {
-	if err := c.called("validate " + d.Name); err != nil {
+func (c Configs) ValidateConfig(_ context.Context, d server.ConfigDocument, secrets bool) (server.ConfigCheck, error) {
+	if err := c.called(fmt.Sprintf("validate %s, secrets %t", d.Name, secrets)); err != nil {
 		return server.ConfigCheck{}, err
 	}
 	c.mu.Lock()
@@ -142,8 +148,8 @@ func (c Configs) ValidateConfig(_ context.Context, d server.ConfigDocument) (ser
 }
 
 func (c Configs) changes(document string) ([]server.ConfigChange, []server.ConfigDomain) {
-	current, err := c.read(c.Node.Configs.current())
-	if err != nil || document == current {
+	n := c.Node.Configs.current()
+	if current, err := c.read(n); n != 0 && (err != nil || document == current) {
 		return nil, nil
 	}
 	return []server.ConfigChange{{Field: "Machine.certSANs", Effect: server.ConfigLive}},
@@ -175,6 +181,9 @@ func (c Configs) ApplyConfig(_ context.Context, r server.ConfigRequest) (server.
 		return out, nil
 	}
 	out.Revision = l.add(document, server.ConfigRevision{By: r.By, Mode: r.Mode})
+	if l.OnApply != nil {
+		l.OnApply(document)
+	}
 	switch r.Mode {
 	case server.ConfigStaged:
 		l.staged, out.Domains = out.Revision, nil

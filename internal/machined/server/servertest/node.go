@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
+	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -43,6 +44,21 @@ type Node struct {
 	SBOM     string
 	Upgrades Upgrades
 	Configs  ConfigList
+	Disks    Disks
+
+	Extensions Extensions
+	// Targets are the machine's disks, for installations: the first one that has a serial number is installed on.
+	Targets []*installv1.Disk
+	// DiskData is what the disk of a serial number holds, and DiskFault is how an installation on it ends, if not well.
+	DiskData  map[string]string
+	DiskFault error
+	// ResetFault is why the node cannot leave its cluster; nil if it can.
+	ResetFault error
+	// DrainOutcome is how a drain ends, after DrainSteps were told; the zero outcome is that nothing was done.
+	DrainOutcome server.DrainOutcome
+	DrainSteps   []server.DrainProgress
+	// Cordoned: Uncordon has something to do.
+	Cordoned bool
 	// InventoryFrom and FilesFrom answer in place of InventoryValue, FileList and
 	// FileData, if they are set.
 	InventoryFrom server.Inventory
@@ -241,6 +257,36 @@ func (n *Node) Inventory(ctx context.Context, diskHealth bool) (*inventoryv1.Inv
 // Kubeconfig implements server.Kube.
 func (n *Node) Kubeconfig(context.Context) (server.Kubeconfig, error) {
 	return n.KubeconfigValue, n.called("kubeconfig")
+}
+
+// Drain implements server.Kube.
+func (n *Node) Drain(_ context.Context, o server.DrainOptions, progress func(server.DrainProgress) error) (server.DrainOutcome, error) {
+	if err := n.called(fmt.Sprintf("drain within %s, alone %t", o.Deadline, o.Alone)); err != nil {
+		return server.DrainOutcome{}, err
+	}
+	n.mu.Lock()
+	steps, out := n.DrainSteps, n.DrainOutcome
+	n.Cordoned = out.Result == server.DrainComplete || out.Result == server.DrainPartial
+	n.mu.Unlock()
+	for _, p := range steps {
+		if err := progress(p); err != nil {
+			return server.DrainOutcome{}, err
+		}
+	}
+	if out == (server.DrainOutcome{}) {
+		out = server.DrainOutcome{Result: server.DrainSkipped, Reason: "no other node of the cluster takes pods"}
+	}
+	return out, nil
+}
+
+// Uncordon implements server.Kube.
+func (n *Node) Uncordon(context.Context) (bool, error) {
+	err := n.called("uncordon")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	was := n.Cordoned
+	n.Cordoned = false
+	return was, err
 }
 
 // Events is a node's EventList. A followed log never brings more.

@@ -26,7 +26,7 @@ type Upgrades struct {
 var _ server.Upgrades = (*Node)(nil)
 
 // Push implements server.Upgrades. It reads all there is.
-func (n *Node) Push(_ context.Context, downgrade bool, r io.Reader) (server.System, error) {
+func (n *Node) Push(_ context.Context, allow server.UpgradeAllow, r io.Reader) (server.System, error) {
 	var head strings.Builder
 	size, err := io.Copy(&head, io.LimitReader(r, 16))
 	if err == nil {
@@ -37,11 +37,42 @@ func (n *Node) Push(_ context.Context, downgrade bool, r io.Reader) (server.Syst
 	if err != nil {
 		return server.System{}, fmt.Errorf("push: %w", err)
 	}
-	if err := n.called(fmt.Sprintf("push %d bytes, downgrade %t", size, downgrade)); err != nil {
+	call := fmt.Sprintf("push %d bytes, downgrade %t", size, allow.Downgrade)
+	if allow.WithoutExtensions {
+		call += ", without extensions"
+	}
+	if err := n.called(call); err != nil {
 		return server.System{}, err
 	}
 	if strings.HasPrefix(head.String(), "bad") {
 		return server.System{}, fmt.Errorf("push: %w: not a whole release", server.ErrInvalid)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.Upgrades.pushed = true
+	return n.Upgrades.Release, nil
+}
+
+// Pull implements server.Upgrades. What is at a source is said by its end: "missing", "bad", or a release; one that ends in "slow" is waited for first.
+func (n *Node) Pull(_ context.Context, p server.Pull, progress func(server.PullProgress) error) (server.System, error) {
+	if err := n.called(fmt.Sprintf("pull %s, sha256 %q, downgrade %t", p.Source, p.SHA256, p.Allow.Downgrade)); err != nil {
+		return server.System{}, err
+	}
+	switch {
+	case strings.HasSuffix(p.Source, "missing"):
+		return server.System{}, fmt.Errorf("pull %s: %w: it answers 404 Not Found", p.Source, server.ErrNotFound)
+	case strings.HasSuffix(p.Source, "bad"):
+		return server.System{}, fmt.Errorf("pull %s: %w: not a whole release", p.Source, server.ErrInvalid)
+	case strings.HasSuffix(p.Source, "slow"):
+		if err := progress(server.PullProgress{Waiting: "no connection in 10s; try 2 of 5 in 1s"}); err != nil {
+			return server.System{}, err
+		}
+	}
+	const total = 100 << 20
+	for received := int64(0); received <= total; received += total / 4 {
+		if err := progress(server.PullProgress{ReceivedBytes: received, TotalBytes: total}); err != nil {
+			return server.System{}, err
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -24,7 +24,7 @@ type Place interface {
 
 // Subject is a source that looks at one place, and the place.
 type Subject struct {
-	Source machined.Source
+	Source machined.Place
 	Place  Place
 	// Server is the place if it is asked over the network, else nil; Clock is then the source's, and Address what it takes for the machine having
 	// one.

@@ -62,6 +62,13 @@ func (c *Client) Trial(ctx context.Context, on bool) error {
 	return err
 }
 
+// OnTrial asks whether the boot is a trial still: the boot loader has counted it, and
+// no agent of this boot has said that it is none. It is no sign of life.
+func (c *Client) OnTrial(ctx context.Context) (bool, error) {
+	a, err := c.call(ctx, request{Op: "on-trial"})
+	return a.OnTrial, err
+}
+
 func (c *Client) call(ctx context.Context, q request) (response, error) {
 	var a response
 	var dialer net.Dialer

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 type fake struct {
 	calls chan string
 	block chan struct{}
+	trial atomic.Bool
 }
 
 func (f *fake) Start(_ context.Context, s string) error {
@@ -48,7 +50,11 @@ func (f *fake) Shutdown(a Action) error {
 	return nil
 }
 
-func (f *fake) Trial(on bool) { f.calls <- fmt.Sprint("trial ", on) }
+func (f *fake) Trial(on bool) {
+	f.calls <- fmt.Sprint("trial ", on)
+	f.trial.Store(on)
+}
+func (f *fake) OnTrial() bool { return f.trial.Load() }
 
 func serve(t *testing.T, uid uint32) (*Client, *fake) {
 	t.Helper()
@@ -86,6 +92,14 @@ func TestCalls(t *testing.T) {
 	list, err := c.Status(ctx)
 	if d := cmp.Diff(f.Status(), list); d != "" || err != nil {
 		t.Errorf("status: %v\n%s", err, d)
+	}
+	for _, on := range []bool{true, false} {
+		if err := c.Trial(ctx, on); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.OnTrial(ctx); got != on || err != nil {
+			t.Errorf("on trial: %t, %v, want %t", got, err, on)
+		}
 	}
 	if path, err := c.OpenLog(ctx, "etcd"); path != "/log/etcd.fifo" || err != nil {
 		t.Errorf("log = %q, %v", path, err)
@@ -158,7 +172,7 @@ func TestSeveralRequestsOnOneConnection(t *testing.T) {
 func FuzzParseRequest(f *testing.F) {
 	for _, s := range []string{
 		`{"op":"start","service":"containerd"}`, `{"op":"status"}`, `{"op":"log","name":"etcd"}`,
-		`{"op":"shutdown","action":"reboot"}`, `{"op":"trial","on":false}`, `{"op":"trial"}`, `{"op":"status"}{}`, `{"op":"x"}`, `{"no":1}`, `[`, ``,
+		`{"op":"shutdown","action":"reboot"}`, `{"op":"trial","on":false}`, `{"op":"trial"}`, `{"op":"on-trial"}`, `{"op":"status"}{}`, `{"op":"x"}`, `{"no":1}`, `[`, ``,
 	} {
 		f.Add([]byte(s))
 	}
@@ -182,7 +196,7 @@ func FuzzParseRequest(f *testing.F) {
 func FuzzParseResponse(f *testing.F) {
 	for _, s := range []string{
 		`{"services":[{"name":"etcd","state":"running","pid":71,"restarts":2,"since":"2026-11-23T04:00:00Z"}]}`,
-		`{"path":"/run/cyvive/log/etcd"}`, `{"error":"no such service"}`, `{"error":7}`, `{}`, `null`, ``,
+		`{"path":"/run/cyvive/log/etcd"}`, `{"onTrial":true}`, `{"error":"no such service"}`, `{"error":7}`, `{}`, `null`, ``,
 	} {
 		f.Add([]byte(s))
 	}

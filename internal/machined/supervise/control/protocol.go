@@ -47,6 +47,7 @@ type response struct {
 	Error    string    `json:"error,omitempty"`
 	Services []Service `json:"services,omitempty"`
 	Path     string    `json:"path,omitempty"`
+	OnTrial  bool      `json:"onTrial,omitempty"`
 }
 
 // parseRequest decodes and checks one line. Unknown fields are refused.
@@ -77,7 +78,7 @@ func parseRequest(line []byte) (request, error) {
 		if q.On == nil {
 			return q, fmt.Errorf("trial: not said whether it is on")
 		}
-	case "status":
+	case "status", "on-trial":
 	default:
 		return q, fmt.Errorf("unknown operation %q", q.Op)
 	}

@@ -25,6 +25,8 @@ type Handler interface {
 	Shutdown(a Action) error
 	// Trial is what the agent says of a trial; see Client.
 	Trial(on bool)
+	// OnTrial tells whether the boot is a trial still.
+	OnTrial() bool
 }
 
 // Limits of a connection.
@@ -138,6 +140,8 @@ func answer(ctx context.Context, line []byte, h Handler) response {
 		err = h.Shutdown(q.Action)
 	case "trial":
 		h.Trial(*q.On)
+	case "on-trial":
+		a.OnTrial = h.OnTrial()
 	}
 	if err != nil {
 		return response{Error: err.Error()}

@@ -1,0 +1,53 @@
+// Package modules signs the kernel modules that the image builder compiles. Their signatures are an input of the image, as the public keys are: it has the
+// same bytes for whoever has both, and who builds it needs no key.
+package modules
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
+)
+
+// End is the end of a signature's name, behind the SHA-256 of the module in hexadecimal digits: so a signature is never put to another build of it.
+const End = ".p7s"
+
+// Sign signs the modules of a folder, and makes another one of their signatures. The same input gives the same bytes.
+func Sign(out, dir string, signer *secureboot.Signer) error {
+	found, err := filepath.Glob(filepath.Join(dir, "*.ko"))
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("no modules in %s: %w", dir, fs.ErrNotExist)
+	}
+	if err != nil {
+		return fmt.Errorf("sign modules: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return fmt.Errorf("sign modules: %w", err)
+	}
+	made, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+"-*")
+	if err != nil {
+		return fmt.Errorf("sign modules: %w", err)
+	}
+	defer os.RemoveAll(made)
+	for _, path := range found {
+		module, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("sign modules: %w", err)
+		}
+		signature, err := signer.SignModule(module)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if err := os.WriteFile(filepath.Join(made, fmt.Sprintf("%x", sha256.Sum256(module))+End), signature, 0o644); err != nil {
+			return fmt.Errorf("sign modules: %w", err)
+		}
+	}
+	if err := errors.Join(os.Chmod(made, 0o755), os.RemoveAll(out)); err != nil {
+		return fmt.Errorf("sign modules: %w", err)
+	}
+	return os.Rename(made, out)
+}

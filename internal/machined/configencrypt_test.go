@@ -1,0 +1,106 @@
+package machined
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/maintenance"
+	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storagetest"
+)
+
+// nothingKept fails where the state volume holds a configuration.
+func nothingKept(t *testing.T, state string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(state, "config"), func(path string, e os.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), "kind: Machine") {
+			t.Errorf("%s holds a configuration", path)
+		}
+		return err
+	})
+	if err != nil && !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}
+
+// TestTPMModeOnPlainDisk: the state volume was made plain before there was a configuration, by a machine without a TPM, or by one that had none then. A
+// configuration that has it encrypted is not taken, by nobody, and nothing of it is stored.
+func TestTPMModeOnPlainDisk(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		tpm  bool
+		says string
+	}{
+		"no TPM": {false, "it needs a TPM 2.0, and this machine has none"}, "a TPM that came later": {true, "disk is not encrypted, and would keep the configuration"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			state, disk := t.TempDir(), storagetest.New(1<<30)
+			if c.tpm {
+				startBareWith(t, t.TempDir(), disk, func(*Config) {}, maintenance.Claim{From: "the image"}).end()
+				disk.Boot(true)
+			}
+			b := startBareWith(t, state, disk, func(cfg *Config) {
+				if cfg.Boot.TPM = c.tpm; c.tpm {
+					cfg.Storage = storage.New(disk, disk, disk)
+				}
+			}, maintenance.Claim{From: "the image"})
+			b.await("a plain state volume", func(s snapshot) bool { return mounted(s, storage.State) && s.storage.Status.Ready })
+			configs := configv1.NewConfigServiceClient(b.dial(t, b.certificate(t, b.owner)))
+			docs := string(withEncryption(t, config.EncryptionTPM))
+			for _, dry := range []bool{true, false} {
+				_, err := configs.Apply(t.Context(), &configv1.ApplyRequest{Document: docs, DryRun: dry})
+				if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("apply, dry %t: %v", dry, err)
+				}
+			}
+			checked, err := configs.Validate(t.Context(), &configv1.ValidateRequest{Document: docs})
+			if err != nil || len(checked.GetMistakes()) != 1 || checked.GetMistakes()[0].GetField() != encryptionField {
+				t.Errorf("validate: %v, %v", checked, err)
+			}
+			b.source.set([]byte(docs))
+			b.await("what the source has, refused", func(s snapshot) bool { return strings.Contains(s.configProblem, c.says) })
+			if s := b.snapshot(); s.input.Config != nil {
+				t.Error("it is in force")
+			}
+			nothingKept(t, state)
+			b.source.set(standalone(t))
+			b.await("one without encryption", func(s snapshot) bool { return s.input.Config != nil && s.storage.Status.Ready && healthy(s, "storage") })
+		})
+	}
+}
+
+// TestPlainNodeGoesOn: the source of a node that runs with plain volumes comes to ask for encryption. The node goes on as it did, and says of its volumes
+// what they are.
+func TestPlainNodeGoesOn(t *testing.T) {
+	t.Parallel()
+	state, disk := t.TempDir(), storagetest.New(1<<30)
+	n := startNode(t, state, disk)
+	n.source.set(documents(t))
+	n.await("etcd wanted", func(s snapshot) bool { return s.desired.Etcd != nil })
+	n.end()
+	disk.Boot(true)
+	n = startNodeWith(t, state, disk, func(c *Config) { c.Boot.ID = "the next boot" })
+	n.source.set([]byte(strings.Replace(string(documents(t)), "kind: Machine\n", "kind: Machine\ndisk: {encryption: {mode: tpm}}\n", 1)))
+	n.await("etcd wanted again", func(s snapshot) bool { return s.desired.Etcd != nil && healthy(s, "storage") })
+	list, err := disksAPI{n.Agent}.Volumes(t.Context())
+	if err != nil || len(list) != 2 {
+		t.Fatalf("volumes %+v, %v", list, err)
+	}
+	for _, v := range list {
+		if v.Encrypted || !v.Mounted || !strings.Contains(v.Reason, "is not encrypted, as the configuration has it") {
+			t.Errorf("volume %+v", v)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/trust/pcr"
+	"github.com/cyvive/cyvive/internal/trust/recovery"
+	"github.com/cyvive/cyvive/internal/trust/tpm"
+	"github.com/cyvive/cyvive/internal/trust/volumes"
+)
+
+// Vault is what opens encrypted volumes, as the API needs it. *volumes.Volumes implements it.
+type Vault interface {
+	RecoveryKey() (recovery.Key, error)
+	ForgetRecoveryKey(k recovery.Key, devices map[string]string) error
+	Recover(ctx context.Context, volume, device string, k recovery.Key) error
+	Reseal(ctx context.Context, device string) error
+	Rotate(ctx context.Context, volume, device string) error
+	// Keyed says that the state volume, which is mounted, has a key for a volume, or may have one.
+	Keyed(volume string) bool
+}
+
+// disksAPI implements server.Disks.
+type disksAPI struct{ a *Agent }
+
+// Volumes implements server.Disks.
+func (d disksAPI) Volumes(context.Context) ([]server.Volume, error) {
+	var out []server.Volume
+	for _, v := range d.a.snapshot().storage.Status.Volumes {
+		out = append(out, server.Volume{
+			Name: v.Name, Device: v.Device, SizeBytes: v.SizeBytes, Mounted: v.Mounted, Encrypted: v.Encrypted, Recoverable: v.Enrolled, Reason: v.Reason,
+		})
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: the node has not looked at its disk yet", server.ErrUnavailable)
+	}
+	return out, nil
+}
+
+// volume returns what is known of a volume that is encrypted.
+func (d disksAPI) volume(name string) (storage.VolumeStatus, error) {
+	if d.a.cfg.Vault == nil {
+		return storage.VolumeStatus{}, fmt.Errorf("%w: this machine has no TPM 2.0, and no encrypted volume", server.ErrPrecondition)
+	}
+	for _, v := range d.a.snapshot().storage.Status.Volumes {
+		switch {
+		case v.Name != name:
+		case !v.Encrypted:
+			return v, fmt.Errorf("%w: volume %s is not encrypted", server.ErrPrecondition, name)
+		default:
+			return v, nil
+		}
+	}
+	return storage.VolumeStatus{}, fmt.Errorf("%w: the node has no volume %.40q, or has not looked at its disk yet", server.ErrNotFound, name)
+}
+
+// state is volume for the state volume, which must be mounted: keys lie on it.
+func (d disksAPI) state() (storage.VolumeStatus, error) {
+	v, err := d.volume(storage.State)
+	if err == nil && !v.Mounted {
+		err = fmt.Errorf("%w: keys are kept on volume %s: %s", server.ErrUnavailable, storage.State, v.Reason)
+	}
+	return v, err
+}
+
+// RecoveryKey implements server.Disks.
+func (d disksAPI) RecoveryKey(context.Context) (string, error) {
+	if _, err := d.state(); err != nil {
+		return "", err
+	}
+	k, err := d.a.cfg.Vault.RecoveryKey()
+	if err != nil {
+		return "", diskClassed(err)
+	}
+	return k.Reveal(), nil
+}
+
+// ForgetRecoveryKey implements server.Disks.
+func (d disksAPI) ForgetRecoveryKey(_ context.Context, key string) error {
+	k, err := recovery.Parse(key)
+	if err != nil {
+		return fmt.Errorf("%w: %w", server.ErrInvalid, err)
+	}
+	if _, err := d.state(); err != nil {
+		return err
+	}
+	devices := map[string]string{}
+	for _, v := range d.a.snapshot().storage.Status.Volumes {
+		switch {
+		case v.Encrypted:
+			devices[v.Name] = v.Device
+		case !v.Mounted && !v.Refused:
+			return fmt.Errorf("%w: volume %s may still need the recovery key: %s", server.ErrUnavailable, v.Name, v.Reason)
+		}
+	}
+	return diskClassed(d.a.cfg.Vault.ForgetRecoveryKey(k, devices))
+}
+
+// Recover implements server.Disks. The loop of the storage finds the volume open, and goes on from there.
+func (d disksAPI) Recover(ctx context.Context, name, key string) error {
+	k, err := recovery.Parse(key)
+	if err != nil {
+		return fmt.Errorf("%w: %w", server.ErrInvalid, err)
+	}
+	v, err := d.volume(name)
+	switch {
+	case err != nil:
+		return err
+	case v.Mounted:
+		return fmt.Errorf("%w: volume %s is open", server.ErrPrecondition, name)
+	}
+	if err := d.a.cfg.Vault.Recover(ctx, name, v.Device, k); err != nil {
+		return diskClassed(err)
+	}
+	d.a.log.Warn("a volume was opened with its recovery key", "volume", name)
+	d.a.events.Add(server.EventAgent, "volume "+name, "recovered", "opened with its recovery key")
+	d.a.wakers[plan.Storage].Wake()
+	return nil
+}
+
+// Reseal implements server.Disks. What was begun is done, also if the caller hangs up.
+func (d disksAPI) Reseal(ctx context.Context) error {
+	v, err := d.state()
+	if err != nil {
+		return err
+	}
+	if err := d.a.cfg.Vault.Reseal(context.WithoutCancel(ctx), v.Device); err != nil {
+		return diskClassed(err)
+	}
+	d.a.log.Warn("the state volume was sealed to the TPM as it is now")
+	d.a.events.Add(server.EventAgent, "volume "+storage.State, "resealed", "its key is sealed to the TPM as it is now")
+	return nil
+}
+
+// RotateKeys implements server.Disks. What was begun is done, also if the caller hangs up.
+func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
+	if _, err := d.state(); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, v := range d.a.snapshot().storage.Status.Volumes {
+		if !v.Encrypted || !v.Mounted {
+			continue
+		}
+		if err := d.a.cfg.Vault.Rotate(context.WithoutCancel(ctx), v.Name, v.Device); err != nil {
+			return names, diskClassed(err)
+		}
+		d.a.log.Warn("a volume has another key", "volume", v.Name)
+		d.a.events.Add(server.EventAgent, "volume "+v.Name, "key changed", "the key before opens it no more")
+		names = append(names, v.Name)
+	}
+	return names, nil
+}
+
+// diskClassed gives an error of the vault the class that clients are told.
+func diskClassed(err error) error {
+	for class, errs := range map[error][]error{
+		server.ErrNotFound:     {volumes.ErrNoRecoveryKey},
+		server.ErrInvalid:      {volumes.ErrOtherRecoveryKey},
+		server.ErrUnavailable:  {volumes.ErrNotEnrolled},
+		server.ErrPrecondition: {volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
+	} {
+		for _, e := range errs {
+			if errors.Is(err, e) {
+				return fmt.Errorf("%w: %w", class, err)
+			}
+		}
+	}
+	return err
+}

@@ -1,0 +1,192 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// MakeImage makes a file system with a label in a file, which has its size, with all that lies in a folder.
+func (d *Disk) MakeImage(ctx context.Context, image, label, from string) error {
+	return d.tools.makeImage(ctx, image, label, from)
+}
+
+// Whole is a disk that is read and written as a whole. While it is open for writing, the kernel mounts none of its partitions, and opens none for
+// others that want it alone.
+type Whole struct {
+	*os.File
+	// SizeBytes and SectorBytes are the disk's.
+	SizeBytes   int64
+	SectorBytes int
+}
+
+// OpenWhole opens a disk, to write to it or not. For writing, a disk of which something is mounted or held by another device is unix.EBUSY (open(2),
+// O_EXCL). A file stands for a disk with sectors of 512 bytes.
+func OpenWhole(device string, write bool) (*Whole, error) {
+	flags := os.O_RDONLY
+	if write {
+		flags = os.O_RDWR | unix.O_EXCL
+	}
+	return openWhole(device, flags)
+}
+
+func openWhole(device string, flags int) (*Whole, error) {
+	f, err := os.OpenFile(device, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	w := &Whole{File: f, SectorBytes: sysfsSectorBytes}
+	if err := w.measure(); err != nil {
+		return nil, errors.Join(fmt.Errorf("measure %s: %w", device, err), f.Close())
+	}
+	return w, nil
+}
+
+func (w *Whole) measure() error {
+	info, err := w.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() {
+		w.SizeBytes = info.Size()
+		return nil
+	}
+	if w.SectorBytes, err = unix.IoctlGetInt(int(w.Fd()), unix.BLKSSZGET); err != nil {
+		return err
+	}
+	w.SizeBytes, err = w.Seek(0, 2)
+	return err
+}
+
+// Discard tells the device that a part holds nothing any more (ioctl BLKDISCARD). It is unix.EOPNOTSUPP where the device knows no such thing.
+func (w *Whole) Discard(at, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	if info, err := w.Stat(); err != nil || info.Mode().IsRegular() {
+		if err == nil {
+			err = unix.Fallocate(int(w.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, n)
+		}
+		return err
+	}
+	return discard(int(w.Fd()), uint64(at), uint64(n))
+}
+
+// Renew has the kernel read the partition table (ioctl BLKRRPART). It is unix.EBUSY while a partition is in use.
+func (w *Whole) Renew() error {
+	if info, err := w.Stat(); err != nil || info.Mode().IsRegular() {
+		return err
+	}
+	return unix.IoctlSetInt(int(w.Fd()), unix.BLKRRPART, 0)
+}
+
+// InUse says in words who uses a disk or one of its partitions: what is mounted, and devices that are made of it. It is empty if nobody does.
+func (d *Disk) InUse(name, mountinfo string) (string, error) {
+	dir := filepath.Join(d.sysfs, "class/block", name)
+	numbers := map[string]string{}
+	devices := []string{""}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("look for users of %s: %w", name, err)
+	}
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), "partition")); err == nil {
+			devices = append(devices, e.Name())
+		}
+	}
+	var users []string
+	for _, part := range devices {
+		device := part
+		if device == "" {
+			device = name
+		}
+		if number, err := os.ReadFile(filepath.Join(dir, part, "dev")); err == nil {
+			numbers[strings.TrimSpace(string(number))] = device
+		}
+		holders, _ := os.ReadDir(filepath.Join(dir, part, "holders"))
+		for _, h := range holders {
+			users = append(users, fmt.Sprintf("%s is part of %s", device, h.Name()))
+		}
+	}
+	mounts, err := os.ReadFile(mountinfo)
+	if err != nil {
+		return "", fmt.Errorf("look for users of %s: %w", name, err)
+	}
+	users = append(users, mountedOn(string(mounts), numbers)...)
+	slices.Sort(users)
+	return strings.Join(slices.Compact(users), ", "), nil
+}
+
+// mountedOn names what proc_pid_mountinfo(5) has mounted of devices, by their numbers.
+func mountedOn(mountinfo string, numbers map[string]string) []string {
+	var out []string
+	for line := range strings.Lines(mountinfo) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		if device, ours := numbers[fields[2]]; ours {
+			out = append(out, fmt.Sprintf("%s is mounted on %s", device, fields[4]))
+		}
+	}
+	return out
+}
+
+// OpenShared opens a disk that others use too, such as the one that the node runs from.
+func OpenShared(device string, write bool) (*Whole, error) {
+	flags := os.O_RDONLY
+	if write {
+		flags = os.O_RDWR
+	}
+	return openWhole(device, flags)
+}
+
+const (
+	// wipeHeadBytes and wipeTailBytes are overwritten at the ends of a device that is wiped: all places where file systems and volume managers begin, and
+	// the headers and keys of LUKS2, which take 16 MiB (cryptsetup-luksFormat(8), "--luks2-keyslots-size").
+	wipeHeadBytes = 16 << 20
+	wipeTailBytes = 1 << 20
+)
+
+// Wipe discards what a device holds, and overwrites both of its ends with zeros. It has to be used by nobody, else it is unix.EBUSY. What a device that does
+// not discard, or fails to, holds elsewhere stays there, and nothing leads to it.
+func Wipe(ctx context.Context, device string) error {
+	w, err := OpenWhole(device, true)
+	if err != nil {
+		return fmt.Errorf("wipe %s: %w", device, err)
+	}
+	defer w.Close()
+	if err := w.wipe(ctx, w.Discard); err != nil {
+		return fmt.Errorf("wipe %s: %w", device, err)
+	}
+	return nil
+}
+
+func (w *Whole) wipe(ctx context.Context, discard func(at, n int64) error) error {
+	// At most a hint: afterwards anything may be read there. Adapters that announce it and cannot do it (EREMOTEIO, EIO) are common, and a node that was
+	// told to wipe does nothing else before it has.
+	_ = discard(0, w.SizeBytes)
+	head, tail := min(wipeHeadBytes, w.SizeBytes), min(wipeTailBytes, w.SizeBytes)
+	zeros := make([]byte, wipeTailBytes)
+	for at := int64(0); at < w.SizeBytes; at += wipeTailBytes {
+		if at >= head && at < w.SizeBytes-tail {
+			at = max(at, (w.SizeBytes-tail)/wipeTailBytes*wipeTailBytes)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := w.WriteAt(zeros[:min(wipeTailBytes, w.SizeBytes-at)], at); err != nil {
+			return err
+		}
+	}
+	if err := w.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,400 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storagetest"
+)
+
+// sealedSpec is the layout of a node with a TPM, with volumes that are made in a mode.
+func sealedSpec(mode storage.Mode) storage.Spec {
+	spec := storage.DefaultSpec("/dev/vda", 900)
+	spec.Cap = true
+	for i := range spec.Volumes {
+		spec.Volumes[i].Encryption.Mode = mode
+	}
+	return spec
+}
+
+func firstSealedBoot() []string {
+	return []string{
+		"make encrypted volume on state (/dev/vda6)",
+		"unlock state (/dev/vda6)",
+		"have the TPM give out no more keys",
+		"record state of state: clean", "make file system on state (/dev/mapper/state)", "mount state (/dev/mapper/state)",
+		"make directory /state", "give a recovery key to state (/dev/vda6)",
+		"grow partition data (/dev/vda7)", "make encrypted volume on data (/dev/vda7)",
+		"unlock data (/dev/vda7)",
+		"record state of data: clean", "make file system on data (/dev/mapper/data)", "mount data (/dev/mapper/data)",
+		"make directory /var/etcd", "make directory /var/plane", "make directory /var/log", "make directory /var/upgrade",
+		"make directory /var/extensions", "make directory /var/extensions/store", "make directory /var/extensions/data",
+		"give a recovery key to data (/dev/vda7)",
+	}
+}
+
+// keyless is a machine whose state volume was opened by an agent that has ended.
+type keyless struct{ *storagetest.Machine }
+
+var errKeyless = errors.New("the next boot knows it again")
+
+func (keyless) Enrol(context.Context, string, string) error { return errKeyless }
+
+// TestEnrolFails: an agent that cannot give state its recovery key makes data and mounts it all the same, and says what failed. The next boot gives both one.
+func TestEnrolFails(t *testing.T) {
+	machine := storagetest.New(10 << 30)
+	broken := keyless{machine}
+	domain, spec := storage.New(machine, machine, broken), sealedSpec(storage.TPM)
+	whole := firstSealedBoot()
+	for _, want := range [][]string{whole[:7], whole[8 : len(whole)-1], nil} {
+		applied, _, err := pass(t, domain, spec)
+		if d := cmp.Diff(want, applied); d != "" || !errors.Is(err, errKeyless) {
+			t.Errorf("%v (-want +got):\n%s", err, d)
+		}
+	}
+	_, status, err := pass(t, domain, spec)
+	if !errors.Is(err, errKeyless) || !status.Ready || !status.DataMounted || status.Volumes[0].Enrolled {
+		t.Errorf("the next pass: %v, %+v", err, status)
+	}
+	machine.Boot(true)
+	applied, status, err := pass(t, storage.New(machine, machine, machine), spec)
+	if err != nil || !status.Volumes[0].Enrolled || !status.Volumes[1].Enrolled || !slices.Contains(applied, "give a recovery key to state (/dev/vda6)") {
+		t.Errorf("the next boot: %v, %v, %+v", err, applied, status)
+	}
+}
+
+// fragile is a machine that makes no encrypted volume beside state, and the first times gives none a recovery key.
+type fragile struct {
+	*storagetest.Machine
+	enrols int // in vain
+}
+
+var errFragile = errors.New("input/output error")
+
+func (f *fragile) Encrypt(ctx context.Context, volume, device string) error {
+	if volume != storage.State {
+		return errFragile
+	}
+	return f.Machine.Encrypt(ctx, volume, device)
+}
+
+func (f *fragile) Enrol(ctx context.Context, volume, device string) error {
+	if f.enrols > 0 {
+		f.enrols--
+		return errKeyless
+	}
+	return f.Machine.Enrol(ctx, volume, device)
+}
+
+// TestDataFails: state has its recovery key whatever is wrong with data, also when the first attempts to give it one fail.
+func TestDataFails(t *testing.T) {
+	for enrols := range 3 {
+		f, spec := &fragile{storagetest.New(10 << 30), enrols}, sealedSpec(storage.TPM)
+		domain := storage.New(f, f, f)
+		// Each attempt in vain ends a pass, and has data tried in the next.
+		for n := range 2*enrols + 1 {
+			want := errFragile
+			if n < 2*enrols && n%2 == 0 {
+				want = errKeyless
+			}
+			if _, _, err := pass(t, domain, spec); !errors.Is(err, want) {
+				t.Errorf("%d attempts in vain, pass %d: got %v, want %v", enrols, n, err, want)
+			}
+		}
+		obs, err := domain.Observe(t.Context(), spec)
+		if err != nil || !obs.Volumes[storage.State].Crypt.Enrolled || obs.Volumes[storage.Data].Mounted {
+			t.Errorf("%d attempts in vain: %v, %+v", enrols, err, obs.Volumes)
+		}
+	}
+}
+
+func TestEncryptedBoots(t *testing.T) {
+	machine := storagetest.New(10 << 30)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	applied, status, err := pass(t, domain, spec)
+	if d := cmp.Diff(firstSealedBoot(), applied); d != "" || err != nil {
+		t.Errorf("first boot: %v (-want +got):\n%s", err, d)
+	}
+	if !status.Ready || !status.Volumes[0].Encrypted || !status.Volumes[1].Enrolled {
+		t.Errorf("status of the first boot: %+v", status)
+	}
+	again := []string{
+		"unlock state (/dev/vda6)", "have the TPM give out no more keys", "record state of state: clean", "mount state (/dev/mapper/state)",
+		"unlock data (/dev/vda7)", "record state of data: clean", "mount data (/dev/mapper/data)",
+	}
+	// How volumes are made has no say in how those that are there are opened.
+	for _, mode := range []storage.Mode{storage.TPM, storage.Undecided, storage.Plain} {
+		machine.Boot(true)
+		applied, status, err := pass(t, domain, sealedSpec(mode))
+		if d := cmp.Diff(again, applied); d != "" || err != nil || !status.Ready {
+			t.Errorf("mode %q: %v, %q (-want +got):\n%s", mode, err, status.Reason, d)
+		}
+	}
+	machine.Boot(false)
+	applied, _, err = pass(t, domain, spec)
+	if err != nil || !slices.Contains(applied, "check file system on data (/dev/mapper/data)") {
+		t.Errorf("after a power cut: %v, %v", applied, err)
+	}
+}
+
+// TestUndecided: the disk of a node that has no configuration yet is left as it is.
+func TestUndecided(t *testing.T) {
+	machine := storagetest.New(10 << 30)
+	domain := storage.New(machine, machine, machine)
+	applied, status, err := pass(t, domain, sealedSpec(storage.Undecided))
+	const reason = "volume state is made when the configuration is known"
+	if len(applied) != 0 || err != nil || status.Ready || !status.StateUndecided || !strings.Contains(status.Reason, reason) {
+		t.Errorf("applied %v, %v: %q", applied, err, status.Reason)
+	}
+	if applied, _, err := pass(t, domain, sealedSpec(storage.TPM)); err != nil || cmp.Diff(firstSealedBoot(), applied) != "" {
+		t.Errorf("with a configuration: %v, %v", applied, err)
+	}
+	machine = storagetest.New(10 << 30)
+	domain = storage.New(machine, machine, machine)
+	if _, _, err := pass(t, domain, sealedSpec(storage.Undecided)); err != nil {
+		t.Fatal(err)
+	}
+	want := append([]string{"have the TPM give out no more keys"}, firstBoot()...)
+	if applied, status, err := pass(t, domain, sealedSpec(storage.Plain)); err != nil || !status.Ready || cmp.Diff(want, applied) != "" {
+		t.Errorf("with a configuration without encryption: %v, %v", applied, err)
+	}
+}
+
+// TestHeld: data is not begun before the configuration is on state, nor is its key; where it is there already nothing is held.
+func TestHeld(t *testing.T) {
+	machine := storagetest.New(10 << 30)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	spec.Volumes[1].Encryption.Held = true
+	want := firstSealedBoot()[:8]
+	applied, status, err := pass(t, domain, spec)
+	if d := cmp.Diff(want, applied); d != "" || err != nil {
+		t.Errorf("held: %v (-want +got):\n%s", err, d)
+	}
+	if status.Ready || !status.StateMounted || status.Reason != "volume data is made when the configuration is stored on volume state" {
+		t.Errorf("held: %+v", status)
+	}
+	spec.Volumes[1].Encryption.Held = false
+	if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {
+		t.Errorf("then: %v, %+v", err, status)
+	}
+	machine.Boot(true)
+	spec.Volumes[1].Encryption.Held = true
+	if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {
+		t.Errorf("the next boot: %v, %+v", err, status)
+	}
+}
+
+// TestPlainStaysPlain: a node whose volumes are not encrypted goes on as it did and is ready, with a TPM and whatever the configuration says, and says so of each.
+func TestPlainStaysPlain(t *testing.T) {
+	machine := storagetest.New(0)
+	domain := storage.New(machine, machine, machine)
+	if _, _, err := pass(t, domain, storage.DefaultSpec("/dev/vda", 900)); err != nil {
+		t.Fatal(err)
+	}
+	const text = "volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew"
+	for mode, says := range map[storage.Mode]bool{storage.Plain: false, storage.Undecided: false, storage.TPM: true} {
+		machine.Boot(true)
+		applied, status, err := pass(t, domain, sealedSpec(mode))
+		want := []string{
+			"have the TPM give out no more keys",
+			"record state of state: clean", "mount state (/dev/vda6)", "record state of data: clean", "mount data (/dev/vda7)",
+		}
+		if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready || status.Reason != "" || !status.DataMounted {
+			t.Errorf("mode %q: %v, %q (-want +got):\n%s", mode, err, status.Reason, d)
+		}
+		for _, v := range status.Volumes {
+			if reason := fmt.Sprintf(text, v.Name); says != (v.Reason == reason) || !says && v.Reason != "" {
+				t.Errorf("mode %q: volume %s says %q", mode, v.Name, v.Reason)
+			}
+		}
+	}
+}
+
+// TestPlainDataBesideEncryptedState: such a volume was put there, and the node does not go on with it.
+func TestPlainDataBesideEncryptedState(t *testing.T) {
+	machine := storagetest.New(0)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	if _, _, err := pass(t, domain, spec); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(true)
+	machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
+	_, status, err := pass(t, domain, spec)
+	if err != nil || status.Ready || !strings.HasPrefix(status.Reason, "volume data is not encrypted") || !status.StateMounted {
+		t.Errorf("%v, %+v", err, status)
+	}
+}
+
+// TestWithoutTPM: nothing is made plain that was to be encrypted, and nothing is opened.
+func TestWithoutTPM(t *testing.T) {
+	machine := storagetest.New(0)
+	spec := sealedSpec(storage.TPM)
+	spec.Cap = false
+	applied, _, err := pass(t, storage.New(machine, machine, nil), spec)
+	if len(applied) != 0 || err == nil || !strings.Contains(err.Error(), "no TPM 2.0") {
+		t.Errorf("a blank disk: %v, %v", applied, err)
+	}
+	if _, _, err := pass(t, storage.New(machine, machine, machine), sealedSpec(storage.TPM)); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(true)
+	applied, _, err = pass(t, storage.New(machine, machine, nil), storage.DefaultSpec("/dev/vda", 900))
+	if len(applied) != 0 || err == nil || !strings.Contains(err.Error(), "unlock state") {
+		t.Errorf("an encrypted disk: %v, %v", applied, err)
+	}
+}
+
+// TestChangedMachine: a state volume that does not open stays as it is, data too, and the TPM is told to give out nothing all the same.
+func TestChangedMachine(t *testing.T) {
+	machine := storagetest.New(0)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	if _, _, err := pass(t, domain, spec); err != nil {
+		t.Fatal(err)
+	}
+	before := machine.String()
+	machine.ChangePCRs(true)
+	machine.Boot(true)
+	applied, status, err := pass(t, domain, spec)
+	if d := cmp.Diff([]string{"unlock state (/dev/vda6)", "have the TPM give out no more keys"}, applied); d != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+	reason := "partition state (/dev/vda6) is encrypted and does not open: PCR 11 is another; volume data has its key on volume state, which is not mounted"
+	if status.Ready || status.Reason != reason {
+		t.Errorf("reason %q\nwant   %q", status.Reason, reason)
+	}
+	// Somebody opens it with the recovery key, and the node goes on from there.
+	machine.Recover(storage.State, "/dev/vda6")
+	if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {
+		t.Errorf("with the recovery key: %v, %+v", err, status)
+	}
+	machine.ChangePCRs(false)
+	machine.Boot(true)
+	if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {
+		t.Errorf("the next boot: %v, %+v", err, status)
+	}
+	if d := cmp.Diff(before, machine.String()); d != "" {
+		t.Errorf("after it (-before +after):\n%s", d)
+	}
+}
+
+// TestFalseState puts volumes of somebody else's in the place of state: data stays shut, whatever they are, and nothing is unsealed after one was read.
+func TestFalseState(t *testing.T) {
+	plain := storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20}
+	for name, state := range map[string]storage.Contents{"blank": {Blank: true}, "plain": plain, "damaged": {Signature: "a damaged LUKS volume"}} {
+		for _, mode := range []storage.Mode{storage.Undecided, storage.Plain} {
+			machine := storagetest.New(0)
+			domain := storage.New(machine, machine, machine)
+			if _, _, err := pass(t, domain, sealedSpec(storage.TPM)); err != nil {
+				t.Fatal(err)
+			}
+			machine.Boot(true)
+			machine.SetContents("/dev/vda6", state)
+			applied, _, _ := pass(t, domain, sealedSpec(mode))
+			at := slices.Index(applied, "have the TPM give out no more keys")
+			if i := slices.IndexFunc(applied, func(op string) bool { return strings.HasPrefix(op, "mount state") }); i >= 0 && (at < 0 || at > i) {
+				t.Errorf("%s, mode %q: state was mounted before the cap: %v", name, mode, applied)
+			}
+			if strings.Contains(machine.String(), "encrypted data") || slices.Contains(applied, "mount data (/dev/mapper/data)") {
+				t.Errorf("%s, mode %q: data was opened: %v", name, mode, applied)
+			}
+			if mode == storage.Undecided && name == "blank" {
+				continue // nothing is made, and nothing read
+			}
+			if at < 0 || machine.Leaked() > 0 {
+				t.Errorf("%s, mode %q: no cap, or %d keys after it: %v", name, mode, machine.Leaked(), applied)
+			}
+		}
+	}
+}
+
+// TestEncryptRefuses: what holds data is not made into an encrypted volume.
+func TestEncryptRefuses(t *testing.T) {
+	for name, contents := range map[string]storage.Contents{"ntfs": {Signature: "ntfs"}, "unknown data": {}} {
+		machine := storagetest.New(0)
+		machine.SetContents("/dev/vda7", contents)
+		applied, status, err := pass(t, storage.New(machine, machine, machine), sealedSpec(storage.TPM))
+		if err != nil || status.Ready || !strings.Contains(status.Reason, "it is left alone") {
+			t.Errorf("%s: %v, %q", name, err, status.Reason)
+		}
+		if slices.ContainsFunc(applied, func(op string) bool { return strings.Contains(op, "data") }) {
+			t.Errorf("%s: %v", name, applied)
+		}
+	}
+	// Inside of an encrypted volume the same holds.
+	machine := storagetest.New(0)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	if _, _, err := pass(t, domain, spec); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(true)
+	machine.SetContents("/dev/mapper/data", storage.Contents{})
+	applied, status, err := pass(t, domain, spec)
+	want := "encrypted volume data (/dev/mapper/data) holds data without a known file system, expected ext4 or blank; it is left alone"
+	if err != nil || status.Reason != want || slices.Contains(applied, "make file system on data (/dev/mapper/data)") {
+		t.Errorf("%v, %q: %v", err, status.Reason, applied)
+	}
+}
+
+// TestEncryptedGrows: partition, volume and file system, one after the other.
+func TestEncryptedGrows(t *testing.T) {
+	machine := storagetest.New(0)
+	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	if _, _, err := pass(t, domain, spec); err != nil {
+		t.Fatal(err)
+	}
+	machine.GrowDisk(10 << 30)
+	applied, status, err := pass(t, domain, spec)
+	want := []string{"grow partition data (/dev/vda7)", "grow encrypted volume data (/dev/mapper/data)", "grow file system of data (/dev/mapper/data)"}
+	if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready {
+		t.Errorf("%v, %q (-want +got):\n%s", err, status.Reason, d)
+	}
+}
+
+// TestEncryptedPowerCuts cuts the power in every operation of the first boot, and in every one of the boot after.
+func TestEncryptedPowerCuts(t *testing.T) {
+	spec := sealedSpec(storage.TPM)
+	whole := storagetest.New(10 << 30)
+	if _, _, err := pass(t, storage.New(whole, whole, whole), spec); err != nil {
+		t.Fatal(err)
+	}
+	for cut := range firstSealedBoot() {
+		for second := range 8 {
+			machine := storagetest.New(10 << 30)
+			domain := storage.New(machine, machine, machine)
+			for _, at := range []int{cut, second} {
+				machine.FailPower(at)
+				if _, _, err := pass(t, domain, spec); err != nil && !errors.Is(err, storagetest.ErrPower) {
+					t.Fatalf("cuts %d, %d: %v", cut, second, err)
+				}
+				machine.Boot(false)
+			}
+			if _, status, err := pass(t, domain, spec); err != nil || !status.Ready {
+				t.Fatalf("boot after cuts %d, %d: %v, %+v", cut, second, err, status)
+			}
+			if d := cmp.Diff(whole.String(), machine.String()); d != "" || machine.Leaked() > 0 {
+				t.Errorf("after cuts %d, %d: %d keys after the cap (-whole +cut):\n%s", cut, second, machine.Leaked(), d)
+			}
+		}
+	}
+}
+
+// TestInterruptedThenPlain: a volume that was begun and never finished holds nothing, so another mode may make it.
+func TestInterruptedThenPlain(t *testing.T) {
+	machine := storagetest.New(0)
+	domain := storage.New(machine, machine, machine)
+	machine.FailPower(0)
+	if _, _, err := pass(t, domain, sealedSpec(storage.TPM)); !errors.Is(err, storagetest.ErrPower) {
+		t.Fatal(err)
+	}
+	machine.Boot(false)
+	if _, status, err := pass(t, domain, sealedSpec(storage.Plain)); err != nil || !status.Ready || status.Volumes[0].Encrypted {
+		t.Errorf("%v, %+v", err, status)
+	}
+}

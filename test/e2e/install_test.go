@@ -1,0 +1,286 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
+	"github.com/cyvive/cyvive/hack/qemu/cluster"
+	"github.com/cyvive/cyvive/hack/qemu/vm"
+)
+
+const (
+	// installTimeout is for one installation: half a gigabyte is read, hashed and written. Without KVM that takes some minutes.
+	installTimeout = 15 * time.Minute
+	// spareBytes is the second disk. An installation needs under three gigabytes.
+	spareBytes = 8 << 30
+)
+
+// installPlan is what of nodectl install --dry-run is looked at (api/proto/install/v1, PlanResponse).
+type installPlan struct {
+	Plan struct {
+		Disk         struct{ Name, Serial string }
+		Version      string
+		Steps        []struct{ Name string }
+		Destroys     []string
+		GoesOnBehind string
+	}
+}
+
+func (s *suite) planInstall(t *testing.T, ctx context.Context, args ...string) (p installPlan) {
+	t.Helper()
+	out := s.nodectl(t, ctx, append([]string{"install", "--dry-run", "--output", "json"}, args...)...)
+	if err := json.Unmarshal([]byte(out), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestInstall has a node install itself on an empty disk, with the power cut in the middle, and then run from that disk alone.
+func TestInstall(t *testing.T) {
+	e := requireImage(t)
+	longOnly(t, "takes a quarter of an hour")
+	ctx := testContext(t, 3*bootTimeout+2*installTimeout)
+	o := e.options(t)
+	o.SpareBytes = spareBytes
+	c := create(t, ctx, o)
+	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
+	bringUp(t, ctx, s)
+	disk := []string{"--disk-serial", cluster.SpareSerial}
+	testInstallRefuses(t, ctx, s)
+
+	version := s.running(t, ctx)
+	plan := s.planInstall(t, ctx, disk...)
+	if p := plan.Plan; p.Disk.Serial != cluster.SpareSerial || p.Version != version.GetVersion() || len(p.Steps) == 0 || len(p.Destroys) > 0 || p.GoesOnBehind != "" {
+		t.Fatalf("the plan is %+v", p)
+	}
+	s.cutInstall(t, ctx, disk)
+	plan = s.planInstall(t, ctx, disk...)
+	if p := plan.Plan; p.GoesOnBehind == "" || len(p.Steps) == 0 || len(p.Destroys) > 0 {
+		t.Fatalf("after the cut the plan is %+v", p)
+	}
+	t.Logf("after the cut it goes on behind step %s", plan.Plan.GoesOnBehind)
+	began := time.Now()
+	s.nodectl(t, ctx, append([]string{"install"}, disk...)...)
+	t.Logf("the rest of the installation took %.0f s", time.Since(began).Seconds())
+	if p := s.planInstall(t, ctx, disk...).Plan; len(p.Steps) > 0 || p.GoesOnBehind != "complete" {
+		t.Errorf("afterwards the plan is %+v", p)
+	}
+
+	// Both disks have the same root now; the boot loader says from which one it came.
+	before := currentBoot(t, ctx, s)
+	s.nodectl(t, ctx, "reboot")
+	boots := awaitBoot(t, ctx, s, before)
+	if len(boots) < 3 {
+		t.Errorf("the ledger has %d boots: the node did not start from the disk that it ran from", len(boots))
+	}
+
+	s.shutDown(t, ctx)
+	if err := c.UseSpare(s.node); err != nil {
+		t.Fatal(err)
+	}
+	// The configuration is on the disk; what the sources have now does not count.
+	if err := c.SetUserData(s.node, []byte("kind: Nonsense\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Start(ctx), s.AwaitHealthy(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.running(t, ctx); got.GetVersion() != version.GetVersion() || got.GetRootHash() != version.GetRootHash() {
+		t.Errorf("the installed disk runs version %s, root %s", got.GetVersion(), got.GetRootHash())
+	}
+	boots, err := listBoots(ctx, s)
+	if err != nil || len(boots) != 1 {
+		t.Errorf("the installed node has %d boots in its ledger, want its first one; %v", len(boots), err)
+	}
+	// It is a node like any other: it comes back from a reboot.
+	before = currentBoot(t, ctx, s)
+	s.nodectl(t, ctx, "reboot")
+	awaitBoot(t, ctx, s, before)
+	if err := s.AwaitHealthy(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// testInstallRefuses: what is not asked for in the right way changes nothing.
+func testInstallRefuses(t *testing.T, ctx context.Context, s *suite) {
+	t.Helper()
+	for _, refused := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--disk-serial", "system"}, "the node runs from it"},
+		{[]string{"--disk-serial", "cidata"}, "can only be read"},
+		{[]string{"--disk-serial", "nosuch"}, "no disk matches"},
+		{[]string{"--disk-size", ">=1B"}, "exactly one has to"},
+		{[]string{"--disk-serial", cluster.SpareSerial, "--wipe", "system"}, "wipe is for a disk named"},
+	} {
+		_, err := s.Tools().Nodectl(ctx, append([]string{"install"}, refused.args...)...)
+		if err == nil || !strings.Contains(err.Error(), refused.want) {
+			t.Errorf("nodectl install %v: %v, want an error with %q", refused.args, err, refused.want)
+		}
+	}
+	var all inventoryv1.GetInventoryResponse
+	ask(t, ctx, s, &all, "inventory", "--no-disk-health")
+	serials := map[string]bool{}
+	for _, d := range all.GetInventory().GetDisks() {
+		serials[d.GetSerial()] = true
+	}
+	if !serials["system"] || !serials[cluster.SpareSerial] {
+		t.Fatalf("the node's disks have the serial numbers %v", serials)
+	}
+}
+
+// cutInstall begins an installation and cuts the power while the root is copied.
+func (s *suite) cutInstall(t *testing.T, ctx context.Context, disk []string) {
+	t.Helper()
+	m := machine(t, s.Cluster, s.node)
+	console := m.Console()
+	calling, hangUp := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Tools().Nodectl(calling, append([]string{"install"}, disk...)...)
+		ended <- err
+	}()
+	limited, cancel := context.WithTimeout(ctx, installTimeout)
+	defer cancel()
+	if _, err := console.WaitLine(limited, regexp.MustCompile(`installing.*step=root`)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second) // somewhere in the middle of it
+	if err := m.PowerCut(ctx); err != nil {
+		t.Fatal(err)
+	}
+	hangUp()
+	if err := <-ended; err == nil {
+		t.Fatal("the installation was over before the power was cut")
+	}
+	if err := errors.Join(s.Start(ctx), s.AwaitHealthy(ctx)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shutDown powers the node off, and waits until it is.
+func (s *suite) shutDown(t *testing.T, ctx context.Context) {
+	t.Helper()
+	m := machine(t, s.Cluster, s.node)
+	s.nodectl(t, ctx, "shutdown")
+	s.awaitOff(t, ctx, m)
+}
+
+func (s *suite) awaitOff(t *testing.T, ctx context.Context, m *vm.VM) {
+	t.Helper()
+	limited, cancel := context.WithTimeout(ctx, shutdownDeadline)
+	defer cancel()
+	if err := m.Wait(limited); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReset wipes a node's volumes: the data in order, and then both by force, with the power cut while they are wiped, and the machine off at the end.
+func TestReset(t *testing.T) {
+	e := requireImage(t)
+	longOnly(t, "takes a quarter of an hour")
+	ctx := testContext(t, 5*bootTimeout)
+	c := create(t, ctx, e.options(t))
+	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
+	bringUp(t, ctx, s)
+	before := currentBoot(t, ctx, s)
+	for _, refused := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--volumes", "data", "--confirm", "another"}, `this node is named "` + s.node.Name + `"`},
+		{[]string{"--volumes", "root", "--confirm", s.node.Name}, "expected state, data or both"},
+	} {
+		_, err := s.Tools().Nodectl(ctx, append([]string{"reset"}, refused.args...)...)
+		if err == nil || !strings.Contains(err.Error(), refused.want) {
+			t.Errorf("nodectl reset %v: %v, want an error with %q", refused.args, err, refused.want)
+		}
+	}
+
+	s.nodectl(t, ctx, "reset", "--volumes", "data", "--confirm", s.node.Name)
+	boots := awaitBoot(t, ctx, s, before) // the ledger is on state, and has both
+	if !strings.Contains(boots[1].GetReason(), "reset: wipe data, asked for by ") {
+		t.Errorf("the boot before ended with the reason %q", boots[1].GetReason())
+	}
+	if err := s.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.Tools().Kubectl(ctx, "get", "pods", "--all-namespaces", "--output", "jsonpath={.items[*].metadata.name}"); err != nil || strings.Contains(out, "demo") {
+		t.Errorf("the cluster is to be a new one, and has the pods %q, %v", out, err)
+	}
+	if out := s.nodectl(t, ctx, "audit", "list"); !strings.Contains(out, "node.reset.v1.ResetService/Reset") {
+		t.Error("the audit log, which is on state, does not have the reset")
+	}
+	s.resetByForce(t, ctx)
+}
+
+// resetByForce wipes both volumes, loses the power on the way, and finds a node that begins anew.
+func (s *suite) resetByForce(t *testing.T, ctx context.Context) {
+	t.Helper()
+	m := machine(t, s.Cluster, s.node)
+	console := m.Console()
+	s.nodectl(t, ctx, "reset", "--volumes", "state,data", "--mode", "forced", "--power-off", "--confirm", s.node.Name)
+	limited, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	if _, err := console.WaitLine(limited, regexp.MustCompile(`wiping.*volume=`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.PowerCut(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// What the cut left is wiped now, or all was: then the node is on its way up, and not off.
+	m = machine(t, s.Cluster, s.node)
+	off := make(chan error, 1)
+	go func() { off <- m.Wait(ctx) }()
+	select {
+	case err := <-off:
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+	case err := <-s.answers(ctx):
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log("the power failed after the last write of the reset")
+	}
+	if err := s.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	boots, err := listBoots(ctx, s)
+	if err != nil || len(boots) > 2 {
+		t.Errorf("the ledger of a node that was reset has %d boots, %v", len(boots), err)
+	}
+}
+
+// answers is sent to when the node is healthy.
+func (s *suite) answers(ctx context.Context) <-chan error {
+	healthy := make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			if reasons, err := s.Health(ctx, s.node); err == nil && len(reasons) == 0 {
+				healthy <- nil
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(5 * time.Second):
+			}
+		}
+		healthy <- fmt.Errorf("wait for a healthy node: %w", context.Cause(ctx))
+	}()
+	return healthy
+}
