@@ -90,8 +90,8 @@ test: setup image check unit-test root-test repro-short vm-test ## run every tes
 
 .PHONY: unit-test
 unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
-	go test -parallel 8 $(RUNFLAG) $$(go list ./... | grep -v /test/e2e$$)
-	go test -parallel 8 -race -short $(RUNFLAG) ./internal/... ./cmd/...
+	go test $(RUNFLAG) $$(go list ./... | grep -v /test/e2e$$)
+	go test -race -short $(RUNFLAG) ./internal/... ./cmd/...
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
 
 .PHONY: root-test
