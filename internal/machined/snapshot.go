@@ -145,6 +145,9 @@ func (a *Agent) update(change func(*snapshot)) {
 		return after
 	})
 	a.wakeForPools(before, after)
+	if mounted(after, storage.State) && !mounted(before, storage.State) {
+		a.configs.changed.Wake()
+	}
 	if before.generation == after.generation {
 		return
 	}

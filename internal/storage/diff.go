@@ -93,30 +93,35 @@ func (o Op) Lasts() bool {
 const minGrowBytes = 1 << 20
 
 // Diff returns the operations from obs to spec. A volume that Status calls refused yields none. Volumes are mounted one after the other, each in a
-// round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that. Recovery keys
-// come last: a volume that cannot be given one, as by an agent that did not open it, keeps no other from being used. Behind them is what is set on datasets that
-// are mounted already, once their pool has its size.
+// round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that. State is given
+// its recovery key before that, so that what is wrong with another volume does not keep it from having one; the others come last. Since an operation that fails
+// ends the pass, state's comes last too once it has failed, as by an agent that did not open the volume, and first again when another has: neither keeps the
+// other from being tried. Behind them is what is set on datasets that are mounted already, once their pool has its size.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if spec.Cap && !obs.Capped && !awaitsKey(spec, obs) {
 		return []Op{{Verb: Cap, Volume: State}}
 	}
-	var ops, enrol, set []Op
+	var ops, last, set []Op
 	keys := obs.Volumes[State].Mounted
 	for _, v := range spec.Volumes {
 		state := obs.Volumes[v.Name]
 		of := volumeOps(v, state, keys)
 		ops = append(ops, of...)
-		if !state.Mounted && len(ops) > 0 {
+		enrol := Op{Verb: Enrol, Volume: v.Name, Partition: state.Partition}
+		switch {
+		case !state.Mounted && len(ops) > 0:
 			return ops
-		}
-		if keys && state.Mounted && state.encrypted() && !state.Crypt.Enrolled {
-			enrol = append(enrol, Op{Verb: Enrol, Volume: v.Name, Partition: state.Partition})
+		case !keys || !state.Mounted || !state.encrypted() || state.Crypt.Enrolled:
+		case v.Name == State && !obs.EnrolLast:
+			ops = append(ops, enrol)
+		default:
+			last = append(last, enrol)
 		}
 		if state.Mounted && len(of) == 0 && refusal(v, state) == "" {
 			set = append(set, settingOps(v, state)...)
 		}
 	}
-	return slices.Concat(ops, enrol, set)
+	return slices.Concat(ops, last, set)
 }
 
 // awaitsKey says that the state volume is still to be made as one that the TPM opens, or to be opened by it.
@@ -144,7 +149,7 @@ func volumeOps(v Volume, s VolumeState, keys bool) []Op {
 	add := func(verb Verb, p Partition) { ops = append(ops, Op{Verb: verb, Volume: v.Name, Partition: p}) }
 	_, contents := s.holder()
 	fresh := !s.encrypted() && contents.Signature != v.signature()
-	if fresh && v.Encryption.Mode == Undecided {
+	if fresh && (v.Encryption.Mode == Undecided || v.Encryption.Held) {
 		return nil
 	}
 	if v.Grow && s.Partition.GrowableBytes >= minGrowBytes {
