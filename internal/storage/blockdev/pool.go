@@ -26,7 +26,7 @@ func poolType() []byte {
 func newPoolTable(sectorBytes, diskBytes uint64, diskGUID, partitionGUID [16]byte) (*table, error) {
 	const entries, entryBytes = 128, 128
 	t := &table{
-		sectorBytes: sectorBytes, sectors: diskBytes / max(sectorBytes, 1), entryBytes: entryBytes, entries: make([]byte, entries*entryBytes),
+		sectorBytes: sectorBytes, sectors: diskBytes / max(sectorBytes, 1), entryBytes: entryBytes, entries: make([]byte, entries*entryBytes), primaryEntries: 2,
 		mbr: make([]byte, sectorBytes), header: make([]byte, sectorBytes),
 	}
 	if sectorBytes < 512 || sectorBytes > 65536 || diskBytes < minPoolBytes {
@@ -45,9 +45,9 @@ func newPoolTable(sectorBytes, diskBytes uint64, diskGUID, partitionGUID [16]byt
 	copy(h, gptSignature)
 	binary.LittleEndian.PutUint32(h[8:], 0x00010000) // revision
 	binary.LittleEndian.PutUint32(h[12:], gptHeaderBytes)
-	binary.LittleEndian.PutUint64(h[40:], 2+t.entrySectors()) // first usable block
+	binary.LittleEndian.PutUint64(h[40:], t.primaryEntries+t.entrySectors()) // first usable block
 	copy(h[56:], diskGUID[:])
-	binary.LittleEndian.PutUint64(h[72:], 2) // block of the entries
+	binary.LittleEndian.PutUint64(h[72:], t.primaryEntries)
 	binary.LittleEndian.PutUint32(h[80:], entries)
 	binary.LittleEndian.PutUint32(h[84:], entryBytes)
 	// The protective MBR: one partition over all of the disk.

@@ -35,6 +35,9 @@ func TestPoolTable(t *testing.T) {
 	if p.Name != poolPartition || string(p.Type) != "6A898CC3-1DD2-11B2-99A6-080020736631" || p.Start != 2048 || p.End%2048 != 2047 || p.End < 2048*98 {
 		t.Errorf("%+v", p)
 	}
+	if own, err := readTable(w, sector, size); err != nil || own.fromCopy || own.primaryEntries != 2 {
+		t.Fatalf("the primary table, read back: %+v, %v", own, err)
+	}
 	check := func(what string, wantBlank bool, grows bool) {
 		t.Helper()
 		info, err := w.Stat()
