@@ -28,10 +28,14 @@ const (
 func (m *Mounter) device(ctx context.Context, volume string) (string, error) {
 	ctx, stop := context.WithTimeout(ctx, deviceWait)
 	defer stop()
+	var silent []string
 	for {
-		device, silent, err := m.lookUp(ctx, volume)
+		device, now, err := m.lookUp(ctx, volume)
 		if err != nil || device != "" {
 			return device, err
+		}
+		if ctx.Err() == nil || len(now) > len(silent) {
+			silent = now // a look that was cut off does not tell of those that it has not asked
 		}
 		select {
 		case <-time.After(deviceLook):
