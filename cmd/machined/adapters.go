@@ -100,7 +100,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		crypt, vault, sealer, boot.TPM = v, v, v, true
 	}
 	extensions := extensionsOf(log, boot.Version)
-	pools, noPools := poolsOf(log.With("part", "pools"), disk, hardware, m.Disk, stateDir)
+	zfs := programs()
+	pools, noPools := poolsOf(log.With("part", "pools"), zfs, disk, hardware, m.Disk, stateDir)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
 		_ = services.Close() // what is attached goes on
@@ -116,13 +117,13 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(args),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}, nodePool(), crypt), Vault: vault,
+		Storage: storage.New(disk, mount.Mounts{}, nodePool(zfs), crypt), Vault: vault,
 		Pools: pools, NoPools: noPools,
 		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
 		}),
-		CSI:        csiDriver(log, boot.Version.OS),
+		CSI:        csiDriver(log, zfs, boot.Version.OS),
 		Extensions: extensions,
 		ExtensionServices: extservice.New(extservice.Config{
 			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,

@@ -27,9 +27,8 @@ const (
 )
 
 // csiDriver makes what runs the node's CSI driver.
-func csiDriver(log *slog.Logger, version string) *node.Runner {
+func csiDriver(log *slog.Logger, zfs command.Runner, version string) *node.Runner {
 	log = log.With("part", "csi")
-	zfs := command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"}
 	layout := kube.NodeLayout()
 	tools := mounter.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}
 	kubelet := mounter.New(filepath.Join(layout.PlaneVar, "lib/kubelet"), tools)

@@ -7,6 +7,6 @@ import (
 )
 
 // nodePool is the node's own pool, by the programs of OpenZFS.
-func nodePool() nodepool.Pools {
-	return nodepool.New(zpool.New(zpool.RunnerFunc(programs().Zpool)), command.NewSystem(programs()), "/proc")
+func nodePool(run command.Runner) nodepool.Pools {
+	return nodepool.New(zpool.New(zpool.RunnerFunc(run.Zpool)), command.NewSystem(run), "/proc")
 }

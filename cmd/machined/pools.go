@@ -31,29 +31,29 @@ const (
 	mountinfo    = "/proc/self/mountinfo"
 )
 
-// programs are those of OpenZFS on the image.
+// programs are those of OpenZFS on the image. All parts of the agent share one, which knows those that could not be ended.
 func programs() command.Runner {
-	return command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"}
+	return command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool", Held: command.NewHeld()}
 }
 
-// poolsOf makes what looks after the node's pools. System is the kernel's name of the disk that the node runs from. On a node whose kernel has no OpenZFS it is nil,
+// poolsOf makes what looks after the node's pools, with the programs of OpenZFS. System is the kernel's name of the disk that the node runs from. On a node whose kernel has no OpenZFS it is nil,
 // with the reason.
-func poolsOf(log *slog.Logger, disk *blockdev.Disk, hardware server.Inventory, system, state string) (*machined.Pools, string) {
+func poolsOf(log *slog.Logger, run command.Runner, disk *blockdev.Disk, hardware server.Inventory, system, state string) (*machined.Pools, string) {
 	if _, err := os.Stat(zfsDevice); err != nil {
 		why := fmt.Sprintf("its kernel module is not loaded (%v), of which init's log and the kernel's have the reason", err)
 		log.Error("pools of ZFS are not looked after", "reason", why)
 		return nil, why
 	}
-	control := zpool.New(zpool.RunnerFunc(programs().Zpool))
+	control := zpool.New(zpool.RunnerFunc(run.Zpool))
 	devices := machined.PoolDisks{Inventory: hardware, System: system, Kernel: diskKernel{disk}}
 	return &machined.Pools{
 		Domain: &machined.PoolHost{
 			PoolDomain: pool.New(control, devices, machined.PoolMemory{Path: filepath.Join(state, "pools.json")}, time.Now),
 			MachineID:  filepath.Join(state, "machine-id"), Tell: func(id string) error { return hostid.Set("/sys", hostid.Of(id)) },
 		},
-		Control: control, Events: programs().Events,
+		Control: control, Events: run.Events,
 		Cache: module.Files{Proc: "/proc", Sys: "/sys"}, MemoryBytes: memoryBytes(log), Reserved: reservedFile,
-		Datasets: command.NewSystem(programs()),
+		Datasets: command.NewSystem(run),
 		Mounts:   mount.Below{Root: kube.NodeLayout().PlaneVar, Seen: "/var", Within: config.MountRoot},
 	}, ""
 }

@@ -51,7 +51,7 @@ func newPoolLab(t *testing.T) *poolLab {
 	}
 	log, state, hardware := slog.New(slog.DiscardHandler), t.TempDir(), inventory.New("/", device.Devices{Dir: "/dev"}, time.Now)
 	if _, err := os.Stat(zfsDevice); err != nil {
-		if p, why := poolsOf(log, l.blocks, hardware, "", state); p != nil || !strings.Contains(why, "module is not loaded") {
+		if p, why := poolsOf(log, programs(), l.blocks, hardware, "", state); p != nil || !strings.Contains(why, "module is not loaded") {
 			t.Errorf("without the module: %v, %q", p, why)
 		}
 	}
@@ -60,7 +60,7 @@ func newPoolLab(t *testing.T) *poolLab {
 	l.must(mods.Load("zfs"))
 	l.must(os.WriteFile(filepath.Join(state, "machine-id"), []byte(labMachine+"\n"), 0o600))
 	var why string
-	if l.Pools, why = poolsOf(log, l.blocks, hardware, "", state); l.Pools == nil {
+	if l.Pools, why = poolsOf(log, programs(), l.blocks, hardware, "", state); l.Pools == nil {
 		t.Fatal(why)
 	}
 	l.disks = machined.PoolDisks{Inventory: hardware, Kernel: diskKernel{l.blocks}}

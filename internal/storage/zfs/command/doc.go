@@ -10,7 +10,10 @@
 // By absolute path, without a shell, in a fixed environment of two variables, in a process group of their own that ends with the context. Names are
 // checked before they are arguments, and none can begin with '-'; options end with "--" all the same where the program knows it. Output is bounded.
 // What a program says on its standard error has a class by one table of texts ([Error]); tests in a virtual machine provoke every entry of it with
-// real errors.
+// real errors. A list is whole or an error: one that ended well and complained beside it is none.
+//
+// A program that waits in the kernel is reached by no signal. Who waits for it is told so some seconds after it should have ended, and what would wait beside it
+// is refused until it is gone ([Held]).
 //
 // # What is read of them
 //

@@ -79,7 +79,7 @@ func (s *System) Holds(ctx context.Context, snapshots ...string) (map[string][]z
 	if len(snapshots) == 0 {
 		return map[string][]zfs.Hold{}, nil
 	}
-	out, err := s.run.Zfs(ctx, append([]string{"holds", "-H", "-p", "--"}, snapshots...)...)
+	out, err := s.run.read(ctx, append([]string{"holds", "-H", "-p", "--"}, snapshots...)...)
 	if err != nil {
 		return nil, err
 	}

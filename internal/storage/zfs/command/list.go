@@ -3,6 +3,7 @@ package command
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -26,21 +27,36 @@ func (s *System) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list datasets: %w", err)
 	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, p.failure(ctx, err)
-	}
-	all, parseErr := parseList(out, q.Properties)
-	_, _ = io.Copy(io.Discard, out) // what could not be read must not keep the program waiting
-	if err := p.failure(ctx, p.cmd.Wait()); err != nil {
+	var all []zfs.Dataset
+	var parseErr error
+	err = p.finish(ctx, s.run.Held, func() error {
+		if err := p.cmd.Start(); err != nil {
+			return err
+		}
+		all, parseErr = parseList(out, q.Properties)
+		_, _ = io.Copy(io.Discard, out) // what could not be read must not keep the program waiting
+		return p.cmd.Wait()
+	})
+	if err != nil {
 		return nil, err
 	}
 	if parseErr != nil {
-		return nil, fmt.Errorf("list datasets: %w", parseErr)
+		return nil, fmt.Errorf("list datasets: %w", errors.Join(parseErr, p.complaint("")))
+	}
+	harmless := ""
+	if len(all) == 0 {
+		harmless = noDatasets
+	}
+	if err := p.complaint(harmless); err != nil {
+		return nil, fmt.Errorf("list datasets: %w", err)
 	}
 	all = slices.DeleteFunc(all, func(d zfs.Dataset) bool { return !wanted(q, d) })
 	slices.SortFunc(all, compare)
 	return all, nil
 }
+
+// noDatasets is what zfs list says beside a list that is empty (zfs_do_list in cmd/zfs/zfs_main.c).
+const noDatasets = "no datasets available"
 
 // listArgs are the arguments for a query.
 func listArgs(q zfs.Query) ([]string, error) {

@@ -130,3 +130,36 @@ func TestListErrors(t *testing.T) {
 		t.Errorf("no datasets: %v, %v", got, err)
 	}
 }
+
+// TestPartialList: zfs exits with 0 where it has left out what it could not read, and says so only on standard error. Such a list is none.
+func TestPartialList(t *testing.T) {
+	recorded, err := os.ReadFile("testdata/list.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, none := string(recorded), `{"output_version":{"command":"zfs list","vers_major":0,"vers_minor":1},"datasets":{}}`
+	for _, c := range []struct {
+		stdout, stderr string
+		class          error
+	}{
+		{whole, "cannot iterate filesystems: I/O error\n", nil},
+		{whole, "cannot iterate filesystems: pool I/O is currently suspended\n", zfs.ErrSuspended},
+		{whole, noDatasets + "\n", nil},
+		{none, noDatasets + "\ncannot iterate filesystems: I/O error\n", nil},
+		{"", "internal error: out of memory\n", nil},
+	} {
+		s, _ := fake(t, reply{Stdout: c.stdout, Stderr: c.stderr})
+		got, err := s.List(t.Context(), zfs.Query{Depth: -1})
+		if err == nil || got != nil || !strings.Contains(err.Error(), strings.TrimSpace(strings.SplitAfter(c.stderr, "\n")[0])) || c.class != nil && !errors.Is(err, c.class) {
+			t.Errorf("%q: %d datasets, %v", c.stderr, len(got), err)
+		}
+	}
+	s, _ := fake(t, reply{Stdout: none, Stderr: noDatasets + "\n"})
+	if got, err := s.List(t.Context(), zfs.Query{}); err != nil || len(got) != 0 {
+		t.Errorf("no datasets: %v, %v", got, err)
+	}
+	s, _ = fake(t, reply{Stdout: "tank/a@1\tkeep\t1764160000\n", Stderr: "cannot read holds: I/O error\n"})
+	if got, err := s.Holds(t.Context(), "tank/a@1", "tank/a@2"); err == nil || got != nil || !strings.Contains(err.Error(), "I/O error") {
+		t.Errorf("holds: %v, %v", got, err)
+	}
+}

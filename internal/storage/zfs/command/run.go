@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -21,18 +22,24 @@ const (
 	maxArgsBytes = 1 << 20
 )
 
-// endedGrace is how long the pipes of a program that has ended may be held open by another, before they are closed.
-const endedGrace = 5 * time.Second
+const (
+	// endedGrace is how long the pipes of a program that has ended may be held open by another, before they are closed.
+	endedGrace = 5 * time.Second
+	// killedGrace is how long a program that was killed may take to be gone. It is longer than endedGrace, which is a part of it.
+	killedGrace = 10 * time.Second
+)
 
-// Runner runs the programs. It holds no state, and its methods may be called concurrently.
+// Runner runs the programs. Its methods may be called concurrently.
 type Runner struct {
 	// ZFSPath and ZpoolPath are the programs' absolute paths.
 	ZFSPath, ZpoolPath string
+	// Held has the programs that could not be ended, of all runners that share it; nil keeps none, and has them begun again and again.
+	Held *Held
 }
 
 // Zfs runs zfs and returns its standard output. What it says on failure is in an [Error], and a class of package zfs where the table has it.
 // Arguments must have been checked: nothing here tells a name from an option. Ending ctx ends the program, and the error is then the cause of that,
-// too.
+// too. One that cannot be ended is left behind, see [Held].
 func (r Runner) Zfs(ctx context.Context, args ...string) ([]byte, error) {
 	return r.collect(ctx, r.ZFSPath, nil, args)
 }
@@ -42,23 +49,46 @@ func (r Runner) Zpool(ctx context.Context, args ...string) ([]byte, error) {
 	return r.collect(ctx, r.ZpoolPath, nil, args)
 }
 
-// collect runs a program to its end, with a text as its standard input, and returns what it wrote. Its errors are of type *Error.
-func (r Runner) collect(ctx context.Context, program string, input []byte, args []string) ([]byte, error) {
-	p, err := newProcess(ctx, program, args)
+// read is as [Runner.Zfs], for a list: one that ends well and complains nevertheless is an error.
+func (r Runner) read(ctx context.Context, args ...string) ([]byte, error) {
+	p, out, err := r.run(ctx, r.ZFSPath, nil, args)
+	if err == nil {
+		err = p.complaint("")
+	}
 	if err != nil {
 		return nil, err
 	}
-	out := bounded{limit: maxOutputBytes, strict: true}
-	p.cmd.Stdout = &out
+	return out, nil
+}
+
+// collect runs a program to its end, with a text as its standard input, and returns what it wrote. Its errors are of type *Error.
+func (r Runner) collect(ctx context.Context, program string, input []byte, args []string) ([]byte, error) {
+	_, out, err := r.run(ctx, program, input, args)
+	return out, err
+}
+
+func (r Runner) run(ctx context.Context, program string, input []byte, args []string) (*process, []byte, error) {
+	p, err := newProcess(ctx, program, args)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := &bounded{limit: maxOutputBytes, strict: true}
+	p.cmd.Stdout = out
 	p.cmd.Stdin = bytes.NewReader(input)
-	err = p.cmd.Start()
-	if err == nil {
-		err = p.cmd.Wait()
+	err = p.finish(ctx, r.Held, func() error {
+		err := p.cmd.Start()
+		if err == nil {
+			err = p.cmd.Wait()
+		}
+		if out.cut {
+			err = fmt.Errorf("it wrote more than %d MiB: %w", maxOutputBytes>>20, errors.Join(err, io.ErrShortBuffer))
+		}
+		return err
+	})
+	if errors.Is(err, ErrHeld) {
+		return p, nil, err // it may be writing still
 	}
-	if out.cut {
-		err = fmt.Errorf("it wrote more than %d MiB: %w", maxOutputBytes>>20, errors.Join(err, io.ErrShortBuffer))
-	}
-	return out.kept.Bytes(), p.failure(ctx, err)
+	return p, out.kept.Bytes(), err
 }
 
 // process is one run of a program.
@@ -106,12 +136,31 @@ func (p *process) failure(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &Error{Program: p.program, Args: p.args, Said: p.errors.kept.String(), cut: p.errors.cut, Cause: err}
-	e.Class = e.classify()
+	e := p.failed(err)
 	if ctx.Err() != nil {
 		e.Cause = context.Cause(ctx)
 	}
 	return e
+}
+
+// failed is the error of a run with a cause, and with what the program said.
+func (p *process) failed(cause error) *Error {
+	e := &Error{Program: p.program, Args: p.args, Said: p.errors.kept.String(), cut: p.errors.cut, Cause: cause}
+	e.Class = e.classify()
+	return e
+}
+
+// errPartial is of a list that is not whole. zfs looks for what is below a dataset, and takes no notice of what comes of that: it says what it could not read, leaves
+// it out and exits with 0 (zfs_callback in cmd/zfs/zfs_iter.c, 2.3.9). What is left out would count as destroyed.
+var errPartial = errors.New("it ended well and complained: its list may lack what it could not read")
+
+// complaint is the error of a list that has ended well, if anything was said beside it. Harmless is a line that may be said; empty is none.
+func (p *process) complaint(harmless string) error {
+	said := strings.TrimSpace(p.errors.kept.String())
+	if said == "" || said == harmless {
+		return nil
+	}
+	return p.failed(errPartial)
 }
 
 // bounded keeps the first bytes that are written to it. A strict one refuses more, which ends a program that writes on; else they are dropped. It is no
