@@ -42,6 +42,8 @@ type Config[Spec, Status any] struct {
 	Again func(Status) time.Duration
 	// Timeout bounds one pass, but for its operations that are Lasting, before and after which it is counted anew; 0 means 10 minutes.
 	Timeout time.Duration
+	// Lasting bounds each of those; 0 means 6 hours.
+	Lasting time.Duration
 	// Publish receives each report, from the loop's goroutine. It must not block.
 	Publish func(state.Report[Status])
 	// Log may be nil, which discards.
@@ -106,6 +108,7 @@ func withDefaults[Spec, Status any](cfg Config[Spec, Status]) Config[Spec, Statu
 	def(&cfg.Backoff, 500*time.Millisecond)
 	def(&cfg.BackoffMax, 30*time.Second)
 	def(&cfg.Timeout, 10*time.Minute)
+	def(&cfg.Lasting, 6*time.Hour)
 	def(&cfg.Poll, time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -217,19 +220,32 @@ func partOf(op fmt.Stringer) (part string, parted bool) {
 }
 
 func (l *loop[Spec, Observed, Op, Status]) observe(ctx context.Context, end time.Time, spec Spec) (Observed, error) {
-	ctx, cancel := context.WithDeadline(ctx, end)
+	why := fmt.Errorf("not done within %s, the time of a pass: %w", l.cfg.Timeout, context.DeadlineExceeded)
+	ctx, cancel := context.WithDeadlineCause(ctx, end, why)
 	defer cancel()
-	return l.domain.Observe(ctx, spec)
+	obs, err := l.domain.Observe(ctx, spec)
+	return obs, timed(ctx, err, why)
 }
 
-// apply carries out one operation until end at the latest, or for as long as it lasts.
+// apply carries out one operation until end at the latest or, if it lasts, for as long as that may take.
 func (l *loop[Spec, Observed, Op, Status]) apply(ctx context.Context, end time.Time, spec Spec, op Op) error {
+	why := fmt.Errorf("not done within %s, the time of a pass: %w", l.cfg.Timeout, context.DeadlineExceeded)
 	if lasts(op) {
-		return l.domain.Apply(ctx, spec, op)
+		end = time.Now().Add(l.cfg.Lasting)
+		why = fmt.Errorf("not done after %s, the most that is waited for it; it is tried again, and the kernel's log may have the reason: %w",
+			l.cfg.Lasting, context.DeadlineExceeded)
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
+	ctx, cancel := context.WithDeadlineCause(ctx, end, why)
 	defer cancel()
-	return l.domain.Apply(ctx, spec, op)
+	return timed(ctx, l.domain.Apply(ctx, spec, op), why)
+}
+
+// timed has an error of what was cut off say so: domains and what they call hand on the context's error, or its cause.
+func timed(ctx context.Context, err, why error) error {
+	if err == nil || context.Cause(ctx) != why || errors.Is(err, why) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", why, err)
 }
 
 func lasts(op fmt.Stringer) bool {

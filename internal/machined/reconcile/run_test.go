@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -284,6 +285,13 @@ func TestTimeoutEndsAPass(t *testing.T) {
 		if h.passes < 2 {
 			t.Errorf("%d passes: one that hangs was not ended", h.passes)
 		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if !slices.ContainsFunc(h.reports, func(r state.Report[count]) bool {
+			return strings.Contains(r.Problem, "count to 1: not done within 1m0s, the time of a pass")
+		}) {
+			t.Errorf("reports: %+v", h.reports)
+		}
 	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
 }
 
@@ -300,6 +308,29 @@ func TestLastingOperation(t *testing.T) {
 		if d := cmp.Diff([]step{100, 101}, h.applied); d != "" {
 			t.Errorf("applied (-want +got):\n%s", d)
 		}
+	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
+}
+
+// TestLastingOperationThatNeverEnds: it is ended after hours, and what is told names it, what it had, and that it is tried again.
+func TestLastingOperationThatNeverEnds(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.set(func() { h.value, h.delay = 99, 24*time.Hour })
+		h.want(1, 100)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := h.last(); got.Doing != "count to 100" || got.Problem != "" {
+			t.Errorf("while it goes on: %+v", got)
+		}
+		time.Sleep(6 * time.Hour)
+		synctest.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, r := range h.reports {
+			if strings.HasPrefix(r.Problem, "count to 100: not done after 6h0m0s, the most that is waited for it; it is tried again") {
+				return
+			}
+		}
+		t.Errorf("reports: %+v", h.reports)
 	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
 }
 
