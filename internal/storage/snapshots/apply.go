@@ -20,7 +20,9 @@ const retryAfter = 5 * time.Minute
 func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 	switch op.Verb {
 	case Make:
-		err := r.system.Snapshot(ctx, op.Snapshots, map[string]string{PolicyProperty: op.Policy})
+		bounded, cancel := patiently(ctx)
+		defer cancel()
+		err := r.system.Snapshot(bounded, op.Snapshots, map[string]string{PolicyProperty: op.Policy})
 		if errors.Is(err, zfs.ErrExist) {
 			return nil // somebody has just made one of the name: the next look finds another
 		}
@@ -33,11 +35,11 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 
 // prune destroys all at once or, if one of them keeps that from being done, each by itself.
 func (r *Reconciler) prune(ctx context.Context, op Op) error {
-	err := r.system.DestroySnapshots(ctx, op.Snapshots)
+	err := r.destroy(ctx, op.Snapshots)
 	one := len(op.Snapshots) == 1 || !errors.Is(err, zfs.ErrHeld) && !errors.Is(err, zfs.ErrHasDependents) && !errors.Is(err, zfs.ErrBusy)
 	for _, name := range op.Snapshots {
 		if err != nil && !one {
-			if err := r.note(ctx, name, r.system.DestroySnapshots(ctx, []string{name})); err != nil {
+			if err := r.note(ctx, name, r.destroy(ctx, []string{name})); err != nil {
 				return err
 			}
 			continue
@@ -47,6 +49,12 @@ func (r *Reconciler) prune(ctx context.Context, op Op) error {
 		}
 	}
 	return nil
+}
+
+func (r *Reconciler) destroy(ctx context.Context, names []string) error {
+	ctx, cancel := patiently(ctx)
+	defer cancel()
+	return r.system.DestroySnapshots(ctx, names)
 }
 
 // note keeps why something was refused, and forgets that if it was not. It returns the context's error.

@@ -78,7 +78,7 @@ func (p Policy) Judge(dataset string, obs Observed) []Verdict {
 		out[i].Reasons = append(out[i].Reasons, fmt.Sprintf(format, args...))
 	}
 	for nth, i := range own {
-		p.keepOne(list[i], nth, obs, func(format string, args ...any) { keep(i, format, args...) })
+		p.keepOne(dataset, list[i], nth, obs, func(format string, args ...any) { keep(i, format, args...) })
 		if pause := obs.Paused[dataset]; pause.Keeps {
 			keep(i, "%s", pause.Why)
 		}
@@ -108,7 +108,7 @@ func (p Policy) Judge(dataset string, obs Observed) []Verdict {
 }
 
 // keepOne gives the reasons that do not depend on the others, for the nth newest of the policy's.
-func (p Policy) keepOne(s Snapshot, nth int, obs Observed, keep func(format string, args ...any)) {
+func (p Policy) keepOne(dataset string, s Snapshot, nth int, obs Observed, keep func(format string, args ...any)) {
 	k := p.Keep
 	if k.keepsAll() {
 		keep("no rule lets any go")
@@ -119,8 +119,8 @@ func (p Policy) keepOne(s Snapshot, nth int, obs Observed, keep func(format stri
 	if who := obs.Bases[s.GUID]; who != "" {
 		keep("%s begins its next step with it", who)
 	}
-	if obs.Unknown != "" {
-		keep("what replication needs is not known: %s", obs.Unknown)
+	if why := obs.Unknown.why(dataset); why != "" {
+		keep("what replication needs is not known: %s", why)
 	}
 	if k.Matching != nil && k.Matching.MatchString(s.Name) {
 		keep("its name matches %q", k.Matching)

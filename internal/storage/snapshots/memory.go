@@ -11,7 +11,7 @@ import (
 type Reconciler struct {
 	system zfs.System
 	clock  func() Clock
-	bases  func(context.Context) (Bases, error)
+	bases  func(context.Context) (Bases, Unknown, error)
 	// seen is the newest snapshot of each target, and since when it is known.
 	seen map[Key]sighting
 	// refused is what could not be done, and when it may be tried again.
@@ -28,8 +28,8 @@ type refusal struct {
 	until time.Duration
 }
 
-// New returns the domain on a system. Bases tells which snapshots replication needs.
-func New(system zfs.System, clock func() Clock, bases func(context.Context) (Bases, error)) *Reconciler {
+// New returns the domain on a system. Bases tells which snapshots replication needs, and of which pools that is not known; an error is of all.
+func New(system zfs.System, clock func() Clock, bases func(context.Context) (Bases, Unknown, error)) *Reconciler {
 	return &Reconciler{system: system, clock: clock, bases: bases, seen: map[Key]sighting{}, refused: map[string]refusal{}}
 }
 

@@ -39,6 +39,20 @@ type Clock struct {
 // Bases are snapshots that replication begins its next steps with, and what needs each, in words.
 type Bases map[zfs.GUID]string
 
+// Unknown are the pools of which it is not known what replication needs, and why. Empty stands for all.
+type Unknown map[string]string
+
+// why says why it is not known of a dataset; empty if it is known.
+func (u Unknown) why(dataset string) string { return cmp.Or(u[""], u[poolOf(dataset)]) }
+
+// patience is how long a look at one root, or one operation, may take: a pool that does not answer keeps the others waiting for so long, and no longer.
+const patience = 2 * time.Minute
+
+// patiently bounds what is asked of one pool.
+func patiently(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %s: its pool may be suspended: %w", patience, context.DeadlineExceeded))
+}
+
 // Observed is what was found.
 type Observed struct {
 	Clock Clock
@@ -46,9 +60,9 @@ type Observed struct {
 	Datasets map[string][]Snapshot
 	// Missing are the targets that are not there, or cannot be looked at, and why.
 	Missing map[string]string
-	// Bases are never pruned. Unknown says why they are not known; then nothing is.
+	// Bases are never pruned. Of pools of which they are Unknown, nothing is.
 	Bases   Bases
-	Unknown string
+	Unknown Unknown
 	// Paused are datasets that policies leave alone.
 	Paused map[string]Pause
 	// Since is the Uptime at which the newest snapshot of a policy and a target was first seen.
@@ -87,8 +101,8 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	}
 	var err error
 	// What comes to be a base between this and the destroying is kept by the holds that replication has on it.
-	if obs.Bases, err = r.bases(ctx); err != nil {
-		obs.Unknown = err.Error()
+	if obs.Bases, obs.Unknown, err = r.bases(ctx); err != nil {
+		obs.Unknown = Unknown{"": err.Error()}
 	}
 	for _, root := range roots(spec) {
 		if err := r.list(ctx, root, obs); err != nil {
@@ -144,6 +158,8 @@ func roots(spec Spec) []Target {
 
 // list adds what is below a root. Those with holds are asked for them.
 func (r *Reconciler) list(ctx context.Context, root Target, obs Observed) error {
+	ctx, cancel := patiently(ctx)
+	defer cancel()
 	q := zfs.Query{
 		Roots: []string{root.Dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Properties: []string{"userrefs", "clones"},
 	}

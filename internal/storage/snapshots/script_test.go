@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 }
 
 func (s *script) restart() {
-	s.r = New(s.m, s.m.clock, func(context.Context) (Bases, error) { return s.bases, s.lost })
+	s.r = New(s.m, s.m.clock, func(context.Context) (Bases, Unknown, error) { return s.bases, nil, s.lost })
 }
 
 func (s *script) observe() Observed {

@@ -103,7 +103,7 @@ func TestRandomWalk(t *testing.T) {
 func walk(t *testing.T, r *rand.Rand) {
 	m := newModel("tank", "tank/a", "tank/out", "tank/b")
 	bases := Bases{}
-	domain := New(m, m.clock, func(context.Context) (Bases, error) { return bases, nil })
+	domain := New(m, m.clock, func(context.Context) (Bases, Unknown, error) { return bases, nil, nil })
 	spec := Spec{Policies: []Policy{randomPolicy(r, "p"), randomPolicy(r, "q")}}
 	for range 60 {
 		disturb(r, m, bases)
