@@ -71,6 +71,13 @@ func (r *replicating) configure(other *replicating, job config.ReplicationJob) {
 	job.Name, job.UUID = "offsite", offsiteUUID
 	job.Sources, job.Target = []config.DatasetTree{{Name: "tank/data", Recursive: true}}, "tank/in"
 	job.Peer = config.Peer{Address: other.listener.Addr().String(), Identity: other.name, CA: string(other.authority.CertificatePEM())}
+	r.source.set(r.document(job))
+	r.awaitOther("a certificate of the configuration's authority, and the job", func() bool { return r.identity.Load().Clients != nil && len(r.namedPeers()) > 0 })
+}
+
+// document is the node's configuration, with jobs.
+func (r *replicating) document(jobs ...config.ReplicationJob) []byte {
+	r.t.Helper()
 	data, err := config.Marshal(&config.Config{
 		Machine: config.Machine{
 			Hostname: r.name, CA: config.KeyPair{Certificate: string(r.authority.CertificatePEM()), Key: config.NewSecret(string(r.authority.KeyPEM()))},
@@ -79,13 +86,12 @@ func (r *replicating) configure(other *replicating, job config.ReplicationJob) {
 		Pools: []config.Pool{{Name: "tank", Autotrim: true, Data: []config.DiskGroup{
 			{Layout: config.LayoutMirror, Disks: []config.DiskSelector{{Serial: "S-1"}, {Serial: "S-2"}}},
 		}}},
-		ReplicationJobs: []config.ReplicationJob{job},
+		ReplicationJobs: jobs,
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.source.set(data)
-	r.awaitOther("a certificate of the configuration's authority, and the job", func() bool { return r.identity.Load().Clients != nil && len(r.namedPeers()) > 0 })
+	return data
 }
 
 // snapshot writes something and takes a snapshot over the API.
@@ -188,6 +194,10 @@ func TestTwoNodes(t *testing.T) {
 		t.Errorf("the old primary's job: %v", j)
 	}
 
+	without := server.ConfigRequest{ConfigDocument: server.ConfigDocument{Document: string(b.document())}, Mode: server.ConfigAuto, DryRun: true}
+	if _, err := (configsAPI{b.Agent}).ApplyConfig(ctx, without); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "was failed over") {
+		t.Errorf("the new primary without the job: %v", err)
+	}
 	run, err := replicationAPI{a.Agent}.Failback(ctx, "offsite", "tank/data", nil)
 	a.must(err)
 	j := a.ended(run)

@@ -67,6 +67,9 @@ func (o *object) replicationJob() ReplicationJob {
 		Prefix:    o.text("prefix", prefixRules, prefixForm.MatchString),
 		Schedule:  o.schedule("schedule"),
 		Promoted:  o.boolean("promoted"),
+
+		PeerRetired: o.boolean("peerRetired"),
+
 		Guarantee: Guarantees{GuaranteeResumability, GuaranteeResumability},
 
 		Run:         choice(o, "run", RunHere, RunPeer),
@@ -88,6 +91,9 @@ func (o *object) replicationJob() ReplicationJob {
 	}
 	if j.Promoted && j.Direction == DirectionPush {
 		o.fail("promoted", "this node has the source, expected it on the node that receives")
+	}
+	if j.PeerRetired && j.Direction == DirectionPush {
+		o.fail("peerRetired", "this node has the source, expected it on the node that receives")
 	}
 	switch {
 	case j.Run == RunHere && j.Schedule == (Schedule{}):

@@ -133,6 +133,8 @@ type ReplicationJob struct {
 	Schedule Schedule
 	// Promoted says that what was received here is the primary now, and is declared as other datasets are. The job stays: it is how the old primary is told.
 	Promoted bool
+	// PeerRetired says that the other node writes to its tree no more, being told or gone: then the job of a tree that was promoted here may be taken out.
+	PeerRetired bool
 	// Run is who runs the job; the other node only lets it.
 	Run         Place
 	Compression Compression

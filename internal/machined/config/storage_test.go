@@ -72,7 +72,7 @@ func jobs(t testing.TB) []ReplicationJob {
 	}, {
 		Name: "in", UUID: "1b6c2f9e-5a0e-4c39-9a55-0123456789ab", Direction: DirectionPull, Peer: Peer{"[fd00::3]:50001", "fd00::3", ""},
 		Sources: []DatasetTree{{"other", true, nil}}, Target: "fast/replica", Guarantee: Guarantees{GuaranteeResumability, GuaranteeResumability},
-		Promoted: true, Run: RunPeer, Compression: CompressionStored, History: HistoryAll,
+		Promoted: true, PeerRetired: true, Run: RunPeer, Compression: CompressionStored, History: HistoryAll,
 	}}
 }
 
@@ -115,9 +115,10 @@ func TestPromoted(t *testing.T) {
 		"apiVersion: cyvive.dev/v1alpha1\nkind: Dataset\nname: tank/in/tank/data\n---\n" +
 		"apiVersion: cyvive.dev/v1alpha1\nkind: SnapshotSchedule\nname: s\ndatasets: [{name: tank/in}]\nschedule: daily\n---\n"
 	for how, says := range map[string][]string{
-		"direction: pull\n":                 {"Dataset.name", "SnapshotSchedule.schedule"},
-		"direction: pull\npromoted: true\n": nil,
-		"direction: push\npromoted: true\n": {"ReplicationJob.promoted"},
+		"direction: pull\n":                    {"Dataset.name", "SnapshotSchedule.schedule"},
+		"direction: pull\npromoted: true\n":    nil,
+		"direction: push\npromoted: true\n":    {"ReplicationJob.promoted"},
+		"direction: push\npeerRetired: true\n": {"ReplicationJob.peerRetired"},
 	} {
 		cfg, err := Parse("user-data", []byte(job+how+rest+string(machine)))
 		if says == nil {

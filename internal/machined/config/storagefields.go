@@ -181,6 +181,10 @@ func jobFields() []Field {
 			Doc: "Whether this node received, and was failed over to: then what is below the target may be declared. The job stays, or the old primary is not told.",
 		},
 		{
+			Name: "peerRetired", Type: TypeBool, Default: "false",
+			Doc: "Whether the old primary is fenced for good, or gone: then the job may be taken out though this node was failed over to.",
+		},
+		{
 			Name: "run", Type: TypeText, Default: string(RunHere), Values: wordsOf([]Place{RunHere, RunPeer}),
 			Doc: "Who does the work. The other node has a document of the same job, which lets it: there, run is the other word, and direction too.",
 		},

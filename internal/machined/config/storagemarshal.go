@@ -92,6 +92,8 @@ type (
 		Schedule  string       `yaml:"schedule,omitempty"`
 		Promoted  bool         `yaml:"promoted,omitempty"`
 
+		PeerRetired bool `yaml:"peerRetired,omitempty"`
+
 		Run         string `yaml:"run,omitempty"`
 		Compression string `yaml:"compression,omitempty"`
 		History     string `yaml:"history,omitempty"`
@@ -139,7 +141,7 @@ func storage(cfg *Config) []any {
 		docs = append(docs, replicationJobDoc{
 			header: header{APIVersion, "ReplicationJob"}, Name: j.Name, UUID: j.UUID, Direction: string(j.Direction), Peer: peerDoc(j.Peer),
 			Sources: sources, Target: j.Target, Guarantee: guaranteeDoc{string(j.Guarantee.Initial), string(j.Guarantee.Incremental)},
-			Bandwidth: optionalSize(j.BandwidthBytes), Prefix: j.Prefix, Schedule: j.Schedule.String(), Promoted: j.Promoted,
+			Bandwidth: optionalSize(j.BandwidthBytes), Prefix: j.Prefix, Schedule: j.Schedule.String(), Promoted: j.Promoted, PeerRetired: j.PeerRetired,
 			Run: string(j.Run), Compression: string(j.Compression), History: string(j.History),
 		})
 	}

@@ -89,7 +89,7 @@ func jobFields() []field {
 		s.live("target", func(j job) any { return j.Target }), s.live("guarantee", func(j job) any { return j.Guarantee }),
 		s.live("bandwidth", func(j job) any { return j.BandwidthBytes }), s.live("prefix", func(j job) any { return j.Prefix }),
 		s.live("schedule", func(j job) any { return j.Schedule }), s.live("run", func(j job) any { return j.Run }),
-		s.live("promoted", func(j job) any { return j.Promoted }),
+		s.live("promoted", func(j job) any { return j.Promoted }), s.live("peerRetired", func(j job) any { return j.PeerRetired }),
 		s.fixed("compression", compression, another(compression, "how a replica's streams are made is for its life; remove the job, and add another"),
 			func(to *job, from job) { to.Compression = from.Compression }),
 		s.live("history", func(j job) any { return j.History }),

@@ -11,6 +11,7 @@ import (
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	"github.com/cyvive/cyvive/internal/machined/peer"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/storage/replication"
 )
 
@@ -46,6 +47,23 @@ func (j *job) away() bool {
 		}
 	}
 	return false
+}
+
+// Promoted are those of the trees that a job receives on this node which a failover has made primaries, or has begun to, and those that are not there.
+func (m *Manager) Promoted(ctx context.Context, s plan.Replication, trees []string) (promoted, absent []string, err error) {
+	found, err := m.side(s).Roots(ctx, trees)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, r := range found {
+		switch {
+		case !r.Exists:
+			absent = append(absent, r.Name)
+		case r.Promoting || roleOf(r, false) == replicationv1.Role_ROLE_PRIMARY:
+			promoted = append(promoted, r.Name)
+		}
+	}
+	return promoted, absent, nil
 }
 
 // valid makes a text one that a message can have.
