@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +21,8 @@ type configs struct {
 	// store is nil until the state volume is there; problem says why it could not be opened on one that is.
 	store   *configstore.Store
 	problem string
+	// used says that the store was not one without revisions when this agent opened it.
+	used bool
 	// apart lets one reader at a time take documents apart, which needs many times their size of memory. It is locked without mu.
 	apart sync.Mutex
 	// deciding is held by whose configuration says how the volumes are made. It is locked without mu.
@@ -67,8 +68,9 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		case troubled.IsZero():
 			troubled = time.Now()
 		case time.Since(troubled) >= stateGrace:
-			a.log.Error("the state volume cannot be used: the configuration is taken from other places", "reason", problem)
+			a.log.Error("the state volume cannot be used: unless it is an open encrypted one, the configuration is taken from other places", "reason", problem)
 			a.configs.late = true
+			a.update(func(s *snapshot) { s.input.Lost = true })
 			return nil
 		}
 		if !troubled.IsZero() {
@@ -117,7 +119,8 @@ func (a *Agent) openStore() error {
 		a.log.Warn("read the configurations of the state volume", "problem", p)
 		a.events.Add(server.EventConfiguration, "configuration", "damaged", p)
 	}
-	a.configs.store, a.configs.parsed = store, map[uint64]*config.Config{}
+	a.configs.store, a.configs.used, a.configs.parsed = store, a.wasUsed(store), map[uint64]*config.Config{}
+	a.noteKept()
 	return nil
 }
 
@@ -127,11 +130,15 @@ func (a *Agent) takeStored() bool {
 	c := &a.configs
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.store == nil {
-		return false
+	sealed := a.sealed()
+	if c.store == nil || sealed && c.store.Record().Current == 0 {
+		if sealed {
+			a.lack(a.whyNone())
+		}
+		return sealed
 	}
 	r := c.store.Record()
-	if !r.Own() && !a.sealed() {
+	if !r.Own() && !sealed {
 		return false
 	}
 	if l := r.Last; l != nil && !l.Succeeded {
@@ -144,8 +151,7 @@ func (a *Agent) takeStored() bool {
 		a.takeBack(err.Error())
 	default:
 		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
-		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
-		a.claim(true)
+		a.lack(fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
 	}
 	return true
 }
@@ -181,12 +187,17 @@ func (a *Agent) keepFound(doc *Document) {
 	if err != nil {
 		a.log.Error("store the configuration that was found", "error", err)
 	}
+	a.noteKept()
 }
 
-// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late.
+// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late. It returns without an error when the source is to be asked
+// after all.
 func (a *Agent) keepConfigs(ctx context.Context) error {
 	for {
 		a.lateStore()
+		if a.isFresh() {
+			return nil
+		}
 		again := a.endTrial()
 		if a.snapshot().input.Config == nil {
 			a.askOwners(ctx)
@@ -198,31 +209,6 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 		if err := a.configs.await(ctx, again); err != nil {
 			return err
 		}
-	}
-}
-
-// sealed says that the node's configuration is on an encrypted volume. Then nothing has a say that could be put beside the machine while it was off, be it a
-// volume, a server or the firmware's tables: the TPM does not know of it when it opens the disk. The caller holds the lock.
-func (a *Agent) sealed() bool {
-	c := &a.configs
-	if c.store == nil || c.store.Record().Current == 0 {
-		return false
-	}
-	list := a.snapshot().storage.Status.Volumes
-	i := slices.IndexFunc(list, func(v storage.VolumeStatus) bool { return v.Name == storage.State })
-	return i >= 0 && list[i].Encrypted
-}
-
-// askOwners asks the source who owns a node whose stored configuration cannot be used: of some places it knows when it has looked there. What else it finds does
-// not count.
-func (a *Agent) askOwners(ctx context.Context) {
-	if _, err := a.cfg.Source.Find(ctx); err != nil {
-		a.log.Debug("ask for the owner of a node whose configuration cannot be used", "error", err)
-	}
-	a.configs.mu.Lock()
-	defer a.configs.mu.Unlock()
-	if a.snapshot().input.Config == nil {
-		a.claim(true)
 	}
 }
 

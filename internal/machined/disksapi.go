@@ -21,6 +21,8 @@ type Vault interface {
 	Recover(ctx context.Context, volume, device string, k recovery.Key) error
 	Reseal(ctx context.Context, device string) error
 	Rotate(ctx context.Context, volume, device string) error
+	// Keyed says that the state volume, which is mounted, has a key for a volume, or may have one.
+	Keyed(volume string) bool
 }
 
 // disksAPI implements server.Disks.
@@ -121,13 +123,13 @@ func (d disksAPI) Recover(ctx context.Context, name, key string) error {
 	return nil
 }
 
-// Reseal implements server.Disks.
+// Reseal implements server.Disks. What was begun is done, also if the caller hangs up.
 func (d disksAPI) Reseal(ctx context.Context) error {
 	v, err := d.state()
 	if err != nil {
 		return err
 	}
-	if err := d.a.cfg.Vault.Reseal(ctx, v.Device); err != nil {
+	if err := d.a.cfg.Vault.Reseal(context.WithoutCancel(ctx), v.Device); err != nil {
 		return diskClassed(err)
 	}
 	d.a.log.Warn("the state volume was sealed to the TPM as it is now")

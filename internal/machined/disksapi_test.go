@@ -61,7 +61,10 @@ func (v *vault) Recover(_ context.Context, volume, device string, k recovery.Key
 	return nil
 }
 
-func (v *vault) Reseal(context.Context, string) error {
+func (v *vault) Reseal(ctx context.Context, _ string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.seal == nil {
@@ -78,6 +81,8 @@ func (v *vault) Rotate(_ context.Context, volume, device string) error {
 	}
 	return v.seal
 }
+
+func (v *vault) Keyed(volume string) bool { return v.disk.Keyed(volume) }
 
 // sealedNode is a node with an encrypted disk, once it has made that or, the machine having changed since, does not get it open.
 func sealedNode(t *testing.T, changed bool) (*node, *vault) {
@@ -142,6 +147,11 @@ func TestRecoverOverTheAPI(t *testing.T) {
 	}
 	if err := api.Reseal(ctx); err != nil || v.sealed != 1 {
 		t.Errorf("sealed %d times, %v", v.sealed, err)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := api.Reseal(gone); err != nil || v.sealed != 2 {
+		t.Errorf("for a caller who has hung up it was sealed %d times, %v", v.sealed, err)
 	}
 }
 

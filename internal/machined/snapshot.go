@@ -121,6 +121,9 @@ func (a *Agent) update(change func(*snapshot)) {
 		a.tellHealth(before.checks, after.checks)
 		return after
 	})
+	if mounted(after, storage.State) && !mounted(before, storage.State) {
+		a.configs.changed.Wake()
+	}
 	if before.generation == after.generation {
 		return
 	}

@@ -13,6 +13,9 @@
 // the true one there is no key for data (package trust/tpm says what that is good for). When state has been opened, or has not, the TPM is told to give
 // out nothing more in this boot, and only then state is mounted and what is on it read.
 //
+// Data is not begun before the configuration is stored on state ([Encryption].Held): that its key is there then tells that there was one, whatever somebody has
+// made of the rest of state.
+//
 // Until the configuration is known, the node does not know how to make a volume, and leaves blank partitions as they are ([Undecided]).
 //
 // # Clean and unclean

@@ -28,7 +28,11 @@ const (
 )
 
 // Encryption is how a volume is encrypted.
-type Encryption struct{ Mode Mode }
+type Encryption struct {
+	Mode Mode
+	// Held leaves a blank partition as it is, whatever the Mode: what belongs on another volume before is still to get there.
+	Held bool
+}
 
 // Spec is the whole desired state of the node's volumes.
 type Spec struct {

@@ -67,10 +67,7 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.cfg.LUKS.Test(ctx, device, own); err != nil {
-		return err
-	}
-	return v.sealAnew(ctx, device, own)
+	return v.sealAnew(ctx, device, own, func(slot int) error { return v.removeLeft(ctx, device, slot) })
 }
 
 // sealed seals a key to the TPM as it is now.
