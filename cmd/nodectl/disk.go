@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -170,6 +171,10 @@ func (a *app) diskRotateCommand() *cobra.Command {
 	}
 }
 
+// headerTimeout is how long a change of the keys in the headers of a node's volumes is waited for: each is many runs of cryptsetup, one after the other,
+// which take some seconds each on a slow or emulated processor.
+const headerTimeout = 2 * time.Minute
+
 // onOne makes a call on the one node that is meant: a recovery key is that of one node, and what is sealed anew is better tried on one first.
 func onOne[T any](ctx context.Context, a *app, call func(context.Context, diskv1.DiskServiceClient) (T, error)) (T, error) {
 	var none T
@@ -181,7 +186,7 @@ func onOne[T any](ctx context.Context, a *app, call func(context.Context, diskv1
 		return none, usagef("a disk is that of one node, and these are %d: choose one with --nodes", len(t.nodes))
 	}
 	r := each(ctx, t, func(ctx context.Context, _ string, conn *connection) (T, error) {
-		ctx, cancel := context.WithTimeout(ctx, a.timeout)
+		ctx, cancel := context.WithTimeout(ctx, max(a.timeout, headerTimeout))
 		defer cancel()
 		return call(ctx, diskv1.NewDiskServiceClient(conn))
 	})

@@ -92,8 +92,13 @@ type managed struct {
 	}
 }
 
-// ownCordon tells whether the agent, and nobody besides, has set whether the node takes pods.
+// ownCordon tells whether the agent, and nobody besides, has set whether the node takes pods. The API server keeps nothing of an object that was made
+// without any field, or whose list somebody has cleared (k8s.io/apimachinery, pkg/util/managedfields/internal/skipnonapplied.go): of that node the
+// annotation alone is believed, since else it would stay cordoned for good.
 func ownCordon(list []managed) (own bool) {
+	if len(list) == 0 {
+		return true
+	}
 	for _, m := range list {
 		if _, ok := m.FieldsV1.Spec["f:unschedulable"]; !ok {
 			continue

@@ -32,15 +32,21 @@ type draft struct {
 	as      configstore.Revision
 	timeout time.Duration
 	dry     bool
+	// leaves says that no configuration is in force, and that it ends maintenance mode.
+	leaves bool
+}
+
+// compareInForce has a draft compared with what is in force, for how it takes effect: where nothing is, there is nothing that this boot has begun.
+func (a *Agent) compareInForce(d *draft) {
+	if d.leaves = a.snapshot().input.Config == nil; d.leaves {
+		d.base = nil
+	}
 }
 
 // change judges a draft, and unless it is only to say what it would do, stores it and has it take effect. The caller holds the lock.
 func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error) {
 	c := &a.configs
-	leaves := a.snapshot().input.Config == nil
-	if leaves {
-		d.base = nil // nothing that this boot began with is in force
-	}
+	a.compareInForce(&d)
 	if err := d.judge(); err != nil {
 		return server.ConfigResult{}, err
 	}
@@ -67,7 +73,7 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 			return server.ConfigResult{}, err
 		}
 	}
-	result.Notes = append(d.notes(c.store.Record()), d.leaveNotes(leaves)...)
+	result.Notes = append(d.notes(c.store.Record()), d.leaveNotes(d.leaves)...)
 	if d.dry {
 		return result, nil
 	}
@@ -81,6 +87,7 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 		return server.ConfigResult{}, err
 	}
 	result.Revision = r.Number
+	a.noteKept()
 	c.remember(r.Number, d.cfg)
 	if t := c.store.Record().Trying; t != nil {
 		result.Trial = &server.ConfigTrial{Revision: r.Number, Back: t.Back, Left: d.timeout}
@@ -110,6 +117,9 @@ func (d draft) judge() error {
 		list = plan.Compare(d.current, d.cfg)
 	}
 	never, reboot := plan.With(plan.Never, list), plan.With(plan.Reboot, list)
+	if d.leaves {
+		reboot = nil
+	}
 	if d.base != nil {
 		began := plan.Compare(d.base, d.cfg)
 		for _, c := range plan.With(plan.Never, began) {
@@ -139,9 +149,9 @@ func (d draft) judge() error {
 }
 
 // turns returns what does not change live when what is in force goes over to the draft, and when it goes back from that at the end of a trial. The loops
-// look after what they are told of: what is not named any more would run on, held by nobody.
+// look after what they are told of: what is not named any more would run on, held by nobody. Where nothing is in force there is nothing of that kind.
 func (d draft) turns() (there, back []plan.Change) {
-	if d.current == nil {
+	if d.current == nil || d.leaves {
 		return nil, nil
 	}
 	isLive := func(c plan.Change) bool { return c.Effect == plan.Live }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +22,8 @@ type configs struct {
 	// store is nil until the state volume is there; problem says why it could not be opened on one that is.
 	store   *configstore.Store
 	problem string
+	// used says that the store was not one without revisions when this agent opened it.
+	used bool
 	// apart lets one reader at a time take documents apart, which needs many times their size of memory. It is locked without mu.
 	apart sync.Mutex
 	// deciding is held by whose configuration says how the volumes are made. It is locked without mu.
@@ -76,7 +77,7 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		case troubled.IsZero():
 			troubled = time.Now()
 		case time.Since(troubled) >= stateGrace:
-			a.log.Error("the state volume cannot be used: the configuration is taken from other places", "reason", problem)
+			a.log.Error("the state volume cannot be used: unless it is an open encrypted one, the configuration is taken from other places", "reason", problem)
 			a.miss()
 			return nil
 		}
@@ -130,7 +131,8 @@ func (a *Agent) openStore() error {
 		a.log.Warn("read the configurations of the state volume", "problem", p)
 		a.events.Add(server.EventConfiguration, "configuration", "damaged", p)
 	}
-	a.configs.store, a.configs.parsed = store, map[uint64]*config.Config{}
+	a.configs.store, a.configs.used, a.configs.parsed = store, a.wasUsed(store), map[uint64]*config.Config{}
+	a.noteKept()
 	return nil
 }
 
@@ -145,11 +147,15 @@ func (a *Agent) takeFirst() bool {
 // holds the lock.
 func (a *Agent) takeStored() bool {
 	c := &a.configs
-	if c.store == nil {
-		return false
+	sealed := a.sealed()
+	if c.store == nil || sealed && c.store.Record().Current == 0 {
+		if sealed {
+			a.lack(a.whyNone())
+		}
+		return sealed
 	}
 	r := c.store.Record()
-	if !r.Own() && !a.sealed() {
+	if !r.Own() && !sealed {
 		return false
 	}
 	if l := r.Last; l != nil && !l.Succeeded {
@@ -162,8 +168,7 @@ func (a *Agent) takeStored() bool {
 		a.takeBack(err.Error())
 	default:
 		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
-		a.adopt(nil, fmt.Errorf("use revision %d of the state volume: %w", r.Current, err), true)
-		a.claim(true)
+		a.lack(fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
 	}
 	return true
 }
@@ -199,12 +204,17 @@ func (a *Agent) keepFound(doc *Document) {
 	if err != nil {
 		a.log.Error("store the configuration that was found", "error", err)
 	}
+	a.noteKept()
 }
 
-// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late.
+// keepConfigs ends trials whose time has passed, and opens the store when the state volume comes late. It returns without an error when the source is to be asked
+// after all.
 func (a *Agent) keepConfigs(ctx context.Context) error {
 	for {
 		a.lateStore()
+		if a.isFresh() {
+			return nil
+		}
 		if a.snapshot().awaitsPassphrase() {
 			_, _, _ = a.find(ctx) // for the passphrase alone: the node has its configuration
 		}
@@ -219,31 +229,6 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 		if err := a.configs.await(ctx, again); err != nil {
 			return err
 		}
-	}
-}
-
-// sealed says that the node's configuration is on an encrypted volume. Then nothing has a say that could be put beside the machine while it was off, be it a
-// volume, a server or the firmware's tables: what opens the disk, a TPM, a key server or a passphrase, does not know of it. The caller holds the lock.
-func (a *Agent) sealed() bool {
-	c := &a.configs
-	if c.store == nil || c.store.Record().Current == 0 {
-		return false
-	}
-	list := a.snapshot().storage.Status.Volumes
-	i := slices.IndexFunc(list, func(v storage.VolumeStatus) bool { return v.Name == storage.State })
-	return i >= 0 && list[i].Encrypted
-}
-
-// askOwners asks the source who owns a node whose stored configuration cannot be used: of some places it knows when it has looked there. What else it finds does
-// not count.
-func (a *Agent) askOwners(ctx context.Context) {
-	if _, _, err := a.find(ctx); err != nil {
-		a.log.Debug("ask for the owner of a node whose configuration cannot be used", "error", err)
-	}
-	a.configs.mu.Lock()
-	defer a.configs.mu.Unlock()
-	if s := a.snapshot(); s.input.Config == nil && s.came != reading {
-		a.claim(true)
 	}
 }
 

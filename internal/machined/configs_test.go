@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +26,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/networktest"
 	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -328,6 +330,35 @@ func TestSecretsAreNotGuessed(t *testing.T) {
 	}
 }
 
+// TestGuessesAreNotConfirmed: nor does it show in what the node would do, which is nothing where a secret is one that cannot be changed.
+func TestGuessesAreNotConfirmed(t *testing.T) {
+	t.Parallel()
+	docs := documents(t)
+	cfg, err := config.Parse("docs", docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guess := func(key string) *configv1.ValidateRequest {
+		return &configv1.ValidateRequest{Patch: "kind: Machine\ncertSANs: [guess.example]\n---\nkind: Cluster\nencryptionKey: " + key + "\n"}
+	}
+	right, wrong := cfg.Cluster.EncryptionKey.Reveal(), base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32)))
+	o := startOwned(t, docs)
+	for _, test := range []struct {
+		role, key string
+		tells     bool
+		changes   int
+	}{
+		{"node:admin", right, true, 1}, {"node:admin", wrong, false, 2},
+		{"node:reader", right, false, 2}, {"node:reader", wrong, false, 2}, {"node:operator", right, false, 2},
+		{"node:reader", `"` + config.Redacted + `"`, true, 1},
+	} {
+		resp, err := o.as(t, "bob", test.role).Validate(t.Context(), guess(test.key))
+		if err != nil || len(resp.GetMistakes()) > 0 || len(resp.GetChanges()) != test.changes || (len(resp.GetDomains()) > 0) != test.tells {
+			t.Errorf("%s, right %t: %v, %v; want %d changes, and operations: %t", test.role, test.key == right, resp, err, test.changes, test.tells)
+		}
+	}
+}
+
 // TestTryBringsTheNodeBack applies what cuts everybody off, another authority and another address, for a while.
 func TestTryBringsTheNodeBack(t *testing.T) {
 	t.Parallel()
@@ -554,6 +585,41 @@ func TestClusterIsNotTried(t *testing.T) {
 	if o.snapshot().input.Config.Cluster == nil {
 		t.Error("the cluster is in force no longer")
 	}
+}
+
+// TestApplyBeforeTheSourceAnswers: a node whose source had a configuration in another boot, and has none now, has a revision that is not in force. What its owner
+// applies is judged by what runs, which is nothing.
+func TestApplyBeforeTheSourceAnswers(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	o.as(t, "alice", "node:admin") // it is stored then
+	o.end()
+	other, err := config.Merge(o.docs, []byte("kind: Cluster\ndnsDomain: other.local\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := startBareWith(t, o.state, o.disk, func(c *Config) { c.Boot.ID = "second" }, maintenance.Claim{From: "the image"})
+	b.awaitOther("the store", func() bool { return configsAPI{b.Agent}.stores() })
+	if r := b.configs.store.Record(); r.Current != 1 || r.Owned {
+		t.Fatalf("the record is %+v", r)
+	}
+	api := configsAPI{b.Agent}
+	document := server.ConfigDocument{Document: string(other)}
+	if check, err := api.ValidateConfig(t.Context(), document, true); err != nil || len(check.Mistakes) > 0 || len(check.Domains) == 0 {
+		t.Errorf("validate: %+v, %v", check, err)
+	}
+	for _, r := range []server.ConfigRequest{
+		{ConfigDocument: document, Mode: server.ConfigAuto, DryRun: true}, {ConfigDocument: document, Mode: server.ConfigNoReboot, DryRun: true},
+		{ConfigDocument: document, Mode: server.ConfigAuto},
+	} {
+		result, err := api.ApplyConfig(t.Context(), r)
+		if err != nil || len(result.Pending) > 0 || len(result.Domains) == 0 {
+			t.Errorf("apply in mode %v, dry %t: %+v, %v", r.Mode, r.DryRun, result, err)
+		}
+	}
+	b.await("what was applied", func(s snapshot) bool {
+		return s.input.Config != nil && s.input.Config.Cluster.DNSDomain == "other.local"
+	})
 }
 
 // TestClusterGoesWithItsName: a node that is given another name as its cluster is removed keeps the name until that is stopped.
@@ -915,4 +981,38 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.eventually(t, "the configuration is stored", get)
+}
+
+// TestNetworkOfALostConfiguration: the agent of a running node is started again, and cannot read the configuration that the one before had. It does not take back
+// what that has set.
+func TestNetworkOfALostConfiguration(t *testing.T) {
+	t.Parallel()
+	docs := append(standalone(t), `---
+apiVersion: cyvive.dev/v1alpha1
+kind: Network
+links: [{name: eth0, addresses: [10.5.0.9/24], gateway: 10.5.0.1}, {name: eth1, addresses: [10.7.0.9/24, "fd00:7::9/64"]}]
+nameservers: [10.5.0.53]
+`...)
+	o := &owned{authority: authorityOf(t, docs), disk: storagetest.New(1 << 30), docs: docs}
+	o.node = startNode(t, t.TempDir(), o.disk)
+	o.host.AddLink("eth1", "52:54:00:00:00:02", true)
+	o.host.SetCarrier("eth1", true)
+	o.source.set(docs)
+	o.await("the network", func(s snapshot) bool { return s.network.Status.Ready && len(s.network.Status.Addresses) == 3 })
+	o.as(t, "alice", "node:admin") // it is stored then
+	o.end()
+	before := o.host.String()
+	store := filepath.Join(o.state, "config")
+	if err := errors.Join(os.RemoveAll(store), os.WriteFile(store, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b := startBareWith(t, o.state, o.disk, func(c *Config) {
+		c.Network = network.New(o.host, &networktest.DHCP{}, &networktest.Services{})
+	}, maintenance.Claim{From: "the image"})
+	b.await("a look at the network", func(s snapshot) bool {
+		return s.desired.Network != nil && s.networkFrom > 0 && s.network.Satisfied && s.network.Generation >= s.networkFrom
+	})
+	if after := o.host.String(); after != before {
+		t.Errorf("the network was\n%s\nand is\n%s", before, after)
+	}
 }

@@ -56,19 +56,23 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument,
 	if err != nil {
 		return server.ConfigCheck{}, err
 	}
+	var given []string
+	if !secrets {
+		if given, err = givenSecrets(d); err != nil {
+			return server.ConfigCheck{}, err
+		}
+	}
 	var out server.ConfigCheck
 	if dr.current != nil {
-		list := plan.Compare(dr.current, dr.cfg)
-		if !secrets {
-			if list, err = withoutSecrets(list, d); err != nil {
-				return server.ConfigCheck{}, err
-			}
-		}
-		out.Changes = changes(list)
+		out.Changes = changes(plan.Assume(plan.Compare(dr.current, dr.cfg), given))
 	} else if err := v.a.encryptable(dr.cfg); err != nil {
 		return server.ConfigCheck{Mistakes: []server.ConfigMistake{{File: d.Name, Field: encryptionField, Problem: err.Error()}}}, nil
 	}
+	if len(given) > 0 {
+		return out, nil // what the domains would do, or that the node cannot do it, tells whether it was the right one
+	}
 	dr.by = server.ConfigAuto
+	v.a.compareInForce(&dr)
 	if dr.judge() != nil {
 		return out, nil // the changes say which field that is
 	}
@@ -76,8 +80,9 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument,
 	return out, err
 }
 
-// withoutSecrets are changes as they are for who brings secrets and may not learn whether these are the node's: a password could be guessed so.
-func withoutSecrets(list []plan.Change, d server.ConfigDocument) ([]plan.Change, error) {
+// givenSecrets are the paths of the secrets in documents. Who brings some and may not learn whether these are the node's is told as if all were others: a password
+// could be guessed so.
+func givenSecrets(d server.ConfigDocument) ([]string, error) {
 	var given []string
 	for _, text := range []string{d.Document, d.Patch} {
 		paths, err := config.GivenSecrets([]byte(text))
@@ -86,7 +91,7 @@ func withoutSecrets(list []plan.Change, d server.ConfigDocument) ([]plan.Change,
 		}
 		given = append(given, paths...)
 	}
-	return plan.Assume(list, given), nil
+	return given, nil
 }
 
 // drafted is draft for who does not go on to change something. Documents are read without the lock.
@@ -277,6 +282,7 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 	if err := c.compared(&d); err != nil {
 		return server.ConfigResult{}, err
 	}
+	v.a.compareInForce(&d)
 	if t := record.Trying; t == nil || t.Back != revision {
 		if err := d.judge(); err != nil {
 			return server.ConfigResult{}, err // a trial goes on then

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -75,12 +74,16 @@ func (a *Agent) configure(ctx context.Context) error {
 	if err := a.openConfigs(ctx); err != nil {
 		return err
 	}
-	if !a.takeFirst() {
-		if err := a.search(ctx); err != nil {
+	for {
+		if !a.takeFirst() {
+			if err := a.search(ctx); err != nil {
+				return err
+			}
+		}
+		if err := a.keepConfigs(ctx); err != nil {
 			return err
 		}
 	}
-	return a.keepConfigs(ctx)
 }
 
 // search looks for a configuration until the node has a valid one, be it from elsewhere. Without one the node is in maintenance mode, and goes on looking: a
@@ -128,9 +131,15 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 		return true
 	}
 	if c.store != nil {
-		if r := c.store.Record(); r.Current != 0 && (r.Owned || a.sealed()) {
+		if r := c.store.Record(); r.Current != 0 && r.Owned {
 			return true // what is stored is about to be in force
 		}
+	}
+	if a.unread() {
+		return false // the next look opens the store
+	}
+	if a.sealed() {
+		return true // what is stored is about to be in force, or nothing is
 	}
 	if input != nil {
 		if err = a.firstFound(input.Config); err == nil {
@@ -151,12 +160,7 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 // claim notes who owns the node by what its places say now, and whether it is without a configuration. Once it is it stays so, whatever comes to be waited for.
 // The caller holds the lock of configs.
 func (a *Agent) claim(without bool) {
-	before := a.snapshot()
-	claims := a.owners()
-	if a.sealed() || before.came == reading {
-		claims = slices.DeleteFunc(claims, func(c maintenance.Claim) bool { return !c.Measured })
-	}
-	owner := before.owner.After(claims)
+	before, owner := a.snapshot(), a.owner()
 	if without = without || before.without; without != before.without || !reflect.DeepEqual(before.owner, owner) {
 		a.update(func(s *snapshot) {
 			if s.came == before.came {

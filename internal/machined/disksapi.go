@@ -25,6 +25,8 @@ type Vault interface {
 	Recover(ctx context.Context, volume, device string, k recovery.Key) error
 	Reseal(ctx context.Context, device string, how storage.Encryption) error
 	Rotate(ctx context.Context, volume, device string, how storage.Encryption) error
+	// Keyed says that the state volume, which is mounted, has a key for a volume, or may have one.
+	Keyed(volume string) bool
 }
 
 // disksAPI implements server.Disks.
@@ -147,7 +149,7 @@ func (d disksAPI) how(ctx context.Context, state storage.VolumeStatus) (how stor
 	return plan.Encryption(in.Config.Machine.Disk.Encryption, in.Passphrase), from, nil
 }
 
-// Reseal implements server.Disks.
+// Reseal implements server.Disks. What was begun is done, also if the caller hangs up.
 func (d disksAPI) Reseal(ctx context.Context) error {
 	v, err := d.state()
 	if err != nil {
@@ -157,7 +159,7 @@ func (d disksAPI) Reseal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.a.cfg.Vault.Reseal(ctx, v.Device, how); err != nil {
+	if err := d.a.cfg.Vault.Reseal(context.WithoutCancel(ctx), v.Device, how); err != nil {
 		return diskClassed(err)
 	}
 	what := "its key is sealed to the TPM as it is now"

@@ -63,7 +63,10 @@ func (v *vault) Recover(_ context.Context, volume, device string, k recovery.Key
 	return nil
 }
 
-func (v *vault) Reseal(_ context.Context, _ string, how storage.Encryption) error {
+func (v *vault) Reseal(ctx context.Context, _ string, how storage.Encryption) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.how = how
@@ -82,6 +85,8 @@ func (v *vault) Rotate(_ context.Context, volume, device string, how storage.Enc
 	}
 	return v.seal
 }
+
+func (v *vault) Keyed(volume string) bool { return v.disk.Keyed(volume) }
 
 // sealedNode is a node with an encrypted disk, once it has made that or, the machine having changed since, does not get it open.
 func sealedNode(t *testing.T, changed bool) (*node, *vault) {
@@ -146,6 +151,11 @@ func TestRecoverOverTheAPI(t *testing.T) {
 	}
 	if err := api.Reseal(ctx); err != nil || v.sealed != 1 {
 		t.Errorf("sealed %d times, %v", v.sealed, err)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := api.Reseal(gone); err != nil || v.sealed != 2 {
+		t.Errorf("for a caller who has hung up it was sealed %d times, %v", v.sealed, err)
 	}
 }
 

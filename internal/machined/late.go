@@ -41,6 +41,7 @@ func (s snapshot) yielded() snapshot {
 		return s
 	}
 	s.came = reading
+	s.input.Lost = s.input.Lost && s.input.Config == nil // what another has made of the network is not kept
 	s.input.Config, s.input.Trust, s.input.Searched = nil, nil, false
 	s.configProblem, s.owner, s.without = "", maintenance.Owner{}, false
 	return s
@@ -70,10 +71,10 @@ func (a *Agent) identityNow() server.Identity {
 	return id
 }
 
-// miss has the configuration looked for without the state volume.
+// miss has the configuration looked for without the state volume, which may have one, and an agent before this one may have had that.
 func (a *Agent) miss() {
 	a.configs.late = true
-	a.update(func(s *snapshot) { s.came = missed })
+	a.update(func(s *snapshot) { s.came, s.input.Lost = missed, true })
 }
 
 // lateStore opens the store of a state volume that came after the sources were asked. What is stored on it counts from now on.
@@ -84,8 +85,10 @@ func (a *Agent) lateStore() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := a.openStore(); err != nil {
-		a.unreadable(err)
+	if a.openStore() != nil {
+		if a.snapshot().came == reading {
+			a.lack(a.whyNone())
+		}
 		return
 	}
 	c.late = false
@@ -103,18 +106,6 @@ func (a *Agent) lateStore() {
 			s.came = decided
 		}
 	})
-}
-
-// unreadable says of a node whose encrypted state volume is open, and its store is not, that it has no configuration: what others have does not count. The caller
-// holds the lock of configs.
-func (a *Agent) unreadable(err error) {
-	if a.snapshot().came != reading {
-		return
-	}
-	a.update(func(s *snapshot) {
-		s.input.Searched, s.configProblem = true, "read the configurations of the state volume: "+err.Error()
-	})
-	a.claim(true)
 }
 
 // presented ends the state decided when the API has the certificate and the clients of a snapshot in which it was.

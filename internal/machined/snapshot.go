@@ -126,7 +126,7 @@ func (a *Agent) update(change func(*snapshot)) {
 	if !before.network.Status.Ready && after.network.Status.Ready && after.storage.Status.StateAwaits != "" {
 		a.wakers[plan.Storage].Wake() // what the volume waits for may be reached now
 	}
-	if before.came != after.came && after.came == reading {
+	if mounted(after, storage.State) && !mounted(before, storage.State) {
 		a.configs.changed.Wake() // its task opens the store
 	}
 	if before.generation == after.generation {

@@ -106,7 +106,26 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 			ops = append(ops, Op{Verb: DeleteUnreachable, Address: p})
 		}
 	}
+	if spec.Keep {
+		ops = additions(ops, obs)
+	}
 	return append(ops, serviceOps(spec, obs.Services)...)
+}
+
+// additions are those of operations that take nothing back: a default route only where there is none, and name servers where there are none.
+func additions(ops []Op, obs Observed) []Op {
+	routed := slices.ContainsFunc(obs.Links, func(l LinkState) bool { return len(l.Gateways) > 0 })
+	return slices.DeleteFunc(ops, func(op Op) bool {
+		switch op.Verb {
+		case SetDown, DeleteAddress, DeleteGateway, DeleteUnreachable:
+			return true
+		case AddGateway:
+			return routed
+		case SetNameservers:
+			return obs.Resolver && len(obs.Nameservers) > 0
+		}
+		return false
+	})
 }
 
 // serviceOps fills the table before it is put in force, so that a service which is not in it yet is not taken for none.

@@ -61,6 +61,14 @@ func TestDiffAndStatus(t *testing.T) {
 	six := with(up, "10.5.0.2/24", hop("10.5.0.1", 1))
 	six.Own = []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("fd00:5::2/64")}
 	six.Addresses = append(slices.Clone(six.Own), netip.MustParsePrefix("2001:db8::5/64"))
+	unknown := network.Spec{Links: byDHCP.Links, Keep: true}
+	running := network.Observed{
+		Resolver: true, Nameservers: []netip.Addr{netip.MustParseAddr("10.5.0.53")}, Unreachable: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")},
+		Links: []network.LinkState{six, left},
+	}
+	running.Links[0].Gateways = []network.NextHop{hop("10.5.0.254", 1)}
+	answered := running
+	answered.Clients = map[string]*network.Lease{"eth0": &lease}
 	for _, test := range []struct {
 		name   string
 		spec   network.Spec
@@ -153,6 +161,17 @@ func TestDiffAndStatus(t *testing.T) {
 		{
 			"an IPv6 address that is not configured any longer, and the kernel's own", static,
 			network.Observed{Resolver: true, Links: []network.LinkState{six}}, []string{"delete address from eth0 fd00:5::2/64"}, "",
+		},
+		{
+			"what a configuration wanted that is not known any more stays", unknown, running, []string{"start DHCP on eth0"},
+			"waiting for a DHCP server to answer on eth0",
+		},
+		{
+			"also when a DHCP server has answered", unknown, answered, []string{"add address to eth0 10.5.0.7/24"}, "0 of 1 addresses are set on eth0",
+		},
+		{
+			"without anything that could stay", unknown, network.Observed{Links: []network.LinkState{link(2, "eth0", true)}},
+			[]string{"set up eth0", "start DHCP on eth0", "set name servers []"}, "link eth0 is down",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

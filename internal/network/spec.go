@@ -26,6 +26,8 @@ type Spec struct {
 	Unreachable []netip.Prefix
 	// Services are the cluster's service addresses. While they are nil, which is not known yet, what the kernel translates stays as it is.
 	Services *service.Table
+	// Keep says that what was wanted before is not known, and that this may be less: nothing is taken back that the domain, or an agent before this one, has set.
+	Keep bool
 }
 
 // Link is the desired state of one link.

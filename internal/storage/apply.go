@@ -9,6 +9,14 @@ import (
 
 // Apply carries out one operation.
 func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
+	err := r.apply(ctx, spec, op)
+	if err != nil {
+		r.enrolLast = op.Verb == Enrol && op.Volume == State
+	}
+	return err
+}
+
+func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 	switch op.Verb {
 	case Encrypt, Unlock, Extend, Enrol, Cap:
 		return r.applyCrypt(ctx, spec, op)

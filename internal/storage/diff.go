@@ -66,8 +66,10 @@ const (
 )
 
 // Diff returns the operations from obs to spec. A volume that Status calls refused yields none. Volumes are mounted one after the other, each in a
-// round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that. Recovery keys
-// come last: a volume that cannot be given one, as by an agent that did not open it, keeps no other from being used.
+// round of its own, so that others learn of the first while the next is still being made; encrypted ones are opened in a round before that. State is given
+// its recovery key before that, so that what is wrong with another volume does not keep it from having one; the others come last. Since an operation that fails
+// ends the pass, state's comes last too once it has failed, as by an agent that did not open the volume, and first again when another has: neither keeps the
+// other from being tried.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if spec.Cap && !obs.Capped && !awaitsKey(spec, obs) {
 		return []Op{{Verb: Cap, Volume: State}}
@@ -77,11 +79,15 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	for _, v := range spec.Volumes {
 		state := obs.Volumes[v.Name]
 		ops = append(ops, volumeOps(v, state, keys)...)
-		if !state.Mounted && len(ops) > 0 {
+		enrol := Op{Verb: Enrol, Volume: v.Name, Partition: state.Partition}
+		switch {
+		case !state.Mounted && len(ops) > 0:
 			return ops
-		}
-		if keys && state.Mounted && state.encrypted() && !state.Crypt.Enrolled {
-			last = append(last, Op{Verb: Enrol, Volume: v.Name, Partition: state.Partition})
+		case !keys || !state.Mounted || !state.encrypted() || state.Crypt.Enrolled:
+		case v.Name == State && !obs.EnrolLast:
+			ops = append(ops, enrol)
+		default:
+			last = append(last, enrol)
 		}
 	}
 	return append(ops, last...)
@@ -113,7 +119,7 @@ func volumeOps(v Volume, s VolumeState, keys bool) []Op {
 	add := func(verb Verb, p Partition) { ops = append(ops, Op{Verb: verb, Volume: v.Name, Partition: p}) }
 	_, contents := s.holder()
 	fresh := !s.encrypted() && contents.Signature != FileSystem
-	if fresh && v.Encryption.Mode == Undecided {
+	if fresh && (v.Encryption.Mode == Undecided || v.Encryption.Held) {
 		return nil
 	}
 	if v.Grow && s.Partition.GrowableBytes >= minGrowBytes {

@@ -14,6 +14,9 @@
 // or has not, the TPM is told to give out nothing more in this boot, and only then state is mounted and what is on it read. Where it is not asked, it is told
 // before state is opened: the node may wait for a key server as long as it takes.
 //
+// Data is not begun before the configuration is stored on state ([Encryption].Held): that its key is there then tells that there was one, whatever somebody has
+// made of the rest of state.
+//
 // Until the configuration is known, the node does not know how to make a volume, and leaves blank partitions as they are ([Undecided]).
 //
 // # Clean and unclean

@@ -108,6 +108,8 @@ type Observed struct {
 	Volumes map[string]VolumeState
 	// Capped says that the TPM gives out nothing more in this boot.
 	Capped bool
+	// EnrolLast says that to give state its recovery key failed, and that since then nothing else has.
+	EnrolLast bool
 }
 
 // VolumeState is one volume as found.
@@ -150,6 +152,8 @@ type Reconciler struct {
 	disk   Disk
 	mounts Mounts
 	crypt  Crypt
+	// enrolLast is Observed.EnrolLast. It belongs to the goroutine of the loop.
+	enrolLast bool
 }
 
 // New returns the domain on the given devices and mounts. With a nil Crypt it opens no encrypted volume, and makes none.
@@ -175,7 +179,7 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if err != nil {
 		return Observed{}, fmt.Errorf("list mounts: %w", err)
 	}
-	obs := Observed{Volumes: map[string]VolumeState{}}
+	obs := Observed{Volumes: map[string]VolumeState{}, EnrolLast: r.enrolLast}
 	if r.crypt != nil {
 		if obs.Capped, err = r.crypt.Capped(); err != nil {
 			return Observed{}, fmt.Errorf("read records of this boot: %w", err)

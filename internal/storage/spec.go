@@ -39,6 +39,8 @@ func (m Mode) Encrypts() bool { return m == TPM || m == KMS || m == Passphrase }
 // Encryption is how a volume is encrypted, and what is known of what opens it.
 type Encryption struct {
 	Mode Mode
+	// Held leaves a blank partition as it is, whatever the Mode: what belongs on another volume before is still to get there.
+	Held bool
 	// Server is that of the mode KMS, for volumes that are made or sealed anew; those that are there know their own.
 	Server KeyServer
 	// Passphrase is what the machine was given, in whatever mode; the zero Secret is nothing.

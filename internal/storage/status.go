@@ -109,6 +109,8 @@ func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 		return reason
 	case usable:
 		return ""
+	case v.Encryption.Held && !plain && !s.encrypted():
+		return fmt.Sprintf("volume %s is made when the configuration is stored on volume %s", v.Name, State)
 	case undecided(v, s):
 		return fmt.Sprintf("volume %s is made when the configuration is known, which says whether it is encrypted", v.Name)
 	case awaits(v, s) != "":

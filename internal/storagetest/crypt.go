@@ -140,6 +140,20 @@ func (m *Machine) Unlock(_ context.Context, volume, device string, _ storage.Enc
 	}, nil)
 }
 
+// Keyed says that the state volume has the key of a volume.
+func (m *Machine) Keyed(volume string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.crypt.keys[volume]
+}
+
+// ForgetKey takes the key of a volume from the state volume.
+func (m *Machine) ForgetKey(volume string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.crypt.keys, volume)
+}
+
 // Recover opens a volume as somebody does who has its recovery key.
 func (m *Machine) Recover(volume, device string) {
 	m.mu.Lock()

@@ -27,8 +27,8 @@ type cutPhase struct {
 func cutPhases() []cutPhase {
 	return []cutPhase{
 		{"first-boot", 20, 1, cutFirstBoots},
-		{"configuration", 25, 3, cutConfigurations},
-		{"installation", 20, 2, cutInstallations},
+		{"configuration", 25, 2, cutConfigurations},
+		{"installation", 20, 1, cutInstallations},
 		// These build a release, and so are not among the few.
 		{"upgrade", 15, 0, cutUpgrades},
 		{"trial", 20, 0, cutTrials},

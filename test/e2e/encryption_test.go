@@ -18,7 +18,7 @@ import (
 
 // TestEncryption takes a node with a TPM through what its disk opens under, and what it does not: reboots, an upgrade, a changed kernel image, a boot entry that
 // adds to the command line, and another TPM. Its disk is a file that the test reads from outside. Secure Boot is off. A part begins where the one before has
-// left the node, so none runs behind one that fails. The upgrade is made with LONG=1.
+// left the node, so none runs behind one that fails. The upgrade, and what is behind the changed image, are made with LONG=1.
 func TestEncryption(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, buildTimeout+2*pushTimeout+12*bootTimeout)
@@ -158,6 +158,7 @@ func changedEntry(slot, line string) string {
 // testChangedEntry adds a boot entry whose options add to the command line. It leaves the machine off, and the entry without options: then it starts the kernel
 // image as the node's own does.
 func testChangedEntry(t *testing.T, n *sealed) {
+	longOnly(t, "one changed start is in make test")
 	ctx := testContext(t, 2*bootTimeout)
 	line := n.commandLine(t, ctx)
 	boots, err := listBoots(ctx, n.suite)
@@ -180,6 +181,7 @@ func testChangedEntry(t *testing.T, n *sealed) {
 // testAnotherTPM starts the machine with another TPM. The only configuration is on the disk, so the node is in maintenance mode. Its owner opens the disk, and
 // the node takes up what is on it.
 func testAnotherTPM(t *testing.T, n *sealed) {
+	longOnly(t, "takes two boots")
 	ctx := testContext(t, 2*bootTimeout)
 	owner := ownedBy(t, ctx, n.Cluster)
 	if err := n.SetUserData(n.node, []byte(owner.document(t, ctx))); err != nil {
@@ -210,6 +212,7 @@ func testAnotherTPM(t *testing.T, n *sealed) {
 
 // testReseal seals the disk to the other TPM, which opens it from then on.
 func testReseal(t *testing.T, n *sealed) {
+	longOnly(t, "takes a boot")
 	ctx := testContext(t, 2*bootTimeout)
 	n.nodectl(t, ctx, "disk", "reseal")
 	before := currentBoot(t, ctx, n.suite)

@@ -128,7 +128,7 @@ func withoutFuzzTest() map[string]string {
 		"test/e2e/extprobe":                   "counts what it sees in /proc, and how often it was here in a file of its own",
 		"test/e2e/attacker":                   "reads what the kernel of the node under attack says; what it gets wrong is an attempt that reports itself as broken",
 		"internal/machined/boot/watchdog":     "reads a number that stage 1 has put into its environment",
-		"internal/trust/volumes":              "reads the kernel's size of a volume that it has opened, and of a token that package luks has read one text, which it compares",
+		"internal/trust/volumes":              "reads the kernel's size of a volume that it has opened, of a token that package luks has read one text, which it compares, and a list of numbers that it has written itself, on an open encrypted volume",
 		"internal/machined/hold":              "reads a file in memory that only it writes, and replaces as a whole",
 		"internal/machined/supervise":         "hands lines on as they are",
 		"hack/release/extension":              "reads what the image builder has written beside the image that is to be signed",

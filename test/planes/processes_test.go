@@ -76,7 +76,8 @@ func TestControlPlane(t *testing.T) {
 	kubernetes("kube-scheduler", kube.SchedulerArgs(filepath.Join(dir, "kube-scheduler")))
 	t.Run("kubelet may register and gets a pod range", func(t *testing.T) {
 		kubelet := client(t, spec, "system:node:"+spec.NodeName, "system:nodes")
-		node := `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + spec.NodeName + `"}}`
+		// With a label, as kubelet has: of an object without any field the API server does not note who has changed it.
+		node := `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + spec.NodeName + `","labels":{"kubernetes.io/hostname":"` + spec.NodeName + `"}}}`
 		if err := post(ctx, kubelet, "/api/v1/nodes", node); err != nil {
 			t.Fatal(err)
 		}

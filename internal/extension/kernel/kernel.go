@@ -36,12 +36,15 @@ func deviceName(extension string) string { return "extension-" + extension }
 
 // Mount implements keeper.Kernel.
 func (k *Kernel) Mount(name string, i keeper.Image) (keeper.Mounted, error) {
+	if err := k.prepare(); err != nil {
+		return keeper.Mounted{}, err
+	}
 	device, found, err := verity.Existing(deviceName(name), i.RootHash)
 	if errors.Is(err, verity.ErrOther) {
 		return keeper.Mounted{}, fmt.Errorf("another build of it is in use until the next boot: %w", err)
 	}
 	if err == nil && !found {
-		device, err = k.open(name, i)
+		device, err = open(name, i)
 	}
 	if err != nil {
 		return keeper.Mounted{}, err
@@ -61,17 +64,22 @@ func (k *Kernel) Mount(name string, i keeper.Image) (keeper.Mounted, error) {
 	return keeper.Mounted{Dir: dir, Device: unix.Major(number)<<20 | unix.Minor(number)}, nil
 }
 
-// open makes the verified device. The loop devices below it go when it does.
-func (k *Kernel) open(name string, i keeper.Image) (verity.Device, error) {
+// prepare loads what images are read with: the device mapper has to be there before it can be asked what is open.
+func (k *Kernel) prepare() error {
 	base, err := kmod.Open(k.cfg.Modules)
 	if err != nil {
-		return verity.Device{}, err
+		return err
 	}
 	for _, m := range []string{"loop", "dm-mod", "dm-verity", "erofs"} {
 		if err := base.Load(m); err != nil {
-			return verity.Device{}, err
+			return err
 		}
 	}
+	return nil
+}
+
+// open makes the verified device. The loop devices below it go when it does.
+func open(name string, i keeper.Image) (verity.Device, error) {
 	data, err := attach(i.Data)
 	if err != nil {
 		return verity.Device{}, err

@@ -24,6 +24,7 @@ func Open(dir Dir, cfg Config) (*Store, error) {
 	if err := s.readRecord(names, numbers); err != nil {
 		return nil, fmt.Errorf("open configuration store: %w", err)
 	}
+	s.damaged = len(s.problems) > 0
 	s.removeOrphans(numbers)
 	record, changed := s.record.Started(cfg.Boot, cfg.SinceBoot(), cfg.Now())
 	record, fell := s.readable(record)

@@ -31,6 +31,8 @@ type Store struct {
 	slot     int // of the next record
 	next     uint64
 	problems []string
+	// damaged says that Open did not find what it should have.
+	damaged bool
 }
 
 func (s *Store) problem(format string, args ...any) {
@@ -42,6 +44,14 @@ func (s *Store) Problems() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.problems)
+}
+
+// Used says that the store has held a revision, or may have: it is damaged, so that this cannot be told. It is false where the power failed before anybody was
+// told of the first one.
+func (s *Store) Used() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.damaged || s.record.Newest != 0
 }
 
 // Record returns which revisions count now.

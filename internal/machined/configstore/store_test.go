@@ -168,6 +168,48 @@ func TestEveryDamage(t *testing.T) {
 	}
 }
 
+// TestUsed: a store has been used once somebody was told of a revision, and stays so whatever the disk does to it.
+func TestUsed(t *testing.T) {
+	now := &running{boot: "first"}
+	d := newDisk()
+	for range 2 {
+		if s := now.open(t, d); s.Used() {
+			t.Error("a store without a revision was used")
+		}
+	}
+	for left := 0; ; left++ {
+		cut := d.clone()
+		s := now.open(t, cut)
+		cut.left = left
+		_, err := s.Add(Revision{Mode: Source, Document: []byte("one")}, func(r Record, n uint64) (Record, error) { return r.Found(n) })
+		if s.Used() != (err == nil) {
+			t.Errorf("%d steps, %v: used is %t", left, err, s.Used())
+		}
+		if err == nil {
+			break
+		}
+		for _, fate := range cut.fates() {
+			if again := now.open(t, fate); again.Used() != (holds(again) != "") {
+				t.Errorf("cut after %d steps the store has %q, used is %t", left, holds(again), again.Used())
+			}
+		}
+	}
+	whole, _ := three(t, now)
+	for name := range whole.files {
+		one := whole.clone()
+		one.files[name] = content{"noise", true}
+		if again := now.open(t, one); !again.Used() {
+			t.Errorf("with noise in %s it was not used", name)
+		}
+	}
+	for name := range d.files {
+		d.files[name] = content{"noise", true}
+	}
+	if !now.open(t, d).Used() {
+		t.Error("a record of which nobody can tell what it said")
+	}
+}
+
 // TestReasons: what is given up since it cannot be read has its reason in the record, and a node that has nothing left says so.
 func TestReasons(t *testing.T) {
 	now := &running{boot: "first"}

@@ -37,6 +37,10 @@ type Input struct {
 	KeyServer  *config.KeyServer
 	// Passphrase is what the machine was given for its disk; the zero Secret if nothing.
 	Passphrase config.Secret
+	// Lost says that Config is nil because what is stored could not be had: an agent before this one may have had it.
+	Lost bool
+	// Kept says that the state volume holds a configuration.
+	Kept bool
 	// Config is nil while there is no valid configuration; Trust belongs to it.
 	Config *config.Config
 	Trust  *Trust
@@ -101,7 +105,7 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Network], d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait, wait
 		return d
 	}
-	d.Network = networkSpec(in.Config)
+	d.Network = networkSpec(in.Config, in.Lost)
 	if in.Config == nil || in.Config.Cluster == nil {
 		wait := "no Cluster document is configured"
 		if in.Config == nil {
@@ -161,7 +165,8 @@ func orUnknown(reason string) string {
 }
 
 // storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine that could not encrypt
-// them does not wait for it.
+// them does not wait for it. An encrypted volume beside state is not made before the configuration is stored: that state has its key tells the next boot that
+// there was one.
 func storageSpec(in Input) *storage.Spec {
 	spec := storage.DefaultSpec(in.Disk, etcd.UID)
 	spec.Cap = in.TPM
@@ -175,6 +180,7 @@ func storageSpec(in Input) *storage.Spec {
 	}
 	for i := range spec.Volumes {
 		spec.Volumes[i].Encryption = encryption
+		spec.Volumes[i].Encryption.Held = encryption.Mode.Encrypts() && spec.Volumes[i].Name != storage.State && !in.Kept
 	}
 	return &spec
 }
@@ -199,9 +205,10 @@ func Encryption(e config.Encryption, passphrase config.Secret) storage.Encryptio
 	return out
 }
 
-func networkSpec(cfg *config.Config) *network.Spec {
+// networkSpec is by DHCP without a configuration. Where that was lost, what a node has of its network is left to it.
+func networkSpec(cfg *config.Config, lost bool) *network.Spec {
 	source := config.DefaultNetwork()
-	spec := &network.Spec{}
+	spec := &network.Spec{Keep: cfg == nil && lost}
 	if cfg != nil {
 		source = cfg.Network
 		spec.Hostname = cfg.Machine.Hostname

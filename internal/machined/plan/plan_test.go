@@ -140,6 +140,8 @@ func TestHowVolumesAreMade(t *testing.T) {
 	cfg := *plain.Config
 	cfg.Machine.Disk.Encryption.Mode = config.EncryptionTPM
 	sealed.Config = &cfg
+	kept := sealed
+	kept.Kept = true
 	for _, test := range []struct {
 		name          string
 		in            Input
@@ -151,6 +153,7 @@ func TestHowVolumesAreMade(t *testing.T) {
 		{"to be stored, with encryption", Input{Disk: "/dev/vda", Encryption: config.EncryptionTPM}, storage.TPM, storage.TPM},
 		{"without encryption", plain, storage.Plain, storage.Plain},
 		{"with encryption", sealed, storage.TPM, storage.TPM},
+		{"stored, with encryption", kept, storage.TPM, storage.TPM},
 	} {
 		for tpm, want := range map[bool]storage.Mode{true: test.with, false: test.without} {
 			test.in.TPM = tpm
@@ -159,14 +162,30 @@ func TestHowVolumesAreMade(t *testing.T) {
 				t.Errorf("%s, TPM %t: it is capped: %t", test.name, tpm, spec.Cap)
 			}
 			for _, v := range spec.Volumes {
-				if v.Encryption.Mode != want {
-					t.Errorf("%s, TPM %t: %s is made in the mode %q, want %q", test.name, tpm, v.Name, v.Encryption.Mode, want)
+				// The key of data is to lie on no state volume that never had a configuration.
+				want := storage.Encryption{Mode: want, Held: want == storage.TPM && v.Name == storage.Data && !test.in.Kept}
+				if v.Encryption != want {
+					t.Errorf("%s, TPM %t: %s is made by %+v, want %+v", test.name, tpm, v.Name, v.Encryption, want)
 				}
 			}
 		}
 	}
 	if d := cmp.Diff(storage.DefaultSpec("/dev/vda", etcd.UID), *Build(plain, Facts{}).Storage); d != "" {
 		t.Errorf("without TPM and encryption it is another layout (-before +now):\n%s", d)
+	}
+}
+
+// TestLostConfiguration: what a node has of its network is left to it only where it had a configuration that cannot be had now.
+func TestLostConfiguration(t *testing.T) {
+	none, standalone, _ := inputs(t)
+	for _, test := range []struct {
+		in         Input
+		lost, want bool
+	}{{none, true, true}, {none, false, false}, {standalone, true, false}} {
+		test.in.Lost = test.lost
+		if got := Build(test.in, Facts{}).Network.Keep; got != test.want {
+			t.Errorf("a configuration: %t, lost %t: what is there is kept: %t", test.in.Config != nil, test.lost, got)
+		}
 	}
 }
 

@@ -137,7 +137,8 @@ type Configs interface {
 	// GetConfig returns a revision; 0 is the current one.
 	GetConfig(ctx context.Context, revision uint64) (ConfigState, error)
 	// ValidateConfig changes nothing. Without secrets the caller is not to learn whether
-	// one that is given is the node's: what has it counts as changed.
+	// one that is given is the node's: what has it counts as changed, and there are no
+	// Domains.
 	ValidateConfig(ctx context.Context, d ConfigDocument, secrets bool) (ConfigCheck, error)
 	// ApplyConfig stores documents, and has them take effect by the mode.
 	ApplyConfig(ctx context.Context, r ConfigRequest) (ConfigResult, error)

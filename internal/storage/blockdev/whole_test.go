@@ -112,6 +112,7 @@ func TestWipedVolume(t *testing.T) {
 }
 
 func TestMakeImage(t *testing.T) {
+	onBuilder(t)
 	dir := t.TempDir()
 	from, image := filepath.Join(dir, "from"), filepath.Join(dir, "image")
 	if err := errors.Join(os.MkdirAll(filepath.Join(from, "config"), 0o700), os.WriteFile(filepath.Join(from, "config/record-0"), []byte("text"), 0o600),

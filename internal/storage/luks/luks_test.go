@@ -347,8 +347,12 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestNothingInArguments runs a program in cryptsetup's place that prints what it was called with.
+// TestNothingInArguments runs a script in cryptsetup's place that prints what it was called with. In the virtual machine there is no shell; the test runs on
+// the machine that builds.
 func TestNothingInArguments(t *testing.T) {
+	if os.Getenv("CYVIVE_VM") == "1" {
+		t.Skip("needs a shell, and runs on the machine that builds")
+	}
 	dir := t.TempDir()
 	spy := filepath.Join(dir, "spy")
 	script := "#!/bin/sh\n{ echo \"$@\"; env; } > " + dir + "/seen\ncat > " + dir + "/stdin\ncat <&3 > " + dir + "/second\necho Key slot 1 unlocked.\n"

@@ -2,8 +2,11 @@ package volumes
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/cyvive/cyvive/internal/storage"
@@ -45,10 +48,19 @@ func (v *Volumes) ownKey(ctx context.Context, volume, device string) (luks.Secre
 	return own, err
 }
 
+// staySuffix is that of the file, beside a volume's key, of the slots that stay when it is sealed anew, as a list in JSON. It is there while that is under way,
+// and after it was interrupted.
+const staySuffix = ".slots"
+
 // sealAnew gives the state volume a key that is sealed in the mode in which the volume was made, and that nobody knows otherwise, and removes the one that was
-// sealed before. Own is a key of the volume. The power may fail in between: what was sealed before opens it until the token is replaced, and a slot whose key was
-// never sealed is removed by the next Rotate.
-func (v *Volumes) sealAnew(ctx context.Context, device string, own luks.Secret, how storage.Encryption) error {
+// sealed before. Own is a key of the volume. It may be interrupted in between: what was sealed before opens it until the token is replaced. The next attempt begins
+// with clean, which removes at least the slots that the one before has left: of a key that was never sealed, or of the one that was sealed before. It is given
+// the own key's slot, which stays.
+func (v *Volumes) sealAnew(ctx context.Context, device string, own luks.Secret, how storage.Encryption, clean func(own int) error) error {
+	slot, err := v.cfg.LUKS.Test(ctx, device, own)
+	if err != nil {
+		return err
+	}
 	before, err := luks.Inspect(device)
 	if err != nil {
 		return err
@@ -66,29 +78,41 @@ func (v *Volumes) sealAnew(ctx context.Context, device string, own luks.Secret, 
 	if err != nil {
 		return err
 	}
-	slot, err := v.cfg.LUKS.AddKey(ctx, device, own, key)
+	if err := clean(slot); err != nil {
+		return err
+	}
+	if err := v.noteStaying(device); err != nil {
+		return err
+	}
+	further, err := v.cfg.LUKS.AddKey(ctx, device, own, key)
 	if err != nil {
 		return err
 	}
-	if err := v.putSealed(ctx, device, slot, sealed); err != nil {
+	if err := v.putSealed(ctx, device, further, sealed); err != nil {
 		return err
 	}
-	return v.removeSealed(ctx, device, before, own)
+	return v.removeLeft(ctx, device, slot)
 }
 
-// removeSealed removes the slots of keys that a header before had sealed, unless one is the own key's, or a token names it now.
-func (v *Volumes) removeSealed(ctx context.Context, device string, before luks.Header, own luks.Secret) error {
-	keep, err := v.cfg.LUKS.Test(ctx, device, own)
+// noteStaying writes down the slots of the state volume that stay: all but that of the key which is sealed now, in whatever mode. Some may be named by no token and
+// opened by what a person has: a recovery key before the one that is to be noted yet.
+func (v *Volumes) noteStaying(device string) error {
+	h, err := luks.Inspect(device)
 	if err != nil {
 		return err
 	}
-	now, err := luks.Inspect(device)
+	gone := named(h, func(kind string) bool { return modeOfToken(kind) != storage.Plain })
+	stay := []int{}
+	for _, k := range h.Keyslots {
+		if !slices.Contains(gone, k.Number) {
+			stay = append(stay, k.Number)
+		}
+	}
+	data, err := json.Marshal(stay)
 	if err != nil {
 		return err
 	}
-	stay := append(named(now, func(string) bool { return true }), keep)
-	gone := named(before, func(kind string) bool { return modeOfToken(kind) != storage.Plain })
-	return v.removeSlots(ctx, device, func(slot int) bool { return slices.Contains(gone, slot) && !slices.Contains(stay, slot) })
+	return writeFile(v.keyFile(storage.State+staySuffix), data)
 }
 
 // named returns the slots that the tokens of some types name.
@@ -100,4 +124,24 @@ func named(h luks.Header, of func(kind string) bool) []int {
 		}
 	}
 	return slots
+}
+
+// removeLeft removes the slots of the state volume that were not to stay when it was sealed anew, but for the own key's and those that a token names. Where the
+// list cannot be understood it removes none: Rotate does.
+func (v *Volumes) removeLeft(ctx context.Context, device string, own int) error {
+	path := v.keyFile(storage.State + staySuffix)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var stay []int
+	if json.Unmarshal(data, &stay) == nil {
+		if err := v.removeOthers(ctx, device, append(stay, own)...); err != nil {
+			return err
+		}
+	}
+	return os.Remove(path)
 }

@@ -201,3 +201,88 @@ func TestEnrolByTheNextAgent(t *testing.T) {
 		t.Errorf("once it is done, the next agent: %v", err)
 	}
 }
+
+// TestResealCuts cuts the power at every change of a header, twice. No slot is left over by it, the key that was sealed before opens nothing any more once the same
+// again has come to its end, and a key that no token names, such as the recovery key before the one that is to be noted yet, stays until the next Rotate.
+func TestResealCuts(t *testing.T) { inEachMode(t, testResealCuts) }
+
+func testResealCuts(t *testing.T, n *node) {
+	earlier := n.addUnnamed()
+	slots, whole := len(n.keys(storage.State)), n.files()
+	for cut := 1; cut <= 3; cut++ {
+		for _, after := range []bool{false, true} {
+			if !after && cut > 1 && n.machine == nil {
+				continue // the disk is as after the change before, and in the other modes that is enough
+			}
+			n.restore(whole)
+			before := n.given()
+			for range 2 {
+				v := n.boots("release 1")
+				v.cfg.LUKS = &cutter{opener: opener{n.cryptsetup, n}, left: cut, after: after}
+				if err := v.Reseal(t.Context(), n.device(storage.State), n.how); !errors.Is(err, errCut) {
+					t.Fatalf("cut at change %d: %v", cut, err)
+				}
+				if got := n.keys(storage.State); len(got) > slots+1 {
+					t.Errorf("cut at change %d: slots %v", cut, got)
+				}
+			}
+			if err := n.boots("release 2").Reseal(t.Context(), n.device(storage.State), n.how); err != nil {
+				t.Fatalf("after cuts at change %d: %v", cut, err)
+			}
+			if got := n.keys(storage.State); len(got) != slots || n.opens(storage.State, before) || !n.opens(storage.State, earlier) {
+				t.Errorf("after cuts at change %d: slots %v; the key that was sealed before opens it: %t, the earlier key: %t",
+					cut, got, n.opens(storage.State, before), n.opens(storage.State, earlier))
+			}
+			if _, err := os.Stat(n.agent().keyFile(storage.State + staySuffix)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("after cuts at change %d something is left: %v", cut, err)
+			}
+			n.boots("release 1")
+		}
+	}
+	if err := n.agent().Rotate(t.Context(), storage.State, n.device(storage.State), n.how); err != nil || n.opens(storage.State, earlier) {
+		t.Errorf("rotated: %v; the earlier key opens it: %t", err, n.opens(storage.State, earlier))
+	}
+}
+
+// addUnnamed gives state another key, which no token names.
+func (n *node) addUnnamed() []byte {
+	n.t.Helper()
+	own, err := luks.Key(n.files()[filepath.Join(n.dir, "state/keys", storage.State)])
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	further, data := luks.NewKey()
+	if _, err := n.cryptsetup.AddKey(n.t.Context(), n.device(storage.State), own, further); err != nil {
+		n.t.Fatal(err)
+	}
+	return data
+}
+
+// TestRotateMakesRoom: a header that has no room for another key, as releases before could leave one, has its keys changed all the same.
+func TestRotateMakesRoom(t *testing.T) {
+	n := made(t)
+	r, err := n.agent().RecoveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := n.files()[filepath.Join(n.dir, "state/keys", storage.State)]
+	own, err := luks.Key(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for full := 0; ; full++ {
+		further, _ := luks.NewKey()
+		if _, err := n.cryptsetup.AddKey(t.Context(), n.device(storage.State), own, further); err != nil {
+			t.Logf("%d keys more have room: %v", full, err)
+			break
+		}
+		if full > 32 { // luks2 has no more slots than that
+			t.Fatal("there is always room")
+		}
+	}
+	if err := n.agent().Rotate(t.Context(), storage.State, n.device(storage.State), n.how); err != nil {
+		t.Fatal(err)
+	}
+	n.checkRotated(storage.State, before, r)
+	n.boots("release 1")
+}

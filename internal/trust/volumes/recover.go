@@ -67,10 +67,7 @@ func (v *Volumes) reseal(ctx context.Context, device string, how storage.Encrypt
 	if err != nil {
 		return err
 	}
-	if _, err := v.cfg.LUKS.Test(ctx, device, own); err != nil {
-		return err
-	}
-	return v.sealAnew(ctx, device, own, how)
+	return v.sealAnew(ctx, device, own, how, func(slot int) error { return v.removeLeft(ctx, device, slot) })
 }
 
 // sealAgain seals a key to the TPM as it is now, if the running release is signed by whom it is sealed for.

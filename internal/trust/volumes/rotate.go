@@ -19,7 +19,7 @@ const pendingSuffix = ".new"
 // Rotate gives a volume another key of its own, and state another one that is sealed too, in the mode in which it was made; those before are removed. The volume
 // and the state volume are mounted, and what is on them stays as it is: it is encrypted by the volume key, of which these are wrappings. The recovery key stays.
 //
-//	state:  a key in a slot ─▶ sealed, in the token ─▶ the slot before removed ─▶ as data
+//	state:  slots that no token names removed ─▶ a key in a slot ─▶ sealed, in the token ─▶ the slot before removed ─▶ as data
 //	data:   pending ─▶ in a slot ─▶ own ─▶ the slot before removed
 //
 // The power may fail behind each step, and it may end there with an error: the next boot opens the volume with the one key or the other, and calling Rotate
@@ -46,7 +46,7 @@ func (v *Volumes) rotate(ctx context.Context, volume, device string, how storage
 		if err := v.samePassphrase(device, how.Passphrase); err != nil {
 			return err
 		}
-		if err := v.sealAnew(ctx, device, key, how); err != nil {
+		if err := v.sealAnew(ctx, device, key, how, func(own int) error { return v.removeOthers(ctx, device, own) }); err != nil {
 			return err
 		}
 	}
@@ -105,24 +105,15 @@ func (v *Volumes) slotOf(ctx context.Context, device string, own, next []byte) (
 	return slot, err
 }
 
-// removeOthers removes the keys of all slots but one and those that a token names: the recovery key's, and whatever else opens the volume.
-func (v *Volumes) removeOthers(ctx context.Context, device string, slot int) error {
+// removeOthers removes the keys of all slots of a volume but these and those that a token names: the recovery key's, and whatever else opens the volume.
+func (v *Volumes) removeOthers(ctx context.Context, device string, stay ...int) error {
 	h, err := luks.Inspect(device)
 	if err != nil {
 		return err
 	}
-	keep := append(named(h, func(string) bool { return true }), slot)
-	return v.removeSlots(ctx, device, func(slot int) bool { return !slices.Contains(keep, slot) })
-}
-
-// removeSlots removes the keys of those slots of a volume that are to go.
-func (v *Volumes) removeSlots(ctx context.Context, device string, goes func(slot int) bool) error {
-	h, err := luks.Inspect(device)
-	if err != nil {
-		return err
-	}
+	stay = append(stay, named(h, func(string) bool { return true })...)
 	for _, k := range h.Keyslots {
-		if !goes(k.Number) {
+		if slices.Contains(stay, k.Number) {
 			continue
 		}
 		if err := v.cfg.LUKS.RemoveKey(ctx, device, k.Number); err != nil {

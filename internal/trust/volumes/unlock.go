@@ -202,3 +202,9 @@ func (v *Volumes) readKey(volume string) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// Keyed says that the state volume, which is mounted, has the key of a volume, be it damaged, or that this cannot be told. It has it from when the volume is made.
+func (v *Volumes) Keyed(volume string) bool {
+	_, err := os.Lstat(v.keyFile(volume))
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -71,6 +71,20 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestKeyed: state has the key of data from when that is made.
+func TestKeyed(t *testing.T) {
+	v := made(t).agent()
+	if !v.Keyed(storage.Data) || v.Keyed("other") {
+		t.Errorf("a key for data: %t, for another volume: %t", v.Keyed(storage.Data), v.Keyed("other"))
+	}
+	if err := os.WriteFile(v.keyFile(storage.Data), []byte("noise"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !v.Keyed(storage.Data) {
+		t.Error("a key that is damaged is none")
+	}
+}
+
 // slotsMade are those of the volumes of a node: the key that was sealed, the own one and the recovery key of state, and the last two of data.
 var slotsMade = map[string][]int{storage.State: {0, 1, 2}, storage.Data: {0, 1}}
 

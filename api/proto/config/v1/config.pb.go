@@ -768,7 +768,9 @@ type ValidateResponse struct {
 	Mistakes []*Mistake `protobuf:"bytes,1,rep,name=mistakes,proto3" json:"mistakes,omitempty"`
 	// What they would change. To callers without node:admin a field for which a secret
 	// is given counts as changed.
-	Changes       []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// What each part of the node would do. Empty to callers without node:admin where a
+	// secret is given.
 	Domains       []*Domain `protobuf:"bytes,3,rep,name=domains,proto3" json:"domains,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
