@@ -46,11 +46,7 @@ func (a *Agent) unread() bool {
 }
 
 // enclosed says that the state volume is encrypted and open.
-func (a *Agent) enclosed() bool {
-	list := a.snapshot().storage.Status.Volumes
-	i := slices.IndexFunc(list, func(v storage.VolumeStatus) bool { return v.Name == storage.State })
-	return i >= 0 && list[i].Encrypted && list[i].Mounted
-}
+func (a *Agent) enclosed() bool { return a.snapshot().opened() }
 
 // wasUsed says of a store that was just opened that the state volume had a configuration before, or may have had one.
 func (a *Agent) wasUsed(store *configstore.Store) bool {

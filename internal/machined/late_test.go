@@ -35,13 +35,13 @@ func TestYielded(t *testing.T) {
 		"it was read":  {decided, storage.VolumeStatus{Name: storage.State, Encrypted: true, Mounted: true}, decided},
 	} {
 		s := snapshot{came: c.came, without: true, owner: maintenance.Owner{Key: key}, input: plan.Input{
-			Searched: true, Config: &config.Config{}, Trust: &plan.Trust{}, Passphrase: config.NewSecret("kept"),
+			Searched: true, Lost: true, Config: &config.Config{}, Trust: &plan.Trust{}, Passphrase: config.NewSecret("kept"),
 		}}
 		s.storage = state.Report[storage.Status]{Status: storage.Status{Volumes: []storage.VolumeStatus{c.volume}}}
 		got := s.yielded()
 		yields := c.want == reading
 		if got.came != c.want || (got.input.Config == nil) != yields || (got.input.Trust == nil) != yields || got.input.Searched == yields ||
-			got.owner.Key.IsZero() != yields || got.without == yields || got.input.Passphrase.IsZero() {
+			got.input.Lost == yields || got.owner.Key.IsZero() != yields || got.without == yields || got.input.Passphrase.IsZero() {
 			t.Errorf("%s: %s, %+v", name, got.came, got)
 		}
 	}
@@ -190,6 +190,9 @@ func TestNothingStoredYet(t *testing.T) {
 	good := string(withKeyServer(t))
 	n := startShut(t, good, good)
 	n.await("the configuration", func(s snapshot) bool { return s.input.Config != nil && s.came == missed })
+	// As it is then: data was not begun, and state has no key for it.
+	n.disk().SetContents("/dev/vda7", storage.Contents{Blank: true})
+	n.disk().ForgetKey(storage.Data)
 	n.open()
 	if err := errors.Join(os.Remove(n.folder), os.RemoveAll(n.folder+".kept")); err != nil {
 		t.Fatal(err)

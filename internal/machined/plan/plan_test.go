@@ -124,10 +124,14 @@ func TestOtherEncryption(t *testing.T) {
 		in := none
 		c.change(&in)
 		c.want.Passphrase = storage.NewSecret("correct horse battery staple")
-		spec := Build(in, Facts{}).Storage
-		for _, v := range spec.Volumes {
-			if d := cmp.Diff(c.want, v.Encryption); d != "" || spec.Cap {
-				t.Errorf("%s: volume %s, capped %t (-want +got):\n%s", name, v.Name, spec.Cap, d)
+		for _, in.Kept = range []bool{false, true} {
+			spec := Build(in, Facts{}).Storage
+			for _, v := range spec.Volumes {
+				want := c.want
+				want.Held = want.Mode.Encrypts() && v.Name == storage.Data && !in.Kept
+				if d := cmp.Diff(want, v.Encryption); d != "" || spec.Cap {
+					t.Errorf("%s, stored %t: volume %s, capped %t (-want +got):\n%s", name, in.Kept, v.Name, spec.Cap, d)
+				}
 			}
 		}
 	}
