@@ -49,7 +49,7 @@ const stateGrace = 10 * time.Second
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
 // time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
-	var version uint64
+	var version, given uint64
 	var troubled time.Time
 	for {
 		s, v, err := a.store.Watch(ctx, version)
@@ -69,8 +69,11 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		case s.storage.Status.StateUndecided:
 			a.configs.late = true
 			return nil
+		case s.storage.Status.StateAwaits != "" && a.triesPassphrase(ctx, s, &given):
+			continue
 		case s.storage.Status.StateAwaits != "":
-			a.log.Warn("the state volume waits for its key: the configuration is taken from other places meanwhile", "waits", s.storage.Status.StateAwaits)
+			a.log.Warn("the state volume waits for its key: the configuration is taken from other places meanwhile",
+				"waits", first(s.storage.Problem, s.storage.Status.StateAwaits))
 			a.miss()
 			return nil
 		case problem == "":

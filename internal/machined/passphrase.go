@@ -50,6 +50,21 @@ func (s snapshot) awaitsPassphrase() bool {
 	return false
 }
 
+// triesPassphrase says that a state volume which waits for a passphrase may open by one that the places have: they are asked once, and then it is tried. So a node that
+// is given its passphrase opens its disk before it looks for a configuration elsewhere. Given is the generation from which on it is tried, zero before they are asked.
+func (a *Agent) triesPassphrase(ctx context.Context, s snapshot, given *uint64) bool {
+	if !s.awaitsPassphrase() {
+		return false
+	}
+	if *given == 0 {
+		_, _, _ = a.find(ctx) // what else is wrong with them is said when the configuration is looked for
+		now := a.snapshot()
+		*given = now.generation
+		return !now.input.Passphrase.IsZero()
+	}
+	return s.storage.Generation < *given || s.storage.Doing != ""
+}
+
 // askPassphrase reads the passphrase as the places give it now, for who seals the disk anew: one that the node remembers may be about to be replaced.
 func (a *Agent) askPassphrase(ctx context.Context) (Passphrase, error) {
 	ctx, cancel := context.WithTimeout(ctx, passphraseTime)

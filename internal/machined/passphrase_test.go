@@ -2,6 +2,7 @@ package machined
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -219,4 +220,55 @@ func TestPassphraseComesLate(t *testing.T) {
 	disk.Missing("")
 	n.wakers[plan.Storage].Wake()
 	n.await("storage", func(s snapshot) bool { return s.storage.Status.Ready && s.identity })
+}
+
+// picky is a machine whose state volume opens by one passphrase.
+type picky struct {
+	*storagetest.Machine
+	passphrase string
+}
+
+func (p picky) Unlock(ctx context.Context, volume, device string, how storage.Encryption) error {
+	missing := ""
+	if how.Passphrase.Reveal() != p.passphrase {
+		missing = "another passphrase is needed"
+	}
+	p.Missing(missing)
+	return p.Machine.Unlock(ctx, volume, device, how)
+}
+
+// TestPassphraseIsThereAtBoot: the places are asked for the passphrase before they are for a configuration, so that a node which is given its own opens its disk and
+// goes by nothing else; one that is given another waits, and goes by what is beside it meanwhile.
+func TestPassphraseIsThereAtBoot(t *testing.T) {
+	t.Parallel()
+	const passphrase = "correct horse battery staple"
+	for _, given := range []string{passphrase, "another horse battery staple"} {
+		state, disk := t.TempDir(), storagetest.New(1<<30)
+		v := &vault{disk: disk, key: recovery.New()}
+		n, docs := startNodeWith(t, state, disk, encrypts(disk, v)), withEncryption(t, config.EncryptionPassphrase)
+		n.source.give(passphrase)
+		n.source.set(docs)
+		n.await("storage, and a configuration on it", func(s snapshot) bool { return s.storage.Status.Ready && s.identity && s.input.Kept })
+		n.end()
+		disk.Boot(true)
+		n = startNodeWith(t, state, disk, func(c *Config) {
+			encrypts(disk, v)(c)
+			c.Boot.ID, c.Storage = "second", storage.New(disk, disk, picky{disk, passphrase})
+			beside := c.Source.(*source)
+			beside.give(given)
+			beside.set(bytes.Replace(docs, []byte("hostname: node1"), []byte("hostname: beside"), 1))
+		})
+		if given != passphrase {
+			n.await("what is beside it", func(s snapshot) bool {
+				return s.input.Config != nil && s.input.Config.Machine.Hostname == "beside" && s.came == missed && s.awaitsPassphrase()
+			})
+			continue
+		}
+		n.await("its configuration", func(s snapshot) bool {
+			return s.input.Config != nil && s.input.Config.Machine.Hostname == "node1" && s.storage.Status.Ready && s.came == inTime
+		})
+		if told := strings.Join(n.told(server.EventConfiguration), "\n"); strings.Contains(told, "beside") {
+			t.Errorf("it went by something else before:\n%s", told)
+		}
+	}
 }
