@@ -73,10 +73,18 @@ func (c Client) call(ctx context.Context, s Server, what string, do func(context
 	switch {
 	case err == nil:
 		return resp.GetData(), nil
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("ask key server %s to %s: %w", s, what, ctx.Err())
+	case ended(ctx) != nil:
+		return nil, fmt.Errorf("ask key server %s to %s: %w", s, what, ended(ctx))
 	}
 	return nil, fmt.Errorf("%w %s was asked to %s: %s", ErrServer, s, what, explain(err, timeout))
+}
+
+// ended is the error of a context that has ended, also where its deadline has passed and its own timer has not fired yet: that of a call may fire first.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // dial makes a connection that is opened with the first call. Only the server's own certificate counts, under the authorities that are given.

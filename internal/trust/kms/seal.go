@@ -29,6 +29,7 @@ func Seal(ctx context.Context, c Caller, s Server, b wrap.Binding, key []byte) (
 	if err != nil {
 		return Token{}, fmt.Errorf("try whether it will open again: %w", err)
 	}
+	defer clear(again)
 	if !bytes.Equal(again, secret) {
 		return Token{}, fmt.Errorf("try whether it will open again: %w %s gives out something else than it was asked to seal", ErrServer, s)
 	}

@@ -63,6 +63,7 @@ func Seal(passphrase string, b wrap.Binding, key []byte) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
+	defer clear(secret)
 	t.Wrapped, err = wrap.Wrap(secret, t.Salt, b.Context(TokenType), key)
 	return t, err
 }
@@ -73,6 +74,7 @@ func (t Token) Open(passphrase string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer clear(secret)
 	key, err := wrap.Unwrap(secret, t.Salt, t.Context(TokenType), t.Wrapped)
 	if errors.Is(err, wrap.ErrOther) {
 		return nil, ErrWrong

@@ -60,6 +60,7 @@ func aead(secret, salt []byte, context string) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer clear(key)
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
