@@ -45,6 +45,9 @@ func TestTakePassphraseMistakes(t *testing.T) {
 		"no version":   {"kind: DiskPassphrase\npassphrase: c2VjcmV0c2VjcmV0c2VjcmV0\n", "DiskPassphrase.apiVersion: missing"},
 		"two":          {goodPassphrase + "---\n" + goodPassphrase, "user-data:4: DiskPassphrase: second document of this kind"},
 		"no YAML":      {"kind: DiskPassphrase\npassphrase: c2VjcmV0c2VjcmV0: [\n", "expected YAML"},
+		"an alias":     {strings.Replace(goodPassphrase, thePassphrase, "*c2VjcmV0c2VjcmV0c2VjcmV0", 1), "unknown anchor (text)"},
+		"a tag":        {strings.Replace(goodPassphrase, thePassphrase, "!c2VjcmV0c2VjcmV0c2VjcmV0", 1), "DiskPassphrase.passphrase: "},
+		"an anchor":    {strings.Replace(goodPassphrase, thePassphrase, "&c2VjcmV0c2VjcmV0c2VjcmV0", 1), "DiskPassphrase.passphrase: "},
 		"another word": {goodPassphrase + "hint: c2VjcmV0\n", "DiskPassphrase.hint: unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {
