@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -14,7 +15,7 @@ const (
 )
 
 // TestDiskPassphrase takes a node without a TPM through what its disk opens under: the passphrase that its user data have, and no other. A part begins where the
-// one before has left the node, so none runs behind one that fails.
+// one before has left the node, so none runs behind one that fails. With LONG=1 it is given none too, and another one for good.
 func TestDiskPassphrase(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, 10*bootTimeout)
@@ -62,7 +63,7 @@ func (n *sealed) givePassphrase(t *testing.T, text string) {
 	}
 }
 
-// testPassphraseDisk looks at the disk from outside: neither what it holds nor the passphrase is there to be read.
+// testPassphraseDisk looks at the disk from outside: neither what it holds nor the passphrase is there to be read. Nor does the node say the passphrase to anybody.
 func testPassphraseDisk(t *testing.T, n *sealed) {
 	testSealedDisk(t, n)
 	n.whilePaused(t, testContext(t, bootTimeout), func() {
@@ -72,12 +73,28 @@ func testPassphraseDisk(t *testing.T, n *sealed) {
 			}
 		}
 	})
+	ctx := testContext(t, bootTimeout)
+	console, err := os.ReadFile(n.ConsolePath(n.node))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{
+		"console": string(console), "configuration": n.nodectl(t, ctx, "config", "get"), "audit log": n.nodectl(t, ctx, "audit", "list"),
+		"events": n.nodectl(t, ctx, "events"),
+	} {
+		if text == "" || strings.Contains(text, firstPassphrase) {
+			t.Errorf("the %s has the passphrase, or nothing", what)
+		}
+	}
 }
 
 // testOtherPassphrase boots the node with another passphrase, and with none: it says so, and opens its disk when it has the right one.
 func testOtherPassphrase(t *testing.T, n *sealed) {
 	ctx := testContext(t, 4*bootTimeout)
 	for text, reason := range map[string]string{secondPassphrase: "another passphrase than the disk was made with", "": "no passphrase was given to this machine"} {
+		if text == "" && !long() {
+			continue
+		}
 		n.shutDown(t, ctx)
 		n.givePassphrase(t, text)
 		n.start(t, ctx)
@@ -91,6 +108,7 @@ func testOtherPassphrase(t *testing.T, n *sealed) {
 
 // testChangedPassphrase opens the disk by its recovery key, and seals it anew with the passphrase that the machine is given now.
 func testChangedPassphrase(t *testing.T, n *sealed) {
+	longOnly(t, "boots the node three times")
 	ctx := testContext(t, 3*bootTimeout)
 	n.shutDown(t, ctx)
 	n.givePassphrase(t, secondPassphrase)
