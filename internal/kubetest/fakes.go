@@ -90,6 +90,7 @@ func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manif
 type Images struct {
 	mu       sync.Mutex
 	up       bool
+	problem  error
 	archives []string
 }
 
@@ -102,10 +103,20 @@ func (i *Images) SetUp(up bool) {
 	i.up = up
 }
 
+// Fail makes it answer with an error; nil is none any more.
+func (i *Images) Fail(problem error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.problem = problem
+}
+
 // List implements kube.Images.
 func (i *Images) List(context.Context) ([]container.Info, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.problem != nil {
+		return nil, fmt.Errorf("list containers: %w", i.problem)
+	}
 	if !i.up {
 		return nil, fmt.Errorf("list containers: %w", container.ErrUnavailable)
 	}
