@@ -62,6 +62,16 @@ func programs(t Target, l *layout) []program {
 			asm.JEq.Imm(asm.R1, 0, allow),
 		}, refuse)},
 		{hook: "file_open", code: t.confined(openFile(l), refuse)},
+		{hook: "ptrace_access_check", code: t.confined(asm.Instructions{
+			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R1, l.offset("task_struct", "thread_pid"), asm.DWord),
+			asm.LoadMem(asm.R1, asm.R1, l.offset("pid", "level"), asm.Word),
+			// In the machine's own PID namespace there are only the node's. That it has no
+			// number in the plane's is not enough: whoever answers at a socket gets a
+			// descriptor of the process that connects (SO_PEERPIDFD, Linux 6.5), of
+			// whichever namespace, and by it files (pidfd_getfd(2)) and namespaces (setns(2)).
+			asm.JEq.Imm(asm.R1, 0, deny),
+		}, permit)},
 		{hook: "userns_create", strict: true, code: t.confined(nil, refuse)},
 		{hook: "bpf_prog_load", strict: true, code: t.confined(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),

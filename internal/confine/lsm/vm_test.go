@@ -62,6 +62,7 @@ func attempts() []attempt {
 		{"cgroup program", loadProgram(ebpf.CGroupDevice), nil, nil},
 		{"program by number", byNumber, unix.EPERM, nil},
 		{"user namespace", userNamespace, nil, nil},
+		{"open file of a process of the node", takeFile, unix.EPERM, nil},
 	}
 }
 
@@ -142,6 +143,21 @@ func userNamespace() error {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}
 	return cmd.Run()
+}
+
+// takeFile takes the standard input of this program's parent, which is in the machine's
+// own PID namespace.
+func takeFile() error {
+	pidfd, err := unix.PidfdOpen(os.Getppid(), 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	fd, err := unix.PidfdGetfd(pidfd, 0, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 // byNumber opens the first program that there is: one of the guards.
