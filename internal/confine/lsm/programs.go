@@ -8,8 +8,8 @@ import (
 // Target is what the programs are made for.
 type Target struct {
 	// RootDevice is the device of the verified root, as the kernel writes it:
-	// major<<20 | minor. DevDevice is that of the node's /dev.
-	RootDevice, DevDevice uint32
+	// major<<20 | minor. DevDevice is that of the node's /dev, RunDevice of its /run.
+	RootDevice, DevDevice, RunDevice uint32
 	// Trusted are the IDs of the node's own cgroups, which are not confined.
 	// They are on the first level of the tree.
 	Trusted []uint64
@@ -56,11 +56,15 @@ func programs(t Target, l *layout) []program {
 			asm.JEq.Reg(asm.R1, asm.R2, deny),
 			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_magic"), asm.DWord),
 		}, denyValues(fileSystems)...), permit)},
-		{hook: "sb_remount", code: t.confined(asm.Instructions{
-			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
-			asm.LoadMem(asm.R1, asm.R1, l.offset("super_block", "s_bdev"), asm.DWord),
-			asm.JEq.Imm(asm.R1, 0, allow),
-		}, refuse)},
+		{hook: "sb_remount", code: t.confined(append(asm.Instructions{
+			asm.LoadMem(asm.R7, asm.R6, 0, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_bdev"), asm.DWord),
+			asm.JNE.Imm(asm.R1, 0, deny),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_dev"), asm.Word),
+			asm.LoadImm(asm.R2, int64(t.RunDevice), asm.DWord),
+			asm.JEq.Reg(asm.R1, asm.R2, deny),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_magic"), asm.DWord),
+		}, denyValues(sharedFileSystems)...), permit)},
 		{hook: "file_open", code: t.confined(openFile(l), refuse)},
 		{hook: "ptrace_access_check", code: t.confined(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
@@ -120,6 +124,11 @@ var fileSystems = []int64{
 	0x42494e4d, 0x0027e0eb, 0x07655821, // binfmt_misc, cgroup version 1, resctrl
 	0xf97cff8c, 0x43415d53, 0x2fc12fc1, // selinuxfs, smackfs, zfs
 }
+
+// sharedFileSystems are those of which there is one for every mount in the machine, or
+// in a network namespace: what one mount of it is made, read-only for instance, all are, in the
+// plane and for the node. So is the node's /run, of which folders are bound in the plane.
+var sharedFileSystems = []int64{0x63677270, magicSysfs} // cgroup version 2, sysfs
 
 // readFile refuses every file that the kernel reads for itself (modules,
 // firmware, kexec images, policies) and that is not of the verified root; save

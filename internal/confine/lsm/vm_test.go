@@ -36,6 +36,10 @@ func attempts() []attempt {
 		{"disk that is mounted already", mountAgain, unix.EPERM, nil},
 		{"debugfs by fsopen", fsopen("debugfs"), unix.EPERM, nil},
 		{"read-only root for everybody", func() error { return unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_RDONLY, "") }, unix.EPERM, nil},
+		{"control groups for everybody", remount("/sys/fs/cgroup"), unix.EPERM, nil},
+		{"/sys for everybody", remount("/sys"), unix.EPERM, nil},
+		{"the node's /run for everybody", remount(runDir), unix.EPERM, nil},
+		{"a file system of one's own", remountOwn, nil, nil},
 		{"block device", open("/dev/vda", unix.O_RDONLY), unix.EPERM, nil},
 		{"sysrq", open("/proc/sysrq-trigger", unix.O_WRONLY), unix.EPERM, nil},
 		{"interrupts", open("/proc/irq/default_smp_affinity", unix.O_WRONLY), unix.EPERM, nil},
@@ -113,6 +117,26 @@ func mountAgain() error {
 		return err
 	}
 	return unix.Unmount(target, 0)
+}
+
+// runDir stands for the node's /run.
+var runDir = filepath.Join(os.TempDir(), "lsm-run")
+
+// remount sets the file system's options again, and leaves them as they are.
+func remount(dir string) func() error {
+	return func() error { return unix.Mount("", dir, "", unix.MS_REMOUNT, "") }
+}
+
+func remountOwn() error {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(dir)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		return err
+	}
+	return errors.Join(remount(dir)(), unix.Unmount(dir, 0))
 }
 
 func fsopen(kind string) func() error {
@@ -228,7 +252,13 @@ func prepare(t *testing.T) Paths {
 		}
 	}
 	p := Node()
-	p.Root = "/usr" // in the test's machine, only this is of the node's image
+	p.Root, p.Run = "/usr", runDir // in the test's machine, only /usr is of the node's image
+	if err := os.MkdirAll(runDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", runDir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
 	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod", "/sys/fs/cgroup/extensions/one") {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
