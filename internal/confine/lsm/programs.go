@@ -1,6 +1,8 @@
 package lsm
 
 import (
+	"runtime"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 )
@@ -82,6 +84,7 @@ func programs(t Target, l *layout) []program {
 			asm.LoadMem(asm.R1, asm.R1, l.offset("bpf_prog", "type"), asm.Word),
 			asm.JNE.Imm(asm.R1, cgroupDevice, deny),
 		}, permit)},
+		{hook: "capable", strict: true, code: t.confined(readsKernel(l), permit)},
 	}
 }
 
@@ -93,6 +96,32 @@ const (
 // cgroupDevice is BPF_PROG_TYPE_CGROUP_DEVICE: the runtime needs one of these for
 // each container, and it decides about the devices of one group only.
 const cgroupDevice = 15
+
+// Capabilities that let a program of any type read the kernel's memory (bpf_token_capable
+// in kernel/bpf/token.c takes the second for the first).
+const capPerfmon, capSysAdmin = 38, 21
+
+// readsKernel refuses, within bpf(2), what lets a program read the kernel's memory: of
+// the one type that is left in the strict profile, the runtime's own need none of it.
+func readsKernel(l *layout) asm.Instructions {
+	member, size, calls := "orig_ax", asm.DWord, []int32{321, 357, 0x40000141} // of bpf(2) in amd64, i386 and x32
+	if runtime.GOARCH == "arm64" {
+		member, size, calls = "syscallno", asm.Word, []int32{280, 386} // in arm64 and arm
+	}
+	code := asm.Instructions{
+		asm.LoadMem(asm.R7, asm.R6, 16, asm.Word),
+		asm.JEq.Imm(asm.R7, capPerfmon, "call"),
+		asm.JNE.Imm(asm.R7, capSysAdmin, allow),
+		asm.FnGetCurrentTaskBtf.Call().WithSymbol("call"),
+		asm.Mov.Reg(asm.R1, asm.R0),
+		asm.FnTaskPtRegs.Call(),
+		asm.LoadMem(asm.R1, asm.R0, l.offset("pt_regs", member), size),
+	}
+	for _, n := range calls {
+		code = append(code, asm.JEq.Imm(asm.R1, n, deny))
+	}
+	return code
+}
 
 // bpfCommands are those of bpf(2) that lead to programs, maps and links of
 // others, or to tracing (enum bpf_cmd). Without PROG_GET_FD_BY_ID nobody can

@@ -64,6 +64,7 @@ func attempts() []attempt {
 		{"perf event program", loadProgram(ebpf.PerfEvent), unix.EPERM, nil},
 		{"traffic program", loadProgram(ebpf.SchedCLS), nil, nil},
 		{"cgroup program", loadProgram(ebpf.CGroupDevice), nil, nil},
+		{"device program that sees the kernel", sees, nil, nil},
 		{"program by number", byNumber, unix.EPERM, nil},
 		{"user namespace", userNamespace, nil, nil},
 		{"open file of a process of the node", takeFile, unix.EPERM, nil},
@@ -160,6 +161,18 @@ func loadProgram(kind ebpf.ProgramType) func() error {
 		}
 		return p.Close()
 	}
+}
+
+// sees loads a program with a helper that is for CAP_PERFMON, as bpf_probe_read_kernel is.
+func sees() error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.CGroupDevice, License: "GPL",
+		Instructions: asm.Instructions{asm.FnGetCurrentTask.Call(), asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return err
+	}
+	return p.Close()
 }
 
 // userNamespace starts this program in one, without any test to run.
@@ -307,7 +320,10 @@ func strict(t *testing.T, p Paths) {
 
 // strictAttempts are those that have another result in the strict profile, for a
 // process that is confined.
-var strictAttempts = map[string]error{"traffic program": unix.EPERM, "user namespace": unix.EPERM}
+var strictAttempts = map[string]error{
+	"traffic program": unix.EPERM, "user namespace": unix.EPERM,
+	"device program that sees the kernel": unix.EINVAL, // there is no such helper for it
+}
 
 // code holds for the node itself: what comes into the kernel is of the root.
 func code(t *testing.T) {
