@@ -17,6 +17,7 @@ const (
 // Files of the root.
 const (
 	initPath    = "/usr/bin/init"
+	agentPath   = "/usr/bin/machined"
 	etcdPath    = "/usr/lib/cyvive/rootfs/etcd/usr/bin/etcd"
 	kubeletPath = "/usr/lib/cyvive/plane/usr/bin/kubelet"
 )
@@ -53,6 +54,14 @@ func AloneBad() []Bad {
 		// The kernel refuses the driver of the only network card.
 		{"no-network", GoodVersion, regexp.MustCompile(`not well .*network: `), true, appended("module_blacklist=virtio_net")},
 	}
+}
+
+// SilentAgent is a release whose agent does nothing at all, for a node of whatever cluster: init ends its trials.
+func SilentAgent() Bad {
+	return Bad{"silent-agent", InitVersion, regexp.MustCompile(`its agent has given no sign of life`), false, func(ctx context.Context, b *Builder) ([]string, error) {
+		program, err := b.Program(ctx, "hack/release/badinit")
+		return []string{"--put", agentPath + "=" + program, "--append", "badinit=agent"}, err
+	}}
 }
 
 // NeverReady is a release without a kubelet, for a node of a cluster.
