@@ -158,6 +158,13 @@ func (e entries) Read() (map[string]upgrade.Entry, error) {
 	return out, nil
 }
 
+// espOptions are those by which it is mounted. A power cut amid a change leaves names of files whose clusters count as free. To remove such a file is an error of
+// the file system, for which the kernel by default lets nothing more be written to it until it is mounted anew (fs/fat/misc.c, __fat_fs_error): an upgrade would
+// fail that begins with the removal of what an earlier one has left.
+func espOptions() []string {
+	return []string{"nosuid", "nodev", "noexec", "noatime", "umask=0077", "errors=continue"}
+}
+
 // esp is the EFI system partition of the system disk.
 type esp struct {
 	disk   *blockdev.Disk
@@ -181,7 +188,7 @@ func (e esp) open() (loader.Volume, error) {
 	if err := mounts.Unmount(espDir); err != nil {
 		return loader.Volume{}, err
 	}
-	if err := mounts.Mount(list[i].Device, espDir, "vfat", []string{"nosuid", "nodev", "noexec", "noatime", "umask=0077"}); err != nil {
+	if err := mounts.Mount(list[i].Device, espDir, "vfat", espOptions()); err != nil {
 		return loader.Volume{}, err
 	}
 	free, err := mounts.FreeBytes(espDir)

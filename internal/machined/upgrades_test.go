@@ -676,6 +676,51 @@ func TestUpgradeByTheAPI(t *testing.T) {
 	}
 }
 
+// TestGateOfAMoment: what does not hold at the beginning of an upgrade, and does a moment later, is asked of the new release; what does not hold for longer is
+// not.
+func TestGateOfAMoment(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, oldRelease, upgrade.Record{Stage: upgrade.Idle}, func(c *Config) { c.Pace.GateGrace = 3 * time.Second })
+	u.source.set(standalone(t))
+	u.await("idle, in order", func(s snapshot) bool {
+		return stage(upgrade.Idle)(s) && !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy })
+	})
+	api, ctx := upgradesAPI{u.Agent}, t.Context()
+	listens := func(is bool) { u.update(func(s *snapshot) { s.listening, s.listeningSince = is, time.Now() }) }
+	for _, c := range []struct {
+		name   string
+		lasts  time.Duration
+		waived []string
+	}{{"for long", 0, []string{"api"}}, {"for a moment", 200 * time.Millisecond, nil}} {
+		if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(bundle(t, releaseKey(), "1.1.0"))); err != nil {
+			t.Fatal(err)
+		}
+		listens(false)
+		if c.lasts > 0 {
+			time.AfterFunc(c.lasts, func() { listens(true) })
+		}
+		if _, err := api.Install(ctx, true, func(int64, int64) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		status, err := api.UpgradeStatus(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waived []string
+		for _, g := range status.Gates {
+			if g.Waived {
+				waived = append(waived, g.Name)
+			}
+		}
+		if !slices.Equal(waived, c.waived) {
+			t.Errorf("%s: not asked for %q, want %q", c.name, waived, c.waived)
+		}
+		if err := api.Cancel(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestCrashIsNoted: what the kernel left of an ordinary boot is its reason, once.
 func TestCrashIsNoted(t *testing.T) {
 	state := t.TempDir()
