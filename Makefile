@@ -43,8 +43,8 @@ setup: ## install the programs that are missing (apt-get; asks sudo where needed
 image: setup keys bin/nodectl ## build the node image into out/ARCH
 	@keys=$$(realpath -m "$$CYVIVE_KEYS"); more=(); [ ! -e "$$keys/policy.pem" ] || more+=(--policy-keys "$$keys/policy.pem"); \
 		if [ -e "$$keys/db.key" ]; then \
-			(cd images && go run ./cmd/mkimage build --arch $(ARCH) --until zfs); \
-			go run ./hack/release modules --dir out/$(ARCH)/zfs --out out/$(ARCH)/module-signatures; \
+			(cd images && go run ./cmd/mkimage build --arch $(ARCH) --until userland); \
+			go run ./hack/release modules --dir out/$(ARCH)/zfs --program out/$(ARCH)/boot-loader.efi --out out/$(ARCH)/module-signatures; \
 			more+=(--module-signatures "$(CURDIR)/out/$(ARCH)/module-signatures"); \
 		fi; \
 		cd images && go run ./cmd/mkimage build --arch $(ARCH) --keys "$$keys/release.pem" "$${more[@]}" \
