@@ -75,8 +75,8 @@ func (o Op) String() string {
 // root can keep its files from being written, the workload plane, which starts beside
 // the API server where there is a second processor, and whose kubelet waits for that by itself;
 // images before the CNI configuration, without which the node is not Ready, so
-// that no pod is placed here before its image is; cluster DNS when there is a node
-// for it.
+// that no pod is placed here before its image is, and that as soon as the API server tells the node's pod range, ready or not; cluster DNS when there
+// is a node for it.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if obs.Unavailable {
 		return nil
@@ -119,11 +119,11 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if content, stale := obs.StaleFiles[cni]; stale && obs.PlaneUp && len(obs.ImagesMissing) == 0 {
 		ops = append(ops, Op{Kind: WriteFile, Target: cni, Content: content})
 	}
-	if n := obs.API.Node; n != nil && !n.ControlPlane {
+	if n := obs.API.Node; obs.API.Ready && n != nil && !n.ControlPlane {
 		ops = append(ops, Op{Kind: LabelNode})
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
-	if obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
+	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
 		ops = append(ops, Op{Kind: ApplyDNS, Manifests: manifests})
 	}
 	return ops

@@ -230,6 +230,29 @@ func testNoPodNetworkBeforeTheImages(t *testing.T) {
 	w.expect("then the network", "write cni/10-cyvive.conflist")
 }
 
+// TestPodNetworkBeforeReadyz: an API server that serves the node before its own checks hold is asked for no more than its range.
+func TestPodNetworkBeforeReadyz(t *testing.T) { synctest.Test(t, testPodNetworkBeforeReadyz) }
+
+func testPodNetworkBeforeReadyz(t *testing.T) {
+	w := newWorld(t)
+	w.layout.Processors = 2
+	w.Reconciler = w.agent()
+	w.images.SetUp(true)
+	w.pass()
+	w.expect("the plane's runtime answers", "import images of the default bundle")
+	node := kube.Node{PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("it serves the node", "write cni/10-cyvive.conflist")
+	node.Ready, node.Heartbeat = true, w.now
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("nothing more until it is ready")
+	if s := w.status(); !s.NodeReady || s.Ready || s.APIServerReady || s.Reason != "kube-apiserver to be ready: it is not" {
+		t.Errorf("status: got %+v", s)
+	}
+	w.api.Serve(kube.API{Ready: true, Node: &node})
+	w.expect("it is ready", "run container kube-controller-manager", "run container kube-scheduler", "label node as control plane", "apply cluster DNS")
+}
+
 // After a reboot etcd still holds a node that is Ready and pods that run.
 func TestTheLastBootSaysNothing(t *testing.T) { synctest.Test(t, theLastBootSaysNothing) }
 

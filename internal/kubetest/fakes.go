@@ -25,7 +25,7 @@ var _ kube.APIServer = (*APIServer)(nil)
 // NewAPIServer returns one that does not answer.
 func NewAPIServer() *APIServer { return &APIServer{problem: "connection refused"} }
 
-// Serve makes it answer with api; what was applied stays so.
+// Serve makes it answer with api, which may say that it is not ready; what was applied stays so.
 func (a *APIServer) Serve(api kube.API) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -53,6 +53,9 @@ func (a *APIServer) Observe(context.Context, kube.Spec) (kube.API, error) {
 	if api.Node != nil {
 		node := *api.Node
 		api.Node = &node
+	}
+	if !api.Ready {
+		return api, errors.New("it is not")
 	}
 	return api, nil
 }
