@@ -81,6 +81,6 @@ func (g *gate) peerJobs(ctx context.Context) []string {
 	if own == nil {
 		return nil
 	}
-	_, jobs, _ := verifyPeer("", peerChain(ctx), own, g.peers(), g.now())
+	_, jobs, _ := verifyPeer("", sessionOf(ctx).State.PeerCertificates, own, g.peers(), g.now())
 	return jobs
 }
