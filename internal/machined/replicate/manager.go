@@ -134,8 +134,19 @@ var ErrNotReady = errors.New("this node is not ready yet")
 // errRemoved is why a run ends whose job is not declared any more, or is another.
 var errRemoved = errors.New("the job was taken out of the configuration, or changed")
 
-// Set says which jobs there are. A run whose job changes ends, and begins anew; what a job that is gone kept on disk stays.
+// Set says which jobs there are. A run whose job changes ends, and begins anew; what a job that is gone kept on disk stays. What the other node has under way for a
+// job that changes or is gone ends too: it was let through by what the job was.
 func (m *Manager) Set(specs []plan.Replication) {
+	var ended sync.WaitGroup
+	for _, id := range m.set(specs) {
+		ended.Go(func() { m.cfg.Interrupt(id) })
+		ended.Go(func() { m.cfg.Interrupt(replication.ReverseID(id)) })
+	}
+	ended.Wait()
+}
+
+// set returns the UUIDs of jobs that changed or are gone.
+func (m *Manager) set(specs []plan.Replication) (others []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	kept := map[string]*job{}
@@ -146,6 +157,7 @@ func (m *Manager) Set(specs []plan.Replication) {
 		case j == nil:
 			j = &job{due: m.cfg.Now()}
 		case !reflect.DeepEqual(j.spec, s):
+			others = append(others, s.Job.ID)
 			j.due, j.rootsAt = m.cfg.Now(), time.Time{}
 			if j.run != nil {
 				j.run.cancel(errRemoved)
@@ -156,13 +168,18 @@ func (m *Manager) Set(specs []plan.Replication) {
 		m.order = append(m.order, s.Job.ID)
 	}
 	for id, j := range m.jobs {
-		if kept[id] == nil && j.run != nil {
+		if kept[id] != nil {
+			continue
+		}
+		others = append(others, id)
+		if j.run != nil {
 			j.run.cancel(errRemoved)
 		}
 	}
 	m.jobs = kept
 	m.news()
 	m.wake.Wake()
+	return others
 }
 
 // Snapshots says that snapshots were made on this node. Jobs with an interval run for them, if they send.

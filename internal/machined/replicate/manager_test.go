@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -290,6 +291,30 @@ func TestTakenOut(t *testing.T) {
 	}
 	if jobs, err := f.API().List(t.Context(), ""); err != nil || len(jobs) > 0 {
 		t.Errorf("jobs %v, %v", jobs, err)
+	}
+}
+
+// TestWhatThePeerBeganEnds: what the other node has under way was let through by the job, and ends when that is another or gone.
+func TestWhatThePeerBeganEnds(t *testing.T) {
+	one, two := declared("in", oneID, "alpha/x", false, false), declared("other", twoID, "alpha/z", false, false)
+	f := start(t, true, one, two)
+	var mu sync.Mutex
+	var ended []string
+	f.cfg.Interrupt = func(id string) {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = append(ended, id)
+	}
+	f.Set([]plan.Replication{two, one})
+	if len(ended) > 0 {
+		t.Errorf("of jobs that stay, %v ended", ended)
+	}
+	one.Peer.Identity = "another"
+	f.Set([]plan.Replication{one})
+	want := []string{oneID, twoID, replication.ReverseID(oneID), replication.ReverseID(twoID)}
+	slices.Sort(want)
+	if slices.Sort(ended); !slices.Equal(ended, want) {
+		t.Errorf("ended %v, want %v", ended, want)
 	}
 }
 
