@@ -544,6 +544,32 @@ func TestPassive(t *testing.T) {
 	}
 }
 
+// heeding is a system that looks at the context.
+type heeding struct{ zfs.System }
+
+// List implements zfs.System.
+func (h heeding) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return h.System.List(ctx, q)
+}
+
+// TestWhoAsksHangsUp: others are not told that the trees cannot be looked at.
+func TestWhoAsksHangsUp(t *testing.T) {
+	m := New(Config{System: heeding{zfstest.New("beta", "beta")}})
+	m.Set([]plan.Replication{declared("in", oneID, "alpha/x", false, false)})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.API().List(gone, ""); err != nil {
+		t.Errorf("for who has gone: %v", err)
+	}
+	jobs, err := m.API().List(t.Context(), "")
+	if err != nil || len(jobs) != 1 || jobs[0].GetRootsProblem() != "" {
+		t.Errorf("for another: %v, %v", jobs, err)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func TestMeter(t *testing.T) {

@@ -92,6 +92,9 @@ func (m *Manager) look(ctx context.Context, name string) {
 		spec := j.spec
 		m.mu.Unlock()
 		found, err := m.side(spec).Roots(ctx, here(spec))
+		if err != nil && ctx.Err() != nil {
+			return // whoever asked has gone: that says nothing of the roots
+		}
 		m.mu.Lock()
 		j.rootsAt, j.rootErr = now, ""
 		if j.roots = found; err != nil {
