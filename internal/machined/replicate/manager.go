@@ -259,8 +259,12 @@ func (m *Manager) begin(ctx context.Context, runs *sync.WaitGroup) time.Duration
 		if j.run != nil || j.held || j.asked == nil && !j.spec.Runs {
 			continue
 		}
-		if until := j.due.Sub(now); j.asked == nil && until > 0 {
-			wait = min(wait, until)
+		if j.asked == nil && j.due.After(now) {
+			// A clock that was set back does not keep a job from its times.
+			if next := now.Add(j.pause(now)); next.Before(j.due) {
+				j.due = next
+			}
+			wait = min(wait, j.due.Sub(now))
 			continue
 		}
 		if j.queued = m.inTheWay(j); j.queued == "" {

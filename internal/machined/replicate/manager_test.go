@@ -221,6 +221,17 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+// TestClockSetBack: times are those of the clock as it is now, not of what it was before.
+func TestClockSetBack(t *testing.T) {
+	f := start(t, false, declared("out", oneID, "alpha/x", true, true))
+	f.done("out", 1)
+	f.snapshot("2")
+	f.advance(-48 * time.Hour)
+	f.await("out", "a time by the new clock", func(j *replicationv1.Job) bool { return !j.GetNextAt().AsTime().After(f.now().Add(10 * time.Minute)) })
+	f.advance(10 * time.Minute)
+	f.done("out", 2)
+}
+
 // TestFails: tried again after longer and longer times, told once, and told when it works again.
 func TestFails(t *testing.T) {
 	f := start(t, false)
