@@ -13,11 +13,20 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/replication"
 )
 
-// tellTimeout is for the old primary to be told of its end. One that is lost does not answer, and is told when it comes back.
-const tellTimeout = 15 * time.Second
+const (
+	// tellTimeout is for the old primary to be told of its end. One that is lost does not answer, and is told when it comes back.
+	tellTimeout = 15 * time.Second
+	// stepAsideTimeout is for a run to end that is in the way: its programs are killed, and those that the kernel holds are not waited for by anybody else.
+	stepAsideTimeout = 30 * time.Second
+	// failoverTimeout is for a failover: a property or two of each dataset.
+	failoverTimeout = 30 * time.Minute
+)
 
 // errSteppedAside is why a run ends that is in the way of a failover.
 var errSteppedAside = errors.New("the replica is being promoted")
+
+// errFailoverTimeout is why a failover ends that does not.
+var errFailoverTimeout = fmt.Errorf("the failover has not ended within %s; call it again, and it goes on where it was cut: %w", failoverTimeout, context.DeadlineExceeded)
 
 // PlanFailover implements server.Replication.
 func (v api) PlanFailover(ctx context.Context, name string) (*replicationv1.PlanFailoverResponse, error) {
@@ -96,12 +105,19 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 		return nil, err
 	}
 	defer release()
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), failoverTimeout, errFailoverTimeout)
+	defer cancel()
+	ended := func(err error) error {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w: %w", server.ErrUnavailable, context.Cause(ctx), err)
+		}
+		return classed(err)
+	}
 	v.m.cfg.Interrupt(spec.Job.ID)
 	v.m.cfg.Interrupt(replication.ReverseID(spec.Job.ID))
 	_, conflicts, err := v.replicas(ctx, spec)
 	if err != nil {
-		return nil, classed(err)
+		return nil, ended(err)
 	}
 	chosen, err := choose(conflicts, decisions)
 	if err != nil {
@@ -109,7 +125,7 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 	}
 	generation, err := replication.Promotion{Job: spec.Job, Receiver: v.m.side(spec)}.Run(ctx, chosen...)
 	if err != nil {
-		return nil, classed(err)
+		return nil, ended(err)
 	}
 	v.m.cfg.Log.Warn("failed over", "job", name, "generation", generation)
 	v.m.cfg.Tell(name, "failed over", fmt.Sprintf("the replica on this node is the primary, of generation %d", generation))
@@ -156,16 +172,21 @@ func (m *Manager) hold(ctx context.Context, id string) (release func(), err erro
 		m.news()
 		m.wake.Wake()
 	}
-	r := j.run
+	r, name := j.run, j.spec.Name
 	if r == nil {
 		return release, nil
 	}
 	r.cancel(errSteppedAside)
 	m.mu.Unlock()
+	timer := time.NewTimer(stepAsideTimeout)
+	defer timer.Stop()
 	select {
 	case <-r.done:
+	case <-timer.C:
+		err = fmt.Errorf("%w: run %d of the job %s was ended %s ago, and has not: the kernel holds what it began, as where a pool does not answer; "+
+			"see nodectl pool status, and try again", server.ErrUnavailable, r.number, name, stepAsideTimeout)
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		err = fmt.Errorf("wait for the end of run %d of the job %s: %w", r.number, name, context.Cause(ctx))
 	}
 	if err != nil {
 		release()

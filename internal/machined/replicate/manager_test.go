@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
@@ -480,6 +481,45 @@ func TestFailoverAlone(t *testing.T) {
 	if err := f.a.Write(t.Context(), "alpha/x", "late", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
 		t.Errorf("a write to the old primary: %v", err)
 	}
+}
+
+// hanging is a system on a pool that does not answer.
+type hanging struct{ zfs.System }
+
+// List implements zfs.System.
+func (hanging) List(ctx context.Context, _ zfs.Query) ([]zfs.Dataset, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestFailoverThatHangs: it is ended after a time, says that it can be called again, and can.
+func TestFailoverThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(Config{System: hanging{}})
+		m.Set([]plan.Replication{declared("in", oneID, "alpha/x", false, false)})
+		for range 2 {
+			_, err := m.API().Failover(t.Context(), "in", "beta/in", nil)
+			if !errors.Is(err, server.ErrUnavailable) || !strings.Contains(err.Error(), "goes on where it was cut") {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}
+
+// TestRunThatDoesNotStepAside: a failover does not wait for ever for a run that the kernel holds, and says what it waited for.
+func TestRunThatDoesNotStepAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(Config{System: zfstest.New("beta", "beta")})
+		m.Set([]plan.Replication{declared("in", oneID, "alpha/x", false, true)})
+		m.jobs[oneID].run = &run{number: 7, cancel: func(error) {}, done: make(chan struct{})}
+		_, err := m.API().Failover(t.Context(), "in", "beta/in", nil)
+		if !errors.Is(err, server.ErrUnavailable) || !strings.Contains(err.Error(), "run 7 of the job in") {
+			t.Errorf("got %v", err)
+		}
+		if a, ok := m.Allowed(oneID); !ok || a.Busy {
+			t.Errorf("afterwards: %+v", a)
+		}
+	})
 }
 
 // TestFailbackOfAJob: the source's node brings the role back, whoever runs the job.
