@@ -8,8 +8,11 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	"github.com/cyvive/cyvive/cmd/nodectl/output"
@@ -163,6 +166,17 @@ func (a *app) replicationFailoverCommand() *cobra.Command {
 	return c
 }
 
+// failoverTimeout is for a failover, which may end a run before, and waits for the other node after.
+const failoverTimeout = 3 * time.Minute
+
+// goesOn says of a failover whose answer did not come that the node goes on with it.
+func goesOn(err error) error {
+	if c := status.Code(err); c != codes.DeadlineExceeded && c != codes.Canceled {
+		return err
+	}
+	return errors.New("no answer has come; a node that has the request goes on with it: nodectl replication status tells what comes of it, and the failover can be called again")
+}
+
 func (a *app) failover(ctx context.Context, node string, conn *connection, job string, decide []string) error {
 	client := replicationv1.NewReplicationServiceClient(conn)
 	asking, cancel := context.WithTimeout(ctx, max(a.timeout, poolTimeout))
@@ -199,11 +213,11 @@ func (a *app) failover(ctx context.Context, node string, conn *connection, job s
 	if typed != plan.GetTarget() {
 		return fmt.Errorf("%q is not the job's target; nothing is done", typed)
 	}
-	doing, end := context.WithTimeout(ctx, max(a.timeout, poolTimeout))
+	doing, end := context.WithTimeout(ctx, max(a.timeout, failoverTimeout))
 	defer end()
 	resp, err := client.Failover(doing, &replicationv1.FailoverRequest{Job: job, Confirm: typed, Decisions: choices})
 	if err != nil {
-		return err
+		return goesOn(err)
 	}
 	fmt.Fprintf(a.stderr, "%s: what lies below %s is the primary, of generation %d\n", node, output.Clean(typed), resp.GetGeneration())
 	if resp.GetTold() {
