@@ -92,25 +92,32 @@ func harmless(ctx context.Context, a Allowed, local *endpoint.Local, d replicati
 		if len(d.Destroys) > 0 || d.Changes {
 			return errDenied("%s: that destroys something on this node, and is decided on it by a person: nodectl snapshot rollback", d)
 		}
+		return unpromoted(ctx, a, local, d.Target) // what is rolled back is a replica from then on
 	case replication.SetAside:
 		// Only beside itself: a rename to another place could put it in the way of something else.
 		if rest, ok := strings.CutPrefix(d.Name, d.Target+".aside-"); !ok || rest == "" || strings.Contains(rest, "/") {
 			return errDenied("set %.300s aside as %.300s: expected a name beside it", d.Target, d.Name)
 		}
 	case replication.Adopt:
-		states, err := local.Roots(ctx, a.roots())
-		if err != nil {
-			return err
-		}
-		for _, root := range states {
-			within := d.Target == root.Name || strings.HasPrefix(d.Target, root.Name+"/")
-			if within && root.Generation > 0 && !root.Fenced && root.Replica == "" {
-				return errDenied("make a replica of %.300s: its tree was promoted, and is the primary", d.Target)
-			}
-		}
+		return unpromoted(ctx, a, local, d.Target)
 	case replication.FollowRename, replication.AbortPartial:
 	default:
 		return fmt.Errorf("%w: %.40q is no decision that is known", zfs.ErrInvalid, d.Kind)
+	}
+	return nil
+}
+
+// unpromoted refuses to make a replica of what lies in a tree that a failover here has made the primary.
+func unpromoted(ctx context.Context, a Allowed, local *endpoint.Local, target string) error {
+	states, err := local.Roots(ctx, a.roots())
+	if err != nil {
+		return err
+	}
+	for _, root := range states {
+		within := target == root.Name || strings.HasPrefix(target, root.Name+"/")
+		if within && root.Generation > 0 && !root.Fenced && root.Replica == "" {
+			return errDenied("make a replica of %.300s: its tree was promoted, and is the primary", target)
+		}
 	}
 	return nil
 }

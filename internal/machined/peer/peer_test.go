@@ -474,11 +474,13 @@ func TestHostileRequests(t *testing.T) {
 	_, err = replication.Promotion{Job: w.job, Receiver: w.b.local}.Run(ctx)
 	w.must(err)
 	to := last.FileSystems[0].Snapshots()[0].GUID
-	err = w.remote.Resolve(ctx, replication.ResolveRequest{
-		Fence: replication.Fence{Job: jobID, Generation: 99}, Decision: replication.Decision{Kind: replication.Adopt, Target: target, To: to}, Stream: w.job.Stream,
-	})
-	if !errors.Is(err, peer.ErrRefused) {
-		t.Errorf("a replica made of what was promoted: %v", err)
+	for _, kind := range []replication.DecisionKind{replication.Adopt, replication.RollBack} {
+		err = w.remote.Resolve(ctx, replication.ResolveRequest{
+			Fence: replication.Fence{Job: jobID, Generation: 99}, Decision: replication.Decision{Kind: kind, Target: target, To: to}, Stream: w.job.Stream,
+		})
+		if !errors.Is(err, peer.ErrRefused) {
+			t.Errorf("%s of what was promoted: %v", kind, err)
+		}
 	}
 }
 
