@@ -251,6 +251,9 @@ func (g *Guard) Look(ctx context.Context, r *replicationv1.LookRequest, send fun
 // Learn implements server.PeerCalls.
 func (g *Guard) Learn(ctx context.Context, r *replicationv1.LearnRequest) error {
 	a, local, err := g.let(r.GetJob(), either, r.GetPrimaries()...)
+	if err == nil {
+		err = a.noted(ctx, local, r)
+	}
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,9 @@ import (
 // MakePlaceholder implements server.PeerCalls.
 func (g *Guard) MakePlaceholder(ctx context.Context, r *replicationv1.MakePlaceholderRequest) error {
 	a, local, err := g.let(r.GetJob(), receiving, r.GetFileSystem())
+	if err == nil {
+		err = a.noted(ctx, local, r)
+	}
 	if err != nil {
 		return err
 	}
@@ -28,6 +31,9 @@ func (g *Guard) Receive(ctx context.Context, h *replicationv1.ReceiveHeader, str
 	a, local, err := g.let(h.GetJob(), receiving, h.GetFileSystem())
 	if err == nil {
 		err = a.sameStream(h.GetStream())
+	}
+	if err == nil {
+		err = a.noted(ctx, local, h)
 	}
 	if err != nil {
 		return err

@@ -470,6 +470,20 @@ func TestHostileRequests(t *testing.T) {
 	for _, call := range w.b.faulty.Calls() {
 		t.Errorf("%s was called", call)
 	}
+	// A generation that no failovers have led to would keep this node from ever being the primary.
+	endless := replication.Fence{Job: jobID, Generation: 1<<64 - 1}
+	for name, err := range map[string]error{
+		"noted":            w.remote.Learn(ctx, replication.LearnRequest{Fence: endless}),
+		"fenced":           w.remote.Learn(ctx, replication.LearnRequest{Fence: endless, Primaries: w.job.Targets()}),
+		"of something new": w.remote.Placeholder(ctx, replication.PlaceholderRequest{Fence: endless, FileSystem: target + "/new"}),
+		"received": w.remote.Receive(ctx, replication.ReceiveRequest{
+			Fence: endless, FileSystem: target, Kind: zfs.Filesystem, Stream: w.job.Stream,
+		}, strings.NewReader("stream")),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "each failover is one more") {
+			t.Errorf("an endless generation, %s: %v", name, err)
+		}
+	}
 	// Once it was promoted here, nobody makes a replica of it from there.
 	_, err = replication.Promotion{Job: w.job, Receiver: w.b.local}.Run(ctx)
 	w.must(err)

@@ -386,6 +386,20 @@ func TestDecideElsewhere(t *testing.T) {
 	}
 }
 
+// TestEndlessGeneration: the other node fences this one by a generation that failovers have led to, and by no other: this node could not be promoted any more.
+func TestEndlessGeneration(t *testing.T) {
+	f := start(t, false, declared("out", oneID, "alpha/x", true, true))
+	f.done("out", 1)
+	f.must(f.b.Set(t.Context(), "beta/in/alpha/x", map[string]string{replication.PropertyGeneration: "18446744073709551615"}))
+	run, err := f.API().Run(t.Context(), "out", nil)
+	f.must(err)
+	j := f.await("out", "its end", func(j *replicationv1.Job) bool { return j.GetLast().GetRun() == run && j.GetProgress() == nil })
+	if last := j.GetLast(); last.GetSucceeded() || !strings.Contains(last.GetProblem(), "each failover is one more") || j.GetRoots()[0].GetGeneration() != 0 {
+		t.Errorf("got %v", j)
+	}
+	f.must(f.a.Write(t.Context(), "alpha/x", "file", []byte("x")))
+}
+
 // TestFailoverOfARunningJob: a failover ends the run that is in its way, promotes, and tells the other node, which is fenced.
 func TestFailoverOfARunningJob(t *testing.T) {
 	f := start(t, true, declared("in", oneID, "alpha/x", false, true))

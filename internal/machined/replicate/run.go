@@ -7,6 +7,7 @@ import (
 	"time"
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
+	"github.com/cyvive/cyvive/internal/machined/peer"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/storage/replication"
 )
@@ -69,6 +70,7 @@ func (m *Manager) carry(ctx context.Context, spec plan.Replication, r *run, deci
 		b.Begins()
 	}
 	local := m.side(spec)
+	there = checked{there, func(ctx context.Context) ([]replication.RootState, error) { return local.Roots(ctx, here(spec)) }}
 	runner := replication.Runner{
 		Job:     spec.Job,
 		Planned: func(p replication.Plan) { m.planned(r, p) },
@@ -86,6 +88,21 @@ func (m *Manager) carry(ctx context.Context, spec plan.Replication, r *run, deci
 	}
 	report, err := runner.Run(ctx, decisions...)
 	return report, errors.Join(err, report.Err())
+}
+
+// checked is the other side of a job, whose generation is not noted here before it was looked at.
+type checked struct {
+	replication.Side
+	own func(context.Context) ([]replication.RootState, error)
+}
+
+// List implements replication.Endpoint.
+func (c checked) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
+	found, err := c.Side.List(ctx, r)
+	if err != nil {
+		return found, err
+	}
+	return found, peer.CheckGeneration(found.Generation(), func() ([]replication.RootState, error) { return c.own(ctx) })
 }
 
 func (m *Manager) enter(r *run, phase string) {
