@@ -29,6 +29,8 @@ const (
 	connWindowBytes   = 8 << 20
 	// maxAnswerBytes is more than the largest message that a node sends, a part of a listing or of a stream.
 	maxAnswerBytes = 1 << 20
+	// maxHeaderBytes is more than what comes before an answer and behind it, where an error's text and its Fault are.
+	maxHeaderBytes = 64 << 10
 	// A node that is gone is noticed after both together.
 	keepaliveInterval = 30 * time.Second
 	keepaliveTimeout  = 20 * time.Second
@@ -43,7 +45,7 @@ func Connect(t Target) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///"+t.Address,
 		grpc.WithTransportCredentials(credentials.NewTLS(secure)),
 		grpc.WithInitialWindowSize(streamWindowBytes), grpc.WithInitialConnWindowSize(connWindowBytes),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)), grpc.WithMaxHeaderListSize(maxHeaderBytes),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
 		grpc.WithNoProxy(), grpc.WithDisableServiceConfig())
 	if err != nil {

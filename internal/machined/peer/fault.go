@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -46,6 +45,14 @@ func classes() []class {
 // maxTextBytes is how much of an error's text goes over: gRPC has it in a header.
 const maxTextBytes = 2 << 10
 
+// shortened is a text that is no longer than that.
+func shortened(text string) string {
+	if text = valid(text); len(text) > maxTextBytes {
+		return valid(text[:maxTextBytes]) + "…"
+	}
+	return text
+}
+
 // toStatus gives an error of this machine the form in which it goes to the caller. One that has no class and is of no context stays as it is.
 func toStatus(err error) error {
 	if err == nil {
@@ -75,10 +82,7 @@ func toStatus(err error) error {
 	if code == codes.OK {
 		return err
 	}
-	text := valid(err.Error())
-	if len(text) > maxTextBytes {
-		text = valid(text[:maxTextBytes]) + "…"
-	}
+	text := shortened(err.Error())
 	s, detailErr := status.New(code, text).WithDetails(fault)
 	if detailErr != nil {
 		return status.Error(code, text)
@@ -113,7 +117,7 @@ func fromStatus(ctx context.Context, err error) error {
 	if !ok {
 		return err
 	}
-	e := &remoteError{text: "other node: " + s.Message()}
+	e := &remoteError{text: "other node: " + shortened(s.Message())}
 	for _, d := range s.Details() {
 		fault, ok := d.(*replicationv1.Fault)
 		if !ok {
@@ -135,7 +139,7 @@ func fromStatus(ctx context.Context, err error) error {
 		e.classes = append(e.classes, ErrRefused)
 	case codes.Unimplemented:
 		e.classes = append(e.classes, replication.ErrUnsupported)
-		e.text = fmt.Sprintf("other node: %s: it may be of a release that does not replicate", s.Message())
+		e.text += ": it may be of a release that does not replicate"
 	}
 	return e
 }

@@ -11,27 +11,38 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// callTimeout is for a call that has neither stream nor contents to read: what ZFS does for it waits for a transaction, and at worst for a busy pool.
-const callTimeout = 10 * time.Minute
+const (
+	// callTimeout is for a call that has neither stream nor contents to read: what ZFS does for it waits for a transaction, and at worst for a busy pool.
+	callTimeout = 10 * time.Minute
+	// stallTimeout is for the next piece of a stream to come, or to be taken, and for what comes behind its end. A program looks for long through what has not changed.
+	stallTimeout = 30 * time.Minute
+	// maxListingBytes is the size of a listing with a million snapshots.
+	maxListingBytes = 64 << 20
+)
+
+// errStalled is why a stream ends on which nothing happens.
+var errStalled = fmt.Errorf("the other node has neither sent nor taken anything for %s", stallTimeout)
 
 // Remote is the other side of a job. Its methods may be called concurrently. The roots of requests are those that the other node's document has; the
 // ones given only narrow a listing down.
 type Remote struct {
 	client replicationv1.PeerServiceClient
 	begins atomic.Bool
+	stall  time.Duration
 }
 
 var _ replication.Side = (*Remote)(nil)
 
 // NewRemote returns the side behind a connection, which it does not close.
 func NewRemote(conn grpc.ClientConnInterface) *Remote {
-	return &Remote{client: replicationv1.NewPeerServiceClient(conn)}
+	return &Remote{client: replicationv1.NewPeerServiceClient(conn), stall: stallTimeout}
 }
 
 // Begins says that a run begins with the next listing: what the other node has under way for the job is of one that died, and is ended first.
@@ -54,10 +65,14 @@ func (r *Remote) List(ctx context.Context, q replication.ListRequest) (replicati
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var out replication.Listing
+	size := 0
 	stream, err := r.client.Look(bounded, request)
 	for err == nil {
 		var m *replicationv1.LookResponse
 		if m, err = stream.Recv(); err == nil {
+			if size += proto.Size(m); size > maxListingBytes {
+				return replication.Listing{}, fmt.Errorf("read listing of the other node: it has more than %d MiB: expected a million snapshots at most", maxListingBytes>>20)
+			}
 			if err := gather(&out, m); err != nil {
 				return replication.Listing{}, fmt.Errorf("read listing of the other node: %w", err)
 			}

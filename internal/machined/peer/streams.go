@@ -24,37 +24,53 @@ const (
 
 // Send implements replication.Sender. It returns once the first piece has come, so that what the other node refuses is an error of Send's.
 func (r *Remote) Send(ctx context.Context, q replication.SendRequest) (io.ReadCloser, error) {
-	calling, cancel := context.WithCancel(ctx)
+	calling, cancel := context.WithCancelCause(ctx)
 	stream, err := r.client.Send(calling, &replicationv1.SendRequest{Part: partToProto(q)})
 	if err != nil {
-		cancel()
+		cancel(nil)
 		return nil, fromStatus(ctx, err)
 	}
-	in := &incoming{ctx: ctx, cancel: cancel, stream: stream}
+	in := &incoming{ctx: ctx, calling: calling, cancel: cancel, stream: stream, stall: r.stall}
 	if in.next(); in.err != nil && !errors.Is(in.err, io.EOF) {
-		cancel()
+		cancel(nil)
 		return nil, in.err
 	}
 	return in, nil
 }
 
+// stalls ends a call with errStalled unless what is returned is stopped in time.
+func stalls(after time.Duration, cancel context.CancelCauseFunc) *time.Timer {
+	return time.AfterFunc(after, func() { cancel(errStalled) })
+}
+
+// ended is the error of a call: that nothing happened on it, or else its own.
+func ended(ctx, calling context.Context, err error) error {
+	if err != nil && ctx.Err() == nil && context.Cause(calling) == errStalled {
+		return errStalled
+	}
+	return err
+}
+
 // incoming is a stream that comes from the other node. It ends with io.EOF only if that said that it was whole.
 type incoming struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	stream grpc.ServerStreamingClient[replicationv1.SendResponse]
-	rest   []byte
-	err    error
+	ctx, calling context.Context
+	cancel       context.CancelCauseFunc
+	stream       grpc.ServerStreamingClient[replicationv1.SendResponse]
+	stall        time.Duration
+	rest         []byte
+	err          error
 }
 
 // next waits for a piece.
 func (i *incoming) next() {
+	timer := stalls(i.stall, i.cancel)
 	m, err := i.stream.Recv()
+	timer.Stop()
 	switch {
 	case errors.Is(err, io.EOF):
 		i.err = io.EOF
 	case err != nil:
-		i.err = fromStatus(i.ctx, err)
+		i.err = ended(i.ctx, i.calling, fromStatus(i.ctx, err))
 	default:
 		i.rest = m.GetData()
 	}
@@ -75,14 +91,14 @@ func (i *incoming) Read(p []byte) (int, error) {
 
 // Close implements io.Closer. The other node ends its program when it hears of it.
 func (i *incoming) Close() error {
-	i.cancel()
+	i.cancel(nil)
 	return nil
 }
 
 // Receive implements replication.Receiver. It returns when the Read that is under way has, or with ctx.
 func (r *Remote) Receive(ctx context.Context, q replication.ReceiveRequest, stream io.Reader) error {
-	calling, cancel := context.WithCancel(ctx)
-	defer cancel()
+	calling, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	out, err := r.client.Receive(calling)
 	if err != nil {
 		return fromStatus(ctx, err)
@@ -94,20 +110,36 @@ func (r *Remote) Receive(ctx context.Context, q replication.ReceiveRequest, stre
 	if err := out.Send(&replicationv1.ReceiveRequest{Part: &replicationv1.ReceiveRequest_Header{Header: header}}); err != nil {
 		return answered(ctx, out)
 	}
-	pieces, ended := readAhead(calling, stream)
-	err = feed(calling, out, pieces)
+	pieces, read := readAhead(calling, stream)
+	err = feed(calling, &outgoing{out, r.stall, cancel}, pieces)
 	if broken, ok := errors.AsType[*streamError](err); ok {
-		sayCut(calling, cancel, out, broken)
+		sayCut(calling, func() { cancel(nil) }, out, broken)
 	} else {
 		// Either all is sent, or the other node has said why it takes no more.
-		err = answered(ctx, out)
+		timer := stalls(r.stall, cancel)
+		err = ended(ctx, calling, answered(ctx, out))
+		timer.Stop()
 	}
-	cancel()
+	cancel(nil)
 	select {
-	case <-ended:
+	case <-read:
 	case <-ctx.Done():
 	}
 	return err
+}
+
+// outgoing is a stream that goes to the other node.
+type outgoing struct {
+	stream grpc.ClientStreamingClient[replicationv1.ReceiveRequest, replicationv1.ReceiveResponse]
+	stall  time.Duration
+	cancel context.CancelCauseFunc
+}
+
+// send waits until the other node has room for a piece.
+func (o *outgoing) send(data []byte) error {
+	timer := stalls(o.stall, o.cancel)
+	defer timer.Stop()
+	return o.stream.Send(&replicationv1.ReceiveRequest{Part: &replicationv1.ReceiveRequest_Data{Data: data}})
 }
 
 // answered is how the other node ends a call.
@@ -175,17 +207,14 @@ func readAhead(ctx context.Context, stream io.Reader) (pieces <-chan piece, ende
 }
 
 // feed sends pieces until the stream ends, which is nil, or the other node takes no more or ctx ends, which is io.EOF.
-func feed(ctx context.Context, out grpc.ClientStreamingClient[replicationv1.ReceiveRequest, replicationv1.ReceiveResponse], pieces <-chan piece) error {
-	send := func(data []byte) error {
-		return out.Send(&replicationv1.ReceiveRequest{Part: &replicationv1.ReceiveRequest_Data{Data: data}})
-	}
+func feed(ctx context.Context, out *outgoing, pieces <-chan piece) error {
 	ticker := time.NewTicker(idlePause)
 	defer ticker.Stop()
 	for {
 		select {
 		case p := <-pieces:
 			if len(p.data) > 0 {
-				if err := send(p.data); err != nil {
+				if err := out.send(p.data); err != nil {
 					return err
 				}
 				ticker.Reset(idlePause)
@@ -198,7 +227,7 @@ func feed(ctx context.Context, out grpc.ClientStreamingClient[replicationv1.Rece
 			}
 			p.done()
 		case <-ticker.C:
-			if err := send(nil); err != nil {
+			if err := out.send(nil); err != nil {
 				return err
 			}
 		case <-ctx.Done():
