@@ -19,6 +19,8 @@ type session struct {
 	// subject is the common name of a certificate that was valid then (its serial
 	// number, if it has no name), else empty. Limits go by it; what a call may do is decided with each call.
 	subject string
+	// node: the client is one that a job named then.
+	node bool
 	// authority is what vouched for clients then; nil is a node without a configuration.
 	authority *x509.CertPool
 }
@@ -52,14 +54,14 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	id := h.table.shake(raw.(*conn), h.identity)
 	s.authority = id.Clients
 	if c, ok := h.node(id, s); ok {
-		s.subject = "node " + cmp.Or(c.subject, "serial "+c.serial)
-		h.table.verify(raw.(*conn), s.subject)
+		s.subject, s.node = "node "+cmp.Or(c.subject, "serial "+c.serial), true
+		h.table.verify(raw.(*conn), s.subject, h.table.limits.ConnectionsPerNode)
 		h.nodes.take(handedConn{secure, s})
 		return nil, nil, credentials.ErrConnDispatched
 	}
 	if c, refused := id.verify(s.State.PeerCertificates, h.now()); refused == nil {
 		s.subject = cmp.Or(c.subject, "serial "+c.serial)
-		h.table.verify(raw.(*conn), s.subject)
+		h.table.verify(raw.(*conn), s.subject, h.table.limits.ConnectionsPerSubject)
 	}
 	// A client that names no protocol speaks HTTP/1.1: gRPC always names its own.
 	if s.State.NegotiatedProtocol != "h2" {

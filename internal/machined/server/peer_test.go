@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/netip"
@@ -201,6 +202,23 @@ func TestPeerStreams(t *testing.T) {
 	}
 	if begun != 5 || ended != 5 {
 		t.Errorf("%d calls have begun and %d ended in the audit log, want 5", begun, ended)
+	}
+}
+
+// TestPeerConnections: a node has few connections, as each may make this one hold much; the oldest makes way.
+func TestPeerConnections(t *testing.T) {
+	p := startPeering(t)
+	cert := certificate(t, p.ours, time.Now(), node("node2.example", "10.0.0.2"))
+	var all []*tls.Conn
+	for range server.DefaultLimits().ConnectionsPerNode + 1 {
+		all = append(all, handshake(t, p.api, p.ours, cert))
+	}
+	// One that says nothing for ten seconds is closed in any case.
+	if !hungUp(all[0], 5*time.Second) {
+		t.Error("the oldest connection is still open")
+	}
+	if hungUp(all[len(all)-1], 100*time.Millisecond) {
+		t.Error("the newest connection was closed")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // Windows for what a node sends to this one. They are larger than those of clients, so that a stream gets on over a line with delay (2 MiB are 100 MB/s over
-// 20 ms), and there are fewer streams: what a node can have this one hold is 32 MiB.
+// 20 ms), and there are fewer streams: what a node can have this one hold is 4 MiB a connection, of which it may have [Limits].ConnectionsPerNode.
 const (
 	peerStreams     = 16
 	peerWindowBytes = 2 << 20
