@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/internal/machined/plan"
@@ -30,12 +31,15 @@ func (v poolsAPI) spec() pool.Spec {
 	return v.a.confirmed.with(plan.PoolSpec(v.a.snapshot().input.Config), v.a.now())
 }
 
-// look looks at pools and disks through the loop, between two passes. ErrUnavailable says what the loop does instead.
-func (v poolsAPI) look(ctx context.Context, spec pool.Spec) (pool.Observed, error) {
+// poolLookTimeout is for a look at pools and at all disks, which may be many, and asleep. Clients wait for 15 s.
+const poolLookTimeout = 12 * time.Second
+
+// look looks at pools and disks through the loop, between two passes, for so long at most. ErrUnavailable says what the loop does instead.
+func (v poolsAPI) look(ctx context.Context, spec pool.Spec, longest time.Duration) (pool.Observed, error) {
 	if err := v.here(); err != nil {
 		return pool.Observed{}, err
 	}
-	obs, err := inLoop(ctx, v.a.asks[plan.Pools], func(ctx context.Context) (pool.Observed, error) {
+	obs, err := inLoop(ctx, v.a.asks[plan.Pools], longest, func(ctx context.Context) (pool.Observed, error) {
 		return v.a.cfg.Pools.Domain.Observe(ctx, spec)
 	})
 	if err == nil {
@@ -50,7 +54,7 @@ func (v poolsAPI) look(ctx context.Context, spec pool.Spec) (pool.Observed, erro
 // List implements server.Pools.
 func (v poolsAPI) List(ctx context.Context) (*poolv1.ListResponse, error) {
 	spec := v.spec()
-	obs, err := v.look(ctx, spec)
+	obs, err := v.look(ctx, spec, previewTimeout) // what was seen last will do
 	s := v.a.snapshot()
 	status, at := s.pools.Status, s.poolsAt
 	switch {
@@ -71,7 +75,7 @@ func (v poolsAPI) List(ctx context.Context) (*poolv1.ListResponse, error) {
 // Importable implements server.Pools.
 func (v poolsAPI) Importable(ctx context.Context) (*poolv1.ListImportableResponse, error) {
 	spec := v.spec()
-	obs, err := v.look(ctx, spec)
+	obs, err := v.look(ctx, spec, poolLookTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +93,7 @@ func (v poolsAPI) Importable(ctx context.Context) (*poolv1.ListImportableRespons
 // Plan implements server.Pools.
 func (v poolsAPI) Plan(ctx context.Context) (*poolv1.PlanResponse, error) {
 	spec := v.spec()
-	obs, err := v.look(ctx, spec)
+	obs, err := v.look(ctx, spec, poolLookTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +119,7 @@ func (v poolsAPI) Confirm(ctx context.Context, name, operation, by string) error
 		return err
 	}
 	spec := v.spec()
-	obs, err := v.look(ctx, spec)
+	obs, err := v.look(ctx, spec, poolLookTimeout)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
 	domain reconcile.Domain[Spec, Observed, Op, Status], ask chan<- func(context.Context), spec func(plan.Desired) *Spec,
 ) view {
 	return func(ctx context.Context, d plan.Desired) ([]string, error) {
-		return inLoop(ctx, ask, func(ctx context.Context) ([]string, error) {
+		return inLoop(ctx, ask, previewTimeout, func(ctx context.Context) ([]string, error) {
 			obs, err := domain.Observe(ctx, *spec(d))
 			if err != nil {
 				return nil, err
@@ -39,15 +39,17 @@ func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
 	}
 }
 
-// inLoop looks from a loop, between two passes of it, and waits previewTimeout at most for its turn and the answer.
-func inLoop[T any](ctx context.Context, ask chan<- func(context.Context), look func(context.Context) (T, error)) (T, error) {
+// inLoop looks from a loop, between two passes of it. It waits previewTimeout at most for its turn, and longest for that and the answer together.
+func inLoop[T any](ctx context.Context, ask chan<- func(context.Context), longest time.Duration, look func(context.Context) (T, error)) (T, error) {
 	type answer struct {
 		out T
 		err error
 	}
 	var none T
-	ctx, cancel := context.WithTimeout(ctx, previewTimeout)
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
+	turn := time.NewTimer(previewTimeout)
+	defer turn.Stop()
 	answers := make(chan answer, 1)
 	do := func(loop context.Context) {
 		// The caller's time, but not beyond the end of the loop.
@@ -58,6 +60,8 @@ func inLoop[T any](ctx context.Context, ask chan<- func(context.Context), look f
 	}
 	select {
 	case ask <- do:
+	case <-turn.C:
+		return none, fmt.Errorf("ask the loop: %w", context.DeadlineExceeded)
 	case <-ctx.Done():
 		return none, fmt.Errorf("ask the loop: %w", ctx.Err())
 	}
