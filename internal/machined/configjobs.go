@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
@@ -34,6 +35,29 @@ func (a *Agent) keepsJobs(ctx context.Context, d *draft) error {
 		}
 	}
 	return nil
+}
+
+// tellGoneJobs tells of jobs, and trees of them, that were received on this node, and are not in the configuration that a source has now. That is not refused, as it is over
+// the API: which of them were failed over to is known only once there are pools, and these are in the configuration.
+func (a *Agent) tellGoneJobs(before, after *config.Config, where string) {
+	was, err := plan.Replications(before)
+	if err != nil {
+		return // nor can it be told what they were
+	}
+	is, err := plan.Replications(after)
+	if err != nil {
+		return
+	}
+	for i, j := range was {
+		gone := withoutTrees(j, is)
+		if len(gone) == 0 || before.ReplicationJobs[i].PeerRetired {
+			continue
+		}
+		why := fmt.Sprintf("%s has no job that receives %s any more: if that was failed over to, the other node, %s, is not told of it, and takes writes; "+
+			"put the job back there, or set peerRetired: true in it before it is taken out", where, strings.Join(gone, ", "), j.Peer.Address)
+		a.log.Warn("a replication job was taken out", "job", j.Name, "reason", why)
+		a.events.Add(server.EventConfiguration, "replication "+j.Name, "taken out", why)
+	}
 }
 
 // withoutTrees are the trees that a job receives here and that no job of the same UUID does.
