@@ -54,7 +54,7 @@ func (a *app) confirmPool(ctx context.Context, node string, conn *connection, po
 	case len(waiting) == 0 && operation != "":
 		return fmt.Errorf("no such operation waits for pool %s any more; see nodectl pool plan", pool)
 	case len(waiting) == 0:
-		return fmt.Errorf("nothing waits for a confirmation of pool %s", pool)
+		return fmt.Errorf("nothing waits for a confirmation of pool %s; see nodectl pool status", pool)
 	case len(waiting) > 1:
 		return fmt.Errorf("%d operations wait; say which one with --operation:\n  %s", len(waiting), output.CleanText(strings.Join(waiting, "\n  ")))
 	}

@@ -83,7 +83,7 @@ func (a *app) scanOf(ctx context.Context, conn *connection, pool string) (*poolv
 			return p.GetScan(), nil
 		}
 	}
-	return nil, fmt.Errorf("pool %s is not imported any more", pool)
+	return nil, fmt.Errorf("pool %s is not imported any more; see nodectl pool status", pool)
 }
 
 // scrubEnd says how a scrub ended.

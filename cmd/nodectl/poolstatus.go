@@ -42,7 +42,7 @@ func (a *app) poolStatus(ctx context.Context, name string) error {
 			return l, err
 		}
 		if l.Pools = slices.DeleteFunc(l.Pools, func(p *poolv1.Pool) bool { return p.GetName() != name }); len(l.Pools) == 0 {
-			return nil, fmt.Errorf("it has no pool %q", name)
+			return nil, fmt.Errorf("it has no pool %q; see nodectl pool list", name)
 		}
 		return l, nil
 	})

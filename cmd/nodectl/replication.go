@@ -86,5 +86,5 @@ func (a *app) findJob(ctx context.Context, conn *connection, name string) (*repl
 			return j, nil
 		}
 	}
-	return nil, fmt.Errorf("it has no replication job %q", name)
+	return nil, fmt.Errorf("it has no replication job %q; see nodectl replication list", name)
 }

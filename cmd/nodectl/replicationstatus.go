@@ -46,7 +46,7 @@ func (a *app) jobStatus(ctx context.Context, name string) error {
 			return l, err
 		}
 		if l.Jobs = slices.DeleteFunc(l.Jobs, func(j *replicationv1.Job) bool { return j.GetName() != name }); len(l.Jobs) == 0 {
-			return nil, fmt.Errorf("it has no replication job %q", name)
+			return nil, fmt.Errorf("it has no replication job %q; see nodectl replication list", name)
 		}
 		return l, nil
 	})
