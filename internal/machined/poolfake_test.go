@@ -24,8 +24,8 @@ type poolMachine struct {
 	importable []pool.Importable
 	memory     map[string]zfs.GUID
 	calls      []string
-	// fail is what all that changes something ends with.
-	fail error
+	// fail is what all that changes something ends with, blind what the list of pools does.
+	fail, blind error
 	// block, if not nil, keeps the list of pools from being told until it is closed.
 	block chan struct{}
 	// reports are the kernel's events, as text.
@@ -154,6 +154,9 @@ func (m *poolMachine) Pools(ctx context.Context) ([]pool.Pool, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.blind != nil {
+		return nil, m.blind
+	}
 	out := slices.Clone(m.pools)
 	for i := range out {
 		out[i].Vdevs = copiedVdevs(out[i].Vdevs)

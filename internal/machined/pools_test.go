@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/diagnose"
@@ -379,14 +383,18 @@ func TestPoolTended(t *testing.T) {
 		m.disks = slices.DeleteFunc(m.disks, func(d pool.Disk) bool { return d.Device == "/dev/vdb" })
 	}
 	batch := []events.Event{{Class: events.Removed, EID: 9, Time: time.Now(), Pool: "tank", PoolGUID: 101, VdevGUID: 102, VdevType: "disk"}}
+	tend := func(n *node) bool {
+		pools, err := n.poolsForEvents(t.Context())
+		return err == nil && n.tend(t.Context(), diagnose.New(diagnose.Config{}), batch, pools)
+	}
 	n, m := pooledNode(t, nil)
 	n.await("the pool", func(s snapshot) bool { return poolCheck(s).Healthy })
 	m.change(pulled)
-	if !n.tend(t.Context(), diagnose.New(diagnose.Config{}), batch) || !slices.Contains(m.done(), "replace tank 102 /dev/vdd1") {
+	if !tend(n) || !slices.Contains(m.done(), "replace tank 102 /dev/vdd1") {
 		t.Errorf("a declared pool: %q", m.done())
 	}
 	m.change(func(m *poolMachine) { m.fail = zfs.ErrBusy })
-	if n.tend(t.Context(), diagnose.New(diagnose.Config{}), batch) {
+	if tend(n) {
 		t.Error("what could not be done counts as done")
 	}
 
@@ -399,9 +407,39 @@ func TestPoolTended(t *testing.T) {
 	free := startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) { c.Pools = cfg })
 	free.source.set(standalone(t))
 	free.await("pools", func(s snapshot) bool { return s.pools.Satisfied })
-	if !free.tend(t.Context(), diagnose.New(diagnose.Config{}), batch) || slices.Contains(other.done(), "replace tank 102 /dev/vdd1") {
+	if !tend(free) || slices.Contains(other.done(), "replace tank 102 /dev/vdd1") {
 		t.Errorf("a pool that is not declared: %q", other.done())
 	}
+}
+
+// TestEventsAreKept: a fault that was reported while the pools could not be looked at is acted on as soon as they can.
+func TestEventsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &poolMachine{}
+		a := &Agent{
+			cfg: Config{Pools: m.config()}, log: slog.New(slog.DiscardHandler), now: time.Now, events: eventlog.New(time.Now), poolEvents: newPoolLog(),
+			store: state.New(snapshot{input: plan.Input{Config: &config.Config{Pools: []config.Pool{{Name: "tank", Presence: config.PoolImported}}}}}),
+		}
+		if err := m.Create(t.Context(), pool.Creation{Pool: "tank", Groups: []pool.Group{{Layout: pool.Mirror, Devices: []string{"/dev/vdb1", "/dev/vdc1"}}}}); err != nil {
+			t.Fatal(err)
+		}
+		m.pools[0].Vdevs = append(m.pools[0].Vdevs, pool.Vdev{Name: "/dev/vdd1", Type: "disk", Class: pool.Spare, Path: "/dev/vdd1", GUID: 300, State: pool.Available})
+		m.turn("102", pool.Removed)
+		m.pools[0].State, m.blind = pool.Degraded, zfs.ErrBusy
+		a.poolEvents.add(events.Event{Class: events.Removed, EID: 9, Time: time.Now(), Pool: "tank", PoolGUID: 101, VdevGUID: 102, VdevType: "disk"})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.tendPools(ctx) }()
+		time.Sleep(time.Second)
+		m.change(func(m *poolMachine) { m.blind = nil })
+		time.Sleep(poolEventsPause + poolResync)
+		synctest.Wait()
+		if !slices.Contains(m.done(), "replace tank 102 /dev/vdd1") {
+			t.Errorf("done: %q", m.done())
+		}
+		cancel()
+		<-ended
+	})
 }
 
 func TestPoolLogForgets(t *testing.T) {

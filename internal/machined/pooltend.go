@@ -2,6 +2,7 @@ package machined
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,16 +16,31 @@ import (
 // poolEventsPause is the shortest time between two looks at pools for their events, which come in swarms.
 const poolEventsPause = 2 * time.Second
 
-// tendPools decides from events which devices are faulty, and has spares stand in for them.
+const (
+	// tendLookTimeout is for a look at pools for their events, tendActTimeout for what is done to one then. A program that the kernel holds keeps faults of other pools from
+	// being seen no longer than that.
+	tendLookTimeout = 2 * time.Minute
+	tendActTimeout  = 10 * time.Minute
+)
+
+// within is a context that ends after a time, and says so.
+func within(ctx context.Context, longest time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, longest, fmt.Errorf("not done within %s: %w", longest, context.DeadlineExceeded))
+}
+
+// tendPools decides from events which devices are faulty, and has spares stand in for them. What could not be looked at is not forgotten: errors are counted.
 func (a *Agent) tendPools(ctx context.Context) error {
 	engine := diagnose.New(diagnose.Config{})
 	var next uint64
 	for {
 		batch, from, changed := a.poolEvents.since(next)
-		next = from + uint64(len(batch))
-		// A look at a pool that is not imported makes events too, and there is nothing to do about those.
-		batch = slices.DeleteFunc(batch, func(e events.Event) bool { return e.Context != events.LoadNone })
-		well := a.tend(ctx, engine, batch)
+		pools, err := a.poolsForEvents(ctx)
+		if err == nil {
+			next = from + uint64(len(batch))
+			// A look at a pool that is not imported makes events too, and there is nothing to do about those.
+			batch = slices.DeleteFunc(batch, func(e events.Event) bool { return e.Context != events.LoadNone })
+		}
+		well := err == nil && a.tend(ctx, engine, batch, pools)
 		wait := poolResync
 		if due := engine.Next(); well && !due.IsZero() { // what failed is not tried again at once
 			wait = min(wait, max(0, due.Sub(a.now())))
@@ -41,13 +57,19 @@ func (a *Agent) tendPools(ctx context.Context) error {
 	}
 }
 
-// tend takes a batch of events, which may be empty. It reports whether all that was to be done could be.
-func (a *Agent) tend(ctx context.Context, engine *diagnose.Engine, batch []events.Event) (well bool) {
-	pools, err := a.cfg.Pools.Control.Pools(ctx)
-	if err != nil {
+// poolsForEvents looks at pools, by which events are understood.
+func (a *Agent) poolsForEvents(ctx context.Context) ([]pool.Pool, error) {
+	looking, cancel := within(ctx, tendLookTimeout)
+	defer cancel()
+	pools, err := a.cfg.Pools.Control.Pools(looking)
+	if err != nil && ctx.Err() == nil {
 		a.log.Warn("look at pools for their events", "error", err)
-		return false
 	}
+	return pools, err
+}
+
+// tend takes a batch of events, which may be empty. It reports whether all that was to be done could be.
+func (a *Agent) tend(ctx context.Context, engine *diagnose.Engine, batch []events.Event, pools []pool.Pool) (well bool) {
 	well = true
 	var actions []diagnose.Action
 	for _, e := range batch {
@@ -61,7 +83,7 @@ func (a *Agent) tend(ctx context.Context, engine *diagnose.Engine, batch []event
 		if !slices.ContainsFunc(declared, func(p pool.PoolSpec) bool { return p.Name == one.Pool && p.Presence == pool.Imported }) {
 			continue // one that is not declared is left as it is
 		}
-		if err := diagnose.Apply(ctx, a.cfg.Pools.Control, one); err != nil {
+		if err := a.actOn(ctx, one); err != nil {
 			a.log.Error("tend a pool", "error", err)
 			engine.Failed(one)
 			well = false
@@ -71,4 +93,10 @@ func (a *Agent) tend(ctx context.Context, engine *diagnose.Engine, batch []event
 		a.wakers[plan.Pools].Wake()
 	}
 	return well
+}
+
+func (a *Agent) actOn(ctx context.Context, one diagnose.Action) error {
+	acting, cancel := within(ctx, tendActTimeout)
+	defer cancel()
+	return diagnose.Apply(acting, a.cfg.Pools.Control, one)
 }
