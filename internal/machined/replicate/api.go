@@ -138,7 +138,7 @@ func (v api) ask(name string, act replicationv1.Act, decisions []replication.Dec
 	case j == nil:
 		return 0, notDeclared(name)
 	case j.asked != nil:
-		return 0, fmt.Errorf("%w: the job %s is asked for already, and waits: %s", server.ErrPrecondition, name, j.queued)
+		return 0, fmt.Errorf("%w: the job %s is asked for already, and waits for %s", server.ErrPrecondition, name, j.waits())
 	case j.run != nil && act == replicationv1.Act_ACT_REPLICATE && len(decisions) == 0:
 		return j.run.number, nil // it does that now
 	}

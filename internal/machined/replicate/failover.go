@@ -165,6 +165,7 @@ func (m *Manager) hold(ctx context.Context, id string) (release func(), err erro
 		return nil, fmt.Errorf("%w: a failover of the job %s is under way", server.ErrPrecondition, j.spec.Name)
 	}
 	j.held = true
+	m.news()
 	release = func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()

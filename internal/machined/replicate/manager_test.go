@@ -271,6 +271,12 @@ func TestQueue(t *testing.T) {
 	if !strings.Contains(j.GetReason(), "the job one") {
 		t.Errorf("reason %q", j.GetReason())
 	}
+	for range 2 {
+		_, err := f.API().Run(t.Context(), "two", nil)
+		if err != nil && (!errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "waits for the job one, which works")) {
+			t.Errorf("asked for while it waits: %v", err)
+		}
+	}
 	one := f.await("one", "progress", func(j *replicationv1.Job) bool { return j.GetProgress() != nil })
 	if p := one.GetProgress(); p.GetSteps() != 2 || len(p.GetDatasets()) == 0 || one.GetPhase() != replicationv1.Phase_PHASE_RUNNING {
 		t.Errorf("progress %v", p)

@@ -20,8 +20,8 @@ func (j *job) phase() (replicationv1.Phase, string) {
 	switch {
 	case j.run != nil:
 		return replicationv1.Phase_PHASE_RUNNING, j.run.phase
-	case j.queued != "" && (j.asked != nil || j.spec.Runs):
-		return replicationv1.Phase_PHASE_QUEUED, fmt.Sprintf("waiting for the job %s, which works on the same datasets", j.queued)
+	case j.held, j.queued != "" && (j.asked != nil || j.spec.Runs):
+		return replicationv1.Phase_PHASE_QUEUED, "waiting for " + j.waits()
 	case j.away() && j.spec.Sends:
 		return replicationv1.Phase_PHASE_FAILED_OVER, "the replica was promoted, and is the primary: what is here is read-only; nodectl replication failback brings the role back"
 	case j.away():
@@ -34,6 +34,19 @@ func (j *job) phase() (replicationv1.Phase, string) {
 		return replicationv1.Phase_PHASE_PEER, "the other node runs it"
 	}
 	return replicationv1.Phase_PHASE_IDLE, "waiting for its time"
+}
+
+// waits is what a run waits for, in words.
+func (j *job) waits() string {
+	switch {
+	case j.run != nil:
+		return fmt.Sprintf("the end of run %d", j.run.number)
+	case j.held:
+		return "the end of a failover"
+	case j.queued != "":
+		return fmt.Sprintf("the job %s, which works on the same datasets", j.queued)
+	}
+	return "its turn"
 }
 
 // away says that the role of the primary is on the receiving node, as far as it is known here.

@@ -31,7 +31,7 @@ const (
 	// It waits for its time.
 	Phase_PHASE_IDLE    Phase = 1
 	Phase_PHASE_RUNNING Phase = 2
-	// Another job works on the same datasets.
+	// Another job works on the same datasets, or a failover is under way.
 	Phase_PHASE_QUEUED Phase = 3
 	// It failed, and is tried again.
 	Phase_PHASE_FAILED Phase = 4
