@@ -641,6 +641,23 @@ func TestWhoAsksHangsUp(t *testing.T) {
 	}
 }
 
+// TestJobsOfASuspendedPool: they are shown, with what is not known of them.
+func TestJobsOfASuspendedPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, begun := New(Config{System: hanging{}}), time.Now()
+		m.Set([]plan.Replication{declared("in", oneID, "alpha/x", false, false), declared("other", twoID, "alpha/z", false, false)})
+		jobs, err := m.API().List(t.Context(), "")
+		if err != nil || len(jobs) != 2 || time.Since(begun) != rootsPatience {
+			t.Errorf("got %v, %v after %v", jobs, err, time.Since(begun))
+		}
+		for _, j := range jobs {
+			if !strings.Contains(j.GetRootsProblem(), "may be suspended") {
+				t.Errorf("got %v", j)
+			}
+		}
+	})
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func TestMeter(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -89,6 +90,12 @@ func stamped(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
+// rootsPatience is how long a pool may take to tell of roots, with what a program takes to be ended below the time for which clients wait.
+const rootsPatience = 4 * time.Second
+
+// errNoAnswer is that it has taken longer.
+var errNoAnswer = fmt.Errorf("no answer within %s: the pool may be suspended, or busy; see nodectl pool status", rootsPatience)
+
 // look reads the roots of jobs anew that were not looked at for a while, or since something changed.
 func (m *Manager) look(ctx context.Context, name string) {
 	m.mu.Lock()
@@ -100,20 +107,32 @@ func (m *Manager) look(ctx context.Context, name string) {
 		}
 	}
 	m.mu.Unlock()
+	var all sync.WaitGroup
 	for _, j := range old {
-		m.mu.Lock()
-		spec := j.spec
-		m.mu.Unlock()
-		found, err := m.side(spec).Roots(ctx, here(spec))
-		if err != nil && ctx.Err() != nil {
-			return // whoever asked has gone: that says nothing of the roots
-		}
-		m.mu.Lock()
-		j.rootsAt, j.rootErr = now, ""
-		if j.roots = found; err != nil {
-			j.rootErr = err.Error()
-		}
-		m.mu.Unlock()
+		all.Go(func() { m.lookAt(ctx, j, now) })
+	}
+	all.Wait()
+}
+
+// lookAt reads the roots of a job. A pool that does not answer keeps nobody from being told of the others.
+func (m *Manager) lookAt(ctx context.Context, j *job, now time.Time) {
+	m.mu.Lock()
+	spec := j.spec
+	m.mu.Unlock()
+	looking, cancel := context.WithTimeoutCause(ctx, rootsPatience, errNoAnswer)
+	defer cancel()
+	found, err := m.side(spec).Roots(looking, here(spec))
+	if err != nil && ctx.Err() != nil {
+		return // whoever asked has gone: that says nothing of the roots
+	}
+	if err != nil && looking.Err() != nil {
+		err = errNoAnswer
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j.rootsAt, j.rootErr = now, ""
+	if j.roots = found; err != nil {
+		j.rootErr = err.Error()
 	}
 }
 
