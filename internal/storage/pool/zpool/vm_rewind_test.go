@@ -18,6 +18,7 @@ func TestVMRewindBack(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()
 	d := files(t, dir, "a")
+	must(t, os.Truncate(d[0], pastBytes))
 	must(t, z.Create(ctx, pool.Creation{Pool: "past", Groups: []pool.Group{{Devices: d}}}))
 	guid := one(t, z, "past").GUID
 	// Each in a transaction group of its own, and none in the labels, which would be newer than the state that is returned to.
@@ -59,8 +60,12 @@ func TestVMRewindBack(t *testing.T) {
 	}
 }
 
-// labelsBytes is what two labels take, of which a device has two at each end.
-const labelsBytes = 512 << 10
+const (
+	// pastBytes is the least that a device has (SPA_MINDEVSIZE in include/sys/fs/zfs.h): it is in memory several times.
+	pastBytes = 64 << 20
+	// labelsBytes is what two labels take, of which a device has two at each end.
+	labelsBytes = 512 << 10
+)
 
 // copied is a device as a power cut leaves it, of a pool that is in use. Its last labels are read first: all that they lead to is there still when it is read, as what
 // is freed is not written over at once.
@@ -69,8 +74,8 @@ func copied(t *testing.T, path string) []byte {
 	f, err := os.Open(path)
 	must(t, err)
 	defer f.Close()
-	data := make([]byte, deviceBytes)
-	for _, part := range [][2]int64{{deviceBytes - labelsBytes, deviceBytes}, {0, deviceBytes - labelsBytes}} {
+	data := make([]byte, pastBytes)
+	for _, part := range [][2]int64{{pastBytes - labelsBytes, pastBytes}, {0, pastBytes - labelsBytes}} {
 		if _, err := f.ReadAt(data[part[0]:part[1]], part[0]); err != nil {
 			t.Fatal(err)
 		}
