@@ -115,7 +115,7 @@ soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) LONG=1 CUTS=$(or $(CUTS),200) \
 		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestPull|TestDrain|TestInstall|TestReset|TestPowerCuts|TestPoolCuts|TestReplication|TestSecureBoot|TestEncryption|TestExtensions)$$)' ./test/e2e
 	REQUIRE_VM=1 SCENARIOS=all CGO_ENABLED=0 go test -p 1 -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestVMScenarios|TestVMWalk)$$)' \
-		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --out $(CURDIR)/out --arch $(ARCH)' ./internal/storage/replication
+		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --memory-mib 2048 --out $(CURDIR)/out --arch $(ARCH)' ./internal/storage/replication
 
 .PHONY: bench
 bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory)

@@ -226,6 +226,48 @@ func TestVMVolumes(t *testing.T) {
 	down(t, spec, true)
 }
 
+// TestVMPoolMark: the mark of a pool that is being made is there until it is made. Neither zpool, which clears the beginning of a partition, nor the kernel's labels
+// reach it, so that a pool whose making was cut off is known for one.
+func TestVMPoolMark(t *testing.T) {
+	disk := scratch(t)
+	mods, err := kmod.Open("/usr/lib/modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mods.Load("zfs"); err != nil {
+		t.Fatal(err)
+	}
+	partitionDisk(t, disk)
+	d := blockdev.New(blockdev.Tools{}, t.TempDir())
+	list, err := d.Partitions(t.Context(), disk)
+	if err != nil || len(list) != 2 || list[1].Name != storage.Data {
+		t.Fatalf("partitions: %+v, %v", list, err)
+	}
+	device, spec := list[1].Device, storage.DefaultSpec(disk).Volumes[1].Pool
+	if err := d.BeginPool(t.Context(), device); err != nil {
+		t.Fatal(err)
+	}
+	if err := nodePool().Make(t.Context(), spec.Name, device, spec.Properties, spec.Inherited); err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.Contents(t.Context(), device)
+	if err != nil || !c.Formatting || c.Signature != storage.PoolMember || c.Pool.Name != spec.Name || c.Pool.GUID == 0 {
+		t.Errorf("made under the mark: %+v, %v", c, err)
+	}
+	if err := d.FinishFormat(t.Context(), device); err != nil {
+		t.Error(err)
+	}
+	if _, err := programs().Zpool(t.Context(), "export", spec.Name); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = d.Contents(t.Context(), device); err != nil || c.Formatting || !c.Pool.Exported {
+		t.Errorf("once it is made: %+v, %v", c, err)
+	}
+	if err := blockdev.Wipe(t.Context(), device); err != nil {
+		t.Error(err)
+	}
+}
+
 // checkSealed unmounts a dataset: nobody can write to what is below it.
 func checkSealed(t *testing.T, spec storage.Spec) {
 	t.Helper()

@@ -42,6 +42,22 @@ func TestContentsOfPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("marked", storage.Contents{Formatting: true})
+	clearAt := func(at, n int) {
+		t.Helper()
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(data[at : at+n])
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clearAt(0, 4<<10) // as zpool create does
+	check("begun", storage.Contents{Formatting: true})
+	write(node, labelBytes)
+	clearAt(labelBytes+16<<10, 512)
+	check("with a label that is not whole", storage.Contents{Signature: storage.PoolMember, Formatting: true})
 	pool := storage.Contents{Signature: storage.PoolMember, Formatting: true, Pool: storage.PoolLabel{Name: "node", GUID: 11}}
 	write(node, 0, labelBytes, size-2*labelBytes, size-labelBytes)
 	check("being made", pool)
@@ -54,14 +70,7 @@ func TestContentsOfPool(t *testing.T) {
 	node.State, node.TXG, pool.Pool.Exported = label.Exported, 5, true
 	write(node, 0)
 	check("exported, as the newest label has it", pool)
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clear(data[:1<<20])
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	clearAt(0, 1<<20)
 	pool.Blank, pool.Pool.Exported = true, false
 	check("with a blank beginning", pool)
 	write(label.Label{GUID: 1, State: label.Spare, TXG: 9}, 0)

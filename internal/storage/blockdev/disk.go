@@ -24,11 +24,13 @@ const (
 	// there, so that one with a damaged superblock is not taken for blank.
 	blankBytes = 1 << 20
 	markBytes  = 512
+	// poolMarkAt is where the mark of a pool lies. Of the first 8 KiB of a device, vl_pad1 of vdev_label_t (include/sys/vdev_impl.h, OpenZFS 2.3.9), the kernel writes
+	// nothing; but zpool create clears the first 4 KiB of a partition (zero_label in cmd/zpool/zpool_vdev.c), before there is a label.
+	poolMarkAt = 4 << 10
 )
 
 // formatMark is written to a partition while something is made on it, at a place where what is made does not write: at its end, where neither mke2fs, told
-// not to discard, nor the header of an encrypted volume comes to; or, for a pool of ZFS, which has labels there, at its beginning, of which ZFS writes the
-// first 8 KiB never (vl_pad1 of vdev_label_t in include/sys/vdev_impl.h, OpenZFS 2.3.9).
+// not to discard, nor the header of an encrypted volume comes to; or, for a pool of ZFS, which has labels there, near its beginning (poolMarkAt).
 func formatMark() []byte {
 	mark := make([]byte, markBytes)
 	copy(mark, "cyvive: a file system is being made here\n")
@@ -145,7 +147,7 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 		}
 	}
 	// After both, which may have left labels at the end; and where the beginning is blank, too: a pool is found by any of its labels.
-	if c.Signature, c.Pool, err = poolSignature(f); c.Signature != "" || err != nil || c.Blank {
+	if c.Signature, c.Pool, err = poolSignature(f, c.Formatting); c.Signature != "" || err != nil || c.Blank {
 		return c, err
 	}
 	info, err := blkid.Probe(f, blkid.WithSkipLocking(true))
@@ -173,8 +175,9 @@ func luksSignature(f *os.File) (string, error) {
 	return "an encrypted volume of another form", nil
 }
 
-// poolSignature names what of ZFS is there; empty if nothing is.
-func poolSignature(f *os.File) (string, storage.PoolLabel, error) {
+// poolSignature names what of ZFS is there; empty if nothing is. Begun says that something is being made there: labels of which none is whole yet are then those of
+// a pool that is made again, and not damaged.
+func poolSignature(f *os.File, begun bool) (string, storage.PoolLabel, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return "", storage.PoolLabel{}, fmt.Errorf("find end of %s: %w", f.Name(), err)
@@ -183,6 +186,8 @@ func poolSignature(f *os.File) (string, storage.PoolLabel, error) {
 	switch {
 	case errors.Is(err, label.ErrNone):
 		return "", storage.PoolLabel{}, nil
+	case errors.Is(err, label.ErrDamaged) && begun:
+		return storage.PoolMember, storage.PoolLabel{}, nil
 	case errors.Is(err, label.ErrDamaged):
 		return "a device of a damaged pool of ZFS", storage.PoolLabel{}, nil
 	case err != nil:
@@ -213,7 +218,7 @@ func (d *Disk) BeginFormat(_ context.Context, device string) error {
 
 // BeginPool puts the mark on a device on which a pool of ZFS is made.
 func (d *Disk) BeginPool(_ context.Context, device string) error {
-	return setMark(device, atBeginning, formatMark())
+	return setMark(device, forPool, formatMark())
 }
 
 // FinishFormat removes the mark, wherever it is.
@@ -223,7 +228,7 @@ func (d *Disk) FinishFormat(_ context.Context, device string) error {
 		return err
 	}
 	defer f.Close()
-	for _, p := range []place{atBeginning, atEnd} {
+	for _, p := range []place{forPool, atEnd} {
 		marked, err := p.has(f)
 		if err != nil {
 			return err
@@ -247,7 +252,7 @@ func (d *Disk) Check(ctx context.Context, device string) error {
 type place int
 
 const (
-	atBeginning place = iota
+	forPool place = iota
 	atEnd
 )
 
@@ -257,10 +262,13 @@ func (p place) offset(f *os.File) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find end of %s: %w", f.Name(), err)
 	}
-	if p == atEnd || end < markBytes {
+	switch {
+	case p == atEnd:
 		return end - markBytes, nil
+	case end < poolMarkAt+markBytes:
+		return -1, nil
 	}
-	return 0, nil
+	return poolMarkAt, nil
 }
 
 func (p place) has(f *os.File) (bool, error) {
@@ -276,7 +284,7 @@ func (p place) has(f *os.File) (bool, error) {
 }
 
 func hasMark(f *os.File) (bool, error) {
-	marked, err := atBeginning.has(f)
+	marked, err := forPool.has(f)
 	if marked || err != nil {
 		return marked, err
 	}

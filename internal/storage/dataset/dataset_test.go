@@ -78,6 +78,31 @@ func TestPlanDestroy(t *testing.T) {
 	}
 }
 
+// TestPlanDestroyMany: what has more snapshots than one call takes is destroyed in parts, and none is left out.
+func TestPlanDestroyMany(t *testing.T) {
+	const all = 2*maxSnapshots + 1
+	lines := []string{"tank", "tank/a"}
+	for n := range all {
+		lines = append(lines, fmt.Sprintf("tank/a@%d", n))
+	}
+	ops, err := PlanDestroy(Spec{}, found(lines...), DestroyRequest{"tank/a", "tank/a", true})
+	if err != nil || len(ops) != 4 || ops[3].Verb != Destroy {
+		t.Fatalf("%v, %v", ops, err)
+	}
+	names := map[string]bool{}
+	for _, op := range ops[:3] {
+		for _, name := range op.Snapshots {
+			names[name] = true
+		}
+		if n := len(op.Snapshots); op.Verb != DestroySnapshots || n == 0 || n > maxSnapshots {
+			t.Errorf("%s", op)
+		}
+	}
+	if len(names) != all {
+		t.Errorf("%d snapshots of %d", len(names), all)
+	}
+}
+
 // recorder prints what is asked of a system.
 type recorder struct {
 	zfs.System

@@ -113,6 +113,9 @@ func (t doomed) check(root string) error {
 	return nil
 }
 
+// maxSnapshots is how many snapshots one operation destroys, as a whole or not at all. A program takes so many names, and not tens of thousands (command.Runner).
+const maxSnapshots = 1000
+
 // ops orders all so that nothing is destroyed before its children and clones.
 func (t doomed) ops(root string) ([]Op, error) {
 	var out []Op
@@ -140,7 +143,7 @@ func (t doomed) ops(root string) ([]Op, error) {
 				root, zfs.ErrHasDependents, strings.Join(sorted(left), ", "))
 		}
 		delete(left, next)
-		if list := t.snapshots[next]; len(list) > 0 {
+		for list := range slices.Chunk(t.snapshots[next], maxSnapshots) {
 			op := Op{Verb: DestroySnapshots, Dataset: next}
 			for _, s := range list {
 				op.Snapshots = append(op.Snapshots, s.Name)

@@ -24,7 +24,8 @@ func realSystem() zfs.System {
 	return command.NewSystem(command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"})
 }
 
-// The two machines of a pair are two pools here. They lie in files, which are in memory in the machine of a test.
+// The two machines of a pair are two pools here. They lie in files, which are in memory in the machine of a test: half of that is what its root takes at most
+// (tmpfs(5)). A short run writes a part of them; the long one all in time, and has a machine with 2 GiB.
 const (
 	vmDir       = "/replication"
 	vmPoolBytes = 256 << 20

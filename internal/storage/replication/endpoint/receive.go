@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -114,10 +115,14 @@ func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, strea
 	return received
 }
 
+// arrivedTime is how long it may take to hold what has arrived. Nobody else ends it: the pool may not answer.
+const arrivedTime = 2 * time.Minute
+
 // arrived holds a snapshot that is whole, whether or not its sender hears of that: it may be lost by now, and the request with it. What is held is what a
 // failover takes for received.
 func (l *Local) arrived(ctx context.Context, r replication.ReceiveRequest) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), arrivedTime)
+	defer cancel()
 	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
 	if err != nil {
 		return err

@@ -71,14 +71,27 @@ func (p *process) key() string {
 	return "change of " + name
 }
 
-// finish runs a program to its end, which run returns with, and returns the error of that. When ctx ends, so does the program; if it cannot, nobody waits for it any
-// longer, run goes on by itself, and the error is ErrHeld.
-func (p *process) finish(ctx context.Context, held *Held, run func() error) error {
-	key := p.key()
-	if since, is := held.has(key); is {
-		return &Error{Program: p.program, Args: p.args, Cause: fmt.Errorf("an earlier one was killed %s ago and %w: its pool may be suspended, or its disks may not answer; "+
-			"when they do, this is tried again", time.Since(since).Round(time.Second), ErrHeld)}
+// refused is the error of a program that is not begun, since an earlier one is held that it would wait beside; nil if there is none.
+func (p *process) refused(held *Held) error {
+	since, is := held.has(p.key())
+	if !is {
+		return nil
 	}
+	return &Error{Program: p.program, Args: p.args, Cause: fmt.Errorf("an earlier one was killed %s ago and %w: its pool may be suspended, or its disks may not answer; "+
+		"when they do, this is tried again", time.Since(since).Round(time.Second), ErrHeld)}
+}
+
+// finish runs a program to its end, which run returns with, and returns the error of that; see await.
+func (p *process) finish(ctx context.Context, held *Held, run func() error) error {
+	if err := p.refused(held); err != nil {
+		return err
+	}
+	return p.await(ctx, held, run)
+}
+
+// await waits for the end of a program, which run returns with, and returns the error of that. When ctx ends, so does the program; if it cannot, nobody waits for it
+// any longer, run goes on by itself, and the error is ErrHeld.
+func (p *process) await(ctx context.Context, held *Held, run func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run() }()
 	select {
@@ -86,18 +99,18 @@ func (p *process) finish(ctx context.Context, held *Held, run func() error) erro
 		return p.failure(ctx, err)
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(killedGrace)
+	grace := time.NewTimer(p.grace)
 	defer grace.Stop()
 	select {
 	case err := <-ended:
 		return p.failure(ctx, err)
 	case <-grace.C:
 	}
-	gone := held.put(key)
+	gone := held.put(p.key())
 	go func() {
 		<-ended
 		gone()
 	}()
 	return &Error{Program: p.program, Args: p.args, Cause: fmt.Errorf("%w; it was killed %s ago and %w: its pool may be suspended, or its disks may not answer", context.Cause(ctx),
-		killedGrace, ErrHeld)}
+		p.grace, ErrHeld)}
 }

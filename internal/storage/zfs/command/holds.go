@@ -7,9 +7,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
+
+// undoTime is how long what is taken away again may take, though nobody waits for the rest any more: the pool may not answer.
+const undoTime = time.Minute
 
 // Hold implements [zfs.System]. zfs hold takes a transaction for each snapshot (zfs_do_hold_rele_impl in cmd/zfs/zfs_main.c): so those that were made
 // are taken away again where another failed, and only a crash leaves some. One that another made at the same time under the same tag is then taken
@@ -32,8 +36,9 @@ func (s *System) Hold(ctx context.Context, tag string, snapshots ...string) erro
 	if err == nil || onlySaid(err, ": tag already exists on this dataset") {
 		return nil
 	}
-	undo := s.Release(context.WithoutCancel(ctx), tag, missing...)
-	return errors.Join(err, undo)
+	undoing, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	return errors.Join(err, s.Release(undoing, tag, missing...))
 }
 
 func holdsTag(holds []zfs.Hold, tag string) bool {

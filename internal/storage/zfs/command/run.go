@@ -97,11 +97,13 @@ type process struct {
 	program string
 	args    []string
 	errors  bounded
+	// grace is how long it may take to be gone once it was killed.
+	grace time.Duration
 }
 
 // newProcess prepares a run.
 func newProcess(ctx context.Context, program string, args []string) (*process, error) {
-	p := &process{program: filepath.Base(program), args: args, errors: bounded{limit: maxErrorBytes}}
+	p := &process{program: filepath.Base(program), args: args, errors: bounded{limit: maxErrorBytes}, grace: killedGrace}
 	if !filepath.IsAbs(program) {
 		return nil, &Error{Program: p.program, Args: args, Cause: fmt.Errorf("its path %q is not absolute", program)}
 	}

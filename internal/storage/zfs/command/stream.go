@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +23,7 @@ const (
 
 // output starts zfs and returns its standard output, once the first bytes are there. It ends with io.EOF only if the program ended well.
 func (r Runner) output(ctx context.Context, args []string) (io.ReadCloser, error) {
-	o, err := start(ctx, r.ZFSPath, args, 0)
+	o, err := r.start(ctx, r.ZFSPath, args, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func (r Runner) output(ctx context.Context, args []string) (io.ReadCloser, error
 // until it is closed, or ctx ends; it ends by itself, with an error, where the module is not loaded. It does not outlive this process, however that ends: it waits for
 // events that may never come, and would be there for good.
 func (r Runner) Events(ctx context.Context) (io.ReadCloser, error) {
-	o, err := start(ctx, r.ZpoolPath, []string{"events", "-Hvf"}, syscall.SIGKILL)
+	o, err := r.start(ctx, r.ZpoolPath, []string{"events", "-Hvf"}, syscall.SIGKILL)
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +49,12 @@ func (r Runner) Events(ctx context.Context) (io.ReadCloser, error) {
 
 // start starts a program whose standard output is read while it runs. OnDeath, if not 0, is sent to it when this process dies, or the thread that started it, which Go
 // ends rarely (prctl(2), PR_SET_PDEATHSIG): whoever reads has to be ready for that.
-func start(ctx context.Context, program string, args []string, onDeath syscall.Signal) (*outputStream, error) {
+func (r Runner) start(ctx context.Context, program string, args []string, onDeath syscall.Signal) (*outputStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	p, err := newProcess(ctx, program, args)
+	if err == nil {
+		err = p.refused(r.Held)
+	}
 	if err != nil {
 		cancel()
 		return nil, err
@@ -68,7 +72,9 @@ func start(ctx context.Context, program string, args []string, onDeath syscall.S
 		_ = out.Close()
 		return nil, p.failure(ctx, err)
 	}
-	return &outputStream{process: p, out: out, ctx: ctx, cancel: cancel}, nil
+	// One that cannot be ended keeps its end of the pipe open: whoever reads is not to wait for it.
+	context.AfterFunc(ctx, func() { _ = out.SetReadDeadline(time.Now().Add(p.grace)) })
+	return &outputStream{process: p, held: r.Held, out: out, ctx: ctx, cancel: cancel}, nil
 }
 
 // grow makes a pipe larger. What the kernel does not give is a loss of speed only.
@@ -81,6 +87,7 @@ func grow(pipe *os.File) {
 // outputStream is the standard output of a program that runs.
 type outputStream struct {
 	process *process
+	held    *Held
 	out     *os.File
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -104,35 +111,45 @@ func (o *outputStream) read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if !errors.Is(err, io.EOF) {
+	ended := errors.Is(err, io.EOF)
+	if !ended && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, fmt.Errorf("read stream: %w", err)
 	}
-	if err := o.wait(); err != nil {
-		return n, err
+	if failed := o.wait(); failed != nil {
+		return n, failed
+	}
+	if !ended {
+		return n, fmt.Errorf("read stream: %w", err)
 	}
 	return n, io.EOF
 }
 
 // wait waits for the program's end.
 func (o *outputStream) wait() error {
-	o.once.Do(func() { o.ended = o.process.failure(o.ctx, o.process.cmd.Wait()) })
+	o.once.Do(func() { o.ended = o.process.await(o.ctx, o.held, o.process.cmd.Wait) })
 	return o.ended
 }
 
-// Close implements io.Closer. It ends the program if it runs, and returns when it has ended, and holds no snapshot any more.
+// Close implements io.Closer. It ends the program if it runs, and returns when it has ended, and holds no snapshot any more. Of one that cannot be ended it is ErrHeld.
 func (o *outputStream) Close() error {
 	o.cancel()
-	_ = o.wait() // that it was ended is no error here
-	if err := o.out.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return fmt.Errorf("close stream: %w", err)
+	err := o.wait()
+	if !errors.Is(err, ErrHeld) {
+		err = nil // that it was ended is no error here
 	}
-	return nil
+	if closed := o.out.Close(); closed != nil && !errors.Is(closed, os.ErrClosed) {
+		err = errors.Join(err, fmt.Errorf("close stream: %w", closed))
+	}
+	return err
 }
 
 // input runs zfs with a stream as its standard input, and returns what it said when it ended well. It returns when the program has ended, and the
-// last Read of the stream has; or with ctx, though a Read may then still be under way.
+// last Read of the stream has; or with ctx, though a Read may then still be under way, and the program be held.
 func (r Runner) input(ctx context.Context, args []string, stream io.Reader) (said string, err error) {
 	p, err := newProcess(ctx, r.ZFSPath, args)
+	if err == nil {
+		err = p.refused(r.Held)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -152,7 +169,7 @@ func (r Runner) input(ctx context.Context, args []string, stream io.Reader) (sai
 		_ = in.Close() // the end of the stream, for the program
 		copied <- err
 	}()
-	err = p.failure(ctx, p.cmd.Wait())
+	err = p.await(ctx, r.Held, p.cmd.Wait)
 	var readErr error
 	select {
 	case readErr = <-copied:

@@ -94,6 +94,64 @@ func TestSendClosed(t *testing.T) {
 	}
 }
 
+// TestHeldStream: one whose program cannot be ended keeps nobody waiting, neither who reads nor who closes it, and is not begun again until it is gone.
+func TestHeldStream(t *testing.T) {
+	s, _ := fake(t, reply{Stdout: "begun", Hang: true})
+	s.run.Held = NewHeld()
+	ctx, cancel := context.WithCancel(t.Context())
+	o, err := s.run.start(ctx, s.run.ZFSPath, []string{"send", "--", "tank/a@1"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill := o.process.cmd.Cancel
+	t.Cleanup(func() { _ = kill() }) // it may be gone
+	o.process.grace, o.process.cmd.WaitDelay, o.process.cmd.Cancel = 100*time.Millisecond, 0, func() error { return nil }
+	got := make([]byte, len("begun"))
+	if _, err := io.ReadFull(o, got); err != nil || string(got) != "begun" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	cancel()
+	if n, err := o.Read(got); n != 0 || !errors.Is(err, ErrHeld) || !errors.Is(err, context.Canceled) {
+		t.Errorf("read: %d, %v", n, err)
+	}
+	if err := o.Close(); !errors.Is(err, ErrHeld) {
+		t.Errorf("close: %v", err)
+	}
+	if again, err := s.Send(t.Context(), zfs.SendSpec{Snapshot: "tank/a@1"}); !errors.Is(err, ErrHeld) || again != nil {
+		t.Errorf("the same again: %v, %v", again, err)
+	}
+	if err := kill(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, is := s.run.Held.has(o.process.key()); !is {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it is gone, and held still")
+		}
+	}
+	if stream, err := s.Send(t.Context(), zfs.SendSpec{Snapshot: "tank/a@1"}); err != nil {
+		t.Errorf("when it is gone: %v", err)
+	} else if err := stream.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHeldReceive: nothing is received into a pool on which a change is held.
+func TestHeldReceive(t *testing.T) {
+	s, calls := fake(t, reply{Read: -1})
+	s.run.Held = NewHeld()
+	gone := s.run.Held.put("change of tank")
+	if err := s.Receive(t.Context(), zfs.ReceiveSpec{Name: "tank/r"}, strings.NewReader("x")); !errors.Is(err, ErrHeld) || len(calls()) != 0 {
+		t.Errorf("while one is held: %v, calls %v", err, calls())
+	}
+	gone()
+	if err := s.Receive(t.Context(), zfs.ReceiveSpec{Name: "tank/r"}, strings.NewReader("x")); err != nil {
+		t.Errorf("when it is gone: %v", err)
+	}
+}
+
 // TestEvents: they are there as they are written, and the program ends when nobody listens any more.
 func TestEvents(t *testing.T) {
 	s, calls := fake(t, reply{Stdout: "an event", Hang: true})
