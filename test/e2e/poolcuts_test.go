@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"path"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +19,8 @@ const (
 	poolCutLimit = bootTimeout
 	// rereadFiles is how many files of each cut are read again behind the later ones.
 	rereadFiles = 3
+	// earlyMost is how many files are written to a mount point while the node starts, and earlyPause is between two attempts.
+	earlyMost, earlyPause = 10, 100 * time.Millisecond
 
 	// ownDir is where a dataset of the node's own pool is mounted.
 	ownDir = "/var/mnt/own"
@@ -40,8 +45,8 @@ properties: {mountpoint: /var/mnt/own, sync: always, primarycache: metadata}
 `
 
 // TestPoolCuts cuts the power of a node while files are written to two pools, on disks that lose what was not flushed (package powercut): a few
-// times, or with LONG=1 fifty. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged. SEED repeats
-// the moments.
+// times, or with LONG=1 fifty. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged, be it while the node
+// started: nothing is written beneath a dataset that is not mounted yet. SEED repeats the moments.
 func TestPoolCuts(t *testing.T) {
 	e := requireImage(t)
 	cuts, seed := fewPoolCuts, cutSeed(t)
@@ -93,20 +98,62 @@ func (n *cutNode) cutWriting(t *testing.T, ctx context.Context, p *pooled, first
 	w.await(t, ctx, least)
 	wait(ctx, time.Duration(n.random.Int64N(int64(longest))))
 	n.cut(t, ctx, "while files are written")
+	<-w.done // it ends with the node's power
 	files, err := w.stop()
 	if err == nil {
 		t.Fatalf("the writer had written %d files before the cut, which came into nothing", len(files))
 	}
 	p.leave()
 	n.powerOn(t, ctx)
+	p.meet(t, ctx)
+	early := n.writeEarly(t, ctx, p)
 	if err := n.AwaitHealthy(ctx); err != nil {
 		t.Fatalf("after cut %d: %v", n.cuts, err)
 	}
 	checkEnd(t, awaitBoot(t, ctx, n.suite, before), before, machinev1.BootEnd_BOOT_END_UNCLEAN)
-	p.meet(t, ctx)
 	p.bothPools(t, ctx)
-	t.Logf("cut %d: %d files have to be there", n.cuts, len(files))
-	return files
+	t.Logf("cut %d: %d files have to be there, and %d of the start", n.cuts, len(files), len(early))
+	return append(files, early...)
+}
+
+// writeEarly writes to both mount points from the start of the machine until both datasets are mounted, and returns what was taken: what was written beneath one of
+// them is not there any more when it is.
+func (n *cutNode) writeEarly(t *testing.T, ctx context.Context, p *pooled) (files []writtenFile) {
+	t.Helper()
+	datasets := map[string]string{poolsDir: "tank/data", ownDir: "node/volumes/own"}
+	taken, refused := map[string]int{}, map[string]int{}
+	for i := 0; ; i++ {
+		mounted := 0
+		for dir, dataset := range datasets {
+			if taken[dir] < earlyMost {
+				f := writtenFile{path.Join(dir, fmt.Sprintf("early-%d-%d", n.cuts, i)), []byte(dataset)}
+				if err := p.probe.Write(ctx, probedPath(f.path), f.data); err == nil {
+					files = append(files, f)
+					taken[dir]++
+				} else {
+					refused[lastWords(err)]++
+				}
+			}
+			there, err := p.mounted(ctx, dataset, dir)
+			if err != nil {
+				t.Fatalf("after cut %d, while the node starts: %v", n.cuts, err)
+			}
+			if there {
+				mounted++
+			}
+		}
+		if mounted == len(datasets) {
+			t.Logf("cut %d: while the node started, %v files were taken, and others refused: %v", n.cuts, taken, refused)
+			return files
+		}
+		wait(ctx, earlyPause)
+	}
+}
+
+// lastWords are those of an error behind all that says what was tried.
+func lastWords(err error) string {
+	text := err.Error()
+	return text[strings.LastIndex(text, ": ")+1:]
 }
 
 // bothPools waits until both pools are well and their datasets mounted: below one that is not, nothing can be written.

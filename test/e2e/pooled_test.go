@@ -178,12 +178,18 @@ func (p *pooled) hasNot(t *testing.T, ctx context.Context, file string) {
 	}
 }
 
+// mounted says whether a dataset is mounted in its place.
+func (p *pooled) mounted(ctx context.Context, dataset, dir string) (bool, error) {
+	mounts, err := p.probe.Read(ctx, "/proc/1/mounts")
+	return strings.Contains(mounts, dataset+" "+onNode(dir)+" zfs "), err
+}
+
 // awaitMounted waits until a dataset is mounted in its place: what is written there before is refused.
 func (p *pooled) awaitMounted(t *testing.T, ctx context.Context, dataset, dir string) {
 	t.Helper()
 	eventually(t, ctx, dataset+" is mounted", func(ctx context.Context) error {
-		mounts, err := p.probe.Read(ctx, "/proc/1/mounts")
-		if err == nil && !strings.Contains(mounts, dataset+" "+onNode(dir)+" zfs ") {
+		there, err := p.mounted(ctx, dataset, dir)
+		if err == nil && !there {
 			err = fmt.Errorf("%s is not mounted on %s of %s", dataset, onNode(dir), p.node.Name)
 		}
 		return err
