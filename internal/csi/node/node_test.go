@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -247,6 +248,27 @@ func TestFails(t *testing.T) {
 	b.breaks(nil)
 	b.says("waiting for kubelet to take the CSI driver")
 	b.ready()
+}
+
+// TestSocketGone: the socket that kubelet calls is made again when somebody has removed it.
+func TestSocketGone(t *testing.T) {
+	b := run(t, nil)
+	b.ready()
+	socket := filepath.Join(b.kubelet, nodeSocket)
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	b.until("word of it", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return slices.ContainsFunc(b.statuses, func(s node.Status) bool {
+			return !s.Ready && strings.Contains(s.Reason, "look for kubelet's socket: it is gone")
+		})
+	})
+	b.ready()
+	if _, err := spec.NewNodeClient(b.dial(socket)).NodeGetInfo(t.Context(), &spec.NodeGetInfoRequest{}); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestRefused: what kubelet says against the driver is the reason.

@@ -128,10 +128,28 @@ func (r *Runner) serve(ctx context.Context, spec Spec, t *teller) error {
 	}()
 	t.tell(Status{Reason: "waiting for kubelet to take the CSI driver"})
 	return together(ctx, map[string]func(context.Context) error{
-		"serve kubelet":         func(ctx context.Context) error { return d.Serve(ctx, r.Guard(listener), csi.Kubelet) },
-		"serve csi-controllers": func(ctx context.Context) error { return r.serveControllers(ctx, d) },
-		"register with kubelet": func(ctx context.Context) error { return r.registrar(d, t).Run(ctx) },
+		"serve kubelet":             func(ctx context.Context) error { return d.Serve(ctx, r.Guard(listener), csi.Kubelet) },
+		"serve csi-controllers":     func(ctx context.Context) error { return r.serveControllers(ctx, d) },
+		"register with kubelet":     func(ctx context.Context) error { return r.registrar(d, t).Run(ctx) },
+		"look for kubelet's socket": r.keepSocket,
 	})
+}
+
+// keepSocket returns when the driver's socket in kubelet's directory is gone, where others than the node can remove it: who listens on it does not notice. That of the
+// registration is looked for by package registrar.
+func (r *Runner) keepSocket(ctx context.Context) error {
+	look := time.NewTicker(r.Look)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-look.C:
+		}
+		if !r.Kubelet.Present(driverSocket) {
+			return errors.New("it is gone")
+		}
+	}
 }
 
 // together runs parts until one ends or ctx does, then ends the others, and returns why.
