@@ -35,7 +35,7 @@ func testVolumeDriver(t *testing.T, ctx context.Context, s *suite) {
 	if got := s.kubectl(t, ctx, "get", "node", s.node.Name, "--output", `jsonpath={.metadata.labels}`); !strings.Contains(got, `"zfs.csi.cyvive.dev/node":"`+s.node.Name+`"`) {
 		t.Errorf("labels of the node: %s", got)
 	}
-	// No check of the node's health waits for these.
+	// They come with the node, and may be some moments later than its first health.
 	for _, kind := range []string{"storageclass", "volumesnapshotclass", "volumegroupsnapshotclass"} {
 		eventually(t, ctx, kind, func(ctx context.Context) error {
 			_, err := s.Tools().Kubectl(ctx, "get", kind, "zfs")
