@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -250,24 +249,38 @@ func TestFails(t *testing.T) {
 	b.ready()
 }
 
-// TestSocketGone: the socket that kubelet calls is made again when somebody has removed it.
+// TestSocketGone: the socket that kubelet calls is made again when somebody has removed it, with or without its directory, and csi-controllers does not notice.
 func TestSocketGone(t *testing.T) {
 	b := run(t, nil)
 	b.ready()
+	toControllers := b.dial(b.controllers)
+	if _, err := spec.NewNodeClient(toControllers).NodeGetInfo(t.Context(), &spec.NodeGetInfoRequest{}); err != nil {
+		t.Fatal(err)
+	}
 	socket := filepath.Join(b.kubelet, nodeSocket)
+	answers := func() bool {
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err := spec.NewNodeClient(b.dial(socket)).NodeGetInfo(ctx, &spec.NodeGetInfoRequest{})
+		return err == nil
+	}
 	if err := os.Remove(socket); err != nil {
 		t.Fatal(err)
 	}
-	b.until("word of it", func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return slices.ContainsFunc(b.statuses, func(s node.Status) bool {
-			return !s.Ready && strings.Contains(s.Reason, "look for kubelet's socket: it is gone")
-		})
-	})
-	b.ready()
-	if _, err := spec.NewNodeClient(b.dial(socket)).NodeGetInfo(t.Context(), &spec.NodeGetInfoRequest{}); err != nil {
-		t.Error(err)
+	b.until("another socket", answers)
+
+	dir := filepath.Dir(socket)
+	if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b.says("make the CSI driver's socket for kubelet again: ")
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	b.until("a socket in another directory", answers)
+	b.until("the driver to be ready as it was", func() bool { return b.status() == node.Status{Ready: true} })
+	if state := toControllers.GetState(); state != connectivity.Ready {
+		t.Errorf("the connection of csi-controllers is %s", state)
 	}
 }
 
