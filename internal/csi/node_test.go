@@ -251,6 +251,40 @@ func TestMountFaults(t *testing.T) {
 	}
 }
 
+// TestPowerCut: after a power cut nothing is mounted, and the directories are there still. What was staged is mended and staged again; until then it is not published,
+// since a pod would write into the directory beneath. What has no pod any more is cleared away.
+func TestPowerCut(t *testing.T) {
+	for _, kind := range []string{"zfs", "ext4", "block"} {
+		b := newBench(t)
+		c := capability(kind)
+		kept, left := b.create("a", kind), b.create("b", kind)
+		for pod, v := range map[string]*spec.Volume{"p1": kept, "p2": left} {
+			b.must(b.stage(v, c))
+			b.must(b.publish(v, c, pod, false))
+		}
+		b.mounts.PowerCut()
+		b.start()
+		if kind != "block" { // which has nothing to be staged
+			b.code(kind+", published before it is staged", b.publish(kept, c, "p1", false), codes.FailedPrecondition)
+		}
+		b.must(b.stage(kept, c))
+		b.must(b.publish(kept, c, "p1", false))
+		mounted, err := b.mounts.Mounted(b.ctx)
+		b.must(err)
+		if last := mounted[len(mounted)-1]; last.Volume != "node/volumes/a" || last.Target != "pods/p1/mount" {
+			t.Errorf("%s: mounted %+v", kind, mounted)
+		}
+		b.must(b.unpublish(left, "p2"))
+		b.must(b.unstage(left))
+		if b.mounts.KindOf("pods/p2/mount") != "" {
+			t.Errorf("%s: the target of the other pod is still there", kind)
+		}
+		b.must(b.unpublish(kept, "p1"))
+		b.must(b.unstage(kept))
+		b.remove("a", "b")
+	}
+}
+
 // TestPaths: what kubelet names lies below its directory.
 func TestPaths(t *testing.T) {
 	b := newBench(t)

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"path"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,9 +19,11 @@ const (
 	poolCutLimit = bootTimeout
 	// rereadFiles is how many files of each cut are read again behind the later ones.
 	rereadFiles = 3
+	// earlyMost is how many files are written to a mount point while the node starts, and earlyPause is between two attempts.
+	earlyMost, earlyPause = 10, 100 * time.Millisecond
 
-	// ownDir is where a dataset of the node's own pool is mounted, which is /var/mnt/own for pods.
-	ownDir = "/var/plane/mnt/own"
+	// ownDir is where a dataset of the node's own pool is mounted.
+	ownDir = "/var/mnt/own"
 )
 
 // cutPools is a pool on the second disk, and a dataset on it and on the node's own pool. A write is on the disk when it returns.
@@ -44,8 +45,8 @@ properties: {mountpoint: /var/mnt/own, sync: always, primarycache: metadata}
 `
 
 // TestPoolCuts cuts the power of a node while files are written to two pools, on disks that lose what was not flushed (package powercut): a few
-// times, or with LONG=1 fifty. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged; so are those of
-// somebody who writes all through the boot, before the datasets are mounted and behind that. SEED repeats the moments.
+// times, or with LONG=1 fifty. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged, be it while the node
+// started: nothing is written beneath a dataset that is not mounted yet. SEED repeats the moments.
 func TestPoolCuts(t *testing.T) {
 	e := requireImage(t)
 	cuts, seed := fewPoolCuts, cutSeed(t)
@@ -67,10 +68,8 @@ func TestPoolCuts(t *testing.T) {
 	p.apply(t, ctx, cutPools)
 	p.bothPools(t, ctx)
 	var earlier []writtenFile
-	refused := 0
 	for i := range cuts {
-		files, more := n.cutWriting(t, testContext(t, poolCutLimit), p, 1+i*writtenMost)
-		refused += more
+		files := n.cutWriting(t, testContext(t, poolCutLimit), p, 1+i*writtenMost)
 		p.hasAll(t, ctx, files)
 		p.hasAll(t, ctx, earlier)
 		if t.Failed() {
@@ -87,15 +86,10 @@ func TestPoolCuts(t *testing.T) {
 	if err := vacuous(n.cuts, n.lost); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d writes were refused while a dataset was not mounted", refused)
-	if refused == 0 {
-		t.Error("nobody has tried to write beneath a dataset that was not mounted")
-	}
 }
 
-// cutWriting cuts the power at some moment of the writing, starts the node again, and waits until it is in order. It returns the files that have to be there,
-// and how many writes were refused while the datasets were not mounted yet.
-func (n *cutNode) cutWriting(t *testing.T, ctx context.Context, p *pooled, first int) (files []writtenFile, refused int) {
+// cutWriting cuts the power at some moment of the writing, starts the node again, and waits until it is in order. It returns the files that have to be there.
+func (n *cutNode) cutWriting(t *testing.T, ctx context.Context, p *pooled, first int) []writtenFile {
 	t.Helper()
 	const least, longest = 4, 8 * time.Second
 	before := currentBoot(t, ctx, n.suite)
@@ -104,66 +98,62 @@ func (n *cutNode) cutWriting(t *testing.T, ctx context.Context, p *pooled, first
 	w.await(t, ctx, least)
 	wait(ctx, time.Duration(n.random.Int64N(int64(longest))))
 	n.cut(t, ctx, "while files are written")
+	<-w.done // it ends with the node's power
 	files, err := w.stop()
 	if err == nil {
 		t.Fatalf("the writer had written %d files before the cut, which came into nothing", len(files))
 	}
+	p.leave()
 	n.powerOn(t, ctx)
 	p.meet(t, ctx)
-	b := p.writeBeneath(ctx, n.cuts, rand.New(rand.NewPCG(n.random.Uint64(), 0)))
-	defer b.stop()
+	early := n.writeEarly(t, ctx, p)
 	if err := n.AwaitHealthy(ctx); err != nil {
 		t.Fatalf("after cut %d: %v", n.cuts, err)
 	}
-	b.stop()
 	checkEnd(t, awaitBoot(t, ctx, n.suite, before), before, machinev1.BootEnd_BOOT_END_UNCLEAN)
-	p.meet(t, ctx)
 	p.bothPools(t, ctx)
-	t.Logf("cut %d: %d files have to be there, and %d that were written in the boot", n.cuts, len(files), len(b.files))
-	return append(files, b.files...), b.refused
+	t.Logf("cut %d: %d files have to be there, and %d of the start", n.cuts, len(files), len(early))
+	return append(files, early...)
 }
 
-// beneath is somebody who writes to where datasets are mounted, while the node starts.
-type beneath struct {
-	quit, done chan struct{}
-	once       sync.Once
-
-	// files are those whose writes were acknowledged, and refused counts those that were not permitted, as where nothing is mounted. They are read behind stop.
-	files   []writtenFile
-	refused int
-}
-
-// writeBeneath begins to write, a little file for each attempt, whatever comes of it. Meanwhile the probe of the node is its own. A file that is written before its
-// dataset is mounted would lie beneath it, and could not be seen any more.
-func (p *pooled) writeBeneath(ctx context.Context, cut int, random *rand.Rand) *beneath {
-	b := &beneath{quit: make(chan struct{}), done: make(chan struct{})}
-	node, dirs := p.probe, []string{poolsDir, ownDir}
-	go func() {
-		defer close(b.done)
-		for n := range writtenMost {
-			select {
-			case <-b.quit:
-				return
-			case <-ctx.Done():
-				return
-			case <-time.After(unhurried):
+// writeEarly writes to both mount points from the start of the machine until both datasets are mounted, and returns what was taken: what was written beneath one of
+// them is not there any more when it is.
+func (n *cutNode) writeEarly(t *testing.T, ctx context.Context, p *pooled) (files []writtenFile) {
+	t.Helper()
+	datasets := map[string]string{poolsDir: "tank/data", ownDir: "node/volumes/own"}
+	taken, refused := map[string]int{}, map[string]int{}
+	for i := 0; ; i++ {
+		mounted := 0
+		for dir, dataset := range datasets {
+			if taken[dir] < earlyMost {
+				f := writtenFile{path.Join(dir, fmt.Sprintf("early-%d-%d", n.cuts, i)), []byte(dataset)}
+				if err := p.probe.Write(ctx, probedPath(f.path), f.data); err == nil {
+					files = append(files, f)
+					taken[dir]++
+				} else {
+					refused[lastWords(err)]++
+				}
 			}
-			file := writtenFile{path.Join(dirs[n%len(dirs)], fmt.Sprintf("b%02d-%04d", cut, n)), noise(random, 512)}
-			switch err := node.Write(ctx, hostRoot+file.path, file.data); {
-			case err == nil:
-				b.files = append(b.files, file)
-			case strings.Contains(err.Error(), "operation not permitted"):
-				b.refused++
+			there, err := p.mounted(ctx, dataset, dir)
+			if err != nil {
+				t.Fatalf("after cut %d, while the node starts: %v", n.cuts, err)
+			}
+			if there {
+				mounted++
 			}
 		}
-	}()
-	return b
+		if mounted == len(datasets) {
+			t.Logf("cut %d: while the node started, %v files were taken, and others refused: %v", n.cuts, taken, refused)
+			return files
+		}
+		wait(ctx, earlyPause)
+	}
 }
 
-// stop ends it, and waits for what is under way.
-func (b *beneath) stop() {
-	b.once.Do(func() { close(b.quit) })
-	<-b.done
+// lastWords are those of an error behind all that says what was tried.
+func lastWords(err error) string {
+	text := err.Error()
+	return text[strings.LastIndex(text, ": ")+1:]
 }
 
 // bothPools waits until both pools are well and their datasets mounted: below one that is not, nothing can be written.

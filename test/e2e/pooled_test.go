@@ -23,6 +23,12 @@ import (
 // hostRoot is the root of the node as the probe sees it. The agent mounts in the same mount namespace.
 const hostRoot = "/proc/1/root"
 
+// onNode is where the node has a path below /var as documents and pods know it (package kube, Layout.PlaneVar).
+func onNode(file string) string { return "/var/plane" + strings.TrimPrefix(file, "/var") }
+
+// probedPath is where the probe finds such a path.
+func probedPath(file string) string { return hostRoot + onNode(file) }
+
 // pooled is a node without a cluster, and with a probe, by which files in its datasets are written and read: the node itself offers no such thing.
 // What it asks nodectl for is asked of this node alone.
 type pooled struct {
@@ -151,7 +157,7 @@ func (p *pooled) apply(t *testing.T, ctx context.Context, patch string) {
 // put writes a file of the node. It is on the disk when that returns if the dataset has sync=always.
 func (p *pooled) put(t *testing.T, ctx context.Context, file string, data []byte) {
 	t.Helper()
-	if err := p.probe.Write(ctx, hostRoot+file, data); err != nil {
+	if err := p.probe.Write(ctx, probedPath(file), data); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -159,7 +165,7 @@ func (p *pooled) put(t *testing.T, ctx context.Context, file string, data []byte
 // has wants a file of the node to have some content.
 func (p *pooled) has(t *testing.T, ctx context.Context, file string, want []byte) {
 	t.Helper()
-	if got, err := p.probe.Read(ctx, hostRoot+file); err != nil || got != string(want) {
+	if got, err := p.probe.Read(ctx, probedPath(file)); err != nil || got != string(want) {
 		t.Errorf("%s of %s: %d bytes, %v, want the %d that were written", file, p.node.Name, len(got), err, len(want))
 	}
 }
@@ -167,18 +173,24 @@ func (p *pooled) has(t *testing.T, ctx context.Context, file string, want []byte
 // hasNot wants a file not to be there.
 func (p *pooled) hasNot(t *testing.T, ctx context.Context, file string) {
 	t.Helper()
-	if _, err := p.probe.Read(ctx, hostRoot+file); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := p.probe.Read(ctx, probedPath(file)); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("%s of %s: %v, want that there is none", file, p.node.Name, err)
 	}
+}
+
+// mounted says whether a dataset is mounted in its place.
+func (p *pooled) mounted(ctx context.Context, dataset, dir string) (bool, error) {
+	mounts, err := p.probe.Read(ctx, "/proc/1/mounts")
+	return strings.Contains(mounts, dataset+" "+onNode(dir)+" zfs "), err
 }
 
 // awaitMounted waits until a dataset is mounted in its place: what is written there before is refused.
 func (p *pooled) awaitMounted(t *testing.T, ctx context.Context, dataset, dir string) {
 	t.Helper()
 	eventually(t, ctx, dataset+" is mounted", func(ctx context.Context) error {
-		mounts, err := p.probe.Read(ctx, "/proc/1/mounts")
-		if err == nil && !strings.Contains(mounts, dataset+" "+dir+" zfs ") {
-			err = fmt.Errorf("%s is not mounted on %s of %s", dataset, dir, p.node.Name)
+		there, err := p.mounted(ctx, dataset, dir)
+		if err == nil && !there {
+			err = fmt.Errorf("%s is not mounted on %s of %s", dataset, onNode(dir), p.node.Name)
 		}
 		return err
 	})

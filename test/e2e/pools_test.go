@@ -43,8 +43,8 @@ name: tank
 data: [{layout: mirror, disks: [{serial: one}, {serial: four}]}]
 `
 
-// poolsDir is where the dataset of the tests is mounted on the node: documents and pods, whose /var is a directory of the node's, call it /var/mnt/data.
-const poolsDir = "/var/plane/mnt/data"
+// poolsDir is where the dataset of the tests is mounted.
+const poolsDir = "/var/mnt/data"
 
 // TestPools makes a pool of a node's further disks over the API, pulls one of them while files are written, plugs it in again, replaces it, has
 // another return errors, and makes and restores snapshots. Whoever writes sees no error.

@@ -56,10 +56,10 @@ func (p *pooled) writer(ctx context.Context, dirs []string, first int, pause tim
 }
 
 func (p *pooled) writeAndRead(ctx context.Context, file writtenFile) error {
-	if err := p.probe.Write(ctx, hostRoot+file.path, file.data); err != nil {
+	if err := p.probe.Write(ctx, probedPath(file.path), file.data); err != nil {
 		return fmt.Errorf("write %s: %w", file.path, err)
 	}
-	got, err := p.probe.Read(ctx, hostRoot+file.path)
+	got, err := p.probe.Read(ctx, probedPath(file.path))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", file.path, err)
 	}

@@ -9,13 +9,13 @@ import (
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 )
 
-// Documents of the second node while it is the primary, and before it gives the role back: its job names no dataset that is declared there.
+// Documents of the second node while it is the primary, and before it gives the role back. Its job stays all the while: by it the first node is told.
 const (
 	promotedReplica = `
 apiVersion: cyvive.dev/v1alpha1
 kind: ReplicationJob
 name: offsite
-$patch: delete
+promoted: true
 ---
 apiVersion: cyvive.dev/v1alpha1
 kind: Dataset
@@ -33,7 +33,18 @@ apiVersion: cyvive.dev/v1alpha1
 kind: Dataset
 name: backup/node1/tank/data
 $patch: delete
----` + receivingJob
+---
+apiVersion: cyvive.dev/v1alpha1
+kind: ReplicationJob
+name: offsite
+promoted: null
+`
+	withoutJob = `
+apiVersion: cyvive.dev/v1alpha1
+kind: ReplicationJob
+name: offsite
+$patch: delete
+`
 )
 
 // Files that are written on one node alone.
@@ -62,6 +73,9 @@ func testFailover(t *testing.T, ctx context.Context, r *replicated) {
 	if got := job.GetRoots()[0].GetGeneration(); got != 1 {
 		t.Errorf("the generation is %d, want the first", got)
 	}
+	if _, err := r.to.tell(ctx, "", "config", "apply", "--patch", r.to.patch(t, withoutJob)); err == nil || !strings.Contains(err.Error(), "was failed over") {
+		t.Errorf("the job was taken out of the new primary's configuration: %v", err)
+	}
 	r.to.apply(t, ctx, promotedReplica)
 	r.to.awaitMounted(t, ctx, replicaDataset, poolsDir)
 	r.to.hasAll(t, ctx, r.files)
@@ -86,7 +100,7 @@ func testFailback(t *testing.T, ctx context.Context, r *replicated) {
 	r.from.awaitJob(t, ctx, "the old primary is fenced", func(j *replicationv1.Job) bool {
 		return j.GetPhase() == replicationv1.Phase_PHASE_FAILED_OVER && roleOf(j) == replicationv1.Role_ROLE_FENCED
 	})
-	if err := r.from.probe.Write(ctx, hostRoot+poolsDir+"/refused", nil); err == nil || !strings.Contains(err.Error(), "read-only file system") {
+	if err := r.from.probe.Write(ctx, probedPath(poolsDir+"/refused"), nil); err == nil || !strings.Contains(err.Error(), "read-only file system") {
 		t.Errorf("a write to the old primary: %v, want that it is refused", err)
 	}
 	r.failBack(t, ctx)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,4 +43,34 @@ func (s *suite) nodeMemory(t *testing.T, ctx context.Context, of string) int64 {
 		t.Fatalf("%s of memory of the node is %q: %v", of, text, err)
 	}
 	return n * unit
+}
+
+// fillCache has ZFS keep half of what it may in memory, or more: what is written is kept as what is read is. The files lie where no pod sees them, and are emptied at
+// the end of the test.
+func (s *survivors) fillCache(t *testing.T, ctx context.Context) {
+	t.Helper()
+	const piece, pieces = 1 << 20, 16
+	random := rand.New(rand.NewPCG(6, 0))
+	for written := uint64(0); ; written += piece * pieces {
+		var cache poolv1.GetCacheResponse
+		ask(t, ctx, s.suite, &cache, "pool", "cache")
+		if cache.GetSizeBytes() >= cache.GetMaxBytes()/2 {
+			t.Logf("ZFS keeps %d MiB of %d in memory, of which %d were written for it", cache.GetSizeBytes()>>20, cache.GetMaxBytes()>>20, written>>20)
+			return
+		}
+		if written > cache.GetMaxBytes() {
+			t.Fatalf("ZFS keeps %d MiB in memory after %d were written, want half of %d", cache.GetSizeBytes()>>20, written>>20, cache.GetMaxBytes()>>20)
+		}
+		for i := range pieces {
+			file := fmt.Sprintf("%s/var/filler-%d-%d", hostRoot, written, i)
+			if err := s.probe.Write(ctx, file, noise(random, piece)); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := s.probe.Write(context.WithoutCancel(ctx), file, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
 }

@@ -35,8 +35,12 @@ func testVolumeDriver(t *testing.T, ctx context.Context, s *suite) {
 	if got := s.kubectl(t, ctx, "get", "node", s.node.Name, "--output", `jsonpath={.metadata.labels}`); !strings.Contains(got, `"zfs.csi.cyvive.dev/node":"`+s.node.Name+`"`) {
 		t.Errorf("labels of the node: %s", got)
 	}
+	// They come with the node, and may be some moments later than its first health.
 	for _, kind := range []string{"storageclass", "volumesnapshotclass", "volumegroupsnapshotclass"} {
-		s.kubectl(t, ctx, "get", kind, "zfs")
+		eventually(t, ctx, kind, func(ctx context.Context) error {
+			_, err := s.Tools().Kubectl(ctx, "get", kind, "zfs")
+			return err
+		})
 	}
 }
 
@@ -56,7 +60,7 @@ func testVolumeWrite(t *testing.T, ctx context.Context, s *suite) {
 	if len(volumes) != 1 || !strings.Contains(volumes[0], " /data ") || !strings.Contains(volumes[0], "nodev") {
 		t.Errorf("the pod has the volumes %q, want its own on /data, without devices", volumes)
 	}
-	if got := s.page(t, ctx, "db-0", "/fill?path=/data/large&bytes=80000000"); got != "EDQUOT" && got != "ENOSPC" {
+	if got := s.page(t, ctx, "db-0", "/fill?path=/data/large&bytes=20000000"); got != "EDQUOT" && got != "ENOSPC" {
 		t.Errorf("more than the volume has: %s", got)
 	}
 	s.has(t, ctx, "db-0", "first")
@@ -65,7 +69,7 @@ func testVolumeWrite(t *testing.T, ctx context.Context, s *suite) {
 // testVolumeGrow grows the volume under the pod.
 func testVolumeGrow(t *testing.T, ctx context.Context, s *suite) {
 	s.grow(t, ctx, "data-db-0", "db-0")
-	if got := s.page(t, ctx, "db-0", "/fill?path=/data/large&bytes=80000000"); got != "ok" {
+	if got := s.page(t, ctx, "db-0", "/fill?path=/data/large&bytes=20000000"); got != "ok" {
 		t.Errorf("what did not fit before: %s", got)
 	}
 }
@@ -158,7 +162,9 @@ func testVolumePod(t *testing.T, ctx context.Context, s *suite) {
 	s.put(t, ctx, "db-0", "kept")
 	container := s.containerOf(t, ctx, "db-0")
 	s.kubectl(t, ctx, "delete", "pod", "db-0", "--wait=true", "--timeout=3m")
-	s.awaitPods(t, ctx)
+	if err := s.AwaitPod(ctx, "db-0"); err != nil {
+		t.Fatal(err)
+	}
 	if s.containerOf(t, ctx, "db-0") == container {
 		t.Error("the pod is the one before")
 	}
@@ -169,18 +175,15 @@ func testVolumePod(t *testing.T, ctx context.Context, s *suite) {
 func testVolumePlane(t *testing.T, ctx context.Context, s *suite) {
 	s.put(t, ctx, "db-0", "plane")
 	s.put(t, ctx, "disk", "plane")
+	containers := s.volumeContainers(t, ctx)
 	s.nodectl(t, ctx, "service", "restart", "plane")
-	if err := s.AwaitHealthy(ctx); err != nil {
-		t.Fatal(err)
-	}
-	s.awaitPods(t, ctx)
-	s.has(t, ctx, "db-0", "plane")
-	s.has(t, ctx, "disk", "plane")
+	s.foundAgain(t, ctx, containers, "plane")
 }
 
 // testVolumePowerCut pulls the plug right after a write.
 func testVolumePowerCut(t *testing.T, ctx context.Context, s *suite) {
 	before := currentBoot(t, ctx, s)
+	containers := s.volumeContainers(t, ctx)
 	s.put(t, ctx, "disk", "synced")
 	s.put(t, ctx, "db-0", "synced")
 	if err := machine(t, s.Cluster, s.node).PowerCut(ctx); err != nil {
@@ -190,7 +193,7 @@ func testVolumePowerCut(t *testing.T, ctx context.Context, s *suite) {
 		t.Fatal(err)
 	}
 	checkEnd(t, awaitBoot(t, ctx, s, before), before, machinev1.BootEnd_BOOT_END_UNCLEAN)
-	s.foundAgain(t, ctx, "synced")
+	s.foundAgain(t, ctx, containers, "synced")
 }
 
 // testVolumeReboot: with volumes of all kinds in use the node goes down in order, its pool exported.
@@ -198,30 +201,40 @@ func testVolumeReboot(t *testing.T, ctx context.Context, s *suite) {
 	before := currentBoot(t, ctx, s)
 	s.put(t, ctx, "disk", "clean")
 	s.put(t, ctx, "db-0", "clean")
+	containers := s.volumeContainers(t, ctx)
 	s.nodectl(t, ctx, "reboot")
 	checkEnd(t, awaitBoot(t, ctx, s, before), before, machinev1.BootEnd_BOOT_END_CLEAN)
-	s.foundAgain(t, ctx, "clean")
+	s.foundAgain(t, ctx, containers, "clean")
 }
 
-// foundAgain waits for the node and looks for what the pods have written.
-func (s *suite) foundAgain(t *testing.T, ctx context.Context, text string) {
+// volumeContainers are the containers of all pods with volumes.
+func (s *suite) volumeContainers(t *testing.T, ctx context.Context) map[string]string {
+	t.Helper()
+	containers := map[string]string{}
+	for _, pod := range volumePods {
+		containers[pod] = s.containerOf(t, ctx, pod)
+	}
+	return containers
+}
+
+// foundAgain waits for the node, and for other containers than those before: until kubelet has told of them, the pods count as ready, with addresses that others
+// may have by now. Then it looks for what they have written.
+func (s *suite) foundAgain(t *testing.T, ctx context.Context, before map[string]string, text string) {
 	t.Helper()
 	if err := s.AwaitHealthy(ctx); err != nil {
 		t.Fatal(err)
 	}
-	s.awaitPods(t, ctx)
+	for _, pod := range volumePods {
+		eventually(t, ctx, "wait for "+pod+" to be started again", func(ctx context.Context) error {
+			out, err := s.Tools().Kubectl(ctx, "get", "pod", pod, "--output", "jsonpath={.status.containerStatuses[*].ready} {.status.containerStatuses[*].containerID}")
+			if ready, container, _ := strings.Cut(out, " "); err == nil && (ready != "true" || container == before[pod]) {
+				err = fmt.Errorf("ready: %s, in container %s, and it had %s", ready, container, before[pod])
+			}
+			return err
+		})
+	}
 	for pod, want := range map[string]string{"db-0": text, "disk": text, "restored": "other", "cloned": "another"} {
 		s.has(t, ctx, pod, want)
-	}
-}
-
-// awaitPods waits for all pods with volumes.
-func (s *suite) awaitPods(t *testing.T, ctx context.Context) {
-	t.Helper()
-	for _, pod := range []string{"db-0", "disk", "restored", "cloned"} {
-		if err := s.AwaitPod(ctx, pod); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

@@ -36,7 +36,7 @@ spec:
     - metadata: {name: data}
       spec:
         accessModes: [ReadWriteOnce]
-        resources: {requests: {storage: 64Mi}}
+        resources: {requests: {storage: 16Mi}}
 `
 
 // volumeDiskClass makes volumes that are devices with ext4 on them.
@@ -97,6 +97,9 @@ spec:
 `
 )
 
+// volumePods are the pods that have volumes until the end of the test: of a dataset, of a device, of a snapshot, and of another volume.
+var volumePods = []string{"db-0", "disk", "restored", "cloned"}
+
 func volumeManifest(name, spec, use string) []byte {
 	return []byte(strings.NewReplacer("NAME", name, "SPEC", spec, "USE", use).Replace(volumeClaim))
 }
@@ -138,14 +141,20 @@ func (s *suite) kubectl(t *testing.T, ctx context.Context, args ...string) strin
 	return out
 }
 
-// page asks a pod with --diagnose for a page.
+// fetchPage asks a pod with --diagnose for a page.
+func (s *suite) fetchPage(ctx context.Context, pod, page string) (string, error) {
+	body, err := s.Fetch(ctx, "/api/v1/namespaces/default/pods/"+pod+":8080/proxy"+page)
+	return strings.TrimSpace(body), err
+}
+
+// page is fetchPage, and fails the test when that fails.
 func (s *suite) page(t *testing.T, ctx context.Context, pod, page string) string {
 	t.Helper()
-	body, err := s.Fetch(ctx, "/api/v1/namespaces/default/pods/"+pod+":8080/proxy"+page)
+	body, err := s.fetchPage(ctx, pod, page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(body)
+	return body
 }
 
 // put has a pod write a text into its file, which is then on the disk.
@@ -165,13 +174,16 @@ func (s *suite) has(t *testing.T, ctx context.Context, pod, want string) {
 }
 
 // totalBytes is how large a pod sees its volume.
-func (s *suite) totalBytes(t *testing.T, ctx context.Context, pod string) int64 {
-	t.Helper()
-	var room struct{ TotalBytes int64 }
-	if text := s.page(t, ctx, pod, "/room?path=/data"); json.Unmarshal([]byte(text), &room) != nil {
-		t.Fatalf("%s has the room %s", pod, text)
+func (s *suite) totalBytes(ctx context.Context, pod string) (int64, error) {
+	text, err := s.fetchPage(ctx, pod, "/room?path=/data")
+	if err != nil {
+		return 0, err
 	}
-	return room.TotalBytes
+	var room struct{ TotalBytes int64 }
+	if err := json.Unmarshal([]byte(text), &room); err != nil {
+		return 0, fmt.Errorf("%s has the room %s: %w", pod, text, err)
+	}
+	return room.TotalBytes, nil
 }
 
 // containerOf tells a pod's container from the next.
@@ -184,11 +196,15 @@ func (s *suite) containerOf(t *testing.T, ctx context.Context, pod string) strin
 func (s *suite) grow(t *testing.T, ctx context.Context, claim, pod string) {
 	t.Helper()
 	const size, least = "512Mi", 400 << 20 // what ext4 needs itself is not the pod's
-	before, container := s.totalBytes(t, ctx, pod), s.containerOf(t, ctx, pod)
+	container := s.containerOf(t, ctx, pod)
+	before, err := s.totalBytes(ctx, pod)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.kubectl(t, ctx, "patch", "pvc", claim, "--type=merge", `--patch={"spec":{"resources":{"requests":{"storage":"`+size+`"}}}}`)
 	eventually(t, ctx, "wait for "+claim+" to grow", func(ctx context.Context) error {
-		if now := s.totalBytes(t, ctx, pod); now < least {
-			return fmt.Errorf("it had %d bytes, and has %d", before, now)
+		if now, err := s.totalBytes(ctx, pod); err != nil || now < least {
+			return fmt.Errorf("it had %d bytes, and has %d, %v", before, now, err)
 		}
 		out, err := s.Tools().Kubectl(ctx, "get", "pvc", claim, "--output", "jsonpath={.status.capacity.storage}")
 		if err == nil && out != size {

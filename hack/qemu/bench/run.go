@@ -43,7 +43,7 @@ type Options struct {
 func (o Options) say(format string, args ...any) { fmt.Fprintf(o.Out, "bench: "+format+"\n", args...) }
 
 // Parts are what can be measured alone, in the order in which all are.
-var Parts = []string{"node", "baseline", "upgrade", "rollback", "memory"}
+var Parts = []string{"node", "baseline", "upgrade", "rollback", "memory", "pools"}
 
 // Run measures one part after the other: at once, each would slow the others
 // down. A part that fails does not keep the next from being measured; with an error
@@ -61,6 +61,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		"upgrade":  func() (err error) { life.Upgrade, err = o.upgrade(ctx); return err },
 		"rollback": func() (err error) { life.Rollbacks, err = o.rollbacks(ctx); return err },
 		"memory":   func() (err error) { life.Memory, err = o.memory(ctx); return err },
+		"pools":    func() (err error) { life.Pools, err = o.pools(ctx); return err },
 	}
 	var errs []error
 	for _, part := range Parts {
@@ -72,7 +73,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			errs = append(errs, fmt.Errorf("measure %s: %w", part, err))
 		}
 	}
-	if life.Upgrade != nil || life.Rollbacks != nil || life.Memory != nil {
+	if life.Upgrade != nil || life.Rollbacks != nil || life.Memory != nil || life.Pools != nil {
 		r.Life = life
 	}
 	r.compare()

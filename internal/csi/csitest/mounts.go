@@ -70,6 +70,13 @@ func (m *Mounts) RemoveDirectory(target string) error {
 	return nil
 }
 
+// PowerCut takes all mounts away. Files and directories stay, and what was mounted was not unmounted in order.
+func (m *Mounts) PowerCut() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mounts = nil
+}
+
 // KindOf is what is at a path, empty for nothing.
 func (m *Mounts) KindOf(target string) Kind {
 	m.mu.Lock()

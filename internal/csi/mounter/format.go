@@ -95,8 +95,9 @@ func (m *Mounter) Grow(_ context.Context, fileSystem, target string) error {
 		return err
 	}
 	defer on.Close()
-	// What is open by its path alone takes no ioctl.
-	dir, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", on.Fd()))
+	// What is open by its path alone takes no ioctl. Anything but a directory, such as a pipe that somebody in the plane has put there, is not opened: that could wait
+	// without an end.
+	dir, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", on.Fd()), os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", target, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,10 +25,29 @@ func (m *Mounter) Listen(target string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", target, err)
 	}
 	l.SetUnlinkOnClose(false)
-	if err := unix.Fchmodat(int(dir.Fd()), name, 0o600, 0); err != nil {
+	if err := restrict(dir, name); err != nil {
 		return nil, errors.Join(fmt.Errorf("set mode of %s: %w", target, err), l.Close())
 	}
 	return l, nil
+}
+
+// restrict takes a socket from all but its owner. By its name alone that would be done to what a link leads to, anywhere on the node, which somebody in the plane
+// has put into the socket's place just now: so what is there is opened, looked at, and changed as what it is.
+func restrict(dir *os.File, name string) error {
+	f, err := openIn(dir, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var s unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &s); err != nil {
+		return err
+	}
+	if s.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return fmt.Errorf("it is no socket any more, but of type %#o", s.Mode&unix.S_IFMT)
+	}
+	// What is open by its path alone takes no fchmod(2).
+	return unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), 0o600)
 }
 
 // MakeDirectory makes a directory below kubelet's, whose parent exists.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
@@ -102,6 +103,62 @@ func TestListen(t *testing.T) {
 	}
 	if _, err := m.Listen("gone/csi.sock"); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("without a directory: %v", err)
+	}
+}
+
+// TestListenIsNotLedAway: what somebody puts in the place of a socket that was made just now is not changed, nor what it leads to.
+func TestListenIsNotLedAway(t *testing.T) {
+	m := New(t.TempDir(), Tools{})
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.Mkdir(victim, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, filepath.Join(m.root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(m.root, "file")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Chmod(file, 0o644), os.Chmod(victim, 0o755)); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
+	for _, name := range []string{"link", "file", "gone"} {
+		dir, last, err := m.parent(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := restrict(dir, last); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		dir.Close()
+	}
+	for path, want := range map[string]os.FileMode{victim: os.ModeDir | 0o755, file: 0o644} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("%s has the mode %v, want %v", path, info.Mode(), want)
+		}
+	}
+}
+
+// TestGrowOpensDirectories: a pipe in the place of a mount is an error, and nothing to wait for.
+func TestGrowOpensDirectories(t *testing.T) {
+	m := New(t.TempDir(), Tools{})
+	if err := unix.Mkfifo(filepath.Join(m.root, "mount"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	grown := make(chan error, 1)
+	go func() { grown <- m.Grow(t.Context(), "ext4", "mount") }()
+	select {
+	case err := <-grown:
+		if !errors.Is(err, unix.ENOTDIR) {
+			t.Errorf("a pipe: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for somebody to write to the pipe")
+		if f, err := os.OpenFile(filepath.Join(m.root, "mount"), os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			f.Close() // lets it go on
+		}
 	}
 }
 

@@ -8,4 +8,6 @@
 //
 // Kubelet is told of another topology by package registrar. csi-controllers asks once, when it connects, and cannot be told: its connection is ended, by which it
 // begins anew. Without that, volumes in a pool that was imported later would never be made larger, nor deleted: it takes them for another node's.
+//
+// The sockets for kubelet are in a directory that others than the node write in. When one of them is gone it is made again, and nothing else is ended for that.
 package node

@@ -249,6 +249,41 @@ func TestFails(t *testing.T) {
 	b.ready()
 }
 
+// TestSocketGone: the socket that kubelet calls is made again when somebody has removed it, with or without its directory, and csi-controllers does not notice.
+func TestSocketGone(t *testing.T) {
+	b := run(t, nil)
+	b.ready()
+	toControllers := b.dial(b.controllers)
+	if _, err := spec.NewNodeClient(toControllers).NodeGetInfo(t.Context(), &spec.NodeGetInfoRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(b.kubelet, nodeSocket)
+	answers := func() bool {
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err := spec.NewNodeClient(b.dial(socket)).NodeGetInfo(ctx, &spec.NodeGetInfoRequest{})
+		return err == nil
+	}
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	b.until("another socket", answers)
+
+	dir := filepath.Dir(socket)
+	if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b.says("make the CSI driver's socket for kubelet again: ")
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	b.until("a socket in another directory", answers)
+	b.until("the driver to be ready as it was", func() bool { return b.status() == node.Status{Ready: true} })
+	if state := toControllers.GetState(); state != connectivity.Ready {
+		t.Errorf("the connection of csi-controllers is %s", state)
+	}
+}
+
 // TestRefused: what kubelet says against the driver is the reason.
 func TestRefused(t *testing.T) {
 	b := run(t, nil)

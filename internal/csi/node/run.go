@@ -90,16 +90,36 @@ func (r *Runner) Run(ctx context.Context, spec Spec, publish func(Status)) {
 
 // teller publishes a status when it is another.
 type teller struct {
-	mu      sync.Mutex
-	last    Status
-	publish func(Status)
+	mu sync.Mutex
+	// told was published last. Own is how the driver is besides the trouble that there may be with its socket.
+	told, own Status
+	trouble   string
+	publish   func(Status)
 }
 
 func (t *teller) tell(s Status) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s != t.last {
-		t.last = s
+	t.own = s
+	t.show()
+}
+
+// hinder says what keeps kubelet from the driver, or that nothing does any more.
+func (t *teller) hinder(trouble string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.trouble = trouble
+	t.show()
+}
+
+// show is called with the lock.
+func (t *teller) show() {
+	s := t.own
+	if t.trouble != "" {
+		s = Status{Reason: t.trouble}
+	}
+	if s != t.told {
+		t.told = s
 		t.publish(s)
 	}
 }
@@ -112,23 +132,19 @@ func (r *Runner) serve(ctx context.Context, spec Spec, t *teller) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{pluginsDir, driverDir, registrar.Directory} { // kubelet makes the first and the last, when it first starts
-		if err := r.Kubelet.MakeDirectory(dir); err != nil {
-			return err
-		}
-	}
-	listener, err := r.Kubelet.Listen(driverSocket)
+	listener, err := r.listen()
 	if err != nil {
 		return err
 	}
 	defer func() {
+		t.hinder("")
 		if err := r.Kubelet.Remove(context.WithoutCancel(ctx), driverSocket); err != nil {
 			r.Logger.Warn("cannot remove the CSI driver's socket", "error", err)
 		}
 	}()
 	t.tell(Status{Reason: "waiting for kubelet to take the CSI driver"})
 	return together(ctx, map[string]func(context.Context) error{
-		"serve kubelet":         func(ctx context.Context) error { return d.Serve(ctx, r.Guard(listener), csi.Kubelet) },
+		"serve kubelet":         func(ctx context.Context) error { return r.serveKubelet(ctx, d, t, listener) },
 		"serve csi-controllers": func(ctx context.Context) error { return r.serveControllers(ctx, d) },
 		"register with kubelet": func(ctx context.Context) error { return r.registrar(d, t).Run(ctx) },
 	})
