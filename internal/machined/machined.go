@@ -186,7 +186,7 @@ type Agent struct {
 	configs configs
 	// resetting is held by who leads a reset, looking by who looks at the gates of the configuration, draining by who moves the pods away.
 	resetting, looking, draining sync.Mutex
-	// views are the domains, for who wants to know what they would do, and asks the ways to look from their loops.
+	// views are the domains, for who wants to know what they would do, and asks what their loops call between two passes.
 	views   map[string]view
 	asks    map[string]chan<- func(context.Context)
 	domains []task

@@ -81,9 +81,7 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 		return nil, false, err
 	}
 	before := a.snapshot()
-	after := before
-	after.input.Config, after.input.Trust, after.input.Searched = input.Config, input.Trust, true
-	after = after.planned(a.now())
+	after := before.having(input, a.now())
 	if own := agentOperations(before.input.Config, cfg); len(own) > 0 {
 		domains = append(domains, server.ConfigDomain{Name: agentDomain, Operations: own})
 	}
@@ -97,6 +95,12 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 	a.askDomains(ctx, after.desired, domains)
 	old := before.input.Config
 	return domains, reach || old == nil || old.Machine.CA != cfg.Machine.CA, nil
+}
+
+// having returns s as it would be with a configuration.
+func (s snapshot) having(input *plan.Input, now time.Time) snapshot {
+	s.input.Config, s.input.Trust, s.input.Searched = input.Config, input.Trust, true
+	return s.planned(now)
 }
 
 // askDomains fills in the operations of those that have views and wait for nothing. They are asked at once, so that who holds a lock meanwhile holds it for

@@ -136,14 +136,23 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 			c.Signature, c.Clean = storage.FileSystem, sb.clean
 			return c, nil
 		case !errors.Is(err, errNoSuperblock):
-			c.Signature = "a damaged ext4 file system"
+			// A power cut may have come between its sectors while it was made: that is to be made again.
+			if !c.Formatting {
+				c.Signature = "a damaged ext4 file system"
+			}
 			return c, nil
 		}
 	}
 	// After ext4: what was made over an encrypted volume may have left the second copy of its header.
 	if !c.Blank {
-		if c.Signature, err = luksSignature(f); c.Signature != "" || err != nil {
+		switch signature, err := luksSignature(f); {
+		case err != nil:
 			return c, err
+		case signature == damagedVolume && c.Formatting:
+			return c, nil
+		case signature != "":
+			c.Signature = signature
+			return c, nil
 		}
 	}
 	// After both, which may have left labels at the end; and where the beginning is blank, too: a pool is found by any of its labels.
@@ -158,6 +167,9 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 	return c, nil
 }
 
+// damagedVolume is the signature of an encrypted volume that cannot be used.
+const damagedVolume = "a damaged encrypted volume"
+
 // luksSignature names what of LUKS is there; empty if nothing is.
 func luksSignature(f *os.File) (string, error) {
 	_, err := luks.ReadHeader(f)
@@ -170,7 +182,7 @@ func luksSignature(f *os.File) (string, error) {
 	case errors.As(err, &path):
 		return "", fmt.Errorf("probe %s: %w", f.Name(), err)
 	case errors.Is(err, luks.ErrDamaged):
-		return "a damaged encrypted volume", nil
+		return damagedVolume, nil
 	}
 	return "an encrypted volume of another form", nil
 }
