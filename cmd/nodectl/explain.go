@@ -65,6 +65,8 @@ func reasonOf(s *status.Status) string {
 // wrong.
 func (t *target) adviceFor(reason string) string {
 	switch {
+	case !t.maintenance && reason == "CONFIGURED": // it came into force between two calls
+		return "try again, with a context of the configuration's authority"
 	case !t.maintenance:
 	case reason == "NO_CERTIFICATE", reason == "UNKNOWN_AUTHORITY":
 		return "the node has a configuration, and its owner's key no say: leave out --maintenance, and use a context of its authority"

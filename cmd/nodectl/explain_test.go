@@ -77,7 +77,7 @@ func TestExplainStatus(t *testing.T) {
 		{refused(codes.Unauthenticated, "OWNER_ONLY"), "the message (--maintenance"},
 		{refused(codes.Unauthenticated, "OTHER_OWNER"), "the message (`nodectl owner show"},
 		{refused(codes.Unavailable, "CLOSED"), "the message (wait"},
-		{refused(codes.Unavailable, "CONFIGURED"), "the message (leave out --maintenance"},
+		{refused(codes.Unavailable, "CONFIGURED"), "the message (try again"},
 		{refused(codes.Unavailable, "AUTHORITY_CHANGED"), "the message (the configuration names another authority now"},
 		{status.Error(codes.DeadlineExceeded, "x"), "--timeout gives it longer"},
 		{status.Error(codes.Unimplemented, "x"), "runs another version (x)"},
@@ -101,7 +101,7 @@ func TestExplainStatus(t *testing.T) {
 func TestExplainMaintenance(t *testing.T) {
 	for reason, want := range map[string]string{
 		"UNKNOWN_AUTHORITY": "leave out --maintenance", "NO_CERTIFICATE": "leave out --maintenance", "CERTIFICATE_EXPIRED": "by the clock that the node's own one shows",
-		"OTHER_OWNER": "--owner-key",
+		"OTHER_OWNER": "--owner-key", "CONFIGURED": "leave out --maintenance",
 	} {
 		s, err := status.New(codes.Unauthenticated, "the message").WithDetails(&errdetails.ErrorInfo{Reason: reason})
 		if err != nil {

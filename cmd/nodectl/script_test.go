@@ -32,8 +32,12 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs nodectl as a process against the real server, over TLS, on
-// nodes that are values.
+// nodes that are values. With -short, as with the race detector, it is left out: its
+// processes do one thing after the other, and the server has tests of its own.
 func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts nodectl some hundred times; without -short it runs")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",

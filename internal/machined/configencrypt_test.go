@@ -99,6 +99,8 @@ func TestPlainNodeGoesOn(t *testing.T) {
 	n = startNodeWith(t, state, disk, func(c *Config) { c.Boot.ID = "the next boot" })
 	n.source.set([]byte(strings.Replace(string(documents(t)), "kind: Machine\n", "kind: Machine\ndisk: {encryption: {mode: tpm}}\n", 1)))
 	n.await("etcd wanted again", func(s snapshot) bool { return s.desired.Etcd != nil && healthy(s, "storage") })
+	// The storage was ready before the configuration was known, and stays so: its next look is the first that compares the two.
+	n.await("a look at the volumes", func(s snapshot) bool { return s.storage.Status.Volumes[0].Reason != "" })
 	list, err := disksAPI{n.Agent}.Volumes(t.Context())
 	if err != nil || len(list) != 2 {
 		t.Fatalf("volumes %+v, %v", list, err)

@@ -42,10 +42,6 @@ type configs struct {
 	passphraseProblem string
 }
 
-// stateGrace is how long the state volume may have a problem until the sources are asked without it. A node without its state volume runs no
-// cluster, but it can be reached, and says what is wrong.
-const stateGrace = 10 * time.Second
-
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
 // time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
@@ -79,7 +75,7 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		case problem == "":
 		case troubled.IsZero():
 			troubled = time.Now()
-		case time.Since(troubled) >= stateGrace:
+		case time.Since(troubled) >= a.cfg.Pace.StateGrace:
 			a.log.Error("the state volume cannot be used: unless it is an open encrypted one, the configuration is taken from other places", "reason", problem)
 			a.miss()
 			return nil
@@ -224,10 +220,10 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 		again := a.endTrial()
 		if s := a.snapshot(); s.input.Config == nil && s.came != reading {
 			a.askOwners(ctx)
-			again = min(again, slowSearch)
+			again = min(again, a.cfg.Pace.SlowSearch)
 		}
 		if a.configs.late {
-			again = min(again, slowSearch)
+			again = min(again, a.cfg.Pace.SlowSearch)
 		}
 		if err := a.configs.await(ctx, again); err != nil {
 			return err

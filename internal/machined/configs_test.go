@@ -67,6 +67,8 @@ func (o *owned) start(t *testing.T, state, boot string) {
 	o.node = startNodeWith(t, state, o.disk, func(c *Config) { c.Boot.ID = boot })
 	o.source.set(o.docs)
 	o.await("configuration", func(s snapshot) bool { return s.input.Config != nil && s.listening && s.identity })
+	// Who connects before ends up on a connection that is closed.
+	o.awaitOther("the API's certificate", func() bool { return o.identity.Load().Clients != nil })
 }
 
 // restart starts another agent in the same boot, or in another.

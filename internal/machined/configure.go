@@ -55,11 +55,8 @@ type Waiting struct{ For string }
 func (w *Waiting) Error() string { return "waiting for " + w.For }
 
 const (
-	// searchFor is how long the network waits for a configuration volume before it falls back to DHCP: devices may still be appearing.
-	searchFor = 5 * time.Second
-	// searchEvery is the time between two looks, and slowSearch that after searchFor.
+	// searchEvery is the time between two looks until Pace.SearchFor.
 	searchEvery = 250 * time.Millisecond
-	slowSearch  = 5 * time.Second
 	// waitFor is how long a source that waits is asked every waitEvery, as what it waits for is mostly an address or a server that starts.
 	waitFor   = time.Minute
 	waitEvery = time.Second
@@ -97,10 +94,10 @@ func (a *Agent) search(ctx context.Context) error {
 		if input == nil && err == nil {
 			err = a.nothingFound(searched)
 		}
-		if a.conclude(doc, input, err, givenUp(searched, err)) {
+		if a.conclude(doc, input, err, a.cfg.Pace.givenUp(searched, err)) {
 			return nil
 		}
-		if err := a.configs.await(ctx, untilNext(searched, err)); err != nil {
+		if err := a.configs.await(ctx, a.cfg.Pace.untilNext(searched, err)); err != nil {
 			return err
 		}
 	}
@@ -112,7 +109,7 @@ func (a *Agent) nothingFound(searched time.Duration) error {
 	if what := a.snapshot().storage.Status.StateAwaits; what != "" && searched >= awaitAfter {
 		return &Waiting{For: "the state volume, which may hold the configuration: " + what}
 	}
-	if searched < searchFor {
+	if searched < a.cfg.Pace.SearchFor {
 		return nil
 	}
 	return fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
@@ -171,24 +168,24 @@ func (a *Agent) claim(without bool) {
 }
 
 // givenUp tells whether the node counts as one without a configuration after looks for some time, of which the last gave err.
-func givenUp(searched time.Duration, err error) bool {
+func (p Pace) givenUp(searched time.Duration, err error) bool {
 	var waiting *Waiting
 	if errors.As(err, &waiting) {
 		return searched >= waitFor
 	}
-	return searched >= searchFor
+	return searched >= p.SearchFor
 }
 
 // untilNext is the time to the next look, after looks for some time of which the last gave err.
-func untilNext(searched time.Duration, err error) time.Duration {
+func (p Pace) untilNext(searched time.Duration, err error) time.Duration {
 	var waiting *Waiting
 	switch {
-	case searched < searchFor:
+	case searched < p.SearchFor:
 		return searchEvery
 	case errors.As(err, &waiting) && searched < waitFor:
 		return waitEvery
 	}
-	return slowSearch
+	return p.SlowSearch
 }
 
 // lookOnce returns a configuration with its documents, or why the one that was found does not serve, or neither.

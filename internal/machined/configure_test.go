@@ -51,15 +51,16 @@ func (n *node) told(kind server.EventKind) []string {
 // TestGivenUp: a node is without a configuration once all places had their time, and no sooner for one that waits.
 func TestGivenUp(t *testing.T) {
 	waiting := fmt.Errorf("cloud: %w", &Waiting{For: "an address"})
+	p := DefaultPace()
 	for _, c := range []struct {
 		searched time.Duration
 		err      error
 		want     bool
 	}{
-		{0, nil, false}, {searchFor - 1, errors.New("broken"), false}, {searchFor, nil, true}, {searchFor, errors.New("broken"), true},
-		{searchFor, waiting, false}, {waitFor - 1, waiting, false}, {waitFor, waiting, true},
+		{0, nil, false}, {p.SearchFor - 1, errors.New("broken"), false}, {p.SearchFor, nil, true}, {p.SearchFor, errors.New("broken"), true},
+		{p.SearchFor, waiting, false}, {waitFor - 1, waiting, false}, {waitFor, waiting, true},
 	} {
-		if got := givenUp(c.searched, c.err); got != c.want {
+		if got := p.givenUp(c.searched, c.err); got != c.want {
 			t.Errorf("after %s with %v: got %t, want %t", c.searched, c.err, got, c.want)
 		}
 	}
@@ -67,16 +68,17 @@ func TestGivenUp(t *testing.T) {
 
 func TestUntilNext(t *testing.T) {
 	waiting := fmt.Errorf("cloud: %w", &Waiting{For: "an address"})
+	p := DefaultPace()
 	for _, c := range []struct {
 		searched time.Duration
 		err      error
 		want     time.Duration
 	}{
-		{0, nil, searchEvery}, {searchFor - 1, errors.New("broken"), searchEvery}, {searchFor - 1, waiting, searchEvery},
-		{searchFor, nil, slowSearch}, {searchFor, errors.New("broken"), slowSearch},
-		{searchFor, waiting, waitEvery}, {waitFor - 1, waiting, waitEvery}, {waitFor, waiting, slowSearch},
+		{0, nil, searchEvery}, {p.SearchFor - 1, errors.New("broken"), searchEvery}, {p.SearchFor - 1, waiting, searchEvery},
+		{p.SearchFor, nil, p.SlowSearch}, {p.SearchFor, errors.New("broken"), p.SlowSearch},
+		{p.SearchFor, waiting, waitEvery}, {waitFor - 1, waiting, waitEvery}, {waitFor, waiting, p.SlowSearch},
 	} {
-		if got := untilNext(c.searched, c.err); got != c.want {
+		if got := p.untilNext(c.searched, c.err); got != c.want {
 			t.Errorf("after %s with %v: got %s, want %s", c.searched, c.err, got, c.want)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/cyvive/cyvive/internal/extension"
 	"github.com/cyvive/cyvive/internal/extension/keeper"
@@ -37,9 +36,6 @@ type extensionsInUse struct {
 	pushes int
 }
 
-// extensionsRetry is how long to wait after extensions could not be put to use.
-const extensionsRetry = 5 * time.Second
-
 // keepExtensions puts the extensions of the configuration to use, and looks for those that are missing again after each push. Each boot does so once even
 // without any: that closes the list of where modules may come from, before there is a pod.
 func (a *Agent) keepExtensions(ctx context.Context) error {
@@ -48,7 +44,7 @@ func (a *Agent) keepExtensions(ctx context.Context) error {
 		states, err := a.cfg.Extensions.Activate(ctx, wanted)
 		if err != nil {
 			a.log.Error("put extensions to use", "error", err)
-			sleep(ctx, extensionsRetry)
+			sleep(ctx, a.cfg.Pace.Retry)
 			a.update(func(s *snapshot) { s.extensionsProblem = err.Error() })
 			return
 		}

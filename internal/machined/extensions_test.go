@@ -161,6 +161,7 @@ func running(t *testing.T, r container.Runtime) []string {
 
 // TestNoExtensions: a node without any still has the kernel's list closed before Kubernetes may start, and waits for that.
 func TestNoExtensions(t *testing.T) {
+	t.Parallel()
 	f := &fakeExtensions{err: errors.New("the list cannot be closed")}
 	n := extended(t, t.TempDir(), f)
 	n.source.set(documents(t))

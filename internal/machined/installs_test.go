@@ -157,6 +157,7 @@ func (i *installing) holds(text string) bool {
 }
 
 func TestInstallsAPI(t *testing.T) {
+	t.Parallel()
 	i := startInstalling(t)
 	own := standalone(t)
 	i.source.set(own)
@@ -197,6 +198,7 @@ func TestInstallsAPI(t *testing.T) {
 
 // TestInstallPushed: a release that was pushed, with the boot loader of the running one.
 func TestInstallPushed(t *testing.T) {
+	t.Parallel()
 	i := startInstalling(t)
 	i.source.set(standalone(t))
 	i.await("its slots", func(s snapshot) bool { return s.upgrade != nil })

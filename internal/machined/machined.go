@@ -55,7 +55,7 @@ type Services interface {
 }
 
 // Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Upgrades, Installs, Resets,
-// Crash and Watchers.
+// Crash, Pace and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -121,6 +121,8 @@ type Config struct {
 	Listen func() (net.Listener, error)
 	// More opens another, without which the API serves too; an error is not tried again.
 	More func() (net.Listener, error)
+	// Pace is how long the agent waits; the zero value is DefaultPace.
+	Pace Pace
 	// NetworkWake is the waker that the network's adapters call.
 	NetworkWake reconcile.Waker
 	// Watchers are event sources that run beside the loops, such as one that calls NetworkWake.
@@ -184,6 +186,7 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.Pace = cfg.Pace.withDefaults()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -295,7 +298,7 @@ func (a *Agent) confine(ctx context.Context) error {
 		err := a.cfg.Confine(profile)
 		if err != nil {
 			a.log.Error("confine the workload plane", "error", err)
-			sleep(ctx, confineEvery)
+			sleep(ctx, a.cfg.Pace.Retry)
 		}
 		a.update(func(s *snapshot) {
 			if err != nil {
@@ -306,9 +309,6 @@ func (a *Agent) confine(ctx context.Context) error {
 		})
 	})
 }
-
-// confineEvery is how long to wait after walls could not be put up: little changes by itself.
-const confineEvery = 5 * time.Second
 
 // changed waits for a snapshot newer than a version, and returns the newest version.
 func (a *Agent) changed(ctx context.Context, after uint64) uint64 {

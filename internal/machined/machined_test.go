@@ -93,6 +93,7 @@ func TestComesUpLayerByLayer(t *testing.T) {
 // TestWallsOfTheProfile: Kubernetes waits for the walls of the profile that is
 // wanted, and health says why they do not stand.
 func TestWallsOfTheProfile(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, t.TempDir(), storagetest.New(1<<30))
 	n.await("walls without a configuration", func(s snapshot) bool { return healthy(s, "confinement") })
 	if got := n.walls.standing(); got != config.ProfileStandard {

@@ -82,6 +82,7 @@ func startBareWith(t *testing.T, state string, disk *storagetest.Machine, change
 	}
 	b.node = startNodeWith(t, state, disk, func(c *Config) {
 		c.Console = b.console
+		c.Pace.SearchFor = time.Second // nothing comes
 		c.Source.(*source).own(claims...)
 		change(c)
 	})
@@ -232,7 +233,7 @@ func TestAppliedBeatsFound(t *testing.T) {
 	}
 	b.source.set([]byte(strings.Replace(string(docs), "hostname: node1", "hostname: another", 1)))
 	b.await("the configuration", func(s snapshot) bool { return s.input.Config != nil })
-	time.Sleep(slowSearch + 500*time.Millisecond) // the search has had its next look
+	time.Sleep(b.cfg.Pace.SlowSearch + 500*time.Millisecond) // the search has had its next look
 	if name := b.snapshot().input.Config.Machine.Hostname; name != "node1" || b.snapshot().configProblem != "" {
 		t.Errorf("host name %q, problem %q", name, b.snapshot().configProblem)
 	}

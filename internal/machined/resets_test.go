@@ -332,6 +332,7 @@ func TestResetOfData(t *testing.T) {
 // TestResetPowerCuts cuts the power in every operation of a reset, and in every one of going on with it. Once it was written down, and not taken back, it comes
 // to its end, whole, with no volume mounted before.
 func TestResetPowerCuts(t *testing.T) {
+	t.Parallel()
 	for _, forced := range []bool{false, true} {
 		for cut := 0; ; cut++ {
 			d, state := newResetDisk(), t.TempDir()
@@ -399,6 +400,7 @@ func TestResetPowersOff(t *testing.T) {
 
 // TestResetGoesOn: an agent that ends while the node leaves, or before it goes down, is followed by one that goes on.
 func TestResetGoesOn(t *testing.T) {
+	t.Parallel()
 	for name, stage := range map[string]reset.Record{
 		"leaving": reset.Begin([]string{"data"}, false, false, "boot-1", "alice"),
 		"armed":   reset.Begin([]string{"data"}, true, false, "boot-1", "alice"),

@@ -11,11 +11,8 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 )
 
-const (
-	// resetRetry is the time between two tries of what failed, leaveDeadline how long a reset that was begun before goes on to try to leave the cluster.
-	resetRetry    = 5 * time.Second
-	leaveDeadline = 10 * time.Minute
-)
+// leaveDeadline is how long a reset that was begun before goes on to try to leave the cluster.
+const leaveDeadline = 10 * time.Minute
 
 // beforeVolumes wipes what an earlier boot was told to. It returns when volumes may be mounted; if the machine is to power off, that is never.
 func (a *Agent) beforeVolumes(ctx context.Context) error {
@@ -38,7 +35,7 @@ func (a *Agent) beforeVolumes(ctx context.Context) error {
 			break
 		}
 		a.log.Error("wipe volumes", "error", err)
-		if !sleep(ctx, resetRetry) {
+		if !sleep(ctx, a.cfg.Pace.Retry) {
 			return ctx.Err()
 		}
 	}
@@ -110,7 +107,7 @@ func (a *Agent) resumeLeaving(ctx context.Context, r reset.Record) {
 		if err == nil || time.Now().After(until) {
 			break
 		}
-		if !sleep(ctx, resetRetry) {
+		if !sleep(ctx, a.cfg.Pace.Retry) {
 			return
 		}
 	}

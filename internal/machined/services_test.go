@@ -188,7 +188,7 @@ func TestHeldIsOneCheck(t *testing.T) {
 // TestServesOnTheOtherListener calls over the listener that stands for vsock.
 func TestServesOnTheOtherListener(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, t.TempDir(), storagetest.New(0))
+	n := startNodeWith(t, t.TempDir(), storagetest.New(0), func(c *Config) { c.Pace.SearchFor = time.Second })
 	(&owned{node: n}).eventually(t, "the node answers anybody, as it has neither configuration nor owner", func() error {
 		if n.identity.Load().Unconfigured.Audience != server.AudienceAnybody {
 			return errors.New("not yet")

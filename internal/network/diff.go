@@ -93,7 +93,8 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		ops = append(ops, Op{Verb: SetHostname, Hostname: spec.Hostname})
 	}
 	ops = append(ops, allLinksOps(spec, obs)...)
-	if servers := nameservers(spec, obs); !obs.Resolver || !slices.Equal(servers, obs.Nameservers) {
+	servers, known := nameservers(spec, obs)
+	if !obs.Resolver || known && !slices.Equal(servers, obs.Nameservers) {
 		ops = append(ops, Op{Verb: SetNameservers, Nameservers: servers})
 	}
 	for _, p := range spec.Unreachable {
@@ -143,22 +144,28 @@ func serviceOps(spec Spec, state ServicesState) []Op {
 	return ops
 }
 
-// nameservers returns the configured servers, or else those of the leases in the order of the links.
-func nameservers(spec Spec, obs Observed) []netip.Addr {
+// nameservers returns the configured servers, or else those of the leases in the order of the links. They are not known while there are none and a link
+// waits for its lease: a restarted agent finds the servers of an earlier one, of which cluster DNS and the pods' resolv.conf are made.
+func nameservers(spec Spec, obs Observed) (servers []netip.Addr, known bool) {
 	if len(spec.Nameservers) > 0 {
-		return spec.Nameservers
+		return spec.Nameservers, true
 	}
-	var servers []netip.Addr
+	waits := false
 	for _, link := range spec.Links {
 		state, ok := find(link.Name, obs.Links)
-		if !ok || !link.DHCP || obs.Clients[state.Name] == nil {
+		if !ok || !link.DHCP {
 			continue
 		}
-		for _, s := range obs.Clients[state.Name].Nameservers {
+		lease := obs.Clients[state.Name]
+		if lease == nil {
+			waits = true
+			continue
+		}
+		for _, s := range lease.Nameservers {
 			if !slices.Contains(servers, s) {
 				servers = append(servers, s)
 			}
 		}
 	}
-	return servers
+	return servers, len(servers) > 0 || !waits
 }

@@ -105,8 +105,11 @@ func TestDiffAndStatus(t *testing.T) {
 			}, nil, "",
 		},
 		{
-			"an agent started anew keeps the old address until it knows better", byDHCP,
-			network.Observed{Hostname: "node1", Resolver: true, Clients: map[string]*network.Lease{"eth0": nil}, Links: []network.LinkState{leased}},
+			"an agent started anew keeps the old address and name servers until it knows better", byDHCP,
+			network.Observed{
+				Hostname: "node1", Resolver: true, Nameservers: lease.Nameservers,
+				Clients: map[string]*network.Lease{"eth0": nil}, Links: []network.LinkState{leased},
+			},
 			nil, "waiting for a DHCP server to answer on eth0",
 		},
 		{

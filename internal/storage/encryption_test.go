@@ -219,19 +219,28 @@ func TestPlainStaysPlain(t *testing.T) {
 	}
 }
 
-// TestPlainDataBesideEncryptedState: such a volume was put there, and the node does not go on with it.
+// TestPlainDataBesideEncryptedState: such a volume was put there, and the node does not go on with it, neither before it has read its configuration nor then. Where
+// that has no encryption it does.
 func TestPlainDataBesideEncryptedState(t *testing.T) {
 	for _, mode := range allModes {
 		machine := storagetest.New(0)
-		domain, spec := storage.New(machine, machine, machine), sealedSpec(mode)
-		if _, _, err := pass(t, domain, spec); err != nil {
+		domain := storage.New(machine, machine, machine)
+		if _, _, err := pass(t, domain, sealedSpec(mode)); err != nil {
 			t.Fatal(err)
 		}
 		machine.Boot(true)
 		machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
-		_, status, err := pass(t, domain, spec)
-		if err != nil || status.Ready || !strings.HasPrefix(status.Reason, "volume data is not encrypted") || !status.StateMounted {
-			t.Errorf("%s: %v, %+v", mode, err, status)
+		for _, c := range []struct {
+			mode   storage.Mode
+			reason string
+		}{
+			{storage.Undecided, "volume data is not encrypted, as volume state is"}, {mode, "volume data is not encrypted, as the configuration has it"},
+			{storage.Plain, ""},
+		} {
+			_, status, err := pass(t, domain, sealedSpec(c.mode))
+			if err != nil || status.Ready != (c.reason == "") || !strings.HasPrefix(status.Reason, c.reason) || !status.StateMounted {
+				t.Errorf("made as %q, mode %q: %v, %+v", mode, c.mode, err, status)
+			}
 		}
 	}
 }

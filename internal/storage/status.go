@@ -51,7 +51,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		state := obs.Volumes[v.Name]
 		usable := state.Mounted && len(directoryOps(v, state)) == 0
 		wait := waitsFor(v, state, usable, obs.Volumes[State].Mounted)
-		plain := plainAgainst(v, state)
+		plain := plainAgainst(v, state, obs.Volumes[State].encrypted())
 		if plain != "" && obs.Volumes[State].encrypted() && refusal(v, state) == "" {
 			wait = plain
 		}
@@ -82,14 +82,19 @@ func undecided(v Volume, s VolumeState) bool {
 }
 
 // plainAgainst says that a volume is plain where the configuration would have it encrypted; empty if it is not so. Beside an encrypted state volume it counts as
-// something to be waited for: somebody may have put it in the place of the true one, to have the node write to it. A node whose state is plain too was made so, and
-// goes on as it did.
-func plainAgainst(v Volume, s VolumeState) string {
+// something to be waited for: somebody may have put it in the place of the true one, to have the node write to it. So it does, too, until the configuration is
+// known, which is on that volume: what waits for the storage is not to begin in the moment between. A node whose state is plain too was made so, and goes on as it
+// did.
+func plainAgainst(v Volume, s VolumeState, besideEncrypted bool) string {
 	_, contents := s.holder()
-	if !s.Found || s.encrypted() || contents.Signature != FileSystem || !v.Encryption.Mode.Encrypts() {
-		return ""
+	plain := s.Found && !s.encrypted() && contents.Signature == FileSystem
+	switch {
+	case plain && v.Encryption.Mode.Encrypts():
+		return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
+	case plain && v.Encryption.Mode == Undecided && besideEncrypted:
+		return fmt.Sprintf("volume %s is not encrypted, as volume %s is: it is used when the configuration is known, if that has it so", v.Name, State)
 	}
-	return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
+	return ""
 }
 
 // awaits says what an encrypted volume waits for from elsewhere; empty if for nothing.

@@ -27,9 +27,9 @@ type cutPhase struct {
 func cutPhases() []cutPhase {
 	return []cutPhase{
 		{"first-boot", 20, 1, cutFirstBoots},
-		{"configuration", 25, 2, cutConfigurations},
-		{"installation", 20, 1, cutInstallations},
-		// These build a release, and so are not among the few.
+		{"configuration", 25, 1, cutConfigurations},
+		// These start with an installation or a release of their own, and so are not among the few.
+		{"installation", 20, 0, cutInstallations},
 		{"upgrade", 15, 0, cutUpgrades},
 		{"trial", 20, 0, cutTrials},
 	}

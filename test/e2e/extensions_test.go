@@ -30,7 +30,7 @@ const (
 )
 
 // TestExtensions takes a node without a cluster to extensions: it comes up without those that it lacks and says so, takes what its key has signed and
-// nothing else, runs a service as soon as that is pushed, and loads modules with the next boot.
+// nothing else, runs a service as soon as that is pushed, and with LONG=1 loads modules with the next boot, and leaves nothing behind.
 func TestExtensions(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, 40*time.Minute)
@@ -59,8 +59,14 @@ func TestExtensions(t *testing.T) {
 		t.Errorf("the bill of materials of modules names no kernel package:\n%.2000s", out)
 	}
 
+	t.Run("reboot", func(t *testing.T) { testExtensionsAfterBoot(t, ctx, s) })
+}
+
+// testExtensionsAfterBoot starts the node again with all extensions, and then without them.
+func testExtensionsAfterBoot(t *testing.T, ctx context.Context, s *suite) {
+	longOnly(t, "starts a node twice more")
 	s.nodectl(t, ctx, "config", "apply", "--patch", s.patch(t, fmt.Sprintf(extensionsPatch, ", {name: nosuch, $patch: delete}")))
-	before = currentBoot(t, ctx, s)
+	before := currentBoot(t, ctx, s)
 	s.nodectl(t, ctx, "reboot")
 	awaitBoot(t, ctx, s, before)
 	if err := s.AwaitHealthy(ctx); err != nil {

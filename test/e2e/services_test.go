@@ -13,8 +13,10 @@ import (
 	"time"
 )
 
-// replicas is a service of three, and a client in a pod that asks it ten times a
-// second on a new connection each, and as often on one that it keeps.
+// replicas is a service of three, and client a pod that asks it ten times a second on
+// a new connection each, and as often on one that it keeps. All have a share of the
+// processors: those that must do with what others leave do not answer in time while
+// parts of a slow node start.
 const replicas = `
 apiVersion: apps/v1
 kind: Deployment
@@ -30,6 +32,7 @@ spec:
         - name: demo
           image: cyvive.dev/demo:0.1.0
           imagePullPolicy: Never
+          resources: {requests: {cpu: 100m}}
           ports: [{name: web, containerPort: 8080}]
           readinessProbe: {httpGet: {path: /, port: web}, periodSeconds: 1, timeoutSeconds: 10}
 ---
@@ -39,15 +42,22 @@ metadata: {name: replicas, namespace: default}
 spec:
   selector: {app: replicas}
   ports: [{name: http, port: 80, targetPort: web}]
----
+`
+
+// client comes when the replicas are ready: until then it would ask and be refused as
+// fast as it can, and take the processors that they start with. What is only slow has
+// more time for a name than the five seconds that are usual.
+const client = `
 apiVersion: v1
 kind: Pod
 metadata: {name: client, namespace: default}
 spec:
+  dnsConfig: {options: [{name: timeout, value: "20"}]}
   containers:
     - name: demo
       image: cyvive.dev/demo:0.1.0
       imagePullPolicy: Never
+      resources: {requests: {cpu: 100m}}
       args: [--diagnose, --ask=http://replicas/]
       readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1, timeoutSeconds: 10}
 `
@@ -60,6 +70,7 @@ const takenOutWithin = 2 * time.Second
 
 // asked is what the client counted; see images/programs/demo.
 type asked struct {
+	Now         time.Time
 	Fresh, Kept tally
 	Connections int
 }
@@ -67,6 +78,7 @@ type asked struct {
 type tally struct {
 	Answers     map[string]int
 	Failures    int
+	Errors      map[string]int
 	LastError   string
 	LastFailure time.Time
 }
@@ -80,7 +92,7 @@ func (t tally) total() (sum int) {
 
 // testServiceAddresses reaches services from a pod, by name.
 func testServiceAddresses(t *testing.T, s *suite) {
-	ctx := testContext(t, 8*time.Minute)
+	ctx := testContext(t, 12*time.Minute)
 	s.startReplicas(t, ctx)
 	t.Run("kubernetes.default", func(t *testing.T) {
 		if got := s.fromClient(t, ctx, "/resolve?name=kubernetes.default"); strings.TrimSpace(got) != `["10.96.0.1"]` {
@@ -107,24 +119,53 @@ func testServiceAddresses(t *testing.T, s *suite) {
 		}
 	})
 	t.Run("a replica killed under load", func(t *testing.T) { s.killReplica(t, ctx) })
-	if _, err := s.Tools().Kubectl(ctx, "delete", "deployment/replicas", "service/replicas", "pod/client", "--grace-period=1", "--timeout=90s"); err != nil {
-		t.Error(err)
-	}
 }
 
-// startReplicas applies the manifest and waits until all of it is ready.
+// startReplicas applies the manifest and waits until all of it is ready. The end of
+// the test removes it; after a failure what Kubernetes says of it is logged before.
 func (s *suite) startReplicas(t *testing.T, ctx context.Context) {
 	t.Helper()
-	if err := s.Tools().Apply(ctx, []byte(replicas)); err != nil {
-		t.Fatal(err)
-	}
+	started := time.Now()
+	t.Cleanup(func() { s.removeReplicas(t, context.WithoutCancel(ctx)) })
+	eventually(t, ctx, "make the service", func(ctx context.Context) error { return s.Tools().Apply(ctx, []byte(replicas)) })
 	s.awaitDNS(t, ctx)
-	if _, err := s.Tools().Kubectl(ctx, "rollout", "status", "deployment/replicas", "--timeout=4m"); err != nil {
-		t.Fatal(err)
-	}
+	t.Logf("cluster DNS is ready after %s", time.Since(started).Round(time.Second))
+	eventually(t, ctx, "wait for the replicas", func(ctx context.Context) error {
+		_, err := s.Tools().Kubectl(ctx, "rollout", "status", "deployment/replicas", "--timeout=15s")
+		return err
+	})
+	t.Logf("the replicas are ready after %s", time.Since(started).Round(time.Second))
+	eventually(t, ctx, "make the client", func(ctx context.Context) error { return s.Tools().Apply(ctx, []byte(client)) })
 	if err := s.AwaitPod(ctx, "client"); err != nil {
 		t.Fatal(err)
 	}
+	// The slice is made from the pods by another controller than the rollout's end.
+	eventually(t, ctx, "wait for the service's slice", func(context.Context) error {
+		if names := s.replicaNames(t, ctx); len(names) != 3 {
+			return fmt.Errorf("it has %v", names)
+		}
+		return nil
+	})
+	t.Logf("all is ready after %s", time.Since(started).Round(time.Second))
+}
+
+func (s *suite) removeReplicas(t *testing.T, ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	defer cancel()
+	if t.Failed() {
+		for _, args := range [][]string{
+			{"get", "pods,endpointslices", "--all-namespaces", "--output=wide"}, {"get", "--raw", clientPath + "/asked"},
+			{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
+		} {
+			out, err := s.Tools().Kubectl(ctx, append(args, "--request-timeout=20s")...)
+			t.Logf("%s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	started := time.Now()
+	if _, err := s.Tools().Kubectl(ctx, "delete", "deployment/replicas", "service/replicas", "pod/client", "--ignore-not-found", "--grace-period=1", "--timeout=3m"); err != nil {
+		t.Error(err)
+	}
+	t.Logf("it was gone after %s", time.Since(started).Round(time.Second))
 }
 
 // awaitDNS waits until cluster DNS is ready, which a node in order need not be.
@@ -202,7 +243,7 @@ func (s *suite) awaitLoad(t *testing.T, ctx context.Context, before asked) asked
 }
 
 // killReplica kills one of three. Once it is out of the slice, no request goes to
-// it, and so none fails.
+// it, and so none that begins then fails.
 func (s *suite) killReplica(t *testing.T, ctx context.Context) {
 	names := s.replicaNames(t, ctx)
 	s.awaitAnswers(t, ctx, names)
@@ -220,7 +261,7 @@ func (s *suite) killReplica(t *testing.T, ctx context.Context) {
 	before := s.asked(t, ctx)
 	after := s.awaitLoad(t, ctx, before)
 	t.Logf("failures in all: %d, the last %q at %s", after.Fresh.Failures, after.Fresh.LastError, after.Fresh.LastFailure)
-	if after.Fresh.Failures != before.Fresh.Failures || after.Fresh.Answers[victim] != before.Fresh.Answers[victim] {
+	if after.Fresh.LastFailure.After(before.Now) || after.Fresh.Answers[victim] != before.Fresh.Answers[victim] {
 		t.Errorf("the replica still got requests: %+v, then %+v", before.Fresh, after.Fresh)
 	}
 	eventually(t, ctx, "wait for another replica", func(context.Context) error {
@@ -235,7 +276,7 @@ func (s *suite) killReplica(t *testing.T, ctx context.Context) {
 // withoutAgent stops the agent, then kills it again and again. New connections to
 // a service work all the time, and one that was there before is the same after.
 func (s *survivors) withoutAgent(t *testing.T) {
-	ctx := testContext(t, 8*time.Minute)
+	ctx := testContext(t, 12*time.Minute)
 	s.startReplicas(t, ctx)
 	s.awaitAnswers(t, ctx, s.replicaNames(t, ctx))
 	machined := parts[0]
@@ -268,24 +309,23 @@ func (s *survivors) withoutAgent(t *testing.T) {
 			}
 		}},
 	} {
-		before := s.asked(t, ctx)
+		before, started := s.asked(t, ctx), time.Now()
 		way.do(before)
 		after := s.awaitLoad(t, ctx, before)
 		if after.Fresh.Failures != before.Fresh.Failures {
-			t.Errorf("machined %s: of new connections, %d answered and %d failed, the last with %q", way.name,
-				after.Fresh.total()-before.Fresh.total(), after.Fresh.Failures-before.Fresh.Failures, after.Fresh.LastError)
+			t.Errorf("machined %s: of new connections, %d answered and %d failed, the last at %s with %q; in all there were %v", way.name,
+				after.Fresh.total()-before.Fresh.total(), after.Fresh.Failures-before.Fresh.Failures,
+				after.Fresh.LastFailure, after.Fresh.LastError, after.Fresh.Errors)
 		}
 		if after.Connections != before.Connections || after.Kept.Failures != before.Kept.Failures {
-			t.Errorf("machined %s: on the connection that was kept, %d answered, %d failed, and it was made %d times anew", way.name,
-				after.Kept.total()-before.Kept.total(), after.Kept.Failures-before.Kept.Failures, after.Connections-before.Connections)
+			t.Errorf("machined %s: on the connection that was kept, %d answered, %d failed, the last at %s with %q, and it was made %d times anew", way.name,
+				after.Kept.total()-before.Kept.total(), after.Kept.Failures-before.Kept.Failures,
+				after.Kept.LastFailure, after.Kept.LastError, after.Connections-before.Connections)
 		}
-		t.Logf("machined %s: %d answers on new connections, %d on the kept one", way.name,
-			after.Fresh.total()-before.Fresh.total(), after.Kept.total()-before.Kept.total())
+		t.Logf("machined %s: %d answers on new connections, %d on the kept one in %s", way.name,
+			after.Fresh.total()-before.Fresh.total(), after.Kept.total()-before.Kept.total(), time.Since(started).Round(time.Second))
 	}
 	s.settle(t, ctx)
-	if _, err := s.Tools().Kubectl(ctx, "delete", "deployment/replicas", "service/replicas", "pod/client", "--grace-period=1", "--timeout=90s"); err != nil {
-		t.Error(err)
-	}
 }
 
 // send sends a signal to a part and returns its process.

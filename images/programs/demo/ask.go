@@ -16,20 +16,39 @@ import (
 
 const (
 	askEvery   = 100 * time.Millisecond
-	askTimeout = 10 * time.Second
+	askTimeout = 30 * time.Second
+	// maxErrors is how many different errors are counted each on its own.
+	maxErrors = 16
 )
 
 // tally counts answers by who gave them.
 type tally struct {
 	Answers  map[string]int `json:"answers"`
 	Failures int            `json:"failures"`
-	// LastError is that of the last failure, and LastFailure when it was over.
+	// Errors counts the first sorts of failures.
+	Errors map[string]int `json:"errors,omitempty"`
+	// LastError is that of the last failure, and LastFailure when its request began.
 	LastError   string    `json:"lastError,omitempty"`
 	LastFailure time.Time `json:"lastFailure"`
 }
 
+// fail counts the failure of a request that began at a time.
+func (t *tally) fail(err error, began time.Time) {
+	t.Failures++
+	t.LastError, t.LastFailure = err.Error(), began
+	if _, known := t.Errors[t.LastError]; !known && len(t.Errors) == maxErrors {
+		return
+	}
+	if t.Errors == nil {
+		t.Errors = map[string]int{}
+	}
+	t.Errors[t.LastError]++
+}
+
 // asked is what "/asked" says.
 type asked struct {
+	// Now is when it said so, by the clock that LastFailure goes by.
+	Now time.Time `json:"now"`
 	// Fresh is of requests on a new connection each, Kept of those on one that is
 	// kept, and was made Connections times.
 	Fresh       tally `json:"fresh"`
@@ -71,14 +90,14 @@ func (a *asker) repeat(ctx context.Context, into *tally, ask func() ([]byte, err
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
+		began := time.Now().UTC()
 		name, err := hostOf(ask())
 		if ctx.Err() != nil {
 			return
 		}
 		a.mu.Lock()
 		if err != nil {
-			into.Failures++
-			into.LastError, into.LastFailure = err.Error(), time.Now().UTC()
+			into.fail(err, began)
 		} else {
 			into.Answers[name]++
 		}
@@ -154,6 +173,8 @@ func (a *asker) result() asked {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out := a.counts
+	out.Now = time.Now().UTC()
 	out.Fresh.Answers, out.Kept.Answers = maps.Clone(out.Fresh.Answers), maps.Clone(out.Kept.Answers)
+	out.Fresh.Errors, out.Kept.Errors = maps.Clone(out.Fresh.Errors), maps.Clone(out.Kept.Errors)
 	return out
 }

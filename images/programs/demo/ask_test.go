@@ -44,7 +44,7 @@ func TestAsker(t *testing.T) {
 	await("another connection", func(r asked) bool { return r.Connections == 2 })
 	broken.Store(true)
 	await("failures", func(r asked) bool {
-		return r.Fresh.Failures > 0 && r.Kept.Failures > 0 && strings.HasPrefix(r.Fresh.LastError, "404") && !r.Fresh.LastFailure.IsZero()
+		return r.Fresh.Failures > 0 && r.Kept.Failures > 0 && strings.HasPrefix(r.Fresh.LastError, "404") && !r.Fresh.LastFailure.IsZero() && r.Fresh.Errors[r.Fresh.LastError] > 0
 	})
 }
 

@@ -105,16 +105,22 @@ func (t *connections) verify(c *conn, subject string) {
 	victim.end()
 }
 
-// shake notes that a handshake is done, and under which authority.
-func (t *connections) shake(c *conn, authority *x509.CertPool) {
+// shake notes that a handshake is done, and returns the identity of the node that
+// its connection is of: one that changes meanwhile is either seen here, or
+// endOthers finds the connection.
+func (t *connections) shake(c *conn, identity func() Identity) Identity {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.shaken, c.authority = true, authority
+	id := identity()
+	c.shaken, c.authority = true, id.Clients
+	return id
 }
 
-// endOthers closes the connections that were made under another authority.
-func (t *connections) endOthers(now *x509.CertPool) {
+// endOthers closes the connections that were made under another authority than
+// there is.
+func (t *connections) endOthers(identity func() Identity) {
 	t.mu.Lock()
+	now := identity().Clients
 	var ended []*conn
 	for e := t.open.Front(); e != nil; e = e.Next() {
 		if c := e.Value.(*conn); c.shaken && !c.authority.Equal(now) {

@@ -25,8 +25,9 @@
 // call, so that a configuration ends maintenance mode without a new listener.
 //
 // When that, or another configuration, changes the authority of clients, calls
-// under way are ended, and connections made before are closed: a stream would
-// outlive the certificate that it was let in by.
+// under way are ended, and connections made before are closed a second later: a
+// stream would outlive the certificate that it was let in by. Until then nothing
+// more is done on them, so that no caller loses the answer to what was.
 //
 // # Audit
 //

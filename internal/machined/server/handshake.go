@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"time"
 
@@ -18,6 +19,8 @@ type session struct {
 	// subject is the common name of a certificate that was valid then (its serial
 	// number, if it has no name), else empty. Limits go by it; what a call may do is decided with each call.
 	subject string
+	// authority is what vouched for clients then; nil is a node without a configuration.
+	authority *x509.CertPool
 }
 
 // handshakes are the TLS credentials of the server. Failed handshakes get into
@@ -44,8 +47,8 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	s := session{TLSInfo: credentials.TLSInfo{
 		State: secure.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 	}}
-	id := h.identity()
-	h.table.shake(raw.(*conn), id.Clients)
+	id := h.table.shake(raw.(*conn), h.identity)
+	s.authority = id.Clients
 	if c, refused := id.verify(s.State.PeerCertificates, h.now()); refused == nil {
 		s.subject = cmp.Or(c.subject, "serial "+c.serial)
 		h.table.verify(raw.(*conn), s.subject)

@@ -105,13 +105,16 @@ func (h *httpServer) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, e.Error, http.StatusTooManyRequests)
 		return
 	}
-	c, refused := h.gate.judge(MetricsPath, s.State.PeerCertificates)
+	c, refused := h.gate.judge(MetricsPath, s)
 	e.Subject, e.Serial, e.Roles = c.subject, c.serial, join(c.roles)
 	if refused != nil {
 		h.gate.recorder.refused(e, refused)
 		status := http.StatusForbidden
-		if refused.reason.code() == codes.Unauthenticated {
+		switch refused.reason.code() {
+		case codes.Unauthenticated:
 			status = http.StatusUnauthorized
+		case codes.Unavailable:
+			status = http.StatusServiceUnavailable
 		}
 		http.Error(w, refused.message, status)
 		return
@@ -149,7 +152,7 @@ func (h *httpServer) due(subject string, now time.Time) bool {
 func (h *httpServer) serveOther(w http.ResponseWriter, r *http.Request) {
 	s := r.Context().Value(connKey{}).(httpConn).session
 	method := fmt.Sprintf("%.10s %.100s", r.Method, r.URL.Path)
-	c, refused := h.gate.judge(method, s.State.PeerCertificates)
+	c, refused := h.gate.judge(method, s)
 	if refused == nil {
 		refused = refuse(ReasonNoSuchMethod, "there is nothing here") // no rule has such a name
 	}

@@ -58,18 +58,21 @@ func (g *gate) authorityChanged() {
 	defer g.mu.Unlock()
 	now := g.identity().Clients
 	for a, began := range g.running {
-		switch {
-		case began.Equal(now):
-			continue
-		case began == nil:
-			a.cancel(refuse(ReasonConfigured, "the node has its configuration now, and maintenance mode has ended: "+
-				"connect again, with a certificate of that configuration's authority"))
-		default:
-			a.cancel(refuse(ReasonAuthorityChanged, "the authority of the node's API has changed, and with it whom the node answers: "+
-				"connect again, with a certificate of the new one"))
+		if !began.Equal(now) {
+			a.cancel(refuseChanged(began))
+			delete(g.running, a)
 		}
-		delete(g.running, a)
 	}
+}
+
+// refuseChanged is about what began under an authority that is not the node's now.
+func refuseChanged(began *x509.CertPool) *refusal {
+	if began == nil {
+		return refuse(ReasonConfigured, "the node has its configuration now, and maintenance mode has ended: "+
+			"connect again, with a certificate of that configuration's authority")
+	}
+	return refuse(ReasonAuthorityChanged, "the authority of the node's API has changed, and with it whom the node answers: "+
+		"connect again, with a certificate of the new one")
 }
 
 // endedBy is why the gate has ended a call, or else the call's own error.
@@ -83,13 +86,24 @@ func endedBy(ctx context.Context, err error) error {
 // admit decides about one call. The caller is filled as far as it is known,
 // also with a refusal.
 func (g *gate) admit(ctx context.Context, method string) (caller, *refusal) {
-	return g.judge(method, peerChain(ctx))
+	return g.judge(method, sessionOf(ctx))
 }
 
-// judge decides for a peer that showed these certificates.
-func (g *gate) judge(method string, chain []*x509.Certificate) (caller, *refusal) {
-	r, known := g.rules[method]
+// judge decides for a peer by what its handshake showed. Whom the node would
+// answer is refused too on a connection of another authority: that is closed in
+// a moment, and would take the answer with it, which may be that of a change.
+func (g *gate) judge(method string, s session) (caller, *refusal) {
 	id := g.identity()
+	c, refused := g.judgeBy(id, method, s.State.PeerCertificates)
+	if refused == nil && !s.authority.Equal(id.Clients) {
+		refused = refuseChanged(s.authority)
+	}
+	return c, refused
+}
+
+// judgeBy decides for a peer that showed these certificates.
+func (g *gate) judgeBy(id Identity, method string, chain []*x509.Certificate) (caller, *refusal) {
+	r, known := g.rules[method]
 	if id.Clients == nil {
 		return id.Unconfigured.judge(method, r, known, chain, g.now())
 	}
@@ -106,24 +120,21 @@ func (g *gate) judge(method string, chain []*x509.Certificate) (caller, *refusal
 	return c, nil
 }
 
-// peerChain returns the certificates the peer showed in the TLS handshake. A
-// connection without TLS has none.
-func peerChain(ctx context.Context) []*x509.Certificate {
+// sessionOf returns what the TLS handshake showed. A connection without TLS has
+// the zero session.
+func sessionOf(ctx context.Context) session {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return nil
+		return session{}
 	}
-	info, ok := p.AuthInfo.(session)
-	if !ok {
-		return nil
-	}
-	return info.State.PeerCertificates
+	s, _ := p.AuthInfo.(session)
+	return s
 }
 
 // subjectOf is the common name of the caller of a method, whom the gate has
 // verified; empty in maintenance mode.
 func subjectOf(ctx context.Context) string {
-	chain := peerChain(ctx)
+	chain := sessionOf(ctx).State.PeerCertificates
 	if len(chain) == 0 {
 		return ""
 	}

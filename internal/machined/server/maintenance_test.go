@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"io"
 	"maps"
 	"math/big"
 	"net/http"
@@ -299,6 +300,58 @@ func TestMaintenance(t *testing.T) {
 	if err != nil || v.GetMaintenance() {
 		t.Errorf("once configured: got %v, %v", v, err)
 	}
+}
+
+// TestConnectionFromBeforeTheConfiguration: a client that the configuration lets in may have connected before that was in force, and have waited for it. Nothing
+// is done on such a connection, as it is about to be closed: who changed something would not get the answer.
+func TestConnectionFromBeforeTheConfiguration(t *testing.T) {
+	authority := servertest.Authority(t, "ours")
+	node := &servertest.Node{}
+	node.Configs.OnApply = func(string) { time.Sleep(1500 * time.Millisecond) } // it ends when connections of before are closed
+	api := startOwned(t, node, newKey(t), nil)
+	conn := dial(t, api, nil, withRoles(t, authority, "node:admin"))
+	if err := call(t, conn, machinev1.MachineService_GetVersion_FullMethodName); reason(err) != string(server.ReasonOtherOwner) {
+		t.Fatalf("before: got %v", err)
+	}
+	web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, Certificates: []tls.Certificate{*withRoles(t, authority, "node:reader")},
+	}}}
+	t.Cleanup(web.CloseIdleConnections)
+	scrape := func(want int) {
+		t.Helper()
+		response, err := web.Get("https://" + api.Address + server.MetricsPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != want { // it keeps the connection then
+			t.Errorf("metrics: got %s, %v, want %d", response.Status, err, want)
+		}
+	}
+	scrape(http.StatusUnauthorized)
+	api.SetAuthority(t, authority)
+	scrape(http.StatusServiceUnavailable)
+	request := &configv1.ApplyRequest{Document: machineDocument(t, authority)}
+	configs := configv1.NewConfigServiceClient(conn)
+	if _, err := configs.Apply(t.Context(), request); status.Code(err) != codes.Unavailable || reason(err) != string(server.ReasonConfigured) {
+		t.Errorf("on the connection of before: got %v, want that the node has its configuration now", err)
+	}
+	if calls := node.Calls(); len(calls) > 0 {
+		t.Errorf("calls reached the node: %v", calls)
+	}
+	awaitEnd(t, conn)
+	if _, err := configs.Apply(t.Context(), request); err != nil {
+		t.Errorf("on another connection: %v", err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if got, verified := api.Server.Size(); got == verified {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a connection of before stays open")
+		}
+	}
+	scrape(http.StatusOK)
 }
 
 // awaitEnd waits until the node has closed a connection.

@@ -178,10 +178,11 @@ const goodbyeTime = time.Second
 // clients, and Identity says so: a node has got its configuration, or that names
 // another. Calls that began before are ended and told why, and then the connections
 // made before: clients connect again, are judged anew, and see the node's new
-// certificate. It is how clients are shut out before their certificates expire.
+// certificate. Until a connection is closed, all calls on it are refused. It is how
+// clients are shut out before their certificates expire.
 func (s *Server) AuthorityChanged() {
 	s.gate.authorityChanged()
-	time.AfterFunc(goodbyeTime, func() { s.table.endOthers(s.gate.identity().Clients) })
+	time.AfterFunc(goodbyeTime, func() { s.table.endOthers(s.gate.identity) })
 }
 
 // Serve answers on the listener, which it closes, until the context ends; it

@@ -57,7 +57,7 @@ func faults() []struct {
 	}{
 		{Down, true, "connection refused"},
 		{Reset, true, "connection reset by peer"},
-		{Silent, true, "no answer in 1s"},
+		{Silent, true, "no answer in 2s"},
 		{TooMany, true, "429 Too Many Requests"},
 		{Unavailable, true, "503 Service Unavailable"},
 		{Broken, true, "500 Internal Server Error"},
@@ -75,7 +75,11 @@ func faults() []struct {
 func testRemote(t *testing.T, start func(*testing.T) Subject, open func(*testing.T, time.Duration) Subject) {
 	for _, f := range faults() {
 		t.Run(string(f.fault), func(t *testing.T) {
-			s := open(t, time.Second)
+			timeout := 10 * time.Second // long for what only answers slowly
+			if f.fault == Silent {
+				timeout = 2 * time.Second
+			}
+			s := open(t, timeout)
 			s.settle(t)
 			s.Place.Put([]byte(documents))
 			s.Server.Break(f.fault)

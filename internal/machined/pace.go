@@ -1,0 +1,31 @@
+package machined
+
+import (
+	"cmp"
+	"time"
+)
+
+// Pace is how long the agent waits where nothing tells it of a change. A field of zero is that of [DefaultPace].
+type Pace struct {
+	// SearchFor is how long the network waits for a configuration volume before it falls back to DHCP: devices may still be appearing. SlowSearch is the
+	// time between two looks for a configuration after that.
+	SearchFor, SlowSearch time.Duration
+	// StateGrace is how long the state volume may have a problem until the sources are asked without it. A node without its state volume runs no
+	// cluster, but it can be reached, and says what is wrong.
+	StateGrace time.Duration
+	// Retry is the time between two tries of what failed and changes little by itself: walls, extensions and resets.
+	Retry time.Duration
+}
+
+// DefaultPace is that of a node.
+func DefaultPace() Pace {
+	return Pace{SearchFor: 5 * time.Second, SlowSearch: 5 * time.Second, StateGrace: 10 * time.Second, Retry: 5 * time.Second}
+}
+
+func (p Pace) withDefaults() Pace {
+	d := DefaultPace()
+	return Pace{
+		SearchFor: cmp.Or(p.SearchFor, d.SearchFor), SlowSearch: cmp.Or(p.SlowSearch, d.SlowSearch),
+		StateGrace: cmp.Or(p.StateGrace, d.StateGrace), Retry: cmp.Or(p.Retry, d.Retry),
+	}
+}
