@@ -62,10 +62,11 @@ func (s snapshot) opened() bool {
 	return false
 }
 
-// identityNow is what the API answers with.
+// identityNow is what the API answers with. The snapshot is looked at first: when it says that the volume was read, what was found without it is replaced.
 func (a *Agent) identityNow() server.Identity {
+	s := a.snapshot()
 	id := *a.identity.Load()
-	if s := a.snapshot(); s.came == reading || s.came == decided {
+	if s.came == reading || s.came == decided {
 		return server.Identity{Certificate: id.Certificate, Unconfigured: s.unconfigured()}
 	}
 	return id
@@ -108,14 +109,19 @@ func (a *Agent) lateStore() {
 	})
 }
 
-// presented ends the state decided when the API has the certificate and the clients of a snapshot in which it was.
+// presented ends the state decided when the API has the certificate and the clients of a snapshot in which it was. Who connected since the volume came is on a
+// connection of no authority, on which nothing is answered any more: those are closed, also where the authority is the one that was found without the volume.
 func (a *Agent) presented(of snapshot) {
-	if of.came == decided {
-		a.update(func(s *snapshot) {
-			if s.came == decided {
-				s.came = inTime
-			}
-		})
+	if of.came != decided {
+		return
+	}
+	a.update(func(s *snapshot) {
+		if s.came == decided {
+			s.came = inTime
+		}
+	})
+	if s := a.server.Load(); s != nil {
+		s.AuthorityChanged()
 	}
 }
 

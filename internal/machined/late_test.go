@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
@@ -180,6 +182,41 @@ func TestFoundWhileItOpens(t *testing.T) {
 			n.checkNothing()
 			n.mend()
 		})
+	}
+}
+
+// TestConnectedWhileItOpens: who connects while what is on the disk is read is refused, and answered soon after, though the authority of clients is the one that was
+// in force before: nothing is done on a connection of meanwhile, so that has to end.
+func TestConnectedWhileItOpens(t *testing.T) {
+	t.Parallel()
+	good := withKeyServer(t)
+	n := startShut(t, string(good), string(good))
+	n.await("the same configuration", func(s snapshot) bool { return s.input.Config != nil && s.came == missed })
+	n.awaitOther("an API that answers by it", func() bool { return n.identityNow().Clients != nil })
+	if err := errors.Join(os.Remove(n.folder), os.Rename(n.folder+".kept", n.folder)); err != nil {
+		t.Fatal(err)
+	}
+	n.configs.mu.Lock() // it is not read before
+	read := sync.OnceFunc(n.configs.mu.Unlock)
+	t.Cleanup(read)
+	n.disk().Missing("")
+	n.wakers[plan.Storage].Wake()
+	n.await("an open disk", func(s snapshot) bool { return s.came == reading })
+	o := &owned{node: n.node, authority: authorityOf(t, good)}
+	client := machinev1.NewMachineServiceClient(o.dial(t, "alice", "node:admin"))
+	if _, err := client.GetVersion(t.Context(), &machinev1.GetVersionRequest{}); err == nil {
+		t.Error("a client is answered before the disk was read")
+	}
+	read()
+	n.await("the configuration on the disk", func(s snapshot) bool { return s.input.Config != nil && s.came == inTime })
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		_, err := client.GetVersion(t.Context(), &machinev1.GetVersionRequest{})
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the client is not answered on a connection of before: %v", err)
+		}
 	}
 }
 
