@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,17 +137,19 @@ func (d disksAPI) Recover(ctx context.Context, name, key string) error {
 // how is what the state volume's key is sealed with now: the configuration's key server, and the passphrase as the places give it, with the name of the place.
 func (d disksAPI) how(ctx context.Context, state storage.VolumeStatus) (how storage.Encryption, from string, err error) {
 	in := d.a.snapshot().input
-	if state.By == storage.Passphrase {
+	wanted := config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}
+	if in.Config != nil {
+		wanted = in.Config.Machine.Disk.Encryption
+	}
+	// Where its token is lost, the configuration says what opens it.
+	if state.By == storage.Passphrase || state.By == storage.Plain && wanted.Mode == config.EncryptionPassphrase {
 		p, err := d.a.askPassphrase(ctx)
 		if err != nil {
 			return how, "", err
 		}
 		in.Passphrase, from = p.Text, p.From
 	}
-	if in.Config == nil {
-		return plan.Encryption(config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}, in.Passphrase), from, nil
-	}
-	return plan.Encryption(in.Config.Machine.Disk.Encryption, in.Passphrase), from, nil
+	return plan.Encryption(wanted, in.Passphrase), from, nil
 }
 
 // Reseal implements server.Disks. What was begun is done, also if the caller hangs up.
@@ -163,7 +166,7 @@ func (d disksAPI) Reseal(ctx context.Context) error {
 		return diskClassed(err)
 	}
 	what := "its key is sealed to the TPM as it is now"
-	switch v.By {
+	switch cmp.Or(v.By, how.Mode) {
 	case storage.KMS:
 		what = "the key server " + how.Server.Endpoint + " keeps half of its key"
 	case storage.Passphrase:

@@ -160,7 +160,7 @@ func TestKeyServerRefusesTheFirst(t *testing.T) {
 // TestPassphraseIsGiven: it comes from the source, is nowhere on the disk, and is read anew when the disk is sealed anew.
 func TestPassphraseIsGiven(t *testing.T) {
 	t.Parallel()
-	const first, second = "correct horse battery staple", "another horse battery staple"
+	const first, second, third = "correct horse battery staple", "another horse battery staple", "one more horse battery staple"
 	state, disk := t.TempDir(), storagetest.New(1<<30)
 	v := &vault{disk: disk, key: recovery.New()}
 	n, docs := startNodeWith(t, state, disk, encrypts(disk, v)), withEncryption(t, config.EncryptionPassphrase)
@@ -178,6 +178,11 @@ func TestPassphraseIsGiven(t *testing.T) {
 	}
 	if told := strings.Join(n.told(server.EventAgent), "\n"); !strings.Contains(told, "by the passphrase that the machine is given now by user-data") {
 		t.Errorf("events:\n%s", told)
+	}
+	n.source.give(third)
+	how, from, err := api.how(t.Context(), storage.VolumeStatus{Name: storage.State, Encrypted: true, Mounted: true})
+	if err != nil || how.Mode != storage.Passphrase || how.Passphrase.Reveal() != third || from != "user-data" {
+		t.Errorf("a volume whose token is lost would be sealed anew with %+v of %q, %v", how, from, err)
 	}
 	n.source.give("")
 	if err := api.Reseal(t.Context()); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "DiskPassphrase") || strings.Contains(err.Error(), "horse") {
