@@ -27,6 +27,7 @@ func (s Sealing) WouldOpen(image io.ReaderAt) error {
 		return s.v.wouldOpen(image)
 	}
 	_, data := luks.NewKey()
+	defer clear(data)
 	_, err := s.v.seal(context.Background(), s.how, data) // what waits in it has a deadline of its own
 	return err
 }
@@ -66,6 +67,7 @@ func (s Sealing) Enclose(ctx context.Context, path string, content io.Reader) er
 
 func (v *Volumes) enclose(ctx context.Context, path string, content io.Reader, how storage.Encryption) error {
 	key, data := luks.NewKey()
+	defer clear(data)
 	var sealed encoder
 	var err error
 	if how.Mode == storage.TPM {

@@ -24,6 +24,7 @@ func (v *Volumes) Encrypt(ctx context.Context, volume, device string, how storag
 
 func (v *Volumes) encrypt(ctx context.Context, volume, device string, how storage.Encryption) error {
 	key, data := luks.NewKey()
+	defer clear(data)
 	var sealed encoder
 	var err error
 	if volume == storage.State {

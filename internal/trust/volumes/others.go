@@ -96,7 +96,8 @@ func (v *Volumes) samePassphrase(device string, text storage.Secret) error {
 	if err != nil || modeOf(h) != storage.Passphrase {
 		return err
 	}
-	_, err = v.byPassphrase(storage.State, h, text.Reveal())
+	key, err := v.byPassphrase(storage.State, h, text.Reveal())
+	clear(key)
 	return err
 }
 

@@ -69,6 +69,7 @@ func (v *Volumes) sealAnew(ctx context.Context, device string, own luks.Secret, 
 		how.Mode = made
 	}
 	key, data := luks.NewKey()
+	defer clear(data)
 	var sealed encoder
 	if how.Mode == storage.KMS || how.Mode == storage.Passphrase {
 		sealed, err = v.seal(ctx, how, data)
