@@ -50,6 +50,8 @@ import (
 const (
 	logDir   = "/run/cyvive/log"
 	stateDir = "/state"
+	// planeRun is /run of the workload plane: whoever is root there can write in it.
+	planeRun = "/run/cyvive/plane"
 	// auditDir holds the audit log until the state volume is there.
 	auditDir = "/run/cyvive/audit"
 	// ownerFile names the owner of the nodes of this image; whoever builds one may put it there.
@@ -142,7 +144,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Inventory:   hardware,
 		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
-		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: "/run/cyvive/plane/log", Prefix: "plane/"}),
+		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: planeRun + "/log", Within: planeRun, Prefix: "plane/"}),
 		Listen:      func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf(":%d", server.Port)) },
 		NetworkWake: networkWake,
 		Watchers:    []func(context.Context) error{func(ctx context.Context) error { return rtnl.Watch(ctx, networkWake.Wake) }},
@@ -168,7 +170,7 @@ func listenVsock() (net.Listener, error) {
 
 // openRuntimes returns the runtimes of the namespaces system, kubelet and k8s.io.
 func openRuntimes(logs containerd.LogOpener, log *slog.Logger) ([]*containerd.Runtime, error) {
-	const system, plane = "/run/cyvive/containerd/containerd.sock", "/run/cyvive/plane/containerd/containerd.sock"
+	const system, plane = "/run/cyvive/containerd/containerd.sock", planeRun + "/containerd/containerd.sock"
 	var out []*containerd.Runtime
 	for _, r := range []struct{ socket, namespace string }{{system, "system"}, {system, "kubelet"}, {plane, "k8s.io"}} {
 		runtime, err := containerd.New(containerd.Config{Socket: r.socket, Namespace: r.namespace, Logs: logs, Logger: log.With("namespace", r.namespace)})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
@@ -30,6 +31,8 @@ import (
 const (
 	// releaseKeys are the keys of whoever may sign the next release.
 	releaseKeys = "/usr/lib/cyvive/release-keys.pem"
+	// bootLoader is the one that the release brings.
+	bootLoader = "/usr/lib/cyvive/boot.efi"
 	// espDir is where the EFI system partition is mounted while it is read or changed.
 	espDir = "/run/cyvive/esp"
 	// espName is the name of its partition.
@@ -51,7 +54,56 @@ func upgrades(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, m mark
 		Pushed: filepath.Join(storage.UpgradeDir, "pushed"), FreeBytes: mount.Mounts{}.FreeBytes,
 		Opens:  func(kernel io.ReaderAt) error { return opens(disk, device, kernel) },
 		Starts: func(kernel *io.SectionReader) error { return starts(firmwareVariables, kernel) },
+		Renew:  func() (string, error) { return renew(boot, bootLoader, firmwareVariables) },
 	}
+}
+
+// renew has the boot loader replaced by the one at a path, if that is newer and the firmware starts it, and says what was done.
+func renew(boot *loader.Loader, path, variables string) (string, error) {
+	program, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil // a release that brings none
+	}
+	if err != nil {
+		return "", err
+	}
+	firmware, err := secureboot.Read(os.DirFS(variables))
+	if err != nil {
+		return "", err
+	}
+	was, err := boot.Renew(program, func(old []byte) error { return mayReplace(firmware, old, program) })
+	if err != nil || was == "" {
+		return "", err
+	}
+	version, _ := loader.ProgramVersion(program)
+	return fmt.Sprintf("version %s in the place of %s", version, was), nil
+}
+
+// mayReplace says why a boot loader cannot take the place of another. Register 7 of the TPM, by which a sealed disk opens, knows the certificate by which the
+// firmware has started it, and would be another one with a boot loader by somebody else; and a machine on which Secure Boot is off now may be one on which it
+// is turned on.
+func mayReplace(firmware secureboot.Firmware, old, program []byte) error {
+	if err := firmware.Starts(bytes.NewReader(program)); err != nil {
+		return err
+	}
+	was, err := secureboot.SignerOf(bytes.NewReader(old))
+	if err != nil {
+		return fmt.Errorf("the one that is there: %w", err)
+	}
+	is, err := secureboot.SignerOf(bytes.NewReader(program))
+	switch {
+	case err != nil:
+		return err
+	case was == nil && firmware.On:
+		return errors.New("the one that is there is not signed, and Secure Boot starts it all the same")
+	case was == nil:
+		return nil
+	case is == nil:
+		return fmt.Errorf("the one that is there is signed by %q: %w", was.Subject, secureboot.ErrUnsigned)
+	case !is.Equal(was):
+		return fmt.Errorf("it is signed by %q, and the one that is there by %q", is.Subject, was.Subject)
+	}
+	return nil
 }
 
 // starts says whether the machine's firmware would start a kernel image. The variables are read each time: they can change.
@@ -158,6 +210,13 @@ func (e entries) Read() (map[string]upgrade.Entry, error) {
 	return out, nil
 }
 
+// espOptions are those by which it is mounted. A power cut amid a change leaves names of files whose clusters count as free. To remove such a file is an error of
+// the file system, for which the kernel by default lets nothing more be written to it until it is mounted anew (fs/fat/misc.c, __fat_fs_error): an upgrade would
+// fail that begins with the removal of what an earlier one has left.
+func espOptions() []string {
+	return []string{"nosuid", "nodev", "noexec", "noatime", "umask=0077", "errors=continue"}
+}
+
 // esp is the EFI system partition of the system disk.
 type esp struct {
 	disk   *blockdev.Disk
@@ -181,7 +240,7 @@ func (e esp) open() (loader.Volume, error) {
 	if err := mounts.Unmount(espDir); err != nil {
 		return loader.Volume{}, err
 	}
-	if err := mounts.Mount(list[i].Device, espDir, "vfat", []string{"nosuid", "nodev", "noexec", "noatime", "umask=0077"}); err != nil {
+	if err := mounts.Mount(list[i].Device, espDir, "vfat", espOptions()); err != nil {
 		return loader.Volume{}, err
 	}
 	free, err := mounts.FreeBytes(espDir)

@@ -2,7 +2,7 @@
 //
 //	go run ./hack/release keys
 //	go run ./hack/release enrol --db further.crt
-//	go run ./hack/release modules --dir out/amd64/zfs --out out/amd64/module-signatures
+//	go run ./hack/release modules --dir out/amd64/zfs --program out/amd64/boot-loader.efi --out out/amd64/module-signatures
 //	go run ./hack/release bundle --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.cyvive
 //	go run ./hack/release extension --dir out/nlmon --out nlmon-1.0.0.cyvive-extension
 //	go run ./hack/release push oci://registry.example/cyvive/node:0.1.0 out/amd64/cyvive-0.1.0-amd64.cyvive

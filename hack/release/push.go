@@ -17,7 +17,8 @@ func pushCommand(getenv func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "push SOURCE FILE…", Short: "Put releases, one for each architecture, into a registry from which nodes pull them", Args: cobra.MinimumNArgs(2),
 		Long: "Put releases, one for each architecture, into a registry from which nodes pull them. The source is oci://host/repository:tag, or oci+http:// for a " +
-			"registry without TLS; credentials are taken from CYVIVE_REGISTRY_USER and CYVIVE_REGISTRY_PASSWORD.",
+			"registry without TLS; credentials are taken from CYVIVE_REGISTRY_USER and CYVIVE_REGISTRY_PASSWORD, and shown to that host only. Where another one " +
+			"gives out its tokens, CYVIVE_REGISTRY_TOKENS names that, as auth.example or auth.example:5001.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if public == "" {
 				dir, err := keys.Dir(getenv)
@@ -30,7 +31,10 @@ func pushCommand(getenv func(string) string) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("read public release keys: %w", err)
 			}
-			o := push.Options{Source: args[0], Username: getenv("CYVIVE_REGISTRY_USER"), Password: getenv("CYVIVE_REGISTRY_PASSWORD")}
+			o := push.Options{
+				Source: args[0], Username: getenv("CYVIVE_REGISTRY_USER"), Password: getenv("CYVIVE_REGISTRY_PASSWORD"),
+				TokenHost: getenv("CYVIVE_REGISTRY_TOKENS"),
+			}
 			if o.Keys, err = release.ParsePublicKeys(data); err != nil {
 				return err
 			}

@@ -53,9 +53,9 @@ func enrolCommand(getenv func(string) string) *cobra.Command {
 }
 
 func modulesCommand(getenv func(string) string) *cobra.Command {
-	var dir, out string
+	var dir, program, out string
 	cmd := &cobra.Command{
-		Use: "modules", Short: "Sign kernel modules that this project builds, so that they load with Secure Boot on", Args: cobra.NoArgs,
+		Use: "modules", Short: "Sign kernel modules that this project builds, so that they load with Secure Boot on, and the boot loader", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			own, err := keys.Dir(getenv)
 			if err != nil {
@@ -68,11 +68,12 @@ func modulesCommand(getenv func(string) string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return modules.Sign(out, dir, signer)
+			return modules.Sign(out, dir, program, signer)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&dir, "dir", "", "folder with the modules, as out/amd64/zfs")
+	flags.StringVar(&program, "program", "", "boot loader, as out/amd64/boot-loader.efi; it is signed as a whole")
 	flags.StringVar(&out, "out", "", "folder for the signatures, which is made anew")
 	for _, name := range []string{"dir", "out"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {

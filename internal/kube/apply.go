@@ -13,7 +13,7 @@ import (
 func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 	switch op.Kind {
 	case WriteSecrets:
-		return r.writeSecrets(spec)
+		return r.writeSecrets(spec, op.Target)
 	case WriteFile:
 		if err := os.MkdirAll(filepath.Dir(op.Target), 0o755); err != nil {
 			return fmt.Errorf("make directory: %w", err)
@@ -38,7 +38,8 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 	return fmt.Errorf("apply operation %d: not known", int(op.Kind))
 }
 
-func (r *Reconciler) writeSecrets(spec Spec) error {
+// writeSecrets writes the set of the workload plane, or those of all others.
+func (r *Reconciler) writeSecrets(spec Spec, target string) error {
 	now := r.now()
 	inside := map[string]string{apiServer: "/secrets", controllerManager: "/secrets", scheduler: "/secrets"}
 	sets, err := Secrets(spec, inside, now)
@@ -48,6 +49,9 @@ func (r *Reconciler) writeSecrets(spec Spec) error {
 	stamp := store.Stamp{Inputs: inputs(spec), RenewAt: now.Add(renewAfter), MadeAt: now}
 	uids := map[string]int{apiServer: apiServerUID, controllerManager: controllerManagerUID, scheduler: schedulerUID}
 	for name, files := range sets {
+		if (name == plane) != (target == plane) {
+			continue
+		}
 		if err := store.Write(filepath.Join(r.layout.Secrets, name), uids[name], files, stamp); err != nil {
 			return err
 		}
@@ -58,7 +62,7 @@ func (r *Reconciler) writeSecrets(spec Spec) error {
 // run makes the directories that the container has bound, and ensures it.
 func (r *Reconciler) run(ctx context.Context, spec Spec, name string) error {
 	if name == plane {
-		for _, dir := range []string{r.layout.PlaneRun, filepath.Join(r.layout.PlaneRun, "cni"), r.layout.PlaneVar} {
+		for _, dir := range []string{r.layout.PlaneRun, r.layout.PlaneCNI, r.layout.PlaneVar} {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return fmt.Errorf("make directory of the workload plane: %w", err)
 			}

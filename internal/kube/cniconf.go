@@ -7,9 +7,8 @@ import (
 )
 
 const (
-	// cniFile is the CNI configuration, below the plane's /run; bound as
-	// /etc/cni/net.d.
-	cniFile = "cni/10-cyvive.conflist"
+	// cniFile is the CNI configuration, in a folder that is bound as /etc/cni/net.d.
+	cniFile = "10-cyvive.conflist"
 	// cniVersion is the newest of the specification that has GC and STATUS.
 	cniVersion = "1.1.0"
 	// podMTU is the MTU of pods. There is no tunnel below them yet.

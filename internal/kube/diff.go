@@ -14,7 +14,8 @@ type Kind int
 
 // The kinds of operations, in the order in which they come.
 const (
-	// WriteSecrets issues the certificates of all containers.
+	// WriteSecrets issues the certificates of the workload plane, if that is the
+	// Target, or of all other containers.
 	WriteSecrets Kind = iota + 1
 	// WriteFile replaces the plane's file Target by Content.
 	WriteFile
@@ -45,6 +46,9 @@ const dnsResync = 10 * time.Minute
 func (o Op) String() string {
 	switch o.Kind {
 	case WriteSecrets:
+		if o.Target == plane {
+			return "issue certificates of the workload plane"
+		}
 		return "issue certificates of kubernetes"
 	case WriteFile:
 		return "write " + o.Target
@@ -67,25 +71,21 @@ func (o Op) String() string {
 // The order is that in which the parts can work: files before the containers that
 // read them; what hangs is ended, and started when it is seen to be gone; the API
 // server before its clients, since nothing works without it and its start takes a
-// whole processor; beside it, where there is a second one, the workload plane,
-// whose kubelet waits for it by itself; then the rest at once; images before the CNI configuration, without which the node is not Ready, so
-// that no pod is placed here before its image is; cluster DNS when there is a node
-// for it.
+// whole processor; then the rest at once; behind all of the control plane, since its
+// root can keep its files from being written, the workload plane, which starts beside
+// the API server where there is a second processor, and whose kubelet waits for that by itself;
+// images before the CNI configuration, without which the node is not Ready, so
+// that no pod is placed here before its image is, and that as soon as the API server tells the node's pod range, ready or not; cluster DNS when there
+// is a node for it.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if obs.Unavailable {
 		return nil
 	}
 	var ops []Op
 	for _, name := range secretSets() {
-		if !obs.SecretsCurrent[name] {
+		if name != plane && !obs.SecretsCurrent[name] {
 			ops = append(ops, Op{Kind: WriteSecrets})
 			break
-		}
-	}
-	cni := filepath.Join(r.layout.PlaneRun, cniFile)
-	for _, path := range slices.Sorted(maps.Keys(obs.StaleFiles)) {
-		if path != cni {
-			ops = append(ops, Op{Kind: WriteFile, Target: path, Content: obs.StaleFiles[path]})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(obs.Silent)) {
@@ -93,8 +93,23 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 			ops = append(ops, Op{Kind: End, Target: name})
 		}
 	}
-	for _, c := range r.startable(spec, obs) {
-		if needsRun(c, obs) {
+	startable := r.startable(spec, obs)
+	for _, c := range startable {
+		if c.Name != plane && needsRun(c, obs) {
+			ops = append(ops, Op{Kind: Run, Target: c.Name})
+		}
+	}
+	if !obs.SecretsCurrent[plane] {
+		ops = append(ops, Op{Kind: WriteSecrets, Target: plane})
+	}
+	cni := filepath.Join(r.layout.PlaneCNI, cniFile)
+	for _, path := range slices.Sorted(maps.Keys(obs.StaleFiles)) {
+		if path != cni {
+			ops = append(ops, Op{Kind: WriteFile, Target: path, Content: obs.StaleFiles[path]})
+		}
+	}
+	for _, c := range startable {
+		if c.Name == plane && needsRun(c, obs) {
 			ops = append(ops, Op{Kind: Run, Target: c.Name})
 		}
 	}
@@ -104,11 +119,11 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if content, stale := obs.StaleFiles[cni]; stale && obs.PlaneUp && len(obs.ImagesMissing) == 0 {
 		ops = append(ops, Op{Kind: WriteFile, Target: cni, Content: content})
 	}
-	if n := obs.API.Node; n != nil && !n.ControlPlane {
+	if n := obs.API.Node; obs.API.Ready && n != nil && !n.ControlPlane {
 		ops = append(ops, Op{Kind: LabelNode})
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
-	if obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
+	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
 		ops = append(ops, Op{Kind: ApplyDNS, Manifests: manifests})
 	}
 	return ops

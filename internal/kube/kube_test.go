@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	w.system, w.kubelet = containertest.NewFake("system", clock), containertest.NewFake("kubelet", clock)
 	in := func(name string) string { return filepath.Join(w.dir, name) }
 	w.layout = kube.Layout{
-		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"),
+		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"), PlaneCNI: in("cni"),
 		Log: in("log"), Images: in("images"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
 	}
 	for name, text := range map[string]string{
@@ -160,8 +161,8 @@ func testFromNothingToReady(t *testing.T) {
 	w := newWorld(t)
 	w.waits("container kube-apiserver to be started")
 	w.expect("from nothing",
-		"issue certificates of kubernetes", "write run/machine-id", "write run/resolv.conf",
-		"run container kube-apiserver")
+		"issue certificates of kubernetes", "run container kube-apiserver",
+		"issue certificates of the workload plane", "write run/machine-id", "write run/resolv.conf")
 	w.waits("kube-apiserver to be ready: connection refused")
 	w.expect("nothing more until it answers")
 
@@ -183,7 +184,7 @@ func testFromNothingToReady(t *testing.T) {
 	node := kube.Node{Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), Message: "no network yet"}
 	w.api.Serve(kube.API{Ready: true, Node: &node})
 	w.waits("the node to be Ready: no network yet")
-	w.expect("the node has its pod range", "write run/cni/10-cyvive.conflist")
+	w.expect("the node has its pod range", "write cni/10-cyvive.conflist")
 	w.expect("which is written once")
 
 	node.Ready = true
@@ -206,8 +207,8 @@ func testPlaneBesideTheAPIServer(t *testing.T) {
 	w.Reconciler = w.agent()
 	w.images.SetUp(true)
 	w.expect("from nothing",
-		"issue certificates of kubernetes", "write run/machine-id", "write run/resolv.conf",
-		"run container kube-apiserver", "run container plane")
+		"issue certificates of kubernetes", "run container kube-apiserver",
+		"issue certificates of the workload plane", "write run/machine-id", "write run/resolv.conf", "run container plane")
 	w.waits("kube-apiserver to be ready: connection refused")
 	w.expect("the plane's runtime answers", "import images of the default bundle")
 	w.expect("nothing more until the API server answers")
@@ -226,7 +227,30 @@ func testNoPodNetworkBeforeTheImages(t *testing.T) {
 	w.expect("the plane's runtime does not answer yet")
 	w.images.SetUp(true)
 	w.expect("images come first", "import images of the default bundle")
-	w.expect("then the network", "write run/cni/10-cyvive.conflist")
+	w.expect("then the network", "write cni/10-cyvive.conflist")
+}
+
+// TestPodNetworkBeforeReadyz: an API server that serves the node before its own checks hold is asked for no more than its range.
+func TestPodNetworkBeforeReadyz(t *testing.T) { synctest.Test(t, testPodNetworkBeforeReadyz) }
+
+func testPodNetworkBeforeReadyz(t *testing.T) {
+	w := newWorld(t)
+	w.layout.Processors = 2
+	w.Reconciler = w.agent()
+	w.images.SetUp(true)
+	w.pass()
+	w.expect("the plane's runtime answers", "import images of the default bundle")
+	node := kube.Node{PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("it serves the node", "write cni/10-cyvive.conflist")
+	node.Ready, node.Heartbeat = true, w.now
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("nothing more until it is ready")
+	if s := w.status(); !s.NodeReady || s.Ready || s.APIServerReady || s.Reason != "kube-apiserver to be ready: it is not" {
+		t.Errorf("status: got %+v", s)
+	}
+	w.api.Serve(kube.API{Ready: true, Node: &node})
+	w.expect("it is ready", "run container kube-controller-manager", "run container kube-scheduler", "label node as control plane", "apply cluster DNS")
 }
 
 // After a reboot etcd still holds a node that is Ready and pods that run.
@@ -353,18 +377,19 @@ func testCertificatesAreRenewedInPlace(t *testing.T) {
 	w.run()
 	before, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
 	w.now = w.now.Add(300 * 24 * time.Hour)
-	w.expect("after two thirds of their life", "issue certificates of kubernetes", "apply cluster DNS")
+	w.expect("after two thirds of their life",
+		"issue certificates of kubernetes", "issue certificates of the workload plane", "apply cluster DNS")
 	after, _ := os.ReadFile(filepath.Join(w.layout.Secrets, "kube-apiserver", "server.crt"))
 	if len(after) == 0 || bytes.Equal(before, after) {
 		t.Error("the API server's certificate is the old one")
 	}
 
 	w.spec.Addresses = append(w.spec.Addresses, netip.MustParseAddr("10.5.0.9"))
-	w.expect("a further address needs no restart", "issue certificates of kubernetes")
+	w.expect("a further address needs no restart", "issue certificates of kubernetes", "issue certificates of the workload plane")
 	w.spec.ServiceCIDR = netip.MustParsePrefix("10.112.0.0/12")
 	w.expect("another service range does", "issue certificates of kubernetes",
 		"run container kube-apiserver", "run container kube-controller-manager", "run container kube-scheduler",
-		"run container plane", "apply cluster DNS")
+		"issue certificates of the workload plane", "run container plane", "apply cluster DNS")
 }
 
 func TestContainersAreAsRecorded(t *testing.T) { synctest.Test(t, testContainersAreAsRecorded) }
@@ -396,6 +421,70 @@ func testContainersAreAsRecorded(t *testing.T) {
 		dns.WriteString(m.Path + "\n" + string(data) + "\n")
 	}
 	golden(t, "dns.txt", dns.String())
+}
+
+// TestPlaneIsNotTrusted: whatever the plane's root makes of the plane's files, nothing
+// of the node's is read or written through it, nobody waits for it, and the control
+// plane is looked after.
+func TestPlaneIsNotTrusted(t *testing.T) { synctest.Test(t, testPlaneIsNotTrusted) }
+
+func testPlaneIsNotTrusted(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	outside := filepath.Join(w.dir, "outside")
+	if err := errors.Join(os.Mkdir(outside, 0o755), os.WriteFile(filepath.Join(outside, "file"), []byte("node's"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	resolv, cni := filepath.Join(w.layout.PlaneRun, "resolv.conf"), filepath.Join(w.layout.PlaneRun, "cni")
+	for name, put := range map[string]func() error{
+		"a link":             func() error { return os.Symlink(filepath.Join(outside, "file"), resolv) },
+		"a link to a device": func() error { return os.Symlink("/dev/zero", resolv) },
+		"a pipe":             func() error { return syscall.Mkfifo(resolv, 0o600) },
+	} {
+		if err := errors.Join(os.Remove(resolv), put()); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(name, "write run/resolv.conf")
+		w.expect(name + " that was replaced")
+	}
+	if err := os.Symlink(outside, cni); err != nil {
+		t.Fatal(err)
+	}
+	w.kubelet.Exit("plane", 137)
+	w.now = w.now.Add(time.Hour)
+	w.expect("a link for a folder that was bound", "run container plane", "apply cluster DNS")
+	w.pass() // the images
+	spec, _ := w.kubelet.Spec("plane")
+	for _, m := range spec.Mounts {
+		if strings.HasPrefix(m.Source, w.layout.PlaneRun+"/") {
+			t.Errorf("%s is bound at %s: the plane can put a link in its place", m.Source, m.Destination)
+		}
+	}
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 1 {
+		t.Errorf("outside there are %v, %v", entries, err)
+	}
+	if data, err := os.ReadFile(filepath.Join(outside, "file")); err != nil || string(data) != "node's" {
+		t.Errorf("the file outside: got %q, %v", data, err)
+	}
+
+	// A folder cannot be replaced by a file, and a runtime that answers nonsense is none.
+	if err := errors.Join(os.Remove(resolv), os.MkdirAll(filepath.Join(resolv, "x"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	w.images.Fail(errors.New("nonsense"))
+	w.system.Exit("kube-scheduler", 1)
+	w.now = w.now.Add(time.Minute)
+	ops := w.Diff(w.spec, w.observe())
+	if len(ops) < 2 || ops[0].String() != "run container kube-scheduler" {
+		t.Fatalf("operations: got %v, want the control plane's first", ops)
+	}
+	if err := w.Apply(t.Context(), w.spec, ops[0]); err != nil {
+		t.Error(err)
+	}
+	if err := w.Apply(t.Context(), w.spec, ops[1]); err == nil {
+		t.Errorf("%s: got no error", ops[1])
+	}
+	w.waits("the container runtime of the workload plane to answer: list containers: nonsense")
 }
 
 // TestClusterDNSFollowsTheNode changes what it is made from, and has somebody delete it.

@@ -13,8 +13,11 @@ type Layout struct {
 	Rootfs, Plane string
 	// Secrets holds one directory for each container, in memory.
 	Secrets string
-	// PlaneRun is /run of the workload plane and PlaneVar its /var.
-	PlaneRun, PlaneVar string
+	// PlaneRun is /run of the workload plane and PlaneVar its /var. PlaneCNI holds the
+	// CNI configuration, which the plane has bound: it is not in PlaneRun, where the
+	// plane's root could put a link in its place, and have any folder of the node bound
+	// at the plane's next start.
+	PlaneRun, PlaneVar, PlaneCNI string
 	// Log holds the API server's audit log.
 	Log string
 	// Images holds the archives of the default bundle.
@@ -33,6 +36,7 @@ func NodeLayout() Layout {
 		Secrets:    "/run/cyvive/secrets",
 		PlaneRun:   "/run/cyvive/plane",
 		PlaneVar:   "/var/plane",
+		PlaneCNI:   "/run/cyvive/cni",
 		Log:        "/var/log",
 		Images:     "/usr/lib/cyvive/images",
 		ResolvConf: "/run/cyvive/resolv.conf",

@@ -1,14 +1,15 @@
 package kube
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
@@ -33,8 +34,10 @@ type Observed struct {
 	// Silent is for how long parts of the control plane that run, and answered
 	// before, have not answered.
 	Silent map[string]time.Duration
-	// PlaneUp says that the workload plane's container runtime answers.
-	PlaneUp bool
+	// PlaneUp says that the workload plane's container runtime answers as one does;
+	// PlaneProblem is what it answers else.
+	PlaneUp      bool
+	PlaneProblem string
 	// ImagesMissing are the archives of the default bundle that were not
 	// brought into the plane since it started. Importing says that they are
 	// being brought in now; ImportProblem is why the last attempt failed.
@@ -135,12 +138,12 @@ func (r *Reconciler) observeImages(ctx context.Context, obs *Observed) error {
 	if !ok || p.State != container.Running {
 		return nil
 	}
-	_, err := r.images.List(ctx)
-	if errors.Is(err, container.ErrUnavailable) {
+	if _, err := r.images.List(ctx); err != nil {
+		// Whatever is wrong in the plane, the control plane is looked after.
+		if !errors.Is(err, container.ErrUnavailable) {
+			obs.PlaneProblem = err.Error()
+		}
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	obs.PlaneUp = true
 	archives, err := filepath.Glob(filepath.Join(r.layout.Images, "*.tar"))
@@ -164,17 +167,28 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 	}
 	obs.Upstreams = parseNameservers(wanted[filepath.Join(r.layout.PlaneRun, "resolv.conf")])
 	if obs.API.Node != nil && obs.API.Node.PodCIDR.IsValid() {
-		wanted[filepath.Join(r.layout.PlaneRun, cniFile)] = cniConfig(obs.API.Node.PodCIDR)
+		wanted[filepath.Join(r.layout.PlaneCNI, cniFile)] = cniConfig(obs.API.Node.PodCIDR)
 	}
 	obs.StaleFiles = map[string]string{}
 	for path, content := range wanted {
-		data, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("read file of the workload plane: %w", err)
-		}
-		if err != nil || !bytes.Equal(data, []byte(content)) {
+		if !holds(path, content) {
 			obs.StaleFiles[path] = content
 		}
 	}
 	return nil
+}
+
+// holds tells whether a file of the plane has this content. The plane's root can put
+// anything in its place: what is no regular file, or cannot be read, has not.
+func holds(path, content string) bool {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	data, err := io.ReadAll(io.LimitReader(f, int64(len(content))+1))
+	return err == nil && string(data) == content
 }

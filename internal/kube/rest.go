@@ -48,21 +48,26 @@ func newRESTClient(now func() time.Time) *restClient {
 	return &restClient{endpoint: localEndpoint, now: now}
 }
 
-// Observe implements APIServer.
+// Observe implements APIServer. The node is asked for as soon as the server answers at all: the network of pods needs its range, and is made while the
+// server still runs what it does after it began to serve, of which /readyz tells.
 func (c *restClient) Observe(ctx context.Context, spec Spec) (API, error) {
 	ask := func(path string) ([]byte, error) { return c.do(ctx, spec, http.MethodGet, path, "", nil) }
-	if _, err := ask("/readyz"); err != nil {
-		return API{}, err
+	_, unready := ask("/readyz")
+	if status := (*statusError)(nil); unready != nil && !errors.As(unready, &status) {
+		return API{}, unready
 	}
-	api := API{Ready: true}
+	api := API{Ready: unready == nil}
 	data, err := ask("/api/v1/nodes/" + url.PathEscape(spec.NodeName))
+	if err == nil {
+		api.Node, err = parseNode(data)
+	}
+	if unready != nil {
+		return api, unready
+	}
 	if errors.Is(err, errNotFound) {
 		return api, nil
 	}
 	if err != nil {
-		return api, err
-	}
-	if api.Node, err = parseNode(data); err != nil {
 		return api, err
 	}
 	query := url.Values{"fieldSelector": {"spec.nodeName=" + spec.NodeName + ",status.phase=Running"}}

@@ -139,8 +139,20 @@ func TestObserveAsksForReadinessNodeAndPods(t *testing.T) {
 		t.Errorf("with cluster DNS: got %+v, %v", api, err)
 	}
 	answers["/readyz"] = "fail"
-	if api, err := c.Observe(t.Context(), spec); err == nil || api.Ready || !strings.Contains(err.Error(), "500") {
+	calls = nil
+	if api, err := c.Observe(t.Context(), spec); err == nil || api.Ready || !strings.Contains(err.Error(), "500") || api.Node == nil || !api.Node.Ready {
 		t.Errorf("not ready: got %+v, %v", api, err)
+	}
+	if diff := cmp.Diff(want[:2], calls); diff != "" {
+		t.Errorf("calls of a server that is not ready (-want +got):\n%s", diff)
+	}
+	delete(answers, "/api/v1/nodes/node1")
+	if api, err := c.Observe(t.Context(), spec); err == nil || api.Ready || !strings.Contains(err.Error(), "500") || api.Node != nil {
+		t.Errorf("not ready, without a node: got %+v, %v", api, err)
+	}
+	c.endpoint = "https://127.0.0.1:1"
+	if api, err := c.Observe(t.Context(), spec); err == nil || api.Ready || api.Node != nil {
+		t.Errorf("away: got %+v, %v", api, err)
 	}
 }
 

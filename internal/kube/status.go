@@ -85,6 +85,8 @@ func reason(all []container.Spec, obs Observed) string {
 	}
 	n := obs.API.Node
 	switch {
+	case obs.PlaneProblem != "":
+		return "the container runtime of the workload plane to answer: " + obs.PlaneProblem
 	case !obs.PlaneUp:
 		return "the container runtime of the workload plane to answer"
 	case obs.ImportProblem != "":

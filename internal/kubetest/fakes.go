@@ -25,7 +25,7 @@ var _ kube.APIServer = (*APIServer)(nil)
 // NewAPIServer returns one that does not answer.
 func NewAPIServer() *APIServer { return &APIServer{problem: "connection refused"} }
 
-// Serve makes it answer with api; what was applied stays so.
+// Serve makes it answer with api, which may say that it is not ready; what was applied stays so.
 func (a *APIServer) Serve(api kube.API) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -53,6 +53,9 @@ func (a *APIServer) Observe(context.Context, kube.Spec) (kube.API, error) {
 	if api.Node != nil {
 		node := *api.Node
 		api.Node = &node
+	}
+	if !api.Ready {
+		return api, errors.New("it is not")
 	}
 	return api, nil
 }
@@ -90,6 +93,7 @@ func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manif
 type Images struct {
 	mu       sync.Mutex
 	up       bool
+	problem  error
 	archives []string
 }
 
@@ -102,10 +106,20 @@ func (i *Images) SetUp(up bool) {
 	i.up = up
 }
 
+// Fail makes it answer with an error; nil is none any more.
+func (i *Images) Fail(problem error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.problem = problem
+}
+
 // List implements kube.Images.
 func (i *Images) List(context.Context) ([]container.Info, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.problem != nil {
+		return nil, fmt.Errorf("list containers: %w", i.problem)
+	}
 	if !i.up {
 		return nil, fmt.Errorf("list containers: %w", container.ErrUnavailable)
 	}

@@ -50,12 +50,15 @@ func (s snapshot) timeServers() []string {
 // timeCheck is the name of the health check of the clock.
 const timeCheck = "time"
 
-// timeHealth is about the clock of a node that has time servers. One that has none keeps the clock of its hardware, and no such check.
+// timeHealth is about the clock of a node that has time servers. One that has none keeps the clock of its hardware, and no such check. Whether the node is ready
+// depends on it only where a release does: who waits for a node would wait for dead servers of DHCP for ever.
 func timeHealth(s snapshot) []server.Check {
 	if len(s.clock.Servers) == 0 {
 		return nil
 	}
-	return []server.Check{check(timeCheck, s.clock.Synchronised, s.clock.Reason)}
+	c := check(timeCheck, s.clock.Synchronised, s.clock.Reason)
+	c.Aside = !s.timeIsGate()
+	return []server.Check{c}
 }
 
 // timeIsGate tells whether a release has to keep the clock in order to stay: where the configuration names the servers. Those that DHCP names are the

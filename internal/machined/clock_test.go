@@ -69,6 +69,9 @@ func TestTimeGate(t *testing.T) {
 	of := func(status timesync.Status, servers ...string) (found []upgrade.Gate) {
 		s := snapshot{clock: status, input: plan.Input{Config: &config.Config{Machine: config.Machine{Time: config.Time{Servers: servers}}}}}
 		s.checks = timeHealth(s)
+		if len(s.checks) != 1 || s.checks[0].Aside != (len(servers) == 0) {
+			t.Errorf("servers %q of the configuration: the checks are %+v", servers, s.checks)
+		}
 		for _, g := range gates(s) {
 			if g.Name == timeCheck {
 				found = append(found, g)

@@ -12,6 +12,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/configstore"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/network"
 )
 
 // Bounds of the time of a trial.
@@ -34,6 +35,8 @@ type draft struct {
 	dry     bool
 	// leaves says that no configuration is in force, and that it ends maintenance mode.
 	leaves bool
+	// caller is who brings it.
+	caller network.Caller
 }
 
 // compareInForce has a draft compared with what is in force, for how it takes effect: where nothing is, there is nothing that this boot has begun.
@@ -64,16 +67,17 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 		waits := plan.With(plan.Reboot, plan.Compare(d.base, d.cfg))
 		whole, result.Pending = len(waits) == 0, changes(waits)
 	}
+	cut, err := a.keepsCaller(ctx, d, force)
+	if err != nil {
+		return server.ConfigResult{}, err
+	}
 	reach := false
 	if d.by == server.ConfigStaged {
 		result.Pending = result.Changes
-	} else {
-		var err error
-		if result.Domains, reach, err = a.preview(ctx, force); err != nil {
-			return server.ConfigResult{}, err
-		}
+	} else if result.Domains, reach, err = a.preview(ctx, force); err != nil {
+		return server.ConfigResult{}, err
 	}
-	result.Notes = append(d.notes(c.store.Record()), d.leaveNotes(d.leaves)...)
+	result.Notes = slices.Concat(d.notes(c.store.Record()), d.leaveNotes(d.leaves), cut)
 	if d.dry {
 		return result, nil
 	}

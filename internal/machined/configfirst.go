@@ -22,17 +22,25 @@ func (v configsAPI) undecided() bool {
 }
 
 // firstCheck says what a configuration would do that has nothing to be compared with, and changes nothing.
-func (v configsAPI) firstCheck(ctx context.Context, d server.ConfigDocument) (server.ConfigResult, error) {
-	_, cfg, err := v.composeFirst(d)
+func (v configsAPI) firstCheck(ctx context.Context, r server.ConfigRequest) (server.ConfigResult, error) {
+	_, cfg, err := v.composeFirst(r.ConfigDocument)
 	if err != nil {
 		return server.ConfigResult{}, err
 	}
 	if err := v.a.encryptable(cfg); err != nil {
 		return server.ConfigResult{}, fmt.Errorf("%w: %w", server.ErrPrecondition, err)
 	}
+	if _, err := v.a.keepsCaller(ctx, firstDraft(r), cfg); err != nil {
+		return server.ConfigResult{}, err
+	}
 	result := server.ConfigResult{Notes: draft{}.leaveNotes(true)}
 	result.Domains, _, err = v.a.preview(ctx, cfg)
 	return result, err
+}
+
+// firstDraft is a draft on a node that keeps no configuration, without documents.
+func firstDraft(r server.ConfigRequest) draft {
+	return draft{by: r.Mode, leaves: true, caller: callerOf(r)}
 }
 
 func (v configsAPI) composeFirst(d server.ConfigDocument) ([]byte, *config.Config, error) {
@@ -43,7 +51,7 @@ func (v configsAPI) composeFirst(d server.ConfigDocument) ([]byte, *config.Confi
 
 // decide has the volumes made as a configuration says, and waits until the state volume can keep that. If it does not come, how it is to be made is open again.
 // Two cannot do so at a time: one would have the volumes that the other asked for.
-func (v configsAPI) decide(ctx context.Context, d server.ConfigDocument) error {
+func (v configsAPI) decide(ctx context.Context, r server.ConfigRequest) error {
 	if !v.a.configs.deciding.TryLock() {
 		return fmt.Errorf("%w: the volumes are being made as another first configuration says: apply this one when that is stored", server.ErrPrecondition)
 	}
@@ -51,12 +59,15 @@ func (v configsAPI) decide(ctx context.Context, d server.ConfigDocument) error {
 	if err := v.a.goingDown(); err != nil {
 		return err
 	}
-	_, cfg, err := v.composeFirst(d)
+	_, cfg, err := v.composeFirst(r.ConfigDocument)
 	if err != nil {
 		return err
 	}
 	if _, err := inputOf(cfg); err != nil {
 		return fmt.Errorf("%w: %w", server.ErrInvalid, err)
+	}
+	if _, err := v.a.keepsCaller(ctx, firstDraft(r), cfg); err != nil {
+		return err
 	}
 	a := v.a
 	if err := a.encryptable(cfg); err != nil {

@@ -181,10 +181,10 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	case first && r.Expected != 0:
 		return server.ConfigResult{}, fmt.Errorf("%w: the node has no configuration yet, and not revision %d", server.ErrPrecondition, r.Expected)
 	case first && r.DryRun:
-		result, err := v.firstCheck(ctx, r.ConfigDocument)
+		result, err := v.firstCheck(ctx, r)
 		return result, configError(err)
 	case first:
-		if err := v.decide(ctx, r.ConfigDocument); err != nil {
+		if err := v.decide(ctx, r); err != nil {
 			return server.ConfigResult{}, configError(err)
 		}
 	}
@@ -204,7 +204,7 @@ func (v configsAPI) ApplyConfig(ctx context.Context, r server.ConfigRequest) (se
 	if err != nil {
 		return server.ConfigResult{}, configError(err)
 	}
-	d.by, d.timeout, d.dry = r.Mode, r.TryTimeout, r.DryRun
+	d.by, d.timeout, d.dry, d.caller = r.Mode, r.TryTimeout, r.DryRun, callerOf(r)
 	d.as = configstore.Revision{By: r.By, Mode: storedModes[r.Mode], Document: d.document}
 	result, err := v.a.change(ctx, d)
 	return result, configError(err)
@@ -274,7 +274,7 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 	if err != nil {
 		return server.ConfigResult{}, configError(err)
 	}
-	d := draft{document: stored.Document, by: server.ConfigAuto, dry: r.DryRun}
+	d := draft{document: stored.Document, by: server.ConfigAuto, dry: r.DryRun, caller: callerOf(r)}
 	if d.cfg, err = config.Parse(fmt.Sprintf("revision %d", revision), stored.Document); err != nil {
 		return server.ConfigResult{}, fmt.Errorf("%w: this release cannot use it: %w", server.ErrPrecondition, err)
 	}

@@ -99,6 +99,23 @@ func (a *Agent) lookAtGates(ctx context.Context) {
 	}
 }
 
+// gatePause is the time between two looks of settledGates.
+const gatePause = time.Second
+
+// settledGates are the gates as they are when an upgrade begins. What does not hold then is not asked of the new release, so it is given some time to: a busy
+// moment, as the push of a release brings, is not to spare a bad one the look at what it breaks.
+func (a *Agent) settledGates(ctx context.Context) []upgrade.Gate {
+	until := time.Now().Add(a.cfg.Pace.GateGrace)
+	for {
+		a.lookAtGates(ctx)
+		found := gates(a.snapshot())
+		left := time.Until(until)
+		if !slices.ContainsFunc(found, func(g upgrade.Gate) bool { return !g.Holds }) || left <= 0 || !sleep(ctx, min(left, gatePause)) {
+			return found
+		}
+	}
+}
+
 // looked is the last look at a gate of the configuration.
 type looked struct {
 	gate.Result

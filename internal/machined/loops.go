@@ -68,7 +68,7 @@ func loopTask[Spec, Observed any, Op fmt.Stringer, Status any](
 	spec func(plan.Desired) *Spec, publish func(*snapshot, state.Report[Status]), settled func(Status) bool,
 ) task {
 	ask := make(chan func(context.Context))
-	a.views[name] = viewOf(domain, ask, spec)
+	a.views[name], a.asks[name] = viewOf(domain, ask, spec), ask
 	return task{"loop " + name, func(ctx context.Context) error {
 		return reconcile.Run(ctx, domain, reconcile.Config[Spec, Status]{
 			Name: name, Log: a.log, Wake: a.wakers[name], Ask: ask, Resync: resync, Settled: settled,

@@ -172,8 +172,9 @@ type Agent struct {
 	configs configs
 	// resetting is held by who leads a reset, looking by who looks at the gates of the configuration, draining by who moves the pods away.
 	resetting, looking, draining sync.Mutex
-	// views are the domains, for who wants to know what they would do.
+	// views are the domains, for who wants to know what they would do, and asks what their loops call between two passes.
 	views   map[string]view
+	asks    map[string]chan<- func(context.Context)
 	domains []task
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
@@ -196,7 +197,7 @@ func New(cfg Config) (*Agent, error) {
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
 			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
 		},
-		containersChanged: reconcile.NewWaker(), views: map[string]view{},
+		containersChanged: reconcile.NewWaker(), views: map[string]view{}, asks: map[string]chan<- func(context.Context){},
 	}
 	a.configs.changed = reconcile.NewWaker()
 	a.domains = a.loopTasks()

@@ -325,7 +325,7 @@ func startNodeWith(t *testing.T, state string, disk *storagetest.Machine, change
 		System: n.containers, Plane: n.plane, Pods: containertest.NewFake("k8s.io", time.Now),
 		Listen: func() (net.Listener, error) { return n.listener, nil }, NetworkWake: reconcile.NewWaker(),
 		More: func() (net.Listener, error) { return n.more, nil },
-		Pace: Pace{SlowSearch: 500 * time.Millisecond, StateGrace: 3 * time.Second, Retry: 500 * time.Millisecond},
+		Pace: Pace{SlowSearch: 500 * time.Millisecond, StateGrace: 3 * time.Second, Retry: 500 * time.Millisecond, GateGrace: 100 * time.Millisecond},
 	}
 	change(&cfg)
 	if n.Agent, err = New(cfg); err != nil {

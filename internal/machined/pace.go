@@ -15,17 +15,19 @@ type Pace struct {
 	StateGrace time.Duration
 	// Retry is the time between two tries of what failed and changes little by itself: walls, extensions and resets.
 	Retry time.Duration
+	// GateGrace is how long the beginning of an upgrade waits for gates that do not hold. What does not hold after it is not asked of the new release.
+	GateGrace time.Duration
 }
 
 // DefaultPace is that of a node.
 func DefaultPace() Pace {
-	return Pace{SearchFor: 5 * time.Second, SlowSearch: 5 * time.Second, StateGrace: 10 * time.Second, Retry: 5 * time.Second}
+	return Pace{SearchFor: 5 * time.Second, SlowSearch: 5 * time.Second, StateGrace: 10 * time.Second, Retry: 5 * time.Second, GateGrace: 15 * time.Second}
 }
 
 func (p Pace) withDefaults() Pace {
 	d := DefaultPace()
 	return Pace{
 		SearchFor: cmp.Or(p.SearchFor, d.SearchFor), SlowSearch: cmp.Or(p.SlowSearch, d.SlowSearch),
-		StateGrace: cmp.Or(p.StateGrace, d.StateGrace), Retry: cmp.Or(p.Retry, d.Retry),
+		StateGrace: cmp.Or(p.StateGrace, d.StateGrace), Retry: cmp.Or(p.Retry, d.Retry), GateGrace: cmp.Or(p.GateGrace, d.GateGrace),
 	}
 }

@@ -24,38 +24,48 @@ const agentDomain = "agent"
 func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
 	domain reconcile.Domain[Spec, Observed, Op, Status], ask chan<- func(context.Context), spec func(plan.Desired) *Spec,
 ) view {
+	return func(ctx context.Context, d plan.Desired) ([]string, error) {
+		return asked(ctx, ask, func(ctx context.Context) ([]string, error) {
+			obs, err := domain.Observe(ctx, *spec(d))
+			if err != nil {
+				return nil, err
+			}
+			var ops []string
+			for _, op := range domain.Diff(*spec(d), obs) {
+				ops = append(ops, op.String())
+			}
+			return ops, nil
+		})
+	}
+}
+
+// asked returns what look says, which is called by a domain's loop between two passes, and has previewTimeout.
+func asked[T any](ctx context.Context, ask chan<- func(context.Context), look func(context.Context) (T, error)) (T, error) {
 	type answer struct {
-		ops []string
+		got T
 		err error
 	}
-	return func(ctx context.Context, d plan.Desired) ([]string, error) {
-		ctx, cancel := context.WithTimeout(ctx, previewTimeout)
-		defer cancel()
-		answers := make(chan answer, 1)
-		look := func(loop context.Context) {
-			// The caller's time, but not beyond the end of the loop.
-			stop := context.AfterFunc(loop, cancel)
-			defer stop()
-			obs, err := domain.Observe(ctx, *spec(d))
-			var out answer
-			if out.err = err; err == nil {
-				for _, op := range domain.Diff(*spec(d), obs) {
-					out.ops = append(out.ops, op.String())
-				}
-			}
-			answers <- out
-		}
-		select {
-		case ask <- look:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("ask the loop: %w", ctx.Err())
-		}
-		select {
-		case got := <-answers:
-			return got.ops, got.err
-		case <-ctx.Done(): // a system call may take longer than its context
-			return nil, fmt.Errorf("look at the system: %w", ctx.Err())
-		}
+	var none T
+	ctx, cancel := context.WithTimeout(ctx, previewTimeout)
+	defer cancel()
+	answers := make(chan answer, 1)
+	do := func(loop context.Context) {
+		// The caller's time, but not beyond the end of the loop.
+		stop := context.AfterFunc(loop, cancel)
+		defer stop()
+		got, err := look(ctx)
+		answers <- answer{got, err}
+	}
+	select {
+	case ask <- do:
+	case <-ctx.Done():
+		return none, fmt.Errorf("ask the loop: %w", ctx.Err())
+	}
+	select {
+	case got := <-answers:
+		return got.got, got.err
+	case <-ctx.Done(): // a system call may take longer than its context
+		return none, fmt.Errorf("look at the system: %w", ctx.Err())
 	}
 }
 
@@ -67,9 +77,7 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 		return nil, false, err
 	}
 	before := a.snapshot()
-	after := before
-	after.input.Config, after.input.Trust, after.input.Searched = input.Config, input.Trust, true
-	after = after.planned(a.now())
+	after := before.having(input, a.now())
 	if own := agentOperations(before.input.Config, cfg); len(own) > 0 {
 		domains = append(domains, server.ConfigDomain{Name: agentDomain, Operations: own})
 	}
@@ -83,6 +91,12 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 	a.askDomains(ctx, after.desired, domains)
 	old := before.input.Config
 	return domains, reach || old == nil || old.Machine.CA != cfg.Machine.CA, nil
+}
+
+// having returns s as it would be with a configuration.
+func (s snapshot) having(input *plan.Input, now time.Time) snapshot {
+	s.input.Config, s.input.Trust, s.input.Searched = input.Config, input.Trust, true
+	return s.planned(now)
 }
 
 // askDomains fills in the operations of those that have views and wait for nothing. They are asked at once, so that who holds a lock meanwhile holds it for

@@ -44,6 +44,7 @@ func (a *Agent) keepUpgrades(ctx context.Context) error {
 	for {
 		again, settled := t.look(ctx)
 		if settled && t.tellInit(ctx, false) {
+			a.renewLoader()
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -53,6 +54,23 @@ func (a *Agent) keepUpgrades(ctx context.Context) error {
 		if !sleep(ctx, upgradePause) {
 			return ctx.Err()
 		}
+	}
+}
+
+// renewLoader has the boot loader replaced that the running release brings a newer one than. It is called when that stays: who starts both slots is not changed by
+// a release that may be a bad one. There is no way back from it by itself, so it is done once in a boot, and what fails is for the next.
+func (a *Agent) renewLoader() {
+	if a.cfg.Upgrades == nil || a.cfg.Upgrades.Renew == nil {
+		return
+	}
+	done, err := a.cfg.Upgrades.Renew()
+	switch {
+	case err != nil:
+		a.log.Error("the boot loader stays as it is", "error", err)
+		a.events.Add(server.EventAgent, "boot loader", "not replaced", err.Error())
+	case done != "":
+		a.log.Info("the boot loader was replaced", "by", done)
+		a.events.Add(server.EventAgent, "boot loader", "replaced", done)
 	}
 }
 

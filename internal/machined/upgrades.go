@@ -19,8 +19,8 @@ import (
 	"github.com/cyvive/cyvive/internal/release"
 )
 
-// Upgrades is what the agent needs to take the node from one release to another. All fields are needed but Keys, Floor, Opens, FreeBytes and
-// PullTimeouts.
+// Upgrades is what the agent needs to take the node from one release to another. All fields are needed but Keys, Floor, Opens, Starts, Renew, FreeBytes
+// and PullTimeouts.
 type Upgrades struct {
 	Slots   upgrade.Slots
 	Entries upgrade.Entries
@@ -31,6 +31,8 @@ type Upgrades struct {
 	Opens func(kernel io.ReaderAt) error
 	// Starts says whether the machine's firmware would start a kernel image; nil is for firmware that starts any.
 	Starts func(kernel *io.SectionReader) error
+	// Renew replaces the boot loader by that of the running release, if this is newer, and says what was done; empty is nothing. Nil leaves it as it is.
+	Renew func() (string, error)
 	// Pushed is the directory for a release that was pushed, on the data volume. FreeBytes is what a directory's file system has left.
 	Pushed    string
 	FreeBytes func(dir string) (int64, error)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -280,10 +281,22 @@ func reasonOf(s snapshot, name string) string {
 	return s.checks[i].Reason
 }
 
-// TestTrialIsBlessed: a release whose gates hold for a while stays, health says how long it is on trial, and init learns of both.
+// renews has a node count how often its boot loader is asked for.
+func renews(count *atomic.Int32) func(*Config) {
+	return func(c *Config) {
+		c.Upgrades.Renew = func() (string, error) {
+			count.Add(1)
+			return "version 2 in the place of 1", nil
+		}
+	}
+}
+
+// TestTrialIsBlessed: a release whose gates hold for a while stays, health says how long it is on trial, and init learns of both. Then its boot loader is put in
+// the place of the one that there is, and not before.
 func TestTrialIsBlessed(t *testing.T) {
 	t.Parallel()
-	u := startUpgrading(t, newRelease, armed(), func(*Config) {})
+	var renewed atomic.Int32
+	u := startUpgrading(t, newRelease, armed(), renews(&renewed))
 	u.await("trial", stage(upgrade.Trial))
 	u.await("its reason in health", func(s snapshot) bool {
 		return strings.HasPrefix(reasonOf(s, "upgrade"), "version 2.0.0 is on trial and waits for: config: ")
@@ -295,6 +308,9 @@ func TestTrialIsBlessed(t *testing.T) {
 	if slices.ContainsFunc(u.init.asked(), func(s string) bool { return strings.HasPrefix(s, "trial") }) {
 		t.Errorf("init was told before there was something to tell: %v", u.init.asked())
 	}
+	if renewed.Load() > 0 {
+		t.Error("the boot loader was replaced during the trial")
+	}
 	// A minute of life is a sign of it; that all has held for half a minute blesses.
 	u.clock.move(trial.SignEvery)
 	u.poke()
@@ -304,6 +320,7 @@ func TestTrialIsBlessed(t *testing.T) {
 	}
 	u.await("health", func(s snapshot) bool { return healthy(s, "upgrade") })
 	u.awaitInit("trial false")
+	u.awaitOther("the boot loader", func() bool { return renewed.Load() == 1 })
 	if l := u.snapshot().upgrade.Record.Last; l == nil || !l.Succeeded || l.Target != newRelease {
 		t.Errorf("outcome %+v", l)
 	}
@@ -328,7 +345,8 @@ func (u *upgrading) awaitInit(call string) {
 // TestTrialGoesBack: a release that has no network at its deadline goes back, and says why in every place.
 func TestTrialGoesBack(t *testing.T) {
 	t.Parallel()
-	u := startUpgrading(t, newRelease, armed(), func(*Config) {})
+	var renewed atomic.Int32
+	u := startUpgrading(t, newRelease, armed(), renews(&renewed))
 	u.host.SetCarrier("eth0", false)
 	u.source.set(standalone(t))
 	u.await("trial without network", func(s snapshot) bool {
@@ -369,6 +387,9 @@ func TestTrialGoesBack(t *testing.T) {
 	<-time.After(2 * upgradePause)
 	if after := u.init.asked(); len(after) != before || slices.Contains(after, "trial false") {
 		t.Errorf("init was told %v", after)
+	}
+	if renewed.Load() > 0 {
+		t.Error("the boot loader was replaced by that of a release that goes back")
 	}
 }
 
@@ -673,6 +694,51 @@ func TestUpgradeByTheAPI(t *testing.T) {
 	}
 	if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(good)); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "going down") {
 		t.Errorf("push while the machine goes down: %v", err)
+	}
+}
+
+// TestGateOfAMoment: what does not hold at the beginning of an upgrade, and does a moment later, is asked of the new release; what does not hold for longer is
+// not.
+func TestGateOfAMoment(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, oldRelease, upgrade.Record{Stage: upgrade.Idle}, func(c *Config) { c.Pace.GateGrace = 3 * time.Second })
+	u.source.set(standalone(t))
+	u.await("idle, in order", func(s snapshot) bool {
+		return stage(upgrade.Idle)(s) && !slices.ContainsFunc(s.checks, func(c server.Check) bool { return !c.Healthy })
+	})
+	api, ctx := upgradesAPI{u.Agent}, t.Context()
+	listens := func(is bool) { u.update(func(s *snapshot) { s.listening, s.listeningSince = is, time.Now() }) }
+	for _, c := range []struct {
+		name   string
+		lasts  time.Duration
+		waived []string
+	}{{"for long", 0, []string{"api"}}, {"for a moment", 200 * time.Millisecond, nil}} {
+		if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(bundle(t, releaseKey(), "1.1.0"))); err != nil {
+			t.Fatal(err)
+		}
+		listens(false)
+		if c.lasts > 0 {
+			time.AfterFunc(c.lasts, func() { listens(true) })
+		}
+		if _, err := api.Install(ctx, true, func(int64, int64) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		status, err := api.UpgradeStatus(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waived []string
+		for _, g := range status.Gates {
+			if g.Waived {
+				waived = append(waived, g.Name)
+			}
+		}
+		if !slices.Equal(waived, c.waived) {
+			t.Errorf("%s: not asked for %q, want %q", c.name, waived, c.waived)
+		}
+		if err := api.Cancel(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -106,10 +106,10 @@ func (v upgradesAPI) Install(ctx context.Context, staged bool, progress func(wri
 		target upgrade.System
 		err    error
 	}
-	v.a.lookAtGates(ctx)
+	found := v.a.settledGates(ctx)
 	ended := make(chan result, 1)
 	go func() {
-		target, err := k.Install(ctx, gates(v.a.snapshot()))
+		target, err := k.Install(ctx, found)
 		ended <- result{target, err}
 	}()
 	var told upgrade.Written
@@ -139,8 +139,7 @@ func (v upgradesAPI) Rollback(ctx context.Context, staged bool) (server.System, 
 	if err != nil {
 		return server.System{}, err
 	}
-	v.a.lookAtGates(ctx)
-	target, err := k.Rollback(ctx, gates(v.a.snapshot()))
+	target, err := k.Rollback(ctx, v.a.settledGates(ctx))
 	if err != nil {
 		return system(target), classed(err)
 	}

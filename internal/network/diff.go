@@ -145,12 +145,13 @@ func serviceOps(spec Spec, state ServicesState) []Op {
 }
 
 // nameservers returns the configured servers, or else those of the leases in the order of the links. They are not known while there are none and a link
-// waits for its lease: a restarted agent finds the servers of an earlier one, of which cluster DNS and the pods' resolv.conf are made.
+// waits for its lease: a restarted agent finds the servers of an earlier one, of which cluster DNS and the pods' resolv.conf are made. Nor are they while there
+// are only some of those that it finds, and a link that has a carrier waits: the others are likely to be that link's.
 func nameservers(spec Spec, obs Observed) (servers []netip.Addr, known bool) {
 	if len(spec.Nameservers) > 0 {
 		return spec.Nameservers, true
 	}
-	waits := false
+	waits, expected := false, false
 	for _, link := range spec.Links {
 		state, ok := find(link.Name, obs.Links)
 		if !ok || !link.DHCP {
@@ -158,7 +159,7 @@ func nameservers(spec Spec, obs Observed) (servers []netip.Addr, known bool) {
 		}
 		lease := obs.Clients[state.Name]
 		if lease == nil {
-			waits = true
+			waits, expected = true, expected || state.Carrier
 			continue
 		}
 		for _, s := range lease.Nameservers {
@@ -167,5 +168,6 @@ func nameservers(spec Spec, obs Observed) (servers []netip.Addr, known bool) {
 			}
 		}
 	}
-	return servers, len(servers) > 0 || !waits
+	news := slices.ContainsFunc(servers, func(s netip.Addr) bool { return !slices.Contains(obs.Nameservers, s) })
+	return servers, !waits || len(servers) > 0 && (news || !expected)
 }

@@ -47,7 +47,7 @@ const leastAttacks = 80
 // what is in sight there by a path that only a pod has, or are refused for a
 // second reason as well.
 var controlReaches = []string{
-	"see a process of the system plane", "open the root of a process of the system plane",
+	"see a process of the system plane", "open the root of a process of the system plane", "step to another mount namespace",
 	"see the state partition's mount", "see etcd's mount",
 	"watch all files of the data partition", "answer for every open of the data partition",
 	"mount tracefs", "mount securityfs", "mount pstore", "mount configfs", "mount devtmpfs",

@@ -30,6 +30,14 @@ func badReleases() (all []badRelease) {
 
 func (b badRelease) part() upgradePart { return upgradePart{b.Name, b.run} }
 
+// TestSilentAgent takes a node without a cluster to a release whose agent does nothing at all: init ends its trials, and the boots say so.
+func TestSilentAgent(t *testing.T) {
+	e, ctx := requireUpgrades(t)
+	s := startAlone(t, ctx, e, nil)
+	u := &upgrades{suite: s, releases: e.releases(t), old: s.running(t, ctx).GetVersion()}
+	badRelease{variant.SilentAgent(), trialTries * bootTimeout}.run(t, u)
+}
+
 // run pushes the release, starts it, and keeps its hands off until the node is back by itself.
 func (b badRelease) run(t *testing.T, u *upgrades) {
 	ctx := testContext(t, buildTimeout+pushTimeout+shutdownDeadline+b.lasts+2*bootTimeout)

@@ -131,6 +131,9 @@ func (s *suite) awaitCutOff(t *testing.T, ctx context.Context) {
 }
 
 func testConfigTry(t *testing.T, ctx context.Context, s *suite) {
+	if _, err := s.Tools().Nodectl(ctx, "config", "apply", "--patch", s.patch(t, cutOff)); err == nil || !strings.Contains(err.Error(), "by which it is reached") {
+		t.Fatalf("at once and for good: got %v, want that it is refused", err)
+	}
 	s.nodectl(t, ctx, "config", "apply", "--mode", "try", "--try-timeout", "40s", "--patch", s.patch(t, cutOff))
 	s.awaitCutOff(t, ctx)
 	s.currentConfig(t, ctx, "the node is back", func(r *configv1.GetResponse) bool {

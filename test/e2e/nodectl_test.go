@@ -158,10 +158,12 @@ func checkMilestones(boot *machinev1.Boot) error {
 		}
 		names, last = append(names, m.GetName()), at
 	}
-	// The two wait for nothing of each other, so either may come first.
-	network, storage := slices.Index(names, "network"), slices.Index(names, "storage")
-	if network == storage+1 && storage >= 0 {
-		names[network], names[storage] = names[storage], names[network]
+	// Of two that wait for nothing of each other either may come first. The API server serves the node before all of its own checks hold.
+	for _, pair := range [][2]string{{"network", "storage"}, {"kube-apiserver", "node-ready"}} {
+		first, second := slices.Index(names, pair[0]), slices.Index(names, pair[1])
+		if first == second+1 && second >= 0 {
+			names[first], names[second] = names[second], names[first]
+		}
 	}
 	if !slices.Equal(names, milestones) {
 		return fmt.Errorf("milestones: got %v, want %v", names, milestones)

@@ -10,9 +10,9 @@ import (
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 )
 
-// shutdownDeadline is what the phases of an ordered shutdown may take together,
-// and a little for the console.
-const shutdownDeadline = 100 * time.Second
+// shutdownDeadline is what the phases of an ordered shutdown may take together
+// (110 s, internal/machined/boot), and a little for the console.
+const shutdownDeadline = 2 * time.Minute
 
 // awaitBoot waits for the API of another boot than before, and returns the
 // ledger.

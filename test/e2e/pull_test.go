@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -126,17 +127,16 @@ func TestDrain(t *testing.T) {
 	c := create(t, ctx, e.options(t))
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
 	bringUp(t, ctx, s)
-	uids := func(ctx context.Context) string {
-		out, err := s.Tools().Kubectl(ctx, "get", "pods", "--namespace", "kube-system", "--selector", "k8s-app=kube-dns", "--output", "jsonpath={.items[*].metadata.uid}")
-		if err != nil {
-			t.Fatal(err)
+	uids := func(ctx context.Context) (string, error) {
+		return s.Tools().Kubectl(ctx, "get", "pods", "--namespace", "kube-system", "--selector", "k8s-app=kube-dns", "--output", "jsonpath={.items[*].metadata.uid}")
+	}
+	var before string
+	eventually(t, ctx, "wait for a pod of cluster DNS", func(ctx context.Context) (err error) {
+		if before, err = uids(ctx); err == nil && before == "" {
+			err = errors.New("it has none that could be evicted")
 		}
-		return out
-	}
-	before := uids(ctx)
-	if before == "" {
-		t.Fatal("cluster DNS has no pod that could be evicted")
-	}
+		return err
+	})
 	s.nodectl(t, ctx, "reboot", "--drain=always", "--drain-timeout", "2m", "--wait-timeout", bootTimeout.String())
 	s.recover(t, ctx)
 	eventually(t, ctx, "wait for the node to take pods again", func(ctx context.Context) error {
@@ -150,8 +150,8 @@ func TestDrain(t *testing.T) {
 		return nil
 	})
 	eventually(t, ctx, "wait for another pod of cluster DNS", func(ctx context.Context) error {
-		if now := uids(ctx); now == "" || now == before {
-			return fmt.Errorf("its pods are %q, as before the drain", now)
+		if now, err := uids(ctx); err != nil || now == "" || now == before {
+			return fmt.Errorf("its pods are %q, and were %q before the drain: %v", now, before, err)
 		}
 		return nil
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/hack/qemu/vm"
 	"github.com/cyvive/cyvive/hack/release/variant"
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
@@ -179,6 +180,7 @@ func testGoodUpgrade(t *testing.T, u *upgrades) {
 		t.Fatal(err)
 	}
 	restarted := time.Now()
+	awaitTrial(t, ctx, console, "b")
 	u.awaitVersion(t, ctx, before, variant.GoodVersion, machinev1.Slot_SLOT_B)
 	answered := time.Now()
 	u.recover(t, ctx)
@@ -199,6 +201,16 @@ func testGoodUpgrade(t *testing.T, u *upgrades) {
 	u.restartAgent(t, ctx)
 	if now := currentBoot(t, ctx, u.suite); now != boots[0].GetBootId() {
 		t.Errorf("after a restart of the agent boot %s runs, want %s still", now, boots[0].GetBootId())
+	}
+}
+
+// awaitTrial waits until init says that the boot loader has counted the start of a slot's entry. Without that it would not end a trial whose agent is silent.
+func awaitTrial(t *testing.T, ctx context.Context, console *vm.Console, slot string) {
+	t.Helper()
+	limited, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	if _, err := console.WaitLine(limited, regexp.MustCompile(`this boot is the trial of a release slot=`+slot)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -28,4 +28,12 @@ func TestRefusesElsewhere(t *testing.T) {
 			t.Errorf("as process %d with %q: %v, want %q", c.pid, c.text, err, c.want)
 		}
 	}
+	for _, c := range []struct {
+		parent     int
+		text, want string
+	}{{2, "roothash=x " + agentWord, "no child of init"}, {1, "roothash=x " + hangWord, "command line"}} {
+		if err := agent(c.parent, cmdline(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("as a child of process %d with %q: %v, want %q", c.parent, c.text, err, c.want)
+		}
+	}
 }

@@ -1,5 +1,5 @@
-// Package modules signs the kernel modules that the image builder compiles. Their signatures are an input of the image, as the public keys are: it has the
-// same bytes for whoever has both, and who builds it needs no key.
+// Package modules signs the kernel modules that the image builder compiles, and the boot loader that it puts into the root. Their signatures are an input of the
+// image, as the public keys are: it has the same bytes for whoever has both, and who builds it needs no key.
 package modules
 
 import (
@@ -16,8 +16,12 @@ import (
 // End is the end of a signature's name, behind the SHA-256 of the module in hexadecimal digits: so a signature is never put to another build of it.
 const End = ".p7s"
 
-// Sign signs the modules of a folder, and makes another one of their signatures. The same input gives the same bytes.
-func Sign(out, dir string, signer *secureboot.Signer) error {
+// ProgramEnd is the end of the name of a signed EFI program, behind the SHA-256 of the one that was not.
+const ProgramEnd = ".efi"
+
+// Sign signs the modules of a folder and an EFI program, if one is named, and makes another folder of the signatures and the signed program. The same input gives
+// the same bytes.
+func Sign(out, dir, program string, signer *secureboot.Signer) error {
 	found, err := filepath.Glob(filepath.Join(dir, "*.ko"))
 	if err == nil && len(found) == 0 {
 		err = fmt.Errorf("no modules in %s: %w", dir, fs.ErrNotExist)
@@ -46,8 +50,28 @@ func Sign(out, dir string, signer *secureboot.Signer) error {
 			return fmt.Errorf("sign modules: %w", err)
 		}
 	}
+	if program != "" {
+		if err := signProgram(made, program, signer); err != nil {
+			return err
+		}
+	}
 	if err := errors.Join(os.Chmod(made, 0o755), os.RemoveAll(out)); err != nil {
 		return fmt.Errorf("sign modules: %w", err)
 	}
 	return os.Rename(made, out)
+}
+
+func signProgram(dir, path string, signer *secureboot.Signer) error {
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("sign boot loader: %w", err)
+	}
+	signed, err := signer.SignProgram(program)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%x", sha256.Sum256(program))+ProgramEnd), signed, 0o644); err != nil {
+		return fmt.Errorf("sign boot loader: %w", err)
+	}
+	return nil
 }

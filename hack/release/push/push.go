@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 
@@ -29,8 +30,9 @@ import (
 type Options struct {
 	// Source is what nodes will be given: oci://host/repository:tag, or oci+http:// for a registry without TLS.
 	Source string
-	// Username and Password are empty where the registry asks for none.
-	Username, Password string
+	// Username and Password are empty where the registry asks for none. They are for the registry alone, and for TokenHost, which gives out its tokens if it
+	// does not do that itself.
+	Username, Password, TokenHost string
 	// Keys are those of nodes: what they do not trust is not pushed.
 	Keys []ed25519.PublicKey
 }
@@ -81,12 +83,26 @@ func open(o Options) (*registry, error) {
 	if !strings.HasPrefix(scheme, "oci") || strings.Contains(ref, "@") {
 		return nil, fmt.Errorf("push to %s: expected oci://host/repository:tag", o.Source)
 	}
+	host, _, _ := strings.Cut(ref, "/")
+	host, err := docker.DefaultHost(host)
+	if err != nil {
+		return nil, err
+	}
+	g := guard{host: host, tokens: o.TokenHost, plain: scheme == "oci+http"}
 	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: docker.ConfigureDefaultRegistries(
-		docker.WithPlainHTTP(func(string) (bool, error) { return scheme == "oci+http", nil }),
-		docker.WithAuthorizer(docker.NewDockerAuthorizer(docker.WithAuthCreds(func(string) (string, string, error) { return o.Username, o.Password, nil }))),
+		docker.WithPlainHTTP(func(string) (bool, error) { return g.plain, nil }),
+		docker.WithClient(&http.Client{Transport: registryTransport{g}}),
+		docker.WithAuthorizer(docker.NewDockerAuthorizer(
+			docker.WithAuthClient(&http.Client{Transport: tokenTransport{g}}),
+			docker.WithAuthCreds(func(of string) (string, string, error) {
+				if of != g.host {
+					return "", "", nil
+				}
+				return o.Username, o.Password, nil
+			}),
+		)),
 	)})
 	var r registry
-	var err error
 	if r.tagged, err = resolver.Pusher(context.Background(), ref); err != nil {
 		return nil, err
 	}

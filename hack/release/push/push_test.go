@@ -162,13 +162,13 @@ func TestFilesRefuses(t *testing.T) {
 		paths []string
 		want  string
 	}{
-		"a stranger's release":   {Options{name + ":1", "", "", nil}, []string{amd}, "not signed by a key"},
-		"half a release":         {Options{name + ":1", "", "", ours}, []string{cut}, "not a whole release"},
-		"one architecture twice": {Options{name + ":1", "", "", ours}, []string{amd, amd}, "a second release for amd64"},
-		"a web server":           {Options{"https://host/x", "", "", ours}, []string{amd}, "expected oci://host/repository:tag"},
-		"no tag":                 {Options{name, "", "", ours}, []string{amd}, "neither tag nor digest"},
-		"no file":                {Options{name + ":1", "", "", ours}, []string{"nosuch"}, "no such file"},
-		"no repository there":    {Options{name + "s:1", "", "", ours}, []string{amd}, "404"},
+		"a stranger's release":   {Options{Source: name + ":1"}, []string{amd}, "not signed by a key"},
+		"half a release":         {Options{Source: name + ":1", Keys: ours}, []string{cut}, "not a whole release"},
+		"one architecture twice": {Options{Source: name + ":1", Keys: ours}, []string{amd, amd}, "a second release for amd64"},
+		"a web server":           {Options{Source: "https://host/x", Keys: ours}, []string{amd}, "expected oci://host/repository:tag"},
+		"no tag":                 {Options{Source: name, Keys: ours}, []string{amd}, "neither tag nor digest"},
+		"no file":                {Options{Source: name + ":1", Keys: ours}, []string{"nosuch"}, "no such file"},
+		"no repository there":    {Options{Source: name + "s:1", Keys: ours}, []string{amd}, "404"},
 	} {
 		if _, err := Files(t.Context(), test.o, test.paths); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %q", what, err, test.want)
@@ -178,5 +178,64 @@ func TestFilesRefuses(t *testing.T) {
 		if strings.Contains(path, "manifests/1") && strings.HasSuffix(path, "/1") {
 			t.Errorf("something has the tag: %s", path)
 		}
+	}
+}
+
+// TestPasswordStays: the password is shown to the registry, and to nobody to whom it leads.
+func TestPasswordStays(t *testing.T) {
+	var mu sync.Mutex
+	var seen []string
+	note := func(r *http.Request, who string) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = r.ParseForm()
+		name, password, _ := r.BasicAuth()
+		seen = append(seen, strings.TrimSpace(fmt.Sprint(who, " ", r.Method, " ", name, password, r.PostForm.Get("password"))))
+	}
+	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note(r, "stranger")
+		fmt.Fprint(w, `{"access_token":"t","token":"t"}`)
+	}))
+	t.Cleanup(stranger.Close)
+	inner := &registryServer{kept: map[string][]byte{}, kinds: map[string]string{}}
+	var realm, elsewhere string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token" && elsewhere != "":
+			http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
+		case r.URL.Path == "/token":
+			note(r, "registry")
+			fmt.Fprint(w, `{"access_token":"t"}`)
+		case r.Header.Get("Authorization") != "Bearer t":
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`",service="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			inner.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(s.Close)
+	amd, _ := bundle(t, "amd64")
+	o := Options{
+		Source: strings.Replace(s.URL, "http:", "oci+http:", 1) + "/cyvive/node:1", Username: "ci", Password: "hunter2",
+		Keys: []ed25519.PublicKey{key().Public().(ed25519.PublicKey)},
+	}
+	for name, place := range map[string][2]string{
+		"another realm": {stranger.URL + "/token", ""}, "a redirect": {s.URL + "/token", stranger.URL + "/token"},
+	} {
+		realm, elsewhere = place[0], place[1]
+		if _, err := Files(t.Context(), o, []string{amd}); !errors.Is(err, ErrPassword) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(seen) > 0 {
+		t.Errorf("what was asked for tokens: %q", seen)
+	}
+	o.TokenHost, realm, elsewhere = strings.TrimPrefix(stranger.URL, "http://"), stranger.URL+"/token", ""
+	if _, err := Files(t.Context(), o, []string{amd}); !errors.Is(err, ErrPassword) || len(seen) > 0 {
+		t.Errorf("tokens without TLS: %v, %q", err, seen)
+	}
+	realm = s.URL + "/token"
+	if _, err := Files(t.Context(), o, []string{amd}); err != nil || len(seen) == 0 || seen[0] != "registry POST hunter2" {
+		t.Errorf("tokens of the registry itself: %v, %q", err, seen)
 	}
 }

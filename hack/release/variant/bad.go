@@ -17,6 +17,7 @@ const (
 // Files of the root.
 const (
 	initPath    = "/usr/bin/init"
+	agentPath   = "/usr/bin/machined"
 	etcdPath    = "/usr/lib/cyvive/rootfs/etcd/usr/bin/etcd"
 	kubeletPath = "/usr/lib/cyvive/plane/usr/bin/kubelet"
 )
@@ -51,13 +52,21 @@ func AloneBad() []Bad {
 		// Nothing feeds the watchdog that stage 1 has started.
 		{"hang", InitVersion, regexp.MustCompile(`watchdog started the machine again`), false, withInit("badinit=hang")},
 		// The kernel refuses the driver of the only network card.
-		{"no-network", GoodVersion, regexp.MustCompile(`not well .*network: `), true, appended("module_blacklist=virtio_net")},
+		{"no-network", GoodVersion, regexp.MustCompile(`(?s)not well .*network: `), true, appended("module_blacklist=virtio_net")},
 	}
+}
+
+// SilentAgent is a release whose agent does nothing at all, for a node of whatever cluster: init ends its trials.
+func SilentAgent() Bad {
+	return Bad{"silent-agent", InitVersion, regexp.MustCompile(`its agent has given no sign of life`), false, func(ctx context.Context, b *Builder) ([]string, error) {
+		program, err := b.Program(ctx, "hack/release/badinit")
+		return []string{"--put", agentPath + "=" + program, "--append", "badinit=agent"}, err
+	}}
 }
 
 // NeverReady is a release without a kubelet, for a node of a cluster.
 func NeverReady() Bad {
-	return Bad{"never-ready", ReadyVersion, regexp.MustCompile(`not well .*node: `), true, func(context.Context, *Builder) ([]string, error) {
+	return Bad{"never-ready", ReadyVersion, regexp.MustCompile(`(?s)not well .*node: `), true, func(context.Context, *Builder) ([]string, error) {
 		return []string{"--drop", kubeletPath}, nil
 	}}
 }
@@ -65,7 +74,7 @@ func NeverReady() Bad {
 // FullDisk is a release for a node of a cluster, on which the data volume is full as soon as etcd runs: a program in its place takes all that is left, and
 // gives it back when it ends.
 func FullDisk() Bad {
-	return Bad{"full-disk", FullVersion, regexp.MustCompile(`not well .*etcd: `), true, func(ctx context.Context, b *Builder) ([]string, error) {
+	return Bad{"full-disk", FullVersion, regexp.MustCompile(`(?s)not well .*etcd: `), true, func(ctx context.Context, b *Builder) ([]string, error) {
 		program, err := b.Program(ctx, "hack/release/badetcd")
 		return []string{"--put", etcdPath + "=" + program}, err
 	}}

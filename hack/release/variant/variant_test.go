@@ -35,7 +35,7 @@ func TestExplained(t *testing.T) {
 // TestNames: releases are told apart by their names, and two with the same version by what their boots say.
 func TestNames(t *testing.T) {
 	seen := map[string]bool{}
-	for _, bad := range append(AloneBad(), NeverReady(), FullDisk()) {
+	for _, bad := range append(AloneBad(), SilentAgent(), NeverReady(), FullDisk()) {
 		if seen[bad.Name] {
 			t.Errorf("two are named %s", bad.Name)
 		}
@@ -76,7 +76,7 @@ func TestLight(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{etcdPath, initPath, kubeletPath} {
+	for _, name := range []string{agentPath, etcdPath, initPath, kubeletPath} {
 		if same[name] == "" {
 			t.Errorf("%s is not there", name)
 		}

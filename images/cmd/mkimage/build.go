@@ -17,7 +17,7 @@ func buildCommand() *cobra.Command {
 	f.StringVar(&o.Keys, "keys", "", "public keys whose releases a node of the image takes (make keys)")
 	f.StringVar(&o.Owner, "owner", "", "public key of whoever may configure nodes of the image that have no configuration (nodectl owner show --form pem)")
 	f.StringVar(&o.PolicyKeys, "policy-keys", "", "public keys whose signatures open disks sealed to a TPM (make keys)")
-	f.StringVar(&o.ModuleSignatures, "module-signatures", "", "directory with signatures of the modules that are built (hack/release modules)")
+	f.StringVar(&o.ModuleSignatures, "module-signatures", "", "directory with signatures of the modules that are built, and the signed boot loader (hack/release modules)")
 	f.StringVar(&o.ExtensionKeys, "extension-keys", "", "public keys of whoever may sign extensions for nodes of the image, besides those of --keys")
 	f.StringVar(&o.Version, "version", "", "version of the image (default: images/VERSION)")
 	f.StringVar(&o.Append, "append", "", "for tests: text behind the kernel's command line")

@@ -44,8 +44,8 @@ type Options struct {
 	// are sealed to a TPM. Without it, nodes of the image seal nothing.
 	PolicyKeys string
 	// ModuleSignatures is the directory with signatures of the kernel modules that
-	// are compiled here, by which they load with Secure Boot on. Empty is for
-	// modules without.
+	// are compiled here, by which they load with Secure Boot on, and with the signed
+	// boot loader. Empty is for modules and a boot loader without.
 	ModuleSignatures string
 	// ExtensionKeys is the file of the public keys of whoever may sign extensions
 	// for nodes of the image, besides those of Keys; empty names nobody.

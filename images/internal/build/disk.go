@@ -33,18 +33,14 @@ const (
 
 // disk makes the bootable disk images.
 func (b *builder) disk(ctx context.Context) error {
-	u, err := b.openUserland()
+	boot, err := b.bootLoader()
 	if err != nil {
 		return err
 	}
 	name := efiNames[b.Arch]
-	boot := u.Get(bootDir + "systemd-boot" + name + ".efi")
-	if boot == nil {
-		return fmt.Errorf("find boot loader: systemd-boot-efi has none for %s", b.Arch)
-	}
 	files := map[string][]byte{
-		"/EFI/BOOT/BOOT" + map[string]string{"x64": "X64", "aa64": "AA64"}[name] + ".EFI": boot.Data,
-		"/EFI/systemd/systemd-boot" + name + ".efi":                                       boot.Data,
+		"/EFI/BOOT/BOOT" + map[string]string{"x64": "X64", "aa64": "AA64"}[name] + ".EFI": boot,
+		"/EFI/systemd/systemd-boot" + name + ".efi":                                       boot,
 		kernelPath:            b.results.uki,
 		entryPath:             entry(b.version),
 		"/loader/loader.conf": []byte(loaderConf),
@@ -52,7 +48,7 @@ func (b *builder) disk(ctx context.Context) error {
 	if err := b.fits(); err != nil {
 		return err
 	}
-	key := step.Key("disk-2", string(boot.Data), string(b.results.uki), b.results.rootHash, loaderConf, string(entry(b.version)))
+	key := step.Key("disk-2", string(boot), string(b.results.uki), b.results.rootHash, loaderConf, string(entry(b.version)))
 	mark := b.out(".disk")
 	if old, err := os.ReadFile(mark); err == nil && string(old) == key && exists(b.out("disk.raw")) && exists(b.out("disk.qcow2")) {
 		fmt.Fprintf(b.Progress, "mkimage: %-12s cached\n", "disk")

@@ -29,7 +29,7 @@ func (b *builder) layout() (*tree.Tree, error) {
 	}
 	for _, add := range []func(*tree.Tree) error{
 		b.addUserland, b.addPrograms, b.addModules, b.addIdentity, b.addSystemRootfs, b.addPlane, b.addBundle,
-		b.addKeys, b.addOwner, b.addExtensionKeys, b.Variant.change,
+		b.addKeys, b.addOwner, b.addExtensionKeys, b.addLoader, b.Variant.change,
 	} {
 		if err := add(t); err != nil {
 			return nil, fmt.Errorf("lay out root: %w", err)

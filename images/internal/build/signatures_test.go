@@ -65,3 +65,24 @@ func TestModuleSignatures(t *testing.T) {
 		t.Error("the signature of a module that is not there was accepted")
 	}
 }
+
+// TestSignedLoader: the root gets the boot loader that is signed, of the same bytes and of no others.
+func TestSignedLoader(t *testing.T) {
+	signatures := t.TempDir()
+	program := []byte("a boot loader")
+	b := &builder{}
+	if got, err := b.signedProgram(program); err != nil || !bytes.Equal(got, program) {
+		t.Errorf("without signatures: %q, %v", got, err)
+	}
+	b.ModuleSignatures = signatures
+	if _, err := b.signedProgram(program); err == nil || !strings.Contains(err.Error(), "hack/release modules signs") {
+		t.Errorf("signatures without it: %v", err)
+	}
+	signed := []byte("a boot loader, signed")
+	if err := os.WriteFile(filepath.Join(signatures, fmt.Sprintf("%x.efi", sha256.Sum256(program))), signed, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.signedProgram(program); err != nil || !bytes.Equal(got, signed) {
+		t.Errorf("with its signature: %q, %v", got, err)
+	}
+}

@@ -78,6 +78,9 @@ func (b *builder) userland(context.Context) error {
 		return err
 	}
 	b.results.userland = filepath.Join(dir, "userland.tar")
+	if err := b.publishLoader(); err != nil {
+		return err
+	}
 	return b.cComponents(filepath.Join(dir, "packages"))
 }
 

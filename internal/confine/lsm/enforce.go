@@ -18,8 +18,8 @@ import (
 type Paths struct {
 	// Root is a directory of the verified root.
 	Root string
-	// Dev is where the node has devtmpfs.
-	Dev string
+	// Dev is where the node has devtmpfs, Run where it has what lasts as long as it runs.
+	Dev, Run string
 	// Pins is a directory on a BPF file system, which is made.
 	Pins string
 	// Trusted are the directories of the node's own cgroups.
@@ -29,7 +29,7 @@ type Paths struct {
 // Node returns the paths of a node.
 func Node() Paths {
 	return Paths{
-		Root: "/", Dev: "/dev", Pins: "/sys/fs/bpf/confine",
+		Root: "/", Dev: "/dev", Run: "/run", Pins: "/sys/fs/bpf/confine",
 		Trusted: []string{"/sys/fs/cgroup/init", "/sys/fs/cgroup/system"},
 	}
 }
@@ -99,7 +99,7 @@ func checkActive(file string) error {
 func target(p Paths) (Target, error) {
 	var s unix.Stat_t
 	var t Target
-	for dir, device := range map[string]*uint32{p.Root: &t.RootDevice, p.Dev: &t.DevDevice} {
+	for dir, device := range map[string]*uint32{p.Root: &t.RootDevice, p.Dev: &t.DevDevice, p.Run: &t.RunDevice} {
 		if err := unix.Stat(dir, &s); err != nil {
 			return Target{}, fmt.Errorf("find device of %s: %w", dir, err)
 		}

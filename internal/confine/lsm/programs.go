@@ -1,6 +1,8 @@
 package lsm
 
 import (
+	"runtime"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 )
@@ -8,8 +10,8 @@ import (
 // Target is what the programs are made for.
 type Target struct {
 	// RootDevice is the device of the verified root, as the kernel writes it:
-	// major<<20 | minor. DevDevice is that of the node's /dev.
-	RootDevice, DevDevice uint32
+	// major<<20 | minor. DevDevice is that of the node's /dev, RunDevice of its /run.
+	RootDevice, DevDevice, RunDevice uint32
 	// Trusted are the IDs of the node's own cgroups, which are not confined.
 	// They are on the first level of the tree.
 	Trusted []uint64
@@ -56,18 +58,33 @@ func programs(t Target, l *layout) []program {
 			asm.JEq.Reg(asm.R1, asm.R2, deny),
 			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_magic"), asm.DWord),
 		}, denyValues(fileSystems)...), permit)},
-		{hook: "sb_remount", code: t.confined(asm.Instructions{
-			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
-			asm.LoadMem(asm.R1, asm.R1, l.offset("super_block", "s_bdev"), asm.DWord),
-			asm.JEq.Imm(asm.R1, 0, allow),
-		}, refuse)},
+		{hook: "sb_remount", code: t.confined(append(asm.Instructions{
+			asm.LoadMem(asm.R7, asm.R6, 0, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_bdev"), asm.DWord),
+			asm.JNE.Imm(asm.R1, 0, deny),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_dev"), asm.Word),
+			asm.LoadImm(asm.R2, int64(t.RunDevice), asm.DWord),
+			asm.JEq.Reg(asm.R1, asm.R2, deny),
+			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_magic"), asm.DWord),
+		}, denyValues(sharedFileSystems)...), permit)},
 		{hook: "file_open", code: t.confined(openFile(l), refuse)},
+		{hook: "ptrace_access_check", code: t.confined(asm.Instructions{
+			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R1, l.offset("task_struct", "thread_pid"), asm.DWord),
+			asm.LoadMem(asm.R1, asm.R1, l.offset("pid", "level"), asm.Word),
+			// In the machine's own PID namespace there are only the node's. That it has no
+			// number in the plane's is not enough: whoever answers at a socket gets a
+			// descriptor of the process that connects (SO_PEERPIDFD, Linux 6.5), of
+			// whichever namespace, and by it files (pidfd_getfd(2)) and namespaces (setns(2)).
+			asm.JEq.Imm(asm.R1, 0, deny),
+		}, permit)},
 		{hook: "userns_create", strict: true, code: t.confined(nil, refuse)},
 		{hook: "bpf_prog_load", strict: true, code: t.confined(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R1, l.offset("bpf_prog", "type"), asm.Word),
 			asm.JNE.Imm(asm.R1, cgroupDevice, deny),
 		}, permit)},
+		{hook: "capable", strict: true, code: t.confined(readsKernel(l), permit)},
 	}
 }
 
@@ -79,6 +96,32 @@ const (
 // cgroupDevice is BPF_PROG_TYPE_CGROUP_DEVICE: the runtime needs one of these for
 // each container, and it decides about the devices of one group only.
 const cgroupDevice = 15
+
+// Capabilities that let a program of any type read the kernel's memory (bpf_token_capable
+// in kernel/bpf/token.c takes the second for the first).
+const capPerfmon, capSysAdmin = 38, 21
+
+// readsKernel refuses, within bpf(2), what lets a program read the kernel's memory: of
+// the one type that is left in the strict profile, the runtime's own need none of it.
+func readsKernel(l *layout) asm.Instructions {
+	member, size, calls := "orig_ax", asm.DWord, []int32{321, 357, 0x40000141} // of bpf(2) in amd64, i386 and x32
+	if runtime.GOARCH == "arm64" {
+		member, size, calls = "syscallno", asm.Word, []int32{280, 386} // in arm64 and arm
+	}
+	code := asm.Instructions{
+		asm.LoadMem(asm.R7, asm.R6, 16, asm.Word),
+		asm.JEq.Imm(asm.R7, capPerfmon, "call"),
+		asm.JNE.Imm(asm.R7, capSysAdmin, allow),
+		asm.FnGetCurrentTaskBtf.Call().WithSymbol("call"),
+		asm.Mov.Reg(asm.R1, asm.R0),
+		asm.FnTaskPtRegs.Call(),
+		asm.LoadMem(asm.R1, asm.R0, l.offset("pt_regs", member), size),
+	}
+	for _, n := range calls {
+		code = append(code, asm.JEq.Imm(asm.R1, n, deny))
+	}
+	return code
+}
 
 // bpfCommands are those of bpf(2) that lead to programs, maps and links of
 // others, or to tracing (enum bpf_cmd). Without PROG_GET_FD_BY_ID nobody can
@@ -110,6 +153,11 @@ var fileSystems = []int64{
 	0x42494e4d, 0x0027e0eb, 0x07655821, // binfmt_misc, cgroup version 1, resctrl
 	0xf97cff8c, 0x43415d53, 0x2fc12fc1, // selinuxfs, smackfs, zfs
 }
+
+// sharedFileSystems are those of which there is one for every mount in the machine, or
+// in a network namespace: what one mount of it is made, read-only for instance, all are, in the
+// plane and for the node. So is the node's /run, of which folders are bound in the plane.
+var sharedFileSystems = []int64{0x63677270, magicSysfs} // cgroup version 2, sysfs
 
 // readFile refuses every file that the kernel reads for itself (modules,
 // firmware, kexec images, policies) and that is not of the verified root; save

@@ -36,6 +36,10 @@ func attempts() []attempt {
 		{"disk that is mounted already", mountAgain, unix.EPERM, nil},
 		{"debugfs by fsopen", fsopen("debugfs"), unix.EPERM, nil},
 		{"read-only root for everybody", func() error { return unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_RDONLY, "") }, unix.EPERM, nil},
+		{"control groups for everybody", remount("/sys/fs/cgroup"), unix.EPERM, nil},
+		{"/sys for everybody", remount("/sys"), unix.EPERM, nil},
+		{"the node's /run for everybody", remount(runDir), unix.EPERM, nil},
+		{"a file system of one's own", remountOwn, nil, nil},
 		{"block device", open("/dev/vda", unix.O_RDONLY), unix.EPERM, nil},
 		{"sysrq", open("/proc/sysrq-trigger", unix.O_WRONLY), unix.EPERM, nil},
 		{"interrupts", open("/proc/irq/default_smp_affinity", unix.O_WRONLY), unix.EPERM, nil},
@@ -60,8 +64,10 @@ func attempts() []attempt {
 		{"perf event program", loadProgram(ebpf.PerfEvent), unix.EPERM, nil},
 		{"traffic program", loadProgram(ebpf.SchedCLS), nil, nil},
 		{"cgroup program", loadProgram(ebpf.CGroupDevice), nil, nil},
+		{"device program that sees the kernel", sees, nil, nil},
 		{"program by number", byNumber, unix.EPERM, nil},
 		{"user namespace", userNamespace, nil, nil},
+		{"open file of a process of the node", takeFile, unix.EPERM, nil},
 	}
 }
 
@@ -114,6 +120,26 @@ func mountAgain() error {
 	return unix.Unmount(target, 0)
 }
 
+// runDir stands for the node's /run.
+var runDir = filepath.Join(os.TempDir(), "lsm-run")
+
+// remount sets the file system's options again, and leaves them as they are.
+func remount(dir string) func() error {
+	return func() error { return unix.Mount("", dir, "", unix.MS_REMOUNT, "") }
+}
+
+func remountOwn() error {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(dir)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		return err
+	}
+	return errors.Join(remount(dir)(), unix.Unmount(dir, 0))
+}
+
 func fsopen(kind string) func() error {
 	return func() error {
 		fd, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
@@ -137,11 +163,38 @@ func loadProgram(kind ebpf.ProgramType) func() error {
 	}
 }
 
+// sees loads a program with a helper that is for CAP_PERFMON, as bpf_probe_read_kernel is.
+func sees() error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.CGroupDevice, License: "GPL",
+		Instructions: asm.Instructions{asm.FnGetCurrentTask.Call(), asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
 // userNamespace starts this program in one, without any test to run.
 func userNamespace() error {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}
 	return cmd.Run()
+}
+
+// takeFile takes the standard input of this program's parent, which is in the machine's
+// own PID namespace.
+func takeFile() error {
+	pidfd, err := unix.PidfdOpen(os.Getppid(), 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	fd, err := unix.PidfdGetfd(pidfd, 0, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 // byNumber opens the first program that there is: one of the guards.
@@ -212,7 +265,13 @@ func prepare(t *testing.T) Paths {
 		}
 	}
 	p := Node()
-	p.Root = "/usr" // in the test's machine, only this is of the node's image
+	p.Root, p.Run = "/usr", runDir // in the test's machine, only /usr is of the node's image
+	if err := os.MkdirAll(runDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", runDir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
 	for _, dir := range append(p.Trusted, "/sys/fs/cgroup/workload", "/sys/fs/cgroup/workload/pod", "/sys/fs/cgroup/extensions/one") {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -261,7 +320,10 @@ func strict(t *testing.T, p Paths) {
 
 // strictAttempts are those that have another result in the strict profile, for a
 // process that is confined.
-var strictAttempts = map[string]error{"traffic program": unix.EPERM, "user namespace": unix.EPERM}
+var strictAttempts = map[string]error{
+	"traffic program": unix.EPERM, "user namespace": unix.EPERM,
+	"device program that sees the kernel": unix.EINVAL, // there is no such helper for it
+}
 
 // code holds for the node itself: what comes into the kernel is of the root.
 func code(t *testing.T) {

@@ -30,7 +30,15 @@ const snapshotter = "overlayfs"
 // Import brings the images of an OCI archive (a tar of an OCI image layout) into
 // the namespace and unpacks them. Images that are there already, by the digest
 // of their manifests, cost one look-up each.
-func (r *Runtime) Import(ctx context.Context, archive string) error {
+//
+// Whoever is root in the plane can answer in its containerd's place; the client
+// panics at some answers that no containerd gives, and that is an error here.
+func (r *Runtime) Import(ctx context.Context, archive string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("import image archive %s: the runtime's answers cannot be read: %v", archive, p)
+		}
+	}()
 	ctx = r.in(ctx)
 	f, err := os.Open(archive)
 	if err != nil {

@@ -94,6 +94,16 @@ func TestGrowCgroups(t *testing.T) {
 	}
 }
 
+// TestPlaneHasARunOfItsOwn: the plane's /run is not the node's file system, and bounded.
+func TestPlaneHasARunOfItsOwn(t *testing.T) {
+	for _, m := range kernelMounts {
+		if m.dir == "/run/cyvive/plane" && m.fstype == "tmpfs" && strings.Contains(m.data, "size=") && !m.optional {
+			return
+		}
+	}
+	t.Errorf("kernel file systems: none on /run/cyvive/plane in %v", kernelMounts)
+}
+
 func TestTotalMemory(t *testing.T) {
 	for text, want := range map[string]uint64{
 		"MemTotal:        2020540 kB\nMemFree: 1 kB\n": 2020540 << 10,

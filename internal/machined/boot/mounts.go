@@ -24,7 +24,8 @@ const (
 
 // kernelMounts are mounted in this order, after those of stage 1 (/dev, /proc,
 // /sys, /run). EFI variables are read-only: some firmware does not survive
-// that a wrong one is deleted.
+// that a wrong one is deleted. /run of the workload plane is a file system of its own:
+// what fills it, or makes it read-only, is nothing to the node's.
 var kernelMounts = []mount{
 	{"devpts", "/dev/pts", unix.MS_NOSUID | unix.MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666", false},
 	{"tmpfs", "/dev/shm", noSuidDev, "mode=1777,size=50%", false},
@@ -37,6 +38,7 @@ var kernelMounts = []mount{
 	{"pstore", "/sys/fs/pstore", noSuidDevExec, "", true},
 	{"efivarfs", "/sys/firmware/efi/efivars", noSuidDevExec | unix.MS_RDONLY, "", true},
 	{"tmpfs", "/tmp", noSuidDev, "mode=1777,size=10%", false},
+	{"tmpfs", runDir + "/plane", noSuidDev, "mode=0755,size=20%", false},
 }
 
 // mountKernel mounts the table. It reports all that failed, but that an
@@ -44,7 +46,7 @@ var kernelMounts = []mount{
 func mountKernel(table []mount) error {
 	var errs []error
 	for _, m := range table {
-		if strings.HasPrefix(m.dir, "/dev/") {
+		if strings.HasPrefix(m.dir, "/dev/") || strings.HasPrefix(m.dir, "/run/") {
 			if err := os.MkdirAll(m.dir, 0o755); err != nil {
 				errs = append(errs, err)
 				continue

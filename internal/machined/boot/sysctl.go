@@ -61,9 +61,13 @@ var hardening = []sysctl{
 // file-max is no limit (LONG_MAX, the most that fs/file_table.c takes). An open file
 // is memory of the cgroup that opened it (SLAB_ACCOUNT of filp_cachep, since Linux
 // 4.15), and so pods are bounded by theirs. By the kernel's own limit, a tenth of the
-// memory, they could open all there are, and etcd not one more.
+// memory, they could open all there are, and etcd not one more. So it is with what is
+// watched by epoll_wait(2), which the kernel counts for each user: that of init and the
+// agent is root, of whom the plane's root is no other (fs/eventpoll.c, whose caches
+// are SLAB_ACCOUNT too).
 var cluster = []sysctl{
 	{"fs.aio-max-nr", "1048576"},
+	{"fs.epoll.max_user_watches", "9223372036854775807"},
 	{"fs.file-max", "9223372036854775807"},
 	{"fs.inotify.max_user_instances", "8192"},
 	{"fs.inotify.max_user_watches", "524288"},

@@ -143,7 +143,7 @@ type Credentials struct {
 type Profile string
 
 // The profiles. Both have all walls around the workload plane; strict takes away what most flaws of the kernel need besides, and what some
-// pods need: user namespaces (hostUsers: false) and eBPF programs (network plug-ins, tracing, observers).
+// pods need: user namespaces (hostUsers: false) and eBPF programs (network plug-ins).
 const (
 	ProfileStandard Profile = "standard"
 	ProfileStrict   Profile = "strict"

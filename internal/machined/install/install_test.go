@@ -297,6 +297,16 @@ func (w *world) afterCut(t *testing.T, req Request, cut int) string {
 	return "blank"
 }
 
+// TestSmallDisk: one that has no place for a note has none, and can be looked at.
+func TestSmallDisk(t *testing.T) {
+	for _, size := range []int64{0, 512, 100 << 10, notes.Begin, notes.Begin + notes.Bytes, testDiskBytes} {
+		d := Disk{SizeBytes: size}
+		if err := Look(newSimDisk(size), &d); err != nil || d.Note != nil || len(d.Contents) > 0 {
+			t.Errorf("%d bytes: note %v, contents %v, %v", size, d.Note, d.Contents, err)
+		}
+	}
+}
+
 // TestCutTwice cuts, goes on, and cuts again, at random.
 func TestCutTwice(t *testing.T) {
 	w := newWorld(t, garbage())

@@ -75,9 +75,12 @@ func (n Note) write(d notes.Device) error {
 func Look(r io.ReaderAt, d *Disk) error {
 	d.Note = nil
 	except := []signature.Range{{Offset: notes.Begin, Bytes: notes.Bytes}}
-	n, err := readNote(r)
-	if err != nil {
-		return err
+	var n *Note
+	var err error
+	if d.SizeBytes >= notes.Begin+notes.Bytes { // a smaller one, such as a volume with a configuration, has no place for it
+		if n, err = readNote(r); err != nil {
+			return err
+		}
 	}
 	if n != nil && n.Step == State {
 		// The table is being written, whose parts have no form by themselves.

@@ -75,12 +75,13 @@ var (
 	errLinkLocal   = errors.New("an address of the link (169.254.0.0/16 or fe80::/10), which is not asked")
 	errLoopback    = errors.New("an address of the node itself (127.0.0.0/8 or ::1), which is asked only where the source names it")
 	errCredentials = errors.New("it would get the password, and is not among upgrade.sources")
+	errElsewhere   = errors.New("a redirect to another host of what may hold the password, which is not followed")
 	errTooLarge    = fmt.Errorf("more than %d bytes, which no manifest or token has", maxSmallBytes)
 )
 
 // lasting tells whether an error of a connection stays when it is tried again.
 func lasting(err error) bool {
-	for _, e := range []error{errRedirects, errDowngrade, errScheme, errLinkLocal, errLoopback, errCredentials, errTooLarge} {
+	for _, e := range []error{errRedirects, errDowngrade, errScheme, errLinkLocal, errLoopback, errCredentials, errElsewhere, errTooLarge} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -124,6 +125,8 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 		return errScheme
 	case to.URL.Scheme == "http" && via[len(via)-1].URL.Scheme == "https":
 		return errDowngrade
+	case to.Method == http.MethodPost && to.URL.Host != via[0].URL.Host: // its body goes along
+		return errElsewhere
 	}
 	return nil
 }

@@ -52,8 +52,8 @@ type registry struct {
 	manifests, blobs map[string][]byte
 	// realm is where tokens are given out; empty is by the registry itself. Wants is the user that gets one, empty for anybody.
 	realm, wants string
-	// blobsAt redirects to another server for blobs.
-	blobsAt string
+	// blobsAt redirects to another server for blobs, tokensAt for tokens, with whatever was sent.
+	blobsAt, tokensAt string
 	// log has one line for each request.
 	log []string
 	// cut is after how many bytes the next blob is cut off; 0 is not.
@@ -93,6 +93,10 @@ func (r *registry) put(tag string, m any) string {
 func (r *registry) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	name, secret, _ := q.BasicAuth()
 	r.log = append(r.log, strings.TrimSpace(q.Method+" "+q.URL.Path+" "+name))
+	if q.URL.Path == "/token" && r.tokensAt != "" {
+		http.Redirect(w, q, r.tokensAt, http.StatusTemporaryRedirect)
+		return
+	}
 	if q.URL.Path == "/token" {
 		if q.Method == http.MethodPost {
 			w.WriteHeader(http.StatusMethodNotAllowed) // as registries without OAuth2
@@ -266,5 +270,10 @@ func TestRegistryCredentials(t *testing.T) {
 	}
 	if f := fetch(t, t.Context(), Config{Servers: []Server{server(r), server(tokens)}}, r.source(":1.1.0"), ""); f.err != nil {
 		t.Errorf("tokens of a server that is known too: %v", f.err)
+	}
+	r.realm, r.tokensAt, tokens.log = "", tokens.URL+"/token", nil
+	f = fetch(t, t.Context(), Config{Servers: []Server{server(r), server(tokens)}}, r.source(":1.1.0"), "")
+	if !errors.Is(f.err, ErrRefused) || !strings.Contains(f.err.Error(), "a redirect to another host of what may hold the password") || len(tokens.log) > 0 {
+		t.Errorf("a password that is sent elsewhere: %v, and there arrived %q", f.err, tokens.log)
 	}
 }

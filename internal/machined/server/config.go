@@ -56,9 +56,11 @@ func (s *configService) Apply(ctx context.Context, req *configv1.ApplyRequest) (
 	if req.GetTryTimeout() != nil && mode != ConfigTry {
 		return nil, invalidf("a timeout was given, and the mode is not MODE_TRY")
 	}
+	local, remote := addressesOf(ctx)
 	r, err := s.configs.ApplyConfig(ctx, ConfigRequest{
 		ConfigDocument: ConfigDocument{req.GetName(), req.GetDocument(), req.GetPatch()}, By: subjectOf(ctx), Mode: mode,
 		TryTimeout: req.GetTryTimeout().AsDuration(), DryRun: req.GetDryRun(), Expected: req.GetExpectedRevision(),
+		Local: local, Peer: remote,
 	})
 	if err != nil {
 		return nil, err
@@ -102,7 +104,10 @@ func (s *configService) Diff(ctx context.Context, req *configv1.DiffRequest) (*c
 
 // Rollback implements configv1.ConfigServiceServer.
 func (s *configService) Rollback(ctx context.Context, req *configv1.RollbackRequest) (*configv1.RollbackResponse, error) {
-	r, err := s.configs.RollbackConfig(ctx, req.GetRevision(), ConfigRequest{By: subjectOf(ctx), DryRun: req.GetDryRun(), Expected: req.GetExpectedRevision()})
+	local, remote := addressesOf(ctx)
+	r, err := s.configs.RollbackConfig(ctx, req.GetRevision(), ConfigRequest{
+		By: subjectOf(ctx), DryRun: req.GetDryRun(), Expected: req.GetExpectedRevision(), Local: local, Peer: remote,
+	})
 	if err != nil {
 		return nil, err
 	}

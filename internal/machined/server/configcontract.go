@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/netip"
 	"time"
 )
 
@@ -108,6 +109,9 @@ type ConfigRequest struct {
 	TryTimeout time.Duration // 0 is the default
 	DryRun     bool
 	Expected   uint64 // 0 does not look
+	// Local is the node's address by which the call came, and Peer the caller's. Both
+	// are the zero Addr where it did not come by TCP.
+	Local, Peer netip.Addr
 }
 
 // ConfigResult is what became of a change, or would.

@@ -67,6 +67,9 @@ type Check struct {
 	Healthy bool
 	Reason  string    // what the part waits for; empty when healthy
 	Since   time.Time // last change of Healthy or Reason; zero when unknown
+	// Aside says that the node is ready without it: what is wrong is not the node's,
+	// and its work goes on.
+	Aside bool
 }
 
 // Role is the part a node plays in its cluster.

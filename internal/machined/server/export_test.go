@@ -60,3 +60,6 @@ func Allowed(perSecond, burst, n int, now time.Time, holders ...string) []int {
 	}
 	return out
 }
+
+// AddressesOf is addressesOf.
+var AddressesOf = addressesOf

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -139,6 +141,23 @@ func subjectOf(ctx context.Context) string {
 		return ""
 	}
 	return chain[0].Subject.CommonName
+}
+
+// addressesOf are the node's address by which a call came, and that of the caller.
+// What is no TCP has none.
+func addressesOf(ctx context.Context) (local, remote netip.Addr) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return netip.Addr{}, netip.Addr{}
+	}
+	of := func(a net.Addr) netip.Addr {
+		tcp, ok := a.(*net.TCPAddr)
+		if !ok {
+			return netip.Addr{}
+		}
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return of(p.LocalAddr), of(p.Addr)
 }
 
 type callerKey struct{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -112,7 +113,7 @@ func (s *machineService) GetNode(ctx context.Context, _ *machinev1.GetNodeReques
 		BootId:        n.BootID,
 		BootedAt:      timeToProto(n.BootedAt),
 	}
-	resp.Ready, resp.Reason = overall(checks)
+	resp.Ready, resp.Reason = overall(slices.DeleteFunc(slices.Clone(checks), func(c Check) bool { return c.Aside }))
 	for _, a := range n.Addresses {
 		resp.Addresses = append(resp.Addresses, a.String())
 	}

@@ -63,6 +63,13 @@ func TestMachine(t *testing.T) {
 		Hostname: "node1", Addresses: []string{"10.5.0.2/24"}, Version: "0.1.0", KernelRelease: "6.12.1",
 		Role: machinev1.NodeRole_NODE_ROLE_CONTROL_PLANE, ClusterName: "demo", Reason: "etcd: no leader", BootId: "b1", BootedAt: timestamppb.New(at),
 	}, n, err)
+	node.Change(func(n *servertest.Node) {
+		n.Checks = []server.Check{{Name: "network", Healthy: true}, {Name: "time", Reason: "no answer", Aside: true}}
+	})
+	health, err = client.GetHealth(t.Context(), &machinev1.GetHealthRequest{})
+	if n, nodeErr := client.GetNode(t.Context(), &machinev1.GetNodeRequest{}); err != nil || nodeErr != nil || health.GetHealthy() || !n.GetReady() || n.GetReason() != "" {
+		t.Errorf("without what is aside: got %v, %v and %v, %v, want it ready and not healthy", health, err, n, nodeErr)
+	}
 	node.Change(func(n *servertest.Node) { n.Checks = nil })
 	if health, err = client.GetHealth(t.Context(), &machinev1.GetHealthRequest{}); err != nil || health.GetHealthy() {
 		t.Errorf("health without a check: got %v, %v, want it not healthy", health, err)

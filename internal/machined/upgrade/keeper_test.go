@@ -351,9 +351,11 @@ func TestRollbackIsCut(t *testing.T) {
 	}
 }
 
+// TestNeverWell: a release that is not well goes back by itself, also to one below its own floor, which would be refused to whoever asks for it.
 func TestNeverWell(t *testing.T) {
 	m := newMachine(t)
 	m.install("1.1.0", "2")
+	m.floor = "1.1.0" // that of the release which starts now
 	m.reboot()
 	m.keeper.cfg.SinceBoot = func() time.Duration { return deadline }
 	if _, err := m.keeper.Look(t.Context(), gates("node", "1m"), deadline); err != nil {

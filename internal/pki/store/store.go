@@ -5,6 +5,9 @@
 // set was made from and when to renew it, is written last. A set that was
 // interrupted has no current stamp and is made again. The directory itself stays,
 // so containers that have it bound see a renewed certificate without a restart.
+//
+// One container, the workload plane, can write in its directory, whatever its mount
+// says. No link that lies there is followed, and no pipe waited for.
 package store
 
 import (
@@ -13,14 +16,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
 // stampName is not a name that a set may use.
 const stampName = ".stamp"
+
+// maxStampBytes is far above the length of a stamp.
+const maxStampBytes = 4 << 10
 
 // Stamp says what a set of files was made from.
 type Stamp struct {
@@ -55,10 +63,22 @@ func Fingerprint(inputs any) string {
 // Read returns the stamp of dir. A directory without a readable one has the zero
 // Stamp, which is never current.
 func Read(dir string) (Stamp, error) {
-	data, err := os.ReadFile(filepath.Join(dir, stampName))
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := os.OpenFile(filepath.Join(dir, stampName), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
+		return Stamp{}, nil // nothing, a link, a socket
+	}
+	if err != nil {
+		return Stamp{}, fmt.Errorf("read stamp: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Stamp{}, fmt.Errorf("read stamp: %w", err)
+	}
+	if !info.Mode().IsRegular() {
 		return Stamp{}, nil
 	}
+	data, err := io.ReadAll(io.LimitReader(f, maxStampBytes))
 	if err != nil {
 		return Stamp{}, fmt.Errorf("read stamp: %w", err)
 	}
@@ -76,7 +96,7 @@ func Write(dir string, uid int, files map[string][]byte, stamp Stamp) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make secrets directory: %w", err)
 	}
-	if err := own(dir, uid); err != nil {
+	if err := ownDir(dir, uid); err != nil {
 		return err
 	}
 	for name, data := range files {
@@ -87,6 +107,9 @@ func Write(dir string, uid int, files map[string][]byte, stamp Stamp) error {
 	data, err := json.Marshal(stamp)
 	if err != nil {
 		return fmt.Errorf("encode stamp: %w", err)
+	}
+	if len(data) > maxStampBytes {
+		return fmt.Errorf("encode stamp: it has %d bytes, expected %d at most", len(data), maxStampBytes)
 	}
 	return Replace(filepath.Join(dir, stampName), data, 0o600, uid)
 }
@@ -100,10 +123,7 @@ func Replace(path string, data []byte, mode fs.FileMode, uid int) error {
 	}
 	defer os.Remove(temp.Name()) // fails after the rename, as it should
 	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Chmod(mode), temp.Close())
-	if err == nil {
-		err = own(temp.Name(), uid)
-	}
+	err = errors.Join(err, temp.Chmod(mode), own(temp, uid), temp.Close())
 	if err == nil {
 		err = os.Rename(temp.Name(), path)
 	}
@@ -113,13 +133,21 @@ func Replace(path string, data []byte, mode fs.FileMode, uid int) error {
 	return nil
 }
 
-// own gives path to uid where the caller may do so.
-func own(path string, uid int) error {
+func ownDir(dir string, uid int) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("give away %s: %w", dir, err)
+	}
+	return errors.Join(own(f, uid), f.Close())
+}
+
+// own gives an open file to uid where the caller may do so: its name may be another's by now.
+func own(f *os.File, uid int) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	if err := os.Chown(path, uid, uid); err != nil {
-		return fmt.Errorf("give away %s: %w", path, err)
+	if err := f.Chown(uid, uid); err != nil {
+		return fmt.Errorf("give away: %w", err)
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,6 +54,48 @@ func TestFilesAreTheirOwnersOnly(t *testing.T) {
 		if err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: got %v, %v, want mode %v", path, info.Mode(), err, want)
 		}
+	}
+}
+
+// TestForeignStamp: what somebody else has put in the stamp's place is no stamp, is
+// not followed or waited for, and goes with the next set.
+func TestForeignStamp(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "stamp")
+	if err := os.WriteFile(outside, []byte(`{"inputs":"a"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, put := range map[string]func(path string) error{
+		"link":             func(path string) error { return os.Symlink(outside, path) },
+		"link to a device": func(path string) error { return os.Symlink("/dev/zero", path) },
+		"pipe":             func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"long file": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40))
+		},
+	} {
+		dir := t.TempDir()
+		if err := put(filepath.Join(dir, ".stamp")); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := store.Read(dir); err != nil || got != (store.Stamp{}) {
+			t.Errorf("%s: got %+v, %v; want no stamp", name, got, err)
+		}
+		want := store.Stamp{Inputs: "b", RenewAt: now, MadeAt: now}
+		if err := store.Write(dir, os.Getuid(), nil, want); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := store.Read(dir); err != nil || got.Inputs != "b" {
+			t.Errorf("%s, after another set: got %+v, %v", name, got, err)
+		}
+	}
+	if data, err := os.ReadFile(outside); err != nil || string(data) != `{"inputs":"a"}` {
+		t.Errorf("the file outside: got %q, %v", data, err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, ".stamp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := store.Read(dir); err != nil || got != (store.Stamp{}) {
+		t.Errorf("folder: got %+v, %v; want no stamp", got, err)
 	}
 }
 

@@ -131,7 +131,10 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 			c.Signature, c.Clean, c.FileSystemBytes = storage.FileSystem, sb.clean, sb.sizeBytes
 			return c, nil
 		case !errors.Is(err, errNoSuperblock):
-			c.Signature = "a damaged ext4 file system"
+			// A power cut may have come between its sectors while it was made: that is to be made again.
+			if !c.Formatting {
+				c.Signature = "a damaged ext4 file system"
+			}
 			return c, nil
 		}
 	}
@@ -139,8 +142,14 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 		return c, nil
 	}
 	// After ext4: what was made over an encrypted volume may have left the second copy of its header.
-	if c.Signature, err = luksSignature(f); c.Signature != "" || err != nil {
+	switch signature, err := luksSignature(f); {
+	case err != nil:
 		return c, err
+	case signature == damagedVolume && c.Formatting:
+		return c, nil
+	case signature != "":
+		c.Signature = signature
+		return c, nil
 	}
 	info, err := blkid.Probe(f, blkid.WithSkipLocking(true))
 	if err != nil {
@@ -149,6 +158,9 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 	c.Signature = info.Name
 	return c, nil
 }
+
+// damagedVolume is the signature of an encrypted volume that cannot be used.
+const damagedVolume = "a damaged encrypted volume"
 
 // luksSignature names what of LUKS is there; empty if nothing is.
 func luksSignature(f *os.File) (string, error) {
@@ -162,7 +174,7 @@ func luksSignature(f *os.File) (string, error) {
 	case errors.As(err, &path):
 		return "", fmt.Errorf("probe %s: %w", f.Name(), err)
 	case errors.Is(err, luks.ErrDamaged):
-		return "a damaged encrypted volume", nil
+		return damagedVolume, nil
 	}
 	return "an encrypted volume of another form", nil
 }

@@ -151,6 +151,33 @@ func TestInterruptedFormatLeavesItsMark(t *testing.T) {
 	}
 }
 
+// TestCutAmidSuperblock: of the superblock, which is written last, one of two sectors got to the disk. What is being made is made again; anything else is left
+// alone.
+func TestCutAmidSuperblock(t *testing.T) {
+	disk := New(tools(t), t.TempDir())
+	path := image(t, 64<<20)
+	if err := disk.Format(t.Context(), path, "data"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, superblockBytes/2), superblockOffset+superblockBytes/2); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := disk.Contents(t.Context(), path); err != nil || c.Signature != "a damaged ext4 file system" {
+		t.Errorf("without a mark: %+v, %v", c, err)
+	}
+	if err := setMark(path, formatMark()); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := disk.Contents(t.Context(), path); err != nil || c != (storage.Contents{Formatting: true}) {
+		t.Errorf("with the mark: %+v, %v; want what can be made again", c, err)
+	}
+}
+
 // onBuilder skips a test in the virtual machine, whose root has none of the programs that it takes from the machine which builds, where it runs too.
 func onBuilder(t *testing.T) {
 	t.Helper()

@@ -3,6 +3,7 @@ package blockdev
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -35,6 +36,39 @@ func TestLabelOfOthers(t *testing.T) {
 	kind, label, err := probeLabel(path)
 	if label != "" || kind != "" || err != nil {
 		t.Errorf("got %q %q, %v", kind, label, err)
+	}
+}
+
+// TestRemovedTable: of a disk whose beginning was overwritten, the partitions are passed over that the kernel has of the copy of its table.
+func TestRemovedTable(t *testing.T) {
+	sysfs, dev := t.TempDir(), t.TempDir()
+	for disk, mbr := range map[string][]byte{"vda": {0x55, 0xAA}, "vdb": {0, 0}} {
+		at := filepath.Join(sysfs, "devices/block", disk, disk+"1")
+		if err := os.MkdirAll(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(at, "partition"), []byte("1\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		class := filepath.Join(sysfs, "class/block")
+		if err := os.MkdirAll(class, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{disk, disk + "/" + disk + "1"} {
+			if err := os.Symlink(filepath.Join("../../devices/block", name), filepath.Join(class, filepath.Base(name))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		block := make([]byte, 4096)
+		copy(block[510:], mbr)
+		if err := os.WriteFile(filepath.Join(dev, disk), block, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]bool{"vda": false, "vda1": false, "vdb": false, "vdb1": true, "nosuch": false} {
+		if got := isRemoved(sysfs, dev, name); got != want {
+			t.Errorf("%s: got %t, want %t", name, got, want)
+		}
 	}
 }
 

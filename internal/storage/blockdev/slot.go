@@ -132,8 +132,12 @@ func writePartition(ctx context.Context, device string, limit int64, from io.Rea
 			return f.Close()
 		}
 		if written == limit {
-			if n, _ := from.Read(make([]byte, 1)); n > 0 {
+			// The end of the stream may be an error still: that what came is not what was signed.
+			switch _, err := io.ReadFull(from, make([]byte, 1)); {
+			case err == nil:
 				return fmt.Errorf("write %s: what is to be written is larger than its %d bytes", device, limit)
+			case !errors.Is(err, io.EOF):
+				return fmt.Errorf("write %s: %w", device, err)
 			}
 			return f.Close()
 		}

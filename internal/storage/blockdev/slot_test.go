@@ -82,6 +82,9 @@ func TestWritePartition(t *testing.T) {
 	if err := writePartition(t.Context(), device, size, io.MultiReader(strings.NewReader("x"), failing{broken})); !errors.Is(err, broken) {
 		t.Errorf("a reader that fails: %v", err)
 	}
+	if err := writePartition(t.Context(), device, size, io.MultiReader(bytes.NewReader(content), failing{broken})); !errors.Is(err, broken) {
+		t.Errorf("a reader that fails where the device is full: %v", err)
+	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := writePartition(ended, device, size, bytes.NewReader(content)); !errors.Is(err, context.Canceled) {

@@ -175,15 +175,16 @@ func (l *Loader) Put(slot, version string, tries int, kernel io.Reader) error {
 		for _, o := range all {
 			e.Generation = max(e.Generation, o.Generation+1)
 		}
+		if err := tidy(v.Dir); err != nil {
+			return err
+		}
 		if kernel != nil {
 			if err := remove(v.Dir, slot, ""); err != nil {
 				return err
 			}
-			// What nothing leads to makes room, as KernelBytes has it. A half of a new one is left by a power cut.
-			for _, name := range []string{kernelPath(slot), kernelPath(slot) + newSuffix} {
-				if err := os.Remove(filepath.Join(v.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return err
-				}
+			// What nothing leads to makes room, as KernelBytes has it.
+			if err := os.Remove(filepath.Join(v.Dir, kernelPath(slot))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
 			}
 			if err := replace(filepath.Join(v.Dir, kernelPath(slot)), kernel); err != nil {
 				return err
@@ -221,6 +222,7 @@ func (l *Loader) change(what, slot string, change func(Entry) Entry) error {
 			return fs.ErrNotExist
 		}
 		if next := change(e); next != e {
+			_ = tidy(v.Dir) // what stays is of the next Put
 			return set(v.Dir, next)
 		}
 		return remove(v.Dir, slot, e.name())
@@ -268,6 +270,33 @@ func remove(dir, slot, except string) error {
 
 // newSuffix ends the name of a file while it is written: the boot loader reads no such entry.
 const newSuffix = ".new"
+
+// tidy removes what a power cut has left half written, of either slot. It comes before anything that takes up room: of a FAT file system the name of a file may
+// have got to the disk and the table of what belongs to it not, so that its clusters count as free. Given to another file meanwhile, they would be taken from
+// that one when the half is written to or removed.
+func tidy(dir string) error {
+	kernels := filepath.Join(dir, filepath.Dir(kernelPath("a")))
+	for _, folder := range []string{entriesDir(dir), kernels} {
+		files, err := os.ReadDir(folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			name, half := strings.CutSuffix(strings.ToLower(f.Name()), newSuffix)
+			_, ours := parseName(name)
+			if !half || !ours && folder != kernels {
+				continue
+			}
+			if err := os.Remove(filepath.Join(folder, f.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // replace puts a file on the disk under a name that nobody looks for, and then gives it its own.
 func replace(path string, from io.Reader) error {

@@ -199,6 +199,48 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestHalves: what power cuts have left half written is gone before anything takes up room, of either slot; what others have there stays.
+func TestHalves(t *testing.T) {
+	l, dir := open(t)
+	if err := l.Put("b", "1", 2, strings.NewReader("kernel 1")); err != nil {
+		t.Fatal(err)
+	}
+	leave := func() (halves []string) {
+		t.Helper()
+		put(t, dir, "other.conf.new", "of others")
+		for _, name := range []string{"loader/entries/cyvive-a+2.conf.new", "loader/entries/CYVIVE-B.CONF.NEW", kernelPath("a") + newSuffix} {
+			path := filepath.Join(dir, name)
+			if err := os.WriteFile(path, []byte("half"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			halves = append(halves, path)
+		}
+		return halves
+	}
+	check := func(when string, halves []string) {
+		t.Helper()
+		for _, path := range halves {
+			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %s is there still: %v", when, path, err)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(entriesDir(dir), "other.conf.new")); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	halves := leave()
+	look := lookingReader(func() { check("while a kernel image is written", halves) })
+	if err := l.Put("b", "2", 2, io.MultiReader(look, strings.NewReader("kernel 2"))); err != nil {
+		t.Fatal(err)
+	}
+	check("after that", halves)
+	halves = leave()
+	if err := l.Bless("b"); err != nil {
+		t.Fatal(err)
+	}
+	check("after a blessing", halves)
+}
+
 // lookingReader calls a function and is at its end.
 type lookingReader func()
 

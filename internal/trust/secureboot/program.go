@@ -189,5 +189,11 @@ func VerifyProgram(r Program, by *x509.Certificate) error {
 	return nil
 }
 
+// SignerOf returns who has signed an EFI program; nil is nobody. A signature that does not hold is an error.
+func SignerOf(r Program) (*x509.Certificate, error) {
+	p, err := readProgram(r)
+	return p.signer, err
+}
+
 // ErrUnsigned says that an EFI program has no signature.
 var ErrUnsigned = errors.New("the EFI program is not signed for Secure Boot")

@@ -64,6 +64,12 @@ func TestSignProgram(t *testing.T) {
 		if _, err := signer.SignProgram(signed); !errors.Is(err, ErrSigned) {
 			t.Errorf("%s: signed over another signature: %v", name, err)
 		}
+		if by, err := SignerOf(bytes.NewReader(signed)); err != nil || !by.Equal(signer.Certificate) {
+			t.Errorf("%s: signed by %v, %v", name, by, err)
+		}
+		if by, err := SignerOf(bytes.NewReader(plain)); err != nil || by != nil {
+			t.Errorf("%s: not signed, and by %v, %v", name, by, err)
+		}
 		if err := VerifyProgram(bytes.NewReader(plain), signer.Certificate); !errors.Is(err, ErrUnsigned) {
 			t.Errorf("%s: not signed: %v", name, err)
 		}

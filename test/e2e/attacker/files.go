@@ -20,6 +20,9 @@ func files() []attempt {
 		dangerous(call("rename the data partition", ioctl(0x41009432))),    // FS_IOC_SETFSLABEL
 		dangerous(call("swap to a file", swapFile)),
 		dangerous(call("set quotas of the data partition", quota)),
+		dangerous(call("give all control groups other options", remount("/sys/fs/cgroup"))),
+		dangerous(call("give the machine's /sys other options", remount("/sys"))),
+		dangerous(call("give the node's /run other options", remount("/etc/kubernetes"))),
 		{name: "see the state partition's mount", do: mountLine(" /state ")},
 		{name: "see etcd's mount", do: mountLine("etcd")},
 	}
@@ -72,6 +75,12 @@ func remountAndWrite() (string, error) {
 	_ = unix.Mount("", host, "", unix.MS_REMOUNT|unix.MS_BIND, "")
 	_ = unix.Mount("", host, "", unix.MS_REMOUNT, "")
 	return "wrote to the root", write(host + "/usr/bin/written")
+}
+
+// remount changes the options of a file system that the node has mounted as well, and
+// not those of one mount.
+func remount(dir string) func() error {
+	return func() error { return unix.Mount("", host+dir, "", unix.MS_REMOUNT, "") }
 }
 
 // byHandle opens the root folder of the file system below /var: inode 2 of ext4,

@@ -778,9 +778,10 @@ type GetNodeResponse struct {
 	Role NodeRole `protobuf:"varint,5,opt,name=role,proto3,enum=node.machine.v1.NodeRole" json:"role,omitempty"`
 	// Source: the Cluster document; empty on a standalone node.
 	ClusterName string `protobuf:"bytes,6,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
-	// True when every health check is healthy.
+	// True when every health check is healthy, but for that of time servers which
+	// only DHCP names.
 	Ready bool `protobuf:"varint,7,opt,name=ready,proto3" json:"ready,omitempty"`
-	// The reason of the first check that is not healthy; empty when ready.
+	// The reason of the first of these checks that is not; empty when ready.
 	Reason string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	// New with each boot. Source: /proc/sys/kernel/random/boot_id.
 	BootId string `protobuf:"bytes,9,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`

@@ -5,4 +5,8 @@
 // Following is by looking again at short intervals: the files are on a tmpfs,
 // so a look is two system calls, and there is no watch to lose when the writer
 // renames.
+//
+// A folder of the workload plane is written by whoever is root in it. What lies there
+// is taken for a log only if it is a regular file of that folder, and only so much
+// of it is read.
 package ringlog

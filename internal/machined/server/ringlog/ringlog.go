@@ -1,6 +1,7 @@
 package ringlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -18,12 +20,60 @@ import (
 // Interval is how often a followed file is looked at.
 const Interval = 200 * time.Millisecond
 
+// Bounds of what a folder that others can write to makes the reader hold and read:
+// entries of a folder, and bytes of a file, of which the newest count. Rings of init
+// are a quarter of that at most.
+const (
+	maxEntries   = 1024
+	maxFileBytes = 4 << 20
+)
+
 // Source is a folder of ring files.
 type Source struct {
 	Dir string
+	// Within is a folder above Dir in which others than the node can write, empty if
+	// there is none: no link in it leads a read out of it, and that Dir cannot be
+	// listed keeps no log of another source from being read.
+	Within string
 	// Prefix is put before the names of this folder's services, so that two
 	// planes can each have a containerd: "plane/" makes "plane/containerd".
 	Prefix string
+}
+
+// open opens a file of the folder, "." for the folder itself. It never waits, as
+// opening a pipe would.
+func (s Source) open(name string, flags int) (*os.File, error) {
+	top := cmp.Or(s.Within, s.Dir)
+	folder, err := filepath.Rel(top, s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.OpenFile(filepath.Join(folder, name), os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)
+}
+
+// file opens a ring file, nil if it is not there. What is no regular file is none.
+func (s Source) file(name string) (*os.File, error) {
+	f, err := s.open(name, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", name)
+	}
+	if err != nil {
+		_ = f.Close() // opened for reading
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	return f, nil
 }
 
 // Reader reads the ring files of some folders. It is immutable and safe for
@@ -58,11 +108,16 @@ func (r *Reader) Names() ([]string, error) {
 
 // names returns the base names of a folder's ring files, sorted.
 func (s Source) names() ([]string, error) {
-	entries, err := os.ReadDir(s.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	dir, err := s.open(".", syscall.O_DIRECTORY)
+	if errors.Is(err, fs.ErrNotExist) || err != nil && s.Within != "" {
 		return nil, nil
 	}
 	if err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(maxEntries)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("list logs: %w", err)
 	}
 	var names []string
@@ -71,17 +126,18 @@ func (s Source) names() ([]string, error) {
 			names = append(names, name)
 		}
 	}
+	slices.Sort(names)
 	return names, nil
 }
 
 // Stream implements [server.Logs]. A service is named as Names has it; the
 // prefix may be left out where no other service has the same name.
 func (r *Reader) Stream(ctx context.Context, service string, o server.StreamOptions, send func(line []byte) error) error {
-	path, err := r.resolve(service)
+	source, name, err := r.resolve(service)
 	if err != nil {
 		return err
 	}
-	f := &follower{path: path, lines: splitter{emit: send}}
+	f := &follower{source: source, name: name, lines: splitter{emit: send}}
 	defer f.close()
 	if err := f.begin(o); err != nil || !o.Follow {
 		return err
@@ -100,39 +156,40 @@ func (r *Reader) Stream(ctx context.Context, service string, o server.StreamOpti
 	}
 }
 
-// resolve finds a service's file by looking through the folders: the name never
-// becomes part of a path.
-func (r *Reader) resolve(service string) (string, error) {
-	var loose []string
+// resolve finds a service's folder and file by looking through the folders: what a
+// caller says never becomes part of a path.
+func (r *Reader) resolve(service string) (Source, string, error) {
+	var loose []Source
+	var file string
 	var all []string
 	for _, s := range r.sources {
 		names, err := s.names()
 		if err != nil {
-			return "", err
+			return Source{}, "", err
 		}
 		for _, n := range names {
-			path := filepath.Join(s.Dir, n+".log")
 			all = append(all, s.Prefix+n)
 			switch service {
 			case s.Prefix + n:
-				return path, nil
+				return s, n + ".log", nil
 			case n:
-				loose = append(loose, path)
+				loose, file = append(loose, s), n+".log"
 			}
 		}
 	}
 	if len(loose) == 1 {
-		return loose[0], nil
+		return loose[0], file, nil
 	}
 	if len(all) == 0 {
-		return "", fmt.Errorf("service %q %w: no service has a log yet", service, server.ErrNotFound)
+		return Source{}, "", fmt.Errorf("service %q %w: no service has a log yet", service, server.ErrNotFound)
 	}
-	return "", fmt.Errorf("service %q %w: there are logs of %s", service, server.ErrNotFound, strings.Join(all, ", "))
+	return Source{}, "", fmt.Errorf("service %q %w: there are logs of %s", service, server.ErrNotFound, strings.Join(all, ", "))
 }
 
 // follower reads one ring file through its renames. It is used by one goroutine.
 type follower struct {
-	path   string
+	source Source
+	name   string
 	file   *os.File // the current file; nil between two of them
 	offset int64
 	lines  splitter
@@ -159,7 +216,7 @@ func (f *follower) begin(o server.StreamOptions) error {
 		f.lines.emit = last.add
 	}
 	if previous != nil {
-		_, err := io.Copy(&f.lines, previous)
+		_, err := f.copy(previous, 0)
 		_ = previous.Close() // opened for reading
 		if err != nil {
 			return err
@@ -182,10 +239,10 @@ func (f *follower) begin(o server.StreamOptions) error {
 // as both being the same file, and then the renamed one is the one before.
 func (f *follower) open() (previous *os.File, err error) {
 	for {
-		if f.file, err = openIfExists(f.path); err != nil {
+		if f.file, err = f.source.file(f.name); err != nil {
 			return nil, err
 		}
-		if previous, err = openIfExists(f.path + ".1"); err != nil {
+		if previous, err = f.source.file(f.name + ".1"); err != nil {
 			return nil, err
 		}
 		if f.file == nil || previous == nil || !sameFile(f.file, previous) {
@@ -201,7 +258,7 @@ func (f *follower) poll() error {
 	if err := f.drain(); err != nil {
 		return err
 	}
-	now, err := openIfExists(f.path)
+	now, err := f.source.file(f.name)
 	if err != nil || now == nil {
 		return err
 	}
@@ -225,27 +282,24 @@ func (f *follower) drain() error {
 	if f.file == nil {
 		return nil
 	}
-	info, err := f.file.Stat()
-	if err != nil {
-		return fmt.Errorf("read log: %w", err)
-	}
-	if info.Size() < f.offset {
-		f.offset = 0
-	}
-	n, err := io.Copy(&f.lines, io.NewSectionReader(f.file, f.offset, info.Size()-f.offset))
-	f.offset += n
+	at, err := f.copy(f.file, f.offset)
+	f.offset = at
 	return err
 }
 
-func openIfExists(path string) (*os.File, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+// copy hands on what a file has now from an offset on, and returns how far it came.
+func (f *follower) copy(file *os.File, offset int64) (int64, error) {
+	info, err := file.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("read log: %w", err)
+		return offset, fmt.Errorf("read log: %w", err)
 	}
-	return f, nil
+	size := info.Size()
+	if size < offset {
+		offset = 0
+	}
+	offset = max(offset, size-maxFileBytes)
+	n, err := io.Copy(&f.lines, io.NewSectionReader(file, offset, size-offset))
+	return offset + n, err
 }
 
 func sameFile(a, b *os.File) bool {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -178,6 +179,74 @@ func TestSendErrorEndsTheStream(t *testing.T) {
 		if !errors.Is(err, hungUp) {
 			t.Errorf("tail %d: got %v, want the error of send", tail, err)
 		}
+	}
+}
+
+// TestFolderOfOthers: whoever writes in the folder's surroundings leads no read out
+// of them, keeps nobody waiting, and is no trouble for other logs.
+func TestFolderOfOthers(t *testing.T) {
+	system, plane, outside := t.TempDir(), t.TempDir(), t.TempDir()
+	write(t, filepath.Join(system, "etcd.log"), "system\n")
+	write(t, filepath.Join(outside, "secret"), "secret\n")
+	write(t, filepath.Join(outside, "kubelet.log"), "secret\n")
+	dir := filepath.Join(plane, "log")
+	r := New(Source{Dir: system}, Source{Dir: dir, Within: plane, Prefix: "plane/"})
+	current, previous := filepath.Join(dir, "kubelet.log"), filepath.Join(dir, "kubelet.log.1")
+	begin := func() {
+		t.Helper()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, current, "line\n")
+	}
+	for name, put := range map[string]func() error{
+		"link to a file":   func() error { return os.Symlink(filepath.Join(outside, "secret"), previous) },
+		"link to a device": func() error { return os.Symlink("/dev/zero", previous) },
+		"pipe":             func() error { return syscall.Mkfifo(previous, 0o600) },
+		"folder":           func() error { return os.Mkdir(previous, 0o755) },
+		"link for the folder": func() error {
+			return errors.Join(os.RemoveAll(dir), os.Symlink(outside, dir))
+		},
+		"pipe for the folder": func() error {
+			return errors.Join(os.RemoveAll(dir), syscall.Mkfifo(dir, 0o600))
+		},
+	} {
+		begin()
+		if err := put(); err != nil {
+			t.Fatal(err)
+		}
+		err := r.Stream(t.Context(), "plane/kubelet", server.StreamOptions{Tail: -1}, func(line []byte) error {
+			if string(line) != "line" {
+				t.Errorf("%s: got the line %.40q", name, line)
+			}
+			return nil
+		})
+		if err == nil {
+			t.Errorf("%s: got no error", name)
+		}
+		if got := read(t, r, "etcd", -1); len(got) != 1 || got[0] != "system" {
+			t.Errorf("%s: the log of another folder: got %q", name, got)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A file of any size costs what a ring does.
+	begin()
+	write(t, previous, "")
+	if err := os.Truncate(previous, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	var bytes int
+	err := r.Stream(t.Context(), "kubelet", server.StreamOptions{Tail: 1 << 30}, func(line []byte) error {
+		bytes += len(line)
+		return nil
+	})
+	if err != nil || bytes > maxFileBytes+len("line") {
+		t.Errorf("a file of a terabyte: got %d bytes, %v", bytes, err)
 	}
 }
 

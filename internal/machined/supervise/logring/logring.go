@@ -1,6 +1,7 @@
 package logring
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -65,9 +66,8 @@ func (w *Writer) turn() error {
 	}
 	old := w.file
 	if err := w.open(); err != nil {
-		w.file = nil
-		old.Close()
-		return err
+		// The ring goes on in the file it has, and the next write tries again.
+		return errors.Join(err, os.Rename(w.path+".1", w.path))
 	}
 	return old.Close()
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -42,6 +43,42 @@ func TestWriterTurns(t *testing.T) {
 	w.Write([]byte("12345678\n"))
 	check(path, "12345678\n")
 	check(path+".1", "z\n")
+}
+
+// TestTurnIsTriedAgain: a ring that has no descriptor for its next file, for a while,
+// goes on afterwards.
+func TestTurnIsTriedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.log")
+	w, err := Open(path, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	w.Write([]byte("12345678\n"))
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 0
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Write([]byte("lost\n"))
+	if restored := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); restored != nil {
+		t.Fatal(restored)
+	}
+	if !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("without a descriptor: %v, want %v", err, syscall.EMFILE)
+	}
+	if _, err := w.Write([]byte("kept\n")); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]string{path: "kept\n", path + ".1": "12345678\n"} {
+		if got, err := os.ReadFile(name); string(got) != want || err != nil {
+			t.Errorf("%s = %q, %v; want %q", name, got, err, want)
+		}
+	}
 }
 
 func TestWriterKeepsItsLimit(t *testing.T) {

@@ -1,0 +1,115 @@
+package containerd
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
+	imagesapi "github.com/containerd/containerd/api/services/images/v1"
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"google.golang.org/grpc"
+)
+
+// foreign answers at a socket as containerd does, but for what a test has it say.
+type foreign struct {
+	containersapi.UnimplementedContainersServer
+	list func(send func(*containersapi.ListContainerMessage) error) error
+}
+
+func (f *foreign) ListStream(_ *containersapi.ListContainersRequest, stream containersapi.Containers_ListStreamServer) error {
+	return f.list(stream.Send)
+}
+
+type foreignTasks struct{ tasks.UnimplementedTasksServer }
+
+func (foreignTasks) List(context.Context, *tasks.ListTasksRequest) (*tasks.ListTasksResponse, error) {
+	return &tasks.ListTasksResponse{}, nil
+}
+
+type foreignImages struct {
+	imagesapi.UnimplementedImagesServer
+}
+
+// Get finds an image, and says nothing of it.
+func (foreignImages) Get(context.Context, *imagesapi.GetImageRequest) (*imagesapi.GetImageResponse, error) {
+	return &imagesapi.GetImageResponse{}, nil
+}
+
+// serve returns a runtime at whose socket f answers.
+func serve(t *testing.T, f *foreign) *Runtime {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "foreign") // the path of a socket has 108 bytes at most
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "socket")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	containersapi.RegisterContainersServer(s, f)
+	tasks.RegisterTasksServer(s, foreignTasks{})
+	imagesapi.RegisterImagesServer(s, foreignImages{})
+	go s.Serve(listener)
+	t.Cleanup(s.Stop)
+	r, err := New(Config{Socket: socket, Namespace: "k8s.io"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// TestForeignList: what answers at the plane's socket can end neither the agent nor
+// its memory.
+func TestForeignList(t *testing.T) {
+	f := &foreign{}
+	r := serve(t, f)
+	send := func(n int, m *containersapi.ListContainerMessage) func(func(*containersapi.ListContainerMessage) error) error {
+		return func(send func(*containersapi.ListContainerMessage) error) error {
+			for range n {
+				if err := send(m); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	web := &containersapi.ListContainerMessage{Container: &containersapi.Container{ID: "0a", Labels: map[string]string{labelPod: "web"}}}
+	f.list = send(2, web)
+	if got, err := r.List(t.Context()); err != nil || len(got) != 2 || got[0].Pod != "web" {
+		t.Errorf("two containers: got %+v, %v", got, err)
+	}
+	f.list = send(1, &containersapi.ListContainerMessage{})
+	if got, err := r.List(t.Context()); err != nil || len(got) != 1 || got[0].ID != "" {
+		t.Errorf("a message without a container: got %+v, %v", got, err)
+	}
+	large := &containersapi.ListContainerMessage{Container: &containersapi.Container{Image: strings.Repeat("x", 1<<20)}}
+	for name, list := range map[string]func(func(*containersapi.ListContainerMessage) error) error{
+		"many": send(maxContainers+1, web), "large": send(maxListBytes>>20+1, large),
+	} {
+		f.list = list
+		if got, err := r.List(t.Context()); err == nil || !strings.Contains(err.Error(), errLongList.Error()) {
+			t.Errorf("%s: got %d containers, %v; want %v", name, len(got), err, errLongList)
+		}
+	}
+}
+
+// TestForeignImage: an image of which nothing is said is an error.
+func TestForeignImage(t *testing.T) {
+	r := serve(t, &foreign{})
+	file := filepath.Join(t.TempDir(), "images.tar")
+	index := `{"schemaVersion":2,"manifests":[{"digest":"sha256:aa","annotations":{"io.containerd.image.name":"web"}}]}`
+	if err := os.WriteFile(file, archive([2]string{"index.json", index}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Import(t.Context(), file); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		t.Errorf("got %v, want an error", err)
+	}
+}

@@ -1,0 +1,205 @@
+package loader
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ErrNoLoader says that a program is not the boot loader.
+var ErrNoLoader = errors.New("it is no systemd-boot with a version")
+
+// maxProgramBytes bounds a boot loader; systemd 257.13 has one of 130 kB.
+const maxProgramBytes = 16 << 20
+
+// places are where the boot loader lies, in the order in which it is replaced: under its own name, and then under the one by which firmware starts it without
+// being told.
+func places() []struct{ dir, begin string } {
+	return []struct{ dir, begin string }{{"EFI/systemd", "systemd-boot"}, {"EFI/BOOT", "boot"}}
+}
+
+// Renew replaces the boot loader by a newer one, at each of its places where an older one is, and returns the version that was there; empty if nothing was
+// replaced. May is asked for each before any is, and its error keeps all. Programs of others are left alone.
+//
+// Whenever the power fails, each place has the one or the other, whole.
+func (l *Loader) Renew(program []byte, may func(old []byte) error) (was string, err error) {
+	if _, ok := programVersion(program); !ok {
+		return "", fmt.Errorf("renew boot loader: %w", ErrNoLoader)
+	}
+	err = l.with("renew boot loader", func(v Volume) error {
+		older, version, err := olderPrograms(v.Dir, program, may)
+		if err != nil {
+			return err
+		}
+		// One beside another is the most that there is at a time.
+		if need := int64(len(program)) + reserveBytes; len(older) > 0 && v.FreeBytes < need {
+			return fmt.Errorf("the boot partition has %d bytes left, and %d are needed", v.FreeBytes, need)
+		}
+		for _, path := range older {
+			if err := swap(path, program); err != nil {
+				return err
+			}
+		}
+		was = version
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return was, nil
+}
+
+// olderPrograms finds those that a program may take the place of, and the version of one of them.
+func olderPrograms(dir string, program []byte, may func(old []byte) error) (paths []string, version string, err error) {
+	to, _ := programVersion(program)
+	for _, place := range places() {
+		files, err := os.ReadDir(filepath.Join(dir, place.dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		for _, f := range files {
+			// FAT keeps the case of names and does not tell it apart.
+			name := strings.ToLower(f.Name())
+			if f.IsDir() || !strings.HasPrefix(name, place.begin) || !strings.HasSuffix(name, ".efi") {
+				continue
+			}
+			path := filepath.Join(dir, place.dir, f.Name())
+			old, err := readProgram(path)
+			if err != nil {
+				return nil, "", err
+			}
+			from, ok := programVersion(old)
+			if !ok || machineOf(old) != machineOf(program) || compareVersions(from, to) >= 0 {
+				continue
+			}
+			if err := may(old); err != nil {
+				return nil, "", fmt.Errorf("%s: version %s is not replaced by %s: %w", f.Name(), from, to, err)
+			}
+			paths, version = append(paths, path), from
+		}
+	}
+	return paths, version, nil
+}
+
+func readProgram(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxProgramBytes))
+}
+
+// swap replaces a file that firmware may look for at any moment.
+//
+// FAT has no journal, and a rename over a file is several writes in no order (vfat_rename, fs/fat/namei_vfat.c, Linux 6.12): the first name goes, the second
+// leads to the new file's clusters, which is part of the new file's own record, and the clusters of the old file become free when nobody has it open any more. So
+// the old one is held open until the others are on the disk, the first before the second: else both names would lead to the same clusters, and whoever
+// removed one would take them from the other.
+func swap(path string, program []byte) error {
+	old, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	beside := path + newSuffix
+	// A half that a power cut has left, or a whole that had not got its name yet.
+	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(program); err != nil {
+		return errors.Join(err, os.Remove(beside))
+	}
+	if err := errors.Join(f.Sync(), syncDir(filepath.Dir(path))); err != nil {
+		return errors.Join(err, os.Remove(beside))
+	}
+	if err := os.Rename(beside, path); err != nil {
+		return errors.Join(err, os.Remove(beside))
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), old.Close())
+}
+
+// Marks around the version of systemd-boot, in its section .sdmagic (src/boot/boot.c of systemd 257.13); bootctl knows it by them as well.
+const (
+	versionBegin = "#### LoaderInfo: systemd-boot "
+	versionEnd   = " ####"
+	// maxVersionBytes bounds what is between them.
+	maxVersionBytes = 128
+)
+
+// ProgramVersion returns the version of a boot loader; false is for another program.
+func ProgramVersion(program []byte) (string, bool) { return programVersion(program) }
+
+func programVersion(program []byte) (string, bool) {
+	_, rest, ok := bytes.Cut(program, []byte(versionBegin))
+	if !ok {
+		return "", false
+	}
+	version, _, ok := bytes.Cut(rest[:min(len(rest), maxVersionBytes)], []byte(versionEnd))
+	if !ok || len(version) == 0 || bytes.ContainsFunc(version, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", false
+	}
+	return string(version), true
+}
+
+// machineOf is the architecture of an EFI program, as its COFF header has it ("PE Format", "Machine Types"); 0 is none.
+func machineOf(program []byte) uint16 {
+	const place, machine = 0x3c, 4
+	if len(program) < place+4 {
+		return 0
+	}
+	at := int64(binary.LittleEndian.Uint32(program[place:])) + machine
+	if at+2 > int64(len(program)) {
+		return 0
+	}
+	return binary.LittleEndian.Uint16(program[at:])
+}
+
+// compareVersions orders versions of one program as dpkg and systemd do: numbers as numbers, a tilde before the end, and all else behind it.
+func compareVersions(a, b string) int {
+	for {
+		n := cmp.Or(compareNumbers(number(a), number(b)), cmp.Compare(rank(a[len(number(a)):]), rank(b[len(number(b)):])))
+		a, b = a[len(number(a)):], b[len(number(b)):]
+		if n != 0 || a == "" {
+			return n
+		}
+		a, b = a[1:], b[1:]
+	}
+}
+
+// number is what a text begins with of digits.
+func number(s string) string { return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))] }
+
+func compareNumbers(a, b string) int {
+	a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+}
+
+// rank is the place of what a text begins with that begins with no digit.
+func rank(s string) int {
+	switch {
+	case s == "":
+		return 0
+	case s[0] == '~':
+		return -1
+	}
+	return int(s[0]) + 1
+}
