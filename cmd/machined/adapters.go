@@ -121,6 +121,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
+			Empty: func(f kube.FileSystem) error { return mount.Fresh(f.Dir, f.Mode, f.SizeBytes) },
 		}),
 		Extensions: extensions,
 		ExtensionServices: extservice.New(extservice.Config{
