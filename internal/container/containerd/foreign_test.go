@@ -2,32 +2,40 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
 	"google.golang.org/grpc"
 )
 
 // foreign answers at a socket as containerd does, but for what a test has it say.
 type foreign struct {
 	containersapi.UnimplementedContainersServer
-	list func(send func(*containersapi.ListContainerMessage) error) error
+	list  func(send func(*containersapi.ListContainerMessage) error) error
+	tasks []*task.Process
 }
 
 func (f *foreign) ListStream(_ *containersapi.ListContainersRequest, stream containersapi.Containers_ListStreamServer) error {
 	return f.list(stream.Send)
 }
 
-type foreignTasks struct{ tasks.UnimplementedTasksServer }
+type foreignTasks struct {
+	tasks.UnimplementedTasksServer
+	of *foreign
+}
 
-func (foreignTasks) List(context.Context, *tasks.ListTasksRequest) (*tasks.ListTasksResponse, error) {
-	return &tasks.ListTasksResponse{}, nil
+func (f foreignTasks) List(context.Context, *tasks.ListTasksRequest) (*tasks.ListTasksResponse, error) {
+	return &tasks.ListTasksResponse{Tasks: f.of.tasks}, nil
 }
 
 type foreignImages struct {
@@ -54,7 +62,7 @@ func serve(t *testing.T, f *foreign) *Runtime {
 	}
 	s := grpc.NewServer()
 	containersapi.RegisterContainersServer(s, f)
-	tasks.RegisterTasksServer(s, foreignTasks{})
+	tasks.RegisterTasksServer(s, foreignTasks{of: f})
 	imagesapi.RegisterImagesServer(s, foreignImages{})
 	go s.Serve(listener)
 	t.Cleanup(s.Stop)
@@ -98,6 +106,41 @@ func TestForeignList(t *testing.T) {
 		if got, err := r.List(t.Context()); err == nil || !strings.Contains(err.Error(), errLongList.Error()) {
 			t.Errorf("%s: got %d containers, %v; want %v", name, len(got), err, errLongList)
 		}
+	}
+}
+
+// TestForeignFields: what is small when it comes, and large in memory, is not decoded.
+func TestForeignFields(t *testing.T) {
+	f := &foreign{}
+	r := serve(t, f)
+	labels := func(n int) map[string]string {
+		all := map[string]string{labelPod: "web"}
+		for i := range n {
+			all[strconv.Itoa(i)] = ""
+		}
+		return all
+	}
+	list := func(labels map[string]string) {
+		f.list = func(send func(*containersapi.ListContainerMessage) error) error {
+			return send(&containersapi.ListContainerMessage{Container: &containersapi.Container{ID: "0a", Labels: labels}})
+		}
+	}
+	list(labels(1000))
+	f.tasks = []*task.Process{{ID: "0a", Pid: 7, Status: task.Status_RUNNING}}
+	if got, err := r.List(t.Context()); err != nil || len(got) != 1 || got[0].Pod != "web" || got[0].PID != 7 {
+		t.Errorf("a container of many labels, and its task: got %+v, %v", got, err)
+	}
+	f.tasks = slices.Repeat([]*task.Process{{}}, maxContainers+1)
+	if got, err := r.List(t.Context()); !errors.Is(err, errManyFields) {
+		t.Errorf("many tasks: got %d containers, %v; want %v", len(got), err, errManyFields)
+	}
+	f.tasks = nil
+	list(labels(maxFields))
+	if got, err := r.List(t.Context()); !errors.Is(err, errManyFields) {
+		t.Errorf("many labels: got %d containers, %v; want %v", len(got), err, errManyFields)
+	}
+	if got := known(labels(1000)); len(got) != 1 {
+		t.Errorf("of other labels, %d are kept", len(got)-1)
 	}
 }
 

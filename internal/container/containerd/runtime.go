@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"google.golang.org/grpc"
 
 	"github.com/cyvive/cyvive/internal/container"
 )
@@ -48,7 +49,8 @@ var _ container.Runtime = (*Runtime)(nil)
 
 // New returns a Runtime. It does not connect: containerd need not run yet.
 func New(c Config) (*Runtime, error) {
-	cl, err := client.New(c.Socket, client.WithTimeout(dialTimeout), client.WithDefaultRuntime(runtimeName))
+	cl, err := client.New(c.Socket, client.WithTimeout(dialTimeout), client.WithDefaultRuntime(runtimeName),
+		client.WithCallOpts([]grpc.CallOption{grpc.MaxCallRecvMsgSize(maxAnswerBytes)}))
 	if err != nil {
 		return nil, fmt.Errorf("make client of %s: %w", c.Socket, err)
 	}
