@@ -2,6 +2,8 @@ package containerd
 
 import (
 	"errors"
+	"strings"
+	"unicode"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -56,4 +58,34 @@ func countFields(message []byte, levels, most int) int {
 		message = message[length:]
 	}
 	return n
+}
+
+// maxErrorBytes bounds the text of an error that came by the socket.
+const maxErrorBytes = 512
+
+// told is an error whose text is not as it came.
+type told struct {
+	text string
+	err  error
+}
+
+func (t told) Error() string { return t.text }
+func (t told) Unwrap() error { return t.err }
+
+// plain makes the text of an error one that a person can be shown and a message of the
+// API can hold: of one line, valid UTF-8, and not long.
+func plain(err error) error {
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, err.Error())
+	if len(text) > maxErrorBytes {
+		text = strings.ToValidUTF8(text[:maxErrorBytes], "") + "…"
+	}
+	if text == err.Error() {
+		return err
+	}
+	return told{text, err}
 }

@@ -16,6 +16,10 @@ import (
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types/task"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cyvive/cyvive/internal/container"
 )
 
 // foreign answers at a socket as containerd does, but for what a test has it say.
@@ -141,6 +145,26 @@ func TestForeignFields(t *testing.T) {
 	}
 	if got := known(labels(1000)); len(got) != 1 {
 		t.Errorf("of other labels, %d are kept", len(got)-1)
+	}
+}
+
+// TestForeignErrors: the text of an error is one that the API can say, whatever came.
+func TestForeignErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"no space left":             "list: no space left",
+		"\xffone\ntwo\x1b[31m":      "list: \uFFFDone two [31m",
+		strings.Repeat("ä", 10_000): "list: " + strings.Repeat("ä", maxErrorBytes/2) + "…",
+	} {
+		err := errors.New(text)
+		if got := wrap("list", err); got.Error() != want || !errors.Is(got, err) {
+			t.Errorf("%.20q: got %.200q, want %.200q", text, got, want)
+		}
+	}
+	f := &foreign{list: func(func(*containersapi.ListContainerMessage) error) error {
+		return status.Error(codes.Unavailable, "not\nnow")
+	}}
+	if _, err := serve(t, f).List(t.Context()); !errors.Is(err, container.ErrUnavailable) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %q, want %v in one line", err, container.ErrUnavailable)
 	}
 }
 

@@ -36,7 +36,7 @@ const listTimeout = 15 * time.Second
 // with whatever it likes.
 const (
 	maxContainers = 8192
-	maxListBytes  = 16 << 20
+	maxListBytes  = 2 << 20 // so that a client of the API takes the list (4 MiB, gRPC)
 )
 
 var (
@@ -116,7 +116,7 @@ func (r *Runtime) records(ctx context.Context) ([]containers.Container, error) {
 		}
 		c := m.GetContainer()
 		labels := known(c.GetLabels())
-		bytes += len(c.GetID()) + len(c.GetImage())
+		bytes += 2*len(c.GetID()) + len(c.GetImage()) // it may stand for the name, too
 		for _, value := range labels {
 			bytes += len(value)
 		}
