@@ -41,7 +41,9 @@ const takenTime = 30 * time.Second
 
 // testTakeover lets a pod answer in the place of the plane's containerd, of which the
 // socket stays lost until there is another plane. All the while the node's API answers,
-// shows the system's containers, and no part of the system plane is started again.
+// shows the system's containers, and no part of the system plane is started again. The
+// last one keeps the node from writing the plane's resolv.conf as well: who calls this
+// has to end the plane.
 func testTakeover(t *testing.T, s *survivors) {
 	ctx := testContext(t, 15*time.Minute)
 	s.putAttacker(t, ctx)
