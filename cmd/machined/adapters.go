@@ -177,8 +177,10 @@ func listenVsock() (net.Listener, error) {
 func openRuntimes(logs containerd.LogOpener, log *slog.Logger) ([]*containerd.Runtime, error) {
 	const system, plane = "/run/cyvive/containerd/containerd.sock", planeRun + "/containerd/containerd.sock"
 	var out []*containerd.Runtime
-	for _, r := range []struct{ socket, namespace string }{{system, "system"}, {system, "kubelet"}, {plane, "k8s.io"}} {
-		runtime, err := containerd.New(containerd.Config{Socket: r.socket, Namespace: r.namespace, Logs: logs, Logger: log.With("namespace", r.namespace)})
+	for _, r := range []struct{ socket, within, namespace string }{{system, "", "system"}, {system, "", "kubelet"}, {plane, planeRun, "k8s.io"}} {
+		runtime, err := containerd.New(containerd.Config{
+			Socket: r.socket, Within: r.within, Namespace: r.namespace, Logs: logs, Logger: log.With("namespace", r.namespace),
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -54,13 +54,19 @@ func (foreignImages) Get(context.Context, *imagesapi.GetImageRequest) (*imagesap
 // serve returns a runtime at whose socket f answers.
 func serve(t *testing.T, f *foreign) *Runtime {
 	t.Helper()
+	dir := listen(t, f)
+	return connect(t, dir, filepath.Join(dir, "socket"))
+}
+
+// listen makes a folder in which f answers at "socket".
+func listen(t *testing.T, f *foreign) (folder string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "foreign") // the path of a socket has 108 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "socket")
-	listener, err := net.Listen("unix", socket)
+	listener, err := net.Listen("unix", filepath.Join(dir, "socket"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,12 +76,39 @@ func serve(t *testing.T, f *foreign) *Runtime {
 	imagesapi.RegisterImagesServer(s, foreignImages{})
 	go s.Serve(listener)
 	t.Cleanup(s.Stop)
-	r, err := New(Config{Socket: socket, Namespace: "k8s.io"})
+	return dir
+}
+
+// connect returns a runtime with a socket below a folder.
+func connect(t *testing.T, folder, socket string) *Runtime {
+	t.Helper()
+	r, err := New(Config{Socket: socket, Within: folder, Namespace: "k8s.io"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
 	return r
+}
+
+// TestForeignLink: a link in the place of the socket, or of its folder, does not lead to
+// the socket of somebody else.
+func TestForeignLink(t *testing.T) {
+	f := &foreign{list: func(func(*containersapi.ListContainerMessage) error) error { return nil }}
+	dir := listen(t, f)
+	plane := filepath.Join(dir, "plane")
+	err := errors.Join(os.Mkdir(plane, 0o755), os.Symlink(filepath.Join(dir, "socket"), filepath.Join(plane, "socket")), os.Symlink(dir, filepath.Join(plane, "folder")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, socket := range []string{"socket", "folder/socket"} {
+		r := connect(t, plane, filepath.Join(plane, socket))
+		if _, err := r.List(t.Context()); !errors.Is(err, container.ErrUnavailable) {
+			t.Errorf("%s: got %v, want %v", socket, err, container.ErrUnavailable)
+		}
+	}
+	if _, err := connect(t, dir, filepath.Join(dir, "socket")).List(t.Context()); err != nil {
+		t.Errorf("the socket itself: %v", err)
+	}
 }
 
 // TestForeignList: what answers at the plane's socket can end neither the agent nor
