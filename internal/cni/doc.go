@@ -7,9 +7,10 @@
 //	169.254.1.1 is at the node end's MAC  10.244.0.5 is at the pod end's MAC
 //
 // There is no bridge and no broadcast domain: pods of a node reach each other and
-// the node by routing, and a strict reverse path filter makes a pod's source
-// address its own. Both neighbour entries are permanent, so nothing ever waits for
-// ARP.
+// the node by routing. Both neighbour entries are permanent, so nothing ever waits
+// for ARP. No address is translated: what leaves the node has the pod's, and its
+// answer comes back only where the network outside has a route to the pod range. Nor
+// is one checked: a pod that may make packets (CAP_NET_RAW) can send with another's.
 //
 // The plugin is a role of the program init, called by the workload plane's
 // containerd in the plane's mount namespace and the node's network namespace. It
