@@ -81,6 +81,10 @@ preflight: setup
 cluster: preflight image ## make a one-node cluster and fetch an answer from a pod on it
 	@go run ./hack/qemu up --arch $(ARCH)
 
+.PHONY: cluster-start
+cluster-start: ## start a cluster again whose node was shut down, with the disks that it has
+	@go run ./hack/qemu start
+
 .PHONY: cluster-down
 cluster-down: ## remove the cluster and all that it left
 	@go run ./hack/qemu down

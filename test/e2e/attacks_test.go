@@ -28,7 +28,7 @@ spec:
   automountServiceAccountToken: false
   containers:
     - name: attacker
-      image: cyvive.dev/demo:0.1.0
+      image: cyvive.dev/demo:1
       imagePullPolicy: Never
       command: [/host/var/lib/attacker]
       securityContext: {privileged: true, runAsUser: 0, seccompProfile: {type: Unconfined}}
