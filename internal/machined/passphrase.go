@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage"
@@ -40,11 +41,16 @@ func (a *Agent) owners() []maintenance.Claim {
 	return a.cfg.Source.Owners()
 }
 
-// awaitsPassphrase says that the state volume is opened by a passphrase, and is not open.
+// awaitsPassphrase says that the state volume is opened by a passphrase, and is not open; or that it is to be made so, and none was given yet.
 func (s snapshot) awaitsPassphrase() bool {
 	for _, v := range s.storage.Status.Volumes {
-		if v.Name == storage.State {
+		switch {
+		case v.Name != storage.State:
+		case v.Encrypted:
 			return v.By == storage.Passphrase && v.Shut && !v.Refused
+		default:
+			return !v.Mounted && !v.Refused && s.input.Config != nil && s.input.Passphrase.IsZero() &&
+				s.input.Config.Machine.Disk.Encryption.Mode == config.EncryptionPassphrase
 		}
 	}
 	return false
@@ -65,7 +71,8 @@ func (a *Agent) triesPassphrase(ctx context.Context, s snapshot, given *uint64) 
 	return s.storage.Generation < *given || s.storage.Doing != ""
 }
 
-// askPassphrase reads the passphrase as the places give it now, for who seals the disk anew: one that the node remembers may be about to be replaced.
+// askPassphrase reads the passphrase as the places give it now, for who seals the disk anew: one that the node remembers may be about to be replaced. So it does for who
+// makes another disk, where the node remembers none.
 func (a *Agent) askPassphrase(ctx context.Context) (Passphrase, error) {
 	ctx, cancel := context.WithTimeout(ctx, passphraseTime)
 	defer cancel()

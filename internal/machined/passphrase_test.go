@@ -227,6 +227,27 @@ func TestPassphraseComesLate(t *testing.T) {
 	n.await("storage", func(s snapshot) bool { return s.storage.Status.Ready && s.identity })
 }
 
+// TestPassphraseBeforeItsDisk: a node whose configuration is found before the passphrase by which its disk is to be made goes on looking for that, and makes the disk when
+// it is given.
+func TestPassphraseBeforeItsDisk(t *testing.T) {
+	t.Parallel()
+	disk := storagetest.New(1 << 30)
+	disk.Missing("no passphrase")
+	n := startNodeWith(t, t.TempDir(), disk, encrypts(disk, &vault{disk: disk, key: recovery.New()}))
+	n.source.set(withEncryption(t, config.EncryptionPassphrase))
+	n.await("a disk that cannot be made", func(s snapshot) bool {
+		return s.input.Config != nil && strings.Contains(s.storage.Problem, "no passphrase")
+	})
+	if !n.snapshot().awaitsPassphrase() {
+		t.Error("nobody looks for the passphrase")
+	}
+	n.source.give("correct horse battery staple")
+	n.await("the passphrase", func(s snapshot) bool { return !s.input.Passphrase.IsZero() })
+	disk.Missing("")
+	n.wakers[plan.Storage].Wake()
+	n.await("storage", func(s snapshot) bool { return s.storage.Status.Ready && s.identity && !s.awaitsPassphrase() })
+}
+
 // picky is a machine whose state volume opens by one passphrase.
 type picky struct {
 	*storagetest.Machine
