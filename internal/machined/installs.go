@@ -34,7 +34,7 @@ type installsAPI struct{ a *Agent }
 // PlanInstall implements server.Installs.
 func (v installsAPI) PlanInstall(ctx context.Context, t *installv1.Target, by string) (*installv1.InstallPlan, error) {
 	var out *installv1.InstallPlan
-	err := v.with(t, by, func(i *install.Installer, req install.Request, s install.Source) error {
+	err := v.with(ctx, t, by, func(i *install.Installer, req install.Request, s install.Source) error {
 		p, err := i.Plan(ctx, req, s)
 		if err == nil {
 			out = planToProto(p)
@@ -46,7 +46,7 @@ func (v installsAPI) PlanInstall(ctx context.Context, t *installv1.Target, by st
 
 // RunInstall implements server.Installs.
 func (v installsAPI) RunInstall(ctx context.Context, t *installv1.Target, by string, send func(*installv1.InstallResponse) error) error {
-	err := v.with(t, by, func(i *install.Installer, req install.Request, s install.Source) error {
+	err := v.with(ctx, t, by, func(i *install.Installer, req install.Request, s install.Source) error {
 		planned := func(p install.Plan) error {
 			if err := send(&installv1.InstallResponse{Part: &installv1.InstallResponse_Plan{Plan: planToProto(p)}}); err != nil || len(p.Tasks) > 0 {
 				return err
@@ -60,14 +60,16 @@ func (v installsAPI) RunInstall(ctx context.Context, t *installv1.Target, by str
 }
 
 // with finds what is to be installed, and calls use with it.
-func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Installer, install.Request, install.Source) error) error {
+func (v installsAPI) with(
+	ctx context.Context, t *installv1.Target, by string, use func(*install.Installer, install.Request, install.Source) error,
+) error {
 	if v.a.cfg.Installs == nil {
 		return fmt.Errorf("%w: this node was not started from a slot of a disk, so there is nothing to install from", server.ErrPrecondition)
 	}
 	if err := v.a.goingDown(); err != nil {
 		return err
 	}
-	configuration, how, err := v.configuration(t.GetConfiguration())
+	configuration, how, err := v.configuration(ctx, t.GetConfiguration())
 	if err != nil {
 		return err
 	}
@@ -100,8 +102,9 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 	})
 }
 
-// configuration is what the installed node is to have: what is given, or what this node has; and how its disk is encrypted by it.
-func (v installsAPI) configuration(given []byte) (documents []byte, how storage.Encryption, err error) {
+// configuration is what the installed node is to have: what is given, or what this node has; and how its disk is encrypted by it. A node that has not looked for a
+// passphrase since it has its configuration does so, if the other disk needs one.
+func (v installsAPI) configuration(ctx context.Context, given []byte) (documents []byte, how storage.Encryption, err error) {
 	what, class := "the configuration for the installed node", server.ErrInvalid
 	if documents = given; len(given) == 0 {
 		what, class = "the configuration of this node, which the installed one is to have", server.ErrPrecondition
@@ -116,7 +119,15 @@ func (v installsAPI) configuration(given []byte) (documents []byte, how storage.
 	if err != nil {
 		return nil, how, fmt.Errorf("%w: %s: %w", class, what, err)
 	}
-	return documents, plan.Encryption(cfg.Machine.Disk.Encryption, v.a.snapshot().input.Passphrase), nil
+	passphrase := v.a.snapshot().input.Passphrase
+	if cfg.Machine.Disk.Encryption.Mode == config.EncryptionPassphrase && passphrase.IsZero() {
+		p, err := v.a.askPassphrase(ctx)
+		if err != nil {
+			return nil, how, err
+		}
+		passphrase = p.Text
+	}
+	return documents, plan.Encryption(cfg.Machine.Disk.Encryption, passphrase), nil
 }
 
 // ownDocuments are the documents of the node's configuration; nil if it has none.
