@@ -62,6 +62,9 @@ func (v *Volumes) sealToTPM(key []byte) (encoder, error) {
 		return nil, err
 	}
 	again, err := t.Unseal(sealed, signatures)
+	if errors.Is(err, tpm.ErrCapped) { // as for a volume that was to be made in another mode, and could not be
+		return nil, fmt.Errorf("try whether it will open again: %w, or were to be made in another way; reboot the machine, and try again", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("try whether it will open again: %w", err)
 	}
