@@ -89,7 +89,9 @@ func derive(passphrase string, salt []byte) ([]byte, error) {
 	case len(passphrase) > MaxBytes:
 		return nil, fmt.Errorf("use passphrase: it has %d bytes, expected %d at most", len(passphrase), MaxBytes)
 	}
-	secret := argon2.IDKey([]byte(passphrase), salt, passes, memoryKiB, lanes, wrap.SecretBytes)
+	text := []byte(passphrase)
+	defer clear(text)
+	secret := argon2.IDKey(text, salt, passes, memoryKiB, lanes, wrap.SecretBytes)
 	debug.FreeOSMemory() // it was more than all else that the agent has
 	return secret, nil
 }
