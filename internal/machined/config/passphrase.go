@@ -1,6 +1,10 @@
 package config
 
-import "go.yaml.in/yaml/v3"
+import (
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // passphraseKind is the kind of a document that gives a machine the passphrase of its disk. It is no part of a configuration, as that of kind Owner is none:
 // whoever reads the configuration of a node does not get it, and it is never stored on the disk that it opens.
@@ -26,6 +30,12 @@ func (d *decoder) passphrase(node *yaml.Node) Secret {
 	o := d.object(node, passphraseKind)
 	o.requiredText("apiVersion", APIVersion, func(s string) bool { return s == APIVersion })
 	o.take("kind")
+	// In braces, what has no space behind its colon is a name as a whole: it is not to be shown as one that is not known.
+	for i, name := range o.order {
+		if strings.HasPrefix(name, "passphrase:") {
+			o.order[i] = "passphrase"
+		}
+	}
 	out := o.secret("passphrase", "a text of 16 to 512 bytes, without control characters, or spaces around it", func(s string) bool {
 		return len(s) >= MinPassphraseBytes && len(s) <= MaxPassphraseBytes && isPassword(s)
 	})

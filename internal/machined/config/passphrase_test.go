@@ -48,6 +48,7 @@ func TestTakePassphraseMistakes(t *testing.T) {
 		"an alias":     {strings.Replace(goodPassphrase, thePassphrase, "*c2VjcmV0c2VjcmV0c2VjcmV0", 1), "unknown anchor (text)"},
 		"a tag":        {strings.Replace(goodPassphrase, thePassphrase, "!c2VjcmV0c2VjcmV0c2VjcmV0", 1), "DiskPassphrase.passphrase: "},
 		"an anchor":    {strings.Replace(goodPassphrase, thePassphrase, "&c2VjcmV0c2VjcmV0c2VjcmV0", 1), "DiskPassphrase.passphrase: "},
+		"no space":     {"{apiVersion: cyvive.dev/v1alpha1, kind: DiskPassphrase, passphrase:c2VjcmV0c2VjcmV0}\n", "DiskPassphrase.passphrase: missing"},
 		"another word": {goodPassphrase + "hint: c2VjcmV0\n", "DiskPassphrase.hint: unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {
