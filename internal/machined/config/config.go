@@ -60,7 +60,7 @@ type Encryption struct {
 type KeyServer struct {
 	// Endpoint is its URL: https, a host, and a port unless that is 443.
 	Endpoint string
-	// CA is the authority of its certificate, PEM.
+	// CA are the authorities of its certificate, PEM.
 	CA string
 	// Client is what the node shows it; nil for a server that asks for nothing.
 	Client *KeyPair

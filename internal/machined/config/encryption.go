@@ -1,6 +1,8 @@
 package config
 
 import (
+	"bytes"
+	"encoding/pem"
 	"net/url"
 	"slices"
 	"strings"
@@ -30,7 +32,7 @@ func (o *object) encryption() Encryption {
 func (o *object) keyServer() *KeyServer {
 	s := &KeyServer{
 		Endpoint: o.requiredText("endpoint", "a URL such as https://kms.example:4050", isKeyServer),
-		CA:       o.secret("ca", "a PEM certificate of an authority (CA:TRUE)", isAuthority).Reveal(),
+		CA:       o.secret("ca", "PEM certificates of one or more authorities (CA:TRUE), and nothing else", areAuthorities).Reveal(),
 	}
 	o.inner("client", func(f *object) {
 		pair := KeyPair{
@@ -55,6 +57,20 @@ func isKeyServer(s string) bool {
 	}
 	_, ok := parseSAN(u.Hostname())
 	return ok && (u.Port() == "" || isPort(u.Port()))
+}
+
+// areAuthorities takes one certificate of an authority or several, as there are while one takes the place of another: a disk is sealed with both, the server then gets
+// another certificate, and no boot in between finds one that it does not know.
+func areAuthorities(s string) bool {
+	for rest := []byte(s); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil || !isAuthority(string(pem.EncodeToMemory(block))) {
+			return false
+		}
+		if len(bytes.TrimSpace(rest)) == 0 {
+			return true
+		}
+	}
 }
 
 func isCertificate(s string) bool {

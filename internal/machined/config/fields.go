@@ -73,7 +73,7 @@ func sourceFields() []Field {
 func keyServerFields() []Field {
 	return []Field{
 		{Name: "endpoint", Doc: "The server's URL, with scheme https, and a port unless that is 443.", Type: TypeText, Required: true},
-		{Name: "ca", Doc: "The authority of its certificate, PEM.", Type: TypeText, Required: true},
+		{Name: "ca", Doc: "The authority of its certificate, PEM; both, one behind the other, while one takes the place of another.", Type: TypeText, Required: true},
 		{Name: "client", Doc: "What the node shows it, if it asks for that. It lies on the disk in the clear.", Type: TypeObject, Fields: []Field{
 			{Name: "certificate", Doc: "A certificate, PEM.", Type: TypeText, Required: true},
 			{Name: "key", Doc: "Its private key, PEM.", Type: TypeText, Required: true, Secret: true},

@@ -93,7 +93,23 @@ func TestKeyServer(t *testing.T) {
 			t.Errorf("%s: got %t", url, !good)
 		}
 	}
+	one, two := authority(t, "one").Certificate, authority(t, "two").Certificate
+	for text, good := range map[string]bool{
+		one: true, one + two: true, one + "\n" + two + "\n": true,
+		"": false, "kms": false, one + "kms": false, one + authority(t, "key").Key.Reveal(): false, one + two[:len(two)/2]: false,
+	} {
+		if areAuthorities(text) != good {
+			t.Errorf("authorities %q: got %t", text, !good)
+		}
+	}
 	cfg := full(t)
+	cfg.Machine.Disk.Encryption.KMS.CA = one + two
+	if data, err := Marshal(cfg); err != nil {
+		t.Errorf("two authorities: %v", err)
+	} else if again, err := Parse("user-data", data); err != nil || again.Machine.Disk.Encryption.KMS.CA != one+two {
+		t.Errorf("two authorities are read as %+v, %v", again, err)
+	}
+	cfg = full(t)
 	cfg.Machine.Disk.Encryption.Mode, cfg.Machine.Disk.Encryption.KMS = EncryptionKMS, nil
 	if _, err := Marshal(cfg); err == nil || !strings.Contains(err.Error(), "Machine.disk.encryption.kms: missing") {
 		t.Errorf("the mode without a server: %v", err)
