@@ -509,6 +509,41 @@ func TestAwaitsKey(t *testing.T) {
 	}
 }
 
+// TestSealedOtherwise: a state volume that was sealed at another key server than the configuration has, or with other certificates, is used, and it is said what the next
+// boot would go by.
+func TestSealedOtherwise(t *testing.T) {
+	at := storage.KeyServer{Endpoint: "https://kms.example:4050", CA: "one", Certificate: "node", Key: storage.NewSecret("hunter2")}
+	made := storage.Encryption{Mode: storage.KMS, Server: at}
+	others := map[string]storage.Encryption{"another mode": {Mode: storage.TPM}, "none yet": {Mode: storage.Undecided}}
+	for name, change := range map[string]func(*storage.KeyServer){
+		"the same": func(*storage.KeyServer) {}, "another server": func(s *storage.KeyServer) { s.Endpoint = "https://kms2.example" },
+		"another authority": func(s *storage.KeyServer) { s.CA = "two" }, "another certificate": func(s *storage.KeyServer) { s.Certificate = "node2" },
+		"another key": func(s *storage.KeyServer) { s.Key = storage.NewSecret("hunter3") },
+	} {
+		e := made
+		change(&e.Server)
+		others[name] = e
+	}
+	for name, later := range others {
+		machine := storagetest.New(0)
+		domain := storage.New(machine, machine, machine)
+		for _, e := range []storage.Encryption{made, later} {
+			spec := sealedSpec(storage.KMS)
+			for i := range spec.Volumes {
+				spec.Volumes[i].Encryption = e
+			}
+			_, status, err := pass(t, domain, spec)
+			if err != nil || !status.Ready {
+				t.Fatalf("%s: %v, %+v", name, err, status)
+			}
+			reason, says := status.Volumes[0].Reason, "volume state was sealed at the key server https://kms.example:4050, and the configuration has another"
+			if said := strings.HasPrefix(reason, says); said != (e.Mode == storage.KMS && e.Server != at) || !said && reason != "" || status.Volumes[1].Reason != "" {
+				t.Errorf("%s: volumes are said to be %q and %q", name, reason, status.Volumes[1].Reason)
+			}
+		}
+	}
+}
+
 // TestSecretsDoNotShow: an encryption is printed without what opens the disk.
 func TestSecretsDoNotShow(t *testing.T) {
 	e := storage.Encryption{Mode: storage.KMS, Server: storage.KeyServer{Key: storage.NewSecret("hunter2")}, Passphrase: storage.NewSecret("hunter2")}

@@ -65,6 +65,8 @@ type CryptState struct {
 	Mapped Partition
 	// By is what opens the state volume; Plain for one of which that is not known, and for the others.
 	By Mode
+	// Server is the key server by which the state volume opens, as that has it; zero where it is none, or cannot be told.
+	Server KeyServer
 	// Refused says why the node does not open it in this boot; empty as long as that was not tried, or can be. A person may.
 	Refused string
 	// Waits says what the last attempt to open it lacked that may yet come: an answer of a key server, a passphrase. Empty if nothing was.

@@ -59,7 +59,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
 			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled, By: state.Crypt.By,
 			Shut:    state.encrypted() && !state.open() && (state.Crypt.Refused != "" || state.Crypt.Waits != ""),
-			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain),
+			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain, sealedOtherwise(v, state)),
 		})
 		switch {
 		case v.Name == State:
@@ -95,6 +95,16 @@ func plainAgainst(v Volume, s VolumeState, besideEncrypted bool) string {
 		return fmt.Sprintf("volume %s is not encrypted, as volume %s is: it is used when the configuration is known, if that has it so", v.Name, State)
 	}
 	return ""
+}
+
+// sealedOtherwise says that the state volume, which can be used, was sealed at another key server than the configuration has by now, or with other certificates: the next
+// boot goes by what it was sealed with, which may be gone by then. It is empty where there is nothing to be said.
+func sealedOtherwise(v Volume, s VolumeState) string {
+	if v.Name != State || !s.Mounted || s.Crypt.By != KMS || v.Encryption.Mode != KMS || s.Crypt.Server == v.Encryption.Server {
+		return ""
+	}
+	return fmt.Sprintf("volume %s was sealed at the key server %s, and the configuration has another one by now, or other certificates: "+
+		"`nodectl disk reseal` has the next boot go by these", v.Name, cmp.Or(s.Crypt.Server.Endpoint, "of a token that cannot be read"))
 }
 
 // awaits says what an encrypted volume waits for from elsewhere; empty if for nothing.

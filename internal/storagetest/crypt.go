@@ -28,6 +28,8 @@ type crypt struct {
 	// by is what opens the state volume, missing what it lacks for that, and waits what the last attempt said of it.
 	by             storage.Mode
 	missing, waits string
+	// server is the key server that it was made with.
+	server storage.KeyServer
 }
 
 func newCrypt() crypt {
@@ -85,7 +87,7 @@ func (m *Machine) Volume(_ context.Context, volume, _ string) (storage.CryptStat
 		Mapped: m.crypt.open[volume], Refused: m.crypt.refused[volume], Enrolled: m.crypt.enrolled[volume], HeaderBytes: headerBytes,
 	}
 	if volume == storage.State {
-		s.By, s.Waits = m.crypt.by, m.crypt.waits
+		s.By, s.Waits, s.Server = m.crypt.by, m.crypt.waits, m.crypt.server
 	}
 	return s, nil
 }
@@ -101,7 +103,7 @@ func (m *Machine) Encrypt(_ context.Context, volume, device string, how storage.
 		case volume == storage.State && how.Mode != storage.TPM && m.crypt.missing != "":
 			return errors.New("encrypt: " + m.crypt.missing)
 		case volume == storage.State:
-			m.crypt.by = how.Mode
+			m.crypt.by, m.crypt.server = how.Mode, how.Server
 		}
 		m.crypt.enrolled[volume], m.crypt.keys[volume] = false, true
 		m.contents[mapped(volume)] = storage.Contents{Blank: true}

@@ -48,6 +48,19 @@ func tokenOf(h luks.Header, kind string) []byte {
 	return nil
 }
 
+// serverOf is the key server by which a volume opens; zero where it opens otherwise, or its token cannot be read.
+func serverOf(h luks.Header) storage.KeyServer {
+	if modeOf(h) != storage.KMS {
+		return storage.KeyServer{}
+	}
+	token, err := kms.ParseToken(tokenOf(h, kms.TokenType))
+	if err != nil {
+		return storage.KeyServer{}
+	}
+	s := token.Server
+	return storage.KeyServer{Endpoint: s.Endpoint, CA: s.CA, Certificate: s.Certificate, Key: storage.NewSecret(s.Key)}
+}
+
 // askServer has a key server give out its half of the key of a volume.
 func (v *Volumes) askServer(ctx context.Context, volume string, h luks.Header) ([]byte, error) {
 	token, err := kms.ParseToken(tokenOf(h, kms.TokenType))

@@ -160,8 +160,14 @@ func TestKeyServerLost(t *testing.T) {
 	}
 	next := kmstest.New(t, nil)
 	n.how.Server = server(next)
+	if got := n.look(v, storage.State).Server; got != server(s) {
+		t.Errorf("before, it is said to be sealed at %+v", got)
+	}
 	if err := v.Reseal(t.Context(), n.device(storage.State), n.how); err != nil {
 		t.Fatal(err)
+	}
+	if got := n.look(v, storage.State).Server; got != server(next) {
+		t.Errorf("it is said to be sealed at %+v", got)
 	}
 	n.how.Server = storage.KeyServer{} // what the next boot needs is on the disk
 	n.boots("release 1")

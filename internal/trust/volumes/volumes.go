@@ -96,7 +96,7 @@ func (v *Volumes) Volume(_ context.Context, volume, device string) (storage.Cryp
 	}
 	s := storage.CryptState{HeaderBytes: h.OffsetBytes, Enrolled: v.enrolled(h)}
 	if volume == storage.State {
-		s.By = modeOf(h)
+		s.By, s.Server = modeOf(h), serverOf(h)
 		v.mu.Lock()
 		s.Waits = v.waits
 		v.mu.Unlock()
