@@ -174,6 +174,7 @@ func (d disksAPI) Reseal(ctx context.Context) error {
 	}
 	d.a.log.Warn("the state volume was sealed anew", "how", what)
 	d.a.events.Add(server.EventAgent, "volume "+storage.State, "resealed", what)
+	d.a.wakers[plan.Storage].Wake() // for what is said of how it is sealed
 	return nil
 }
 
@@ -197,6 +198,7 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 		}
 		d.a.log.Warn("a volume has another key", "volume", v.Name)
 		d.a.events.Add(server.EventAgent, "volume "+v.Name, "key changed", "the key before opens it no more")
+		d.a.wakers[plan.Storage].Wake()
 		names = append(names, v.Name)
 	}
 	return names, nil
