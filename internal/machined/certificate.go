@@ -42,8 +42,12 @@ func (a *Agent) keepCertificate(ctx context.Context) error {
 			return ctx.Err()
 		}
 		version = v
+		if s.came == reading && !s.without {
+			continue // whom the node answers is about to be known
+		}
 		inputs := s.certificateInputs()
 		if time.Since(issued) < recertify && inputs.equal(done) {
+			a.presented(s)
 			a.tellMode(s, inputs.addresses)
 			continue
 		}
@@ -56,6 +60,7 @@ func (a *Agent) keepCertificate(ctx context.Context) error {
 			continue
 		}
 		done, issued = inputs, time.Now()
+		a.presented(s)
 		a.tellMode(s, inputs.addresses)
 	}
 }

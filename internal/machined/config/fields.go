@@ -70,6 +70,17 @@ func sourceFields() []Field {
 	}
 }
 
+func keyServerFields() []Field {
+	return []Field{
+		{Name: "endpoint", Doc: "The server's URL, with scheme https, and a port unless that is 443.", Type: TypeText, Required: true},
+		{Name: "ca", Doc: "The authority of its certificate, PEM; both, one behind the other, while one takes the place of another.", Type: TypeText, Required: true},
+		{Name: "client", Doc: "What the node shows it, if it asks for that. It lies on the disk in the clear.", Type: TypeObject, Fields: []Field{
+			{Name: "certificate", Doc: "A certificate, PEM.", Type: TypeText, Required: true},
+			{Name: "key", Doc: "Its private key, PEM.", Type: TypeText, Required: true, Secret: true},
+		}},
+	}
+}
+
 // Documents returns every kind of document with all of its fields. The header (apiVersion and kind) is common to all.
 func Documents() []Document {
 	return []Document{
@@ -86,9 +97,10 @@ func Documents() []Document {
 				{Name: "disk", Doc: "How the node's own volumes are made.", Type: TypeObject, Fields: []Field{
 					{Name: "encryption", Doc: "How what the node writes is encrypted.", Type: TypeObject, Fields: []Field{
 						{
-							Name: "mode", Type: TypeText, Default: string(EncryptionNone), Values: []string{string(EncryptionNone), string(EncryptionTPM)},
-							Doc: "What opens the volumes: nothing, or the machine's TPM 2.0. It holds for the life of the volumes.",
+							Name: "mode", Type: TypeText, Default: string(EncryptionNone), Values: encryptionModes(),
+							Doc: "What opens the volumes: nothing, the machine's TPM 2.0, a key server, or a passphrase that it is given at each boot. It holds for the life of the volumes.",
 						},
+						{Name: "kms", Doc: "The key server, which the mode kms needs.", Type: TypeObject, Fields: keyServerFields()},
 					}},
 				}},
 				{Name: "upgrade", Doc: "How a new release is tried.", Type: TypeObject, Fields: []Field{

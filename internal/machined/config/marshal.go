@@ -34,7 +34,13 @@ type (
 		Encryption encryptionDoc `yaml:"encryption,omitempty"`
 	}
 	encryptionDoc struct {
-		Mode string `yaml:"mode,omitempty"`
+		Mode string       `yaml:"mode,omitempty"`
+		KMS  keyServerDoc `yaml:"kms,omitempty"`
+	}
+	keyServerDoc struct {
+		Endpoint string  `yaml:"endpoint"`
+		CA       string  `yaml:"ca"`
+		Client   pairDoc `yaml:"client,omitempty"`
 	}
 	upgradeDoc struct {
 		Deadline string      `yaml:"deadline,omitempty"`
@@ -105,17 +111,13 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if cfg.Machine.Profile == ProfileStandard {
 		profile = ""
 	}
-	var disk diskDoc
-	if m := cfg.Machine.Disk.Encryption.Mode; m != EncryptionNone {
-		disk.Encryption.Mode = string(m)
-	}
 	var extensions []extensionDoc
 	for _, e := range cfg.Machine.Extensions {
 		extensions = append(extensions, extensionDoc(e))
 	}
 	docs = append(docs, machineDoc{
 		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, Profile: profile,
-		Disk: disk, Upgrade: upgrade(cfg.Machine.Upgrade), Time: timeDoc{cfg.Machine.Time.Servers}, Extensions: extensions, CA: pair(cfg.Machine.CA),
+		Disk: disk(cfg.Machine.Disk), Upgrade: upgrade(cfg.Machine.Upgrade), Time: timeDoc{cfg.Machine.Time.Servers}, Extensions: extensions, CA: pair(cfg.Machine.CA),
 	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
@@ -135,6 +137,21 @@ func Marshal(cfg *Config) ([]byte, error) {
 }
 
 func pair(p KeyPair) pairDoc { return pairDoc{p.Certificate, p.Key.Reveal()} }
+
+func disk(d Disk) diskDoc {
+	var doc diskDoc
+	e := &doc.Encryption
+	if d.Encryption.Mode != EncryptionNone {
+		e.Mode = string(d.Encryption.Mode)
+	}
+	if s := d.Encryption.KMS; s != nil {
+		e.KMS = keyServerDoc{Endpoint: s.Endpoint, CA: s.CA}
+		if s.Client != nil {
+			e.KMS.Client = pair(*s.Client)
+		}
+	}
+	return doc
+}
 
 func upgrade(u Upgrade) upgradeDoc {
 	var doc upgradeDoc

@@ -153,19 +153,6 @@ func (o *object) extensions() []Extension {
 	return out
 }
 
-func (o *object) disk() Disk {
-	disk := Disk{Encryption{Mode: EncryptionNone}}
-	o.inner("disk", func(d *object) {
-		d.inner("encryption", func(e *object) {
-			text := e.text("mode", "none or tpm", func(s string) bool { return s == string(EncryptionNone) || s == string(EncryptionTPM) })
-			if text != "" {
-				disk.Encryption.Mode = EncryptionMode(text)
-			}
-		})
-	})
-	return disk
-}
-
 func (o *object) time() Time {
 	var t Time
 	o.inner("time", func(f *object) {

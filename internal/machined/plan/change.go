@@ -75,6 +75,8 @@ func machineFields() []field {
 			value: func(c *config.Config) any { return c.Machine.Disk.Encryption.Mode },
 			keep:  func(to, from *config.Config) { to.Machine.Disk.Encryption.Mode = from.Machine.Disk.Encryption.Mode },
 		},
+		// What opens a disk that is there is written on it, and changed by sealing it anew.
+		{path: "Machine.disk.encryption.kms", effect: Live, value: func(c *config.Config) any { return c.Machine.Disk.Encryption.KMS }},
 		{path: "Machine.profile", effect: Live, value: func(c *config.Config) any { return c.Machine.Profile }},
 		{
 			path: "Machine.extensions", effect: Reboot, why: "extensions are put to use when the node boots",

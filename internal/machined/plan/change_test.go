@@ -57,7 +57,13 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 	from := func(s config.UpgradeSource) func(*config.Config) {
 		return func(c *config.Config) { c.Machine.Upgrade.Sources = []config.UpgradeSource{s} }
 	}
+	server := func(s config.KeyServer) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Disk.Encryption.KMS = &s }
+	}
+	client := server(config.KeyServer{Client: &config.KeyPair{Certificate: "other", Key: config.NewSecret("other")}})
 	return map[string]func(*config.Config){
+		"Machine.disk.encryption.kms.endpoint": server(config.KeyServer{Endpoint: "https://other"}), "Machine.disk.encryption.kms.ca": server(config.KeyServer{CA: "other"}),
+		"Machine.disk.encryption.kms.client.certificate": client, "Machine.disk.encryption.kms.client.key": client,
 		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
 		"Machine.certSANs":             func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
 		"Machine.disk.encryption.mode": func(c *config.Config) { c.Machine.Disk.Encryption.Mode = config.EncryptionTPM },

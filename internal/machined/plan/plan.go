@@ -26,14 +26,17 @@ const (
 type Input struct {
 	// Disk is the device of the system disk.
 	Disk string
-	// TPM says that the machine has a TPM 2.0.
-	TPM bool
+	// TPM says that the machine has a TPM 2.0, and Encrypts that it can make encrypted volumes, which it can with one anyway.
+	TPM, Encrypts bool
 	// Version is that of the operating system, and so of the default bundle.
 	Version string
 	// Searched is set when the search for a configuration came to a result: one was found, valid or not, or none for some time.
 	Searched bool
-	// Encryption is how a configuration that cannot be stored before there are volumes has them made; empty if there is none.
+	// Encryption is how a configuration that cannot be stored before there are volumes has them made, with its key server; empty if there is none.
 	Encryption config.EncryptionMode
+	KeyServer  *config.KeyServer
+	// Passphrase is what the machine was given for its disk; the zero Secret if nothing.
+	Passphrase config.Secret
 	// Lost says that Config is nil because what is stored could not be had: an agent before this one may have had it.
 	Lost bool
 	// Kept says that the state volume holds a configuration.
@@ -161,27 +164,45 @@ func orUnknown(reason string) string {
 	return reason
 }
 
-// storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine without a TPM, which
-// could not encrypt them, does not wait for it. An encrypted volume beside state is not made before the configuration is stored: that state has its key tells
-// the next boot that there was one.
+// storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine that could not encrypt
+// them does not wait for it. An encrypted volume beside state is not made before the configuration is stored: that state has its key tells the next boot that
+// there was one.
 func storageSpec(in Input) *storage.Spec {
 	spec := storage.DefaultSpec(in.Disk, etcd.UID)
 	spec.Cap = in.TPM
-	wanted := in.Encryption
+	wanted := config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}
 	if in.Config != nil {
-		wanted = in.Config.Machine.Disk.Encryption.Mode
+		wanted = in.Config.Machine.Disk.Encryption
 	}
-	mode := storage.Plain
-	switch {
-	case wanted == config.EncryptionTPM:
-		mode = storage.TPM
-	case in.Config == nil && wanted == "" && in.TPM:
-		mode = storage.Undecided
+	encryption := Encryption(wanted, in.Passphrase)
+	if in.Config == nil && in.Encryption == "" && (in.TPM || in.Encrypts) {
+		encryption.Mode = storage.Undecided
 	}
 	for i := range spec.Volumes {
-		spec.Volumes[i].Encryption = storage.Encryption{Mode: mode, Held: mode == storage.TPM && spec.Volumes[i].Name != storage.State && !in.Kept}
+		spec.Volumes[i].Encryption = encryption
+		spec.Volumes[i].Encryption.Held = encryption.Mode.Encrypts() && spec.Volumes[i].Name != storage.State && !in.Kept
 	}
 	return &spec
+}
+
+// Encryption is how volumes are encrypted that are made by a configuration, on a machine that was given a passphrase, or none.
+func Encryption(e config.Encryption, passphrase config.Secret) storage.Encryption {
+	out := storage.Encryption{Passphrase: storage.NewSecret(passphrase.Reveal())}
+	if s := e.KMS; s != nil {
+		out.Server = storage.KeyServer{Endpoint: s.Endpoint, CA: s.CA}
+		if s.Client != nil {
+			out.Server.Certificate, out.Server.Key = s.Client.Certificate, storage.NewSecret(s.Client.Key.Reveal())
+		}
+	}
+	switch e.Mode {
+	case config.EncryptionTPM:
+		out.Mode = storage.TPM
+	case config.EncryptionKMS:
+		out.Mode = storage.KMS
+	case config.EncryptionPassphrase:
+		out.Mode = storage.Passphrase
+	}
+	return out
 }
 
 // networkSpec is by DHCP without a configuration. Where that was lost, what a node has of its network is left to it.

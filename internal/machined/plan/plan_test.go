@@ -99,6 +99,44 @@ func TestOrderOfLayers(t *testing.T) {
 	}
 }
 
+// TestOtherEncryption: a key server and a passphrase come to the volumes as they are given, also before there is a configuration; and a machine that can
+// encrypt its disk without a TPM waits for the configuration too.
+func TestOtherEncryption(t *testing.T) {
+	none, plain, _ := inputs(t)
+	none.Encrypts, none.Passphrase = true, config.NewSecret("correct horse battery staple")
+	server := &config.KeyServer{Endpoint: "https://kms.example", CA: "CA", Client: &config.KeyPair{Certificate: "certificate", Key: config.NewSecret("key")}}
+	for name, c := range map[string]struct {
+		change func(*Input)
+		want   storage.Encryption
+	}{
+		"none":  {func(*Input) {}, storage.Encryption{Mode: storage.Undecided}},
+		"plain": {func(in *Input) { in.Encryption = config.EncryptionNone }, storage.Encryption{}},
+		"to be stored": {func(in *Input) { in.Encryption, in.KeyServer = config.EncryptionKMS, server }, storage.Encryption{
+			Mode: storage.KMS, Server: storage.KeyServer{Endpoint: "https://kms.example", CA: "CA", Certificate: "certificate", Key: storage.NewSecret("key")},
+		}},
+		"configured": {func(in *Input) {
+			cfg := *plain.Config
+			cfg.Machine.Disk.Encryption = config.Encryption{Mode: config.EncryptionKMS, KMS: &config.KeyServer{Endpoint: "https://kms.example"}}
+			in.Config, in.Trust = &cfg, plain.Trust
+		}, storage.Encryption{Mode: storage.KMS, Server: storage.KeyServer{Endpoint: "https://kms.example"}}},
+		"a passphrase": {func(in *Input) { in.Encryption = config.EncryptionPassphrase }, storage.Encryption{Mode: storage.Passphrase}},
+	} {
+		in := none
+		c.change(&in)
+		c.want.Passphrase = storage.NewSecret("correct horse battery staple")
+		for _, in.Kept = range []bool{false, true} {
+			spec := Build(in, Facts{}).Storage
+			for _, v := range spec.Volumes {
+				want := c.want
+				want.Held = want.Mode.Encrypts() && v.Name == storage.Data && !in.Kept
+				if d := cmp.Diff(want, v.Encryption); d != "" || spec.Cap {
+					t.Errorf("%s, stored %t: volume %s, capped %t (-want +got):\n%s", name, in.Kept, v.Name, spec.Cap, d)
+				}
+			}
+		}
+	}
+}
+
 // TestHowVolumesAreMade: by the configuration; a machine without a TPM does not wait for it, since it could only be told not to encrypt them.
 func TestHowVolumesAreMade(t *testing.T) {
 	none, plain, _ := inputs(t)
