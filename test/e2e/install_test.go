@@ -143,14 +143,18 @@ func (s *suite) cutInstall(t *testing.T, ctx context.Context, disk []string) {
 	m := machine(t, s.Cluster, s.node)
 	console := m.Console()
 	calling, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	limited, cancel := context.WithTimeout(ctx, installTimeout)
+	defer cancel()
+	waiting, stop := context.WithCancelCause(limited)
+	defer stop(nil)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := s.Tools().Nodectl(calling, append([]string{"install"}, disk...)...)
+		stop(fmt.Errorf("the call has ended: %v", err))
 		ended <- err
 	}()
-	limited, cancel := context.WithTimeout(ctx, installTimeout)
-	defer cancel()
-	if _, err := console.WaitLine(limited, regexp.MustCompile(`installing.*step=root`)); err != nil {
+	if _, err := console.WaitLine(waiting, regexp.MustCompile(`installing.*step=root`)); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(2 * time.Second) // somewhere in the middle of it

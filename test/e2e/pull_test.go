@@ -127,8 +127,10 @@ func TestDrain(t *testing.T) {
 	c := create(t, ctx, e.options(t))
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
 	bringUp(t, ctx, s)
+	// Those that were placed on the node: a drain asks no other to leave it.
 	uids := func(ctx context.Context) (string, error) {
-		return s.Tools().Kubectl(ctx, "get", "pods", "--namespace", "kube-system", "--selector", "k8s-app=kube-dns", "--output", "jsonpath={.items[*].metadata.uid}")
+		return s.Tools().Kubectl(ctx, "get", "pods", "--namespace", "kube-system", "--selector", "k8s-app=kube-dns", "--field-selector", "spec.nodeName="+s.node.Name,
+			"--output", "jsonpath={.items[*].metadata.uid}")
 	}
 	var before string
 	eventually(t, ctx, "wait for a pod of cluster DNS", func(ctx context.Context) (err error) {

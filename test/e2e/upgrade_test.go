@@ -130,6 +130,20 @@ type upgradeStatus struct {
 		Reason    string
 		Target    struct{ Version string }
 	}
+	Gates []struct {
+		Name   string
+		Waived bool
+	}
+}
+
+// waived are the gates that the release which was installed is not asked for.
+func (s upgradeStatus) waived() (names []string) {
+	for _, g := range s.Gates {
+		if g.Waived {
+			names = append(names, g.Name)
+		}
+	}
+	return names
 }
 
 func (s *suite) upgradeStatus(ctx context.Context) (status upgradeStatus, err error) {
