@@ -35,7 +35,8 @@ type installPlan struct {
 
 func (s *suite) planInstall(t *testing.T, ctx context.Context, args ...string) (p installPlan) {
 	t.Helper()
-	out := s.nodectl(t, ctx, append([]string{"install", "--dry-run", "--output", "json"}, args...)...)
+	// The node looks at each of its disks, and reads the hash tree: without KVM, and while it still comes up, that takes some seconds.
+	out := s.nodectl(t, ctx, append([]string{"install", "--dry-run", "--output", "json", "--timeout", "1m"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &p); err != nil {
 		t.Fatal(err)
 	}
