@@ -80,7 +80,11 @@ func (b badRelease) run(t *testing.T, u *upgrades) {
 		if err != nil {
 			return err
 		}
-		return b.Explained(boots, before, u.old)
+		back := b.Explained(boots, before, u.old)
+		if status, err := u.upgradeStatus(ctx); back != nil && err == nil && status.Stage == "STAGE_IDLE" && status.Last.Succeeded && status.Last.Target.Version == b.Version {
+			t.Fatalf("the node stays on the release: %v", back)
+		}
+		return back
 	})
 	t.Logf("back after %.0f s", time.Since(began).Seconds())
 	// Not the pod: Kubernetes takes it off a node that was not Ready for five minutes.
