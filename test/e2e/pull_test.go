@@ -79,7 +79,7 @@ func TestPull(t *testing.T) {
 	e, ctx := requireUpgrades(t)
 	files := &fileServer{}
 	web := httptest.NewServer(files)
-	defer web.Close()
+	t.Cleanup(web.Close) // after the machine has ended: it waits for what is being served
 	options := e.options(t)
 	options.Reach = []network.Reach{{Port: webPort, Command: e.dialer(t, ctx) + " " + strings.TrimPrefix(web.URL, "http://")}}
 	host := net.JoinHostPort(network.UserHost.String(), fmt.Sprint(webPort))
