@@ -35,14 +35,14 @@ func TestFresh(t *testing.T) {
 	if err := errors.Join(os.Symlink(outside, filepath.Join(dir, "link")), os.Mkdir(sub, 0o755), unix.Mount("tmpfs", sub, "tmpfs", 0, "")); err != nil {
 		t.Fatal(err)
 	}
-	held, err := os.Create(filepath.Join(dir, "bytes"))
+	if err := os.WriteFile(filepath.Join(dir, "bytes"), make([]byte, 128<<10), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("128 KiB in 64: got %v, want %v", err, unix.ENOSPC)
+	}
+	held, err := os.Open(filepath.Join(dir, "bytes"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Close()
-	if _, err := held.Write(make([]byte, 128<<10)); !errors.Is(err, unix.ENOSPC) {
-		t.Errorf("128 KiB in 64: got %v, want %v", err, unix.ENOSPC)
-	}
 	for n := 0; err == nil; n++ {
 		if n > 64 {
 			t.Fatal("there is no end to the files")
