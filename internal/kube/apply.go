@@ -19,6 +19,8 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 			return fmt.Errorf("make directory: %w", err)
 		}
 		return store.Replace(op.Target, []byte(op.Content), 0o644, 0)
+	case WriteRegistries:
+		return writeRegistries(r.layout.PlaneRegistries, registryFiles(spec.Registries))
 	case End:
 		return r.system.Stop(ctx, op.Target, endTimeout)
 	case Run:
@@ -67,6 +69,7 @@ func (r *Reconciler) planeFileSystems() []FileSystem {
 	return []FileSystem{
 		{Dir: r.layout.PlaneRun, Mode: 0o755},
 		{Dir: r.layout.PlaneCNI, Mode: 0o755, SizeBytes: 1 << 20},
+		{Dir: r.layout.PlaneRegistries, Mode: 0o700, SizeBytes: 16 << 20},
 		{Dir: filepath.Join(r.layout.Secrets, plane), Mode: 0o700, SizeBytes: 4 << 20},
 	}
 }
@@ -111,6 +114,9 @@ func (r *Reconciler) runPlane(ctx context.Context, spec Spec) error {
 		if err := store.Replace(path, []byte(content), 0o644, 0); err != nil {
 			return err
 		}
+	}
+	if err := writeRegistries(r.layout.PlaneRegistries, registryFiles(spec.Registries)); err != nil {
+		return err
 	}
 	return r.kubelet.Ensure(ctx, c)
 }

@@ -20,8 +20,9 @@ const (
 )
 
 // inputs identifies everything that the secrets and configuration files are made
-// from. When it changes, the files are written anew.
+// from. When it changes, the files are written anew. Registries have files of their own.
 func inputs(spec Spec) string {
+	spec.Registries = Registries{}
 	return store.Fingerprint([]any{
 		spec, // the authorities and keys in it encode as fixed texts, hence:
 		string(spec.CA.CertificatePEM()), string(spec.FrontProxyCA.CertificatePEM()),

@@ -19,6 +19,8 @@ const (
 	WriteSecrets Kind = iota + 1
 	// WriteFile replaces the plane's file Target by Content.
 	WriteFile
+	// WriteRegistries brings what the plane's containerd is told of registries to the spec.
+	WriteRegistries
 	// End ends the container Target, which hangs.
 	End
 	// Run ensures the container Target.
@@ -52,6 +54,8 @@ func (o Op) String() string {
 		return "issue certificates of kubernetes"
 	case WriteFile:
 		return "write " + o.Target
+	case WriteRegistries:
+		return "write what is known of registries"
 	case End:
 		return "end container " + o.Target + ", which does not answer any more"
 	case Run:
@@ -114,6 +118,9 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 			if path != cni {
 				ops = append(ops, Op{Kind: WriteFile, Target: path, Content: obs.StaleFiles[path]})
 			}
+		}
+		if obs.RegistriesStale {
+			ops = append(ops, Op{Kind: WriteRegistries})
 		}
 	}
 	if len(obs.ImagesMissing) > 0 && !obs.Importing {

@@ -50,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	w.system, w.kubelet = containertest.NewFake("system", clock), containertest.NewFake("kubelet", clock)
 	in := func(name string) string { return filepath.Join(w.dir, name) }
 	w.layout = kube.Layout{
-		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"), PlaneCNI: in("cni"),
+		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"), PlaneCNI: in("cni"), PlaneRegistries: in("registries"),
 		Log: in("log"), Images: in("images"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
 	}
 	for name, text := range map[string]string{
@@ -502,7 +502,7 @@ func testPlaneBeginsEmpty(t *testing.T) {
 	if err := os.WriteFile(outside, []byte("node's"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	folders := []string{"run", "cni", "secrets/plane"}
+	folders := []string{"run", "cni", "registries", "secrets/plane"}
 	if diff := cmp.Diff(folders, w.emptied); diff != "" {
 		t.Errorf("before the first plane (-want +got):\n%s", diff)
 	}

@@ -47,6 +47,8 @@ type Observed struct {
 	// StaleFiles are the plane's copies that differ from what they should be, by
 	// path; the value is what they should hold.
 	StaleFiles map[string]string
+	// RegistriesStale says that the plane's containerd is told something else of registries than it should.
+	RegistriesStale bool
 	// API is what the API server answered; the zero value if it did not.
 	API API
 	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
@@ -97,6 +99,7 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if err := r.observeImages(ctx, &obs); err != nil {
 		return obs, err
 	}
+	obs.RegistriesStale = registriesStale(r.layout.PlaneRegistries, registryFiles(spec.Registries))
 	return obs, r.observeFiles(&obs)
 }
 

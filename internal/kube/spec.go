@@ -34,4 +34,6 @@ type Spec struct {
 	ServiceAccountKey pki.Secret
 	// EncryptionKey is 32 bytes: secrets are sealed with it in etcd.
 	EncryptionKey pki.Secret
+	// Registries are where the images of pods come from.
+	Registries Registries
 }
