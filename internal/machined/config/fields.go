@@ -81,6 +81,18 @@ func keyServerFields() []Field {
 	}
 }
 
+func registryFields() []Field {
+	return []Field{
+		{Name: "name", Doc: "The registry as images name it, with its port: docker.io for images that name none, * for any that is not in the list.", Type: TypeText, Required: true},
+		{Name: "mirrors", Doc: "URLs, with scheme https, of servers that are asked before the registry, in this order.", Type: TypeText, List: true},
+		{Name: "ca", Doc: "Authorities by which this server is known besides, PEM, one behind the other.", Type: TypeText},
+		{Name: "credentials", Doc: "What this server is shown, as a registry and as a mirror.", Type: TypeObject, Fields: []Field{
+			{Name: "username", Doc: "The name of an account.", Type: TypeText, Required: true},
+			{Name: "password", Doc: "Its password or token.", Type: TypeText, Required: true, Secret: true},
+		}},
+	}
+}
+
 // Documents returns every kind of document with all of its fields. The header (apiVersion and kind) is common to all.
 func Documents() []Document {
 	return []Document{
@@ -147,6 +159,13 @@ func Documents() []Document {
 				authorityField("etcdCA", "The authority of etcd."),
 				{Name: "serviceAccountKey", Doc: "The private key that signs tokens of service accounts, PEM.", Type: TypeText, Required: true, Secret: true},
 				{Name: "encryptionKey", Doc: "The key that encrypts secrets in etcd: 32 bytes in base64.", Type: TypeText, Required: true, Secret: true},
+			},
+		},
+		{
+			Kind: "Registries", Doc: "Where the images of pods come from. Without it, from the registries that they name, which show certificates of public authorities.",
+			Fields: []Field{
+				{Name: "ca", Doc: "Authorities by which all registries and mirrors are known besides the public ones, PEM, one behind the other.", Type: TypeText},
+				{Name: "registries", Doc: "Registries of which there is more to say than their name.", Type: TypeObject, List: true, Fields: registryFields()},
 			},
 		},
 	}

@@ -76,14 +76,18 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 		cfg.Network = o.network()
 	case "Cluster":
 		cfg.Cluster = o.cluster()
+	case "Registries":
+		cfg.Registries = o.registries()
 	}
 	o.done()
 }
 
 // kinds names them for error texts.
-const kinds = "Machine, Network or Cluster"
+const kinds = "Machine, Network, Cluster or Registries"
 
-func isKind(s string) bool { return s == "Machine" || s == "Network" || s == "Cluster" }
+func isKind(s string) bool {
+	return s == "Machine" || s == "Network" || s == "Cluster" || s == "Registries"
+}
 
 // kindOf looks for the kind of a document before it is read, for the paths of its mistakes; it is empty if there is none that is known.
 func kindOf(node *yaml.Node) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
 )
@@ -232,5 +233,18 @@ func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
 	for _, p := range addresses {
 		spec.Addresses = append(spec.Addresses, p.Addr())
 	}
+	spec.Registries = registries(in.Config.Registries)
 	return spec
+}
+
+func registries(r config.Registries) kube.Registries {
+	out := kube.Registries{CA: r.CA}
+	for _, e := range r.Registries {
+		entry := kube.Registry{Name: e.Name, Mirrors: e.Mirrors, CA: e.CA}
+		if e.Credentials != nil {
+			entry.Username, entry.Password = e.Credentials.Username, pki.Secret(e.Credentials.Password.Reveal())
+		}
+		out.Entries = append(out.Entries, entry)
+	}
+	return out
 }

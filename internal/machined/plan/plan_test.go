@@ -10,6 +10,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/etcd"
 	extensions "github.com/cyvive/cyvive/internal/extension/service"
+	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -239,5 +240,28 @@ func TestReadTrustRefusesWhatParseWould(t *testing.T) {
 	broken.Machine.CA.Key = standalone.Config.Machine.CA.Key
 	if _, err := ReadTrust(&broken); err == nil {
 		t.Error("a key of another authority was accepted")
+	}
+}
+
+// TestRegistries: what the configuration says of registries is what Kubernetes gets, and one that changes is a change of it.
+func TestRegistries(t *testing.T) {
+	_, _, cluster := inputs(t)
+	before := KubeSpec(cluster, nil)
+	cfg := *cluster.Config
+	cfg.Registries = config.Registries{CA: "all", Registries: []config.Registry{
+		{Name: "docker.io", Mirrors: []string{"https://mirror.example"}},
+		{Name: "mirror.example", CA: "own", Credentials: &config.Credentials{Username: "node", Password: config.NewSecret("hunter2")}},
+	}}
+	cluster.Config = &cfg
+	spec := KubeSpec(cluster, nil)
+	want := kube.Registries{CA: "all", Entries: []kube.Registry{
+		{Name: "docker.io", Mirrors: []string{"https://mirror.example"}},
+		{Name: "mirror.example", CA: "own", Username: "node", Password: pki.Secret("hunter2")},
+	}}
+	if d := cmp.Diff(want, spec.Registries); d != "" {
+		t.Errorf("registries (-want +got):\n%s", d)
+	}
+	if !(Desired{Kube: before}).Differs(Desired{Kube: spec}, Kubernetes) {
+		t.Error("registries that are added change nothing")
 	}
 }
