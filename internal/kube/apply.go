@@ -69,6 +69,7 @@ func (r *Reconciler) planeFileSystems() []FileSystem {
 	return []FileSystem{
 		{Dir: r.layout.PlaneRun, Mode: 0o755},
 		{Dir: r.layout.PlaneCNI, Mode: 0o755, SizeBytes: 1 << 20},
+		// As much as a configuration can have of mirrors and passwords (package config).
 		{Dir: r.layout.PlaneRegistries, Mode: 0o700, SizeBytes: 16 << 20},
 		{Dir: filepath.Join(r.layout.Secrets, plane), Mode: 0o700, SizeBytes: 4 << 20},
 	}

@@ -68,7 +68,7 @@ func (o *object) registry() Registry {
 	o.inner("credentials", func(f *object) {
 		r.Credentials = &Credentials{
 			Username: f.requiredText("username", "a name without a colon", userForm.MatchString),
-			Password: f.secret("password", "a password of printable characters, without spaces around it", isPassword),
+			Password: f.secret("password", "a password of printable characters, at most 8 KiB and without spaces around it", isAccountPassword),
 		}
 	})
 	if r.Name == AnyRegistry && r.CA != "" {
@@ -85,6 +85,12 @@ func (o *object) registry() Registry {
 func (o *object) authorities(name string) string {
 	return o.text(name, "PEM certificates of one or more authorities (CA:TRUE), and nothing else", areAuthorities)
 }
+
+// maxPasswordBytes is far above the tokens of clouds. With each mirror of each registry the password of the mirror is written once more, and all of it has to
+// have room in the workload plane's file system for it (package kube).
+const maxPasswordBytes = 8 << 10
+
+func isAccountPassword(s string) bool { return len(s) <= maxPasswordBytes && isPassword(s) }
 
 func isRegistry(s string) bool { return s == AnyRegistry || isImageHost(s) }
 

@@ -56,6 +56,16 @@ func TestManyRegistries(t *testing.T) {
 	}
 }
 
+// TestLongPassword: each mirror's is written with each registry, and all of it has to have room.
+func TestLongPassword(t *testing.T) {
+	for n, good := range map[int]bool{maxPasswordBytes: true, maxPasswordBytes + 1: false} {
+		doc := "apiVersion: cyvive.dev/v1alpha1\nkind: Registries\nregistries: [{name: docker.io, credentials: {username: node, password: " + strings.Repeat("x", n) + "}}]\n"
+		if named := names(doc, "Registries.registries[0].credentials.password"); named == good {
+			t.Errorf("%d bytes: named %t", n, named)
+		}
+	}
+}
+
 // names tells whether Parse names a field in a mistake.
 func names(doc, field string) bool {
 	_, err := Parse("user-data", []byte(doc))
