@@ -142,7 +142,7 @@ func Documents() []Document {
 				{Name: "serviceCIDR", Doc: "The network of service addresses, IPv4, from /8 to /28, apart from podCIDR.", Type: TypeText, Default: defaultServiceCIDR.String()},
 				{Name: "dnsDomain", Doc: "The domain of the cluster's DNS.", Type: TypeText, Default: defaultDNSDomain},
 				{Name: "certSANs", Doc: "Further names and addresses in kube-apiserver's certificate.", Type: TypeText, List: true},
-				authorityField("ca", "The authority of Kubernetes."),
+				authorityField("ca", "The authority of Kubernetes, from which that of kubelets' own servers is derived."),
 				authorityField("frontProxyCA", "The authority of Kubernetes' front proxy."),
 				authorityField("etcdCA", "The authority of etcd."),
 				{Name: "serviceAccountKey", Doc: "The private key that signs tokens of service accounts, PEM.", Type: TypeText, Required: true, Secret: true},
