@@ -126,7 +126,7 @@ func Documents() []Document {
 				{Name: "links", Doc: "The links that the node brings up.", Type: TypeObject, List: true, Fields: []Field{
 					{Name: "name", Doc: "The link's name, its MAC address, or first for the first physical one.", Type: TypeText, Required: true},
 					{Name: "dhcp", Doc: "Whether DHCP gives it an address. It does when neither dhcp nor addresses are given.", Type: TypeBool},
-					{Name: "addresses", Doc: "Addresses with the length of their prefix, such as 10.5.0.2/24.", Type: TypeText, List: true},
+					{Name: "addresses", Doc: "Addresses with the length of their prefix, such as 10.5.0.2/24, outside of the cluster's podCIDR and serviceCIDR.", Type: TypeText, List: true},
 					{Name: "gateway", Doc: "The next hop of a default route. Of several, that of the first link in the list is used.", Type: TypeText},
 				}},
 				{Name: "nameservers", Doc: "Addresses of name servers, instead of those that DHCP names.", Type: TypeText, List: true},
