@@ -29,7 +29,8 @@ const (
 	ImportImages
 	// LabelNode marks the node as one of the control plane.
 	LabelNode
-	// ApplyDNS applies the Manifests of cluster DNS.
+	// ApplyDNS applies the Manifests of cluster DNS, and before them that by which
+	// pods know kubelets.
 	ApplyDNS
 )
 
@@ -134,7 +135,7 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
 	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
-		ops = append(ops, Op{Kind: ApplyDNS, Manifests: manifests})
+		ops = append(ops, Op{Kind: ApplyDNS, Manifests: append(kubeletManifests(spec), manifests...)})
 	}
 	return ops
 }

@@ -138,7 +138,7 @@ func Documents() []Document {
 				{Name: "links", Doc: "The links that the node brings up.", Type: TypeObject, List: true, Fields: []Field{
 					{Name: "name", Doc: "The link's name, its MAC address, or first for the first physical one.", Type: TypeText, Required: true},
 					{Name: "dhcp", Doc: "Whether DHCP gives it an address. It does when neither dhcp nor addresses are given.", Type: TypeBool},
-					{Name: "addresses", Doc: "Addresses with the length of their prefix, such as 10.5.0.2/24.", Type: TypeText, List: true},
+					{Name: "addresses", Doc: "Addresses with the length of their prefix, such as 10.5.0.2/24, outside of the cluster's podCIDR and serviceCIDR.", Type: TypeText, List: true},
 					{Name: "gateway", Doc: "The next hop of a default route. Of several, that of the first link in the list is used.", Type: TypeText},
 				}},
 				{Name: "nameservers", Doc: "Addresses of name servers, instead of those that DHCP names.", Type: TypeText, List: true},
@@ -154,7 +154,7 @@ func Documents() []Document {
 				{Name: "serviceCIDR", Doc: "The network of service addresses, IPv4, from /8 to /28, apart from podCIDR.", Type: TypeText, Default: defaultServiceCIDR.String()},
 				{Name: "dnsDomain", Doc: "The domain of the cluster's DNS.", Type: TypeText, Default: defaultDNSDomain},
 				{Name: "certSANs", Doc: "Further names and addresses in kube-apiserver's certificate.", Type: TypeText, List: true},
-				authorityField("ca", "The authority of Kubernetes."),
+				authorityField("ca", "The authority of Kubernetes, from which that of kubelets' own servers is derived."),
 				authorityField("frontProxyCA", "The authority of Kubernetes' front proxy."),
 				authorityField("etcdCA", "The authority of etcd."),
 				{Name: "serviceAccountKey", Doc: "The private key that signs tokens of service accounts, PEM.", Type: TypeText, Required: true, Secret: true},

@@ -214,6 +214,9 @@ func TestSpecifications(t *testing.T) {
 	if got := fmt.Sprint(d.Network.Unreachable); got != "[10.96.0.0/12]" {
 		t.Errorf("unreachable: got %s, want the range of service addresses", got)
 	}
+	if got := fmt.Sprint(d.Network.Reserved); got != "[10.244.0.0/16 10.96.0.0/12]" {
+		t.Errorf("reserved: got %s, want the ranges of pods and services", got)
+	}
 	facts.Services = service.New(nil)
 	if d := Build(cluster, facts); d.Network.Services != facts.Services {
 		t.Errorf("services: got %v", d.Network.Services)
@@ -230,6 +233,34 @@ func TestSpecifications(t *testing.T) {
 	}
 	if d.Network.Hostname != "node1" || len(d.Kube.EncryptionKey) != 32 || !d.Kube.EtcdCA.Equal(d.Etcd.CA) {
 		t.Errorf("got %+v", d)
+	}
+}
+
+// TestAddressesOfOthers: an address of the cluster's pods or services that the node has all the same, as it may until it gives it up, is none to advertise, nor
+// one to be named by; without another the cluster waits, and says why.
+func TestAddressesOfOthers(t *testing.T) {
+	_, standalone, cluster := inputs(t)
+	var addresses []netip.Prefix
+	for _, text := range []string{"10.96.0.1/12", "10.111.255.255/8", "10.244.3.4/16", "10.5.0.2/24", "fd00::2/64"} {
+		addresses = append(addresses, netip.MustParsePrefix(text))
+	}
+	facts := Facts{
+		Network: network.Status{Addresses: addresses, Reason: "the lease is refused"}, Storage: storage.Status{Ready: true}, Identity: true, Confined: true,
+		Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{},
+	}
+	d := Build(cluster, facts)
+	if d.Etcd == nil || d.Kube == nil {
+		t.Fatalf("with an address of its own it waits: %v", d.Waits)
+	}
+	if got := fmt.Sprint(d.Etcd.Address, d.Kube.Addresses); got != "10.5.0.2 [10.5.0.2 fd00::2]" {
+		t.Errorf("got %s", got)
+	}
+	if got := OwnAddresses(standalone.Config, addresses); len(got) != len(addresses) || len(OwnAddresses(nil, addresses)) != len(addresses) {
+		t.Errorf("without a cluster: got %v", got)
+	}
+	facts.Network.Addresses = addresses[:3]
+	if d := Build(cluster, facts); d.Kube != nil || d.Waits[Kubernetes] != "waiting for an IPv4 address: the lease is refused" {
+		t.Errorf("without one of its own: waits %q", d.Waits[Kubernetes])
 	}
 }
 
