@@ -28,7 +28,7 @@ spec:
   automountServiceAccountToken: false
   containers:
     - name: taker
-      image: cyvive.dev/demo:0.1.0
+      image: cyvive.dev/demo:1
       imagePullPolicy: Never
       command: [/host/var/lib/attacker, --takeover=KIND]
       securityContext: {privileged: true, runAsUser: 0}
