@@ -207,7 +207,8 @@ func bootFacts(m marker.Marker) (boot machined.Boot, floor string, err error) {
 	}
 	version.KernelRelease, version.RootHash, version.Slot = unix.ByteSliceToString(uts.Release[:]), m.RootHash, m.Slot
 	return machined.Boot{
-		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk, BuiltAt: built,
+		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk, Medium: m.Medium,
+		BuiltAt: built,
 	}, release.Floor, nil
 }
 

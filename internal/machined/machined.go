@@ -139,6 +139,8 @@ type Boot struct {
 	BuiltAt time.Time
 	// Disk is the device of the system disk.
 	Disk string
+	// Medium says that it is that of an installation medium, in memory.
+	Medium bool
 	// TPM says that the machine has a TPM 2.0, and Config.Storage uses it.
 	TPM bool
 	// Encrypts says that Config.Storage can encrypt volumes in some way, so that they are made when the configuration says how. It goes without saying
@@ -203,7 +205,7 @@ func New(cfg Config) (*Agent, error) {
 	a.domains = a.loopTasks()
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
-	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Encrypts: cfg.Boot.Encrypts, Version: cfg.Boot.Version.OS}
+	input := plan.Input{Disk: cfg.Boot.Disk, Medium: cfg.Boot.Medium, TPM: cfg.Boot.TPM, Encrypts: cfg.Boot.Encrypts, Version: cfg.Boot.Version.OS}
 	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error

@@ -26,6 +26,8 @@ const (
 type Input struct {
 	// Disk is the device of the system disk.
 	Disk string
+	// Medium says that the system disk is that of an installation medium, in memory, which has no volumes.
+	Medium bool
 	// TPM says that the machine has a TPM 2.0, and Encrypts that it can make encrypted volumes, which it can with one anyway.
 	TPM, Encrypts bool
 	// Version is that of the operating system, and so of the default bundle.
@@ -96,7 +98,11 @@ func (d Desired) Differs(o Desired, domain string) bool {
 // Build computes the desired state. It is pure.
 func Build(in Input, facts Facts) Desired {
 	d := Desired{Waits: map[string]string{}}
-	d.Storage = storageSpec(in)
+	if in.Medium {
+		d.Waits[Storage] = OnMedium
+	} else {
+		d.Storage = storageSpec(in)
+	}
 	if d.Extensions = facts.Extensions; d.Extensions == nil {
 		d.Waits[Extensions] = waitForExtensions
 	}
@@ -115,6 +121,10 @@ func Build(in Input, facts Facts) Desired {
 		return d
 	}
 	d.Network.Services, d.Network.Unreachable = facts.Services, []netip.Prefix{in.Config.Cluster.ServiceCIDR}
+	if in.Medium {
+		d.Waits[Etcd], d.Waits[Kubernetes] = OnMedium, OnMedium
+		return d
+	}
 	address, wait := ready(facts)
 	if wait != "" {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
@@ -140,6 +150,9 @@ func Build(in Input, facts Facts) Desired {
 }
 
 const waitForExtensions = "waiting for the extensions to be put to use"
+
+// OnMedium is what a system waits for that runs from an installation medium: it comes up no further than to be told where to install itself.
+const OnMedium = "this system runs from an installation medium, in memory: it has no volumes, and nothing of it outlives a restart; `nodectl install` puts it onto a disk"
 
 // ready returns the address to advertise, or what etcd and all above it wait for.
 func ready(facts Facts) (netip.Addr, string) {
