@@ -55,9 +55,14 @@ keys: ## make your keys for signing releases, what sealed disks open by, and Sec
 	@go run ./hack/release keys --ensure
 
 .PHONY: release
-release: image ## sign the image: out/ARCH/cyvive-VERSION-ARCH.cyvive for upgrades, and .raw, a disk (ENROL=if-safe|force|off)
+release: iso ## sign the image: out/ARCH/cyvive-VERSION-ARCH.cyvive for upgrades, .raw, a disk, and what iso makes (ENROL=if-safe|force|off)
 	@go run ./hack/release bundle --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).cyvive"
-	@go run ./hack/release disk --enrol $(ENROL) --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).raw"
+
+.PHONY: iso
+iso: image ## sign the image as a disk (.raw) and as what machines are installed from: out/ARCH/cyvive-VERSION-ARCH.iso, a CD or USB stick, and .efi for PXE and HTTP boot
+	@name="out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH)"; \
+		go run ./hack/release disk --enrol $(ENROL) --dir out/$(ARCH) --out "$$name.raw"; \
+		go run ./hack/release media --dir out/$(ARCH) --disk "$$name.raw" --out "$$name"
 
 .PHONY: golden
 golden: image ## write the reviewed list of the image again (images/testdata)
