@@ -117,7 +117,7 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 .PHONY: soak
 soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n)
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) LONG=1 CUTS=$(or $(CUTS),200) \
-		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestReset|TestPowerCuts|TestSecureBoot|TestEncryption|TestExtensions)$$)' ./test/e2e
+		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestInstallFromISO|TestInstallFromNetwork|TestReset|TestPowerCuts|TestSecureBoot|TestEncryption|TestExtensions)$$)' ./test/e2e
 
 .PHONY: bench
 bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory)

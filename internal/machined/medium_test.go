@@ -41,8 +41,11 @@ func TestMedium(t *testing.T) {
 	})
 	_, unlock, err := configsAPI{n.Agent}.open()
 	unlock()
-	if !errors.Is(err, server.ErrUnavailable) || !strings.Contains(err.Error(), plan.OnMedium) {
+	if !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), plan.OnMedium) {
 		t.Errorf("a configuration for the node itself: %v", err)
+	}
+	if check, err := (configsAPI{n.Agent}).ValidateConfig(t.Context(), server.ConfigDocument{Name: "node.yaml", Document: string(docs)}, true); err != nil || len(check.Mistakes) > 0 {
+		t.Errorf("a configuration for the installed node: %+v, %v", check.Mistakes, err)
 	}
 	if got, err := n.ownDocuments(); err != nil || !bytes.Equal(got, docs) {
 		t.Errorf("for the installed node it has %d bytes, %v; want the %d of its source", len(got), err, len(docs))

@@ -14,7 +14,6 @@ import (
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
-	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/pki"
 )
 
@@ -193,19 +192,7 @@ func testOtherAfterBoot(t *testing.T, ctx context.Context, n *newNode, fingerpri
 
 // testFirstConfiguration gives the node the configuration that the cluster made for it, without Kubernetes.
 func testFirstConfiguration(t *testing.T, ctx context.Context, n *newNode, fingerprint string, userData []byte) {
-	cfg, err := config.Parse("user-data", userData)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Cluster = nil
-	alone, err := config.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "node.yaml")
-	if err := os.WriteFile(file, alone, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := withoutCluster(t, userData)
 	if _, err := n.nodectl(ctx, fingerprint, "config", "validate", file); err != nil {
 		t.Fatal(err)
 	}
