@@ -108,7 +108,7 @@ type Config struct {
 	Extensions Extensions
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
-	// Installs is nil on such a node too.
+	// Installs is nil on such a node too, unless it was started from an installation medium.
 	Installs *Installs
 	// Resets is nil on a node whose disk keeps no notes.
 	Resets *Resets

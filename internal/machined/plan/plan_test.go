@@ -74,7 +74,6 @@ func TestOrderOfLayers(t *testing.T) {
 			"network storage etcd", "waiting for the confinement of the workload plane"},
 		{"no extensions yet", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}},
 			"network storage etcd", "waiting for the extensions to be put to use"},
-		{"on an installation medium, with nothing known", Input{Disk: "/dev/loop0", Medium: true}, Facts{}, "", "looking for the configuration"},
 		{"on an installation medium", onMedium, Facts{Network: up}, "network", OnMedium},
 		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}},
 			"network storage etcd kubernetes extensions", ""},
