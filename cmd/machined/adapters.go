@@ -117,6 +117,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
+			Empty: func(f kube.FileSystem) error { return mount.Fresh(f.Dir, f.Mode, f.SizeBytes) },
 		}),
 		Extensions: extensions,
 		ExtensionServices: extservice.New(extservice.Config{
@@ -172,8 +173,10 @@ func listenVsock() (net.Listener, error) {
 func openRuntimes(logs containerd.LogOpener, log *slog.Logger) ([]*containerd.Runtime, error) {
 	const system, plane = "/run/cyvive/containerd/containerd.sock", planeRun + "/containerd/containerd.sock"
 	var out []*containerd.Runtime
-	for _, r := range []struct{ socket, namespace string }{{system, "system"}, {system, "kubelet"}, {plane, "k8s.io"}} {
-		runtime, err := containerd.New(containerd.Config{Socket: r.socket, Namespace: r.namespace, Logs: logs, Logger: log.With("namespace", r.namespace)})
+	for _, r := range []struct{ socket, within, namespace string }{{system, "", "system"}, {system, "", "kubelet"}, {plane, planeRun, "k8s.io"}} {
+		runtime, err := containerd.New(containerd.Config{
+			Socket: r.socket, Within: r.within, Namespace: r.namespace, Logs: logs, Logger: log.With("namespace", r.namespace),
+		})
 		if err != nil {
 			return nil, err
 		}

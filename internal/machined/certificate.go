@@ -16,6 +16,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/pki"
 )
@@ -90,7 +91,7 @@ func (s snapshot) certificateInputs() certificateInputs {
 	if s.input.Config != nil {
 		i.machine = &s.input.Config.Machine
 	}
-	for _, p := range s.network.Status.Addresses {
+	for _, p := range plan.OwnAddresses(s.input.Config, s.network.Status.Addresses) {
 		i.addresses = append(i.addresses, p.Addr())
 	}
 	slices.SortFunc(i.addresses, netip.Addr.Compare)

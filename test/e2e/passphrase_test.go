@@ -26,7 +26,7 @@ func TestDiskPassphrase(t *testing.T) {
 	}
 	n.givePassphrase(t, firstPassphrase)
 	n.start(t, ctx)
-	n.healthy(t, ctx)
+	n.healthy(t, testContext(t, bootTimeout))
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, *sealed)

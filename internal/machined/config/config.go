@@ -17,6 +17,8 @@ type Config struct {
 	Network Network
 	// Cluster is nil on a node that runs no Kubernetes.
 	Cluster *Cluster
+	// Registries is the zero value without a Registries document.
+	Registries Registries
 }
 
 // Machine is the identity of the node and the authority of its API.

@@ -82,6 +82,16 @@ func full(t testing.TB) *Config {
 			CA: authority(t, "kubernetes"), FrontProxyCA: authority(t, "front"), EtcdCA: authority(t, "etcd"),
 			ServiceAccountKey: authority(t, "sa").Key, EncryptionKey: NewSecret(base64.StdEncoding.EncodeToString(key)),
 		},
+		Registries: Registries{
+			CA: authority(t, "company").Certificate + authority(t, "before").Certificate,
+			Registries: []Registry{
+				{
+					"mirror.example:5000", []string{"https://other.example"}, authority(t, "mirror").Certificate, &Credentials{"node", NewSecret("hunter2")},
+				},
+				{Name: "docker.io", Mirrors: []string{"https://mirror.example:5000", "https://harbor.example/v2/hub"}},
+				{Name: AnyRegistry, Mirrors: []string{"https://[fd00::5]:5000/all/"}},
+			},
+		},
 	}
 }
 

@@ -90,6 +90,17 @@ type (
 		ServiceAccountKey string   `yaml:"serviceAccountKey"`
 		EncryptionKey     string   `yaml:"encryptionKey"`
 	}
+	registriesDoc struct {
+		header     `yaml:",inline"`
+		CA         string        `yaml:"ca,omitempty"`
+		Registries []registryDoc `yaml:"registries,omitempty"`
+	}
+	registryDoc struct {
+		Name        string         `yaml:"name"`
+		Mirrors     []string       `yaml:"mirrors,omitempty"`
+		CA          string         `yaml:"ca,omitempty"`
+		Credentials credentialsDoc `yaml:"credentials,omitempty"`
+	}
 	pairDoc struct {
 		Certificate string `yaml:"certificate"`
 		Key         string `yaml:"key"`
@@ -101,6 +112,9 @@ type (
 // key last in it: so whatever is cut off at the end, Parse refuses the rest.
 func Marshal(cfg *Config) ([]byte, error) {
 	var docs []any
+	if r := cfg.Registries; r.CA != "" || len(r.Registries) > 0 {
+		docs = append(docs, registries(r))
+	}
 	if cfg.Cluster != nil {
 		docs = append(docs, cluster(cfg.Cluster))
 	}
@@ -167,6 +181,18 @@ func upgrade(u Upgrade) upgradeDoc {
 			out.Credentials = credentialsDoc{s.Credentials.Username, s.Credentials.Password.Reveal()}
 		}
 		doc.Sources = append(doc.Sources, out)
+	}
+	return doc
+}
+
+func registries(r Registries) registriesDoc {
+	doc := registriesDoc{header: header{APIVersion, "Registries"}, CA: r.CA}
+	for _, e := range r.Registries {
+		out := registryDoc{Name: e.Name, Mirrors: e.Mirrors, CA: e.CA}
+		if e.Credentials != nil {
+			out.Credentials = credentialsDoc{e.Credentials.Username, e.Credentials.Password.Reveal()}
+		}
+		doc.Registries = append(doc.Registries, out)
 	}
 	return doc
 }

@@ -59,7 +59,7 @@ const (
 
 // fields is the table. Each field of a document is covered by exactly one row, by its own path or by that of a part it belongs to.
 func fields() []field {
-	return slices.Concat(machineFields(), networkFields(), clusterFields())
+	return slices.Concat(machineFields(), networkFields(), clusterFields(), registriesFields())
 }
 
 func machineFields() []field {
@@ -94,6 +94,13 @@ func networkFields() []field {
 	return []field{
 		{path: "Network.links", effect: Live, value: func(c *config.Config) any { return c.Network.Links }},
 		{path: "Network.nameservers", effect: Live, value: func(c *config.Config) any { return c.Network.Nameservers }},
+	}
+}
+
+func registriesFields() []field {
+	return []field{
+		{path: "Registries.ca", effect: Live, value: func(c *config.Config) any { return c.Registries.CA }},
+		{path: "Registries.registries", effect: Live, value: func(c *config.Config) any { return c.Registries.Registries }},
 	}
 }
 

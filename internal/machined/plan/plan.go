@@ -3,12 +3,14 @@ package plan
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"github.com/cyvive/cyvive/internal/etcd"
 	extensions "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
 )
@@ -120,12 +122,13 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
 		return d
 	}
-	d.Network.Services, d.Network.Unreachable = facts.Services, []netip.Prefix{in.Config.Cluster.ServiceCIDR}
+	c := in.Config.Cluster
+	d.Network.Services, d.Network.Unreachable, d.Network.Reserved = facts.Services, []netip.Prefix{c.ServiceCIDR}, []netip.Prefix{c.PodCIDR, c.ServiceCIDR}
 	if in.Medium {
 		d.Waits[Etcd], d.Waits[Kubernetes] = OnMedium, OnMedium
 		return d
 	}
-	address, wait := ready(facts)
+	address, wait := ready(facts, OwnAddresses(in.Config, facts.Network.Addresses))
 	if wait != "" {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
 		return d
@@ -154,15 +157,27 @@ const waitForExtensions = "waiting for the extensions to be put to use"
 // OnMedium is what a system waits for that runs from an installation medium: it comes up no further than to be told where to install itself.
 const OnMedium = "this system runs from an installation medium, in memory: it has no volumes, and nothing of it outlives a restart; `nodectl install` puts it onto a disk"
 
-// ready returns the address to advertise, or what etcd and all above it wait for.
-func ready(facts Facts) (netip.Addr, string) {
+// OwnAddresses are those of the node's addresses that can be its own, and so can be in its certificates: addresses of the cluster's pods and services cannot. It
+// may have one that it was leased before it knew their ranges, until that is given up. A configuration may be nil, or have no cluster.
+func OwnAddresses(cfg *config.Config, addresses []netip.Prefix) []netip.Prefix {
+	if cfg == nil || cfg.Cluster == nil {
+		return addresses
+	}
+	return slices.DeleteFunc(slices.Clone(addresses), func(p netip.Prefix) bool {
+		address := p.Addr().Unmap()
+		return cfg.Cluster.PodCIDR.Contains(address) || cfg.Cluster.ServiceCIDR.Contains(address)
+	})
+}
+
+// ready returns the address to advertise, the first of own of IPv4, or what etcd and all above it wait for.
+func ready(facts Facts, own []netip.Prefix) (netip.Addr, string) {
 	switch {
 	case !facts.Storage.Ready:
 		return netip.Addr{}, "waiting for storage: " + orUnknown(facts.Storage.Reason)
 	case !facts.Identity:
 		return netip.Addr{}, "waiting for the node's identity on the state volume"
 	}
-	for _, p := range facts.Network.Addresses {
+	for _, p := range own {
 		if p.Addr().Is4() {
 			return p.Addr(), ""
 		}
@@ -233,7 +248,7 @@ func networkSpec(cfg *config.Config, lost bool) *network.Spec {
 	return spec
 }
 
-// KubeSpec returns the specification of Kubernetes for a node with the given addresses; in must have a Cluster document.
+// KubeSpec returns the specification of Kubernetes for a node with the given addresses, of which it takes its own; in must have a Cluster document.
 func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
 	c := in.Config.Cluster
 	spec := &kube.Spec{
@@ -242,8 +257,21 @@ func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
 		CA: in.Trust.Kubernetes, FrontProxyCA: in.Trust.FrontProxy, EtcdCA: in.Trust.Etcd,
 		ServiceAccountKey: in.Trust.ServiceAccountKey, EncryptionKey: in.Trust.EncryptionKey,
 	}
-	for _, p := range addresses {
+	for _, p := range OwnAddresses(in.Config, addresses) {
 		spec.Addresses = append(spec.Addresses, p.Addr())
 	}
+	spec.Registries = registries(in.Config.Registries)
 	return spec
+}
+
+func registries(r config.Registries) kube.Registries {
+	out := kube.Registries{CA: r.CA}
+	for _, e := range r.Registries {
+		entry := kube.Registry{Name: e.Name, Mirrors: e.Mirrors, CA: e.CA}
+		if e.Credentials != nil {
+			entry.Username, entry.Password = e.Credentials.Username, pki.Secret(e.Credentials.Password.Reveal())
+		}
+		out.Entries = append(out.Entries, entry)
+	}
+	return out
 }

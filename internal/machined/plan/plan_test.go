@@ -10,6 +10,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/etcd"
 	extensions "github.com/cyvive/cyvive/internal/extension/service"
+	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -216,6 +217,9 @@ func TestSpecifications(t *testing.T) {
 	if got := fmt.Sprint(d.Network.Unreachable); got != "[10.96.0.0/12]" {
 		t.Errorf("unreachable: got %s, want the range of service addresses", got)
 	}
+	if got := fmt.Sprint(d.Network.Reserved); got != "[10.244.0.0/16 10.96.0.0/12]" {
+		t.Errorf("reserved: got %s, want the ranges of pods and services", got)
+	}
 	facts.Services = service.New(nil)
 	if d := Build(cluster, facts); d.Network.Services != facts.Services {
 		t.Errorf("services: got %v", d.Network.Services)
@@ -235,6 +239,34 @@ func TestSpecifications(t *testing.T) {
 	}
 }
 
+// TestAddressesOfOthers: an address of the cluster's pods or services that the node has all the same, as it may until it gives it up, is none to advertise, nor
+// one to be named by; without another the cluster waits, and says why.
+func TestAddressesOfOthers(t *testing.T) {
+	_, standalone, cluster := inputs(t)
+	var addresses []netip.Prefix
+	for _, text := range []string{"10.96.0.1/12", "10.111.255.255/8", "10.244.3.4/16", "10.5.0.2/24", "fd00::2/64"} {
+		addresses = append(addresses, netip.MustParsePrefix(text))
+	}
+	facts := Facts{
+		Network: network.Status{Addresses: addresses, Reason: "the lease is refused"}, Storage: storage.Status{Ready: true}, Identity: true, Confined: true,
+		Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{},
+	}
+	d := Build(cluster, facts)
+	if d.Etcd == nil || d.Kube == nil {
+		t.Fatalf("with an address of its own it waits: %v", d.Waits)
+	}
+	if got := fmt.Sprint(d.Etcd.Address, d.Kube.Addresses); got != "10.5.0.2 [10.5.0.2 fd00::2]" {
+		t.Errorf("got %s", got)
+	}
+	if got := OwnAddresses(standalone.Config, addresses); len(got) != len(addresses) || len(OwnAddresses(nil, addresses)) != len(addresses) {
+		t.Errorf("without a cluster: got %v", got)
+	}
+	facts.Network.Addresses = addresses[:3]
+	if d := Build(cluster, facts); d.Kube != nil || d.Waits[Kubernetes] != "waiting for an IPv4 address: the lease is refused" {
+		t.Errorf("without one of its own: waits %q", d.Waits[Kubernetes])
+	}
+}
+
 func TestReadTrustRefusesWhatParseWould(t *testing.T) {
 	_, standalone, cluster := inputs(t)
 	broken := *standalone.Config
@@ -242,5 +274,28 @@ func TestReadTrustRefusesWhatParseWould(t *testing.T) {
 	broken.Machine.CA.Key = standalone.Config.Machine.CA.Key
 	if _, err := ReadTrust(&broken); err == nil {
 		t.Error("a key of another authority was accepted")
+	}
+}
+
+// TestRegistries: what the configuration says of registries is what Kubernetes gets, and one that changes is a change of it.
+func TestRegistries(t *testing.T) {
+	_, _, cluster := inputs(t)
+	before := KubeSpec(cluster, nil)
+	cfg := *cluster.Config
+	cfg.Registries = config.Registries{CA: "all", Registries: []config.Registry{
+		{Name: "docker.io", Mirrors: []string{"https://mirror.example"}},
+		{Name: "mirror.example", CA: "own", Credentials: &config.Credentials{Username: "node", Password: config.NewSecret("hunter2")}},
+	}}
+	cluster.Config = &cfg
+	spec := KubeSpec(cluster, nil)
+	want := kube.Registries{CA: "all", Entries: []kube.Registry{
+		{Name: "docker.io", Mirrors: []string{"https://mirror.example"}},
+		{Name: "mirror.example", CA: "own", Username: "node", Password: pki.Secret("hunter2")},
+	}}
+	if d := cmp.Diff(want, spec.Registries); d != "" {
+		t.Errorf("registries (-want +got):\n%s", d)
+	}
+	if !(Desired{Kube: before}).Differs(Desired{Kube: spec}, Kubernetes) {
+		t.Error("registries that are added change nothing")
 	}
 }
