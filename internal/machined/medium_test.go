@@ -17,15 +17,6 @@ import (
 // fromMedium has a node run from an installation medium.
 func fromMedium(c *Config) { c.Boot.Medium, c.Boot.Version.Slot, c.Boot.Disk = true, "", "/dev/loop0" }
 
-// reasonOf is why a check does not hold.
-func reasonOf(s snapshot, name string) string {
-	i := slices.IndexFunc(s.checks, func(c server.Check) bool { return c.Name == name && !c.Healthy })
-	if i < 0 {
-		return ""
-	}
-	return s.checks[i].Reason
-}
-
 // TestMedium: on an installation medium the node takes the configuration of its sources at once, comes up as far as its API, and says in its health why no
 // further; it does not look at a disk, stores nothing, and has the configuration for who installs it.
 func TestMedium(t *testing.T) {
