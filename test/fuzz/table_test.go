@@ -77,7 +77,7 @@ func parsers() map[string][]string {
 		"internal/machined/crash":             {"FuzzLines", "FuzzParse"},
 		"internal/machined/reset":             {"FuzzParse"},
 		"internal/machined/upgrade":           {"FuzzRecord"},
-		"internal/storage/loader":             {"FuzzParseName", "FuzzParseText"},
+		"internal/storage/loader":             {"FuzzCompareVersions", "FuzzParseName", "FuzzParseText", "FuzzProgramVersion"},
 		"internal/machined/boot/marker":       {"FuzzParse"},
 		"internal/machined/boot/timeline":     {"FuzzParse"},
 		"internal/machined/ledger":            {"FuzzParse"},
