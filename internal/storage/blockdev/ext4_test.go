@@ -170,7 +170,7 @@ func TestCutAmidSuperblock(t *testing.T) {
 	if c, err := disk.Contents(t.Context(), path); err != nil || c.Signature != "a damaged ext4 file system" {
 		t.Errorf("without a mark: %+v, %v", c, err)
 	}
-	if err := setMark(path, formatMark()); err != nil {
+	if err := setMark(path, atEnd, formatMark()); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := disk.Contents(t.Context(), path); err != nil || c != (storage.Contents{Formatting: true}) {
