@@ -53,6 +53,9 @@ func (e env) guestProbe(t *testing.T, ctx context.Context) string {
 func makePooled(t *testing.T, ctx context.Context, e env, o cluster.Options, change func(index int, cfg *config.Config)) []*pooled {
 	t.Helper()
 	o.MemoryBytes = 1 << 30
+	if len(o.ProbeFiles) > 0 {
+		o.MemoryBytes += 256 << 20 // they lie there
+	}
 	o.Probe = e.guestProbe(t, ctx)
 	c := create(t, ctx, o)
 	var nodes []*pooled

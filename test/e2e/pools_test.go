@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/qemu/powercut"
+	"github.com/cyvive/cyvive/hack/qemu/probe"
 )
 
 // poolDiskBytes is the size of each disk of a pool; much more than what is written.
@@ -46,7 +48,7 @@ data: [{layout: mirror, disks: [{serial: one}, {serial: four}]}]
 // poolsDir is where the dataset of the tests is mounted.
 const poolsDir = "/var/mnt/data"
 
-// TestPools makes a pool of a node's further disks over the API, pulls one of them while files are written, plugs it in again, replaces it, has
+// TestPools makes a pool of a node's further disks over the API, pulls one of them while fio writes and verifies, plugs it in again, replaces it, has
 // another return errors, and makes and restores snapshots. Whoever writes sees no error.
 func TestPools(t *testing.T) {
 	e := requireImage(t)
@@ -56,6 +58,12 @@ func TestPools(t *testing.T) {
 		o.Empty = append(o.Empty, cluster.EmptyDisk{Serial: serial, SizeBytes: poolDiskBytes})
 	}
 	o.Empty = append(o.Empty, cluster.EmptyDisk{Serial: "five", Socket: brokenSocket})
+	if e.arch == runtime.GOARCH {
+		var err error
+		if o.ProbeFiles, err = probe.Closure(ctx, fioProgram); err != nil {
+			t.Fatalf("%v; make setup installs fio", err)
+		}
+	}
 	var served *powercut.Server
 	t.Cleanup(func() { // after the machine, and before its folder
 		if served == nil {
@@ -99,12 +107,20 @@ func testPoolMake(t *testing.T, ctx context.Context, p *pooled) {
 	p.has(t, ctx, fileName(poolsDir, 0), []byte("first"))
 }
 
-// testPoolPull pulls a disk of the mirror under a writer: the pool says that it is degraded, the spare stands in and is filled by itself, and the node is in
-// order all the while, since the pool can be used.
+// testPoolPull pulls a disk of the mirror under fio, which verifies what it writes: the pool says that it is degraded, the spare stands in and is filled by
+// itself, and the node is in order all the while, since the pool can be used. The program is of this machine: a node of another architecture has the writer
+// of the other parts.
 func testPoolPull(t *testing.T, ctx context.Context, p *pooled) {
-	w := p.writer(ctx, []string{poolsDir}, 1000, unhurried, rand.New(rand.NewPCG(1, 0)))
-	defer w.stop()
-	w.await(t, ctx, 5)
+	var w load
+	if p.env.arch == runtime.GOARCH {
+		w = p.fio(ctx, poolsDir)
+	} else {
+		t.Logf("without fio: that of this machine does not run on %s", p.env.arch)
+		w = p.writer(ctx, []string{poolsDir}, 1000, unhurried, rand.New(rand.NewPCG(1, 0)))
+	}
+	defer w.halt()
+	w.underWay(t, ctx)
+	asked := time.Now()
 	if err := machine(t, p.Cluster, p.node).PullDisk(ctx, "two"); err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +140,11 @@ func testPoolPull(t *testing.T, ctx context.Context, p *pooled) {
 		return nil
 	})
 	t.Logf("the spare had all after %s", time.Since(pulled).Round(time.Second))
-	w.await(t, ctx, w.count()+5)
+	w.further(t, ctx)
 	w.end(t, ctx, p)
+	if f, ok := w.(*fio); ok {
+		f.ranThrough(t, asked, pulled)
+	}
 	checkEventOrder(t, ctx, p)
 }
 

@@ -92,6 +92,21 @@ func (w *writer) await(t *testing.T, ctx context.Context, n int) {
 	}
 }
 
+// underWay waits until some files are written.
+func (w *writer) underWay(t *testing.T, ctx context.Context) {
+	t.Helper()
+	w.await(t, ctx, 5)
+}
+
+// further waits until some more are.
+func (w *writer) further(t *testing.T, ctx context.Context) {
+	t.Helper()
+	w.await(t, ctx, w.count()+5)
+}
+
+// halt stops it, whatever became of it.
+func (w *writer) halt() { _, _ = w.stop() }
+
 // stop ends it, and waits for what is under way: that ends with the node's power, too. It returns what was acknowledged, and what went wrong.
 func (w *writer) stop() ([]writtenFile, error) {
 	w.once.Do(func() { close(w.quit) })

@@ -77,6 +77,9 @@ type Options struct {
 	// their kernel directly, and Probe asks them. For tests that must see, or
 	// kill, what the node hides.
 	Probe string
+	// ProbeFiles are files of this machine, by whole paths, that the probe has at the
+	// same paths: programs for it to run, and what they need (probe.Closure).
+	ProbeFiles []string
 	// Out receives progress for a person; nil discards it.
 	Out io.Writer
 }

@@ -12,6 +12,8 @@ const (
 	// ModuleDir holds the modules to load, named so that their order is the one
 	// to load them in.
 	ModuleDir = "/probe/modules"
+	// FilesDir holds files that the probe gets into its root, each below its path there.
+	FilesDir = "/probe/files"
 )
 
 // Op is what a request asks for.

@@ -67,21 +67,38 @@ func loadModules() error {
 }
 
 func enterRoot() error {
-	for _, m := range []struct{ kind, dir string }{
-		{"tmpfs", ""}, {"devtmpfs", "dev"}, {"proc", "proc"}, {"sysfs", "sys"}, {"cgroup2", "sys/fs/cgroup"},
+	for _, m := range []struct {
+		kind, dir string
+		flags     uintptr
+	}{
+		{"tmpfs", "", 0}, // the programs that were brought along are run
+		{"devtmpfs", "dev", unix.MS_NOEXEC}, {"proc", "proc", unix.MS_NOEXEC}, {"sysfs", "sys", unix.MS_NOEXEC},
+		{"cgroup2", "sys/fs/cgroup", unix.MS_NOEXEC},
 	} {
 		dir := filepath.Join(root, m.dir)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("mount %s: %w", m.kind, err)
 		}
-		if err := unix.Mount(m.kind, dir, m.kind, unix.MS_NOSUID|unix.MS_NOEXEC, ""); err != nil {
+		if err := unix.Mount(m.kind, dir, m.kind, unix.MS_NOSUID|m.flags, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", m.kind, err)
 		}
+	}
+	if err := takeFiles(); err != nil {
+		return err
 	}
 	if err := unix.Chroot(root); err != nil {
 		return fmt.Errorf("enter %s: %w", root, err)
 	}
 	return os.Chdir("/")
+}
+
+// takeFiles moves what was brought along into the root: stage 1 removes it where it
+// lies.
+func takeFiles() error {
+	if err := os.CopyFS(root, os.DirFS(probe.FilesDir)); err != nil {
+		return fmt.Errorf("take files of the initramfs: %w", err)
+	}
+	return os.RemoveAll(probe.FilesDir) // its memory is needed
 }
 
 // openPort waits for the probe's port to come up behind its driver.
