@@ -72,6 +72,10 @@
 // loop devices are the machine's, with the verified images of extensions on them: who can open one can take it from its file. A volume with ext4 on
 // a device is another thing, as that is opened and mounted by the driver.
 //
+// The seam: kubelet looks for a loop of that path in /sys/block before it makes one, and takes one that it cannot detach for detached where /dev has none of that
+// name. So the driver could make it when it publishes, and the plane would have none in its /dev. What is missing is a list of single devices that package
+// confine/lsm lets be opened, from which a device is gone before its number can be another's, and a test of each step with kubelet.
+//
 // # Replicas
 //
 // They are not here yet. Their seam: the topology of a volume is a list ([Driver.topologies]), its id is the same on each node, and its context has a
