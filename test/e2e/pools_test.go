@@ -61,7 +61,7 @@ func TestPools(t *testing.T) {
 	if e.arch == runtime.GOARCH {
 		var err error
 		if o.ProbeFiles, err = probe.Closure(ctx, fioProgram); err != nil {
-			t.Fatalf("%v; make setup installs fio", err)
+			t.Fatalf("%v; make vm-test installs fio", err)
 		}
 	}
 	var served *powercut.Server

@@ -20,8 +20,6 @@ func tools(arch string) []tool {
 		// For tests of what is signed for Secure Boot: others' programs check it.
 		{"openssl", "openssl"},
 		{"osslsigncode", "osslsigncode"},
-		// For the test of a pool whose disk is pulled under load.
-		{"fio", "fio"},
 		{"git", "git"},
 		// For tests with the race detector.
 		{"gcc", "gcc"},
