@@ -56,6 +56,12 @@ type Status struct {
 	Name   string
 	Phase  replicationv1.Phase
 	Reason string
+	// Problem is why its runs go wrong, or that a person has to decide; empty where nothing is wrong. It stays while the next run goes on. That the role of the
+	// primary was handed over is nothing wrong.
+	Problem string
+	// Since is when the first of the runs ended that have gone wrong one after the other since. Next is when the job runs again by itself; zero where it runs now, or
+	// does not by itself.
+	Since, Next time.Time
 }
 
 // Manager runs jobs. Its methods may be called concurrently.
@@ -88,10 +94,12 @@ type job struct {
 	run    *run
 	begun  time.Time
 
-	last      *outcome
-	failures  int
-	problem   string
-	fenced    bool
+	last     *outcome
+	failures int
+	problem  string
+	fenced   bool
+	// since is when the first of the runs ended that have gone wrong one after the other since, the last one too; zero if that went well.
+	since     time.Time
 	conflicts []*replication.Conflict
 	plan      replication.Plan
 
@@ -312,9 +320,7 @@ func (m *Manager) news() {
 	m.changed = make(chan struct{})
 	var now []Status
 	for _, id := range m.order {
-		j := m.jobs[id]
-		phase, reason := j.phase()
-		now = append(now, Status{Name: j.spec.Name, Phase: phase, Reason: reason})
+		now = append(now, m.jobs[id].status())
 	}
 	if !slices.Equal(now, m.told) {
 		m.told = now

@@ -237,21 +237,49 @@ func TestClockSetBack(t *testing.T) {
 func TestFails(t *testing.T) {
 	f := start(t, false)
 	f.breakOff(errors.New("no route to the node"))
+	first := f.now()
 	f.Set([]plan.Replication{declared("out", oneID, "alpha/x", true, true)})
 	for i, wait := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute, 15 * time.Minute} {
 		j := f.await("out", "failure", func(j *replicationv1.Job) bool { return j.GetLast().GetRun() == uint64(i+1) && j.GetProgress() == nil })
 		if j.GetPhase() != replicationv1.Phase_PHASE_FAILED || !strings.Contains(j.GetReason(), "no route") || !j.GetNextAt().AsTime().Equal(f.now().Add(wait)) {
 			t.Errorf("failure %d: %v, want the next after %v", i+1, j, wait)
 		}
+		if !strings.Contains(j.GetProblem(), "no route") || !j.GetFailingSince().AsTime().Equal(first) {
+			t.Errorf("failure %d: %q since %v, want no route, since %v", i+1, j.GetProblem(), j.GetFailingSince().AsTime(), first)
+		}
 		f.Snapshots() // does not hurry it
 		f.advance(wait)
 	}
 	f.breakOff(nil)
 	f.advance(15 * time.Minute)
-	f.await("out", "success", func(j *replicationv1.Job) bool { return j.GetPhase() == replicationv1.Phase_PHASE_IDLE })
+	if j := f.await("out", "success", func(j *replicationv1.Job) bool { return j.GetPhase() == replicationv1.Phase_PHASE_IDLE }); j.GetProblem() != "" || j.GetFailingSince() != nil {
+		t.Errorf("after a success: %v", j)
+	}
 	f.end()
+	f.toldOnce(first)
 	if got := strings.Join(f.told, "; "); got != "out failed: no route to the node; out works again: " {
 		t.Errorf("told %q", got)
+	}
+}
+
+// toldOnce checks that a job which fails counts as one, since the same time, until it works again, while it is tried again too.
+func (f *fixture) toldOnce(since time.Time) {
+	f.t.Helper()
+	failing, again := false, false
+	for _, s := range f.phases {
+		switch {
+		case s.Problem != "":
+			failing = true
+			again = again || s.Next.Equal(since.Add(30*time.Second))
+			if !s.Since.Equal(since) {
+				f.t.Errorf("published %+v, want it since %v", s, since)
+			}
+		case failing && s.Phase != replicationv1.Phase_PHASE_IDLE:
+			f.t.Errorf("published %+v: nothing is wrong, and it has not worked again", s)
+		}
+	}
+	if !failing || !again {
+		f.t.Errorf("published %+v, want it to fail, and to be tried again 30 s later", f.phases)
 	}
 }
 
@@ -492,6 +520,13 @@ func TestFailoverAlone(t *testing.T) {
 	resp, err := f.API().Failover(t.Context(), "in", "beta/in", []*replicationv1.Choice{keep})
 	if err != nil || resp.GetTold() || !strings.Contains(resp.GetUntold(), "no route") {
 		t.Fatalf("failover: %v, %v", resp, err)
+	}
+	// That it cannot be told is nothing that is wrong with the job.
+	lost, err := f.API().Run(t.Context(), "in", nil)
+	f.must(err)
+	j := f.await("in", "the end of a run that does not reach it", func(j *replicationv1.Job) bool { return j.GetLast().GetRun() >= lost && j.GetProgress() == nil })
+	if j.GetPhase() != replicationv1.Phase_PHASE_FAILED_OVER || j.GetLast().GetSucceeded() || j.GetProblem() != "" || j.GetFailingSince() != nil {
+		t.Errorf("failed over, with the other node gone: %v", j)
 	}
 	// It is told by the next run that reaches it.
 	f.breakOff(nil)
