@@ -322,6 +322,7 @@ func exampleNode() *servertest.Node {
 				{Name: "tank/data@mon", CreatedAt: timestamppb.New(at), UsedBytes: 1 << 20}, {Name: "tank/data@tue", CreatedAt: timestamppb.New(at.Add(24 * time.Hour))},
 				{Name: "tank/vol@one", CreatedAt: timestamppb.New(at), Holds: []string{"keep"}, Clones: []string{"tank/clone"}},
 			},
+			Meanwhile:  []*snapshotv1.Snapshot{{Name: "tank/vol@meanwhile"}},
 			Conditions: []*datasetv1.Condition{{Dataset: "tank/new", Reason: "ParentMissing", Text: "tank/x is not there; declare it, too"}},
 			Schedules: []*snapshotv1.Schedule{
 				{Name: "daily", Snapshots: 12, NewestAt: timestamppb.New(at)}, {
