@@ -34,7 +34,7 @@ const (
 	rootsAge = 10 * time.Second
 )
 
-// Config is what a Manager is made of. Sums, Log, Tell, Publish, Interrupt and Now may be nil.
+// Config is what a Manager is made of. Sums, Log, Tell, Publish, Interrupt, Stays and Now may be nil.
 type Config struct {
 	System zfs.System
 	// Sums reads the contents of snapshots; without it none can be compared.
@@ -43,8 +43,11 @@ type Config struct {
 	Connect func(plan.Replication) (replication.Side, io.Closer, error)
 	// Interrupt ends what the other node has under way here for a job.
 	Interrupt func(id string)
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Stays is an error where a job is going to be taken out of the configuration by itself, and so must not be failed over. A failover that has asked is then
+	// known to Promoted until it ends.
+	Stays func(plan.Replication) error
+	Log   *slog.Logger
+	Now   func() time.Time
 	// Tell is told of what a person wants to know later: the job, its state in a word or two, and the reason.
 	Tell func(job, state, reason string)
 	// Publish is told how all jobs are, whenever one gets another phase. It must not call the Manager.
@@ -126,6 +129,9 @@ func New(cfg Config) *Manager {
 	}
 	if cfg.Interrupt == nil {
 		cfg.Interrupt = func(string) {}
+	}
+	if cfg.Stays == nil {
+		cfg.Stays = func(plan.Replication) error { return nil }
 	}
 	if cfg.Tell == nil {
 		cfg.Tell = func(string, string, string) {}

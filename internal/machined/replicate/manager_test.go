@@ -490,12 +490,45 @@ func TestFailoverKeepsThePeerOut(t *testing.T) {
 		return busy
 	}
 	before, during := busy(), 0
-	f.cfg.Interrupt = func(string) { during = busy() }
+	var promoted []string
+	f.cfg.Interrupt = func(string) {
+		during = busy()
+		var err error
+		if promoted, _, err = f.Promoted(t.Context(), declared("in", oneID, "alpha/x", false, true), []string{"beta/in/alpha/x"}); err != nil {
+			t.Error(err)
+		}
+	}
 	if _, err := f.API().Failover(t.Context(), "in", "beta/in", nil); err != nil {
 		t.Fatal(err)
 	}
 	if after := busy(); before != 0 || during != 2 || after != 0 {
 		t.Errorf("of two directions, %d are kept out before, %d during and %d after a failover", before, during, after)
+	}
+	if !slices.Equal(promoted, []string{"beta/in/alpha/x"}) {
+		t.Errorf("before anything is promoted, %v counts as promoted", promoted)
+	}
+}
+
+// TestFailoverOfWhatGoes: it is asked whether the job stays before the first change.
+func TestFailoverOfWhatGoes(t *testing.T) {
+	f := start(t, true, declared("in", oneID, "alpha/x", false, true))
+	f.done("in", 1)
+	asked := 0
+	f.cfg.Stays = func(s plan.Replication) error {
+		asked++
+		return fmt.Errorf("%w: %s is gone tomorrow", server.ErrPrecondition, s.Name)
+	}
+	_, planned := f.API().PlanFailover(t.Context(), "in")
+	_, done := f.API().Failover(t.Context(), "in", "beta/in", nil)
+	if !errors.Is(planned, server.ErrPrecondition) || !errors.Is(done, server.ErrPrecondition) || asked != 2 {
+		t.Errorf("asked %d times: %v, %v", asked, planned, done)
+	}
+	if err := f.b.Write(t.Context(), "beta/in/alpha/x", "new", nil); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to the replica: %v", err)
+	}
+	f.cfg.Stays = func(plan.Replication) error { return nil }
+	if _, err := f.API().Failover(t.Context(), "in", "beta/in", nil); err != nil {
+		t.Errorf("of what stays: %v", err)
 	}
 }
 

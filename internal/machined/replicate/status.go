@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,6 +87,13 @@ func (j *job) away() bool {
 
 // Promoted are those of the trees that a job receives on this node which a failover has made primaries, or has begun to, and those that are not there.
 func (m *Manager) Promoted(ctx context.Context, s plan.Replication, trees []string) (promoted, absent []string, err error) {
+	m.mu.Lock()
+	j := m.jobs[s.Job.ID]
+	failingOver := j != nil && j.held
+	m.mu.Unlock()
+	if failingOver {
+		return slices.Clone(trees), nil, nil
+	}
 	found, err := m.side(s).Roots(ctx, trees)
 	if err != nil {
 		return nil, nil, err
