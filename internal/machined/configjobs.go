@@ -60,9 +60,9 @@ func (a *Agent) tellGoneJobs(before, after *config.Config, where string) {
 	}
 }
 
-// jobStays is an error where the node comes by itself to a configuration without a job, or without a tree of it: by what is staged at its next boot, when no pool
-// is there yet that says whether the job was failed over; or at the end of a trial, which waits for nobody. keepsJobs was asked before that, and what it asks about
-// must not come true meanwhile. It takes the lock of configs.
+// jobStays is an error where the node comes by itself to a configuration without a job, or without a tree of it: by one that was just given, and is about to be in
+// force; by what is staged at its next boot, when no pool is there yet that says whether the job was failed over; or at the end of a trial, which waits for nobody.
+// keepsJobs was asked before that, and what it asks about must not come true meanwhile. It takes the lock of configs.
 func (a *Agent) jobStays(s plan.Replication) error {
 	c := &a.configs
 	c.mu.Lock()
@@ -71,6 +71,14 @@ func (a *Agent) jobStays(s plan.Replication) error {
 		return nil
 	}
 	r := c.store.Record()
+	if current, err := c.read(r.Current); err == nil && r.Own() { // else what a source has is in force, and could not be stored
+		if i := slices.IndexFunc(current.ReplicationJobs, func(j config.ReplicationJob) bool { return j.UUID == s.Job.ID }); i >= 0 && current.ReplicationJobs[i].PeerRetired {
+			return nil // the old primary needs not be told
+		}
+		if err := hasJob(s, current, fmt.Sprintf("revision %d of the configuration is about to be in force", r.Current)); err != nil {
+			return err
+		}
+	}
 	var next uint64
 	var when string
 	switch {
@@ -84,15 +92,15 @@ func (a *Agent) jobStays(s plan.Replication) error {
 	default:
 		return nil
 	}
-	if current, err := c.read(r.Current); err == nil {
-		if i := slices.IndexFunc(current.ReplicationJobs, func(j config.ReplicationJob) bool { return j.UUID == s.Job.ID }); i >= 0 && current.ReplicationJobs[i].PeerRetired {
-			return nil // the old primary needs not be told
-		}
-	}
 	cfg, err := c.read(next)
 	if err != nil {
 		return fmt.Errorf("fail over %s: %w: %s; whether that has the job cannot be told: %w", s.Name, server.ErrPrecondition, when, err)
 	}
+	return hasJob(s, cfg, when)
+}
+
+// hasJob is an error where a configuration, which is in force at some time, does not have a job, or a tree of it.
+func hasJob(s plan.Replication, cfg *config.Config, when string) error {
 	after, err := plan.Replications(cfg)
 	if err != nil {
 		return fmt.Errorf("fail over %s: %w: %s; whether that has the job cannot be told: %w", s.Name, server.ErrPrecondition, when, err)
