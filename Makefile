@@ -119,7 +119,7 @@ soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of
 		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --memory-mib 2048 --out $(CURDIR)/out --arch $(ARCH)' ./internal/storage/replication
 
 .PHONY: bench
-bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades, rollbacks and pools into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory|pools)
+bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades, rollbacks, pools and replication into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory|pools|replication)
 	@bin/qemu bench --arch $(ARCH) --idle $(or $(IDLE),15m) $(if $(ONLY),--only $(ONLY) --result out/bench-$(ONLY).json,--result out/bench.json)
 
 .PHONY: baseline

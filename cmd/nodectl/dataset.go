@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	"github.com/cyvive/cyvive/cmd/nodectl/output"
@@ -114,11 +117,35 @@ func (a *app) destroyDataset(ctx context.Context, node string, conn *connection,
 	}
 	doing, end := context.WithTimeout(ctx, max(a.timeout, poolTimeout))
 	defer end()
-	resp, err := client.Destroy(doing, &datasetv1.DestroyRequest{Name: name, Confirm: typed, All: all})
-	if err == nil {
+	resp, err := client.Destroy(doing, &datasetv1.DestroyRequest{Name: name, Confirm: typed, All: all, Plan: plan.GetPlan()})
+	switch {
+	case err == nil:
 		fmt.Fprintf(a.stderr, "%s: destroyed: %d datasets and snapshots\n", node, len(resp.GetDestroyed()))
+	case status.Code(err) == codes.FailedPrecondition:
+		a.tellChanged(ctx, node, client, &datasetv1.PlanDestroyRequest{Name: name, All: all}, plan.GetDestroyed())
 	}
 	return err
+}
+
+// tellChanged says what a destruction that was refused is of now and was not shown, and the other way round.
+func (a *app) tellChanged(ctx context.Context, node string, client datasetv1.DatasetServiceClient, r *datasetv1.PlanDestroyRequest, shown []string) {
+	ctx, cancel := context.WithTimeout(ctx, max(a.timeout, poolTimeout))
+	defer cancel()
+	now, err := client.PlanDestroy(ctx, r)
+	if err != nil {
+		return // the refusal says what there is to say
+	}
+	tell := func(what string, list, known []string) {
+		seen := map[string]bool{}
+		for _, name := range known {
+			seen[name] = true
+		}
+		if left := slices.DeleteFunc(slices.Clone(list), func(name string) bool { return seen[name] }); len(left) > 0 {
+			fmt.Fprintf(a.stderr, "%s: %s:\n  %s\n", node, what, output.CleanText(strings.Join(left, "\n  ")))
+		}
+	}
+	tell("new since it was shown, and not confirmed", now.GetDestroyed(), shown)
+	tell("gone since it was shown", shown, now.GetDestroyed())
 }
 
 // completeDatasets offers the datasets of the first node.

@@ -46,6 +46,9 @@ func jobRows(l *replicationv1.ListResponse) [][]string {
 				row[6] = "failed"
 			}
 		}
+		if since := j.GetFailingSince(); since != nil {
+			row[6] = "failing since " + stamp(since)
+		}
 		rows = append(rows, row)
 	}
 	return rows

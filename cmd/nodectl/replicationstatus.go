@@ -106,6 +106,7 @@ func writeJobs(w *strings.Builder, l *replicationv1.ListResponse) {
 		line("job", fmt.Sprintf("%s (%s)", j.GetName(), j.GetUuid()))
 		line("does", jobDoes(j))
 		line("phase", jobPhase(j)+", "+j.GetReason())
+		line("failing", failingText(j))
 		for _, r := range j.GetRoots() {
 			line("tree", rootText(j, r))
 		}
@@ -145,6 +146,21 @@ func jobDoes(j *replicationv1.Job) string {
 		text += fmt.Sprintf("; %s/s at most", bytesText(j.GetLimit()))
 	}
 	return text
+}
+
+// failingText is what is wrong with a job, since when, and when it is tried again.
+func failingText(j *replicationv1.Job) string {
+	if j.GetFailingSince() == nil {
+		return ""
+	}
+	text := "since " + stamp(j.GetFailingSince())
+	switch next := stamp(j.GetNextAt()); {
+	case j.GetProgress() != nil:
+		text += ", tried again now"
+	case next != "":
+		text += ", tried again at " + next
+	}
+	return text + ": " + j.GetProblem()
 }
 
 func rootText(j *replicationv1.Job, r *replicationv1.Root) string {

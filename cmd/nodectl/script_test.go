@@ -322,9 +322,12 @@ func exampleNode() *servertest.Node {
 				{Name: "tank/data@mon", CreatedAt: timestamppb.New(at), UsedBytes: 1 << 20}, {Name: "tank/data@tue", CreatedAt: timestamppb.New(at.Add(24 * time.Hour))},
 				{Name: "tank/vol@one", CreatedAt: timestamppb.New(at), Holds: []string{"keep"}, Clones: []string{"tank/clone"}},
 			},
+			Meanwhile:  []*snapshotv1.Snapshot{{Name: "tank/vol@meanwhile"}},
 			Conditions: []*datasetv1.Condition{{Dataset: "tank/new", Reason: "ParentMissing", Text: "tank/x is not there; declare it, too"}},
 			Schedules: []*snapshotv1.Schedule{
-				{Name: "daily", Snapshots: 12, NewestAt: timestamppb.New(at)}, {Name: "late", Problems: []string{"schedule late: tank/gone: there is no such dataset"}},
+				{Name: "daily", Snapshots: 12, NewestAt: timestamppb.New(at)}, {
+					Name: "late", Problems: []string{"schedule late: tank/gone: there is no such dataset"}, FailingSince: timestamppb.New(at), RetryAt: timestamppb.New(at.Add(5 * time.Minute)),
+				},
 			},
 			Verdicts: []*snapshotv1.Verdict{
 				{Snapshot: "tank/data@mon", Fate: snapshotv1.Fate_FATE_GOES}, {Snapshot: "tank/vol@one", Fate: snapshotv1.Fate_FATE_STUCK, Reasons: []string{"is held by keep"}},
@@ -480,6 +483,7 @@ func exampleReplication() servertest.Replication {
 			Target: "backup", Schedule: "every 10m0s", Limit: 50 << 20, NextAt: at,
 			Roots: []*replicationv1.Root{{Source: "tank/data", Target: "backup/tank/data", Role: replicationv1.Role_ROLE_PRIMARY, Generation: 2}},
 			Phase: replicationv1.Phase_PHASE_BLOCKED, Reason: "a person has to decide about 1 datasets", Conflicts: []*replicationv1.Conflict{changed},
+			Problem: "a person has to decide about 1 datasets, see nodectl replication status", FailingSince: timestamppb.New(time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)),
 			Progress: &replicationv1.Progress{
 				Run: 0, Phase: "replicating", Steps: 4, StepsDone: 1, ExpectedBytes: 4 << 30, SentBytes: 1 << 30, BytesPerSecond: 100 << 20, Remaining: durationpb.New(31 * time.Second),
 				Datasets: []*replicationv1.DatasetProgress{{

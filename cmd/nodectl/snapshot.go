@@ -205,7 +205,7 @@ func (a *app) snapshotPreviewCommand() *cobra.Command {
 			return noted(cmd.Context(), a, func(ctx context.Context, conn *connection) (*snapshotv1.PreviewPruneResponse, error) {
 				return snapshotv1.NewSnapshotServiceClient(conn).PreviewPrune(ctx, &snapshotv1.PreviewPruneRequest{Dataset: strings.Join(args, "")})
 			}, columns[*snapshotv1.PreviewPruneResponse]{[]string{"SNAPSHOT", "FATE", "WHY"}, verdictRows},
-				columns[*snapshotv1.PreviewPruneResponse]{[]string{"SCHEDULE", "SNAPSHOTS", "NEWEST", "PROBLEM"}, scheduleRows})
+				columns[*snapshotv1.PreviewPruneResponse]{[]string{"SCHEDULE", "SNAPSHOTS", "NEWEST", "FAILING-SINCE", "TRIED-AGAIN", "PROBLEM"}, scheduleRows})
 		},
 	}
 }
@@ -221,7 +221,9 @@ func verdictRows(p *snapshotv1.PreviewPruneResponse) [][]string {
 func scheduleRows(p *snapshotv1.PreviewPruneResponse) [][]string {
 	var rows [][]string
 	for _, s := range p.GetSchedules() {
-		rows = append(rows, []string{s.GetName(), fmt.Sprint(s.GetSnapshots()), stamp(s.GetNewestAt()), strings.Join(s.GetProblems(), "; ")})
+		rows = append(rows, []string{
+			s.GetName(), fmt.Sprint(s.GetSnapshots()), stamp(s.GetNewestAt()), stamp(s.GetFailingSince()), stamp(s.GetRetryAt()), strings.Join(s.GetProblems(), "; "),
+		})
 	}
 	return rows
 }

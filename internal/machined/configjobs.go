@@ -60,6 +60,58 @@ func (a *Agent) tellGoneJobs(before, after *config.Config, where string) {
 	}
 }
 
+// jobStays is an error where the node comes by itself to a configuration without a job, or without a tree of it: by one that was just given, and is about to be in
+// force; by what is staged at its next boot, when no pool is there yet that says whether the job was failed over; or at the end of a trial, which waits for nobody.
+// keepsJobs was asked before that, and what it asks about must not come true meanwhile. It takes the lock of configs.
+func (a *Agent) jobStays(s plan.Replication) error {
+	c := &a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store == nil {
+		return nil
+	}
+	r := c.store.Record()
+	if current, err := c.read(r.Current); err == nil && r.Own() { // else what a source has is in force, and could not be stored
+		if i := slices.IndexFunc(current.ReplicationJobs, func(j config.ReplicationJob) bool { return j.UUID == s.Job.ID }); i >= 0 && current.ReplicationJobs[i].PeerRetired {
+			return nil // the old primary needs not be told
+		}
+		if err := hasJob(s, current, fmt.Sprintf("revision %d of the configuration is about to be in force", r.Current)); err != nil {
+			return err
+		}
+	}
+	var next uint64
+	var when string
+	switch {
+	case r.Trying != nil:
+		next = r.Trying.Back
+		when = fmt.Sprintf("the node goes back to revision %d of the configuration if revision %d, which is tried, is not confirmed: confirm it first, with nodectl config confirm", next, r.Current)
+	case r.Staged != nil:
+		next = r.Staged.Revision
+		when = fmt.Sprintf("revision %d of the configuration, which is staged, is in force with the next boot: give it up first, with nodectl config rollback %d, or stage another that "+
+			"has the job", next, r.Current)
+	default:
+		return nil
+	}
+	cfg, err := c.read(next)
+	if err != nil {
+		return fmt.Errorf("fail over %s: %w: %s; whether that has the job cannot be told: %w", s.Name, server.ErrPrecondition, when, err)
+	}
+	return hasJob(s, cfg, when)
+}
+
+// hasJob is an error where a configuration, which is in force at some time, does not have a job, or a tree of it.
+func hasJob(s plan.Replication, cfg *config.Config, when string) error {
+	after, err := plan.Replications(cfg)
+	if err != nil {
+		return fmt.Errorf("fail over %s: %w: %s; whether that has the job cannot be told: %w", s.Name, server.ErrPrecondition, when, err)
+	}
+	if gone := withoutTrees(s, after); len(gone) > 0 {
+		return fmt.Errorf("fail over %s: %w: %s; it does not receive %s any more, and without that the old primary, on %s, would not learn that it is none", s.Name, server.ErrPrecondition,
+			when, strings.Join(gone, ", "), s.Peer.Address)
+	}
+	return nil
+}
+
 // withoutTrees are the trees that a job receives here and that no job of the same UUID does.
 func withoutTrees(j plan.Replication, after []plan.Replication) []string {
 	if j.Sends {

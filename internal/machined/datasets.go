@@ -124,10 +124,17 @@ func datasetsHealth(s snapshot) []server.Check {
 	}
 	if len(s.input.Config.SnapshotSchedules) > 0 {
 		var problems []string
+		var again time.Time
 		for _, p := range s.schedules.Status.Policies {
-			problems = append(problems, p.Problems...)
+			if len(p.Problems) > 0 {
+				problems = append(problems, strings.Join(p.Problems, "; ")+sinceText(p.Since))
+				again = sooner(again, p.Again)
+			}
 		}
 		c := domainCheck(plan.Snapshots, s.schedules, len(problems) == 0, strings.Join(problems, "; "))
+		if !c.Healthy {
+			c.Again = again
+		}
 		if !s.pooled {
 			c = check(plan.Snapshots, false, "snapshots are declared, and "+s.noPools)
 		}

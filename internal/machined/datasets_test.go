@@ -72,12 +72,12 @@ func TestDatasetsOverTheAPI(t *testing.T) {
 	for name, c := range map[string]struct{ err, want error }{
 		"snapshot that exists":      {second(shots.Create(ctx, []string{"tank/a"}, "one", false)), server.ErrPrecondition},
 		"snapshot of nothing":       {second(shots.Create(ctx, []string{"tank/none"}, "one", false)), server.ErrNotFound},
-		"not confirmed":             {second(api.Destroy(ctx, "tank/a", "tank", true)), server.ErrInvalid},
-		"held below":                {second(api.Destroy(ctx, "tank/a", "tank/a", true)), server.ErrPrecondition},
-		"declared":                  {second(api.Destroy(ctx, "tank/v", "tank/v", true)), server.ErrPrecondition},
+		"not confirmed":             {second(api.Destroy(ctx, "tank/a", "tank", true, nil)), server.ErrInvalid},
+		"held below":                {second(api.Destroy(ctx, "tank/a", "tank/a", true, nil)), server.ErrPrecondition},
+		"declared":                  {second(api.Destroy(ctx, "tank/v", "tank/v", true, nil)), server.ErrPrecondition},
 		"children":                  {second(api.PlanDestroy(ctx, "tank/a", false)), server.ErrPrecondition},
-		"a pool":                    {second(api.Destroy(ctx, "tank", "tank", true)), server.ErrInvalid},
-		"the node's own":            {second(api.Destroy(ctx, "node/etcd", "node/etcd", true)), server.ErrPrecondition},
+		"a pool":                    {second(api.Destroy(ctx, "tank", "tank", true, nil)), server.ErrInvalid},
+		"the node's own":            {second(api.Destroy(ctx, "node/etcd", "node/etcd", true, nil)), server.ErrPrecondition},
 		"the place for others":      {second(api.PlanDestroy(ctx, "node/volumes", true)), server.ErrPrecondition},
 		"none in that":              {second(api.PlanDestroy(ctx, "node/volumes/x", true)), server.ErrNotFound},
 		"the node's own past":       {second(shots.PlanRollback(ctx, "node/etcd@one")), server.ErrPrecondition},
@@ -102,9 +102,26 @@ func TestDatasetsOverTheAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan, err := api.PlanDestroy(ctx, "tank/a", true)
-	gone, failed := api.Destroy(ctx, "tank/a", "tank/a", true)
-	if want := []string{"tank/a/b@one", "tank/a/b", "tank/a@one", "tank/a"}; err != nil || failed != nil || !slices.Equal(plan, want) || !slices.Equal(gone, want) {
-		t.Errorf("plan %v, %v; gone %v, %v", plan, err, gone, failed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shots.Create(ctx, []string{"tank/a/b"}, "since", false); err != nil {
+		t.Fatal(err)
+	}
+	for what, shown := range map[string][]byte{"a snapshot that was not shown": plan.GetPlan(), "nothing shown": nil} {
+		if gone, err := api.Destroy(ctx, "tank/a", "tank/a", true, shown); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "not those that were shown") || len(gone) > 0 {
+			t.Errorf("%s: %v, %v", what, gone, err)
+		}
+	}
+	if listed, err := shots.List(ctx, "tank/a", true); err != nil || len(listed) != 3 {
+		t.Errorf("after what was refused there are %v, %v", listed, err)
+	}
+	if err := shots.Destroy(ctx, []string{"tank/a/b@since"}); err != nil {
+		t.Fatal(err)
+	}
+	gone, failed := api.Destroy(ctx, "tank/a", "tank/a", true, plan.GetPlan())
+	if want := []string{"tank/a/b@one", "tank/a/b", "tank/a@one", "tank/a"}; failed != nil || !slices.Equal(plan.GetDestroyed(), want) || !slices.Equal(gone, want) {
+		t.Errorf("plan %v; gone %v, %v", plan, gone, failed)
 	}
 }
 

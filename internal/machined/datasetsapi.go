@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -91,14 +92,15 @@ func datasetToProto(d zfs.Dataset) *datasetv1.Dataset {
 	}
 }
 
-// planDestroy refuses the node's own datasets, and looks at all that is below the pool of a dataset: a clone may be anywhere in it.
-func (v datasetsAPI) planDestroy(ctx context.Context, q dataset.DestroyRequest) ([]dataset.Op, error) {
+// planDestroy refuses the node's own datasets, and looks at all that is below the pool of a dataset: a clone may be anywhere in it. The fingerprint is that of
+// what would be destroyed.
+func (v datasetsAPI) planDestroy(ctx context.Context, q dataset.DestroyRequest) (ops []dataset.Op, fingerprint []byte, err error) {
 	if err := poolsAPI(v).here(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if strings.Contains(q.Name, "/") { // a pool is none of datasets at all
 		if err := notOfSystem("destroy", q.Name); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	name, _, _ := strings.Cut(q.Name, "/")
@@ -106,50 +108,47 @@ func (v datasetsAPI) planDestroy(ctx context.Context, q dataset.DestroyRequest) 
 		Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot, zfs.Bookmark}, Depth: -1, Properties: []string{"userrefs", "clones", "origin"},
 	})
 	if err != nil {
-		return nil, datasetClassed(err)
+		return nil, nil, datasetClassed(err)
 	}
 	spec := &dataset.Spec{}
 	if cfg := v.a.snapshot().input.Config; cfg != nil {
 		spec = plan.DatasetSpec(cfg)
 	}
-	ops, err := dataset.PlanDestroy(*spec, found, q)
-	return ops, datasetClassed(err)
-}
-
-// destroyedBy is what operations destroy.
-func destroyedBy(ops []dataset.Op) []string {
-	var out []string
-	for _, o := range ops {
-		if o.Verb == dataset.DestroySnapshots {
-			out = append(out, o.Snapshots...)
-			continue
-		}
-		out = append(out, o.Dataset)
+	if ops, err = dataset.PlanDestroy(*spec, found, q); err != nil {
+		return nil, nil, datasetClassed(err)
 	}
-	return out
+	return ops, dataset.Fingerprint(found, ops), nil
 }
 
 // PlanDestroy implements server.Datasets.
-func (v datasetsAPI) PlanDestroy(ctx context.Context, name string, all bool) ([]string, error) {
-	ops, err := v.planDestroy(ctx, dataset.DestroyRequest{Name: name, Confirm: name, All: all})
-	return destroyedBy(ops), err
-}
-
-// Destroy implements server.Datasets.
-func (v datasetsAPI) Destroy(ctx context.Context, name, confirm string, all bool) ([]string, error) {
-	if err := v.a.goingDown(); err != nil {
-		return nil, err
-	}
-	ops, err := v.planDestroy(ctx, dataset.DestroyRequest{Name: name, Confirm: confirm, All: all})
+func (v datasetsAPI) PlanDestroy(ctx context.Context, name string, all bool) (*datasetv1.PlanDestroyResponse, error) {
+	ops, fingerprint, err := v.planDestroy(ctx, dataset.DestroyRequest{Name: name, Confirm: name, All: all})
 	if err != nil {
 		return nil, err
 	}
+	return &datasetv1.PlanDestroyResponse{Destroyed: dataset.Destroyed(ops), Plan: fingerprint}, nil
+}
+
+// Destroy implements server.Datasets. A snapshot that is made between this look and the end is not destroyed: its dataset then has dependents.
+func (v datasetsAPI) Destroy(ctx context.Context, name, confirm string, all bool, shown []byte) ([]string, error) {
+	if err := v.a.goingDown(); err != nil {
+		return nil, err
+	}
+	ops, fingerprint, err := v.planDestroy(ctx, dataset.DestroyRequest{Name: name, Confirm: confirm, All: all})
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(fingerprint, shown) {
+		return nil, fmt.Errorf("destroy %s: %w: the %d datasets and snapshots that it would destroy are not those that were shown: something was made, or has gone, since; "+
+			"have it planned again", name, server.ErrPrecondition, len(dataset.Destroyed(ops)))
+	}
 	for i, o := range ops {
 		if err := dataset.Carry(ctx, v.a.cfg.Pools.Datasets, o); err != nil {
-			return destroyedBy(ops[:i]), fmt.Errorf("%s: %w; destroyed before that: %s", o, datasetClassed(err), orNone(destroyedBy(ops[:i])))
+			gone := dataset.Destroyed(ops[:i])
+			return gone, fmt.Errorf("%s: %w; destroyed before that: %s", o, datasetClassed(err), orNone(gone))
 		}
 	}
-	gone := destroyedBy(ops)
+	gone := dataset.Destroyed(ops)
 	v.a.log.Warn("dataset destroyed", "dataset", name, "with", len(gone)-1)
 	v.a.events.Add(server.EventAgent, "dataset "+name, "destroyed", fmt.Sprintf("%d datasets and snapshots in all", len(gone)))
 	return gone, nil

@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/peer"
@@ -23,13 +25,38 @@ func (a *Agent) replicationTasks() []task {
 		return nil
 	}
 	a.jobs = replicate.New(replicate.Config{
-		System: a.cfg.Pools.Datasets, Sums: a.cfg.Sums, Connect: a.connectPeer, Interrupt: func(id string) { a.guard.Interrupt(id) },
+		System: a.cfg.Pools.Datasets, Sums: a.cfg.Sums, Connect: a.connectPeer, Interrupt: func(id string) { a.guard.Interrupt(id) }, Stays: a.jobStays,
 		Log: a.log.With("part", "replication"), Now: a.now,
 		Tell:    func(job, state, reason string) { a.events.Add(server.EventAgent, "replication "+job, state, reason) },
 		Publish: func(all []replicate.Status) { a.update(func(s *snapshot) { s.replication = all }) },
 	})
 	a.guard = peer.NewGuard(a.loopsCtx, a.cfg.Pools.Datasets, a.cfg.Sums, a.jobs.Allowed, a.jobs.Heard)
 	return []task{{"replication", a.replicate}}
+}
+
+// replicationCheck is the name of the health check of the jobs.
+const replicationCheck = "replication"
+
+// replicationHealth has a check where jobs are declared: what they wait for is on another node, or for a person, so that the node is ready without it, and no
+// release is to blame for it.
+func replicationHealth(s snapshot) []server.Check {
+	if s.input.Config == nil || len(s.input.Config.ReplicationJobs) == 0 {
+		return nil
+	}
+	var problems []string
+	var again time.Time
+	for _, j := range s.replication {
+		if j.Problem != "" {
+			problems = append(problems, "job "+j.Name+": "+j.Problem+sinceText(j.Since))
+			again = sooner(again, j.Next)
+		}
+	}
+	c := check(replicationCheck, len(problems) == 0, strings.Join(problems, "; "))
+	if !s.pooled {
+		c = check(replicationCheck, false, "replication jobs are declared, and "+s.noPools)
+	}
+	c.Aside, c.Again = true, again
+	return []server.Check{c}
 }
 
 // replicate follows the configuration, and runs its jobs.

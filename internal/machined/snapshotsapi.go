@@ -148,7 +148,9 @@ func (v snapshotsAPI) Schedules(context.Context) ([]*snapshotv1.Schedule, error)
 	}
 	var out []*snapshotv1.Schedule
 	for _, p := range v.a.snapshot().schedules.Status.Policies {
-		one := &snapshotv1.Schedule{Name: p.Name, Snapshots: uint32(p.Snapshots), NewestAt: stamped(p.Newest)}
+		one := &snapshotv1.Schedule{
+			Name: p.Name, Snapshots: uint32(p.Snapshots), NewestAt: stamped(p.Newest), FailingSince: stamped(p.Since), RetryAt: stamped(p.Again),
+		}
 		for _, problem := range slices.Concat(p.Problems, p.Paused) {
 			one.Problems = append(one.Problems, valid(problem))
 		}

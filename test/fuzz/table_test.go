@@ -108,7 +108,7 @@ func parsers() map[string][]string {
 		"images/programs/shim":   {"FuzzGroupOf"},
 
 		// Development: machines, and the machine that runs them.
-		"hack/qemu/bench":       {"FuzzCPUTime", "FuzzCardBytes", "FuzzListedPrograms", "FuzzParseMap", "FuzzParseNode", "FuzzParsePeak", "FuzzUsedMemory"},
+		"hack/qemu/bench":       {"FuzzCPUTime", "FuzzCardBytes", "FuzzListedPrograms", "FuzzParseMap", "FuzzParseNode", "FuzzParsePeak", "FuzzParseReplication", "FuzzUsedMemory"},
 		"hack/qemu/cluster":     {"FuzzHoldsEntries", "FuzzParseHealth", "FuzzParsePod", "FuzzParseRecord", "FuzzParseServices"},
 		"hack/qemu/modules":     {"FuzzParseDependencies"},
 		"hack/qemu/powercut":    {"FuzzServe"},

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -23,6 +24,8 @@ const (
 	withNone    = "with none"
 	oneList     = "one zfs list"
 	justBefore  = "before"
+	theProgram  = "zfs send | zfs receive"
+	oneRecord   = "one record"
 	lifeNothing = "-"
 )
 
@@ -48,7 +51,7 @@ func (l *Life) rows() (rows []liferow) {
 			add("memory with the root in RAM", "MB", float64(m.RAMBytes)/mb, rootOnDisk, float64(m.VerityBytes)/mb)
 		}
 	}
-	return append(rows, l.Pools.rows()...)
+	return slices.Concat(rows, l.Pools.rows(), l.Replication.rows())
 }
 
 // rows are those of pools.

@@ -37,6 +37,9 @@ func (v api) PlanFailover(ctx context.Context, name string) (*replicationv1.Plan
 	if err := mustReceive(spec); err != nil {
 		return nil, err
 	}
+	if err := v.m.cfg.Stays(spec); err != nil {
+		return nil, err
+	}
 	listing, conflicts, err := v.replicas(ctx, spec)
 	if err != nil {
 		return nil, classed(err)
@@ -105,6 +108,10 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 		return nil, err
 	}
 	defer release()
+	// A configuration that is given from now on is refused if it has the job no more (Promoted): so none comes in between.
+	if err := v.m.cfg.Stays(spec); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), failoverTimeout, errFailoverTimeout)
 	defer cancel()
 	ended := func(err error) error {

@@ -34,7 +34,7 @@ const (
 	rootsAge = 10 * time.Second
 )
 
-// Config is what a Manager is made of. Sums, Log, Tell, Publish, Interrupt and Now may be nil.
+// Config is what a Manager is made of. Sums, Log, Tell, Publish, Interrupt, Stays and Now may be nil.
 type Config struct {
 	System zfs.System
 	// Sums reads the contents of snapshots; without it none can be compared.
@@ -43,8 +43,11 @@ type Config struct {
 	Connect func(plan.Replication) (replication.Side, io.Closer, error)
 	// Interrupt ends what the other node has under way here for a job.
 	Interrupt func(id string)
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Stays is an error where a job is going to be taken out of the configuration by itself, and so must not be failed over. A failover that has asked is then
+	// known to Promoted until it ends.
+	Stays func(plan.Replication) error
+	Log   *slog.Logger
+	Now   func() time.Time
 	// Tell is told of what a person wants to know later: the job, its state in a word or two, and the reason.
 	Tell func(job, state, reason string)
 	// Publish is told how all jobs are, whenever one gets another phase. It must not call the Manager.
@@ -56,6 +59,12 @@ type Status struct {
 	Name   string
 	Phase  replicationv1.Phase
 	Reason string
+	// Problem is why its runs go wrong, or that a person has to decide; empty where nothing is wrong. It stays while the next run goes on. That the role of the
+	// primary was handed over is nothing wrong.
+	Problem string
+	// Since is when the first of the runs ended that have gone wrong one after the other since. Next is when the job runs again by itself; zero where it runs now, or
+	// does not by itself.
+	Since, Next time.Time
 }
 
 // Manager runs jobs. Its methods may be called concurrently.
@@ -88,10 +97,12 @@ type job struct {
 	run    *run
 	begun  time.Time
 
-	last      *outcome
-	failures  int
-	problem   string
-	fenced    bool
+	last     *outcome
+	failures int
+	problem  string
+	fenced   bool
+	// since is when the first of the runs ended that have gone wrong one after the other since, the last one too; zero if that went well.
+	since     time.Time
 	conflicts []*replication.Conflict
 	plan      replication.Plan
 
@@ -118,6 +129,9 @@ func New(cfg Config) *Manager {
 	}
 	if cfg.Interrupt == nil {
 		cfg.Interrupt = func(string) {}
+	}
+	if cfg.Stays == nil {
+		cfg.Stays = func(plan.Replication) error { return nil }
 	}
 	if cfg.Tell == nil {
 		cfg.Tell = func(string, string, string) {}
@@ -312,9 +326,7 @@ func (m *Manager) news() {
 	m.changed = make(chan struct{})
 	var now []Status
 	for _, id := range m.order {
-		j := m.jobs[id]
-		phase, reason := j.phase()
-		now = append(now, Status{Name: j.spec.Name, Phase: phase, Reason: reason})
+		now = append(now, m.jobs[id].status())
 	}
 	if !slices.Equal(now, m.told) {
 		m.told = now

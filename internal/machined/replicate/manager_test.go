@@ -237,21 +237,49 @@ func TestClockSetBack(t *testing.T) {
 func TestFails(t *testing.T) {
 	f := start(t, false)
 	f.breakOff(errors.New("no route to the node"))
+	first := f.now()
 	f.Set([]plan.Replication{declared("out", oneID, "alpha/x", true, true)})
 	for i, wait := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute, 15 * time.Minute} {
 		j := f.await("out", "failure", func(j *replicationv1.Job) bool { return j.GetLast().GetRun() == uint64(i+1) && j.GetProgress() == nil })
 		if j.GetPhase() != replicationv1.Phase_PHASE_FAILED || !strings.Contains(j.GetReason(), "no route") || !j.GetNextAt().AsTime().Equal(f.now().Add(wait)) {
 			t.Errorf("failure %d: %v, want the next after %v", i+1, j, wait)
 		}
+		if !strings.Contains(j.GetProblem(), "no route") || !j.GetFailingSince().AsTime().Equal(first) {
+			t.Errorf("failure %d: %q since %v, want no route, since %v", i+1, j.GetProblem(), j.GetFailingSince().AsTime(), first)
+		}
 		f.Snapshots() // does not hurry it
 		f.advance(wait)
 	}
 	f.breakOff(nil)
 	f.advance(15 * time.Minute)
-	f.await("out", "success", func(j *replicationv1.Job) bool { return j.GetPhase() == replicationv1.Phase_PHASE_IDLE })
+	if j := f.await("out", "success", func(j *replicationv1.Job) bool { return j.GetPhase() == replicationv1.Phase_PHASE_IDLE }); j.GetProblem() != "" || j.GetFailingSince() != nil {
+		t.Errorf("after a success: %v", j)
+	}
 	f.end()
+	f.toldOnce(first)
 	if got := strings.Join(f.told, "; "); got != "out failed: no route to the node; out works again: " {
 		t.Errorf("told %q", got)
+	}
+}
+
+// toldOnce checks that a job which fails counts as one, since the same time, until it works again, while it is tried again too.
+func (f *fixture) toldOnce(since time.Time) {
+	f.t.Helper()
+	failing, again := false, false
+	for _, s := range f.phases {
+		switch {
+		case s.Problem != "":
+			failing = true
+			again = again || s.Next.Equal(since.Add(30*time.Second))
+			if !s.Since.Equal(since) {
+				f.t.Errorf("published %+v, want it since %v", s, since)
+			}
+		case failing && s.Phase != replicationv1.Phase_PHASE_IDLE:
+			f.t.Errorf("published %+v: nothing is wrong, and it has not worked again", s)
+		}
+	}
+	if !failing || !again {
+		f.t.Errorf("published %+v, want it to fail, and to be tried again 30 s later", f.phases)
 	}
 }
 
@@ -462,12 +490,45 @@ func TestFailoverKeepsThePeerOut(t *testing.T) {
 		return busy
 	}
 	before, during := busy(), 0
-	f.cfg.Interrupt = func(string) { during = busy() }
+	var promoted []string
+	f.cfg.Interrupt = func(string) {
+		during = busy()
+		var err error
+		if promoted, _, err = f.Promoted(t.Context(), declared("in", oneID, "alpha/x", false, true), []string{"beta/in/alpha/x"}); err != nil {
+			t.Error(err)
+		}
+	}
 	if _, err := f.API().Failover(t.Context(), "in", "beta/in", nil); err != nil {
 		t.Fatal(err)
 	}
 	if after := busy(); before != 0 || during != 2 || after != 0 {
 		t.Errorf("of two directions, %d are kept out before, %d during and %d after a failover", before, during, after)
+	}
+	if !slices.Equal(promoted, []string{"beta/in/alpha/x"}) {
+		t.Errorf("before anything is promoted, %v counts as promoted", promoted)
+	}
+}
+
+// TestFailoverOfWhatGoes: it is asked whether the job stays before the first change.
+func TestFailoverOfWhatGoes(t *testing.T) {
+	f := start(t, true, declared("in", oneID, "alpha/x", false, true))
+	f.done("in", 1)
+	asked := 0
+	f.cfg.Stays = func(s plan.Replication) error {
+		asked++
+		return fmt.Errorf("%w: %s is gone tomorrow", server.ErrPrecondition, s.Name)
+	}
+	_, planned := f.API().PlanFailover(t.Context(), "in")
+	_, done := f.API().Failover(t.Context(), "in", "beta/in", nil)
+	if !errors.Is(planned, server.ErrPrecondition) || !errors.Is(done, server.ErrPrecondition) || asked != 2 {
+		t.Errorf("asked %d times: %v, %v", asked, planned, done)
+	}
+	if err := f.b.Write(t.Context(), "beta/in/alpha/x", "new", nil); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to the replica: %v", err)
+	}
+	f.cfg.Stays = func(plan.Replication) error { return nil }
+	if _, err := f.API().Failover(t.Context(), "in", "beta/in", nil); err != nil {
+		t.Errorf("of what stays: %v", err)
 	}
 }
 
@@ -492,6 +553,13 @@ func TestFailoverAlone(t *testing.T) {
 	resp, err := f.API().Failover(t.Context(), "in", "beta/in", []*replicationv1.Choice{keep})
 	if err != nil || resp.GetTold() || !strings.Contains(resp.GetUntold(), "no route") {
 		t.Fatalf("failover: %v, %v", resp, err)
+	}
+	// That it cannot be told is nothing that is wrong with the job.
+	lost, err := f.API().Run(t.Context(), "in", nil)
+	f.must(err)
+	j := f.await("in", "the end of a run that does not reach it", func(j *replicationv1.Job) bool { return j.GetLast().GetRun() >= lost && j.GetProgress() == nil })
+	if j.GetPhase() != replicationv1.Phase_PHASE_FAILED_OVER || j.GetLast().GetSucceeded() || j.GetProblem() != "" || j.GetFailingSince() != nil {
+		t.Errorf("failed over, with the other node gone: %v", j)
 	}
 	// It is told by the next run that reaches it.
 	f.breakOff(nil)

@@ -42,6 +42,7 @@ func (m *Manager) start(ctx context.Context, runs *sync.WaitGroup, j *job, now t
 		m.runs++
 		asked = &request{number: m.runs, act: replicationv1.Act_ACT_REPLICATE}
 	}
+	whole := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	r := &run{number: asked.number, act: asked.act, started: now, cancel: cancel, done: make(chan struct{}), phase: "asking both nodes for what they have"}
 	r.sent.began = now
@@ -49,13 +50,16 @@ func (m *Manager) start(ctx context.Context, runs *sync.WaitGroup, j *job, now t
 	m.busy[j] = here(j.spec)
 	spec := j.spec
 	runs.Go(func() {
-		defer close(r.done)
 		report, err := m.carry(ctx, spec, r, asked.decisions)
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		cancel(nil)
 		m.ended(j, r, report, err)
+		close(r.done)
+		if err != nil {
+			m.lookAt(whole, j, m.cfg.Now()) // where the role was handed over, it is nothing wrong that the other node does not answer
+		}
 	})
 }
 
@@ -187,6 +191,15 @@ func (m *Manager) ended(j *job, r *run, report replication.Report, err error) {
 		return
 	}
 	j.conflicts, j.plan, j.fenced = conflictsOf(report, err), report.Plan, errors.Is(err, replication.ErrFenced)
+	switch {
+	case err == nil || j.fenced:
+		j.since = time.Time{}
+	case j.since.IsZero():
+		j.since = now
+	}
+	if err == nil && r.act == replicationv1.Act_ACT_FAIL_BACK {
+		j.roots = nil // the role is here again
+	}
 	switch {
 	case err == nil || len(j.conflicts) > 0 || j.fenced:
 		j.failures = 0

@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,27 @@ func (j *job) phase() (replicationv1.Phase, string) {
 	return replicationv1.Phase_PHASE_IDLE, "waiting for its time"
 }
 
+// trouble is what is wrong with a job, and since when; empty where nothing is. A run that goes on changes nothing of it until it has ended.
+func (j *job) trouble() (string, time.Time) {
+	switch {
+	case j.since.IsZero() || j.away():
+		return "", time.Time{}
+	case len(j.conflicts) > 0:
+		return fmt.Sprintf("a person has to decide about %d datasets, see nodectl replication status", len(j.conflicts)), j.since
+	}
+	return j.problem, j.since
+}
+
+// status is how a job is, in short.
+func (j *job) status() Status {
+	s := Status{Name: j.spec.Name}
+	s.Phase, s.Reason = j.phase()
+	if s.Problem, s.Since = j.trouble(); s.Problem != "" && j.spec.Runs && j.run == nil {
+		s.Next = j.due
+	}
+	return s
+}
+
 // waits is what a run waits for, in words.
 func (j *job) waits() string {
 	switch {
@@ -65,6 +87,13 @@ func (j *job) away() bool {
 
 // Promoted are those of the trees that a job receives on this node which a failover has made primaries, or has begun to, and those that are not there.
 func (m *Manager) Promoted(ctx context.Context, s plan.Replication, trees []string) (promoted, absent []string, err error) {
+	m.mu.Lock()
+	j := m.jobs[s.Job.ID]
+	failingOver := j != nil && j.held
+	m.mu.Unlock()
+	if failingOver {
+		return slices.Clone(trees), nil, nil
+	}
 	found, err := m.side(s).Roots(ctx, trees)
 	if err != nil {
 		return nil, nil, err
@@ -130,9 +159,13 @@ func (m *Manager) lookAt(ctx context.Context, j *job, now time.Time) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	away := j.away()
 	j.rootsAt, j.rootErr = now, ""
 	if j.roots = found; err != nil {
 		j.rootErr = err.Error()
+	}
+	if j.away() != away {
+		m.news()
 	}
 }
 
@@ -169,6 +202,8 @@ func (j *job) toProto(now time.Time) *replicationv1.Job {
 	}
 	phase, reason := j.phase()
 	out.Phase, out.Reason = phase, valid(reason)
+	problem, since := j.trouble()
+	out.Problem, out.FailingSince = valid(problem), stamped(since)
 	for _, c := range j.conflicts {
 		out.Conflicts = append(out.Conflicts, peer.ConflictToProto(c))
 	}

@@ -30,11 +30,7 @@ func (s *datasetService) PlanDestroy(ctx context.Context, req *datasetv1.PlanDes
 	if req.GetName() == "" {
 		return nil, invalidf("no dataset is named")
 	}
-	names, err := s.datasets.PlanDestroy(ctx, req.GetName(), req.GetAll())
-	if err != nil {
-		return nil, err
-	}
-	return &datasetv1.PlanDestroyResponse{Destroyed: names}, nil
+	return s.datasets.PlanDestroy(ctx, req.GetName(), req.GetAll())
 }
 
 // Destroy implements datasetv1.DatasetServiceServer.
@@ -45,7 +41,10 @@ func (s *datasetService) Destroy(ctx context.Context, req *datasetv1.DestroyRequ
 	if req.GetConfirm() != req.GetName() {
 		return nil, invalidf("the confirmation %.300q is not the name of the dataset, %.300q", req.GetConfirm(), req.GetName())
 	}
-	names, err := s.datasets.Destroy(ctx, req.GetName(), req.GetConfirm(), req.GetAll())
+	if len(req.GetPlan()) == 0 {
+		return nil, invalidf("the request has no plan: PlanDestroy has that of what it shows")
+	}
+	names, err := s.datasets.Destroy(ctx, req.GetName(), req.GetConfirm(), req.GetAll(), req.GetPlan())
 	if err != nil {
 		return nil, err
 	}

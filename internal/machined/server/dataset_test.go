@@ -57,8 +57,12 @@ func TestDatasets(t *testing.T) {
 	check(t, &snapshotv1.RollbackResponse{}, back, err)
 
 	doomed, err := datasets.PlanDestroy(ctx, &datasetv1.PlanDestroyRequest{Name: "tank/a/b", All: true})
-	check(t, &datasetv1.PlanDestroyResponse{Destroyed: []string{"tank/a/b@1", "tank/a/b"}}, doomed, err)
-	destroyed, err := datasets.Destroy(ctx, &datasetv1.DestroyRequest{Name: "tank/a/b", Confirm: "tank/a/b", All: true})
+	check(t, &datasetv1.PlanDestroyResponse{Destroyed: []string{"tank/a/b@1", "tank/a/b"}, Plan: []byte("tank/a/b@1 tank/a/b")}, doomed, err)
+	_, err = datasets.Destroy(ctx, &datasetv1.DestroyRequest{Name: "tank/a/b", Confirm: "tank/a/b", All: true, Plan: []byte("tank/a/b")})
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("destroy what was not shown: %v", err)
+	}
+	destroyed, err := datasets.Destroy(ctx, &datasetv1.DestroyRequest{Name: "tank/a/b", Confirm: "tank/a/b", All: true, Plan: doomed.GetPlan()})
 	check(t, &datasetv1.DestroyResponse{Destroyed: []string{"tank/a/b@1", "tank/a/b"}}, destroyed, err)
 }
 
@@ -89,7 +93,8 @@ func TestDatasetRefusals(t *testing.T) {
 	_, release := snapshots.Release(ctx, &snapshotv1.ReleaseRequest{Tag: "t"})
 	_, planBack := snapshots.PlanRollback(ctx, &snapshotv1.PlanRollbackRequest{Snapshot: "tank/a"})
 	for name, err := range map[string]error{
-		"no dataset": destroy("", ""), "no confirmation": destroy("tank/a", ""), "another confirmation": destroy("tank/a", "tank/a/b"), "no plan": plan,
+		"no dataset": destroy("", ""), "no confirmation": destroy("tank/a", ""), "another confirmation": destroy("tank/a", "tank/a/b"), "no name to plan": plan,
+		"no plan":     destroy("tank/a", "tank/a"),
 		"no snapshot": snapshot(), "a dataset": snapshot("tank/a"), "a range": snapshot("tank/a@1%3"), "a list": snapshot("tank/a@1,2"), "a bookmark": snapshot("tank/a#1"),
 		"two signs": snapshot("tank/a@1@2"), "one of several is none": snapshot("tank/a@1", "@2"), "no tag": hold, "a tag of nothing": release, "back to nothing": planBack,
 		"rollback without confirmation": rollback("tank/a@3", ""), "rollback of another": rollback("tank/a@3", "tank"), "rollback to no snapshot": rollback("tank/a", "tank/a"),

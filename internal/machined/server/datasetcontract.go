@@ -18,10 +18,11 @@ type Datasets interface {
 	Conditions(ctx context.Context, root string) ([]*datasetv1.Condition, error)
 	// PlanDestroy returns what Destroy destroys, in order: all that is below name too
 	// where all is set. ErrPrecondition where something is in the way.
-	PlanDestroy(ctx context.Context, name string, all bool) ([]string, error)
-	// Destroy is ErrInvalid where confirm is not the name. What was destroyed before an
-	// error is returned with it.
-	Destroy(ctx context.Context, name, confirm string, all bool) ([]string, error)
+	PlanDestroy(ctx context.Context, name string, all bool) (*datasetv1.PlanDestroyResponse, error)
+	// Destroy is ErrInvalid where confirm is not the name, ErrPrecondition where shown is
+	// not the plan of what it would destroy. What was destroyed before an error is
+	// returned with it.
+	Destroy(ctx context.Context, name, confirm string, all bool, shown []byte) ([]string, error)
 }
 
 // Snapshots are those in the node's pools, with the terms of Datasets. Names of snapshots

@@ -41,7 +41,9 @@
 // ones too, and so are connections that come to no TLS session. What acts on
 // the node, and every stream, is in the log before it is done. Of callers that
 // are not verified only so many are written out in a time; the rest is counted,
-// so that nobody can push other entries out of a log whose size is bounded.
+// so that nobody can push other entries out of a log whose size is bounded. Nor
+// can replication: of what a node asks for with each step, one call an hour is an
+// entry, with all that fail or are refused, and the rest is counted (repeats.go).
 //
 // # Limits
 //

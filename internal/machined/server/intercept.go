@@ -195,7 +195,7 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 }
 
 // call lets one call through or not. With begin, the log has it before it is
-// done, and not only when it has ended.
+// done, and not only when it has ended. What nodes repeat is counted there.
 func (g *gate) call(ctx context.Context, method string, begin bool, do func(caller) error) error {
 	arrivalOf(ctx).passed()
 	defer g.follow(arrivalOf(ctx))()
@@ -205,10 +205,12 @@ func (g *gate) call(ctx context.Context, method string, begin bool, do func(call
 		g.recorder.refused(entryOf(ctx, method, c, start), refused)
 		return refused
 	}
-	if begin {
+	rule := g.rules[method]
+	again := rule.peer && !rule.acts && !g.recorder.first(entryOf(ctx, method, c, start))
+	if begin && !again {
 		e := entryOf(ctx, method, c, start)
 		e.Kind = audit.KindBegin
-		g.recorder.record(e, g.rules[method].acts)
+		g.recorder.record(e, rule.acts)
 	}
 	err := toStatus(do(c))
 	e := entryOf(ctx, method, c, start)
@@ -218,12 +220,16 @@ func (g *gate) call(ctx context.Context, method string, begin bool, do func(call
 	if err != nil {
 		e.Error = status.Convert(err).Message()
 	}
-	if len(c.roles) == 0 { // anybody, on a node without an owner
+	switch {
+	case len(c.roles) == 0: // anybody, on a node without an owner
 		g.recorder.unverified(e)
 		return err
+	case again && err == nil:
+		g.recorder.repeated(e)
+		return nil
 	}
-	g.recorder.record(e, g.rules[method].acts)
-	if g.rules[method].acts && g.acted != nil {
+	g.recorder.record(e, rule.acts)
+	if rule.acts && g.acted != nil {
 		g.acted(method, c.subject, e.Code)
 	}
 	return err

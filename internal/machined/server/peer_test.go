@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -200,8 +201,57 @@ func TestPeerStreams(t *testing.T) {
 			ended++
 		}
 	}
-	if begun != 5 || ended != 5 {
-		t.Errorf("%d calls have begun and %d ended in the audit log, want 5", begun, ended)
+	// Of each method the first alone has an entry for its beginning.
+	if begun != 2 || ended != 5 {
+		t.Errorf("%d calls have begun and %d ended in the audit log, want 2 and 5", begun, ended)
+	}
+}
+
+// TestPeersRepeat: what a job asks for again and again is an entry an hour, and one with the number of the rest; what is refused or fails is always one.
+func TestPeersRepeat(t *testing.T) {
+	p := startPeering(t)
+	two := node("node2.example", "10.0.0.2")
+	two.Lifetime = 24 * time.Hour
+	client := replicationv1.NewPeerServiceClient(dial(t, p.api, p.ours.Pool(), certificate(t, p.ours, time.Now(), two)))
+	send := func(job string) {
+		t.Helper()
+		in, err := client.Send(t.Context(), &replicationv1.SendRequest{Part: &replicationv1.Part{Job: job}})
+		for err == nil {
+			_, err = in.Recv()
+		}
+		if want := job == jobTwo; (err == io.EOF) != want {
+			t.Errorf("send for %s: %v", job, err)
+		}
+	}
+	for range 20 {
+		send(jobTwo)
+		send(jobThree) // it is denied
+		if _, err := client.Learn(t.Context(), &replicationv1.LearnRequest{Job: jobTwo}); err != nil {
+			t.Error(err)
+		}
+	}
+	p.api.Advance(2 * time.Hour)
+	for range 3 {
+		send(jobTwo)
+	}
+	p.api.Stop(t)
+	close(p.log.entries)
+	got := map[string]int{}
+	for e := range p.log.entries {
+		method, ok := strings.CutPrefix(e.Method, "/node.replication.v1.PeerService/")
+		if ok && (e.Subject != "node2.example" || e.Roles != "node:peer" || e.Peer == "") {
+			t.Errorf("entry %+v", e)
+		}
+		if ok {
+			got[fmt.Sprintf("%s %s %s %d", e.Kind, method, e.Code, e.Count)]++
+		}
+	}
+	want := map[string]int{
+		"begin Send  0": 2, "call Send OK 0": 2, "call Send OK 19": 1, "call Send OK 2": 1, "call Send PermissionDenied 0": 20,
+		"begin Learn  0": 20, "call Learn OK 0": 20,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("entries (-want +got):\n%s", d)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
+	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/servertest"
 )
@@ -189,6 +191,42 @@ func TestPoolMetrics(t *testing.T) {
 	}
 	if body := text(&servertest.Node{}); strings.Contains(body, "cyvive_pool") || strings.Contains(body, "cyvive_arc") {
 		t.Error("a node without pools has metrics of them")
+	}
+}
+
+// TestReplicationMetrics: jobs and schedules that fail are in the metrics with the reason, since when, and when they are tried again.
+func TestReplicationMetrics(t *testing.T) {
+	authority := servertest.Authority(t, "ours")
+	reader := web(t, authority, withRoles(t, authority, "node:reader"))
+	since, next := timestamppb.New(time.Unix(1_800_000_000, 0)), timestamppb.New(time.Unix(1_800_000_900, 0))
+	node := &servertest.Node{StatsValue: &kernelv1.Stats{}}
+	node.Replication.Jobs = []*replicationv1.Job{
+		{Name: "offsite", Problem: `no route to "node2"`, FailingSince: since, NextAt: next}, {Name: "local", NextAt: next}, {Name: "in"},
+	}
+	node.Datasets.Schedules = []*snapshotv1.Schedule{
+		{Name: "hourly", Problems: []string{"a: no room", "b: no room"}, FailingSince: since, RetryAt: next}, {Name: "daily", Problems: []string{"pauses for c"}},
+	}
+	api := servertest.Start(t, node, authority, nil)
+	code, body := get(t, reader, "https://"+api.Address+server.MetricsPath)
+	if code != http.StatusOK {
+		t.Fatalf("got %d, %s", code, body)
+	}
+	for _, line := range []string{
+		`cyvive_replication_failing{job="offsite"} 1`, `cyvive_replication_failing{job="local"} 0`, `cyvive_replication_failing{job="in"} 0`,
+		`cyvive_replication_failing_since_seconds{job="offsite",reason="no route to \"node2\""} 1.8e+09`,
+		`cyvive_replication_next_attempt_seconds{job="offsite"} 1.8000009e+09`, `cyvive_replication_next_attempt_seconds{job="local"} 1.8000009e+09`,
+		`cyvive_snapshots_failing{schedule="hourly"} 1`, `cyvive_snapshots_failing{schedule="daily"} 0`,
+		`cyvive_snapshots_failing_since_seconds{schedule="hourly",reason="a: no room; b: no room"} 1.8e+09`,
+		`cyvive_snapshots_next_attempt_seconds{schedule="hourly"} 1.8000009e+09`,
+	} {
+		if !strings.Contains(body, line+"\n") {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+	for _, none := range []string{`cyvive_replication_next_attempt_seconds{job="in"}`, `failing_since_seconds{job="local"`, `failing_since_seconds{schedule="daily"`} {
+		if strings.Contains(body, none) {
+			t.Errorf("the metrics have %s", none)
+		}
 	}
 }
 

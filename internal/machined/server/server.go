@@ -232,6 +232,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if !unregister() {
 		<-stopped
 	}
+	s.recorder.flushRepeats()
 	s.recorder.flush()
 	if err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
 		return fmt.Errorf("serve node API on %v: %w", l.Addr(), err)

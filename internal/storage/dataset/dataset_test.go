@@ -103,6 +103,45 @@ func TestPlanDestroyMany(t *testing.T) {
 	}
 }
 
+// TestFingerprint: it is of the very datasets and snapshots, in any order.
+func TestFingerprint(t *testing.T) {
+	of := func(change func([]zfs.Dataset) []zfs.Dataset) string {
+		t.Helper()
+		tree := found("tank", "tank/a", "tank/a@1", "tank/a/b", "tank/a/b@1", "tank/c", "tank/c@1")
+		for i := range tree {
+			tree[i].GUID = zfs.GUID(100 + i)
+		}
+		tree = change(tree)
+		ops, err := PlanDestroy(Spec{}, tree, DestroyRequest{"tank/a", "tank/a", true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(Fingerprint(tree, ops))
+	}
+	as := func(line string, guid zfs.GUID) zfs.Dataset {
+		d := found(line)[0]
+		d.GUID = guid
+		return d
+	}
+	shown := of(func(all []zfs.Dataset) []zfs.Dataset { return all })
+	for name, c := range map[string]struct {
+		change func([]zfs.Dataset) []zfs.Dataset
+		same   bool
+	}{
+		"another order":           {func(all []zfs.Dataset) []zfs.Dataset { slices.Reverse(all); return all }, true},
+		"a snapshot of another":   {func(all []zfs.Dataset) []zfs.Dataset { return append(all, as("tank/c@2", 7)) }, true},
+		"a snapshot more":         {func(all []zfs.Dataset) []zfs.Dataset { return append(all, as("tank/a@2", 7)) }, false},
+		"a dataset more":          {func(all []zfs.Dataset) []zfs.Dataset { return append(all, as("tank/a/d", 7)) }, false},
+		"a snapshot less":         {func(all []zfs.Dataset) []zfs.Dataset { return slices.Delete(all, 2, 3) }, false},
+		"another of the name":     {func(all []zfs.Dataset) []zfs.Dataset { all[2].GUID = 7; return all }, false},
+		"another dataset of that": {func(all []zfs.Dataset) []zfs.Dataset { all[3].GUID = 7; return all }, false},
+	} {
+		if got := of(c.change); (got == shown) != c.same {
+			t.Errorf("%s: the same: %t", name, got == shown)
+		}
+	}
+}
+
 // recorder prints what is asked of a system.
 type recorder struct {
 	zfs.System

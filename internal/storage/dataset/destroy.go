@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -53,6 +54,32 @@ func PlanDestroy(spec Spec, found []zfs.Dataset, q DestroyRequest) ([]Op, error)
 		return nil, err
 	}
 	return t.ops(q.Name)
+}
+
+// Destroyed are the whole names of what operations destroy, in order.
+func Destroyed(ops []Op) []string {
+	var out []string
+	for _, o := range ops {
+		if o.Verb == DestroySnapshots {
+			out = append(out, o.Snapshots...)
+			continue
+		}
+		out = append(out, o.Dataset)
+	}
+	return out
+}
+
+// Fingerprint stands for what operations destroy that were planned of what was found: a dataset or snapshot more, or another of the same name, is another one.
+func Fingerprint(found []zfs.Dataset, ops []Op) []byte {
+	guids := map[string]zfs.GUID{}
+	for _, d := range found {
+		guids[d.Name] = d.GUID
+	}
+	sum := sha256.New()
+	for _, name := range slices.Sorted(slices.Values(Destroyed(ops))) {
+		fmt.Fprintf(sum, "%s %s\n", guids[name], name) // no name has a line's end
+	}
+	return sum.Sum(nil)
 }
 
 // doomed is what would be destroyed.

@@ -16,6 +16,8 @@ type Reconciler struct {
 	seen map[Key]sighting
 	// refused is what could not be done, and when it may be tried again.
 	refused map[string]refusal
+	// failing is since when no snapshot can be made of a target, by the clock of then.
+	failing map[Key]time.Time
 }
 
 type sighting struct {
@@ -30,10 +32,10 @@ type refusal struct {
 
 // New returns the domain on a system. Bases tells which snapshots replication needs, and of which pools that is not known; an error is of all.
 func New(system zfs.System, clock func() Clock, bases func(context.Context) (Bases, Unknown, error)) *Reconciler {
-	return &Reconciler{system: system, clock: clock, bases: bases, seen: map[Key]sighting{}, refused: map[string]refusal{}}
+	return &Reconciler{system: system, clock: clock, bases: bases, seen: map[Key]sighting{}, refused: map[string]refusal{}, failing: map[Key]time.Time{}}
 }
 
-// remember notes since when the newest snapshots are known, and forgets refusals whose time is over.
+// remember notes since when the newest snapshots are known, and what fails, and forgets refusals whose time is over.
 func (r *Reconciler) remember(spec Spec, obs Observed) {
 	fresh := map[Key]sighting{}
 	for _, p := range spec.Policies {
@@ -52,10 +54,45 @@ func (r *Reconciler) remember(spec Spec, obs Observed) {
 	}
 	r.seen = fresh
 	for what, f := range r.refused {
-		if obs.Clock.Uptime >= f.until {
-			delete(r.refused, what)
-			continue
+		if obs.Clock.Uptime < f.until {
+			obs.Refused[what] = f.why
 		}
-		obs.Refused[what] = f.why
 	}
+	again := r.fail(spec, obs)
+	for what, f := range r.refused {
+		if obs.Clock.Uptime >= f.until && !again[what] {
+			delete(r.refused, what)
+		}
+	}
+}
+
+// fail notes the targets of which no snapshot can be made. One that was refused, and is due again, fails until that has gone well: again are those.
+func (r *Reconciler) fail(spec Spec, obs Observed) (again map[string]bool) {
+	again = map[string]bool{}
+	failing := map[Key]time.Time{}
+	for _, p := range spec.Policies {
+		for _, t := range p.Targets {
+			key, what := Key{p.Name, t.Dataset}, refusedMake(p.Name, t.Dataset)
+			f, failed := Failure{}, obs.Missing[t.Dataset] != ""
+			if refused, ok := r.refused[what]; ok {
+				if left := refused.until - obs.Clock.Uptime; left > 0 {
+					f.Again = obs.Clock.Now.Add(left)
+				} else if _, again[what] = makeOp(p, t, obs); !again[what] {
+					ok = false
+				}
+				if ok {
+					f.Refused, failed = refused.why, true
+				}
+			}
+			if !failed {
+				continue
+			}
+			if f.Since = r.failing[key]; f.Since.IsZero() {
+				f.Since = obs.Clock.Now
+			}
+			failing[key], obs.Failing[key] = f.Since, f
+		}
+	}
+	r.failing = failing
+	return again
 }

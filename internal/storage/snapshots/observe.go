@@ -69,6 +69,18 @@ type Observed struct {
 	Since map[Key]time.Duration
 	// Refused is why something could not be done a while ago, by a snapshot or, of one to be made, a target and its policy; it is not tried again for now.
 	Refused map[string]string
+	// Failing are the targets that are missing, and those of which no snapshot could be made.
+	Failing map[Key]Failure
+}
+
+// Failure is of a target of which no snapshot can be made.
+type Failure struct {
+	// Refused is why the last attempt failed; empty if none did. It stays until one goes well.
+	Refused string
+	// Since is when the target was first missing or refused, without a break, by the clock of then.
+	Since time.Time
+	// Again is when what was refused is tried again; zero if that is now.
+	Again time.Time
 }
 
 // Key is a target of a policy.
@@ -97,7 +109,7 @@ func (o Observed) newest(p Policy, dataset string) *Snapshot {
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	obs := Observed{
 		Clock: r.clock(), Datasets: map[string][]Snapshot{}, Missing: map[string]string{}, Paused: map[string]Pause{},
-		Since: map[Key]time.Duration{}, Refused: map[string]string{},
+		Since: map[Key]time.Duration{}, Refused: map[string]string{}, Failing: map[Key]Failure{},
 	}
 	var err error
 	// What comes to be a base between this and the destroying is kept by the holds that replication has on it.

@@ -32,7 +32,7 @@ type script struct {
 //	pass 90m                          time goes by                             clock 2026-01-01T00:00:00Z  the clock is set; uptime is not
 //	fail NAME with=space|none         each change fails, or works again        bases with=lost|known
 //	mark NAME fenced=1 readonly=on    replication has it, and what is below    unmark NAME
-//	restart                           another process takes over               diff, run, list, preview, status
+//	restart                           another process takes over               diff, run, list, preview, status, failing
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		s := &script{t: t, m: newModel(), bases: Bases{}}
@@ -65,6 +65,8 @@ func (s *script) step(d *datadriven.TestData) string {
 		return printed(Preview(s.spec, s.observe()))
 	case "status":
 		return s.status()
+	case "failing":
+		return s.failing()
 	case "restart":
 		s.restart()
 	case "pass":
@@ -179,6 +181,23 @@ func (s *script) status() string {
 		for _, v := range p.Stuck {
 			fmt.Fprintln(&out, "  "+v.String())
 		}
+	}
+	return out.String()
+}
+
+// failing is what does not go well, since when, and when it is tried again.
+func (s *script) failing() string {
+	var out strings.Builder
+	for _, p := range s.r.Status(s.spec, s.observe()).Policies {
+		if p.Since.IsZero() {
+			fmt.Fprintf(&out, "%s: nothing\n", p.Name)
+			continue
+		}
+		fmt.Fprintf(&out, "%s: since %s", p.Name, p.Since.Format(time.RFC3339))
+		if !p.Again.IsZero() {
+			fmt.Fprintf(&out, ", again at %s", p.Again.Format(time.RFC3339))
+		}
+		fmt.Fprintf(&out, ": %s\n", strings.Join(p.Problems, "; "))
 	}
 	return out.String()
 }

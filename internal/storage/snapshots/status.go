@@ -24,6 +24,9 @@ type PolicyStatus struct {
 	Newest time.Time
 	// Problems are what is in the way: targets that are not there, snapshots that could not be made.
 	Problems []string
+	// Since is when the first of the targets began to fail that have problems; zero if none has. Again is when the next of the snapshots that could not be made is
+	// tried again; zero if there is none, or that is now.
+	Since, Again time.Time
 	// Paused are targets of which no snapshot is made now, as replication has them, and why; nothing is wrong with that.
 	Paused []string
 	// Stuck are snapshots that should go and cannot; nothing is wrong with that.
@@ -56,15 +59,25 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	return out
 }
 
+// sooner is the earlier of two times, of which a zero one counts for nothing.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func (p Policy) status(obs Observed) PolicyStatus {
 	s := PolicyStatus{Name: p.Name}
 	for _, t := range p.Targets {
 		if why := obs.Missing[t.Dataset]; why != "" {
 			s.Problems = append(s.Problems, fmt.Sprintf("schedule %s: %s: %s", p.Name, t.Dataset, why))
 		}
-		if why := obs.Refused[refusedMake(p.Name, t.Dataset)]; why != "" {
-			s.Problems = append(s.Problems, fmt.Sprintf("schedule %s: make a snapshot of %s: %s", p.Name, t.Dataset, why))
+		f := obs.Failing[Key{p.Name, t.Dataset}]
+		if f.Refused != "" {
+			s.Problems = append(s.Problems, fmt.Sprintf("schedule %s: make a snapshot of %s: %s", p.Name, t.Dataset, f.Refused))
 		}
+		s.Since, s.Again = sooner(s.Since, f.Since), sooner(s.Again, f.Again)
 		if pause := obs.Paused[t.Dataset]; pause.Why != "" && (!p.When.IsZero() || pause.Keeps) {
 			s.Paused = append(s.Paused, fmt.Sprintf("schedule %s pauses for %s: %s", p.Name, t.Dataset, pause.Why))
 		}

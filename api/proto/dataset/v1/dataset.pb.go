@@ -510,7 +510,9 @@ func (x *PlanDestroyRequest) GetAll() bool {
 type PlanDestroyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the order in which they are destroyed: whole names of datasets and snapshots.
-	Destroyed     []string `protobuf:"bytes,1,rep,name=destroyed,proto3" json:"destroyed,omitempty"`
+	Destroyed []string `protobuf:"bytes,1,rep,name=destroyed,proto3" json:"destroyed,omitempty"`
+	// Stands for all of it, each by its name and GUID, in DestroyRequest.
+	Plan          []byte `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,13 +554,22 @@ func (x *PlanDestroyResponse) GetDestroyed() []string {
 	return nil
 }
 
+func (x *PlanDestroyResponse) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
 type DestroyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The name once more, as a person has typed it.
 	Confirm string `protobuf:"bytes,2,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	// What is below it, and its snapshots, are meant too.
-	All           bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	All bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	// PlanDestroyResponse.plan of what was shown to them.
+	Plan          []byte `protobuf:"bytes,4,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -612,6 +623,13 @@ func (x *DestroyRequest) GetAll() bool {
 		return x.All
 	}
 	return false
+}
+
+func (x *DestroyRequest) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
 }
 
 type DestroyResponse struct {
@@ -704,13 +722,15 @@ const file_dataset_v1_dataset_proto_rawDesc = "" +
 	"\tread_only\x18\x14 \x01(\bR\breadOnly\":\n" +
 	"\x12PlanDestroyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03all\x18\x02 \x01(\bR\x03all\"3\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\"G\n" +
 	"\x13PlanDestroyResponse\x12\x1c\n" +
-	"\tdestroyed\x18\x01 \x03(\tR\tdestroyed\"P\n" +
+	"\tdestroyed\x18\x01 \x03(\tR\tdestroyed\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\fR\x04plan\"d\n" +
 	"\x0eDestroyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aconfirm\x18\x02 \x01(\tR\aconfirm\x12\x10\n" +
-	"\x03all\x18\x03 \x01(\bR\x03all\"/\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\x12\x12\n" +
+	"\x04plan\x18\x04 \x01(\fR\x04plan\"/\n" +
 	"\x0fDestroyResponse\x12\x1c\n" +
 	"\tdestroyed\x18\x01 \x03(\tR\tdestroyed*B\n" +
 	"\x04Kind\x12\x14\n" +

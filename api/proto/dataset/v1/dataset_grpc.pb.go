@@ -48,9 +48,10 @@ type DatasetServiceClient interface {
 	// for a pool, snapshot or bookmark.
 	PlanDestroy(ctx context.Context, in *PlanDestroyRequest, opts ...grpc.CallOption) (*PlanDestroyResponse, error)
 	// Destroy destroys a dataset, and with all what is below it and its snapshots, each as
-	// a whole. INVALID_ARGUMENT where the confirmation is not its name, and all that
-	// PlanDestroy says. A call that fails half-way has destroyed what comes before in the
-	// plan, and can be repeated.
+	// a whole. INVALID_ARGUMENT where the confirmation is not its name or there is no plan,
+	// FAILED_PRECONDITION where what would be destroyed is not what the plan stands for,
+	// and all that PlanDestroy says. A call that fails half-way has destroyed what comes
+	// before in the plan: what is left is planned anew.
 	Destroy(ctx context.Context, in *DestroyRequest, opts ...grpc.CallOption) (*DestroyResponse, error)
 }
 
@@ -109,9 +110,10 @@ type DatasetServiceServer interface {
 	// for a pool, snapshot or bookmark.
 	PlanDestroy(context.Context, *PlanDestroyRequest) (*PlanDestroyResponse, error)
 	// Destroy destroys a dataset, and with all what is below it and its snapshots, each as
-	// a whole. INVALID_ARGUMENT where the confirmation is not its name, and all that
-	// PlanDestroy says. A call that fails half-way has destroyed what comes before in the
-	// plan, and can be repeated.
+	// a whole. INVALID_ARGUMENT where the confirmation is not its name or there is no plan,
+	// FAILED_PRECONDITION where what would be destroyed is not what the plan stands for,
+	// and all that PlanDestroy says. A call that fails half-way has destroyed what comes
+	// before in the plan: what is left is planned anew.
 	Destroy(context.Context, *DestroyRequest) (*DestroyResponse, error)
 	mustEmbedUnimplementedDatasetServiceServer()
 }

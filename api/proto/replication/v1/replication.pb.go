@@ -463,7 +463,13 @@ type Job struct {
 	// Replicas whose dataset is not there any more, or left out. They are left alone.
 	Orphans []string `protobuf:"bytes,19,rep,name=orphans,proto3" json:"orphans,omitempty"`
 	// When the peer last asked for something of the job, since the agent was started.
-	HeardAt       *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=heard_at,json=heardAt,proto3" json:"heard_at,omitempty"`
+	HeardAt *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=heard_at,json=heardAt,proto3" json:"heard_at,omitempty"`
+	// When the first of the runs ended that have gone wrong one after the other since, the
+	// last one too; unset where nothing is wrong. It stays while the next one goes on.
+	FailingSince *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=failing_since,json=failingSince,proto3" json:"failing_since,omitempty"`
+	// What is wrong since then, in words; empty where nothing is. next_at is when it is
+	// tried again.
+	Problem       string `protobuf:"bytes,22,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -636,6 +642,20 @@ func (x *Job) GetHeardAt() *timestamppb.Timestamp {
 		return x.HeardAt
 	}
 	return nil
+}
+
+func (x *Job) GetFailingSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailingSince
+	}
+	return nil
+}
+
+func (x *Job) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 // Root is the root of one tree of a job.
@@ -1793,7 +1813,7 @@ const file_replication_v1_replication_proto_rawDesc = "" +
 	"\fWatchRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"=\n" +
 	"\rWatchResponse\x12,\n" +
-	"\x04jobs\x18\x01 \x03(\v2\x18.node.replication.v1.JobR\x04jobs\"\xd3\x05\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x18.node.replication.v1.JobR\x04jobs\"\xae\x06\n" +
 	"\x03Job\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x14\n" +
@@ -1815,7 +1835,9 @@ const file_replication_v1_replication_proto_rawDesc = "" +
 	"\tconflicts\x18\x11 \x03(\v2\x1d.node.replication.v1.ConflictR\tconflicts\x12\x18\n" +
 	"\ablocked\x18\x12 \x03(\tR\ablocked\x12\x18\n" +
 	"\aorphans\x18\x13 \x03(\tR\aorphans\x125\n" +
-	"\bheard_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\aheardAt\"\x85\x01\n" +
+	"\bheard_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\aheardAt\x12?\n" +
+	"\rfailing_since\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\ffailingSince\x12\x18\n" +
+	"\aproblem\x18\x16 \x01(\tR\aproblem\"\x85\x01\n" +
 	"\x04Root\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12-\n" +
@@ -2004,41 +2026,42 @@ var file_replication_v1_replication_proto_depIdxs = []int32{
 	12, // 6: node.replication.v1.Job.last:type_name -> node.replication.v1.Outcome
 	26, // 7: node.replication.v1.Job.conflicts:type_name -> node.replication.v1.Conflict
 	25, // 8: node.replication.v1.Job.heard_at:type_name -> google.protobuf.Timestamp
-	2,  // 9: node.replication.v1.Root.role:type_name -> node.replication.v1.Role
-	1,  // 10: node.replication.v1.Progress.act:type_name -> node.replication.v1.Act
-	25, // 11: node.replication.v1.Progress.started_at:type_name -> google.protobuf.Timestamp
-	27, // 12: node.replication.v1.Progress.remaining:type_name -> google.protobuf.Duration
-	11, // 13: node.replication.v1.Progress.datasets:type_name -> node.replication.v1.DatasetProgress
-	1,  // 14: node.replication.v1.Outcome.act:type_name -> node.replication.v1.Act
-	25, // 15: node.replication.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
-	25, // 16: node.replication.v1.Outcome.ended_at:type_name -> google.protobuf.Timestamp
-	14, // 17: node.replication.v1.RunRequest.decisions:type_name -> node.replication.v1.Choice
-	18, // 18: node.replication.v1.PlanFailoverResponse.received:type_name -> node.replication.v1.Received
-	26, // 19: node.replication.v1.PlanFailoverResponse.conflicts:type_name -> node.replication.v1.Conflict
-	25, // 20: node.replication.v1.Received.created_at:type_name -> google.protobuf.Timestamp
-	14, // 21: node.replication.v1.FailoverRequest.decisions:type_name -> node.replication.v1.Choice
-	14, // 22: node.replication.v1.FailbackRequest.decisions:type_name -> node.replication.v1.Choice
-	25, // 23: node.replication.v1.VerifyResponse.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 24: node.replication.v1.VerifyResponse.contents:type_name -> node.replication.v1.Contents
-	4,  // 25: node.replication.v1.ReplicationService.List:input_type -> node.replication.v1.ListRequest
-	6,  // 26: node.replication.v1.ReplicationService.Watch:input_type -> node.replication.v1.WatchRequest
-	13, // 27: node.replication.v1.ReplicationService.Run:input_type -> node.replication.v1.RunRequest
-	16, // 28: node.replication.v1.ReplicationService.PlanFailover:input_type -> node.replication.v1.PlanFailoverRequest
-	19, // 29: node.replication.v1.ReplicationService.Failover:input_type -> node.replication.v1.FailoverRequest
-	21, // 30: node.replication.v1.ReplicationService.Failback:input_type -> node.replication.v1.FailbackRequest
-	23, // 31: node.replication.v1.ReplicationService.Verify:input_type -> node.replication.v1.VerifyRequest
-	5,  // 32: node.replication.v1.ReplicationService.List:output_type -> node.replication.v1.ListResponse
-	7,  // 33: node.replication.v1.ReplicationService.Watch:output_type -> node.replication.v1.WatchResponse
-	15, // 34: node.replication.v1.ReplicationService.Run:output_type -> node.replication.v1.RunResponse
-	17, // 35: node.replication.v1.ReplicationService.PlanFailover:output_type -> node.replication.v1.PlanFailoverResponse
-	20, // 36: node.replication.v1.ReplicationService.Failover:output_type -> node.replication.v1.FailoverResponse
-	22, // 37: node.replication.v1.ReplicationService.Failback:output_type -> node.replication.v1.FailbackResponse
-	24, // 38: node.replication.v1.ReplicationService.Verify:output_type -> node.replication.v1.VerifyResponse
-	32, // [32:39] is the sub-list for method output_type
-	25, // [25:32] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	25, // 9: node.replication.v1.Job.failing_since:type_name -> google.protobuf.Timestamp
+	2,  // 10: node.replication.v1.Root.role:type_name -> node.replication.v1.Role
+	1,  // 11: node.replication.v1.Progress.act:type_name -> node.replication.v1.Act
+	25, // 12: node.replication.v1.Progress.started_at:type_name -> google.protobuf.Timestamp
+	27, // 13: node.replication.v1.Progress.remaining:type_name -> google.protobuf.Duration
+	11, // 14: node.replication.v1.Progress.datasets:type_name -> node.replication.v1.DatasetProgress
+	1,  // 15: node.replication.v1.Outcome.act:type_name -> node.replication.v1.Act
+	25, // 16: node.replication.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
+	25, // 17: node.replication.v1.Outcome.ended_at:type_name -> google.protobuf.Timestamp
+	14, // 18: node.replication.v1.RunRequest.decisions:type_name -> node.replication.v1.Choice
+	18, // 19: node.replication.v1.PlanFailoverResponse.received:type_name -> node.replication.v1.Received
+	26, // 20: node.replication.v1.PlanFailoverResponse.conflicts:type_name -> node.replication.v1.Conflict
+	25, // 21: node.replication.v1.Received.created_at:type_name -> google.protobuf.Timestamp
+	14, // 22: node.replication.v1.FailoverRequest.decisions:type_name -> node.replication.v1.Choice
+	14, // 23: node.replication.v1.FailbackRequest.decisions:type_name -> node.replication.v1.Choice
+	25, // 24: node.replication.v1.VerifyResponse.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 25: node.replication.v1.VerifyResponse.contents:type_name -> node.replication.v1.Contents
+	4,  // 26: node.replication.v1.ReplicationService.List:input_type -> node.replication.v1.ListRequest
+	6,  // 27: node.replication.v1.ReplicationService.Watch:input_type -> node.replication.v1.WatchRequest
+	13, // 28: node.replication.v1.ReplicationService.Run:input_type -> node.replication.v1.RunRequest
+	16, // 29: node.replication.v1.ReplicationService.PlanFailover:input_type -> node.replication.v1.PlanFailoverRequest
+	19, // 30: node.replication.v1.ReplicationService.Failover:input_type -> node.replication.v1.FailoverRequest
+	21, // 31: node.replication.v1.ReplicationService.Failback:input_type -> node.replication.v1.FailbackRequest
+	23, // 32: node.replication.v1.ReplicationService.Verify:input_type -> node.replication.v1.VerifyRequest
+	5,  // 33: node.replication.v1.ReplicationService.List:output_type -> node.replication.v1.ListResponse
+	7,  // 34: node.replication.v1.ReplicationService.Watch:output_type -> node.replication.v1.WatchResponse
+	15, // 35: node.replication.v1.ReplicationService.Run:output_type -> node.replication.v1.RunResponse
+	17, // 36: node.replication.v1.ReplicationService.PlanFailover:output_type -> node.replication.v1.PlanFailoverResponse
+	20, // 37: node.replication.v1.ReplicationService.Failover:output_type -> node.replication.v1.FailoverResponse
+	22, // 38: node.replication.v1.ReplicationService.Failback:output_type -> node.replication.v1.FailbackResponse
+	24, // 39: node.replication.v1.ReplicationService.Verify:output_type -> node.replication.v1.VerifyResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_replication_v1_replication_proto_init() }

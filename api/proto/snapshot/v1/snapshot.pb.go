@@ -963,7 +963,13 @@ type Schedule struct {
 	NewestAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=newest_at,json=newestAt,proto3" json:"newest_at,omitempty"`
 	// What keeps it from being kept: datasets that are not there, snapshots that could
 	// not be made.
-	Problems      []string `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []string `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Since when there are problems without a break, by the clock of then; unset where
+	// there are none.
+	FailingSince *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=failing_since,json=failingSince,proto3" json:"failing_since,omitempty"`
+	// When a snapshot that could not be made is tried again; unset where there is none, or
+	// it is tried now. Datasets that are not there are looked for every few minutes.
+	RetryAt       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1022,6 +1028,20 @@ func (x *Schedule) GetNewestAt() *timestamppb.Timestamp {
 func (x *Schedule) GetProblems() []string {
 	if x != nil {
 		return x.Problems
+	}
+	return nil
+}
+
+func (x *Schedule) GetFailingSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailingSince
+	}
+	return nil
+}
+
+func (x *Schedule) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
 	}
 	return nil
 }
@@ -1141,12 +1161,14 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\adataset\x18\x01 \x01(\tR\adataset\"\x87\x01\n" +
 	"\x14PreviewPruneResponse\x125\n" +
 	"\bverdicts\x18\x01 \x03(\v2\x19.node.snapshot.v1.VerdictR\bverdicts\x128\n" +
-	"\tschedules\x18\x02 \x03(\v2\x1a.node.snapshot.v1.ScheduleR\tschedules\"\x91\x01\n" +
+	"\tschedules\x18\x02 \x03(\v2\x1a.node.snapshot.v1.ScheduleR\tschedules\"\x89\x02\n" +
 	"\bSchedule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tsnapshots\x18\x02 \x01(\rR\tsnapshots\x127\n" +
 	"\tnewest_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnewestAt\x12\x1a\n" +
-	"\bproblems\x18\x04 \x03(\tR\bproblems\"k\n" +
+	"\bproblems\x18\x04 \x03(\tR\bproblems\x12?\n" +
+	"\rfailing_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ffailingSince\x125\n" +
+	"\bretry_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\"k\n" +
 	"\aVerdict\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12*\n" +
 	"\x04fate\x18\x02 \x01(\x0e2\x16.node.snapshot.v1.FateR\x04fate\x12\x18\n" +
@@ -1211,28 +1233,30 @@ var file_snapshot_v1_snapshot_proto_depIdxs = []int32{
 	19, // 2: node.snapshot.v1.PreviewPruneResponse.verdicts:type_name -> node.snapshot.v1.Verdict
 	18, // 3: node.snapshot.v1.PreviewPruneResponse.schedules:type_name -> node.snapshot.v1.Schedule
 	20, // 4: node.snapshot.v1.Schedule.newest_at:type_name -> google.protobuf.Timestamp
-	0,  // 5: node.snapshot.v1.Verdict.fate:type_name -> node.snapshot.v1.Fate
-	1,  // 6: node.snapshot.v1.SnapshotService.List:input_type -> node.snapshot.v1.ListRequest
-	4,  // 7: node.snapshot.v1.SnapshotService.Create:input_type -> node.snapshot.v1.CreateRequest
-	6,  // 8: node.snapshot.v1.SnapshotService.Destroy:input_type -> node.snapshot.v1.DestroyRequest
-	8,  // 9: node.snapshot.v1.SnapshotService.Hold:input_type -> node.snapshot.v1.HoldRequest
-	10, // 10: node.snapshot.v1.SnapshotService.Release:input_type -> node.snapshot.v1.ReleaseRequest
-	12, // 11: node.snapshot.v1.SnapshotService.PlanRollback:input_type -> node.snapshot.v1.PlanRollbackRequest
-	14, // 12: node.snapshot.v1.SnapshotService.Rollback:input_type -> node.snapshot.v1.RollbackRequest
-	16, // 13: node.snapshot.v1.SnapshotService.PreviewPrune:input_type -> node.snapshot.v1.PreviewPruneRequest
-	2,  // 14: node.snapshot.v1.SnapshotService.List:output_type -> node.snapshot.v1.ListResponse
-	5,  // 15: node.snapshot.v1.SnapshotService.Create:output_type -> node.snapshot.v1.CreateResponse
-	7,  // 16: node.snapshot.v1.SnapshotService.Destroy:output_type -> node.snapshot.v1.DestroyResponse
-	9,  // 17: node.snapshot.v1.SnapshotService.Hold:output_type -> node.snapshot.v1.HoldResponse
-	11, // 18: node.snapshot.v1.SnapshotService.Release:output_type -> node.snapshot.v1.ReleaseResponse
-	13, // 19: node.snapshot.v1.SnapshotService.PlanRollback:output_type -> node.snapshot.v1.PlanRollbackResponse
-	15, // 20: node.snapshot.v1.SnapshotService.Rollback:output_type -> node.snapshot.v1.RollbackResponse
-	17, // 21: node.snapshot.v1.SnapshotService.PreviewPrune:output_type -> node.snapshot.v1.PreviewPruneResponse
-	14, // [14:22] is the sub-list for method output_type
-	6,  // [6:14] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	20, // 5: node.snapshot.v1.Schedule.failing_since:type_name -> google.protobuf.Timestamp
+	20, // 6: node.snapshot.v1.Schedule.retry_at:type_name -> google.protobuf.Timestamp
+	0,  // 7: node.snapshot.v1.Verdict.fate:type_name -> node.snapshot.v1.Fate
+	1,  // 8: node.snapshot.v1.SnapshotService.List:input_type -> node.snapshot.v1.ListRequest
+	4,  // 9: node.snapshot.v1.SnapshotService.Create:input_type -> node.snapshot.v1.CreateRequest
+	6,  // 10: node.snapshot.v1.SnapshotService.Destroy:input_type -> node.snapshot.v1.DestroyRequest
+	8,  // 11: node.snapshot.v1.SnapshotService.Hold:input_type -> node.snapshot.v1.HoldRequest
+	10, // 12: node.snapshot.v1.SnapshotService.Release:input_type -> node.snapshot.v1.ReleaseRequest
+	12, // 13: node.snapshot.v1.SnapshotService.PlanRollback:input_type -> node.snapshot.v1.PlanRollbackRequest
+	14, // 14: node.snapshot.v1.SnapshotService.Rollback:input_type -> node.snapshot.v1.RollbackRequest
+	16, // 15: node.snapshot.v1.SnapshotService.PreviewPrune:input_type -> node.snapshot.v1.PreviewPruneRequest
+	2,  // 16: node.snapshot.v1.SnapshotService.List:output_type -> node.snapshot.v1.ListResponse
+	5,  // 17: node.snapshot.v1.SnapshotService.Create:output_type -> node.snapshot.v1.CreateResponse
+	7,  // 18: node.snapshot.v1.SnapshotService.Destroy:output_type -> node.snapshot.v1.DestroyResponse
+	9,  // 19: node.snapshot.v1.SnapshotService.Hold:output_type -> node.snapshot.v1.HoldResponse
+	11, // 20: node.snapshot.v1.SnapshotService.Release:output_type -> node.snapshot.v1.ReleaseResponse
+	13, // 21: node.snapshot.v1.SnapshotService.PlanRollback:output_type -> node.snapshot.v1.PlanRollbackResponse
+	15, // 22: node.snapshot.v1.SnapshotService.Rollback:output_type -> node.snapshot.v1.RollbackResponse
+	17, // 23: node.snapshot.v1.SnapshotService.PreviewPrune:output_type -> node.snapshot.v1.PreviewPruneResponse
+	16, // [16:24] is the sub-list for method output_type
+	8,  // [8:16] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_v1_snapshot_proto_init() }

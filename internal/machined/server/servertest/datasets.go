@@ -21,6 +21,8 @@ type Datasets struct {
 	// Conditions and Schedules are those of what is declared.
 	Conditions []*datasetv1.Condition
 	Schedules  []*snapshotv1.Schedule
+	// Meanwhile are snapshots that are made when a destruction has been planned and shown.
+	Meanwhile []*snapshotv1.Snapshot
 }
 
 // DatasetsOf is a node as server.Datasets, SnapshotsOf as server.Snapshots.
@@ -70,14 +72,21 @@ func (d DatasetsOf) Conditions(_ context.Context, root string) ([]*datasetv1.Con
 }
 
 // PlanDestroy implements server.Datasets.
-func (d DatasetsOf) PlanDestroy(_ context.Context, name string, all bool) ([]string, error) {
+func (d DatasetsOf) PlanDestroy(_ context.Context, name string, all bool) (*datasetv1.PlanDestroyResponse, error) {
 	if err := d.called("plan to destroy " + name); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.doomed(name, all)
+	out, err := d.doomed(name, all)
+	if err != nil {
+		return nil, err
+	}
+	return &datasetv1.PlanDestroyResponse{Destroyed: out, Plan: planOf(out)}, nil
 }
+
+// planOf is the names.
+func planOf(names []string) []byte { return []byte(strings.Join(names, " ")) }
 
 func (d DatasetsOf) doomed(name string, all bool) ([]string, error) {
 	var out []string
@@ -107,15 +116,19 @@ func (d DatasetsOf) doomed(name string, all bool) ([]string, error) {
 }
 
 // Destroy implements server.Datasets.
-func (d DatasetsOf) Destroy(_ context.Context, name, confirm string, all bool) ([]string, error) {
+func (d DatasetsOf) Destroy(_ context.Context, name, confirm string, all bool, shown []byte) ([]string, error) {
 	if err := d.called(fmt.Sprintf("destroy %s, %s, %t", name, confirm, all)); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.Datasets.Snapshots, d.Datasets.Meanwhile = append(d.Datasets.Snapshots, d.Datasets.Meanwhile...), nil
 	out, err := d.doomed(name, all)
 	if err != nil {
 		return nil, err
+	}
+	if string(planOf(out)) != string(shown) {
+		return nil, fmt.Errorf("destroy %s: %w: it is not what was shown", name, server.ErrPrecondition)
 	}
 	d.Datasets.List = slices.DeleteFunc(d.Datasets.List, func(o *datasetv1.Dataset) bool { return slices.Contains(out, o.GetName()) })
 	d.Datasets.Snapshots = slices.DeleteFunc(d.Datasets.Snapshots, func(s *snapshotv1.Snapshot) bool { return slices.Contains(out, s.GetName()) })
