@@ -55,9 +55,14 @@ keys: ## make your keys for signing releases, what sealed disks open by, and Sec
 	@go run ./hack/release keys --ensure
 
 .PHONY: release
-release: image ## sign the image: out/ARCH/cyvive-VERSION-ARCH.cyvive for upgrades, and .raw, a disk (ENROL=if-safe|force|off)
+release: iso ## sign the image: out/ARCH/cyvive-VERSION-ARCH.cyvive for upgrades, .raw, a disk, and what iso makes (ENROL=if-safe|force|off)
 	@go run ./hack/release bundle --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).cyvive"
-	@go run ./hack/release disk --enrol $(ENROL) --dir out/$(ARCH) --out "out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH).raw"
+
+.PHONY: iso
+iso: image ## sign the image as a disk (.raw) and as what machines are installed from: out/ARCH/cyvive-VERSION-ARCH.iso, a CD or USB stick, and .efi for PXE and HTTP boot
+	@name="out/$(ARCH)/cyvive-$$(cat images/VERSION)-$(ARCH)"; \
+		go run ./hack/release disk --enrol $(ENROL) --dir out/$(ARCH) --out "$$name.raw"; \
+		go run ./hack/release media --dir out/$(ARCH) --disk "$$name.raw" --out "$$name"
 
 .PHONY: golden
 golden: image ## write the reviewed list of the image again (images/testdata)
@@ -80,6 +85,10 @@ preflight: setup
 .PHONY: cluster
 cluster: preflight image ## make a one-node cluster and fetch an answer from a pod on it
 	@go run ./hack/qemu up --arch $(ARCH)
+
+.PHONY: cluster-start
+cluster-start: ## start a cluster again whose node was shut down, with the disks that it has
+	@go run ./hack/qemu start
 
 .PHONY: cluster-down
 cluster-down: ## remove the cluster and all that it left
@@ -112,9 +121,9 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 	@hack/fuzz.sh '$(or $(TIME),20s)' '$(RUN)'
 
 .PHONY: soak
-soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), 50 of pools, replication on real pools and between two nodes
+soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), 50 of pools, what opens disks, replication on real pools and between two nodes
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) LONG=1 CUTS=$(or $(CUTS),200) \
-		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestReset|TestPowerCuts|TestPoolCuts|TestReplication|TestSecureBoot|TestEncryption|TestExtensions)$$)' ./test/e2e
+		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestInstallFromISO|TestInstallFromNetwork|TestReset|TestPowerCuts|TestPoolCuts|TestReplication|TestSecureBoot|TestEncryption|TestKeyServer|TestDiskPassphrase|TestExtensions)$$)' ./test/e2e
 	REQUIRE_VM=1 SCENARIOS=all CGO_ENABLED=0 go test -p 1 -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestVMScenarios|TestVMWalk)$$)' \
 		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --memory-mib 2048 --out $(CURDIR)/out --arch $(ARCH)' ./internal/storage/replication
 

@@ -112,7 +112,7 @@ type Config struct {
 	Logs      server.Logs
 	Kernel    server.Kernel
 	Files     server.Files
-	// Vault is nil on a machine without a TPM.
+	// Vault is nil in an agent whose volumes are not encrypted.
 	Vault Vault
 	// Extensions is nil on a node that keeps none.
 	Extensions Extensions
@@ -125,7 +125,7 @@ type Config struct {
 	CSI CSI
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
-	// Installs is nil on such a node too.
+	// Installs is nil on such a node too, unless it was started from an installation medium.
 	Installs *Installs
 	// Resets is nil on a node whose disk keeps no notes.
 	Resets *Resets
@@ -156,8 +156,13 @@ type Boot struct {
 	BuiltAt time.Time
 	// Disk is the device of the system disk.
 	Disk string
+	// Medium says that it is that of an installation medium, in memory.
+	Medium bool
 	// TPM says that the machine has a TPM 2.0, and Config.Storage uses it.
 	TPM bool
+	// Encrypts says that Config.Storage can encrypt volumes in some way, so that they are made when the configuration says how. It goes without saying
+	// with a TPM.
+	Encrypts bool
 }
 
 // Agent is the machine agent. Its exported methods may be called concurrently.
@@ -231,7 +236,7 @@ func New(cfg Config) (*Agent, error) {
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.domains = append(a.domains, a.replicationTasks()...)
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
-	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
+	input := plan.Input{Disk: cfg.Boot.Disk, Medium: cfg.Boot.Medium, TPM: cfg.Boot.TPM, Encrypts: cfg.Boot.Encrypts, Version: cfg.Boot.Version.OS}
 	a.store = state.New(snapshot{
 		input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil, noPools: noPools(cfg),
 	}.planned(cfg.Now()))

@@ -27,7 +27,7 @@ spec:
       securityContext: {runAsNonRoot: true, runAsUser: 65534, runAsGroup: 65534, fsGroup: 65534}
       containers:
         - name: demo
-          image: cyvive.dev/demo:0.1.0
+          image: cyvive.dev/demo:1
           imagePullPolicy: Never
           args: [--diagnose]
           readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1, timeoutSeconds: 10}
@@ -69,7 +69,7 @@ spec:
   securityContext: {runAsNonRoot: true, runAsUser: 65534, runAsGroup: 65534, fsGroup: 65534}
   containers:
     - name: demo
-      image: cyvive.dev/demo:0.1.0
+      image: cyvive.dev/demo:1
       imagePullPolicy: Never
       args: [--diagnose]
       readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1, timeoutSeconds: 10}

@@ -4,7 +4,7 @@ package fuzz
 func parsers() map[string][]string {
 	return map[string][]string{
 		// What a user or a cloud gives the node, and what comes over the network.
-		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner"},
+		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner", "FuzzTakePassphrase"},
 		"internal/size":            {"FuzzParse"},
 		"internal/release":         {"FuzzKernelRelease", "FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/extension":       {"FuzzOpen", "FuzzParseManifest"},
@@ -41,9 +41,12 @@ func parsers() map[string][]string {
 		"internal/storage/replication":  {"FuzzParseCursor"},
 		"internal/storage/snapshots":    {"FuzzIsOf"},
 		"internal/storage/zfs/zfstest":  {"FuzzReceive", "FuzzToken"},
+		"internal/trust/kms":            {"FuzzParseToken"},
+		"internal/trust/passphrase":     {"FuzzParseToken"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/secureboot":     {"FuzzLists", "FuzzProgram", "FuzzSignature", "FuzzVariable"},
 		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
+		"internal/trust/wrap":           {"FuzzBinding"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
 		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},

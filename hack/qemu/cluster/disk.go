@@ -20,6 +20,8 @@ const (
 	cidataFile = "cidata.iso"
 	// imageFile is what the image builder makes in its output folder.
 	imageFile = "disk.qcow2"
+	// baseFile is the image that diskFile is an overlay on.
+	baseFile  = "image.qcow2"
 	spareFile = "spare.qcow2"
 	// rawFile is in place of diskFile where the image was a raw one.
 	rawFile = "disk.raw"
@@ -63,6 +65,21 @@ func (o Options) image() string {
 	return filepath.Join(o.ImageDir, imageFile)
 }
 
+// holdImage gives a disk image one more name, under which it stays what it is: the
+// builder puts a new file in the place of an image, and an overlay whose base is
+// another one than before is no disk any more. Where there can be no second name,
+// as on another file system, it is copied.
+func holdImage(ctx context.Context, image, path string) error {
+	whole, err := filepath.EvalSymlinks(image)
+	if err != nil {
+		return fmt.Errorf("keep disk image: %w", err)
+	}
+	if os.Link(whole, path) == nil {
+		return nil
+	}
+	return qemuImg(ctx, "convert", "-f", "qcow2", "-O", "qcow2", whole, path)
+}
+
 // CreateOverlay makes a qcow2 image at path that reads from base and takes the
 // writes itself. Its size is
 // sizeBytes, or the base's for 0.
@@ -94,8 +111,8 @@ func copyRaw(ctx context.Context, from, path string, sizeBytes int64) error {
 	return nil
 }
 
-// createEmpty makes a qcow2 image of zeros.
-func createEmpty(ctx context.Context, path string, sizeBytes int64) error {
+// CreateEmpty makes a qcow2 image of zeros.
+func CreateEmpty(ctx context.Context, path string, sizeBytes int64) error {
 	return qemuImg(ctx, "create", "-q", "-f", "qcow2", path, strconv.FormatInt(sizeBytes, 10))
 }
 

@@ -3,6 +3,8 @@ package vm
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/google/uuid"
 )
 
 // Files of a machine, inside its folder. QEMU is started in that folder and is
@@ -22,7 +24,7 @@ const (
 	ConsoleFile = "console.log"
 )
 
-// Disk is one virtio block device.
+// Disk is one virtio block device, or a CD in a drive.
 type Disk struct {
 	// Path of the image; absolute.
 	Path string
@@ -32,6 +34,8 @@ type Disk struct {
 	Format string
 	// ReadOnly guards the image against the guest.
 	ReadOnly bool
+	// CD has the image be a CD, in a SCSI drive behind a controller of its own.
+	CD bool
 	// Snapshot keeps the guest's writes in a temporary file that QEMU drops.
 	Snapshot bool
 	// Serial is what the guest reads in /sys/block/*/serial, 20 bytes at most.
@@ -112,6 +116,7 @@ func (c Config) Arguments() ([]string, error) {
 		"-name", c.processName(),
 		"-smp", strconv.Itoa(c.CPUs),
 		"-m", strconv.FormatInt(c.MemoryBytes>>20, 10),
+		"-uuid", c.uuid().String(),
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-chardev", "file,id=console,append=on,path="+ConsoleFile,
 		"-serial", "chardev:console",
@@ -183,25 +188,36 @@ func (c Config) tpmArguments() []string {
 // processName is what Attach looks for in the process's command line.
 func (c Config) processName() string { return "cyvive-" + c.Name }
 
+// uuid is what the machine's firmware calls it (SMBIOS, type 1), the same at each start. Without one, disks cannot be encrypted for it by a key server or a
+// passphrase.
+func (c Config) uuid() uuid.UUID {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("cyvive:machine:"+c.Name))
+}
+
 func (d Disk) arguments(index int, bootable bool) []string {
 	if d.Slot {
 		return d.slotArguments(index)
 	}
 	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,%s", index, d.Format, d.file())
-	if d.ReadOnly {
+	if d.ReadOnly || d.CD {
 		drive += ",readonly=on"
 	}
 	if d.Snapshot {
 		drive += ",snapshot=on"
 	}
 	device := fmt.Sprintf("virtio-blk-pci,drive=disk%d", index)
+	var controller []string
+	if d.CD {
+		controller = []string{"-device", fmt.Sprintf("virtio-scsi-pci,id=scsi%d", index)}
+		device = fmt.Sprintf("scsi-cd,bus=scsi%d.0,drive=disk%d", index, index)
+	}
 	if d.Serial != "" {
 		device += ",serial=" + d.Serial
 	}
 	if bootable {
 		device += fmt.Sprintf(",bootindex=%d", index)
 	}
-	return []string{"-drive", drive, "-device", device}
+	return append(append([]string{"-drive", drive}, controller...), "-device", device)
 }
 
 // file is where the image is (qemu(1), -drive, and BlockdevOptionsNbd of QEMU's qapi/block-core.json).

@@ -24,6 +24,8 @@ func TestArguments(t *testing.T) {
 	slotted := base
 	slotted.Disks = append(slotted.Disks[:1:1],
 		Disk{Path: "/d/p,1", Format: "qcow2", Serial: "one", Slot: true}, Disk{Socket: "p2.sock", Format: "raw", Serial: "two", Slot: true, ReadOnly: true})
+	withCD := base
+	withCD.Disks = []Disk{{Path: "/d/x", Format: "qcow2"}, {Path: "/d/m.iso", Format: "raw", CD: true, Serial: "medium"}}
 	sealed := base
 	sealed.TPM = true
 	secure := base
@@ -34,7 +36,7 @@ func TestArguments(t *testing.T) {
 		has, lack []string
 	}{
 		{"firmware", base, []string{
-			"qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -name cyvive-a -smp 2 -m 4096",
+			"qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -name cyvive-a -smp 2 -m 4096 -uuid " + base.uuid().String(),
 			"-drive if=pflash,format=raw,unit=0,readonly=on,file=/f/code,,1",
 			"-drive if=pflash,format=raw,unit=1,file=efivars.fd",
 			"file=/d/x -device virtio-blk-pci,drive=disk0,serial=system,bootindex=0",
@@ -50,6 +52,10 @@ func TestArguments(t *testing.T) {
 			"-blockdev driver=raw,node-name=node-two,discard=unmap,file.driver=nbd,file.server.type=unix,file.server.path=p2.sock,read-only=on",
 			"-device pcie-root-port,id=slot-two,chassis=3,slot=3 -device virtio-blk-pci,drive=node-two,id=device-two,bus=slot-two,serial=two",
 		}, []string{"bootindex=1", "bootindex=2"}},
+		{"CD", withCD, []string{
+			"file=/d/m.iso,readonly=on -device virtio-scsi-pci,id=scsi1 -device scsi-cd,bus=scsi1.0,drive=disk1,serial=medium,bootindex=1",
+			"file=/d/x -device virtio-blk-pci,drive=disk0,bootindex=0",
+		}, []string{"virtio-blk-pci,drive=disk1", "id=scsi0"}},
 		{"SMM", secure, []string{
 			"qemu-system-x86_64 -machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1 -accel tcg",
 			"if=pflash,format=raw,unit=1,file=efivars.fd",

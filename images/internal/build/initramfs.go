@@ -15,6 +15,8 @@ import (
 // bootModules are what stage 1 may need to reach the root: disks of virtual
 // and real machines, dm-verity and EROFS. What is built in counts as there.
 //
+// loop is for the initramfs of an installation medium, which has the root in it.
+//
 // With them comes efivarfs, by which stage 1 learns from which of two disks with one
 // root it was started, and watchdogs, which have to be running before anything can hang
 // (not the kernel's own, softdog, which would take the first place from one whose
@@ -23,7 +25,7 @@ import (
 var bootModules = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_rng", "sd_mod", "nvme", "ahci",
 	"hv_vmbus", "hv_storvsc", "xen_blkfront", "vmw_pvscsi",
-	"dm_mod", "dm_bufio", "dm_verity", "erofs", "sha256_ssse3",
+	"dm_mod", "dm_bufio", "dm_verity", "erofs", "sha256_ssse3", "loop",
 	"i6300esb", "wdat_wdt", "efi_pstore", "efivarfs",
 }
 
@@ -33,7 +35,7 @@ func bootModulesFor(arch string) []string {
 		return bootModules
 	}
 	return []string{"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_rng", "sd_mod", "nvme", "ahci",
-		"dm_mod", "dm_bufio", "dm_verity", "erofs", "efi_pstore", "efivarfs"}
+		"dm_mod", "dm_bufio", "dm_verity", "erofs", "loop", "efi_pstore", "efivarfs"}
 }
 
 // initramfs makes the initial RAM disk: init and the boot modules.

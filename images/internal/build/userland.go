@@ -37,8 +37,9 @@ func libDir(arch string) string {
 	return "/usr/lib/" + triplet
 }
 
-// userland takes the C programs with exactly the libraries they need, and the
-// boot loader, out of the packages; its result is a tree archive.
+// userland takes the C programs with exactly the libraries they need, the boot
+// loader and the public certificate authorities out of the packages; its result is a
+// tree archive.
 func (b *builder) userland(context.Context) error {
 	var sums []string
 	var packages []lock.Package
@@ -47,7 +48,7 @@ func (b *builder) userland(context.Context) error {
 			packages, sums = append(packages, p), append(sums, p.SHA256)
 		}
 	}
-	key := step.Key("userland-3", b.Arch, strings.Join(slices.Concat(cPrograms, loadedLibraries(b.Arch), dataFiles), " "), strings.Join(sums, " "))
+	key := step.Key("userland-4", b.Arch, strings.Join(slices.Concat(cPrograms, loadedLibraries(b.Arch), dataFiles), " "), strings.Join(sums, " "))
 	dir, err := b.run.Cached("userland", key, func(dir string) error {
 		from, to := tree.New(), tree.New()
 		owner := map[string]string{} // path → package
@@ -71,6 +72,12 @@ func (b *builder) userland(context.Context) error {
 				to.Put(name, e)
 			}
 		}
+		bundle, err := authorities(from)
+		if err != nil {
+			return err
+		}
+		to.Write(authoritiesFile, 0o644, bundle)
+		owner[authoritiesFile] = authoritiesPackage
 		if err := writeOwners(filepath.Join(dir, "packages"), to, owner); err != nil {
 			return err
 		}
@@ -94,7 +101,7 @@ func (b *builder) userland(context.Context) error {
 // imagePackage reports whether files of the package may go into the image.
 func imagePackage(name string) bool {
 	switch name {
-	case "cryptsetup-bin", "e2fsprogs", "mount", "zfsutils-linux", "systemd-boot-efi", "zlib1g":
+	case "cryptsetup-bin", "e2fsprogs", "mount", "zfsutils-linux", "systemd-boot-efi", "zlib1g", authoritiesPackage:
 		return true
 	}
 	return strings.HasPrefix(name, "lib") && !strings.HasSuffix(name, "-dev")
@@ -106,7 +113,7 @@ func (b *builder) imageFile(name string) bool {
 	switch {
 	case dir == "/usr/bin", dir == "/usr/sbin", dir == libDir(b.Arch), dir == "/usr/lib64":
 		return true
-	case slices.Contains(dataFiles, name), strings.HasPrefix(name, bootDir):
+	case slices.Contains(dataFiles, name), strings.HasPrefix(name, bootDir), isAuthority(name):
 		return true
 	}
 	return false

@@ -21,7 +21,8 @@ import (
 func TestEveryFieldIsDescribed(t *testing.T) {
 	docs := map[string]reflect.Type{
 		"Machine": reflect.TypeFor[machineDoc](), "Network": reflect.TypeFor[networkDoc](), "Cluster": reflect.TypeFor[clusterDoc](),
-		"Pool": reflect.TypeFor[poolDoc](), "Dataset": reflect.TypeFor[datasetDoc](), "SnapshotSchedule": reflect.TypeFor[snapshotScheduleDoc](),
+		"Registries": reflect.TypeFor[registriesDoc](),
+		"Pool":       reflect.TypeFor[poolDoc](), "Dataset": reflect.TypeFor[datasetDoc](), "SnapshotSchedule": reflect.TypeFor[snapshotScheduleDoc](),
 		"ReplicationJob": reflect.TypeFor[replicationJobDoc](),
 	}
 	for _, d := range Documents() {
@@ -193,7 +194,7 @@ func TestSchema(t *testing.T) {
 	if err := json.Unmarshal(got, &decoded); err != nil {
 		t.Fatal(err)
 	}
-	if kinds := fmt.Sprint(len(decoded["$defs"].(map[string]any))); kinds != "7" {
+	if kinds := fmt.Sprint(len(decoded["$defs"].(map[string]any))); kinds != "8" {
 		t.Errorf("the schema has %s kinds", kinds)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // allKinds are the kinds of documents, in the order of Documents.
 func allKinds() []string {
-	return []string{"Machine", "Network", "Cluster", "Pool", "Dataset", "SnapshotSchedule", "ReplicationJob"}
+	return []string{"Machine", "Network", "Cluster", "Registries", "Pool", "Dataset", "SnapshotSchedule", "ReplicationJob"}
 }
 
 // kinds names them for error texts.
@@ -18,7 +18,7 @@ func isKind(s string) bool { return slices.Contains(allKinds(), s) }
 
 // isMany says that there may be several documents of a kind, which have different names.
 func isMany(kind string) bool {
-	return isKind(kind) && kind != "Machine" && kind != "Network" && kind != "Cluster"
+	return isKind(kind) && !slices.Contains([]string{"Machine", "Network", "Cluster", "Registries"}, kind)
 }
 
 // kindOf looks for the kind of a document before it is read, for the paths of its mistakes; it is empty if there is none that is known.

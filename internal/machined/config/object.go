@@ -13,7 +13,9 @@ type decoder struct {
 	file string
 	errs Errors
 	// unsure is set when a document's kind could not be told, so that none can be called missing.
-	unsure  bool
+	unsure bool
+	// network is the Network document, once it was met, and storage are those about storage.
+	network *object
 	storage storageDocs
 }
 

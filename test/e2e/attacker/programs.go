@@ -29,7 +29,10 @@ func programs() []attempt {
 	} {
 		list = append(list, call(fmt.Sprintf("trace the kernel with a program of type %s", kind), load(kind)))
 	}
-	return append(list, call("make a security module of one's own", loadLSM))
+	return append(list,
+		call("make a security module of one's own", loadLSM),
+		attempt{name: "read the kernel's memory by an eBPF program for traffic", do: readKernel},
+	)
 }
 
 // closed closes what was opened against the rules.
@@ -74,6 +77,43 @@ func load(kind ebpf.ProgramType) func() error {
 		})
 		return closed(p, err)
 	}
+}
+
+// readKernel has a program that no packet ever meets read what the kernel keeps of the
+// process that runs it, by way of the kernel's own test of programs.
+func readKernel() (string, error) {
+	seen, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+	if err != nil {
+		return "", err
+	}
+	defer seen.Close()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "GPL",
+		Instructions: asm.Instructions{
+			asm.FnGetCurrentTask.Call(),
+			asm.Mov.Reg(asm.R6, asm.R0),
+			asm.StoreImm(asm.RFP, -4, 0, asm.Word),
+			asm.LoadMapPtr(asm.R1, seen.FD()),
+			asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, -4),
+			asm.FnMapLookupElem.Call(),
+			asm.JEq.Imm(asm.R0, 0, "end"),
+			asm.Mov.Reg(asm.R1, asm.R0), asm.Mov.Imm(asm.R2, 8), asm.Mov.Reg(asm.R3, asm.R6),
+			asm.FnProbeReadKernel.Call(),
+			asm.Mov.Imm(asm.R0, 0).WithSymbol("end"), asm.Return(),
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	defer p.Close()
+	if _, err := p.Run(&ebpf.RunOptions{Data: make([]byte, 64)}); err != nil {
+		return "", err
+	}
+	var first uint64
+	if err := seen.Lookup(uint32(0), &first); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%#x, the beginning of a task", first), nil
 }
 
 func loadLSM() error {
