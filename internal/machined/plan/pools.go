@@ -40,8 +40,11 @@ func (d *Desired) planPools(in Input, facts Facts) {
 }
 
 // poolsWait says what the pools wait for; empty for nothing. Which were there before is remembered on the state volume: without that, one that is late would
-// look like one that has to be made.
+// look like one that has to be made. On an installation medium there is none.
 func poolsWait(in Input, facts Facts) string {
+	if in.Medium {
+		return OnMedium
+	}
 	if !in.Searched {
 		return "looking for the configuration"
 	}

@@ -60,6 +60,7 @@ func TestPoolsWait(t *testing.T) {
 		want  string
 	}{
 		"searching":    {Input{}, Facts{}, "looking for the configuration"},
+		"medium":       {Input{Searched: true, Config: &config.Config{}, Medium: true}, Facts{}, OnMedium},
 		"none":         {Input{Searched: true}, Facts{}, "waiting for a valid configuration"},
 		"not mounted":  {Input{Searched: true, Config: &config.Config{}}, Facts{Storage: storage.Status{Reason: "no disk"}}, "waiting for the state volume: no disk"},
 		"no more wait": {Input{Searched: true, Config: &config.Config{}}, Facts{Storage: storage.Status{StateMounted: true}, PoolsSeen: true}, ""},
