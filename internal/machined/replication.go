@@ -119,19 +119,27 @@ func peerAuthority(p config.Peer) *x509.CertPool {
 	return pool
 }
 
-// namedPeers are the nodes that the jobs in force name.
+// namedPeers are the nodes that the jobs in force name. Those of a configuration that was found without the state volume are none (late.go): whoever has the machine
+// may have put it there, and what jobs are about may open at any moment.
 func (a *Agent) namedPeers() []server.Peer {
+	if a.snapshot().came != inTime {
+		return nil
+	}
 	if p := a.peers.Load(); p != nil {
 		return *p
 	}
 	return nil
 }
 
-// connectPeer returns the other side of a job. It shows this node's certificate as that is with each connection.
+// connectPeer returns the other side of a job. It shows this node's certificate as that is with each connection. By what was found without the state volume no node is
+// connected to, nor trusted.
 func (a *Agent) connectPeer(j plan.Replication) (replication.Side, io.Closer, error) {
+	if a.snapshot().came != inTime {
+		return nil, nil, fmt.Errorf("connect to node %s: %w: its state volume has not been read", j.Peer.Address, replicate.ErrNotReady)
+	}
 	authority := peerAuthority(j.Peer)
 	if authority == nil {
-		authority = a.identity.Load().Clients
+		authority = a.identityNow().Clients
 	}
 	if authority == nil {
 		return nil, nil, fmt.Errorf("connect to node %s: %w: its API has no certificate of the configuration's authority", j.Peer.Address, replicate.ErrNotReady)
