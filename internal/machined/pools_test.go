@@ -195,6 +195,23 @@ func TestPoolWaitsForAPerson(t *testing.T) {
 	}
 }
 
+// TestConfirmedByWhatWasFound: who is answered by what was found without the state volume confirms nothing that could be done once it is there.
+func TestConfirmedByWhatWasFound(t *testing.T) {
+	t.Parallel()
+	n, _ := pooledNode(t, func(m *poolMachine) { m.disks[1].Contents = "an ext4 file system" })
+	n.await("the check", func(s snapshot) bool { return poolCheck(s).Reason != "" && s.pools.Satisfied })
+	api, ctx := poolsAPI{n.Agent}, t.Context()
+	list, err := api.List(ctx)
+	if err != nil || len(list.GetPools()) != 1 || len(list.GetPools()[0].GetWaiting()) != 1 {
+		t.Fatalf("list %v, %v", list, err)
+	}
+	n.update(func(s *snapshot) { s.came = missed })
+	err = api.Confirm(ctx, "tank", list.GetPools()[0].GetWaiting()[0].GetText(), "me")
+	if left := n.confirmed.with(pool.Spec{}, n.now()).Confirmed; !errors.Is(err, server.ErrUnavailable) || len(left) > 0 {
+		t.Errorf("confirmed is %v; %v", left, err)
+	}
+}
+
 func TestConfirmationsEnd(t *testing.T) {
 	op := pool.Op{Verb: pool.DestroyPool, Pool: "tank", GUID: 7, Needs: "all that is in it is lost"}
 	one := pool.Confirmation{Pool: "tank", Operation: op.String()}

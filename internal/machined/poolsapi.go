@@ -113,10 +113,14 @@ func waits(spec pool.Spec, o pool.Op) bool {
 	return o.Needs != "" && !slices.ContainsFunc(spec.Confirmed, func(c pool.Confirmation) bool { return c.Confirms(o) })
 }
 
-// Confirm implements server.Pools. It looks anew, so that nobody confirms what they do not see.
+// Confirm implements server.Pools. It looks anew, so that nobody confirms what they do not see. While the state volume is not read the pools wait, and who confirms may
+// be nobody any more when they do not (late.go).
 func (v poolsAPI) Confirm(ctx context.Context, name, operation, by string) error {
 	if err := errors.Join(v.here(), v.a.goingDown()); err != nil {
 		return err
+	}
+	if v.a.snapshot().came != inTime {
+		return fmt.Errorf("%w: nothing is done to pools before the state volume has been read; confirm it then", server.ErrUnavailable)
 	}
 	spec := v.spec()
 	obs, err := v.look(ctx, spec, poolLookTimeout)
