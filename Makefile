@@ -81,6 +81,10 @@ preflight: setup
 cluster: preflight image ## make a one-node cluster and fetch an answer from a pod on it
 	@go run ./hack/qemu up --arch $(ARCH)
 
+.PHONY: cluster-start
+cluster-start: ## start a cluster again whose node was shut down, with the disks that it has
+	@go run ./hack/qemu start
+
 .PHONY: cluster-down
 cluster-down: ## remove the cluster and all that it left
 	@go run ./hack/qemu down
@@ -90,7 +94,7 @@ test: setup image check unit-test root-test repro-short vm-test ## run every tes
 
 .PHONY: unit-test
 unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
-	go test $(RUNFLAG) $$(go list ./... | grep -v /test/e2e$$)
+	go test $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes)$$') # root-test runs the second whole
 	go test -race -short $(RUNFLAG) ./internal/... ./cmd/...
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
 
@@ -110,9 +114,9 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 	@hack/fuzz.sh '$(or $(TIME),20s)' '$(RUN)'
 
 .PHONY: soak
-soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n)
+soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), what opens disks
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) LONG=1 CUTS=$(or $(CUTS),200) \
-		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestReset|TestPowerCuts|TestSecureBoot|TestEncryption|TestExtensions)$$)' ./test/e2e
+		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestReset|TestPowerCuts|TestSecureBoot|TestEncryption|TestKeyServer|TestDiskPassphrase|TestExtensions)$$)' ./test/e2e
 
 .PHONY: bench
 bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory)

@@ -24,7 +24,6 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
-	"github.com/cyvive/cyvive/internal/machined/install"
 	"github.com/cyvive/cyvive/internal/machined/nocloud"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -95,12 +94,9 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	disk := blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, "/run/cyvive/storage")
 	bootPartition := loader.New(esp{disk, "/dev/" + m.Disk}.open)
 	hardware := inventory.New("/", device.Devices{Dir: "/dev"}, time.Now)
-	var crypt storage.Crypt
-	var vault machined.Vault
-	var sealer install.Sealer
-	if v := volumesOf(log, disk, bootPartition, m.Slot); v != nil {
-		crypt, vault, sealer, boot.TPM = v, v, v, true
-	}
+	facts := source.ReadFacts("/sys", args)
+	crypt := volumesOf(log, disk, bootPartition, m.Slot, facts.UUID)
+	boot.Encrypts, boot.TPM = true, hasTPM()
 	extensions := extensionsOf(log, boot.Version)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
@@ -115,12 +111,13 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	return machined.Config{
 		// What goes to standard error is shown on the console by init.
 		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
-		Source:  sources(args),
+		Source:  sources(facts),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}, crypt), Vault: vault,
+		Storage: storage.New(disk, mount.Mounts{}, crypt), Vault: crypt,
 		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
+			Empty: func(f kube.FileSystem) error { return mount.Fresh(f.Dir, f.Mode, f.SizeBytes) },
 		}),
 		Extensions: extensions,
 		ExtensionServices: extservice.New(extservice.Config{
@@ -141,7 +138,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Files:       files.Reader{Root: "/", Secret: []string{stateDir}},
 		SBOM:        func() (io.ReadCloser, error) { return os.Open("/usr/lib/cyvive/sbom.spdx.json") },
 		Upgrades:    upgrades(log, disk, bootPartition, m, floor),
-		Installs:    installs(log, disk, m, boot.Version, hardware, bootPartition, sealer),
+		Installs:    installs(log, disk, m, boot.Version, hardware, bootPartition, crypt),
 		Resets:      resets(disk, m),
 		Crash:       crashes(boot.ID).Take,
 		Crashes:     crashes(boot.ID),
@@ -156,9 +153,9 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 }
 
 // sources are the places of this machine's configuration.
-func sources(args cmdline.Args) machined.Source {
+func sources(facts source.Facts) machined.Source {
 	return source.New(source.Config{
-		Facts: source.ReadFacts("/sys", args), Sys: "/sys", Image: ownerFile, NoCloud: nocloud.Source{}, ConfigDrive: nocloud.ConfigDrive{},
+		Facts: facts, Sys: "/sys", Image: ownerFile, NoCloud: nocloud.Source{}, ConfigDrive: nocloud.ConfigDrive{},
 	})
 }
 
@@ -176,8 +173,10 @@ func listenVsock() (net.Listener, error) {
 func openRuntimes(logs containerd.LogOpener, log *slog.Logger) ([]*containerd.Runtime, error) {
 	const system, plane = "/run/cyvive/containerd/containerd.sock", planeRun + "/containerd/containerd.sock"
 	var out []*containerd.Runtime
-	for _, r := range []struct{ socket, namespace string }{{system, "system"}, {system, "kubelet"}, {plane, "k8s.io"}} {
-		runtime, err := containerd.New(containerd.Config{Socket: r.socket, Namespace: r.namespace, Logs: logs, Logger: log.With("namespace", r.namespace)})
+	for _, r := range []struct{ socket, within, namespace string }{{system, "", "system"}, {system, "", "kubelet"}, {plane, planeRun, "k8s.io"}} {
+		runtime, err := containerd.New(containerd.Config{
+			Socket: r.socket, Within: r.within, Namespace: r.namespace, Logs: logs, Logger: log.With("namespace", r.namespace),
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -14,18 +14,20 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
 	"github.com/cyvive/cyvive/internal/machined/install"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/luks"
+	"github.com/cyvive/cyvive/internal/trust/volumes"
 )
 
 // installDir is where an installation makes the file system of a state volume, in memory.
 const installDir = "/run/cyvive/install"
 
-// installs makes what the agent installs the node on other disks with. It is nil where the system was not started from a slot of a disk. Sealer is nil on a
-// machine without a TPM.
+// installs makes what the agent installs the node on other disks with. It is nil where the system was not started from a slot of a disk. Crypt encrypts
+// volumes.
 func installs(
-	log *slog.Logger, disk *blockdev.Disk, m marker.Marker, version server.Version, inventory server.Inventory, boot *loader.Loader, sealer install.Sealer,
+	log *slog.Logger, disk *blockdev.Disk, m marker.Marker, version server.Version, inventory server.Inventory, boot *loader.Loader, crypt *volumes.Volumes,
 ) *machined.Installs {
 	if m.Slot == "" || m.Disk == "" {
 		return nil
@@ -33,10 +35,10 @@ func installs(
 	return &machined.Installs{
 		Installer: install.New(install.Config{
 			Log: log.With("part", "install"), Now: time.Now, Sizes: install.NodeSizes(), Work: installDir, MakeFileSystem: disk.MakeImage,
-			Disks:  machined.InstallDisks(inventory, m.Disk, looker{disk}.look),
-			Open:   openDisk,
-			Sealer: sealer, HeaderBytes: luks.HeaderBytes,
+			Disks: machined.InstallDisks(inventory, m.Disk, looker{disk}.look),
+			Open:  openDisk, HeaderBytes: luks.HeaderBytes,
 		}),
+		Sealer:  func(how storage.Encryption) install.Sealer { return crypt.Sealing(how) },
 		Running: running{disk: disk, device: "/dev/" + m.Disk, slot: m.Slot, version: version.OS, rootHash: m.RootHash, boot: boot},
 		Started: func() error { return note{device: "/dev/" + m.Disk}.with(true, install.Started) },
 	}

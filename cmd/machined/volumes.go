@@ -11,6 +11,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/luks"
+	"github.com/cyvive/cyvive/internal/trust/kms"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/tpm"
 	"github.com/cyvive/cyvive/internal/trust/volumes"
@@ -19,17 +20,24 @@ import (
 // policyKeys are the keys of whoever signs what releases are measured as.
 const policyKeys = "/usr/lib/cyvive/policy-keys.pem"
 
-// volumesOf makes what opens encrypted volumes. It is nil on a machine without a TPM 2.0.
-func volumesOf(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, slot string) *volumes.Volumes {
-	if _, err := os.Stat(tpm.Device); err != nil {
-		return nil
+// hasTPM says that the machine has a TPM 2.0, which the kernel knows of.
+func hasTPM() bool {
+	_, err := os.Stat(tpm.Device)
+	return err == nil
+}
+
+// volumesOf makes what opens encrypted volumes, on the machine of a UUID. Without a TPM 2.0, what needs that is refused.
+func volumesOf(log *slog.Logger, disk *blockdev.Disk, boot *loader.Loader, slot, machine string) *volumes.Volumes {
+	if !hasTPM() {
+		log = slog.New(slog.DiscardHandler) // nothing is sealed for anybody here
 	}
 	return volumes.New(volumes.Config{
 		LUKS: luks.Cryptsetup{Program: "/usr/bin/cryptsetup"}, Marks: disk,
 		TPM:        func() (*tpm.TPM, error) { return tpm.Open(tpm.Device) },
 		Signatures: func() ([]pcr.Signature, error) { return signatures(boot, slot) },
 		Signers:    signers(log, policyKeys),
-		KeyDir:     filepath.Join(stateDir, "keys"), Records: "/run/cyvive/volumes",
+		KeyServer:  kms.Client{}, Machine: machine,
+		KeyDir: filepath.Join(stateDir, "keys"), Records: "/run/cyvive/volumes",
 		Mapper: luks.MapperDir, Sysfs: "/sys",
 	})
 }

@@ -52,11 +52,18 @@ func (a *app) validateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			passphrase, rest, err := config.TakePassphrase(args[0], rest)
+			if err != nil {
+				return err
+			}
 			if owner != nil {
 				fmt.Fprintf(a.stderr, "%s: names the owner %s\n", args[0], owner)
-				if rest == nil {
-					return nil
-				}
+			}
+			if !passphrase.IsZero() {
+				fmt.Fprintf(a.stderr, "%s: gives a disk's passphrase\n", args[0])
+			}
+			if rest == nil && (owner != nil || !passphrase.IsZero()) {
+				return nil
 			}
 			cfg, err := config.Parse(args[0], rest)
 			if err != nil {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"sync"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 )
@@ -14,11 +18,27 @@ func (a *app) containerCommand() *cobra.Command {
 		Short: "List the containers of both planes",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return unary(cmd.Context(), a, listContainers, containerColumns(), nil)
+			var lacking sync.Map // answer → what is missing in it
+			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*containerv1.ListContainersResponse, error) {
+				var header metadata.MD
+				resp, err := containerv1.NewContainerServiceClient(conn).ListContainers(ctx, &containerv1.ListContainersRequest{}, grpc.Header(&header))
+				if what := header.Get(incompleteHeader); len(what) > 0 {
+					lacking.Store(resp, what[0])
+				}
+				return resp, err
+			}, containerColumns(), func(resp *containerv1.ListContainersResponse) error {
+				if what, ok := lacking.Load(resp); ok {
+					return fmt.Errorf("%s", what)
+				}
+				return nil
+			})
 		},
 	}
 	return group("container", "Look at the containers of nodes", list)
 }
+
+// incompleteHeader is the header of an answer in which something is missing.
+const incompleteHeader = "cyvive-incomplete-bin"
 
 func listContainers(ctx context.Context, conn *connection) (*containerv1.ListContainersResponse, error) {
 	return containerv1.NewContainerServiceClient(conn).ListContainers(ctx, &containerv1.ListContainersRequest{})

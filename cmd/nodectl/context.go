@@ -22,33 +22,57 @@ func (a *app) contextListCommand() *cobra.Command {
 		Short: "List the contexts",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if a.format != output.FormatTable {
-				return usagef("contexts are listed as a table only")
-			}
 			file, _, err := a.loadContexts()
 			if err != nil {
 				return err
 			}
-			table := output.Table{Header: []string{"CURRENT", "NAME", "ROLES", "CERTIFICATE ENDS", "NODES"}}
+			list := contextList{Contexts: []contextEntry{}}
 			for _, name := range file.Names() {
-				table.Rows = append(table.Rows, contextRow(name, name == file.Current, file.Contexts[name]))
+				list.Contexts = append(list.Contexts, newContextEntry(name, name == file.Current, file.Contexts[name]))
+			}
+			if a.format != output.FormatTable {
+				return output.WriteValue(a.stdout, a.format, list)
+			}
+			table := output.Table{Header: []string{"CURRENT", "NAME", "ROLES", "CERTIFICATE ENDS", "NODES"}}
+			for _, e := range list.Contexts {
+				table.Rows = append(table.Rows, e.row())
 			}
 			return table.Write(a.stdout)
 		},
 	}
 }
 
-func contextRow(name string, current bool, c *contexts.Context) []string {
+// contextList is what JSON and YAML have of the contexts: as much as the table, and
+// not their keys. Its fields are named as protojson names those of nodes' answers.
+type contextList struct {
+	Contexts []contextEntry `json:"contexts"`
+}
+
+type contextEntry struct {
+	Name            string    `json:"name"`
+	Current         bool      `json:"current"`
+	Roles           []string  `json:"roles"`
+	CertificateEnds time.Time `json:"certificateEnds"`
+	Nodes           []string  `json:"nodes"`
+}
+
+// newContextEntry looks at a context of a file that contexts.Parse has let through,
+// and so has a certificate.
+func newContextEntry(name string, current bool, c *contexts.Context) contextEntry {
+	e := contextEntry{Name: name, Current: current, Roles: []string{}, Nodes: c.Nodes}
+	if pair, err := c.Pair(); err == nil {
+		e.Roles = append(e.Roles, pair.Leaf.Subject.Organization...)
+		e.CertificateEnds = pair.Leaf.NotAfter.UTC()
+	}
+	return e
+}
+
+func (e contextEntry) row() []string {
 	mark := ""
-	if current {
+	if e.Current {
 		mark = "*"
 	}
-	var roles, ends string
-	if pair, err := c.Pair(); err == nil {
-		roles = strings.Join(pair.Leaf.Subject.Organization, ",")
-		ends = pair.Leaf.NotAfter.UTC().Format(time.RFC3339)
-	}
-	return []string{mark, name, roles, ends, strings.Join(c.Nodes, ",")}
+	return []string{mark, e.Name, strings.Join(e.Roles, ","), e.CertificateEnds.Format(time.RFC3339), strings.Join(e.Nodes, ",")}
 }
 
 func (a *app) contextUseCommand() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mdlayher/vsock"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
@@ -108,12 +109,15 @@ func (c *connection) lastCause() error {
 
 // dial prepares a connection; it is made with the first call.
 func (t *target) dial(node string) (*connection, error) {
-	c := &connection{}
+	c, name := &connection{}, node
+	if _, _, ok := contexts.Vsock(node); ok {
+		name = "localhost" // the certificate of every node has it, and none has a context ID
+	}
 	creds := &rememberingCredentials{TransportCredentials: credentials.NewTLS(t.tls), conn: c}
-	cc, err := grpc.NewClient("passthrough:///"+node,
+	cc, err := grpc.NewClient("passthrough:///"+name,
 		grpc.WithTransportCredentials(creds),
-		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			conn, err := dialAddress(ctx, node)
 			c.remember(err)
 			return conn, err
 		}),
@@ -124,6 +128,19 @@ func (t *target) dial(node string) (*connection, error) {
 	}
 	c.ClientConn = cc
 	return c, nil
+}
+
+// dialAddress connects to an address, over a network or to a virtual machine of this host.
+func dialAddress(ctx context.Context, address string) (net.Conn, error) {
+	cid, port, ok := contexts.Vsock(address)
+	if !ok {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+	conn, err := vsock.Dial(cid, port, nil) // for two seconds at most (VSOCK_DEFAULT_CONNECT_TIMEOUT of net/vmw_vsock/af_vsock.c)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
 }
 
 // rememberingCredentials keeps the error of the TLS handshake.

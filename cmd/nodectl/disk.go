@@ -56,7 +56,7 @@ func (a *app) diskRecoveryKeyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "recovery-key",
 		Short: "Show a node's recovery key, to be written down",
-		Long: "Show a node's recovery key, to be written down: it opens the node's volumes when its TPM does not. Each group has a character that checks the\n" +
+		Long: "Show a node's recovery key, to be written down: it opens the node's volumes when nothing else does. Each group has a character that checks the\n" +
 			"others, so a mistake is named later. The node gives the key out until it is told to forget it: --forget reads the key, as it was written down,\n" +
 			"from standard input, and removes it from the node if it is right.",
 		Args: noArgs,
@@ -134,9 +134,10 @@ func (a *app) diskRecoverCommand() *cobra.Command {
 func (a *app) diskResealCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reseal",
-		Short: "Seal a node's disk to its TPM as it is now",
-		Long: "Seal a node's disk to its TPM as it is now: after the board was replaced, or the keys of Secure Boot. Whether the TPM opens it shows at the next\n" +
-			"boot; keep the recovery key at hand.",
+		Short: "Seal a node's disk anew, by what opens it",
+		Long: "Seal a node's disk anew, by what opens it. To its TPM as it is now: after the board was replaced, or the keys of Secure Boot. Whether the TPM opens it\n" +
+			"shows at the next boot; keep the recovery key at hand. At the key server that the configuration has now, which has to show that it unseals. By the\n" +
+			"passphrase that the node's sources give now.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := onOne(cmd.Context(), a, func(ctx context.Context, client diskv1.DiskServiceClient) (*diskv1.ResealResponse, error) {
@@ -154,9 +155,9 @@ func (a *app) diskRotateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate",
 		Short: "Change the keys that open a node's volumes by itself",
-		Long: "Change the keys that open a node's encrypted volumes by itself: that which is sealed to its TPM, and those on the state volume. The recovery key stays.\n" +
-			"What is on the disk is not encrypted anew, so this is of no help against somebody who has copied the disk's headers and had a key. Interrupted, the\n" +
-			"node opens its disk as before, and the same command goes on.",
+		Long: "Change the keys that open a node's encrypted volumes by itself: that which its TPM, key server or passphrase opens, and those on the state\n" +
+			"volume. The recovery key stays. What is on the disk is not encrypted anew, so this is of no help against somebody who has copied the disk's headers\n" +
+			"and had a key. Interrupted, the node opens its disk as before, and the same command goes on.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			resp, err := onOne(cmd.Context(), a, func(ctx context.Context, client diskv1.DiskServiceClient) (*diskv1.RotateKeysResponse, error) {

@@ -83,6 +83,9 @@ func (f genClusterFlags) check(name string) ([]genNode, error) {
 		if err != nil {
 			return nil, usagef("--node %q: %v", arg, err)
 		}
+		if _, _, ok := contexts.Vsock(full); ok {
+			return nil, usagef("--node %q: expected NAME=ADDRESS[:PORT] of a network, by which the node is known to its cluster", arg)
+		}
 		nodes = append(nodes, genNode{node, full})
 	}
 	return nodes, nil

@@ -91,7 +91,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.auditCommand(), a.diskCommand(), a.extensionCommand(), a.rebootCommand(), a.shutdownCommand(), a.uncordonCommand(), a.upgradeCommand(),
 		a.rollbackCommand(), a.installCommand(),
 		a.resetCommand(),
-		a.configCommand(), a.validateCommand(), a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
+		a.configCommand(), a.configEditCommand(), a.validateCommand(), a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContexts) // fails for unknown flags only
 	_ = root.RegisterFlagCompletionFunc("nodes", a.completeNodes)

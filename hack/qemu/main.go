@@ -1,8 +1,9 @@
-// Command qemu makes and removes local clusters of virtual machines, and runs Go
+// Command qemu makes, starts again and removes local clusters of virtual machines, and runs Go
 // test binaries in a virtual machine on the project's kernel. It needs neither
 // root nor KVM.
 //
 //	go run ./hack/qemu up      # what make cluster does
+//	go run ./hack/qemu start   # what make cluster-start does
 //	go run ./hack/qemu down    # what make cluster-down does
 //	go test -exec 'go run github.com/cyvive/cyvive/hack/qemu exec' ./internal/…
 package main
@@ -41,6 +42,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(upCommand(), downCommand(), execCommand(), benchCommand(), preflightCommand(), setupCommand())
+	root.AddCommand(upCommand(), startCommand(), downCommand(), execCommand(), benchCommand(), preflightCommand(), setupCommand())
 	return root
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cyvive/cyvive/hack/qemu/cluster"
 )
 
 func TestParseFiles(t *testing.T) {
@@ -59,6 +62,16 @@ func TestFlagsOfTheTestStayTheTests(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"x.test", "-test.v", "--cpus", "3"}, cmd.Flags().Args()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestStartWithoutACluster: there is nothing to start, and what makes one is named.
+func TestStartWithoutACluster(t *testing.T) {
+	root := newCommand()
+	root.SetArgs([]string{"start", "--out", t.TempDir()})
+	err := root.ExecuteContext(t.Context())
+	if !errors.Is(err, cluster.ErrNoCluster) || !strings.Contains(err.Error(), "make cluster") {
+		t.Errorf("got %v, want %v, and what makes one", err, cluster.ErrNoCluster)
 	}
 }
 

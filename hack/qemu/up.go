@@ -26,10 +26,23 @@ type clusterFlags struct {
 	timeout time.Duration
 }
 
-func (f *clusterFlags) register(cmd *cobra.Command) {
+// registerFound registers what is asked for a cluster that is there already.
+func (f *clusterFlags) registerFound(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.out, "out", "out", "folder with the image; the cluster is kept in its folder cluster")
 	flags.StringVar(&f.options.BinDir, "bin", "bin", "folder with nodectl and kubectl")
+	flags.DurationVar(&f.timeout, "timeout", 15*time.Minute, "give up after")
+	cmd.PreRun = func(*cobra.Command, []string) {
+		f.options.Dir = filepath.Join(f.out, "cluster")
+		f.options.Out = os.Stderr
+		f.options.Detached = true
+	}
+}
+
+func (f *clusterFlags) register(cmd *cobra.Command) {
+	f.registerFound(cmd)
+	found := cmd.PreRun
+	flags := cmd.Flags()
 	flags.StringVar(&f.options.Name, "name", "demo", "name of the cluster and of its contexts")
 	flags.StringVar(&f.options.Arch, "arch", runtime.GOARCH, "architecture of the nodes: amd64 or arm64")
 	flags.IntVar(&f.options.CPUs, "cpus", 2, "processors of a node")
@@ -37,13 +50,10 @@ func (f *clusterFlags) register(cmd *cobra.Command) {
 	disk := flags.Int64("disk-gib", 12, "size of a node's disk in GiB; it is filled as it is used")
 	flags.Uint16Var(&f.options.APIPort, "api-port", 0, "port of 127.0.0.1 for the node API (0: 50000 or another)")
 	flags.Uint16Var(&f.options.KubernetesPort, "kubernetes-port", 0, "port of 127.0.0.1 for Kubernetes (0: 6443 or another)")
-	flags.DurationVar(&f.timeout, "timeout", 15*time.Minute, "give up after")
-	cmd.PreRun = func(*cobra.Command, []string) {
+	cmd.PreRun = func(cmd *cobra.Command, args []string) {
+		found(cmd, args)
 		f.options.MemoryBytes, f.options.DiskBytes = *memory<<20, *disk<<30
-		f.options.Dir = filepath.Join(f.out, "cluster")
 		f.options.ImageDir = filepath.Join(f.out, f.options.Arch)
-		f.options.Out = os.Stderr
-		f.options.Detached = true
 	}
 }
 
@@ -84,10 +94,44 @@ func up(ctx context.Context, options cluster.Options) (*cluster.Cluster, error) 
 	if err != nil {
 		return c, err
 	}
-	fmt.Printf("The pod answers:\n\n%s\n\nNext:\n", answer)
-	bin := options.BinDir
-	fmt.Printf("  %s/nodectl get nodes\n  %s/nodectl boots\n  %s/kubectl get pods -A\n  make cluster-down\n", bin, bin, bin)
+	fmt.Printf("The pod answers:\n\n%s\n\n", answer)
+	printNext(options.BinDir)
 	return c, nil
+}
+
+// printNext names some commands for a cluster that runs.
+func printNext(bin string) {
+	fmt.Printf("Next:\n  %s/nodectl get nodes\n  %s/nodectl boots\n  %s/kubectl get pods -A\n  make cluster-down\n", bin, bin, bin)
+}
+
+func startCommand() *cobra.Command {
+	var f clusterFlags
+	cmd := &cobra.Command{
+		Use: "start", Short: "Start the machines of the cluster that are off, with the disks that they have", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout,
+				fmt.Errorf("gave up after %s", f.timeout))
+			defer cancel()
+			c, err := cluster.Open(f.options)
+			if errors.Is(err, cluster.ErrNoCluster) {
+				return fmt.Errorf("%w; make cluster makes one", err)
+			}
+			if err != nil {
+				return err
+			}
+			if err := c.StartAgain(ctx); err != nil {
+				return err
+			}
+			if err := c.AwaitHealthy(ctx); err != nil {
+				explain(cmd.Context(), c)
+				return err
+			}
+			printNext(f.options.BinDir)
+			return nil
+		},
+	}
+	f.registerFound(cmd)
+	return cmd
 }
 
 // explain names what is left for a look at a failure.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -170,21 +171,26 @@ func ask(ns netns.NsHandle, address string) (string, error) {
 	return a.text, a.err
 }
 
-func TestPodsReachEachOtherAndTheNode(t *testing.T) {
-	n := newNode(t)
-	// The node's own address. Kernels for containers lack dummy links, so it is on
-	// the loopback link, which routing does not tell from any other.
+// own gives the node an address of its own. Kernels for containers lack dummy links, so
+// it is on the loopback link, which routing does not tell from any other.
+func (n *node) own(text string) {
+	n.t.Helper()
 	loopback, err := netlink.LinkByName("lo")
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	address, err := netlink.ParseAddr("10.5.0.2/32")
+	address, err := netlink.ParseAddr(text)
 	if err == nil {
 		err = netlink.AddrAdd(loopback, address)
 	}
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
+}
+
+func TestPodsReachEachOtherAndTheNode(t *testing.T) {
+	n := newNode(t)
+	n.own("10.5.0.2/32")
 	one, onePath := n.pod()
 	two, twoPath := n.pod()
 	n.add("one", onePath)
@@ -211,6 +217,81 @@ func TestPodsReachEachOtherAndTheNode(t *testing.T) {
 	}
 	if _, err := n.call(n.plugin.check, "three", onePath); err == nil {
 		t.Error("CHECK of an unknown pod: got no error")
+	}
+}
+
+// send sends a datagram from a namespace, by an address that is local there.
+func send(t *testing.T, ns netns.NsHandle, from netip.Addr, to netip.AddrPort, text string) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if err := netns.Set(ns); err != nil {
+			done <- err
+			return
+		}
+		c, err := net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), net.UDPAddrFromAddrPort(to))
+		if err == nil {
+			_, err = c.Write([]byte(text))
+			_ = c.Close()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestForgedSourceIsDropped: what a pod sends by another pod's address is not heard.
+// Here the address is local to the pod, which needs more than CAP_NET_RAW, and makes the
+// same packet.
+func TestForgedSourceIsDropped(t *testing.T) {
+	n := newNode(t)
+	// Where this machine filters already, so would the pair.
+	for _, links := range []string{"all", "default"} {
+		if err := os.WriteFile(filepath.Join(confDir, links, "rp_filter"), []byte("0\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.own("10.5.0.2/32")
+	one, onePath := n.pod()
+	_, twoPath := n.pod()
+	n.add("one", onePath)
+	n.add("two", twoPath)
+	a, b := n.address("one"), n.address("two")
+	inside, err := netlink.NewHandleAt(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	loopback, err := inside.LinkByName("lo")
+	if err == nil {
+		err = inside.AddrAdd(loopback, &netlink.Addr{IPNet: single(b)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 5, 0, 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer heard.Close()
+	to := heard.LocalAddr().(*net.UDPAddr).AddrPort()
+	send(t, one, b, to, "forged")
+	send(t, one, a, to, "its own")
+	if err := heard.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for buffer := make([]byte, 64); ; {
+		size, from, err := heard.ReadFromUDPAddrPort(buffer)
+		if err != nil {
+			break // the deadline
+		}
+		got = append(got, string(buffer[:size])+" from "+from.Addr().Unmap().String())
+	}
+	if diff := cmp.Diff([]string{"its own from " + a.String()}, got); diff != "" {
+		t.Errorf("heard from a pod that sends by another's address, too (-want +got):\n%s", diff)
 	}
 }
 

@@ -7,9 +7,11 @@
 //	169.254.1.1 is at the node end's MAC  10.244.0.5 is at the pod end's MAC
 //
 // There is no bridge and no broadcast domain: pods of a node reach each other and
-// the node by routing, and a strict reverse path filter makes a pod's source
-// address its own. Both neighbour entries are permanent, so nothing ever waits for
-// ARP.
+// the node by routing. Both neighbour entries are permanent, so nothing ever waits
+// for ARP. No address is translated: what leaves the node has the pod's, and its
+// answer comes back only where the network outside has a route to the pod range. What
+// comes by a pair with another source address than its pod's is dropped at the node's
+// end, which filters the reverse path: pods may make packets (CAP_NET_RAW).
 //
 // The plugin is a role of the program init, called by the workload plane's
 // containerd in the plane's mount namespace and the node's network namespace. It

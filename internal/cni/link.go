@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -70,6 +71,9 @@ func connect(a attachment, path string, address netip.Addr, mtu int) (e ends, er
 	e = ends{
 		host: host, pod: a.IfName,
 		hostMAC: hostLink.Attrs().HardwareAddr, podMAC: podLink.Attrs().HardwareAddr,
+	}
+	if err := filterSources(host); err != nil { // before anything can come by it
+		return ends{}, err
 	}
 	if err := netlink.LinkSetUp(hostLink); err != nil {
 		return ends{}, fmt.Errorf("set link %s up: %w", host, err)
@@ -173,6 +177,22 @@ func verify(a attachment, path string, address netip.Addr) error {
 		}
 	}
 	return fmt.Errorf("check pod: it does not have address %s", address)
+}
+
+// confDir holds a folder of settings for each link of the node (/proc/sys/net/ipv4/conf
+// in Documentation/networking/ip-sysctl.rst of Linux).
+const confDir = "/proc/sys/net/ipv4/conf"
+
+// filterSources has the node drop what comes by a link and has a source address that
+// it does not reach by that link: strict filtering of the reverse path (RFC 3704, 2.2).
+// Of this setting and that for all links the greater counts. Were that 2, which is
+// loose, strict filtering would remain for a link without an address of its own, as
+// the node's ends are (__fib_validate_source in net/ipv4/fib_frontend.c, Linux 6.12).
+func filterSources(link string) error {
+	if err := os.WriteFile(filepath.Join(confDir, link, "rp_filter"), []byte("1\n"), 0o644); err != nil {
+		return fmt.Errorf("filter source addresses of link %s: %w", link, err)
+	}
+	return nil
 }
 
 // forwardingFile is the node's switch for IPv4 forwarding: the plane shares the

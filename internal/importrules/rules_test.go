@@ -140,8 +140,25 @@ func rules() []rule {
 			name:     "volumes run on fakes",
 			reason:   "programs and the device-mapper are behind an interface, so that the whole life of a disk is tried with a software TPM and files",
 			packages: []string{"internal/trust/volumes"},
-			only:     []string{"internal/storage", "internal/storage/luks", "internal/trust/pcr", "internal/trust/recovery", "internal/trust/tpm"},
-			ban:      []string{"os/exec", "net", "golang.org/x/sys/..."},
+			only: []string{
+				"internal/storage", "internal/storage/luks", "internal/trust/kms", "internal/trust/passphrase", "internal/trust/pcr", "internal/trust/recovery",
+				"internal/trust/tpm", "internal/trust/wrap",
+			},
+			ban: []string{"os/exec", "net", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "a key server keeps half a key",
+			reason:   "what is sealed is 32 bytes, as with the TPM; the configuration that names the server, and the volume that is opened, are above",
+			packages: []string{"internal/trust/kms"},
+			only:     []string{"api/proto/sidero/kms", "internal/trust/wrap"},
+			ban:      []string{"os", "os/exec", "golang.org/x/sys/..."},
+		},
+		{
+			name:     "keys are wrapped in memory",
+			reason:   "how a key is made of its parts is one page, and the same in every release: it has no use for a file, a program or a connection",
+			packages: []string{"internal/trust/wrap", "internal/trust/passphrase"},
+			only:     []string{"internal/trust/wrap"},
+			ban:      []string{"os", "os/exec", "net", "syscall", "golang.org/x/sys/..."},
 		},
 		{
 			name:     "the TPM knows no volume",
@@ -264,8 +281,8 @@ func rules() []rule {
 			name:     "fakes stay in tests",
 			reason:   "a fake in the program would be a stub that nobody notices",
 			packages: []string{"cmd/...", "internal/..."},
-			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest"},
-			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "testing"},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "internal/trust/kmstest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "internal/trust/kmstest", "testing"},
 		},
 	}
 }

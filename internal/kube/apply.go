@@ -19,6 +19,8 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 			return fmt.Errorf("make directory: %w", err)
 		}
 		return store.Replace(op.Target, []byte(op.Content), 0o644, 0)
+	case WriteRegistries:
+		return writeRegistries(r.layout.PlaneRegistries, registryFiles(spec.Registries))
 	case End:
 		return r.system.Stop(ctx, op.Target, endTimeout)
 	case Run:
@@ -59,15 +61,71 @@ func (r *Reconciler) writeSecrets(spec Spec, target string) error {
 	return nil
 }
 
-// run makes the directories that the container has bound, and ensures it.
+// planeFileSystems are in memory and bound in the plane, whose root can fill them, put
+// links and what cannot be removed into them, and make them writable or not, whatever
+// its mounts say: each is a file system of its own, and no plane begins with one that
+// another has had.
+func (r *Reconciler) planeFileSystems() []FileSystem {
+	return []FileSystem{
+		{Dir: r.layout.PlaneRun, Mode: 0o755},
+		{Dir: r.layout.PlaneCNI, Mode: 0o755, SizeBytes: 1 << 20},
+		// As much as a configuration can have of mirrors and passwords (package config).
+		{Dir: r.layout.PlaneRegistries, Mode: 0o700, SizeBytes: 16 << 20},
+		{Dir: filepath.Join(r.layout.Secrets, plane), Mode: 0o700, SizeBytes: 4 << 20},
+	}
+}
+
+// runPlane ends a plane of another specification, and starts one on file systems in
+// which there is only what the node has put there now. A plane that runs as it should is
+// left alone.
+func (r *Reconciler) runPlane(ctx context.Context, spec Spec) error {
+	c := workloadPlane(spec, r.layout)
+	infos, err := r.kubelet.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		if info.Name != plane {
+			continue
+		}
+		if info.Hash != c.Hash() {
+			if err := r.kubelet.Stop(ctx, plane, 0); err != nil {
+				return err
+			}
+		} else if hasPlane(info) {
+			return r.kubelet.Ensure(ctx, c)
+		}
+	}
+	for _, f := range r.planeFileSystems() {
+		if err := r.empty(f); err != nil {
+			return fmt.Errorf("empty %s for the workload plane: %w", f.Dir, err)
+		}
+	}
+	if err := os.MkdirAll(r.layout.PlaneVar, 0o755); err != nil {
+		return fmt.Errorf("make directory of the workload plane: %w", err)
+	}
+	if err := r.writeSecrets(spec, plane); err != nil {
+		return err
+	}
+	files, err := r.nodeCopies()
+	if err != nil {
+		return err
+	}
+	for path, content := range files {
+		if err := store.Replace(path, []byte(content), 0o644, 0); err != nil {
+			return err
+		}
+	}
+	if err := writeRegistries(r.layout.PlaneRegistries, registryFiles(spec.Registries)); err != nil {
+		return err
+	}
+	return r.kubelet.Ensure(ctx, c)
+}
+
+// run ensures a container, and makes the directories that it has bound.
 func (r *Reconciler) run(ctx context.Context, spec Spec, name string) error {
 	if name == plane {
-		for _, dir := range []string{r.layout.PlaneRun, r.layout.PlaneCNI, r.layout.PlaneVar} {
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return fmt.Errorf("make directory of the workload plane: %w", err)
-			}
-		}
-		return r.kubelet.Ensure(ctx, workloadPlane(spec, r.layout))
+		return r.runPlane(ctx, spec)
 	}
 	for _, c := range controlPlane(spec, r.layout) {
 		if c.Name != name {

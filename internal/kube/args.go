@@ -34,7 +34,7 @@ func APIServerArgs(spec Spec, secrets, audit string) []string {
 		"--etcd-certfile=" + file("etcd-client.crt"),
 		"--etcd-keyfile=" + file("etcd-client.key"),
 		"--encryption-provider-config=" + file("encryption.json"),
-		"--kubelet-certificate-authority=" + file("ca.crt"),
+		"--kubelet-certificate-authority=" + file("kubelet-ca.crt"),
 		"--kubelet-client-certificate=" + file("kubelet-client.crt"),
 		"--kubelet-client-key=" + file("kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP,Hostname",
@@ -70,7 +70,10 @@ func APIServerArgs(spec Spec, secrets, audit string) []string {
 
 // ControllerManagerArgs returns the arguments of kube-controller-manager. It does
 // not elect a leader: there is one member, and an election would make every
-// restart wait until the lease of its predecessor ends.
+// restart wait until the lease of its predecessor ends. What it signs on request by
+// the authority of the cluster are certificates of clients, and nothing else: a
+// kubelet's for its server is signed by that of kubelets, and the signer of anything
+// (kubernetes.io/legacy-unknown) is off.
 func ControllerManagerArgs(spec Spec, secrets string) []string {
 	file := func(name string) string { return path.Join(secrets, name) }
 	return []string{
@@ -83,8 +86,12 @@ func ControllerManagerArgs(spec Spec, secrets string) []string {
 		"--allocate-node-cidrs=true",
 		"--cluster-cidr=" + spec.PodCIDR.String(),
 		"--service-cluster-ip-range=" + spec.ServiceCIDR.String(),
-		"--cluster-signing-cert-file=" + file("ca.crt"),
-		"--cluster-signing-key-file=" + file("ca.key"),
+		"--cluster-signing-kube-apiserver-client-cert-file=" + file("ca.crt"),
+		"--cluster-signing-kube-apiserver-client-key-file=" + file("ca.key"),
+		"--cluster-signing-kubelet-client-cert-file=" + file("ca.crt"),
+		"--cluster-signing-kubelet-client-key-file=" + file("ca.key"),
+		"--cluster-signing-kubelet-serving-cert-file=" + file("kubelet-ca.crt"),
+		"--cluster-signing-kubelet-serving-key-file=" + file("kubelet-ca.key"),
 		"--root-ca-file=" + file("ca.crt"),
 		"--service-account-private-key-file=" + file("service-account.key"),
 		"--use-service-account-credentials=true",

@@ -20,8 +20,9 @@ const (
 )
 
 // inputs identifies everything that the secrets and configuration files are made
-// from. When it changes, the files are written anew.
+// from. When it changes, the files are written anew. Registries have files of their own.
 func inputs(spec Spec) string {
+	spec.Registries = Registries{}
 	return store.Fingerprint([]any{
 		spec, // the authorities and keys in it encode as fixed texts, hence:
 		string(spec.CA.CertificatePEM()), string(spec.FrontProxyCA.CertificatePEM()),
@@ -64,19 +65,24 @@ func Secrets(spec Spec, dirs map[string]string, now time.Time) (map[string]map[s
 	if err != nil {
 		return nil, fmt.Errorf("read service account key: %w", err)
 	}
+	kubelets, err := kubeletAuthority(spec)
+	if err != nil {
+		return nil, err
+	}
 	i := &issuer{now: now}
 	sets := map[string]map[string][]byte{
-		apiServer:         apiServerFiles(i, spec, public),
-		controllerManager: controllerManagerFiles(i, spec, dirs[controllerManager]),
+		apiServer:         apiServerFiles(i, spec, kubelets, public),
+		controllerManager: controllerManagerFiles(i, spec, kubelets, dirs[controllerManager]),
 		scheduler:         schedulerFiles(i, spec, dirs[scheduler]),
-		plane:             planeFiles(i, spec),
+		plane:             planeFiles(i, spec, kubelets),
 	}
 	return sets, i.err
 }
 
-func apiServerFiles(i *issuer, spec Spec, public []byte) map[string][]byte {
+func apiServerFiles(i *issuer, spec Spec, kubelets *pki.Authority, public []byte) map[string][]byte {
 	files := map[string][]byte{
 		"ca.crt":              spec.CA.CertificatePEM(),
+		"kubelet-ca.crt":      kubelets.CertificatePEM(),
 		"etcd-ca.crt":         spec.EtcdCA.CertificatePEM(),
 		"front-proxy-ca.crt":  spec.FrontProxyCA.CertificatePEM(),
 		"service-account.key": spec.ServiceAccountKey,
@@ -97,10 +103,12 @@ func apiServerFiles(i *issuer, spec Spec, public []byte) map[string][]byte {
 	return files
 }
 
-func controllerManagerFiles(i *issuer, spec Spec, dir string) map[string][]byte {
+func controllerManagerFiles(i *issuer, spec Spec, kubelets *pki.Authority, dir string) map[string][]byte {
 	files := map[string][]byte{
 		"ca.crt":              spec.CA.CertificatePEM(),
 		"ca.key":              spec.CA.KeyPEM(),
+		"kubelet-ca.crt":      kubelets.CertificatePEM(),
+		"kubelet-ca.key":      kubelets.KeyPEM(),
 		"service-account.key": spec.ServiceAccountKey,
 		"kubeconfig":          kubeconfigOfFiles(dir, "client"),
 	}
@@ -117,7 +125,9 @@ func schedulerFiles(i *issuer, spec Spec, dir string) map[string][]byte {
 	return files
 }
 
-func planeFiles(i *issuer, spec Spec) map[string][]byte {
+// planeFiles are within the reach of a privileged pod. The only key of a server among
+// them is for a certificate that clients of the API server do not take.
+func planeFiles(i *issuer, spec Spec, kubelets *pki.Authority) map[string][]byte {
 	files := map[string][]byte{
 		"ca.crt":             spec.CA.CertificatePEM(),
 		"kubelet.kubeconfig": kubeconfigOfFiles("/etc/kubernetes", "kubelet-client"),
@@ -128,7 +138,7 @@ func planeFiles(i *issuer, spec Spec) map[string][]byte {
 	i.pair(files, "kubelet-client", spec.CA, pki.Request{
 		CommonName: "system:node:" + spec.NodeName, Organizations: []string{"system:nodes"}, Client: true,
 	})
-	i.pair(files, "kubelet", spec.CA, pki.Request{
+	i.pair(files, "kubelet", kubelets, pki.Request{
 		CommonName: "system:node:" + spec.NodeName, Organizations: []string{"system:nodes"},
 		DNSNames: []string{spec.NodeName}, Addresses: spec.Addresses, Server: true,
 	})

@@ -19,6 +19,8 @@ const (
 	WriteSecrets Kind = iota + 1
 	// WriteFile replaces the plane's file Target by Content.
 	WriteFile
+	// WriteRegistries brings what the plane's containerd is told of registries to the spec.
+	WriteRegistries
 	// End ends the container Target, which hangs.
 	End
 	// Run ensures the container Target.
@@ -27,7 +29,8 @@ const (
 	ImportImages
 	// LabelNode marks the node as one of the control plane.
 	LabelNode
-	// ApplyDNS applies the Manifests of cluster DNS.
+	// ApplyDNS applies the Manifests of cluster DNS, and before them that by which
+	// pods know kubelets.
 	ApplyDNS
 )
 
@@ -52,6 +55,8 @@ func (o Op) String() string {
 		return "issue certificates of kubernetes"
 	case WriteFile:
 		return "write " + o.Target
+	case WriteRegistries:
+		return "write what is known of registries"
 	case End:
 		return "end container " + o.Target + ", which does not answer any more"
 	case Run:
@@ -71,9 +76,11 @@ func (o Op) String() string {
 // The order is that in which the parts can work: files before the containers that
 // read them; what hangs is ended, and started when it is seen to be gone; the API
 // server before its clients, since nothing works without it and its start takes a
-// whole processor; then the rest at once; behind all of the control plane, since its
-// root can keep its files from being written, the workload plane, which starts beside
-// the API server where there is a second processor, and whose kubelet waits for that by itself;
+// whole processor; then the rest at once; behind all of the control plane the workload
+// plane, which starts beside the API server where there is a second processor, and whose
+// kubelet waits for that by itself. Its start brings its files with it: those of a plane
+// that runs are written alone, and its root can keep them from being written, but not the
+// next plane from being started;
 // images before the CNI configuration, without which the node is not Ready, so
 // that no pod is placed here before its image is, and that as soon as the API server tells the node's pod range, ready or not; cluster DNS when there
 // is a node for it.
@@ -99,18 +106,22 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 			ops = append(ops, Op{Kind: Run, Target: c.Name})
 		}
 	}
-	if !obs.SecretsCurrent[plane] {
-		ops = append(ops, Op{Kind: WriteSecrets, Target: plane})
-	}
 	cni := filepath.Join(r.layout.PlaneCNI, cniFile)
-	for _, path := range slices.Sorted(maps.Keys(obs.StaleFiles)) {
-		if path != cni {
-			ops = append(ops, Op{Kind: WriteFile, Target: path, Content: obs.StaleFiles[path]})
+	info, exists := obs.Containers[plane]
+	switch {
+	case slices.ContainsFunc(startable, func(c container.Spec) bool { return c.Name == plane && needsRun(c, obs) }):
+		ops = append(ops, Op{Kind: Run, Target: plane})
+	case exists && hasPlane(info):
+		if !obs.SecretsCurrent[plane] {
+			ops = append(ops, Op{Kind: WriteSecrets, Target: plane})
 		}
-	}
-	for _, c := range startable {
-		if c.Name == plane && needsRun(c, obs) {
-			ops = append(ops, Op{Kind: Run, Target: c.Name})
+		for _, path := range slices.Sorted(maps.Keys(obs.StaleFiles)) {
+			if path != cni {
+				ops = append(ops, Op{Kind: WriteFile, Target: path, Content: obs.StaleFiles[path]})
+			}
+		}
+		if obs.RegistriesStale {
+			ops = append(ops, Op{Kind: WriteRegistries})
 		}
 	}
 	if len(obs.ImagesMissing) > 0 && !obs.Importing {
@@ -124,7 +135,7 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
 	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
-		ops = append(ops, Op{Kind: ApplyDNS, Manifests: manifests})
+		ops = append(ops, Op{Kind: ApplyDNS, Manifests: append(kubeletManifests(spec), manifests...)})
 	}
 	return ops
 }

@@ -32,7 +32,7 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type world struct {
 	*kube.Reconciler
 	t               *testing.T
-	held            []string
+	held, emptied   []string
 	silent          map[string]error
 	now             time.Time
 	system, kubelet *containertest.Fake
@@ -50,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	w.system, w.kubelet = containertest.NewFake("system", clock), containertest.NewFake("kubelet", clock)
 	in := func(name string) string { return filepath.Join(w.dir, name) }
 	w.layout = kube.Layout{
-		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"), PlaneCNI: in("cni"),
+		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"), PlaneCNI: in("cni"), PlaneRegistries: in("registries"),
 		Log: in("log"), Images: in("images"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
 	}
 	for name, text := range map[string]string{
@@ -71,9 +71,15 @@ func newWorld(t *testing.T) *world {
 func (w *world) agent() *kube.Reconciler {
 	return kube.New(kube.Config{
 		System: w.system, Kubelet: w.kubelet, Images: w.images, API: w.api, Layout: w.layout,
-		Now: func() time.Time { return w.now }, Held: func() []string { return w.held },
+		Now: func() time.Time { return w.now }, Held: func() []string { return w.held }, Empty: w.empty,
 		Answers: func(_ context.Context, name string) error { return w.silent[name] },
 	})
+}
+
+// empty stands for a file system that is mounted.
+func (w *world) empty(f kube.FileSystem) error {
+	w.emptied = append(w.emptied, strings.TrimPrefix(f.Dir, w.dir+"/"))
+	return errors.Join(os.RemoveAll(f.Dir), os.MkdirAll(f.Dir, f.Mode))
 }
 
 func testSpec(t *testing.T) kube.Spec {
@@ -161,8 +167,7 @@ func testFromNothingToReady(t *testing.T) {
 	w := newWorld(t)
 	w.waits("container kube-apiserver to be started")
 	w.expect("from nothing",
-		"issue certificates of kubernetes", "run container kube-apiserver",
-		"issue certificates of the workload plane", "write run/machine-id", "write run/resolv.conf")
+		"issue certificates of kubernetes", "run container kube-apiserver")
 	w.waits("kube-apiserver to be ready: connection refused")
 	w.expect("nothing more until it answers")
 
@@ -207,8 +212,7 @@ func testPlaneBesideTheAPIServer(t *testing.T) {
 	w.Reconciler = w.agent()
 	w.images.SetUp(true)
 	w.expect("from nothing",
-		"issue certificates of kubernetes", "run container kube-apiserver",
-		"issue certificates of the workload plane", "write run/machine-id", "write run/resolv.conf", "run container plane")
+		"issue certificates of kubernetes", "run container kube-apiserver", "run container plane")
 	w.waits("kube-apiserver to be ready: connection refused")
 	w.expect("the plane's runtime answers", "import images of the default bundle")
 	w.expect("nothing more until the API server answers")
@@ -389,7 +393,7 @@ func testCertificatesAreRenewedInPlace(t *testing.T) {
 	w.spec.ServiceCIDR = netip.MustParsePrefix("10.112.0.0/12")
 	w.expect("another service range does", "issue certificates of kubernetes",
 		"run container kube-apiserver", "run container kube-controller-manager", "run container kube-scheduler",
-		"issue certificates of the workload plane", "run container plane", "apply cluster DNS")
+		"run container plane", "apply cluster DNS")
 }
 
 func TestContainersAreAsRecorded(t *testing.T) { synctest.Test(t, testContainersAreAsRecorded) }
@@ -485,6 +489,62 @@ func testPlaneIsNotTrusted(t *testing.T) {
 		t.Errorf("%s: got no error", ops[1])
 	}
 	w.waits("the container runtime of the workload plane to answer: list containers: nonsense")
+}
+
+// TestPlaneBeginsEmpty: whatever one plane left in its file systems, the next one starts,
+// and finds in them what the node puts there; a plane that runs keeps what it has.
+func TestPlaneBeginsEmpty(t *testing.T) { synctest.Test(t, testPlaneBeginsEmpty) }
+
+func testPlaneBeginsEmpty(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	outside := filepath.Join(w.dir, "outside")
+	if err := os.WriteFile(outside, []byte("node's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folders := []string{"run", "cni", "registries", "secrets/plane"}
+	if diff := cmp.Diff(folders, w.emptied); diff != "" {
+		t.Errorf("before the first plane (-want +got):\n%s", diff)
+	}
+	w.Reconciler = w.agent()
+	w.pass()
+	if len(w.emptied) != len(folders) {
+		t.Errorf("under a plane that runs, too: emptied %v", w.emptied)
+	}
+	for what, end := range map[string]func(){
+		"it exited":            func() { w.kubelet.Exit("plane", 137); w.now = w.now.Add(time.Minute) },
+		"it was stopped":       func() { _ = w.kubelet.Stop(t.Context(), "plane", 0) },
+		"it has to be another": func() { w.spec.ServiceCIDR = netip.MustParsePrefix("10.112.0.0/12") },
+	} {
+		// Nothing can be put in the place of a folder that is not empty.
+		for _, name := range []string{"run/resolv.conf", "run/machine-id", "secrets/plane/.stamp", "secrets/plane/kubelet.yaml"} {
+			path := filepath.Join(w.dir, name)
+			if err := errors.Join(os.Remove(path), os.MkdirAll(filepath.Join(path, "x"), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(outside, filepath.Join(w.layout.PlaneRun, "log")); err != nil {
+			t.Fatal(err)
+		}
+		w.emptied = nil
+		end()
+		w.pass()
+		if diff := cmp.Diff(folders, w.emptied); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+		for name, want := range map[string]string{"run/resolv.conf": "nameserver 10.5.0.1\n", "run/machine-id": "0123\n", "outside": "node's"} {
+			if data, err := os.ReadFile(filepath.Join(w.dir, name)); err != nil || string(data) != want {
+				t.Errorf("%s: %s: got %q, %v, want %q", what, name, data, err, want)
+			}
+		}
+		if _, err := os.Lstat(filepath.Join(w.layout.PlaneRun, "log")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: what lay in run is there still: %v", what, err)
+		}
+		for range 3 { // the images, the network
+			w.pass()
+		}
+		w.expect(what + ", and there is nothing more to do")
+	}
 }
 
 // TestClusterDNSFollowsTheNode changes what it is made from, and has somebody delete it.

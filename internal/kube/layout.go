@@ -18,6 +18,8 @@ type Layout struct {
 	// plane's root could put a link in its place, and have any folder of the node bound
 	// at the plane's next start.
 	PlaneRun, PlaneVar, PlaneCNI string
+	// PlaneRegistries holds what the plane's containerd is told of registries, passwords among it; it is bound like PlaneCNI, and in memory.
+	PlaneRegistries string
 	// Log holds the API server's audit log.
 	Log string
 	// Images holds the archives of the default bundle.
@@ -31,12 +33,15 @@ type Layout struct {
 // NodeLayout is the layout of a node.
 func NodeLayout() Layout {
 	return Layout{
-		Rootfs:     "/usr/lib/cyvive/rootfs/kubernetes",
-		Plane:      "/usr/lib/cyvive/plane",
-		Secrets:    "/run/cyvive/secrets",
-		PlaneRun:   "/run/cyvive/plane",
-		PlaneVar:   "/var/plane",
-		PlaneCNI:   "/run/cyvive/cni",
+		Rootfs:   "/usr/lib/cyvive/rootfs/kubernetes",
+		Plane:    "/usr/lib/cyvive/plane",
+		Secrets:  "/run/cyvive/secrets",
+		PlaneRun: "/run/cyvive/plane",
+		PlaneVar: "/var/plane",
+		PlaneCNI: "/run/cyvive/cni",
+
+		PlaneRegistries: "/run/cyvive/registries",
+
 		Log:        "/var/log",
 		Images:     "/usr/lib/cyvive/images",
 		ResolvConf: "/run/cyvive/resolv.conf",

@@ -47,6 +47,8 @@ type Observed struct {
 	// StaleFiles are the plane's copies that differ from what they should be, by
 	// path; the value is what they should hold.
 	StaleFiles map[string]string
+	// RegistriesStale says that the plane's containerd is told something else of registries than it should.
+	RegistriesStale bool
 	// API is what the API server answered; the zero value if it did not.
 	API API
 	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
@@ -97,6 +99,7 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if err := r.observeImages(ctx, &obs); err != nil {
 		return obs, err
 	}
+	obs.RegistriesStale = registriesStale(r.layout.PlaneRegistries, registryFiles(spec.Registries))
 	return obs, r.observeFiles(&obs)
 }
 
@@ -157,13 +160,9 @@ func (r *Reconciler) observeImages(ctx context.Context, obs *Observed) error {
 // observeFiles compares the plane's copies of node files, and its CNI
 // configuration, with what they should hold.
 func (r *Reconciler) observeFiles(obs *Observed) error {
-	wanted := map[string]string{}
-	for name, source := range map[string]string{"resolv.conf": r.layout.ResolvConf, "machine-id": r.layout.MachineID} {
-		data, err := os.ReadFile(source)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("read file for the workload plane: %w", err)
-		}
-		wanted[filepath.Join(r.layout.PlaneRun, name)] = string(data)
+	wanted, err := r.nodeCopies()
+	if err != nil {
+		return err
 	}
 	obs.Upstreams = parseNameservers(wanted[filepath.Join(r.layout.PlaneRun, "resolv.conf")])
 	if obs.API.Node != nil && obs.API.Node.PodCIDR.IsValid() {
@@ -176,6 +175,24 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 		}
 	}
 	return nil
+}
+
+// nodeCopies returns what the plane's copies of node files should hold, by path.
+func (r *Reconciler) nodeCopies() (map[string]string, error) {
+	files := map[string]string{}
+	for name, source := range map[string]string{"resolv.conf": r.layout.ResolvConf, "machine-id": r.layout.MachineID} {
+		data, err := os.ReadFile(source)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read file for the workload plane: %w", err)
+		}
+		files[filepath.Join(r.layout.PlaneRun, name)] = string(data)
+	}
+	return files, nil
+}
+
+// hasPlane tells whether there are processes of the plane, or may be.
+func hasPlane(info container.Info) bool {
+	return info.State == container.Running || info.State == container.Paused || info.State == container.Unknown
 }
 
 // holds tells whether a file of the plane has this content. The plane's root can put

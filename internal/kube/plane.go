@@ -22,6 +22,7 @@ func workloadPlane(spec Spec, l Layout) container.Spec {
 			container.Bind(l.PlaneVar, "/var", "rslave", "nosuid", "nodev"),
 			container.Bind(l.Secrets+"/"+plane, "/etc/kubernetes", "ro", "nosuid", "nodev", "noexec"),
 			container.Bind(l.PlaneCNI, "/etc/cni/net.d", "ro", "nosuid", "nodev", "noexec"),
+			container.Bind(l.PlaneRegistries, "/etc/containerd/certs.d", "ro", "nosuid", "nodev", "noexec"),
 		},
 		// Below /workload, which is init's and outlives the plane: what the node
 		// attaches there is for every plane.

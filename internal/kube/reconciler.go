@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"io/fs"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
@@ -26,6 +27,15 @@ type APIServer interface {
 	Apply(ctx context.Context, spec Spec, manifests []Manifest) error
 }
 
+// FileSystem is one in memory that the workload plane has to itself.
+type FileSystem struct {
+	// Dir is where it is mounted, and Mode its root's.
+	Dir  string
+	Mode fs.FileMode
+	// SizeBytes is the most that it holds; 0 is a fifth of the machine's memory.
+	SizeBytes int64
+}
+
 // Config is what a Reconciler is made of.
 type Config struct {
 	// System and Kubelet are the namespaces of those names of the system
@@ -33,6 +43,10 @@ type Config struct {
 	System, Kubelet container.Runtime
 	Images          Images
 	Layout          Layout
+	// Empty puts an empty file system in the place of what is at its folder: of another
+	// such one, with whatever is in it, or of a plain folder. It is called while no
+	// workload plane runs, and follows no link that lies in the folder.
+	Empty func(FileSystem) error
 	// Held names the containers that are not to be started now; nil: none.
 	Held func() []string
 	// API is nil for the real one, over HTTPS on loopback.
@@ -48,6 +62,7 @@ type Reconciler struct {
 	system, kubelet container.Runtime
 	images          Images
 	layout          Layout
+	empty           func(FileSystem) error
 	held            func() []string
 	api             APIServer
 	now             func() time.Time
@@ -60,7 +75,7 @@ type Reconciler struct {
 
 // New returns the domain.
 func New(c Config) *Reconciler {
-	r := &Reconciler{system: c.System, kubelet: c.Kubelet, images: c.Images, layout: c.Layout, held: c.Held, api: c.API, now: c.Now}
+	r := &Reconciler{system: c.System, kubelet: c.Kubelet, images: c.Images, layout: c.Layout, empty: c.Empty, held: c.Held, api: c.API, now: c.Now}
 	if r.now == nil {
 		r.now = time.Now
 	}

@@ -26,12 +26,14 @@ type Spec struct {
 	// Version is the version of the default bundle, the tag of its images.
 	Version string
 
-	// CA signs API server, kubelet and all clients of Kubernetes;
-	// FrontProxyCA the requests that the API server passes on; EtcdCA its
-	// client certificate for etcd.
+	// CA signs API server and all clients of Kubernetes, and the authority of
+	// kubelets' own servers is derived from it; FrontProxyCA signs the requests
+	// that the API server passes on; EtcdCA its client certificate for etcd.
 	CA, FrontProxyCA, EtcdCA *pki.Authority
 	// ServiceAccountKey is a PEM private key: it signs service accounts' tokens.
 	ServiceAccountKey pki.Secret
 	// EncryptionKey is 32 bytes: secrets are sealed with it in etcd.
 	EncryptionKey pki.Secret
+	// Registries are where the images of pods come from.
+	Registries Registries
 }

@@ -60,8 +60,11 @@ type containersAPI struct{ a *Agent }
 
 func (v containersAPI) Containers(ctx context.Context) ([]server.Container, error) {
 	infos, err := listAll(ctx, v.a.cfg.System, v.a.cfg.Plane, v.a.cfg.Pods)
-	if err != nil {
+	if err != nil && len(infos) == 0 {
 		return nil, err
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", server.ErrIncomplete, err)
 	}
 	states := map[container.State]server.ContainerState{
 		container.Created: server.ContainerCreated, container.Running: server.ContainerRunning,
@@ -74,20 +77,22 @@ func (v containersAPI) Containers(ctx context.Context) ([]server.Container, erro
 			State: states[i.State], StartedAt: i.StartedAt, ExitCode: i.ExitCode, Restarts: uint32(i.Restarts),
 		})
 	}
-	return out, nil
+	return out, err
 }
 
-// listAll joins the containers of several namespaces. A runtime that does not answer contributes none.
+// listAll joins the containers of several namespaces. A runtime that does not answer contributes none. One that answers with an error, as whoever has
+// taken the workload plane's over may, does not either, and the error comes with the containers of the others.
 func listAll(ctx context.Context, runtimes ...container.Runtime) ([]container.Info, error) {
 	var all []container.Info
+	var errs []error
 	for _, r := range runtimes {
 		infos, err := r.List(ctx)
 		if err != nil && !errors.Is(err, container.ErrUnavailable) {
-			return nil, err
+			errs = append(errs, err)
 		}
 		all = append(all, infos...)
 	}
-	return all, nil
+	return all, errors.Join(errs...)
 }
 
 // bootsAPI implements server.Boots.

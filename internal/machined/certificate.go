@@ -16,6 +16,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/pki"
 )
@@ -42,8 +43,12 @@ func (a *Agent) keepCertificate(ctx context.Context) error {
 			return ctx.Err()
 		}
 		version = v
+		if s.came == reading && !s.without {
+			continue // whom the node answers is about to be known
+		}
 		inputs := s.certificateInputs()
 		if time.Since(issued) < recertify && inputs.equal(done) {
+			a.presented(s)
 			a.tellMode(s, inputs.addresses)
 			continue
 		}
@@ -56,6 +61,7 @@ func (a *Agent) keepCertificate(ctx context.Context) error {
 			continue
 		}
 		done, issued = inputs, time.Now()
+		a.presented(s)
 		a.tellMode(s, inputs.addresses)
 	}
 }
@@ -85,7 +91,7 @@ func (s snapshot) certificateInputs() certificateInputs {
 	if s.input.Config != nil {
 		i.machine = &s.input.Config.Machine
 	}
-	for _, p := range s.network.Status.Addresses {
+	for _, p := range plan.OwnAddresses(s.input.Config, s.network.Status.Addresses) {
 		i.addresses = append(i.addresses, p.Addr())
 	}
 	slices.SortFunc(i.addresses, netip.Addr.Compare)

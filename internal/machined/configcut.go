@@ -33,7 +33,7 @@ func (a *Agent) keepsCaller(ctx context.Context, d draft, force *config.Config) 
 	case back:
 		return []string{cut}, nil
 	case d.leaves:
-		return nil, fmt.Errorf("%w: %s; name links that the node has, or use the mode staged", server.ErrPrecondition, cut)
+		return nil, fmt.Errorf("%w: %s; name links that the node has, and ranges that its address is not in, or use the mode staged", server.ErrPrecondition, cut)
 	}
 	return nil, fmt.Errorf("%w: %s; use the mode try, which takes it back unless it is confirmed, or staged", server.ErrPrecondition, cut)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -83,5 +84,15 @@ func TestFirstConfigNamesLinks(t *testing.T) {
 		if err := apply(mode, links); err != nil {
 			t.Errorf("mode %d, links %s: %v", mode, links, err)
 		}
+	}
+	cluster, err := config.Merge(documents(t), []byte("kind: Cluster\npodCIDR: 10.5.0.0/16\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := callBy("10.5.0.7", server.ConfigAuto)
+	r.Document, r.DryRun = string(cluster), true
+	_, err = api.ApplyConfig(t.Context(), r)
+	if !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "would give up 10.5.0.7, by which it is reached: it is in 10.5.0.0/16") {
+		t.Errorf("a cluster whose pods have the node's address: %v", err)
 	}
 }

@@ -31,8 +31,10 @@ func (a *Agent) encryptable(cfg *config.Config) error {
 	for _, v := range s.storage.Status.Volumes {
 		switch {
 		case v.Name != storage.State || v.Encrypted:
-		case !s.input.TPM && mode == config.EncryptionTPM:
+		case !s.input.TPM && mode == config.EncryptionTPM && v.Mounted:
 			return fmt.Errorf("%s: %w; then make the disk anew (`nodectl reset`, or an installation)", encryptionField, errNoTPM)
+		case !s.input.TPM && mode == config.EncryptionTPM:
+			return fmt.Errorf("%s: %w, or name something else that opens the disk (kms, passphrase)", encryptionField, errNoTPM)
 		case v.Mounted:
 			return fmt.Errorf("%s: %w: make it anew (`nodectl reset`, or an installation)", encryptionField, errPlainDisk)
 		}

@@ -34,15 +34,20 @@ func nothingKept(t *testing.T, state string) {
 	}
 }
 
-// TestTPMModeOnPlainDisk: the state volume was made plain before there was a configuration, by a machine without a TPM, or by one that had none then. A
-// configuration that has it encrypted is not taken, by nobody, and nothing of it is stored.
-func TestTPMModeOnPlainDisk(t *testing.T) {
+// TestEncryptionOnPlainDisk: the state volume was made plain before there was a configuration, by a machine without a TPM, or by one that had none then, or by a
+// release before. A configuration that has it encrypted is not taken, by nobody, and nothing of it is stored.
+func TestEncryptionOnPlainDisk(t *testing.T) {
 	t.Parallel()
+	const plain = "disk is not encrypted, and would keep the configuration"
 	for name, c := range map[string]struct {
+		docs []byte
 		tpm  bool
 		says string
 	}{
-		"no TPM": {false, "it needs a TPM 2.0, and this machine has none"}, "a TPM that came later": {true, "disk is not encrypted, and would keep the configuration"},
+		"no TPM":                {withEncryption(t, config.EncryptionTPM), false, "it needs a TPM 2.0, and this machine has none"},
+		"a TPM that came later": {withEncryption(t, config.EncryptionTPM), true, plain},
+		"a key server":          {withKeyServer(t), false, plain},
+		"a passphrase":          {withEncryption(t, config.EncryptionPassphrase), false, plain},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -58,7 +63,7 @@ func TestTPMModeOnPlainDisk(t *testing.T) {
 			}, maintenance.Claim{From: "the image"})
 			b.await("a plain state volume", func(s snapshot) bool { return mounted(s, storage.State) && s.storage.Status.Ready })
 			configs := configv1.NewConfigServiceClient(b.dial(t, b.certificate(t, b.owner)))
-			docs := string(withEncryption(t, config.EncryptionTPM))
+			docs := string(c.docs)
 			for _, dry := range []bool{true, false} {
 				_, err := configs.Apply(t.Context(), &configv1.ApplyRequest{Document: docs, DryRun: dry})
 				if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), c.says) {

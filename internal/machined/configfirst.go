@@ -10,7 +10,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage"
 )
 
-// A machine with a TPM makes its volumes when its configuration says how, and what is applied over the API is stored on one of them. So the first one that is
+// A machine makes its volumes when its configuration says how, and what is applied over the API is stored on one of them. So the first one that is
 // applied says how they are made before it is in force, and is then stored and put in force like any other.
 
 // makingTime is how long a caller waits for the state volume to be made.
@@ -26,6 +26,9 @@ func (v configsAPI) firstCheck(ctx context.Context, r server.ConfigRequest) (ser
 	_, cfg, err := v.composeFirst(r.ConfigDocument)
 	if err != nil {
 		return server.ConfigResult{}, err
+	}
+	if err := v.a.encryptable(cfg); err != nil {
+		return server.ConfigResult{}, fmt.Errorf("%w: %w", server.ErrPrecondition, err)
 	}
 	if _, err := v.a.keepsCaller(ctx, firstDraft(r), cfg); err != nil {
 		return server.ConfigResult{}, err
@@ -67,9 +70,12 @@ func (v configsAPI) decide(ctx context.Context, r server.ConfigRequest) error {
 		return err
 	}
 	a := v.a
+	if err := a.encryptable(cfg); err != nil {
+		return fmt.Errorf("%w: %w", server.ErrPrecondition, err)
+	}
 	mode := cfg.Machine.Disk.Encryption.Mode
 	a.log.Info("the first configuration says how the volumes are made", "encryption", mode)
-	a.update(func(s *snapshot) { s.input.Encryption = mode })
+	a.update(func(s *snapshot) { s.input.Encryption, s.input.KeyServer = mode, cfg.Machine.Disk.Encryption.KMS })
 	decided := a.snapshot().generation
 	wait, cancel := context.WithTimeout(ctx, makingTime)
 	defer cancel()
@@ -81,7 +87,7 @@ func (v configsAPI) decide(ctx context.Context, r server.ConfigRequest) error {
 		// What keeps it from being made (no signer, a TPM that is out of order) does not pass by itself.
 		s := a.snapshot()
 		if over || s.storage.Generation >= decided && s.storage.Problem != "" && !mounted(s, storage.State) {
-			a.update(func(s *snapshot) { s.input.Encryption = "" })
+			a.update(func(s *snapshot) { s.input.Encryption, s.input.KeyServer = "", nil })
 			a.awaitUndecided(ctx)
 			return fmt.Errorf("%w: the state volume cannot keep the configuration, which was not taken: %s", server.ErrUnavailable,
 				first(stateProblem(s), s.storage.Status.Reason, "it was not looked at"))

@@ -73,7 +73,7 @@ func (a *Agent) enforce(why string) error {
 		return nil
 	}
 	a.log.Info("configuration in force", "from", why)
-	a.adopt(input, nil)
+	a.adopt(input, nil, true)
 	return nil
 }
 

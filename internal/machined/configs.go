@@ -9,6 +9,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/configstore"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage"
@@ -29,18 +30,22 @@ type configs struct {
 	deciding sync.Mutex
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
-	// found is what the source has while there is no store for it, and late says that it had to be asked while the state volume was not there. Both are
-	// the configuration task's alone, and need no lock.
-	found *Document
-	late  bool
+	// found is what the source has while there is no store for it, and foundInput what that is for the plan; late says that it had to be asked while the state
+	// volume was not there. They are the configuration task's alone, and need no lock.
+	found      *Document
+	foundInput *plan.Input
+	late       bool
 	// changed has the configuration task look again.
 	changed reconcile.Waker
+	// finding is held by who looks through the places; it is locked after mu. passphraseProblem is what was said last of the one that they give.
+	finding           sync.Mutex
+	passphraseProblem string
 }
 
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
 // time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
-	var version uint64
+	var version, given uint64
 	var troubled time.Time
 	for {
 		s, v, err := a.store.Watch(ctx, version)
@@ -50,7 +55,7 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		version = v
 		problem := stateProblem(s)
 		if mounted(s, storage.State) {
-			err := a.openStore()
+			err := a.openFirst()
 			if err == nil {
 				return nil
 			}
@@ -60,13 +65,19 @@ func (a *Agent) openConfigs(ctx context.Context) error {
 		case s.storage.Status.StateUndecided:
 			a.configs.late = true
 			return nil
+		case s.storage.Status.StateAwaits != "" && a.triesPassphrase(ctx, s, &given):
+			continue
+		case s.storage.Status.StateAwaits != "":
+			a.log.Warn("the state volume waits for its key: the configuration is taken from other places meanwhile",
+				"waits", first(s.storage.Problem, s.storage.Status.StateAwaits))
+			a.miss()
+			return nil
 		case problem == "":
 		case troubled.IsZero():
 			troubled = time.Now()
 		case time.Since(troubled) >= a.cfg.Pace.StateGrace:
 			a.log.Error("the state volume cannot be used: unless it is an open encrypted one, the configuration is taken from other places", "reason", problem)
-			a.configs.late = true
-			a.update(func(s *snapshot) { s.input.Lost = true })
+			a.miss()
 			return nil
 		}
 		if !troubled.IsZero() {
@@ -96,10 +107,14 @@ func stateProblem(s snapshot) string {
 	return first(r.Problem, r.Status.Reason)
 }
 
-// openStore opens the store, and does what the start of a boot asks for.
-func (a *Agent) openStore() error {
+func (a *Agent) openFirst() error {
 	a.configs.mu.Lock()
 	defer a.configs.mu.Unlock()
+	return a.openStore()
+}
+
+// openStore opens the store, and does what the start of a boot asks for. The caller holds the lock.
+func (a *Agent) openStore() error {
 	store, err := configstore.Open(configstore.OSDir(filepath.Join(a.cfg.StateDir, "config")), configstore.Config{
 		Now: a.now, Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now,
 	})
@@ -120,12 +135,17 @@ func (a *Agent) openStore() error {
 	return nil
 }
 
+func (a *Agent) takeFirst() bool {
+	a.configs.mu.Lock()
+	defer a.configs.mu.Unlock()
+	return a.takeStored()
+}
+
 // takeStored puts the stored configuration in force, unless it is for the source to say which one that is. The source is asked once in a boot: a cluster
-// that runs is not to change its networks, or lose its configuration, since the agent was started again and the source has another or does not answer.
+// that runs is not to change its networks, or lose its configuration, since the agent was started again and the source has another or does not answer. The caller
+// holds the lock.
 func (a *Agent) takeStored() bool {
 	c := &a.configs
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	sealed := a.sealed()
 	if c.store == nil || sealed && c.store.Record().Current == 0 {
 		if sealed {
@@ -194,8 +214,11 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 		if a.isFresh() {
 			return nil
 		}
+		if a.snapshot().awaitsPassphrase() {
+			_, _, _ = a.find(ctx) // for the passphrase alone: the node has its configuration
+		}
 		again := a.endTrial()
-		if a.snapshot().input.Config == nil {
+		if s := a.snapshot(); s.input.Config == nil && s.came != reading {
 			a.askOwners(ctx)
 			again = min(again, a.cfg.Pace.SlowSearch)
 		}
@@ -253,24 +276,5 @@ func (a *Agent) takeBack(reason string) {
 	a.events.Add(server.EventConfiguration, "configuration", "taken back", fmt.Sprintf("revision %d: %s", tried, reason))
 	if err := a.enforce(fmt.Sprintf("revision %d again", a.configs.store.Record().Current)); err != nil {
 		a.log.Error("go back to the configuration before", "error", err)
-	}
-}
-
-// lateStore opens the store of a state volume that came after the sources were asked. What was applied before counts from now on.
-func (a *Agent) lateStore() {
-	if !a.configs.late || !mounted(a.snapshot(), storage.State) {
-		return
-	}
-	if a.openStore() != nil {
-		return // it has said why, once
-	}
-	a.configs.late = false
-	if a.takeStored() {
-		return
-	}
-	a.configs.mu.Lock()
-	defer a.configs.mu.Unlock()
-	if a.configs.found != nil {
-		a.keepFound(a.configs.found)
 	}
 }

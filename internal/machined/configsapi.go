@@ -16,8 +16,11 @@ type configsAPI struct{ a *Agent }
 
 // open locks the configurations. The caller calls the function that is returned, also with an error.
 func (v configsAPI) open() (*configs, func(), error) {
-	c := &v.a.configs
+	c, began := &v.a.configs, v.a.snapshot().came
 	c.mu.Lock()
+	if err := v.a.since(began); err != nil && c.problem == "" {
+		return nil, c.mu.Unlock, err
+	}
 	if c.store == nil {
 		return nil, c.mu.Unlock, fmt.Errorf("%w: the node has not read its state volume yet: %s",
 			server.ErrUnavailable, first(stateProblem(v.a.snapshot()), c.problem, "waiting for the state volume"))

@@ -12,9 +12,12 @@ import (
 )
 
 // Once the node's configuration is on an encrypted volume, nothing has a say that could be put beside the machine while it was off, be it a volume, a server or
-// the firmware's tables: the TPM does not know of it when it opens the disk. Whoever has the disk cannot read what is on it, but can make noise of any part of
-// it, since the encryption does not tell when it was changed (AES-XTS). So it does not count whether a configuration can be read, but whether there may ever have
-// been one. The key of the volume data lies on state too, and is made after the first configuration was stored: without it that volume is lost.
+// the firmware's tables: what opens the disk, a TPM, a key server or a passphrase, does not know of it. Whoever has the disk cannot read what is on it, but can
+// make noise of any part of it, since the encryption does not tell when it was changed (AES-XTS). So it does not count whether a configuration can be read, but
+// whether there may ever have been one. The key of the volume data lies on state too, and is made after the first configuration was stored: without it that
+// volume is lost.
+//
+// While the volume is shut all of that has a say, until it opens: late.go.
 
 // sealed says that the state volume is encrypted and open, and had a configuration before this agent opened the store, or may have had one. What came on it since
 // does not count: whoever has given that is in the middle of it. The caller holds the lock.
@@ -43,11 +46,7 @@ func (a *Agent) unread() bool {
 }
 
 // enclosed says that the state volume is encrypted and open.
-func (a *Agent) enclosed() bool {
-	list := a.snapshot().storage.Status.Volumes
-	i := slices.IndexFunc(list, func(v storage.VolumeStatus) bool { return v.Name == storage.State })
-	return i >= 0 && list[i].Encrypted && list[i].Mounted
-}
+func (a *Agent) enclosed() bool { return a.snapshot().opened() }
 
 // wasUsed says of a store that was just opened that the state volume had a configuration before, or may have had one.
 func (a *Agent) wasUsed(store *configstore.Store) bool {
@@ -80,37 +79,37 @@ func (a *Agent) whyNone() error {
 	return errNoneLeft
 }
 
-// lack has the node go on without the configuration that it has stored. One of a source that came into force while an encrypted state volume was not there yet
-// has no say once that is. The caller holds the lock.
+// lack has the node go on without the configuration that it has stored. One that was found without an encrypted state volume has ended with the coming of that
+// (yielded), and what it has made of the network goes with it. The caller holds the lock.
 func (a *Agent) lack(err error) {
-	foreign := a.snapshot().input.Config != nil
-	if foreign && a.sealed() {
-		a.log.Warn("the configuration of a source is given up: the node's own is on its encrypted disk")
-		a.update(func(s *snapshot) { s.input.Config, s.input.Trust = nil, nil })
-	}
-	a.update(func(s *snapshot) { s.input.Lost = !foreign })
-	a.adopt(nil, err)
+	a.update(func(s *snapshot) {
+		if s.came == inTime && s.input.Config == nil {
+			s.input.Lost = true
+		}
+	})
+	a.adopt(nil, err, true)
 	a.claim(true)
 }
 
-// owner is who owns the node, by what its places say now. What was said by others than those that a TPM knows of counts no more on a node that is sealed.
+// owner is who owns the node, by what its places say now. What was said by others than those that a TPM knows of counts no more on a node that is sealed, or of
+// which that is about to be seen.
 func (a *Agent) owner() maintenance.Owner {
-	before, claims := a.snapshot().owner, a.cfg.Source.Owners()
-	if a.sealed() {
-		before, claims = maintenance.Owner{}, slices.DeleteFunc(claims, func(c maintenance.Claim) bool { return !c.Measured })
+	s, claims := a.snapshot(), a.owners()
+	if !a.sealed() && s.came != reading {
+		return s.owner.After(claims)
 	}
-	return before.After(claims)
+	return maintenance.Owner{}.After(slices.DeleteFunc(claims, func(c maintenance.Claim) bool { return !c.Measured }))
 }
 
 // askOwners asks the source who owns a node whose stored configuration cannot be used: of some places it knows when it has looked there. What else it finds does
 // not count.
 func (a *Agent) askOwners(ctx context.Context) {
-	if _, err := a.cfg.Source.Find(ctx); err != nil {
+	if _, _, err := a.find(ctx); err != nil {
 		a.log.Debug("ask for the owner of a node whose configuration cannot be used", "error", err)
 	}
 	a.configs.mu.Lock()
 	defer a.configs.mu.Unlock()
-	if a.snapshot().input.Config == nil {
+	if s := a.snapshot(); s.input.Config == nil && s.came != reading {
 		a.claim(true)
 	}
 }

@@ -20,7 +20,7 @@ type Document struct {
 	Data []byte
 }
 
-// Place is where a configuration may be. Its methods are called by one goroutine.
+// Place is where a configuration may be. Its methods are not called concurrently.
 type Place interface {
 	// Find looks once. It returns nil and no error if there is no configuration now, and an error of type *Waiting if it cannot look yet.
 	Find(ctx context.Context) (*Document, error)
@@ -33,6 +33,18 @@ type Source interface {
 	Place
 	// Owners is what is said of the node's owner, in the order of the places: by those that are looked at with each call, and by what Find saw last.
 	Owners() []maintenance.Claim
+	// Passphrase is what Find saw last of the passphrase of the node's disk.
+	Passphrase() Passphrase
+}
+
+// Passphrase is what opens the disk of a node that was made so, as a place gave it. The zero Passphrase is that no place gave one.
+type Passphrase struct {
+	// From names the place's documents.
+	From string
+	// Text is the zero Secret where there is a Problem.
+	Text config.Secret
+	// Problem says why what the place gives is none.
+	Problem string
 }
 
 // Waiting is the error of a source that cannot look yet. Nothing is wrong so far; the node is told what it waits for, and brings up the network
@@ -48,6 +60,9 @@ const (
 	// waitFor is how long a source that waits is asked every waitEvery, as what it waits for is mostly an address or a server that starts.
 	waitFor   = time.Minute
 	waitEvery = time.Second
+	// awaitAfter is how long volumes may take to appear before the network is brought up for a state volume whose key comes over it, as it is for servers
+	// that have a configuration (package source, settle).
+	awaitAfter = 2 * time.Second
 )
 
 // configure has the node take the configuration of its state volume or, until one was applied over the API, that of its source; then it looks
@@ -57,7 +72,7 @@ func (a *Agent) configure(ctx context.Context) error {
 		return err
 	}
 	for {
-		if !a.takeStored() {
+		if !a.takeFirst() {
 			if err := a.search(ctx); err != nil {
 				return err
 			}
@@ -76,8 +91,8 @@ func (a *Agent) search(ctx context.Context) error {
 		a.lateStore()
 		doc, input, err := a.lookOnce(ctx)
 		searched := time.Since(started)
-		if input == nil && err == nil && searched >= a.cfg.Pace.SearchFor {
-			err = fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
+		if input == nil && err == nil {
+			err = a.nothingFound(searched)
 		}
 		if a.conclude(doc, input, err, a.cfg.Pace.givenUp(searched, err)) {
 			return nil
@@ -88,13 +103,28 @@ func (a *Agent) search(ctx context.Context) error {
 	}
 }
 
+// nothingFound is what to make of places that hold nothing, after looks for some time; nil while something may still appear. A state volume that waits for
+// its key may hold the configuration, and what it waits for may need the network.
+func (a *Agent) nothingFound(searched time.Duration) error {
+	if what := a.snapshot().storage.Status.StateAwaits; what != "" && searched >= awaitAfter {
+		return &Waiting{For: "the state volume, which may hold the configuration: " + what}
+	}
+	if searched < a.cfg.Pace.SearchFor {
+		return nil
+	}
+	return fmt.Errorf("no configuration found: there is none in %s", a.cfg.Source.Where())
+}
+
 // conclude takes what a look has found, unless the node has got a configuration over the API meanwhile. It returns whether the search is over. Without says that
 // the node is without a configuration until further notice.
 func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bool) bool {
 	c := &a.configs
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a.snapshot().input.Config != nil {
+	switch s := a.snapshot(); {
+	case s.came == reading:
+		return false // what is stored is about to be known
+	case s.input.Config != nil:
 		return true
 	}
 	if c.store != nil {
@@ -110,14 +140,15 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 	}
 	if input != nil {
 		if err = a.firstFound(input.Config); err == nil {
-			a.adopt(input, nil)
+			a.adopt(input, nil, false)
+			c.foundInput = input
 			a.keepFound(doc)
 			return true
 		}
 		err = fmt.Errorf("use the configuration of %s: %w", doc.Name, err)
 	}
 	if err != nil {
-		a.adopt(nil, err)
+		a.adopt(nil, err, false)
 	}
 	a.claim(without)
 	return false
@@ -128,7 +159,11 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 func (a *Agent) claim(without bool) {
 	before, owner := a.snapshot(), a.owner()
 	if without = without || before.without; without != before.without || !reflect.DeepEqual(before.owner, owner) {
-		a.update(func(s *snapshot) { s.owner, s.without = owner, without })
+		a.update(func(s *snapshot) {
+			if s.came == before.came {
+				s.owner, s.without = owner, without
+			}
+		})
 	}
 }
 
@@ -155,7 +190,7 @@ func (p Pace) untilNext(searched time.Duration, err error) time.Duration {
 
 // lookOnce returns a configuration with its documents, or why the one that was found does not serve, or neither.
 func (a *Agent) lookOnce(ctx context.Context) (*Document, *plan.Input, error) {
-	doc, err := a.cfg.Source.Find(ctx)
+	doc, _, err := a.find(ctx)
 	var waiting *Waiting
 	if errors.As(err, &waiting) {
 		return nil, nil, err
@@ -183,8 +218,8 @@ func inputOf(cfg *config.Config) (*plan.Input, error) {
 	return &plan.Input{Searched: true, Config: cfg, Trust: trust}, nil
 }
 
-// adopt puts a configuration in force, or what keeps the node from having one.
-func (a *Agent) adopt(input *plan.Input, err error) {
+// adopt puts a configuration in force, or what keeps the node from having one. Stored says that it is by what the state volume has.
+func (a *Agent) adopt(input *plan.Input, err error, stored bool) {
 	problem := ""
 	if err != nil {
 		problem = err.Error()
@@ -203,6 +238,9 @@ func (a *Agent) adopt(input *plan.Input, err error) {
 		a.events.Add(server.EventConfiguration, "configuration", "refused", problem)
 	}
 	a.update(func(s *snapshot) {
+		if s.came == reading && !stored {
+			return // it came in between
+		}
 		s.configProblem = problem
 		s.input.Searched = true
 		if input != nil {

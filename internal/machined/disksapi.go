@@ -1,17 +1,22 @@
 package machined
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/trust/kms"
+	"github.com/cyvive/cyvive/internal/trust/passphrase"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
 	"github.com/cyvive/cyvive/internal/trust/tpm"
 	"github.com/cyvive/cyvive/internal/trust/volumes"
+	"github.com/cyvive/cyvive/internal/trust/wrap"
 )
 
 // Vault is what opens encrypted volumes, as the API needs it. *volumes.Volumes implements it.
@@ -19,8 +24,8 @@ type Vault interface {
 	RecoveryKey() (recovery.Key, error)
 	ForgetRecoveryKey(k recovery.Key, devices map[string]string) error
 	Recover(ctx context.Context, volume, device string, k recovery.Key) error
-	Reseal(ctx context.Context, device string) error
-	Rotate(ctx context.Context, volume, device string) error
+	Reseal(ctx context.Context, device string, how storage.Encryption) error
+	Rotate(ctx context.Context, volume, device string, how storage.Encryption) error
 	// Keyed says that the state volume, which is mounted, has a key for a volume, or may have one.
 	Keyed(volume string) bool
 }
@@ -45,7 +50,7 @@ func (d disksAPI) Volumes(context.Context) ([]server.Volume, error) {
 // volume returns what is known of a volume that is encrypted.
 func (d disksAPI) volume(name string) (storage.VolumeStatus, error) {
 	if d.a.cfg.Vault == nil {
-		return storage.VolumeStatus{}, fmt.Errorf("%w: this machine has no TPM 2.0, and no encrypted volume", server.ErrPrecondition)
+		return storage.VolumeStatus{}, fmt.Errorf("%w: this node has no encrypted volume", server.ErrPrecondition)
 	}
 	for _, v := range d.a.snapshot().storage.Status.Volumes {
 		switch {
@@ -62,16 +67,22 @@ func (d disksAPI) volume(name string) (storage.VolumeStatus, error) {
 // state is volume for the state volume, which must be mounted: keys lie on it.
 func (d disksAPI) state() (storage.VolumeStatus, error) {
 	v, err := d.volume(storage.State)
-	if err == nil && !v.Mounted {
-		err = fmt.Errorf("%w: keys are kept on volume %s: %s", server.ErrUnavailable, storage.State, v.Reason)
+	switch {
+	case err != nil:
+		return v, err
+	case !v.Mounted:
+		return v, fmt.Errorf("%w: keys are kept on volume %s: %s", server.ErrUnavailable, storage.State, v.Reason)
 	}
-	return v, err
+	return v, d.a.since(inTime)
 }
 
 // RecoveryKey implements server.Disks.
-func (d disksAPI) RecoveryKey(context.Context) (string, error) {
+func (d disksAPI) RecoveryKey(ctx context.Context) (string, error) {
 	if _, err := d.state(); err != nil {
 		return "", err
+	}
+	if err := ctx.Err(); err != nil {
+		return "", err // who was let in when it began may not be by now
 	}
 	k, err := d.a.cfg.Vault.RecoveryKey()
 	if err != nil {
@@ -123,23 +134,58 @@ func (d disksAPI) Recover(ctx context.Context, name, key string) error {
 	return nil
 }
 
+// how is what the state volume's key is sealed with now: the configuration's key server, and the passphrase as the places give it, with the name of the place.
+func (d disksAPI) how(ctx context.Context, state storage.VolumeStatus) (how storage.Encryption, from string, err error) {
+	in := d.a.snapshot().input
+	wanted := config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}
+	if in.Config != nil {
+		wanted = in.Config.Machine.Disk.Encryption
+	}
+	// Where its token is lost, the configuration says what opens it.
+	if state.By == storage.Passphrase || state.By == storage.Plain && wanted.Mode == config.EncryptionPassphrase {
+		p, err := d.a.askPassphrase(ctx)
+		if err != nil {
+			return how, "", err
+		}
+		in.Passphrase, from = p.Text, p.From
+	}
+	return plan.Encryption(wanted, in.Passphrase), from, nil
+}
+
 // Reseal implements server.Disks. What was begun is done, also if the caller hangs up.
 func (d disksAPI) Reseal(ctx context.Context) error {
 	v, err := d.state()
 	if err != nil {
 		return err
 	}
-	if err := d.a.cfg.Vault.Reseal(context.WithoutCancel(ctx), v.Device); err != nil {
+	how, from, err := d.how(ctx, v)
+	if err != nil {
+		return err
+	}
+	if err := d.a.cfg.Vault.Reseal(context.WithoutCancel(ctx), v.Device, how); err != nil {
 		return diskClassed(err)
 	}
-	d.a.log.Warn("the state volume was sealed to the TPM as it is now")
-	d.a.events.Add(server.EventAgent, "volume "+storage.State, "resealed", "its key is sealed to the TPM as it is now")
+	what := "its key is sealed to the TPM as it is now"
+	switch cmp.Or(v.By, how.Mode) {
+	case storage.KMS:
+		what = "the key server " + how.Server.Endpoint + " keeps half of its key"
+	case storage.Passphrase:
+		what = "its key is opened by the passphrase that the machine is given now by " + from
+	}
+	d.a.log.Warn("the state volume was sealed anew", "how", what)
+	d.a.events.Add(server.EventAgent, "volume "+storage.State, "resealed", what)
+	d.a.wakers[plan.Storage].Wake() // for what is said of how it is sealed
 	return nil
 }
 
 // RotateKeys implements server.Disks. What was begun is done, also if the caller hangs up.
 func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
-	if _, err := d.state(); err != nil {
+	state, err := d.state()
+	if err != nil {
+		return nil, err
+	}
+	how, _, err := d.how(ctx, state)
+	if err != nil {
 		return nil, err
 	}
 	var names []string
@@ -147,11 +193,12 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 		if !v.Encrypted || !v.Mounted {
 			continue
 		}
-		if err := d.a.cfg.Vault.Rotate(context.WithoutCancel(ctx), v.Name, v.Device); err != nil {
+		if err := d.a.cfg.Vault.Rotate(context.WithoutCancel(ctx), v.Name, v.Device, how); err != nil {
 			return names, diskClassed(err)
 		}
 		d.a.log.Warn("a volume has another key", "volume", v.Name)
 		d.a.events.Add(server.EventAgent, "volume "+v.Name, "key changed", "the key before opens it no more")
+		d.a.wakers[plan.Storage].Wake()
 		names = append(names, v.Name)
 	}
 	return names, nil
@@ -160,10 +207,13 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 // diskClassed gives an error of the vault the class that clients are told.
 func diskClassed(err error) error {
 	for class, errs := range map[error][]error{
-		server.ErrNotFound:     {volumes.ErrNoRecoveryKey},
-		server.ErrInvalid:      {volumes.ErrOtherRecoveryKey},
-		server.ErrUnavailable:  {volumes.ErrNotEnrolled},
-		server.ErrPrecondition: {volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned},
+		server.ErrNotFound:    {volumes.ErrNoRecoveryKey},
+		server.ErrInvalid:     {volumes.ErrOtherRecoveryKey},
+		server.ErrUnavailable: {volumes.ErrNotEnrolled, kms.ErrServer},
+		server.ErrPrecondition: {
+			volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned, volumes.ErrNoKeyServer,
+			passphrase.ErrNone, passphrase.ErrWrong, wrap.ErrNoMachine, wrap.ErrOtherMachine,
+		},
 	} {
 		for _, e := range errs {
 			if errors.Is(err, e) {

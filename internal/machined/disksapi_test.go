@@ -29,6 +29,8 @@ type vault struct {
 	seal    error
 	sealed  int
 	rotated []string
+	// how is what was sealed with last.
+	how storage.Encryption
 }
 
 func (v *vault) RecoveryKey() (recovery.Key, error) {
@@ -61,21 +63,23 @@ func (v *vault) Recover(_ context.Context, volume, device string, k recovery.Key
 	return nil
 }
 
-func (v *vault) Reseal(ctx context.Context, _ string) error {
+func (v *vault) Reseal(ctx context.Context, _ string, how storage.Encryption) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.how = how
 	if v.seal == nil {
 		v.sealed++
 	}
 	return v.seal
 }
 
-func (v *vault) Rotate(_ context.Context, volume, device string) error {
+func (v *vault) Rotate(_ context.Context, volume, device string, how storage.Encryption) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.how = how
 	if v.seal == nil {
 		v.rotated = append(v.rotated, volume+" on "+device)
 	}
@@ -141,7 +145,7 @@ func TestRecoverOverTheAPI(t *testing.T) {
 	if err := api.Recover(ctx, "state", strings.ToLower(key)); err != nil {
 		t.Fatal(err)
 	}
-	n.await("storage", func(s snapshot) bool { return s.storage.Status.Ready && s.identity })
+	n.await("storage", func(s snapshot) bool { return s.storage.Status.Ready && s.identity && s.came == inTime })
 	if err := api.Recover(ctx, "state", key); !errors.Is(err, server.ErrPrecondition) {
 		t.Errorf("recovered twice: %v", err)
 	}

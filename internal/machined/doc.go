@@ -9,9 +9,16 @@
 //	identity        once state is mounted: machine ID, boot ledger
 //	certificate     the API's own certificate, for the addresses of the moment; whom the node answers without a configuration
 //	                (package maintenance), and what its console says then
+//	confinement     puts up the LSM programs, for which the plane waits
+//	extensions      puts those of the configuration to use, once in a boot, for which Kubernetes waits
 //	runtime         asks init for the system containerd when containers are wanted
 //	services        once Kubernetes is wanted: the service addresses of the cluster
 //	upgrades        once state is mounted: leads the trial of a new release to its end
+//	gates           looks at the gates of the configuration
+//	cordon          has pods placed on the node again, after a reboot for which it was drained
+//	reset           goes on with one whose agent ended before the machine did
+//	clock           has time servers keep the node's clock
+//	service events  makes events of what services do
 //	milestones      writes the boot's timeline, once for each name
 //	server          the node API, from the first moment on
 //

@@ -62,6 +62,8 @@ func (s snapshot) canUseExtensions() bool {
 	switch {
 	case !s.extensible || s.input.Config == nil || !s.isConfined():
 		return false
+	case s.provisional():
+		return false // another configuration may want others, and the list of modules is closed once in a boot
 	case len(s.input.Config.Machine.Extensions) > 0 && !mounted(s, storage.Data):
 		return false
 	}

@@ -253,6 +253,14 @@ func TestWhenExtensionsAreUsed(t *testing.T) {
 		"no data volume":         {func(s *snapshot) { s.extensions, s.storage.Status.Volumes = nil, nil }, false},
 		"no data volume, no use": {func(s *snapshot) { s.extensions, s.storage.Status.Volumes, s.input.Config = nil, nil, wants() }, true},
 		"keeps none":             {func(s *snapshot) { s.extensions, s.extensible = nil, false }, false},
+		"for the time being": {func(s *snapshot) {
+			s.extensions, s.input.Config, s.came = nil, wants(), missed
+			s.storage.Status.Volumes = []storage.VolumeStatus{{Name: storage.State, Encrypted: true, Shut: true}}
+		}, false},
+		"without a plain state": {func(s *snapshot) {
+			s.extensions, s.input.Config, s.came = nil, wants(), missed
+			s.storage.Status.Volumes = []storage.VolumeStatus{{Name: storage.State}}
+		}, true},
 	} {
 		s := snapshot{extensible: true, confined: config.ProfileStandard, extensions: &extensionsInUse{wanted: wantedExtensions(wants("one"))}}
 		s.input.Config, s.storage.Status = wants("one"), data

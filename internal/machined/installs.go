@@ -11,8 +11,10 @@ import (
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/install"
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/release"
+	"github.com/cyvive/cyvive/internal/storage"
 )
 
 // Installs is what the agent needs to put the node onto other disks.
@@ -22,6 +24,8 @@ type Installs struct {
 	Running install.Source
 	// Started is install.Started for the disk that the node runs from. It is called once, before the volumes are used.
 	Started func() error
+	// Sealer returns what encrypts a disk in a way; nil where the Installer has it.
+	Sealer func(storage.Encryption) install.Sealer
 }
 
 // installsAPI implements server.Installs.
@@ -30,7 +34,7 @@ type installsAPI struct{ a *Agent }
 // PlanInstall implements server.Installs.
 func (v installsAPI) PlanInstall(ctx context.Context, t *installv1.Target, by string) (*installv1.InstallPlan, error) {
 	var out *installv1.InstallPlan
-	err := v.with(t, by, func(i *install.Installer, req install.Request, s install.Source) error {
+	err := v.with(ctx, t, by, func(i *install.Installer, req install.Request, s install.Source) error {
 		p, err := i.Plan(ctx, req, s)
 		if err == nil {
 			out = planToProto(p)
@@ -42,7 +46,7 @@ func (v installsAPI) PlanInstall(ctx context.Context, t *installv1.Target, by st
 
 // RunInstall implements server.Installs.
 func (v installsAPI) RunInstall(ctx context.Context, t *installv1.Target, by string, send func(*installv1.InstallResponse) error) error {
-	err := v.with(t, by, func(i *install.Installer, req install.Request, s install.Source) error {
+	err := v.with(ctx, t, by, func(i *install.Installer, req install.Request, s install.Source) error {
 		planned := func(p install.Plan) error {
 			if err := send(&installv1.InstallResponse{Part: &installv1.InstallResponse_Plan{Plan: planToProto(p)}}); err != nil || len(p.Tasks) > 0 {
 				return err
@@ -56,14 +60,16 @@ func (v installsAPI) RunInstall(ctx context.Context, t *installv1.Target, by str
 }
 
 // with finds what is to be installed, and calls use with it.
-func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Installer, install.Request, install.Source) error) error {
+func (v installsAPI) with(
+	ctx context.Context, t *installv1.Target, by string, use func(*install.Installer, install.Request, install.Source) error,
+) error {
 	if v.a.cfg.Installs == nil {
 		return fmt.Errorf("%w: this node was not started from a slot of a disk, so there is nothing to install from", server.ErrPrecondition)
 	}
 	if err := v.a.goingDown(); err != nil {
 		return err
 	}
-	configuration, encrypted, err := v.configuration(t.GetConfiguration())
+	configuration, how, err := v.configuration(ctx, t.GetConfiguration())
 	if err != nil {
 		return err
 	}
@@ -72,9 +78,18 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 		Disk: install.Selector{
 			Sizes: d.GetSizes(), Type: d.GetType(), Model: d.GetModel(), Serial: d.GetSerial(), WWN: d.GetWwn(), Bus: d.GetBus(), Path: d.GetPath(),
 		},
-		Wipe: t.GetWipe(), Configuration: configuration, Encrypted: encrypted, By: by,
+		Wipe: t.GetWipe(), Configuration: configuration, Encrypted: how.Mode.Encrypts(), By: by,
 	}
 	i := v.a.cfg.Installs
+	if req.Encrypted && i.Sealer != nil {
+		req.Sealer = i.Sealer(how)
+	}
+	switch how.Mode {
+	case storage.KMS:
+		req.OpenedBy = "the key server " + how.Server.Endpoint
+	case storage.Passphrase:
+		req.OpenedBy = "the passphrase that this machine is given"
+	}
 	if !t.GetPushed() {
 		return use(i.Installer, req, i.Running)
 	}
@@ -87,13 +102,14 @@ func (v installsAPI) with(t *installv1.Target, by string, use func(*install.Inst
 	})
 }
 
-// configuration is what the installed node is to have: what is given, or what this node has; and whether its disk is encrypted by it.
-func (v installsAPI) configuration(given []byte) (documents []byte, encrypted bool, err error) {
+// configuration is what the installed node is to have: what is given, or what this node has; and how its disk is encrypted by it. A node that has not looked for a
+// passphrase since it has its configuration does so, if the other disk needs one.
+func (v installsAPI) configuration(ctx context.Context, given []byte) (documents []byte, how storage.Encryption, err error) {
 	what, class := "the configuration for the installed node", server.ErrInvalid
 	if documents = given; len(given) == 0 {
 		what, class = "the configuration of this node, which the installed one is to have", server.ErrPrecondition
 		if documents, err = v.a.ownDocuments(); documents == nil || err != nil {
-			return nil, false, err
+			return nil, how, err
 		}
 	}
 	cfg, err := config.Parse("configuration", documents)
@@ -101,16 +117,27 @@ func (v installsAPI) configuration(given []byte) (documents []byte, encrypted bo
 		_, err = inputOf(cfg)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("%w: %s: %w", class, what, err)
+		return nil, how, fmt.Errorf("%w: %s: %w", class, what, err)
 	}
-	return documents, cfg.Machine.Disk.Encryption.Mode == config.EncryptionTPM, nil
+	passphrase := v.a.snapshot().input.Passphrase
+	if cfg.Machine.Disk.Encryption.Mode == config.EncryptionPassphrase && passphrase.IsZero() {
+		p, err := v.a.askPassphrase(ctx)
+		if err != nil {
+			return nil, how, err
+		}
+		passphrase = p.Text
+	}
+	return documents, plan.Encryption(cfg.Machine.Disk.Encryption, passphrase), nil
 }
 
 // ownDocuments are the documents of the node's configuration; nil if it has none.
 func (a *Agent) ownDocuments() ([]byte, error) {
-	c := &a.configs
+	c, began := &a.configs, a.snapshot().came
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := a.since(began); err != nil {
+		return nil, err
+	}
 	if c.store != nil {
 		if c.store.Record().Trying != nil {
 			return nil, fmt.Errorf("%w: the configuration of this node is on trial; confirm it, or wait until it is taken back", server.ErrPrecondition)

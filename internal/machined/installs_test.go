@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/release"
+	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 )
 
@@ -306,6 +308,35 @@ func TestInstallEncrypted(t *testing.T) {
 	plan, err := installsAPI{i.Agent}.PlanInstall(t.Context(), &installv1.Target{Disk: target.GetDisk(), Configuration: standalone(t)}, "alice")
 	if err != nil || !strings.Contains(plan.GetSteps()[5].GetWhat(), "make file system, with the configuration in it") {
 		t.Errorf("without encryption: %v, %v", plan, err)
+	}
+}
+
+// asSealer says how a disk would be encrypted, in the place of doing it.
+type asSealer struct{ how storage.Encryption }
+
+func (s asSealer) WouldOpen(io.ReaderAt) error {
+	return fmt.Errorf("asked for %s with %q", s.how.Mode, s.how.Passphrase.Reveal())
+}
+
+func (asSealer) Enclose(context.Context, string, io.Reader) error {
+	return errors.New("nothing is made here")
+}
+
+// TestInstallByPassphrase: the other disk is made with the passphrase that the machine is given, also by a node that needs none itself and has not looked for one since it
+// has its configuration.
+func TestInstallByPassphrase(t *testing.T) {
+	i := startInstalling(t)
+	i.source.set(standalone(t))
+	i.await("a configuration", func(s snapshot) bool { return healthy(s, "config") && s.input.Config != nil })
+	i.cfg.Installs.Sealer = func(how storage.Encryption) install.Sealer { return asSealer{how} }
+	target := &installv1.Target{Disk: &installv1.DiskSelector{Serial: "S-1"}, Configuration: withEncryption(t, config.EncryptionPassphrase)}
+	if _, err := (installsAPI{i.Agent}).PlanInstall(t.Context(), target, "alice"); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "DiskPassphrase") {
+		t.Errorf("with none given: %v", err)
+	}
+	i.source.give("correct horse battery staple")
+	_, err := installsAPI{i.Agent}.PlanInstall(t.Context(), target, "alice")
+	if err == nil || !strings.Contains(err.Error(), `asked for passphrase with "correct horse battery staple"`) {
+		t.Errorf("with one that is given: %v", err)
 	}
 }
 

@@ -102,7 +102,7 @@ type Config struct {
 	Logs      server.Logs
 	Kernel    server.Kernel
 	Files     server.Files
-	// Vault is nil on a machine without a TPM.
+	// Vault is nil in an agent whose volumes are not encrypted.
 	Vault Vault
 	// Extensions is nil on a node that keeps none.
 	Extensions Extensions
@@ -141,6 +141,9 @@ type Boot struct {
 	Disk string
 	// TPM says that the machine has a TPM 2.0, and Config.Storage uses it.
 	TPM bool
+	// Encrypts says that Config.Storage can encrypt volumes in some way, so that they are made when the configuration says how. It goes without saying
+	// with a TPM.
+	Encrypts bool
 }
 
 // Agent is the machine agent. Its exported methods may be called concurrently.
@@ -200,7 +203,7 @@ func New(cfg Config) (*Agent, error) {
 	a.domains = a.loopTasks()
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
-	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Version: cfg.Boot.Version.OS}
+	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Encrypts: cfg.Boot.Encrypts, Version: cfg.Boot.Version.OS}
 	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error

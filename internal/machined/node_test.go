@@ -63,6 +63,8 @@ type source struct {
 	err error
 	// claims are what is said of the owner, and found what is said of it by places where Find looks.
 	claims, found []maintenance.Claim
+	// passphrase is what is given.
+	passphrase Passphrase
 }
 
 func (s *source) Find(context.Context) (*Document, error) {
@@ -78,6 +80,22 @@ func (s *source) Owners() []maintenance.Claim {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.claims)
+}
+
+func (s *source) Passphrase() Passphrase {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.passphrase
+}
+
+// give has the place give a passphrase, or with an empty text none.
+func (s *source) give(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passphrase = Passphrase{}
+	if text != "" {
+		s.passphrase = Passphrase{From: "user-data", Text: config.NewSecret(text)}
+	}
 }
 
 func (s *source) own(claims ...maintenance.Claim) {

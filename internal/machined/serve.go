@@ -10,7 +10,7 @@ import (
 // serve listens and answers, and tries again when the socket cannot be opened.
 func (a *Agent) serve(ctx context.Context) error {
 	s := server.New(server.Config{
-		Identity: func() server.Identity { return *a.identity.Load() }, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
+		Identity: a.identityNow, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
 		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Disks: disksAPI{a}, Extensions: extensionsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory,

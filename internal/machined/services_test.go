@@ -16,6 +16,7 @@ import (
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	"github.com/cyvive/cyvive/internal/container"
+	"github.com/cyvive/cyvive/internal/containertest"
 	"github.com/cyvive/cyvive/internal/etcd"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -223,5 +224,34 @@ func TestEndsWhileATaskFails(t *testing.T) {
 	case <-ended:
 	case <-time.After(20 * time.Second):
 		t.Error("the agent does not end")
+	}
+}
+
+// broken is a runtime that answers nonsense to a list.
+type broken struct{ container.Runtime }
+
+func (broken) List(context.Context) ([]container.Info, error) { return nil, errors.New("nonsense") }
+
+// TestContainersWithoutThePlanes: what answers in the place of the plane's containerd keeps
+// nobody from seeing the system's containers, and the list says what it lacks.
+func TestContainersWithoutThePlanes(t *testing.T) {
+	system, away := containertest.NewFake("system", time.Now), containertest.NewFake("k8s.io", time.Now)
+	if err := system.Ensure(t.Context(), container.Spec{Name: "etcd", Rootfs: "/r", Args: []string{"/x"}, Cgroup: "/system/etcd"}); err != nil {
+		t.Fatal(err)
+	}
+	away.SetUnavailable(true)
+	list := func(system, pods container.Runtime) ([]server.Container, error) {
+		api := containersAPI{&Agent{cfg: Config{System: system, Plane: containertest.NewFake("kubelet", time.Now), Pods: pods}}}
+		return api.Containers(t.Context())
+	}
+	got, err := list(system, broken{})
+	if !errors.Is(err, server.ErrIncomplete) || !strings.Contains(err.Error(), "nonsense") || len(got) != 1 || got[0].Name != "etcd" {
+		t.Errorf("nonsense for pods: got %v, %v; want etcd, and %v", got, err, server.ErrIncomplete)
+	}
+	if got, err := list(system, away); err != nil || len(got) != 1 {
+		t.Errorf("no answer for pods: got %v, %v; want etcd", got, err)
+	}
+	if got, err := list(broken{}, broken{}); err == nil || errors.Is(err, server.ErrIncomplete) || len(got) != 0 {
+		t.Errorf("nonsense of both: got %v, %v; want an error", got, err)
 	}
 }

@@ -28,6 +28,8 @@ type snapshot struct {
 	// without: every place was looked at for as long as they may take, and there is no configuration. Owner is who may give one.
 	without bool
 	owner   maintenance.Owner
+	// came is whether the state volume came when it was waited for: what was found without it does not outlast the coming of one that is encrypted.
+	came coming
 	// identity is set when machine ID and ledger are in order; identityProblem says why not.
 	identity        bool
 	identityProblem string
@@ -117,12 +119,15 @@ func (a *Agent) update(change func(*snapshot)) {
 	a.store.Update(func(s snapshot) snapshot {
 		before = s
 		change(&s)
-		after = s.planned(a.now())
+		after = s.yielded().planned(a.now())
 		a.tellHealth(before.checks, after.checks)
 		return after
 	})
+	if !before.network.Status.Ready && after.network.Status.Ready && after.storage.Status.StateAwaits != "" {
+		a.wakers[plan.Storage].Wake() // what the volume waits for may be reached now
+	}
 	if mounted(after, storage.State) && !mounted(before, storage.State) {
-		a.configs.changed.Wake()
+		a.configs.changed.Wake() // its task opens the store
 	}
 	if before.generation == after.generation {
 		return

@@ -20,6 +20,9 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 	case StopDHCP:
 		r.dhcp.Stop(op.Link)
 		return nil
+	case RefuseLease:
+		r.dhcp.Refuse(op.Link, op.Address)
+		return nil
 	case AddAddress:
 		return r.host.AddAddress(ctx, op.Link, op.Address)
 	case DeleteAddress:

@@ -18,20 +18,43 @@ func Cut(from, to Spec, obs Observed, caller Caller) string {
 	case !isOfLink(obs, caller.Local) || !holds(from, obs, caller.Local):
 		return ""
 	case !holds(to, obs, caller.Local):
-		return fmt.Sprintf("the node would give up %s, by which it is reached%s", caller.Local, absent(to, obs))
+		return givesUp(to, obs, caller.Local)
 	case reaches(from, obs, caller.Peer) && !reaches(to, obs, caller.Peer):
 		return fmt.Sprintf("the node would have no route to %s, from where it is called: no link has a gateway%s", caller.Peer, absent(to, obs))
 	}
 	return ""
 }
 
-// Unlinked says in words that none of the links that a specification names is there, or nothing. Who does not call by an observed link does not need any.
+// Unlinked says in words that none of the links that a specification names is there, or that the lease by which the node is called would be refused while it
+// has no other address, or nothing. Who does not call by an observed link does not need any.
 func Unlinked(to Spec, obs Observed, caller Caller) string {
-	there := slices.ContainsFunc(to.Links, func(l Link) bool { _, ok := find(l.Name, obs.Links); return ok })
-	if there || !isOfLink(obs, caller.Local) {
+	if !isOfLink(obs, caller.Local) {
 		return ""
 	}
-	return "the node would be without a network" + absent(to, obs)
+	there, addressed := false, false
+	for _, link := range to.Links {
+		if state, ok := find(link.Name, obs.Links); ok {
+			addresses, _ := wants(link, to.lease(obs.Clients, state.Name))
+			there, addressed = true, addressed || len(addresses) > 0
+		}
+	}
+	_, reserved := to.reserved(caller.Local)
+	switch {
+	case !there:
+		return "the node would be without a network" + absent(to, obs)
+	case reserved && !addressed:
+		return givesUp(to, obs, caller.Local)
+	}
+	return ""
+}
+
+// givesUp says in words that a specification takes an address from the node.
+func givesUp(to Spec, obs Observed, address netip.Addr) string {
+	text := fmt.Sprintf("the node would give up %s, by which it is reached", address)
+	if within := to.within(address); within != "" {
+		text += ": it is " + within
+	}
+	return text + absent(to, obs)
 }
 
 // absent names the links that are not there, and those that are.
@@ -96,7 +119,7 @@ func holds(spec Spec, obs Observed, address netip.Addr) bool {
 		case address.Is6() && !slices.ContainsFunc(state.Own, is):
 			return true // the kernel has made it
 		case address.Is4() && running && (lease == nil || is(lease.Address)):
-			if slices.ContainsFunc(links, func(l Link) bool { return l.DHCP }) {
+			if _, reserved := spec.reserved(address); !reserved && slices.ContainsFunc(links, func(l Link) bool { return l.DHCP }) {
 				return true
 			}
 		}
@@ -115,7 +138,7 @@ func reaches(spec Spec, obs Observed, peer netip.Addr) bool {
 		if !ok {
 			continue
 		}
-		lease := obs.Clients[state.Name]
+		lease := spec.lease(obs.Clients, state.Name)
 		if link.DHCP && lease == nil {
 			return true
 		}

@@ -29,7 +29,12 @@ func TestCut(t *testing.T) {
 		}
 		return l
 	}
+	kept := func(spec network.Spec) network.Spec {
+		spec.Reserved = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/13")}
+		return spec
+	}
 	const (
+		taken  = ": it is in 10.0.0.0/13, a range of the cluster's pods or services"
 		gives  = "the node would give up 10.5.0.7, by which it is reached"
 		misses = "; it has no link eht0, its links are eth0 (52:54:00:00:00:02), eth1 (52:54:00:00:00:03)"
 	)
@@ -58,6 +63,8 @@ func TestCut(t *testing.T) {
 		{"an address that DHCP may not give", named(fixed("eth0", "10.5.0.7/24", "10.5.0.1")), named(dhcp("eth0")), static, "10.5.0.7", "10.5.0.2", gives},
 		{"the address moves to another link", byDHCP, named(fixed("eth1", "10.5.0.7/24", "10.5.0.1")), leased, "10.5.0.7", "192.0.2.1", ""},
 		{"an address that goes anyway", byDHCP, named(dhcp("eht0")), another, "10.5.0.7", "10.5.0.2", ""},
+		{"a lease in ranges of the cluster", byDHCP, kept(byDHCP), leased, "10.5.0.7", "10.5.0.2", gives + taken},
+		{"a lease that is waited for, in ranges of the cluster", byDHCP, kept(byDHCP), waiting, "10.5.0.7", "10.5.0.2", gives + taken},
 		{"from the node itself", byDHCP, named(dhcp("eht0")), leased, "127.0.0.1", "127.0.0.1", ""},
 		{
 			"a link-local address", byDHCP, named(dhcp("eht0")), leased, "fe80::1%eth0", "fe80::2%eth0",
@@ -75,10 +82,14 @@ func TestCut(t *testing.T) {
 		"the node would be without a network" + misses: named(dhcp("eht0")),
 		"the node would be without a network":          named(),
 		"":                                             named(dhcp("eht0"), fixed("eth1", "10.7.0.2/24", "")),
+		gives + taken:                                  kept(named(dhcp("eth0"))),
 	} {
 		if got := network.Unlinked(spec, leased, caller); got != want {
 			t.Errorf("links %v: got %q, want %q", spec.Links, got, want)
 		}
+	}
+	if got := network.Unlinked(kept(named(dhcp("eth0"), fixed("eth1", "192.0.2.7/24", ""))), leased, caller); got != "" {
+		t.Errorf("a lease in ranges of the cluster, and an address beside it: got %q", got)
 	}
 	if got := network.Unlinked(named(), leased, network.Caller{Local: netip.IPv6Loopback()}); got != "" {
 		t.Errorf("from the node itself: got %q", got)

@@ -19,6 +19,7 @@ const (
 	SetDown           Verb = "set down"
 	StartDHCP         Verb = "start DHCP on"
 	StopDHCP          Verb = "stop DHCP on"
+	RefuseLease       Verb = "refuse lease on"
 	AddAddress        Verb = "add address to"
 	DeleteAddress     Verb = "delete address from"
 	AddGateway        Verb = "add default route on"
@@ -157,7 +158,7 @@ func nameservers(spec Spec, obs Observed) (servers []netip.Addr, known bool) {
 		if !ok || !link.DHCP {
 			continue
 		}
-		lease := obs.Clients[state.Name]
+		lease := spec.lease(obs.Clients, state.Name)
 		if lease == nil {
 			waits, expected = true, expected || state.Carrier
 			continue

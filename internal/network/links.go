@@ -19,7 +19,7 @@ func allLinksOps(spec Spec, obs Observed) []Op {
 		if link.DHCP {
 			leased[state.Name] = true
 		}
-		own, later := linkOps(link, place+1, state, obs.Clients)
+		own, later := linkOps(spec, link, place+1, state, obs.Clients)
 		links, routes = append(links, own...), append(routes, later...)
 	}
 	for _, state := range obs.Links {
@@ -51,22 +51,25 @@ func leaveOps(state LinkState, running bool) []Op {
 
 // linkOps puts the new address before the removal of an old one. The routes to be added are apart: they need the addresses, and the metrics that
 // routes of other links give up.
-func linkOps(link Link, metric int, state LinkState, clients map[string]*Lease) (ops, routes []Op) {
+func linkOps(spec Spec, link Link, metric int, state LinkState, clients map[string]*Lease) (ops, routes []Op) {
 	if !state.Up {
 		ops = append(ops, Op{Verb: SetUp, Link: state.Name})
 	}
-	lease, running := clients[state.Name]
-	if link.DHCP && !running {
+	granted, running := clients[state.Name]
+	switch {
+	case link.DHCP && !running:
 		ops = append(ops, Op{Verb: StartDHCP, Link: state.Name})
+	case link.DHCP:
+		ops = append(ops, refuseOps(spec, state.Name, granted)...)
 	}
-	addresses, gateways := wants(link, lease)
+	addresses, gateways := wants(link, spec.lease(clients, state.Name))
 	for _, a := range addresses {
 		if !slices.Contains(state.Addresses, a) {
 			ops = append(ops, Op{Verb: AddAddress, Link: state.Name, Address: a})
 		}
 	}
 	// A restarted agent finds the address of an earlier lease. It stays until the new client knows better, and so do connections.
-	kept := link.DHCP && lease == nil
+	kept := link.DHCP && granted == nil
 	if kept {
 		gateways = nil
 		for _, h := range state.Gateways {

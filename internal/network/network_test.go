@@ -67,6 +67,13 @@ func TestDiffAndStatus(t *testing.T) {
 		Links: []network.LinkState{six, left},
 	}
 	running.Links[0].Gateways = []network.NextHop{hop("10.5.0.254", 1)}
+	reserved := byDHCP
+	reserved.Reserved = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("10.0.0.0/13")}
+	refused := lease
+	refused.Refused = true
+	const isRefused = "the DHCP server on eth0 leases 10.5.0.7, which is in 10.0.0.0/13, a range of the cluster's pods or services, and is refused: " +
+		"expected an address outside of podCIDR and serviceCIDR; change what the server leases, or the ranges of a cluster that is not made yet; " +
+		"the node asks again each minute"
 	answered := running
 	answered.Clients = map[string]*network.Lease{"eth0": &lease}
 	for _, test := range []struct {
@@ -173,6 +180,31 @@ func TestDiffAndStatus(t *testing.T) {
 			"also when a DHCP server has answered", unknown, answered, []string{"add address to eth0 10.5.0.7/24"}, "0 of 1 addresses are set on eth0",
 		},
 		{
+			"a lease in the cluster's ranges", reserved,
+			network.Observed{Hostname: "node1", Resolver: true, Clients: map[string]*network.Lease{"eth0": &lease}, Links: []network.LinkState{up, pod}},
+			[]string{"refuse lease on eth0 10.5.0.7/24"}, isRefused,
+		},
+		{
+			"one that was taken before they were known", reserved,
+			network.Observed{
+				Hostname: "node1", Resolver: true, Nameservers: lease.Nameservers,
+				Clients: map[string]*network.Lease{"eth0": &lease}, Links: []network.LinkState{leased, pod},
+			},
+			[]string{
+				"refuse lease on eth0 10.5.0.7/24", "delete default route on eth0 via 10.5.0.1 metric 1", "delete address from eth0 10.5.0.7/24",
+			}, isRefused,
+		},
+		{
+			"it is refused once", reserved,
+			network.Observed{Hostname: "node1", Resolver: true, Clients: map[string]*network.Lease{"eth0": &refused}, Links: []network.LinkState{up, pod}},
+			nil, isRefused,
+		},
+		{
+			"what was refused is not taken later either", byDHCP,
+			network.Observed{Hostname: "node1", Resolver: true, Clients: map[string]*network.Lease{"eth0": &refused}, Links: []network.LinkState{up}},
+			nil, "waiting for a DHCP server to answer on eth0",
+		},
+		{
 			"without anything that could stay", unknown, network.Observed{Links: []network.LinkState{link(2, "eth0", true)}},
 			[]string{"set up eth0", "start DHCP on eth0", "set name servers []"}, "link eth0 is down",
 		},
@@ -272,6 +304,10 @@ func TestRandomWalk(t *testing.T) {
 		}},
 		{Links: []network.Link{{Name: "eth0", DHCP: true}, {Name: "eth1", DHCP: true}}},
 		{Links: []network.Link{{Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("fd00:5::2/64")}}}},
+		{
+			Links:    []network.Link{{Name: "eth0", DHCP: true}, {Name: "eth1", DHCP: true}},
+			Reserved: []netip.Prefix{netip.MustParsePrefix("10.7.0.0/16")},
+		},
 	}
 	machine := func() (*networktest.Host, *networktest.DHCP, *network.Reconciler) {
 		host, dhcp := &networktest.Host{}, &networktest.DHCP{}

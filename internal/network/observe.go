@@ -41,6 +41,9 @@ type Host interface {
 type DHCP interface {
 	Start(link string)
 	Stop(link string)
+	// Refuse has the link's client let go of a lease of that address, if it holds one, and ask again after some time. Until there is another, the lease stays,
+	// as one that is Refused. It does not block.
+	Refuse(link string, address netip.Prefix)
 	// Clients returns the links that have a client, each with its lease, or nil while there is none.
 	Clients() map[string]*Lease
 }

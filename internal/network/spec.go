@@ -24,6 +24,9 @@ type Spec struct {
 	// Unreachable are ranges that nothing is ever sent to, such as that of service addresses: what is translated at the socket never has such a
 	// destination, and all else would leave by the default route.
 	Unreachable []netip.Prefix
+	// Reserved are ranges that belong to others, such as the cluster's pods and services: a lease of an address in one of them is refused. Static addresses
+	// are the configuration's own, which has none there.
+	Reserved []netip.Prefix
 	// Services are the cluster's service addresses. While they are nil, which is not known yet, what the kernel translates stays as it is.
 	Services *service.Table
 	// Keep says that what was wanted before is not known, and that this may be less: nothing is taken back that the domain, or an agent before this one, has set.
@@ -77,6 +80,8 @@ type Lease struct {
 	TimeServers []netip.Addr
 	// Expires is the end of the lease if no renewal succeeds.
 	Expires time.Time
+	// Refused is set by the client when it was told to: it has let go of the lease, and asks for another.
+	Refused bool
 }
 
 // find returns the state of the link that name means.

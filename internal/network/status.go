@@ -37,8 +37,9 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		if s.Link == "" {
 			s.Link = state.Name
 		}
-		addresses, _ := wants(link, obs.Clients[state.Name])
-		if lease := obs.Clients[state.Name]; link.DHCP && lease != nil {
+		lease := spec.lease(obs.Clients, state.Name)
+		addresses, _ := wants(link, lease)
+		if link.DHCP && lease != nil {
 			s.TimeServers = append(s.TimeServers, lease.TimeServers...)
 		}
 		found := 0
@@ -48,7 +49,8 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 				found++
 			}
 		}
-		if wait := linkWaits(link, state, found, len(addresses)); wait != "" {
+		refused := refusal(spec, state.Name, obs.Clients[state.Name])
+		if wait := linkWaits(link, state, refused, found, len(addresses)); wait != "" {
 			waits = append(waits, wait)
 		}
 	}
@@ -67,13 +69,15 @@ func missing(name string) string {
 	return fmt.Sprintf("waiting for network link %s to appear", name)
 }
 
-// linkWaits says what one link waits for.
-func linkWaits(link Link, state LinkState, found, wanted int) string {
+// linkWaits says what one link waits for; refused is why its lease is not taken.
+func linkWaits(link Link, state LinkState, refused string, found, wanted int) string {
 	switch {
 	case !state.Up:
 		return fmt.Sprintf("link %s is down", state.Name)
 	case !state.Carrier:
 		return fmt.Sprintf("link %s has no carrier (cable or peer)", state.Name)
+	case link.DHCP && refused != "":
+		return refused
 	case link.DHCP && wanted == len(link.Addresses):
 		return fmt.Sprintf("waiting for a DHCP server to answer on %s", state.Name)
 	case found < wanted:

@@ -242,6 +242,17 @@ func (d *DHCP) Stop(link string) {
 	delete(d.clients, link)
 }
 
+// Refuse implements network.DHCP.
+func (d *DHCP) Refuse(link string, address netip.Prefix) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if lease := d.clients[link]; lease != nil && lease.Address == address {
+		refused := *lease
+		refused.Refused = true
+		d.clients[link] = &refused
+	}
+}
+
 // Clients implements network.DHCP.
 func (d *DHCP) Clients() map[string]*network.Lease {
 	d.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"time"
@@ -42,18 +43,23 @@ func NewAuthority(commonName string, now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: commonName},
-		NotBefore:             now.Add(-backDate),
-		NotAfter:              now.Add(authorityLifetime),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return sign(key, &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: commonName},
+		NotBefore:    now.Add(-backDate),
+		NotAfter:     now.Add(authorityLifetime),
+	}, rand.Reader)
+}
+
+// sign makes an authority of a key, which signs the template itself, with what
+// every authority has. Without random bytes the signature is always the same
+// (RFC 6979).
+func sign(key *ecdsa.PrivateKey, template *x509.Certificate, random io.Reader) (*Authority, error) {
+	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature
+	template.BasicConstraintsValid, template.IsCA = true, true
+	der, err := x509.CreateCertificate(random, template, template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("sign authority %q: %w", commonName, err)
+		return nil, fmt.Errorf("sign authority %q: %w", template.Subject.CommonName, err)
 	}
 	keyPEM, err := marshalKey(key)
 	if err != nil {

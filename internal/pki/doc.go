@@ -5,7 +5,9 @@
 // An [Authority] is a self-signed CA certificate and its key. It signs
 // [Request]s and gives back a [Pair]. All keys are ECDSA P-256: every client
 // and server of a cluster speaks it, and a key takes microseconds to make where
-// RSA takes a second under emulation.
+// RSA takes a second under emulation. What must not be trusted where an authority is,
+// and needs none that somebody has to keep, is signed by one that is derived from it
+// ([Authority.Derive]).
 //
 // A key is known by its [Fingerprint]. So are a node before it has a configuration, and
 // the owner who may give it one; [OwnerCertificate] is what that owner shows.

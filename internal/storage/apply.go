@@ -19,7 +19,7 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 	switch op.Verb {
 	case Encrypt, Unlock, Extend, Enrol, Cap:
-		return r.applyCrypt(ctx, op)
+		return r.applyCrypt(ctx, spec, op)
 	case Grow:
 		return r.disk.Grow(ctx, spec.Disk, op.Partition.Number)
 	case Record:
@@ -47,15 +47,19 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 	panic(fmt.Sprintf("storage: unknown operation %q", op.Verb))
 }
 
-func (r *Reconciler) applyCrypt(ctx context.Context, op Op) error {
+func (r *Reconciler) applyCrypt(ctx context.Context, spec Spec, op Op) error {
 	if r.crypt == nil {
-		return errors.New("this machine has no TPM 2.0, which encrypted volumes need: turn it on in the firmware's setup")
+		return errors.New("this machine has no TPM 2.0, and nothing else that opens encrypted volumes: turn it on in the firmware's setup")
+	}
+	var how Encryption
+	if i := slices.IndexFunc(spec.Volumes, func(v Volume) bool { return v.Name == op.Volume }); i >= 0 {
+		how = spec.Volumes[i].Encryption
 	}
 	switch op.Verb {
 	case Encrypt:
-		return r.crypt.Encrypt(ctx, op.Volume, op.Partition.Device)
+		return r.crypt.Encrypt(ctx, op.Volume, op.Partition.Device, how)
 	case Unlock:
-		return r.crypt.Unlock(ctx, op.Volume, op.Partition.Device)
+		return r.crypt.Unlock(ctx, op.Volume, op.Partition.Device, how)
 	case Extend:
 		return r.crypt.Extend(ctx, op.Volume)
 	case Enrol:

@@ -93,7 +93,8 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	return append(ops, last...)
 }
 
-// awaitsKey says that the state volume is still to be made as one that the TPM opens, or to be opened by it.
+// awaitsKey says that the state volume is still to be made as one that the TPM opens, or to be opened by it. For one that something else opens the TPM has
+// nothing to give out: it is capped before the volume is made, or opened.
 func awaitsKey(spec Spec, obs Observed) bool {
 	i := slices.IndexFunc(spec.Volumes, func(v Volume) bool { return v.Name == State })
 	if i < 0 {
@@ -104,9 +105,9 @@ func awaitsKey(spec Spec, obs Observed) bool {
 	case refusal(v, s) != "" || s.Mounted:
 		return false
 	case s.encrypted():
-		return !s.open()
+		return !s.open() && s.Crypt.By != KMS && s.Crypt.By != Passphrase
 	}
-	return s.Contents.Signature != FileSystem && v.Encryption.Mode != Plain
+	return s.Contents.Signature != FileSystem && (v.Encryption.Mode == TPM || v.Encryption.Mode == Undecided)
 }
 
 // volumeOps returns the operations on one volume. Keys says that the state volume is mounted, on which the keys of the others are.
@@ -127,9 +128,9 @@ func volumeOps(v Volume, s VolumeState, keys bool) []Op {
 	switch {
 	case s.Mounted:
 		return append(ops, mountedOps(v, s, len(ops) == 0)...)
-	case v.Name != State && !keys && (s.encrypted() || fresh && v.Encryption.Mode == TPM):
+	case v.Name != State && !keys && (s.encrypted() || fresh && v.Encryption.Mode.Encrypts()):
 		return nil
-	case fresh && v.Encryption.Mode == TPM:
+	case fresh && v.Encryption.Mode.Encrypts():
 		add(Encrypt, s.Partition)
 	case s.encrypted() && !s.open():
 		add(Unlock, s.Partition)

@@ -9,9 +9,10 @@
 // # Encryption
 //
 // A volume is encrypted when it is made, or never: what is on the disk says how it is opened, and the configuration only how a blank partition is
-// made. The key of state is sealed to the TPM, that of data lies on state. So the order of volumes is the order of keys, and behind a state that is not
-// the true one there is no key for data (package trust/tpm says what that is good for). When state has been opened, or has not, the TPM is told to give
-// out nothing more in this boot, and only then state is mounted and what is on it read.
+// made. The key of state is sealed to the TPM, or opened by a key server or a passphrase, and that of data lies on state. So the order of volumes is the order
+// of keys, and behind a state that is not the true one there is no key for data (package trust/tpm says what that is good for). When state has been opened,
+// or has not, the TPM is told to give out nothing more in this boot, and only then state is mounted and what is on it read. Where it is not asked, it is told
+// before state is opened: the node may wait for a key server as long as it takes.
 //
 // Data is not begun before the configuration is stored on state ([Encryption].Held): that its key is there then tells that there was one, whatever somebody has
 // made of the rest of state.

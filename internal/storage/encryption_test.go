@@ -78,11 +78,11 @@ type fragile struct {
 
 var errFragile = errors.New("input/output error")
 
-func (f *fragile) Encrypt(ctx context.Context, volume, device string) error {
+func (f *fragile) Encrypt(ctx context.Context, volume, device string, how storage.Encryption) error {
 	if volume != storage.State {
 		return errFragile
 	}
-	return f.Machine.Encrypt(ctx, volume, device)
+	return f.Machine.Encrypt(ctx, volume, device, how)
 }
 
 func (f *fragile) Enrol(ctx context.Context, volume, device string) error {
@@ -199,7 +199,9 @@ func TestPlainStaysPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	const text = "volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew"
-	for mode, says := range map[storage.Mode]bool{storage.Plain: false, storage.Undecided: false, storage.TPM: true} {
+	for mode, says := range map[storage.Mode]bool{
+		storage.Plain: false, storage.Undecided: false, storage.TPM: true, storage.KMS: true, storage.Passphrase: true,
+	} {
 		machine.Boot(true)
 		applied, status, err := pass(t, domain, sealedSpec(mode))
 		want := []string{
@@ -220,23 +222,25 @@ func TestPlainStaysPlain(t *testing.T) {
 // TestPlainDataBesideEncryptedState: such a volume was put there, and the node does not go on with it, neither before it has read its configuration nor then. Where
 // that has no encryption it does.
 func TestPlainDataBesideEncryptedState(t *testing.T) {
-	machine := storagetest.New(0)
-	domain := storage.New(machine, machine, machine)
-	if _, _, err := pass(t, domain, sealedSpec(storage.TPM)); err != nil {
-		t.Fatal(err)
-	}
-	machine.Boot(true)
-	machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
-	for _, c := range []struct {
-		mode   storage.Mode
-		reason string
-	}{
-		{storage.Undecided, "volume data is not encrypted, as volume state is"}, {storage.TPM, "volume data is not encrypted, as the configuration has it"},
-		{storage.Plain, ""},
-	} {
-		_, status, err := pass(t, domain, sealedSpec(c.mode))
-		if err != nil || status.Ready != (c.reason == "") || !strings.HasPrefix(status.Reason, c.reason) || !status.StateMounted {
-			t.Errorf("mode %q: %v, %+v", c.mode, err, status)
+	for _, mode := range allModes {
+		machine := storagetest.New(0)
+		domain := storage.New(machine, machine, machine)
+		if _, _, err := pass(t, domain, sealedSpec(mode)); err != nil {
+			t.Fatal(err)
+		}
+		machine.Boot(true)
+		machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
+		for _, c := range []struct {
+			mode   storage.Mode
+			reason string
+		}{
+			{storage.Undecided, "volume data is not encrypted, as volume state is"}, {mode, "volume data is not encrypted, as the configuration has it"},
+			{storage.Plain, ""},
+		} {
+			_, status, err := pass(t, domain, sealedSpec(c.mode))
+			if err != nil || status.Ready != (c.reason == "") || !strings.HasPrefix(status.Reason, c.reason) || !status.StateMounted {
+				t.Errorf("made as %q, mode %q: %v, %+v", mode, c.mode, err, status)
+			}
 		}
 	}
 }
@@ -298,28 +302,36 @@ func TestFalseState(t *testing.T) {
 	plain := storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20}
 	for name, state := range map[string]storage.Contents{"blank": {Blank: true}, "plain": plain, "damaged": {Signature: "a damaged LUKS volume"}} {
 		for _, mode := range []storage.Mode{storage.Undecided, storage.Plain} {
-			machine := storagetest.New(0)
-			domain := storage.New(machine, machine, machine)
-			if _, _, err := pass(t, domain, sealedSpec(storage.TPM)); err != nil {
-				t.Fatal(err)
-			}
-			machine.Boot(true)
-			machine.SetContents("/dev/vda6", state)
-			applied, _, _ := pass(t, domain, sealedSpec(mode))
-			at := slices.Index(applied, "have the TPM give out no more keys")
-			if i := slices.IndexFunc(applied, func(op string) bool { return strings.HasPrefix(op, "mount state") }); i >= 0 && (at < 0 || at > i) {
-				t.Errorf("%s, mode %q: state was mounted before the cap: %v", name, mode, applied)
-			}
-			if strings.Contains(machine.String(), "encrypted data") || slices.Contains(applied, "mount data (/dev/mapper/data)") {
-				t.Errorf("%s, mode %q: data was opened: %v", name, mode, applied)
-			}
-			if mode == storage.Undecided && name == "blank" {
-				continue // nothing is made, and nothing read
-			}
-			if at < 0 || machine.Leaked() > 0 {
-				t.Errorf("%s, mode %q: no cap, or %d keys after it: %v", name, mode, machine.Leaked(), applied)
+			for _, made := range allModes {
+				checkFalseState(t, fmt.Sprintf("%s, made with %s, mode %q", name, made, mode), made, mode, state)
 			}
 		}
+	}
+}
+
+// checkFalseState boots a machine whose disk was made in a mode with something else in the place of its state volume.
+func checkFalseState(t *testing.T, name string, made, mode storage.Mode, state storage.Contents) {
+	t.Helper()
+	machine := storagetest.New(0)
+	domain := storage.New(machine, machine, machine)
+	if _, _, err := pass(t, domain, sealedSpec(made)); err != nil {
+		t.Fatal(err)
+	}
+	machine.Boot(true)
+	machine.SetContents("/dev/vda6", state)
+	applied, _, _ := pass(t, domain, sealedSpec(mode))
+	at := slices.Index(applied, "have the TPM give out no more keys")
+	if i := slices.IndexFunc(applied, func(op string) bool { return strings.HasPrefix(op, "mount state") }); i >= 0 && (at < 0 || at > i) {
+		t.Errorf("%s: state was mounted before the cap: %v", name, applied)
+	}
+	if strings.Contains(machine.String(), "encrypted data") || slices.Contains(applied, "mount data (/dev/mapper/data)") {
+		t.Errorf("%s: data was opened: %v", name, applied)
+	}
+	if mode == storage.Undecided && state.Blank {
+		return // nothing is made, and nothing read
+	}
+	if at < 0 || machine.Leaked() > 0 {
+		t.Errorf("%s: no cap, or %d keys after it: %v", name, machine.Leaked(), applied)
 	}
 }
 
@@ -405,5 +417,140 @@ func TestInterruptedThenPlain(t *testing.T) {
 	machine.Boot(false)
 	if _, status, err := pass(t, domain, sealedSpec(storage.Plain)); err != nil || !status.Ready || status.Volumes[0].Encrypted {
 		t.Errorf("%v, %+v", err, status)
+	}
+}
+
+// otherModes are those in which something else than the TPM opens the disk, allModes those in which it is encrypted.
+var (
+	otherModes = []storage.Mode{storage.KMS, storage.Passphrase}
+	allModes   = []storage.Mode{storage.TPM, storage.KMS, storage.Passphrase}
+)
+
+// TestOtherKeys: where the TPM is not asked, it is told to give out nothing before anything else is done; and a machine without one needs none.
+func TestOtherKeys(t *testing.T) {
+	const limit = "have the TPM give out no more keys"
+	without := func(ops []string) []string {
+		return slices.DeleteFunc(slices.Clone(ops), func(op string) bool { return op == limit })
+	}
+	for _, mode := range otherModes {
+		for _, tpm := range []bool{true, false} {
+			machine := storagetest.New(10 << 30)
+			domain, spec := storage.New(machine, machine, machine), sealedSpec(mode)
+			spec.Cap = tpm
+			want, again := without(firstSealedBoot()), []string{
+				"unlock state (/dev/vda6)", "record state of state: clean", "mount state (/dev/mapper/state)",
+				"unlock data (/dev/vda7)", "record state of data: clean", "mount data (/dev/mapper/data)",
+			}
+			if tpm {
+				want, again = append([]string{limit}, want...), append([]string{limit}, again...)
+			}
+			applied, status, err := pass(t, domain, spec)
+			if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready || !status.Volumes[1].Encrypted {
+				t.Errorf("%s, TPM %t: first boot: %v, %q (-want +got):\n%s", mode, tpm, err, status.Reason, d)
+			}
+			// How it opens is on the disk; what the configuration says, or that there is none yet, has no say in it.
+			for _, later := range []storage.Mode{mode, storage.Undecided, storage.Plain, storage.TPM} {
+				machine.Boot(true)
+				spec := sealedSpec(later)
+				spec.Cap = tpm
+				applied, status, err := pass(t, domain, spec)
+				if d := cmp.Diff(again, applied); d != "" || err != nil || !status.Ready || machine.Leaked() > 0 {
+					t.Errorf("%s, TPM %t, then %q: %v, %q (-want +got):\n%s", mode, tpm, later, err, status.Reason, d)
+				}
+			}
+		}
+	}
+}
+
+// TestAwaitsKey: a volume whose key is not to be had says what it waits for, stays as it is, and opens by itself once the key is there; or by a person.
+func TestAwaitsKey(t *testing.T) {
+	for _, mode := range otherModes {
+		for _, person := range []bool{false, true} {
+			machine := storagetest.New(0)
+			domain, spec := storage.New(machine, machine, machine), sealedSpec(mode)
+			machine.Missing("the key server is away")
+			applied, status, err := pass(t, domain, spec)
+			if err == nil || !strings.Contains(err.Error(), "is away") || slices.Contains(applied, "unlock state (/dev/vda6)") || status.Volumes[0].Encrypted {
+				t.Errorf("%s: a volume was made: %v, %v", mode, applied, err)
+			}
+			machine.Missing("")
+			if _, _, err := pass(t, domain, spec); err != nil {
+				t.Fatal(err)
+			}
+			before := machine.String()
+			machine.Missing("the key server is away")
+			machine.Boot(true)
+			for range 5 { // however often it is tried
+				if _, _, err = pass(t, domain, spec); err == nil || !strings.Contains(err.Error(), "is away") {
+					t.Errorf("%s: %v", mode, err)
+				}
+			}
+			_, status, _ = pass(t, domain, spec)
+			reason := "partition state (/dev/vda6) is encrypted and waits for its key: the key server is away; " +
+				"volume data has its key on volume state, which is not mounted"
+			if status.Reason != reason || status.StateAwaits != "the key server is away" || !status.Volumes[0].Shut || status.Volumes[0].Refused || status.Volumes[1].Shut {
+				t.Errorf("%s: reason %q\nwant   %q; %+v", mode, status.Reason, reason, status)
+			}
+			if capped, err := machine.Capped(); !capped || err != nil {
+				t.Errorf("%s: the TPM gives out keys meanwhile: %v", mode, err)
+			}
+			if person {
+				machine.Recover(storage.State, "/dev/vda6")
+			} else {
+				machine.Missing("")
+			}
+			if _, status, err = pass(t, domain, spec); err != nil || !status.Ready || status.StateAwaits != "" || status.Volumes[0].Shut {
+				t.Errorf("%s, opened by a person %t: %v, %+v", mode, person, err, status)
+			}
+			if d := cmp.Diff(before, machine.String()); d != "" {
+				t.Errorf("%s: after it (-before +after):\n%s", mode, d)
+			}
+		}
+	}
+}
+
+// TestSealedOtherwise: a state volume that was sealed at another key server than the configuration has, or with other certificates, is used, and it is said what the next
+// boot would go by.
+func TestSealedOtherwise(t *testing.T) {
+	at := storage.KeyServer{Endpoint: "https://kms.example:4050", CA: "one", Certificate: "node", Key: storage.NewSecret("hunter2")}
+	made := storage.Encryption{Mode: storage.KMS, Server: at}
+	others := map[string]storage.Encryption{"another mode": {Mode: storage.TPM}, "none yet": {Mode: storage.Undecided}}
+	for name, change := range map[string]func(*storage.KeyServer){
+		"the same": func(*storage.KeyServer) {}, "another server": func(s *storage.KeyServer) { s.Endpoint = "https://kms2.example" },
+		"another authority": func(s *storage.KeyServer) { s.CA = "two" }, "another certificate": func(s *storage.KeyServer) { s.Certificate = "node2" },
+		"another key": func(s *storage.KeyServer) { s.Key = storage.NewSecret("hunter3") },
+	} {
+		e := made
+		change(&e.Server)
+		others[name] = e
+	}
+	for name, later := range others {
+		machine := storagetest.New(0)
+		domain := storage.New(machine, machine, machine)
+		for _, e := range []storage.Encryption{made, later} {
+			spec := sealedSpec(storage.KMS)
+			for i := range spec.Volumes {
+				spec.Volumes[i].Encryption = e
+			}
+			_, status, err := pass(t, domain, spec)
+			if err != nil || !status.Ready {
+				t.Fatalf("%s: %v, %+v", name, err, status)
+			}
+			reason, says := status.Volumes[0].Reason, "volume state was sealed at the key server https://kms.example:4050, and the configuration has another"
+			if said := strings.HasPrefix(reason, says); said != (e.Mode == storage.KMS && e.Server != at) || !said && reason != "" || status.Volumes[1].Reason != "" {
+				t.Errorf("%s: volumes are said to be %q and %q", name, reason, status.Volumes[1].Reason)
+			}
+		}
+	}
+}
+
+// TestSecretsDoNotShow: an encryption is printed without what opens the disk.
+func TestSecretsDoNotShow(t *testing.T) {
+	e := storage.Encryption{Mode: storage.KMS, Server: storage.KeyServer{Key: storage.NewSecret("hunter2")}, Passphrase: storage.NewSecret("hunter2")}
+	if shown := fmt.Sprintf("%v %+v %#v %x %s", e, e, e, e.Passphrase, e.Server.Key.LogValue()); strings.Contains(shown, "hunter2") || strings.Contains(shown, "68756e74") {
+		t.Errorf("it shows: %s", shown)
+	}
+	if e.Passphrase.Reveal() != "hunter2" || !e.Passphrase.Equal(e.Server.Key) || e.Passphrase.Equal(storage.Secret{}) {
+		t.Error("the secret is lost")
 	}
 }

@@ -44,11 +44,12 @@ type Mounts interface {
 type Crypt interface {
 	// Volume returns what is known of a volume in this boot.
 	Volume(ctx context.Context, volume, device string) (CryptState, error)
-	// Encrypt makes an encrypted volume that the TPM opens, or a key on the state volume, with a beginning that is blank once it is open. It does not
-	// check what was there. It fails on a machine that could not open the volume now.
-	Encrypt(ctx context.Context, volume, device string) error
-	// Unlock opens a volume. Where it finds that it cannot in this boot, it keeps the reason as CryptState.Refused and returns no error.
-	Unlock(ctx context.Context, volume, device string) error
+	// Encrypt makes an encrypted volume that opens as the encryption says, or by a key on the state volume, with a beginning that is blank once it is open.
+	// It does not check what was there. It fails on a machine that could not open the volume now.
+	Encrypt(ctx context.Context, volume, device string, how Encryption) error
+	// Unlock opens a volume, in the way in which it was made. Where it finds that it cannot in this boot, it keeps the reason as CryptState.Refused and
+	// returns no error; what it waits for, with an error, is CryptState.Waits.
+	Unlock(ctx context.Context, volume, device string, how Encryption) error
 	// Extend makes an open volume as large as its device.
 	Extend(ctx context.Context, volume string) error
 	// Enrol gives an encrypted volume the node's recovery key, which it makes if there is none. The state volume is mounted.
@@ -62,8 +63,14 @@ type Crypt interface {
 type CryptState struct {
 	// Mapped is the open volume, as a partition that holds a file system. Its Device is empty while the volume is not open.
 	Mapped Partition
+	// By is what opens the state volume; Plain for one of which that is not known, and for the others.
+	By Mode
+	// Server is the key server by which the state volume opens, as that has it; zero where it is none, or cannot be told.
+	Server KeyServer
 	// Refused says why the node does not open it in this boot; empty as long as that was not tried, or can be. A person may.
 	Refused string
+	// Waits says what the last attempt to open it lacked that may yet come: an answer of a key server, a passphrase. Empty if nothing was.
+	Waits string
 	// Enrolled says that it has a recovery key.
 	Enrolled bool
 	// HeaderBytes is by how much it is smaller than its partition.
@@ -151,7 +158,7 @@ type Reconciler struct {
 	enrolLast bool
 }
 
-// New returns the domain on the given devices and mounts. Crypt is nil on a machine without a TPM, which opens no encrypted volume and makes none.
+// New returns the domain on the given devices and mounts. With a nil Crypt it opens no encrypted volume, and makes none.
 func New(disk Disk, mounts Mounts, crypt Crypt) *Reconciler {
 	return &Reconciler{disk: disk, mounts: mounts, crypt: crypt}
 }

@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"fmt"
 	"io/fs"
+	"log/slog"
 	"strconv"
 )
 
@@ -25,14 +27,52 @@ const (
 	Undecided Mode = "undecided"
 	// TPM volumes are opened by the machine's TPM: state with a key that is sealed to it, the others with keys that lie on state.
 	TPM Mode = "tpm"
+	// KMS volumes are opened by a key server: state with a key of which it has one half, the others as with TPM.
+	KMS Mode = "kms"
+	// Passphrase volumes are opened by a passphrase that the machine is given at each boot: state with a key that is wrapped by it, the others as with TPM.
+	Passphrase Mode = "passphrase"
 )
 
-// Encryption is how a volume is encrypted.
+// Encrypts says that volumes of the mode are encrypted.
+func (m Mode) Encrypts() bool { return m == TPM || m == KMS || m == Passphrase }
+
+// Encryption is how a volume is encrypted, and what is known of what opens it.
 type Encryption struct {
 	Mode Mode
 	// Held leaves a blank partition as it is, whatever the Mode: what belongs on another volume before is still to get there.
 	Held bool
+	// Server is that of the mode KMS, for volumes that are made or sealed anew; those that are there know their own.
+	Server KeyServer
+	// Passphrase is what the machine was given, in whatever mode; the zero Secret is nothing.
+	Passphrase Secret
 }
+
+// KeyServer is a server that keeps half of a key.
+type KeyServer struct {
+	// Endpoint is its URL, CA the authorities of its certificate, PEM.
+	Endpoint, CA string
+	// Certificate and Key are what the node shows it, PEM; empty where it asks for nothing.
+	Certificate string
+	Key         Secret
+}
+
+// Secret is a text that prints as "[redacted]". Only Reveal gives it out.
+type Secret struct{ text string }
+
+// NewSecret wraps text.
+func NewSecret(text string) Secret { return Secret{text} }
+
+// Reveal returns the text, for the place that uses it.
+func (s Secret) Reveal() string { return s.text }
+
+// Equal reports whether both hold the same text; go-cmp uses it. It is not constant in time.
+func (s Secret) Equal(o Secret) bool { return s.text == o.text }
+
+// Format writes a fixed text for every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]")) }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // Spec is the whole desired state of the node's volumes.
 type Spec struct {

@@ -16,6 +16,9 @@ type Status struct {
 	StateMounted, DataMounted bool
 	// StateUndecided says that there is no state volume yet, and that it is made when the configuration says how.
 	StateUndecided bool
+	// StateAwaits says what the state volume, which is encrypted, waits for from elsewhere before it can be opened: a key server, or a passphrase. It is
+	// empty if for nothing. A configuration from elsewhere may bring it about.
+	StateAwaits string
 	// Volumes has an entry for each volume of the specification, in its order.
 	Volumes []VolumeStatus
 }
@@ -28,7 +31,9 @@ type VolumeStatus struct {
 	Mounted   bool
 	// Encrypted says that it is, or was begun to be made so; Enrolled that it has a recovery key.
 	Encrypted, Enrolled bool
-	// Shut says that it is encrypted and the node does not open it in this boot; a person may.
+	// By is what opens the state volume, if it is encrypted and that is known; Plain for the others.
+	By Mode
+	// Shut says that it is encrypted and not open, and that the node does not open it in this boot, or has tried and waits for something; a person may.
 	Shut bool
 	// Refused says that nothing is done for it, for the Reason.
 	Refused bool
@@ -52,13 +57,13 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		}
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
-			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled,
-			Shut:    state.encrypted() && !state.open() && state.Crypt.Refused != "",
-			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain),
+			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled, By: state.Crypt.By,
+			Shut:    state.encrypted() && !state.open() && (state.Crypt.Refused != "" || state.Crypt.Waits != ""),
+			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain, sealedOtherwise(v, state)),
 		})
 		switch {
 		case v.Name == State:
-			s.StateMounted, s.StateUndecided = usable, undecided(v, state)
+			s.StateMounted, s.StateUndecided, s.StateAwaits = usable, undecided(v, state), awaits(v, state)
 		case v.Name == Data:
 			s.DataMounted = usable
 		}
@@ -84,12 +89,30 @@ func plainAgainst(v Volume, s VolumeState, besideEncrypted bool) string {
 	_, contents := s.holder()
 	plain := s.Found && !s.encrypted() && contents.Signature == FileSystem
 	switch {
-	case plain && v.Encryption.Mode == TPM:
+	case plain && v.Encryption.Mode.Encrypts():
 		return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
 	case plain && v.Encryption.Mode == Undecided && besideEncrypted:
 		return fmt.Sprintf("volume %s is not encrypted, as volume %s is: it is used when the configuration is known, if that has it so", v.Name, State)
 	}
 	return ""
+}
+
+// sealedOtherwise says that the state volume, which can be used, was sealed at another key server than the configuration has by now, or with other certificates: the next
+// boot goes by what it was sealed with, which may be gone by then. It is empty where there is nothing to be said.
+func sealedOtherwise(v Volume, s VolumeState) string {
+	if v.Name != State || !s.Mounted || s.Crypt.By != KMS || v.Encryption.Mode != KMS || s.Crypt.Server == v.Encryption.Server {
+		return ""
+	}
+	return fmt.Sprintf("volume %s was sealed at the key server %s, and the configuration has another one by now, or other certificates: "+
+		"`nodectl disk reseal` has the next boot go by these", v.Name, cmp.Or(s.Crypt.Server.Endpoint, "of a token that cannot be read"))
+}
+
+// awaits says what an encrypted volume waits for from elsewhere; empty if for nothing.
+func awaits(v Volume, s VolumeState) string {
+	if !s.encrypted() || s.open() || refusal(v, s) != "" {
+		return ""
+	}
+	return s.Crypt.Waits
 }
 
 // waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
@@ -105,7 +128,9 @@ func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 		return fmt.Sprintf("volume %s is made when the configuration is stored on volume %s", v.Name, State)
 	case undecided(v, s):
 		return fmt.Sprintf("volume %s is made when the configuration is known, which says whether it is encrypted", v.Name)
-	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode == TPM):
+	case awaits(v, s) != "":
+		return fmt.Sprintf("partition %s (%s) is encrypted and waits for its key: %s", v.Name, s.Partition.Device, awaits(v, s))
+	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode.Encrypts()):
 		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)
 	}
 	return fmt.Sprintf("volume %s is not mounted yet%s", v.Name, before(s))

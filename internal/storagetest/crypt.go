@@ -25,6 +25,11 @@ type crypt struct {
 	// changed says that the machine starts something else than the TPM demands; leaked counts what was asked of the TPM after the cap.
 	changed bool
 	leaked  int
+	// by is what opens the state volume, missing what it lacks for that, and waits what the last attempt said of it.
+	by             storage.Mode
+	missing, waits string
+	// server is the key server that it was made with.
+	server storage.KeyServer
 }
 
 func newCrypt() crypt {
@@ -33,7 +38,7 @@ func newCrypt() crypt {
 
 // reset is a boot.
 func (c *crypt) reset() {
-	c.open, c.refused, c.capped = map[string]storage.Partition{}, map[string]string{}, false
+	c.open, c.refused, c.capped, c.waits = map[string]storage.Partition{}, map[string]string{}, false, ""
 }
 
 func (c *crypt) print(w io.Writer, contents map[string]storage.Contents) {
@@ -49,6 +54,13 @@ func (m *Machine) ChangePCRs(changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.crypt.changed = changed
+}
+
+// Missing has nothing but the TPM open the state volume until it is called with an empty text: what is missing is a key server's answer, say.
+func (m *Machine) Missing(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.crypt.missing = what
 }
 
 // Leaked is how often the state volume was opened by the TPM after it had been told to give out nothing.
@@ -71,18 +83,27 @@ func (m *Machine) holders() []storage.Partition {
 func (m *Machine) Volume(_ context.Context, volume, _ string) (storage.CryptState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return storage.CryptState{
+	s := storage.CryptState{
 		Mapped: m.crypt.open[volume], Refused: m.crypt.refused[volume], Enrolled: m.crypt.enrolled[volume], HeaderBytes: headerBytes,
-	}, nil
+	}
+	if volume == storage.State {
+		s.By, s.Waits, s.Server = m.crypt.by, m.crypt.waits, m.crypt.server
+	}
+	return s, nil
 }
 
 func mapped(volume string) string { return "/dev/mapper/" + volume }
 
 // Encrypt implements storage.Crypt. Interrupted, it leaves a header that nothing opens, and its mark.
-func (m *Machine) Encrypt(_ context.Context, volume, device string) error {
+func (m *Machine) Encrypt(_ context.Context, volume, device string, how storage.Encryption) error {
 	return m.change(func() error {
-		if volume != storage.State && m.mounts["/state"] == "" {
+		switch {
+		case volume != storage.State && m.mounts["/state"] == "":
 			return errors.New("encrypt: there is no place for the key")
+		case volume == storage.State && how.Mode != storage.TPM && m.crypt.missing != "":
+			return errors.New("encrypt: " + m.crypt.missing)
+		case volume == storage.State:
+			m.crypt.by, m.crypt.server = how.Mode, how.Server
 		}
 		m.crypt.enrolled[volume], m.crypt.keys[volume] = false, true
 		m.contents[mapped(volume)] = storage.Contents{Blank: true}
@@ -93,12 +114,16 @@ func (m *Machine) Encrypt(_ context.Context, volume, device string) error {
 }
 
 // Unlock implements storage.Crypt.
-func (m *Machine) Unlock(_ context.Context, volume, device string) error {
+func (m *Machine) Unlock(_ context.Context, volume, device string, _ storage.Encryption) error {
 	return m.change(func() error {
+		sealed := volume == storage.State && m.crypt.by != storage.KMS && m.crypt.by != storage.Passphrase
 		switch {
-		case volume == storage.State && m.crypt.capped:
+		case volume == storage.State && !sealed && m.crypt.missing != "":
+			m.crypt.waits = m.crypt.missing
+			return errors.New("unlock: " + m.crypt.missing)
+		case sealed && m.crypt.capped:
 			m.crypt.leaked++
-		case volume == storage.State && m.crypt.changed:
+		case sealed && m.crypt.changed:
 			m.crypt.refused[volume] = "PCR 11 is another"
 			return nil
 		case volume != storage.State && m.mounts["/state"] == "":
@@ -109,6 +134,9 @@ func (m *Machine) Unlock(_ context.Context, volume, device string) error {
 		}
 		m.crypt.open[volume] = storage.Partition{
 			Device: mapped(volume), Numbers: "253:" + volume, SizeBytes: m.size(device) - headerBytes,
+		}
+		if volume == storage.State {
+			m.crypt.waits = ""
 		}
 		return nil
 	}, nil)

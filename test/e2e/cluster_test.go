@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
+	"github.com/cyvive/cyvive/hack/qemu/network"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
 
@@ -33,7 +34,10 @@ type suite struct {
 func TestCluster(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, 45*time.Minute)
-	c := create(t, ctx, e.options(t))
+	registry := newImageRegistry(t, ctx, e)
+	options := e.options(t)
+	options.Reach = []network.Reach{registry.reach(t, ctx, e)}
+	c := create(t, ctx, options)
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
 	bringUp(t, ctx, s)
 	for _, part := range []struct {
@@ -48,6 +52,7 @@ func TestCluster(t *testing.T) {
 		{"audit", testAudit},
 		{"api", testAPI},
 		{"support", testSupport},
+		{"registries", func(t *testing.T, s *suite) { testRegistries(t, s, registry) }},
 		{"reboot", testReboot},
 		{"power-cut", testPowerCut},
 		{"audit-continues", testAuditContinues},

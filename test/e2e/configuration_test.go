@@ -43,6 +43,8 @@ func startAlone(t *testing.T, ctx context.Context, e env, change func(*config.Co
 func startAloneIn(t *testing.T, ctx context.Context, e env, options cluster.Options, change func(*config.Config)) *suite {
 	t.Helper()
 	s := makeAlone(t, ctx, e, options, change)
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTimeout, fmt.Errorf("the node is not in order %s after its start", bootTimeout))
+	defer cancel()
 	for _, step := range []func(context.Context) error{s.Merge, s.Start, s.AwaitHealthy} {
 		if err := step(ctx); err != nil {
 			t.Fatal(err)

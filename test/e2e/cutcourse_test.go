@@ -50,6 +50,16 @@ func (c course) from(name string) course {
 	return c
 }
 
+// before is what of a course is before a stretch, all of it for one that it does not have.
+func (c course) before(name string) course {
+	for i, s := range c {
+		if s.name == name {
+			return c[:i]
+		}
+	}
+	return c
+}
+
 func (c course) String() string {
 	var words []string
 	for _, s := range c {
@@ -196,6 +206,9 @@ func TestMeasure(t *testing.T) {
 	}
 	if rest := got.from("two"); rest[0].name != "two" || len(rest) != 2 {
 		t.Errorf("from two: %s", rest)
+	}
+	if rest := got.before("four"); len(rest) != 2 || rest[1].name != "two" || len(got.before("five")) != len(got) {
+		t.Errorf("before four: %s", rest)
 	}
 }
 

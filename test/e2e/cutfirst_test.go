@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// firstBootCourse is what a node says while it is set up.
+// firstBootCourse is what a node says while it is set up: each of these when it has been done.
 func firstBootCourse() course {
-	return newCourse("from the plug to the agent", "", "before the file system of state", `machined started`, "state is set up", `make file system on state`,
-		"data grows", `grow partition data`, "data is set up", `make file system on data`, "directories, identity and ledger", `make directory /state`,
+	return newCourse("from the plug to the agent", "", "before the file system of state", `machined started`, "state is mounted", `make file system on state`,
+		"data grows", `make directory /state`, "data is set up", `grow partition data`, "data is mounted, identity and ledger", `make file system on data`,
 		"the rest of the boot", `milestone=storage`)
 }
 

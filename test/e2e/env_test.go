@@ -41,7 +41,7 @@ func requireImage(t *testing.T) env {
 		case os.Getenv("REQUIRE_VM") == "1":
 			t.Fatalf("REQUIRE_VM=1 promised an image: %v; make image builds it", err)
 		default:
-			t.Skipf("needs the image: %v; make vm-test builds it", err)
+			t.Skipf("needs the image: %v; make image builds it", err)
 		}
 	}
 	return e

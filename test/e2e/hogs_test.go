@@ -30,7 +30,7 @@ spec:
   tolerations: [{key: node.kubernetes.io/memory-pressure, operator: Exists}]
   containers:
     - name: hog
-      image: cyvive.dev/demo:0.1.0
+      image: cyvive.dev/demo:1
       imagePullPolicy: Never
       command: [/attacker, --hog=KIND]
       securityContext: {runAsUser: 0}

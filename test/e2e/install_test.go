@@ -35,7 +35,8 @@ type installPlan struct {
 
 func (s *suite) planInstall(t *testing.T, ctx context.Context, args ...string) (p installPlan) {
 	t.Helper()
-	out := s.nodectl(t, ctx, append([]string{"install", "--dry-run", "--output", "json"}, args...)...)
+	// The node looks at each of its disks, and reads the hash tree: without KVM, and while it still comes up, that takes some seconds.
+	out := s.nodectl(t, ctx, append([]string{"install", "--dry-run", "--output", "json", "--timeout", "1m"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &p); err != nil {
 		t.Fatal(err)
 	}
@@ -143,14 +144,18 @@ func (s *suite) cutInstall(t *testing.T, ctx context.Context, disk []string) {
 	m := machine(t, s.Cluster, s.node)
 	console := m.Console()
 	calling, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	limited, cancel := context.WithTimeout(ctx, installTimeout)
+	defer cancel()
+	waiting, stop := context.WithCancelCause(limited)
+	defer stop(nil)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := s.Tools().Nodectl(calling, append([]string{"install"}, disk...)...)
+		stop(fmt.Errorf("the call has ended: %v", err))
 		ended <- err
 	}()
-	limited, cancel := context.WithTimeout(ctx, installTimeout)
-	defer cancel()
-	if _, err := console.WaitLine(limited, regexp.MustCompile(`installing.*step=root`)); err != nil {
+	if _, err := console.WaitLine(waiting, regexp.MustCompile(`installing.*step=root`)); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(2 * time.Second) // somewhere in the middle of it

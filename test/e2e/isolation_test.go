@@ -21,7 +21,7 @@ spec:
   automountServiceAccountToken: false
   containers:
     - name: spy
-      image: cyvive.dev/demo:0.1.0
+      image: cyvive.dev/demo:1
       imagePullPolicy: Never
       args: [--diagnose]
       securityContext: {privileged: true, runAsUser: 0}

@@ -3,11 +3,13 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	"github.com/cyvive/cyvive/hack/qemu/cluster"
 )
 
 // shutdownDeadline is what the phases of an ordered shutdown may take together
@@ -104,7 +106,8 @@ func testPowerCut(t *testing.T, s *suite) {
 	s.recover(t, ctx)
 }
 
-// testShutdown powers the node off over the API.
+// testShutdown powers the node off over the API, and starts it as make cluster-start
+// does.
 func testShutdown(t *testing.T, s *suite) {
 	ctx := testContext(t, shutdownDeadline+bootTimeout)
 	before := currentBoot(t, ctx, s)
@@ -117,7 +120,13 @@ func testShutdown(t *testing.T, s *suite) {
 		t.Fatal(err)
 	}
 	t.Logf("the machine was off %.1f s after the call", time.Since(start).Seconds())
-	if err := s.Start(ctx); err != nil {
+	again, err := cluster.Open(cluster.Options{
+		Dir: filepath.Dir(s.NodeDir(s.node)), BinDir: filepath.Join(s.env.root, "bin"), Out: testWriter{t},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.StartAgain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	boots := awaitBoot(t, ctx, s, before)

@@ -79,7 +79,7 @@ func TestPull(t *testing.T) {
 	e, ctx := requireUpgrades(t)
 	files := &fileServer{}
 	web := httptest.NewServer(files)
-	defer web.Close()
+	t.Cleanup(web.Close) // after the machine has ended: it waits for what is being served
 	options := e.options(t)
 	options.Reach = []network.Reach{{Port: webPort, Command: e.dialer(t, ctx) + " " + strings.TrimPrefix(web.URL, "http://")}}
 	host := net.JoinHostPort(network.UserHost.String(), fmt.Sprint(webPort))
@@ -127,8 +127,10 @@ func TestDrain(t *testing.T) {
 	c := create(t, ctx, e.options(t))
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
 	bringUp(t, ctx, s)
+	// Those that were placed on the node: a drain asks no other to leave it.
 	uids := func(ctx context.Context) (string, error) {
-		return s.Tools().Kubectl(ctx, "get", "pods", "--namespace", "kube-system", "--selector", "k8s-app=kube-dns", "--output", "jsonpath={.items[*].metadata.uid}")
+		return s.Tools().Kubectl(ctx, "get", "pods", "--namespace", "kube-system", "--selector", "k8s-app=kube-dns", "--field-selector", "spec.nodeName="+s.node.Name,
+			"--output", "jsonpath={.items[*].metadata.uid}")
 	}
 	var before string
 	eventually(t, ctx, "wait for a pod of cluster DNS", func(ctx context.Context) (err error) {

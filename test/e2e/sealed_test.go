@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -38,18 +39,26 @@ func (n *sealed) volumes(ctx context.Context, flags ...string) (map[string]*disk
 	return found, nil
 }
 
+// enrolTimeout is for a node that is healthy to give its volumes their recovery key, which comes last and takes some runs of cryptsetup.
+const enrolTimeout = 2 * time.Minute
+
 // checkOpen wants both volumes encrypted, open and in use.
 func (n *sealed) checkOpen(t *testing.T, ctx context.Context) {
 	t.Helper()
-	volumes, err := n.volumes(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"state", "data"} {
-		if v := volumes[name]; !v.GetEncrypted() || !v.GetMounted() || !v.GetRecoverable() || v.GetReason() != "" {
-			t.Errorf("volume %s: %v, want it encrypted, mounted and with a recovery key", name, v)
+	ctx, cancel := context.WithTimeoutCause(ctx, enrolTimeout, fmt.Errorf("not %s after the node was healthy", enrolTimeout))
+	defer cancel()
+	eventually(t, ctx, "both volumes are open and have a recovery key", func(ctx context.Context) error {
+		volumes, err := n.volumes(ctx)
+		if err != nil {
+			return err
 		}
-	}
+		for _, name := range []string{"state", "data"} {
+			if v := volumes[name]; !v.GetEncrypted() || !v.GetMounted() || !v.GetRecoverable() || v.GetReason() != "" {
+				return fmt.Errorf("volume %s: %v, want it encrypted, mounted and with a recovery key", name, v)
+			}
+		}
+		return nil
+	})
 }
 
 // awaitShut waits until the node has come up without its state volume, and says why.

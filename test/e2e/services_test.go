@@ -30,7 +30,7 @@ spec:
       automountServiceAccountToken: false
       containers:
         - name: demo
-          image: cyvive.dev/demo:0.1.0
+          image: cyvive.dev/demo:1
           imagePullPolicy: Never
           resources: {requests: {cpu: 100m}}
           ports: [{name: web, containerPort: 8080}]
@@ -55,7 +55,7 @@ spec:
   dnsConfig: {options: [{name: timeout, value: "20"}]}
   containers:
     - name: demo
-      image: cyvive.dev/demo:0.1.0
+      image: cyvive.dev/demo:1
       imagePullPolicy: Never
       resources: {requests: {cpu: 100m}}
       args: [--diagnose, --ask=http://replicas/]

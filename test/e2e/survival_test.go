@@ -66,7 +66,8 @@ type survivors struct {
 // TestHostile is hard on one node. It is scanned and watched; a pod with all rights
 // attacks it; then each part is killed in turn, then all at once. Each comes back
 // by itself, and nothing else is touched: not the pod's container, not the other
-// parts, and nothing is left behind. At last a pod takes all memory that it can
+// parts, and nothing is left behind. Pods answer in the place of the plane's containerd,
+// which the plane's end puts right. At last a pod takes all memory that it can
 // get, and with LONG=1 others take all else.
 //
 // ROUNDS repeats the killing. Without it this is the short form: what Kubernetes
@@ -84,7 +85,7 @@ func TestHostile(t *testing.T) {
 		alone, short = parts, false
 	}
 	watched := quiet(t)
-	ctx := testContext(t, 30*time.Minute+time.Duration(rounds)*15*time.Minute+watched)
+	ctx := testContext(t, 45*time.Minute+time.Duration(rounds)*15*time.Minute+watched)
 	s := probed(t, ctx, e)
 	defer s.wire.Close()
 	var err error
@@ -123,6 +124,7 @@ func TestHostile(t *testing.T) {
 		scheduler := parts[slices.IndexFunc(parts, func(p part) bool { return p.name == "kube-scheduler" })]
 		t.Run("hang", func(t *testing.T) { s.hit(t, syscall.SIGSTOP, scheduler) })
 	}
+	t.Run("takeover", func(t *testing.T) { testTakeover(t, s) })
 	t.Run("plane", func(t *testing.T) { s.killPlane(t, before) })
 	t.Run("services", s.withoutAgent)
 	kinds := []string{"memory"}

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 	"github.com/cyvive/cyvive/hack/release/variant"
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -130,6 +132,20 @@ type upgradeStatus struct {
 		Reason    string
 		Target    struct{ Version string }
 	}
+	Gates []struct {
+		Name   string
+		Waived bool
+	}
+}
+
+// waived are the gates that the release which was installed is not asked for.
+func (s upgradeStatus) waived() (names []string) {
+	for _, g := range s.Gates {
+		if g.Waived {
+			names = append(names, g.Name)
+		}
+	}
+	return names
 }
 
 func (s *suite) upgradeStatus(ctx context.Context) (status upgradeStatus, err error) {
@@ -222,4 +238,19 @@ func testRollback(t *testing.T, u *upgrades) {
 	u.awaitVersion(t, ctx, before, u.old, machinev1.Slot_SLOT_A)
 	u.recover(t, ctx)
 	u.awaitBlessed(t, ctx, u.old)
+}
+
+// TestWaived: what is looked at is where the API has it.
+func TestWaived(t *testing.T) {
+	data, err := protojson.Marshal(&upgradev1.StatusResponse{Gates: []*upgradev1.Gate{{Name: "api", Holds: true}, {Name: "node", Waived: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status upgradeStatus
+	if err := json.Unmarshal(data, &status); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"node"}, status.waived()); d != "" {
+		t.Errorf("waived (-want +got):\n%s", d)
+	}
 }

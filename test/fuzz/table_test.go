@@ -4,7 +4,7 @@ package fuzz
 func parsers() map[string][]string {
 	return map[string][]string{
 		// What a user or a cloud gives the node, and what comes over the network.
-		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner"},
+		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner", "FuzzTakePassphrase"},
 		"internal/release":         {"FuzzKernelRelease", "FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/extension":       {"FuzzOpen", "FuzzParseManifest"},
 		"internal/machined/plan":   {"FuzzBuild"},
@@ -29,9 +29,12 @@ func parsers() map[string][]string {
 		"internal/storage/luks":         {"FuzzForm", "FuzzParseToken", "FuzzReadHeader"},
 		"internal/storage/notes":        {"FuzzRead"},
 		"internal/storage/signature":    {"FuzzFind"},
+		"internal/trust/kms":            {"FuzzParseToken"},
+		"internal/trust/passphrase":     {"FuzzParseToken"},
 		"internal/trust/pcr":            {"FuzzParse", "FuzzParseKeys", "FuzzPredict"},
 		"internal/trust/secureboot":     {"FuzzLists", "FuzzProgram", "FuzzSignature", "FuzzVariable"},
 		"internal/trust/tpm":            {"FuzzParseToken", "FuzzSignature"},
+		"internal/trust/wrap":           {"FuzzBinding"},
 		"internal/container/containerd": {"FuzzArchiveImages", "FuzzParseHistory"},
 
 		"internal/machined/server/inventory/smart": {"FuzzATA", "FuzzNVMe", "FuzzSCSI"},

@@ -35,7 +35,7 @@ type File struct {
 
 // Context is how to reach one cluster's nodes.
 type Context struct {
-	// Nodes are the addresses of the nodes, HOST:PORT or HOST.
+	// Nodes are the addresses of the nodes, HOST:PORT, HOST, or what vsockScheme begins.
 	Nodes []string `yaml:"nodes"`
 	// CA is the authority of the nodes, PEM.
 	CA string `yaml:"ca"`
@@ -151,8 +151,38 @@ func (c *Context) ClientTLS() (*tls.Config, error) {
 	}, nil
 }
 
+// vsockScheme begins the address of a virtual machine of this host: vsock://CID or vsock://CID:PORT, with the context ID that the hypervisor has given it (vsock(7)).
+const vsockScheme = "vsock://"
+
+const (
+	// firstGuest is the least context ID of a virtual machine, below which are those of the hypervisor, this machine and the host. The largest number is that of any.
+	firstGuest = 3
+	anyGuest   = 1<<32 - 1
+)
+
+// Vsock returns context ID and port of an address that Address has completed; ok is false for one of a network.
+func Vsock(address string) (cid, port uint32, ok bool) {
+	rest, ok := strings.CutPrefix(address, vsockScheme)
+	if !ok {
+		return 0, 0, false
+	}
+	id, at, _ := strings.Cut(rest, ":")
+	c, errID := strconv.ParseUint(id, 10, 32)
+	p, errPort := strconv.ParseUint(at, 10, 32)
+	return uint32(c), uint32(p), errID == nil && errPort == nil && c >= firstGuest && c != anyGuest && p != 0
+}
+
 // Address completes a node's address with the port.
 func Address(node string) (string, error) {
+	if rest, ok := strings.CutPrefix(node, vsockScheme); ok {
+		if !strings.Contains(rest, ":") {
+			node += ":" + DefaultPort
+		}
+		if _, _, ok := Vsock(node); !ok {
+			return "", fmt.Errorf("address %q: expected vsock://CID or vsock://CID:PORT, with the context ID of a virtual machine of this host", node)
+		}
+		return node, nil
+	}
 	host, port := node, DefaultPort
 	// More than one colon and no bracket is an IPv6 address without a port.
 	if strings.HasPrefix(node, "[") || strings.Count(node, ":") == 1 {

@@ -30,14 +30,27 @@ func TestAddress(t *testing.T) {
 	for in, want := range map[string]string{
 		"127.0.0.1": "127.0.0.1:50000", "127.0.0.1:1": "127.0.0.1:1", "node1": "node1:50000", "node1.example:65535": "node1.example:65535",
 		"::1": "[::1]:50000", "[::1]:7": "[::1]:7", "fd00::2": "[fd00::2]:50000",
+		"vsock://3": "vsock://3:50000", "vsock://4294967294:4294967295": "vsock://4294967294:4294967295", "vsock:3": "vsock:3",
 	} {
 		if got, err := Address(in); err != nil || got != want {
 			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", ":", ":50000", "a:", "a:0", "a:65536", "a:b", "[::1]", "[::1", "a b", "a/b:1", "https://a:1"} {
+	for _, in := range []string{"", ":", ":50000", "a:", "a:0", "a:65536", "a:b", "[::1]", "[::1", "a b", "a/b:1", "https://a:1",
+		"vsock://", "vsock://2", "vsock://4294967295", "vsock://4294967296", "vsock://a", "vsock://-3", "vsock://3:", "vsock://3:0", "vsock://3:1:2", "vsock://3/"} {
 		if got, err := Address(in); err == nil {
 			t.Errorf("%q: got %q, want an error", in, got)
+		}
+	}
+}
+
+func TestVsock(t *testing.T) {
+	if cid, port, ok := Vsock("vsock://7:50000"); cid != 7 || port != 50000 || !ok {
+		t.Errorf("got %d, %d, %t", cid, port, ok)
+	}
+	for _, in := range []string{"", "10.5.0.7:50000", "vsock:50000", "vsock://7", "vsock://a:1"} {
+		if cid, port, ok := Vsock(in); ok {
+			t.Errorf("%q: got %d, %d", in, cid, port)
 		}
 	}
 }

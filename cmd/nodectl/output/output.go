@@ -100,6 +100,10 @@ func WriteOne(w io.Writer, f Format, a Answer, several bool) error {
 	return nil
 }
 
+// WriteValue writes what is no answer of a node as JSON or YAML. Value is one of
+// encoding/json's.
+func WriteValue(w io.Writer, f Format, value any) error { return write(w, f, value) }
+
 // toJSON is protojson with fields at their default too, so that "healthy":
 // false is to be seen. Its white space varies by intent and is redone later.
 func toJSON(m proto.Message) (json.RawMessage, error) {

@@ -60,6 +60,12 @@ func TestWriteOne(t *testing.T) {
 	check(t, "---\nname: etcd\nversion: \"\"\nsource: \"\"\n", func(b *bytes.Buffer) error { return WriteOne(b, FormatYAML, a, false) })
 }
 
+func TestWriteValue(t *testing.T) {
+	value := map[string][]string{"names": {"a", "on"}}
+	check(t, "{\n  \"names\": [\n    \"a\",\n    \"on\"\n  ]\n}\n", func(b *bytes.Buffer) error { return WriteValue(b, FormatJSON, value) })
+	check(t, "names:\n  - a\n  - \"on\"\n", func(b *bytes.Buffer) error { return WriteValue(b, FormatYAML, value) })
+}
+
 func TestTable(t *testing.T) {
 	table := Table{Header: []string{"A", "LONGER", "C"}, Rows: [][]string{{"1", "", "x\ty"}, {"", "22", "\x1b[31m\n"}}}
 	check(t, "A   LONGER   C\n1   -        x y\n-   22       \uFFFD[31m\uFFFD\n", func(b *bytes.Buffer) error { return table.Write(b) })

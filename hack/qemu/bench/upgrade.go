@@ -186,6 +186,10 @@ func (o Options) rollback(ctx context.Context, t *traveller, b *variant.Builder,
 	defer os.Remove(file)
 	pushing, cancel := context.WithTimeoutCause(ctx, pushTimeout, fmt.Errorf("the release is not written after %s", pushTimeout))
 	defer cancel()
+	// What does not hold now is not asked of the release, and the build may have kept the node from its work.
+	if err := t.AwaitHealthy(pushing); err != nil {
+		return r, err
+	}
 	if err := t.order("upgrade", "--image", file, "--stage")(pushing); err != nil {
 		return r, err
 	}

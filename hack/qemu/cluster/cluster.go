@@ -85,11 +85,14 @@ type Cluster struct {
 
 // record is cluster.json.
 type record struct {
-	Name  string `json:"name"`
-	Arch  string `json:"arch"`
-	Home  string `json:"home,omitempty"`
-	TPM   bool   `json:"tpm,omitempty"`
-	Nodes []Node `json:"nodes"`
+	Name string `json:"name"`
+	Arch string `json:"arch"`
+	Home string `json:"home,omitempty"`
+	TPM  bool   `json:"tpm,omitempty"`
+	// CPUs and MemoryBytes of each node.
+	CPUs        int    `json:"cpus,omitempty"`
+	MemoryBytes int64  `json:"memoryBytes,omitempty"`
+	Nodes       []Node `json:"nodes"`
 	// Files that Up added entries to, and whether it made them.
 	Nodectl    addition `json:"nodectl"`
 	Kubeconfig addition `json:"kubeconfig"`
@@ -117,8 +120,8 @@ const recordFile = "cluster.json"
 // ErrNoCluster says that a folder holds no cluster.
 var ErrNoCluster = errors.New("there is no cluster")
 
-// Open finds the cluster that an earlier Up left in options.Dir. Name, Arch and
-// Home come from its record.
+// Open finds the cluster that an earlier Up left in options.Dir. Name, Arch, Home,
+// CPUs and MemoryBytes come from its record.
 func Open(options Options) (*Cluster, error) {
 	dir, err := filepath.Abs(options.Dir)
 	if err != nil {
@@ -137,6 +140,7 @@ func Open(options Options) (*Cluster, error) {
 		return nil, fmt.Errorf("open cluster in %s: %w", options.Dir, err)
 	}
 	options.Name, options.Arch, options.Home = found.Name, found.Arch, found.Home
+	options.CPUs, options.MemoryBytes = found.CPUs, found.MemoryBytes
 	return newCluster(options, found), nil
 }
 

@@ -18,6 +18,8 @@ const (
 	cidataFile = "cidata.iso"
 	// imageFile is what the image builder makes in its output folder.
 	imageFile = "disk.qcow2"
+	// baseFile is the image that diskFile is an overlay on.
+	baseFile  = "image.qcow2"
 	spareFile = "spare.qcow2"
 	// rawFile is in place of diskFile where the image was a raw one.
 	rawFile = "disk.raw"
@@ -35,6 +37,21 @@ func (o Options) image() string {
 		return o.Image
 	}
 	return filepath.Join(o.ImageDir, imageFile)
+}
+
+// holdImage gives a disk image one more name, under which it stays what it is: the
+// builder puts a new file in the place of an image, and an overlay whose base is
+// another one than before is no disk any more. Where there can be no second name,
+// as on another file system, it is copied.
+func holdImage(ctx context.Context, image, path string) error {
+	whole, err := filepath.EvalSymlinks(image)
+	if err != nil {
+		return fmt.Errorf("keep disk image: %w", err)
+	}
+	if os.Link(whole, path) == nil {
+		return nil
+	}
+	return qemuImg(ctx, "convert", "-f", "qcow2", "-O", "qcow2", whole, path)
 }
 
 // CreateOverlay makes a qcow2 image at path that reads from base and takes the

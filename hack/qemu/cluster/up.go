@@ -34,7 +34,7 @@ func Create(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	o.Dir = dir
 	if _, err := os.Stat(filepath.Join(dir, recordFile)); err == nil {
-		return nil, fmt.Errorf("make cluster: %s holds one already; take it down first", dir)
+		return nil, fmt.Errorf("make cluster: %s holds one already; make cluster-start starts its machines again, make cluster-down removes it", dir)
 	}
 	if err := check(o); err != nil {
 		return nil, err
@@ -43,9 +43,10 @@ func Create(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cluster: %w", err)
 	}
-	c := newCluster(o, record{Name: o.Name, Arch: o.Arch, Home: o.Home, TPM: o.TPM, Nodes: []Node{
-		{Name: "node1", APIPort: ports[0], KubernetesPort: ports[1]},
-	}})
+	c := newCluster(o, record{
+		Name: o.Name, Arch: o.Arch, Home: o.Home, TPM: o.TPM, CPUs: o.CPUs, MemoryBytes: o.MemoryBytes,
+		Nodes: []Node{{Name: "node1", APIPort: ports[0], KubernetesPort: ports[1]}},
+	})
 	for _, node := range c.record.Nodes {
 		if err := os.MkdirAll(c.NodeDir(node), 0o700); err != nil {
 			return nil, fmt.Errorf("make cluster: %w", err)
@@ -131,7 +132,10 @@ func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 	case raw != "":
 		err = copyRaw(ctx, raw, filepath.Join(dir, rawFile), c.options.DiskBytes)
 	default:
-		err = CreateOverlay(ctx, c.options.image(), filepath.Join(dir, diskFile), c.options.DiskBytes)
+		base := filepath.Join(dir, baseFile)
+		if err = holdImage(ctx, c.options.image(), base); err == nil {
+			err = CreateOverlay(ctx, base, filepath.Join(dir, diskFile), c.options.DiskBytes)
+		}
 	}
 	if err != nil {
 		return err
@@ -158,6 +162,20 @@ func metaData(node Node) []byte {
 // boot.
 func (c *Cluster) SetUserData(node Node, userData []byte) error {
 	return cidata.Write(filepath.Join(c.NodeDir(node), cidataFile), userData, metaData(node))
+}
+
+// StartAgain starts the machines of a cluster that Open found and that are off, after
+// a shutdown or a restart of the host. They keep their disks, and so run what they ran
+// last, not the image that was built since.
+func (c *Cluster) StartAgain(ctx context.Context) error {
+	// The context is merged before a machine starts for the first time. A record without
+	// processors is from before holdImage: the image below its disks may be another now.
+	if !c.record.Nodectl.Merged || c.record.CPUs == 0 {
+		return fmt.Errorf("start cluster %s: %s holds one that never ran, or that an older program made; make cluster-down removes it",
+			c.record.Name, c.options.Dir)
+	}
+	c.report.printf("start cluster %s again, with the disks that it has", c.record.Name)
+	return c.Start(ctx)
 }
 
 // Start starts the machines that do not run. They take up the disks as they are.

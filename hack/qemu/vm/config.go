@@ -3,6 +3,8 @@ package vm
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/google/uuid"
 )
 
 // Files of a machine, inside its folder. QEMU is started in that folder and is
@@ -109,6 +111,7 @@ func (c Config) Arguments() ([]string, error) {
 		"-name", c.processName(),
 		"-smp", strconv.Itoa(c.CPUs),
 		"-m", strconv.FormatInt(c.MemoryBytes>>20, 10),
+		"-uuid", c.uuid().String(),
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-chardev", "file,id=console,append=on,path="+ConsoleFile,
 		"-serial", "chardev:console",
@@ -179,6 +182,12 @@ func (c Config) tpmArguments() []string {
 
 // processName is what Attach looks for in the process's command line.
 func (c Config) processName() string { return "cyvive-" + c.Name }
+
+// uuid is what the machine's firmware calls it (SMBIOS, type 1), the same at each start. Without one, disks cannot be encrypted for it by a key server or a
+// passphrase.
+func (c Config) uuid() uuid.UUID {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("cyvive:machine:"+c.Name))
+}
 
 func (d Disk) arguments(index int, bootable bool) []string {
 	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,%s", index, d.Format, d.file())

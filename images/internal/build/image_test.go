@@ -94,7 +94,7 @@ func pinned(e erofs.Entry) bool {
 	switch name := path.Base(e.Path); {
 	case path.Base(path.Dir(e.Path)) == builtModules:
 		return false
-	case strings.Contains(e.Path, "/lib/modules/"), strings.Contains(name, ".so."), name == "mke2fs.conf":
+	case strings.Contains(e.Path, "/lib/modules/"), strings.Contains(name, ".so."), name == "mke2fs.conf", name == path.Base(authoritiesFile):
 		return true
 	default:
 		return slices.ContainsFunc(cPrograms, func(p string) bool { return path.Base(p) == name }) || name == "mkfs.ext4"
@@ -206,7 +206,9 @@ func TestImageLayout(t *testing.T) {
 		rootfs + "/etcd/usr/bin/etcd": "f", rootfs + "/etcd/var/lib/etcd": "d", rootfs + "/etcd/secrets": "d",
 		rootfs + "/kubernetes/usr/bin/kube-apiserver": "f", rootfs + "/kubernetes/usr/bin/kube-scheduler": "f",
 		plane + "/usr/bin/kubelet": "f", plane + "/opt/cni/bin/cyvive": "f", plane + "/etc/kubernetes": "d",
-		plane + "/etc/cni/net.d": "d", plane + "/usr/bin/mount": "f", plane + "/usr/lib/modules": "d",
+		authoritiesFile: "f", plane + authoritiesFile: "f", rootfs + "/kubernetes" + authoritiesFile: "f",
+		plane + "/etc/containerd/certs.d": "d",
+		plane + "/etc/cni/net.d":          "d", plane + "/usr/bin/mount": "f", plane + "/usr/lib/modules": "d",
 		"/usr/lib/cyvive/images/pause.tar": "f", "/usr/lib/cyvive/release.json": "f",
 		"/usr/lib/cyvive/release-keys.pem": "f",
 	} {

@@ -99,6 +99,10 @@ func (b *builder) addSystemRootfs(t *tree.Tree) error {
 	t.Copy(etcd+"/usr/bin/etcd", 0o755, b.results.programs["etcd"])
 	first := kube + "/usr/bin/kube-apiserver"
 	t.Copy(first, 0o755, b.results.programs["kubernetes"])
+	// The API server's webhooks and issuers of tokens may have public certificates.
+	if err := t.Hardlink(kube+authoritiesFile, authoritiesFile); err != nil {
+		return err
+	}
 	for _, name := range []string{kube + "/usr/bin/kube-controller-manager", kube + "/usr/bin/kube-scheduler", planeDir + "/usr/bin/kubelet"} {
 		if err := t.Hardlink(name, first); err != nil {
 			return err
@@ -112,7 +116,7 @@ func (b *builder) addPlane(t *tree.Tree) error {
 	t.MkdirAll(planeDir)
 	for _, d := range []string{
 		"dev", "proc", "sys", "run", "tmp", "var", "mnt", "root", "usr/bin", "usr/lib/modules", "usr/lib64",
-		"etc/kubernetes", "etc/cni/net.d", "opt/cni/bin",
+		"etc/kubernetes", "etc/cni/net.d", "etc/containerd/certs.d", "opt/cni/bin",
 	} {
 		t.MkdirAll(planeDir + "/" + d)
 	}
@@ -122,7 +126,7 @@ func (b *builder) addPlane(t *tree.Tree) error {
 	t.Symlink(planeDir+"/etc/resolv.conf", "/run/resolv.conf")
 	t.Symlink(planeDir+"/etc/machine-id", "/run/machine-id")
 	t.Symlink(planeDir+"/etc/mtab", "/proc/self/mounts")
-	links := map[string]string{"/opt/cni/bin/cyvive": "/usr/bin/init", "/etc/os-release": "/usr/lib/os-release"}
+	links := map[string]string{"/opt/cni/bin/cyvive": "/usr/bin/init", "/etc/os-release": "/usr/lib/os-release", authoritiesFile: authoritiesFile}
 	for _, name := range []string{"init", "containerd", "containerd-shim-runc-v2", "runc"} {
 		links["/usr/bin/"+name] = "/usr/bin/" + name
 	}

@@ -12,8 +12,8 @@ import (
 func (b *builder) tree(context.Context) error {
 	var files, sums []string
 	for _, p := range b.pins.Packages {
-		if strings.HasPrefix(p.Name, "linux-image-") {
-			continue // large, and nothing in the tree uses it
+		if strings.HasPrefix(p.Name, "linux-image-") || p.Name == authoritiesPackage {
+			continue // nothing in the tree uses it
 		}
 		files = append(files, b.cache.Deb(p.SHA256))
 		sums = append(sums, p.SHA256)

@@ -30,8 +30,9 @@ func libDir(arch string) string {
 	return "/usr/lib/" + triplet
 }
 
-// userland takes the C programs with exactly the libraries they need, and the
-// boot loader, out of the packages; its result is a tree archive.
+// userland takes the C programs with exactly the libraries they need, the boot
+// loader and the public certificate authorities out of the packages; its result is a
+// tree archive.
 func (b *builder) userland(context.Context) error {
 	var sums []string
 	var packages []lock.Package
@@ -40,7 +41,7 @@ func (b *builder) userland(context.Context) error {
 			packages, sums = append(packages, p), append(sums, p.SHA256)
 		}
 	}
-	key := step.Key("userland-2", b.Arch, strings.Join(cPrograms, " "), strings.Join(sums, " "))
+	key := step.Key("userland-3", b.Arch, strings.Join(cPrograms, " "), strings.Join(sums, " "))
 	dir, err := b.run.Cached("userland", key, func(dir string) error {
 		from, to := tree.New(), tree.New()
 		owner := map[string]string{} // path → package
@@ -64,6 +65,12 @@ func (b *builder) userland(context.Context) error {
 				to.Put(name, e)
 			}
 		}
+		bundle, err := authorities(from)
+		if err != nil {
+			return err
+		}
+		to.Write(authoritiesFile, 0o644, bundle)
+		owner[authoritiesFile] = authoritiesPackage
 		if err := writeOwners(filepath.Join(dir, "packages"), to, owner); err != nil {
 			return err
 		}
@@ -87,7 +94,7 @@ func (b *builder) userland(context.Context) error {
 // imagePackage reports whether files of the package may go into the image.
 func imagePackage(name string) bool {
 	switch name {
-	case "cryptsetup-bin", "e2fsprogs", "mount", "zfsutils-linux", "systemd-boot-efi", "zlib1g":
+	case "cryptsetup-bin", "e2fsprogs", "mount", "zfsutils-linux", "systemd-boot-efi", "zlib1g", authoritiesPackage:
 		return true
 	}
 	return strings.HasPrefix(name, "lib") && !strings.HasSuffix(name, "-dev")
@@ -99,7 +106,7 @@ func (b *builder) imageFile(name string) bool {
 	switch {
 	case dir == "/usr/bin", dir == "/usr/sbin", dir == libDir(b.Arch), dir == "/usr/lib64":
 		return true
-	case name == "/etc/mke2fs.conf", strings.HasPrefix(name, bootDir):
+	case name == "/etc/mke2fs.conf", strings.HasPrefix(name, bootDir), isAuthority(name):
 		return true
 	}
 	return false

@@ -11,6 +11,7 @@ func Wanted(arch string) []string {
 		"cryptsetup-bin",
 		"mount",
 		"zfsutils-linux",
+		"ca-certificates",
 		// The throw-away tree: a compiler, what OpenZFS's configure calls, the
 		// kernel's headers, OpenZFS's source, mkfs.erofs, libseccomp for runc.
 		"linux-headers-cloud-" + arch,
@@ -31,7 +32,7 @@ func Without() map[string]bool {
 		"python3", "libpython3-stdlib", "init-system-helpers", "initramfs-tools",
 		"linux-base", "kmod", "dkms", "file", "lsb-release", "debconf", "logsave",
 		"dpkg", "libpam-modules", "libpam-runtime", "base-files",
-		"dmsetup",
+		"dmsetup", "openssl",
 	} {
 		out[name] = true
 	}

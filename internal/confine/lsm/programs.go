@@ -158,7 +158,8 @@ var fileSystems = []int64{
 
 // sharedFileSystems are those of which there is one for every mount in the machine, or
 // in a network namespace: what one mount of it is made, read-only for instance, all are, in the
-// plane and for the node. So is the node's /run, of which folders are bound in the plane.
+// plane and for the node. So is the node's /run, should ever a folder of it be bound in
+// the plane again.
 var sharedFileSystems = []int64{0x63677270, magicSysfs} // cgroup version 2, sysfs
 
 // readFile refuses every file that the kernel reads for itself (modules,

@@ -2,32 +2,44 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cyvive/cyvive/internal/container"
 )
 
 // foreign answers at a socket as containerd does, but for what a test has it say.
 type foreign struct {
 	containersapi.UnimplementedContainersServer
-	list func(send func(*containersapi.ListContainerMessage) error) error
+	list  func(send func(*containersapi.ListContainerMessage) error) error
+	tasks []*task.Process
 }
 
 func (f *foreign) ListStream(_ *containersapi.ListContainersRequest, stream containersapi.Containers_ListStreamServer) error {
 	return f.list(stream.Send)
 }
 
-type foreignTasks struct{ tasks.UnimplementedTasksServer }
+type foreignTasks struct {
+	tasks.UnimplementedTasksServer
+	of *foreign
+}
 
-func (foreignTasks) List(context.Context, *tasks.ListTasksRequest) (*tasks.ListTasksResponse, error) {
-	return &tasks.ListTasksResponse{}, nil
+func (f foreignTasks) List(context.Context, *tasks.ListTasksRequest) (*tasks.ListTasksResponse, error) {
+	return &tasks.ListTasksResponse{Tasks: f.of.tasks}, nil
 }
 
 type foreignImages struct {
@@ -42,28 +54,61 @@ func (foreignImages) Get(context.Context, *imagesapi.GetImageRequest) (*imagesap
 // serve returns a runtime at whose socket f answers.
 func serve(t *testing.T, f *foreign) *Runtime {
 	t.Helper()
+	dir := listen(t, f)
+	return connect(t, dir, filepath.Join(dir, "socket"))
+}
+
+// listen makes a folder in which f answers at "socket".
+func listen(t *testing.T, f *foreign) (folder string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "foreign") // the path of a socket has 108 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "socket")
-	listener, err := net.Listen("unix", socket)
+	listener, err := net.Listen("unix", filepath.Join(dir, "socket"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := grpc.NewServer()
 	containersapi.RegisterContainersServer(s, f)
-	tasks.RegisterTasksServer(s, foreignTasks{})
+	tasks.RegisterTasksServer(s, foreignTasks{of: f})
 	imagesapi.RegisterImagesServer(s, foreignImages{})
 	go s.Serve(listener)
 	t.Cleanup(s.Stop)
-	r, err := New(Config{Socket: socket, Namespace: "k8s.io"})
+	return dir
+}
+
+// connect returns a runtime with a socket below a folder.
+func connect(t *testing.T, folder, socket string) *Runtime {
+	t.Helper()
+	r, err := New(Config{Socket: socket, Within: folder, Namespace: "k8s.io"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
 	return r
+}
+
+// TestForeignLink: a link in the place of the socket, or of its folder, does not lead to
+// the socket of somebody else.
+func TestForeignLink(t *testing.T) {
+	f := &foreign{list: func(func(*containersapi.ListContainerMessage) error) error { return nil }}
+	dir := listen(t, f)
+	plane := filepath.Join(dir, "plane")
+	err := errors.Join(os.Mkdir(plane, 0o755), os.Symlink(filepath.Join(dir, "socket"), filepath.Join(plane, "socket")), os.Symlink(dir, filepath.Join(plane, "folder")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, socket := range []string{"socket", "folder/socket"} {
+		r := connect(t, plane, filepath.Join(plane, socket))
+		if _, err := r.List(t.Context()); !errors.Is(err, container.ErrUnavailable) {
+			t.Errorf("%s: got %v, want %v", socket, err, container.ErrUnavailable)
+		}
+	}
+	if _, err := connect(t, dir, filepath.Join(dir, "socket")).List(t.Context()); err != nil {
+		t.Errorf("the socket itself: %v", err)
+	}
 }
 
 // TestForeignList: what answers at the plane's socket can end neither the agent nor
@@ -98,6 +143,61 @@ func TestForeignList(t *testing.T) {
 		if got, err := r.List(t.Context()); err == nil || !strings.Contains(err.Error(), errLongList.Error()) {
 			t.Errorf("%s: got %d containers, %v; want %v", name, len(got), err, errLongList)
 		}
+	}
+}
+
+// TestForeignFields: what is small when it comes, and large in memory, is not decoded.
+func TestForeignFields(t *testing.T) {
+	f := &foreign{}
+	r := serve(t, f)
+	labels := func(n int) map[string]string {
+		all := map[string]string{labelPod: "web"}
+		for i := range n {
+			all[strconv.Itoa(i)] = ""
+		}
+		return all
+	}
+	list := func(labels map[string]string) {
+		f.list = func(send func(*containersapi.ListContainerMessage) error) error {
+			return send(&containersapi.ListContainerMessage{Container: &containersapi.Container{ID: "0a", Labels: labels}})
+		}
+	}
+	list(labels(1000))
+	f.tasks = []*task.Process{{ID: "0a", Pid: 7, Status: task.Status_RUNNING}}
+	if got, err := r.List(t.Context()); err != nil || len(got) != 1 || got[0].Pod != "web" || got[0].PID != 7 {
+		t.Errorf("a container of many labels, and its task: got %+v, %v", got, err)
+	}
+	f.tasks = slices.Repeat([]*task.Process{{}}, maxContainers+1)
+	if got, err := r.List(t.Context()); !errors.Is(err, errManyFields) {
+		t.Errorf("many tasks: got %d containers, %v; want %v", len(got), err, errManyFields)
+	}
+	f.tasks = nil
+	list(labels(maxFields))
+	if got, err := r.List(t.Context()); !errors.Is(err, errManyFields) {
+		t.Errorf("many labels: got %d containers, %v; want %v", len(got), err, errManyFields)
+	}
+	if got := known(labels(1000)); len(got) != 1 {
+		t.Errorf("of other labels, %d are kept", len(got)-1)
+	}
+}
+
+// TestForeignErrors: the text of an error is one that the API can say, whatever came.
+func TestForeignErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"no space left":             "list: no space left",
+		"\xffone\ntwo\x1b[31m":      "list: \uFFFDone two [31m",
+		strings.Repeat("ä", 10_000): "list: " + strings.Repeat("ä", maxErrorBytes/2) + "…",
+	} {
+		err := errors.New(text)
+		if got := wrap("list", err); got.Error() != want || !errors.Is(got, err) {
+			t.Errorf("%.20q: got %.200q, want %.200q", text, got, want)
+		}
+	}
+	f := &foreign{list: func(func(*containersapi.ListContainerMessage) error) error {
+		return status.Error(codes.Unavailable, "not\nnow")
+	}}
+	if _, err := serve(t, f).List(t.Context()); !errors.Is(err, container.ErrUnavailable) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %q, want %v in one line", err, container.ErrUnavailable)
 	}
 }
 

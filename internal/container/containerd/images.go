@@ -36,7 +36,7 @@ const snapshotter = "overlayfs"
 func (r *Runtime) Import(ctx context.Context, archive string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("import image archive %s: the runtime's answers cannot be read: %v", archive, p)
+			err = plain(fmt.Errorf("import image archive %s: the runtime's answers cannot be read: %v", archive, p))
 		}
 	}()
 	ctx = r.in(ctx)
@@ -63,7 +63,7 @@ func (r *Runtime) Import(ctx context.Context, archive string) (err error) {
 	}
 	for _, i := range imported {
 		if err := client.NewImage(r.client, i).Unpack(ctx, snapshotter); err != nil {
-			return wrap("unpack image "+i.Name, err)
+			return plain(wrap("unpack image "+i.Name, err))
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/cyvive/cyvive/internal/container"
 )
@@ -35,7 +36,7 @@ const listTimeout = 15 * time.Second
 // with whatever it likes.
 const (
 	maxContainers = 8192
-	maxListBytes  = 16 << 20
+	maxListBytes  = 2 << 20 // so that a client of the API takes the list (4 MiB, gRPC)
 )
 
 var (
@@ -51,13 +52,9 @@ func (r *Runtime) List(ctx context.Context) ([]container.Info, error) {
 	if err != nil {
 		return nil, wrap("list containers of "+r.namespace, err)
 	}
-	running, err := r.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	processes, err := r.processes(ctx)
 	if err != nil {
 		return nil, wrap("list tasks of "+r.namespace, err)
-	}
-	processes := make(map[string]*task.Process, len(running.Tasks))
-	for _, p := range running.Tasks {
-		processes[p.ID] = p
 	}
 	infos := make([]container.Info, 0, len(records))
 	for _, record := range records {
@@ -70,6 +67,28 @@ func (r *Runtime) List(ctx context.Context) ([]container.Info, error) {
 	return infos, nil
 }
 
+// processes returns the process of each task, by the container's ID.
+func (r *Runtime) processes(ctx context.Context) (map[string]*task.Process, error) {
+	conn, ok := r.client.Conn().(grpc.ClientConnInterface)
+	if !ok {
+		return nil, errNoConn
+	}
+	var answer emptypb.Empty
+	err := conn.Invoke(ctx, "/containerd.services.tasks.v1.Tasks/List", &tasks.ListTasksRequest{}, &answer, grpc.MaxCallRecvMsgSize(maxRecordBytes))
+	if err != nil {
+		return nil, errgrpc.ToNative(err)
+	}
+	var running tasks.ListTasksResponse
+	if err := decode(&answer, &running, 1, maxContainers); err != nil {
+		return nil, err
+	}
+	processes := make(map[string]*task.Process, len(running.Tasks))
+	for _, p := range running.Tasks {
+		processes[p.GetID()] = p
+	}
+	return processes, nil
+}
+
 // records returns what info needs of each container. The client's own list keeps all
 // that comes, without an end, and panics at a message that holds no container.
 func (r *Runtime) records(ctx context.Context) ([]containers.Container, error) {
@@ -77,31 +96,50 @@ func (r *Runtime) records(ctx context.Context) ([]containers.Container, error) {
 	if !ok {
 		return nil, errNoConn
 	}
-	stream, err := containersapi.NewContainersClient(conn).ListStream(ctx, &containersapi.ListContainersRequest{})
+	stream, err := containersapi.NewContainersClient(conn).ListStream(ctx, &containersapi.ListContainersRequest{}, grpc.MaxCallRecvMsgSize(maxRecordBytes))
 	if err != nil {
 		return nil, errgrpc.ToNative(err)
 	}
 	var out []containers.Container
 	for bytes := 0; ; {
-		m, err := stream.Recv()
+		var answer emptypb.Empty
+		err := stream.RecvMsg(&answer)
 		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
 		if err != nil {
 			return nil, errgrpc.ToNative(err)
 		}
+		var m containersapi.ListContainerMessage
+		if err := decode(&answer, &m, 2, maxFields); err != nil {
+			return nil, err
+		}
 		c := m.GetContainer()
-		bytes += len(c.GetID()) + len(c.GetImage())
-		for key, value := range c.GetLabels() {
-			bytes += len(key) + len(value)
+		labels := known(c.GetLabels())
+		bytes += 2*len(c.GetID()) + len(c.GetImage()) // it may stand for the name, too
+		for _, value := range labels {
+			bytes += len(value)
 		}
 		if len(out) == maxContainers || bytes > maxListBytes {
 			return nil, errLongList
 		}
 		out = append(out, containers.Container{
-			ID: c.GetID(), Image: c.GetImage(), Labels: c.GetLabels(), CreatedAt: c.GetCreatedAt().AsTime(),
+			ID: c.GetID(), Image: c.GetImage(), Labels: labels, CreatedAt: c.GetCreatedAt().AsTime(),
 		})
 	}
+}
+
+// known returns those labels that info reads.
+func known(labels map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, key := range []string{
+		labelPod, labelPodNamespace, labelPodContainer, labelCRIKind, labelHash, labelStarted, labelRestarts, labelFailures,
+	} {
+		if value, ok := labels[key]; ok {
+			out[key] = value
+		}
+	}
+	return out
 }
 
 // info joins containerd's record of a container with its process, which is nil

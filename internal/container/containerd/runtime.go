@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"google.golang.org/grpc"
 
 	"github.com/cyvive/cyvive/internal/container"
 )
@@ -25,6 +26,9 @@ type LogOpener interface {
 type Config struct {
 	// Socket is containerd's.
 	Socket string
+	// Within is a folder above Socket in which others than the node write, so that no
+	// link in it is followed; empty if there is none.
+	Within string
 	// Namespace is the containerd namespace of all its containers.
 	Namespace string
 	// Logs is needed by Ensure only.
@@ -48,7 +52,14 @@ var _ container.Runtime = (*Runtime)(nil)
 
 // New returns a Runtime. It does not connect: containerd need not run yet.
 func New(c Config) (*Runtime, error) {
-	cl, err := client.New(c.Socket, client.WithTimeout(dialTimeout), client.WithDefaultRuntime(runtimeName))
+	options := []client.Opt{
+		client.WithTimeout(dialTimeout), client.WithDefaultRuntime(runtimeName),
+		client.WithCallOpts([]grpc.CallOption{grpc.MaxCallRecvMsgSize(maxAnswerBytes)}),
+	}
+	if c.Within != "" {
+		options = append(options, client.WithExtraDialOpts([]grpc.DialOption{grpc.WithContextDialer(dialWithin(c.Within, c.Socket))}))
+	}
+	cl, err := client.New(c.Socket, options...)
 	if err != nil {
 		return nil, fmt.Errorf("make client of %s: %w", c.Socket, err)
 	}

@@ -129,10 +129,10 @@ var (
 )
 
 // wrap says what was tried, and marks the errors that mean containerd itself
-// does not answer.
+// does not answer. The text is fit to be shown, whoever answers in its place.
 func wrap(what string, err error) error {
 	if errdefs.IsUnavailable(err) || errdefs.IsDeadlineExceeded(err) {
-		return fmt.Errorf("%s: %w: %w", what, container.ErrUnavailable, err)
+		return fmt.Errorf("%s: %w: %w", what, container.ErrUnavailable, plain(err))
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return fmt.Errorf("%s: %w", what, plain(err))
 }

@@ -17,6 +17,8 @@ type Config struct {
 	Network Network
 	// Cluster is nil on a node that runs no Kubernetes.
 	Cluster *Cluster
+	// Registries is the zero value without a Registries document.
+	Registries Registries
 }
 
 // Machine is the identity of the node and the authority of its API.
@@ -48,8 +50,23 @@ type Extension struct{ Name, Version string }
 // Disk is how the node's own volumes are made.
 type Disk struct{ Encryption Encryption }
 
-// Encryption is how what the node writes is encrypted. It holds from the making of the volumes on, and is not changed afterwards.
-type Encryption struct{ Mode EncryptionMode }
+// Encryption is how what the node writes is encrypted.
+type Encryption struct {
+	// Mode holds from the making of the volumes on, and is not changed afterwards.
+	Mode EncryptionMode
+	// KMS is the key server of the mode EncryptionKMS. It may be given in another mode, and is of no use there.
+	KMS *KeyServer
+}
+
+// KeyServer is a server that keeps half of the key of a disk.
+type KeyServer struct {
+	// Endpoint is its URL: https, a host, and a port unless that is 443.
+	Endpoint string
+	// CA are the authorities of its certificate, PEM.
+	CA string
+	// Client is what the node shows it; nil for a server that asks for nothing.
+	Client *KeyPair
+}
 
 // EncryptionMode says what opens the node's disk.
 type EncryptionMode string
@@ -60,7 +77,16 @@ const (
 	EncryptionNone EncryptionMode = "none"
 	// EncryptionTPM is opened by the TPM of the machine it was made in, for releases of the same signer.
 	EncryptionTPM EncryptionMode = "tpm"
+	// EncryptionKMS is opened by a key server, together with what lies on the disk, as long as that answers.
+	EncryptionKMS EncryptionMode = "kms"
+	// EncryptionPassphrase is opened by a passphrase that the machine is given at each boot, in a document of kind DiskPassphrase.
+	EncryptionPassphrase EncryptionMode = "passphrase"
 )
+
+// encryptionModes are all of them, as texts.
+func encryptionModes() []string {
+	return []string{string(EncryptionNone), string(EncryptionTPM), string(EncryptionKMS), string(EncryptionPassphrase)}
+}
 
 // Upgrade is how a new release is tried.
 type Upgrade struct {

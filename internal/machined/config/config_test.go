@@ -56,7 +56,9 @@ func full(t testing.TB) *Config {
 	key := make([]byte, 32)
 	return &Config{
 		Machine: Machine{Hostname: "node1", CA: authority(t, "api"), CertSANs: []string{"127.0.0.1", "node1.example"}, Profile: ProfileStrict,
-			Disk: Disk{Encryption{Mode: EncryptionTPM}}, Upgrade: Upgrade{
+			Disk: Disk{Encryption{
+				Mode: EncryptionTPM, KMS: &KeyServer{"https://kms.example:4050", authority(t, "kms").Certificate, keyServerClient(t)},
+			}}, Upgrade: Upgrade{
 				Deadline: 150 * time.Second,
 				Gates: []Gate{
 					{"web", GateService, "default/web:80/healthz"}, {"local", GateHTTP, "http://127.0.0.1:8080/healthz?full=1"},
@@ -80,7 +82,23 @@ func full(t testing.TB) *Config {
 			CA: authority(t, "kubernetes"), FrontProxyCA: authority(t, "front"), EtcdCA: authority(t, "etcd"),
 			ServiceAccountKey: authority(t, "sa").Key, EncryptionKey: NewSecret(base64.StdEncoding.EncodeToString(key)),
 		},
+		Registries: Registries{
+			CA: authority(t, "company").Certificate + authority(t, "before").Certificate,
+			Registries: []Registry{
+				{
+					"mirror.example:5000", []string{"https://other.example"}, authority(t, "mirror").Certificate, &Credentials{"node", NewSecret("hunter2")},
+				},
+				{Name: "docker.io", Mirrors: []string{"https://mirror.example:5000", "https://harbor.example/v2/hub"}},
+				{Name: AnyRegistry, Mirrors: []string{"https://[fd00::5]:5000/all/"}},
+			},
+		},
 	}
+}
+
+// keyServerClient is a certificate, and not one of an authority only because the tests have no other at hand.
+func keyServerClient(t testing.TB) *KeyPair {
+	pair := authority(t, "node")
+	return &pair
 }
 
 func compare() cmp.Option {

@@ -19,6 +19,12 @@ const (
 // MaxGates bounds the gates of the configuration: each is looked at every few seconds while a release is on trial.
 const MaxGates = 32
 
+// MaxRegistries and MaxMirrors bound where images come from: a registry's mirrors are asked one behind the other.
+const (
+	MaxRegistries = 64
+	MaxMirrors    = 8
+)
+
 // MaxTimeServers bounds the servers that tell the time: all are asked at once.
 const MaxTimeServers = 8
 

@@ -70,6 +70,29 @@ func sourceFields() []Field {
 	}
 }
 
+func keyServerFields() []Field {
+	return []Field{
+		{Name: "endpoint", Doc: "The server's URL, with scheme https, and a port unless that is 443.", Type: TypeText, Required: true},
+		{Name: "ca", Doc: "The authority of its certificate, PEM; both, one behind the other, while one takes the place of another.", Type: TypeText, Required: true},
+		{Name: "client", Doc: "What the node shows it, if it asks for that. It lies on the disk in the clear.", Type: TypeObject, Fields: []Field{
+			{Name: "certificate", Doc: "A certificate, PEM.", Type: TypeText, Required: true},
+			{Name: "key", Doc: "Its private key, PEM.", Type: TypeText, Required: true, Secret: true},
+		}},
+	}
+}
+
+func registryFields() []Field {
+	return []Field{
+		{Name: "name", Doc: "The registry as images name it, with its port: docker.io for images that name none, * for any that is not in the list.", Type: TypeText, Required: true},
+		{Name: "mirrors", Doc: "URLs, with scheme https, of servers that are asked before the registry, in this order.", Type: TypeText, List: true},
+		{Name: "ca", Doc: "Authorities by which this server is known besides, PEM, one behind the other.", Type: TypeText},
+		{Name: "credentials", Doc: "What this server is shown, as a registry and as a mirror.", Type: TypeObject, Fields: []Field{
+			{Name: "username", Doc: "The name of an account.", Type: TypeText, Required: true},
+			{Name: "password", Doc: "Its password or token.", Type: TypeText, Required: true, Secret: true},
+		}},
+	}
+}
+
 // Documents returns every kind of document with all of its fields. The header (apiVersion and kind) is common to all.
 func Documents() []Document {
 	return []Document{
@@ -86,9 +109,10 @@ func Documents() []Document {
 				{Name: "disk", Doc: "How the node's own volumes are made.", Type: TypeObject, Fields: []Field{
 					{Name: "encryption", Doc: "How what the node writes is encrypted.", Type: TypeObject, Fields: []Field{
 						{
-							Name: "mode", Type: TypeText, Default: string(EncryptionNone), Values: []string{string(EncryptionNone), string(EncryptionTPM)},
-							Doc: "What opens the volumes: nothing, or the machine's TPM 2.0. It holds for the life of the volumes.",
+							Name: "mode", Type: TypeText, Default: string(EncryptionNone), Values: encryptionModes(),
+							Doc: "What opens the volumes: nothing, the machine's TPM 2.0, a key server, or a passphrase that it is given at each boot. It holds for the life of the volumes.",
 						},
+						{Name: "kms", Doc: "The key server, which the mode kms needs.", Type: TypeObject, Fields: keyServerFields()},
 					}},
 				}},
 				{Name: "upgrade", Doc: "How a new release is tried.", Type: TypeObject, Fields: []Field{
@@ -114,7 +138,7 @@ func Documents() []Document {
 				{Name: "links", Doc: "The links that the node brings up.", Type: TypeObject, List: true, Fields: []Field{
 					{Name: "name", Doc: "The link's name, its MAC address, or first for the first physical one.", Type: TypeText, Required: true},
 					{Name: "dhcp", Doc: "Whether DHCP gives it an address. It does when neither dhcp nor addresses are given.", Type: TypeBool},
-					{Name: "addresses", Doc: "Addresses with the length of their prefix, such as 10.5.0.2/24.", Type: TypeText, List: true},
+					{Name: "addresses", Doc: "Addresses with the length of their prefix, such as 10.5.0.2/24, outside of the cluster's podCIDR and serviceCIDR.", Type: TypeText, List: true},
 					{Name: "gateway", Doc: "The next hop of a default route. Of several, that of the first link in the list is used.", Type: TypeText},
 				}},
 				{Name: "nameservers", Doc: "Addresses of name servers, instead of those that DHCP names.", Type: TypeText, List: true},
@@ -130,11 +154,18 @@ func Documents() []Document {
 				{Name: "serviceCIDR", Doc: "The network of service addresses, IPv4, from /8 to /28, apart from podCIDR.", Type: TypeText, Default: defaultServiceCIDR.String()},
 				{Name: "dnsDomain", Doc: "The domain of the cluster's DNS.", Type: TypeText, Default: defaultDNSDomain},
 				{Name: "certSANs", Doc: "Further names and addresses in kube-apiserver's certificate.", Type: TypeText, List: true},
-				authorityField("ca", "The authority of Kubernetes."),
+				authorityField("ca", "The authority of Kubernetes, from which that of kubelets' own servers is derived."),
 				authorityField("frontProxyCA", "The authority of Kubernetes' front proxy."),
 				authorityField("etcdCA", "The authority of etcd."),
 				{Name: "serviceAccountKey", Doc: "The private key that signs tokens of service accounts, PEM.", Type: TypeText, Required: true, Secret: true},
 				{Name: "encryptionKey", Doc: "The key that encrypts secrets in etcd: 32 bytes in base64.", Type: TypeText, Required: true, Secret: true},
+			},
+		},
+		{
+			Kind: "Registries", Doc: "Where the images of pods come from. Without it, from the registries that they name, which show certificates of public authorities.",
+			Fields: []Field{
+				{Name: "ca", Doc: "Authorities by which all registries and mirrors are known besides the public ones, PEM, one behind the other.", Type: TypeText},
+				{Name: "registries", Doc: "Registries of which there is more to say than their name.", Type: TypeObject, List: true, Fields: registryFields()},
 			},
 		},
 	}

@@ -21,6 +21,7 @@ import (
 func TestEveryFieldIsDescribed(t *testing.T) {
 	docs := map[string]reflect.Type{
 		"Machine": reflect.TypeFor[machineDoc](), "Network": reflect.TypeFor[networkDoc](), "Cluster": reflect.TypeFor[clusterDoc](),
+		"Registries": reflect.TypeFor[registriesDoc](),
 	}
 	for _, d := range Documents() {
 		if d.Doc == "" || docs[d.Kind] == nil {
@@ -172,7 +173,7 @@ func TestSchema(t *testing.T) {
 	if err := json.Unmarshal(got, &decoded); err != nil {
 		t.Fatal(err)
 	}
-	if kinds := fmt.Sprint(len(decoded["$defs"].(map[string]any))); kinds != "3" {
+	if kinds := fmt.Sprint(len(decoded["$defs"].(map[string]any))); kinds != "4" {
 		t.Errorf("the schema has %s kinds", kinds)
 	}
 }

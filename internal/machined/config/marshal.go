@@ -34,7 +34,13 @@ type (
 		Encryption encryptionDoc `yaml:"encryption,omitempty"`
 	}
 	encryptionDoc struct {
-		Mode string `yaml:"mode,omitempty"`
+		Mode string       `yaml:"mode,omitempty"`
+		KMS  keyServerDoc `yaml:"kms,omitempty"`
+	}
+	keyServerDoc struct {
+		Endpoint string  `yaml:"endpoint"`
+		CA       string  `yaml:"ca"`
+		Client   pairDoc `yaml:"client,omitempty"`
 	}
 	upgradeDoc struct {
 		Deadline string      `yaml:"deadline,omitempty"`
@@ -84,6 +90,17 @@ type (
 		ServiceAccountKey string   `yaml:"serviceAccountKey"`
 		EncryptionKey     string   `yaml:"encryptionKey"`
 	}
+	registriesDoc struct {
+		header     `yaml:",inline"`
+		CA         string        `yaml:"ca,omitempty"`
+		Registries []registryDoc `yaml:"registries,omitempty"`
+	}
+	registryDoc struct {
+		Name        string         `yaml:"name"`
+		Mirrors     []string       `yaml:"mirrors,omitempty"`
+		CA          string         `yaml:"ca,omitempty"`
+		Credentials credentialsDoc `yaml:"credentials,omitempty"`
+	}
 	pairDoc struct {
 		Certificate string `yaml:"certificate"`
 		Key         string `yaml:"key"`
@@ -95,6 +112,9 @@ type (
 // key last in it: so whatever is cut off at the end, Parse refuses the rest.
 func Marshal(cfg *Config) ([]byte, error) {
 	var docs []any
+	if r := cfg.Registries; r.CA != "" || len(r.Registries) > 0 {
+		docs = append(docs, registries(r))
+	}
 	if cfg.Cluster != nil {
 		docs = append(docs, cluster(cfg.Cluster))
 	}
@@ -105,17 +125,13 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if cfg.Machine.Profile == ProfileStandard {
 		profile = ""
 	}
-	var disk diskDoc
-	if m := cfg.Machine.Disk.Encryption.Mode; m != EncryptionNone {
-		disk.Encryption.Mode = string(m)
-	}
 	var extensions []extensionDoc
 	for _, e := range cfg.Machine.Extensions {
 		extensions = append(extensions, extensionDoc(e))
 	}
 	docs = append(docs, machineDoc{
 		header: header{APIVersion, "Machine"}, Hostname: cfg.Machine.Hostname, CertSANs: cfg.Machine.CertSANs, Profile: profile,
-		Disk: disk, Upgrade: upgrade(cfg.Machine.Upgrade), Time: timeDoc{cfg.Machine.Time.Servers}, Extensions: extensions, CA: pair(cfg.Machine.CA),
+		Disk: disk(cfg.Machine.Disk), Upgrade: upgrade(cfg.Machine.Upgrade), Time: timeDoc{cfg.Machine.Time.Servers}, Extensions: extensions, CA: pair(cfg.Machine.CA),
 	})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
@@ -136,6 +152,21 @@ func Marshal(cfg *Config) ([]byte, error) {
 
 func pair(p KeyPair) pairDoc { return pairDoc{p.Certificate, p.Key.Reveal()} }
 
+func disk(d Disk) diskDoc {
+	var doc diskDoc
+	e := &doc.Encryption
+	if d.Encryption.Mode != EncryptionNone {
+		e.Mode = string(d.Encryption.Mode)
+	}
+	if s := d.Encryption.KMS; s != nil {
+		e.KMS = keyServerDoc{Endpoint: s.Endpoint, CA: s.CA}
+		if s.Client != nil {
+			e.KMS.Client = pair(*s.Client)
+		}
+	}
+	return doc
+}
+
 func upgrade(u Upgrade) upgradeDoc {
 	var doc upgradeDoc
 	if u.Deadline != 0 && u.Deadline != DefaultUpgradeDeadline {
@@ -150,6 +181,18 @@ func upgrade(u Upgrade) upgradeDoc {
 			out.Credentials = credentialsDoc{s.Credentials.Username, s.Credentials.Password.Reveal()}
 		}
 		doc.Sources = append(doc.Sources, out)
+	}
+	return doc
+}
+
+func registries(r Registries) registriesDoc {
+	doc := registriesDoc{header: header{APIVersion, "Registries"}, CA: r.CA}
+	for _, e := range r.Registries {
+		out := registryDoc{Name: e.Name, Mirrors: e.Mirrors, CA: e.CA}
+		if e.Credentials != nil {
+			out.Credentials = credentialsDoc{e.Credentials.Username, e.Credentials.Password.Reveal()}
+		}
+		doc.Registries = append(doc.Registries, out)
 	}
 	return doc
 }

@@ -14,6 +14,8 @@ type decoder struct {
 	errs Errors
 	// unsure is set when a document's kind could not be told, so that none can be called missing.
 	unsure bool
+	// network is the Network document, once it was met.
+	network *object
 }
 
 func (d *decoder) fail(line int, field, format string, args ...any) {

@@ -19,22 +19,31 @@ const ownerKind = "Owner"
 // lines that they had, nil if there are none. The error is of type [Errors] and about the Owner document alone; what else is wrong is for Parse. Documents
 // of a kind that others read stay as they are.
 func TakeOwner(name string, data []byte) (owner *pki.Fingerprint, rest []byte, err error) {
-	if len(data) > MaxBytes || !bytes.Contains(data, []byte(ownerKind)) {
-		return nil, data, nil
+	rest, err = takeAside(name, data, ownerKind, func(d *decoder, node *yaml.Node) { owner = d.owner(node) })
+	if err != nil {
+		return nil, rest, err
+	}
+	return owner, rest, nil
+}
+
+// takeAside takes the document of a kind out of data, which read then reads. The rest and the error are those of TakeOwner.
+func takeAside(name string, data []byte, kind string, read func(*decoder, *yaml.Node)) (rest []byte, err error) {
+	if len(data) > MaxBytes || !bytes.Contains(data, []byte(kind)) {
+		return data, nil
 	}
 	d := &decoder{file: name}
 	var out bytes.Buffer
 	line, first, others := 1, 0, false
 	for _, chunk := range splitDocuments(data) {
-		found, key := d.ownerDocument(chunk, line)
+		found := d.asideDocument(chunk, line, kind, read)
 		switch {
 		case !found:
 			out.Write(chunk)
 			others = others || !isEmpty(chunk)
 		case first != 0:
-			d.fail(line, ownerKind, "second document of this kind, expected only the one on line %d", first)
+			d.fail(line, kind, "second document of this kind, expected only the one on line %d", first)
 		default:
-			first, owner = line, key
+			first = line
 		}
 		if found {
 			out.Write(bytes.Repeat([]byte("\n"), bytes.Count(chunk, []byte("\n"))))
@@ -45,9 +54,9 @@ func TakeOwner(name string, data []byte) (owner *pki.Fingerprint, rest []byte, e
 		rest = out.Bytes()
 	}
 	if len(d.errs) > 0 {
-		return nil, rest, d.errs
+		return rest, d.errs
 	}
-	return owner, rest, nil
+	return rest, nil
 }
 
 // splitDocuments cuts a stream before each line that begins a document ("---") and behind each that ends one ("..."): no such line is within a document
@@ -78,11 +87,13 @@ func isMarker(line []byte, marker string) bool {
 	return ok && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0)
 }
 
-// ownerLine is that of a document which cannot be read and was meant to be one of kind Owner.
-var ownerLine = regexp.MustCompile(`(?m)^["']?kind["']?:[ \t]*["']?Owner\b`)
+// meantAs finds the line of a document which cannot be read and was meant to be one of a kind.
+func meantAs(kind string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^["']?kind["']?:[ \t]*["']?` + kind + `\b`)
+}
 
-// ownerDocument reads a chunk that begins on a line of the file. Found says that it is a document of kind Owner, or was meant as one.
-func (d *decoder) ownerDocument(chunk []byte, line int) (found bool, key *pki.Fingerprint) {
+// asideDocument reads a chunk that begins on a line of the file. Found says that it is a document of the kind, or was meant as one.
+func (d *decoder) asideDocument(chunk []byte, line int, kind string, read func(*decoder, *yaml.Node)) (found bool) {
 	stream := yaml.NewDecoder(bytes.NewReader(chunk))
 	var nodes []*yaml.Node
 	for {
@@ -92,29 +103,30 @@ func (d *decoder) ownerDocument(chunk []byte, line int) (found bool, key *pki.Fi
 			break
 		}
 		if err != nil {
-			if !ownerLine.Match(chunk) {
-				return false, nil
+			if !meantAs(kind).Match(chunk) {
+				return false
 			}
 			at, problem := syntaxError(err)
-			d.fail(line+max(at-1, 0), ownerKind, "%s, expected YAML", problem)
-			return true, nil
+			d.fail(line+max(at-1, 0), kind, "%s, expected YAML", problem)
+			return true
 		}
 		if len(doc.Content) == 1 {
 			nodes = append(nodes, doc.Content[0])
 		}
 	}
 	for _, node := range nodes {
-		if !namesKind(node, ownerKind) {
+		if !namesKind(node, kind) {
 			continue
 		}
 		if len(nodes) > 1 {
-			d.fail(line, ownerKind, "not told apart from other documents, expected UTF-8, and a line --- between documents")
-			return true, nil
+			d.fail(line, kind, "not told apart from other documents, expected UTF-8, and a line --- between documents")
+			return true
 		}
 		shift(node, line-1)
-		return true, d.owner(node)
+		read(d, node)
+		return true
 	}
-	return false, nil
+	return false
 }
 
 // owner reads the document.

@@ -41,6 +41,7 @@ func Parse(name string, data []byte) (*Config, error) {
 		}
 		d.document(cfg, doc.Content[0], seen)
 	}
+	d.apart(cfg)
 	if seen["Machine"] == 0 && !d.unsure {
 		d.fail(0, "", "no document of kind Machine, expected exactly one")
 	}
@@ -73,17 +74,39 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 	case "Machine":
 		cfg.Machine = o.machine()
 	case "Network":
-		cfg.Network = o.network()
+		cfg.Network, d.network = o.network(), o
 	case "Cluster":
 		cfg.Cluster = o.cluster()
+	case "Registries":
+		cfg.Registries = o.registries()
 	}
 	o.done()
 }
 
-// kinds names them for error texts.
-const kinds = "Machine, Network or Cluster"
+// apart refuses addresses of the node that are the cluster's to give to pods and services.
+func (d *decoder) apart(cfg *Config) {
+	if d.network == nil || cfg.Cluster == nil {
+		return
+	}
+	const expected = "link %q has the address %s, which is in the %s %s of the cluster, expected an address outside of it"
+	for _, l := range cfg.Network.Links {
+		for _, a := range l.Addresses {
+			switch address := a.Addr().Unmap(); {
+			case cfg.Cluster.PodCIDR.Contains(address):
+				d.network.fail("links", expected, l.Name, a, "podCIDR", cfg.Cluster.PodCIDR)
+			case cfg.Cluster.ServiceCIDR.Contains(address):
+				d.network.fail("links", expected, l.Name, a, "serviceCIDR", cfg.Cluster.ServiceCIDR)
+			}
+		}
+	}
+}
 
-func isKind(s string) bool { return s == "Machine" || s == "Network" || s == "Cluster" }
+// kinds names them for error texts.
+const kinds = "Machine, Network, Cluster or Registries"
+
+func isKind(s string) bool {
+	return s == "Machine" || s == "Network" || s == "Cluster" || s == "Registries"
+}
 
 // kindOf looks for the kind of a document before it is read, for the paths of its mistakes; it is empty if there is none that is known.
 func kindOf(node *yaml.Node) string {
@@ -151,19 +174,6 @@ func (o *object) extensions() []Extension {
 		}
 	}
 	return out
-}
-
-func (o *object) disk() Disk {
-	disk := Disk{Encryption{Mode: EncryptionNone}}
-	o.inner("disk", func(d *object) {
-		d.inner("encryption", func(e *object) {
-			text := e.text("mode", "none or tpm", func(s string) bool { return s == string(EncryptionNone) || s == string(EncryptionTPM) })
-			if text != "" {
-				disk.Encryption.Mode = EncryptionMode(text)
-			}
-		})
-	})
-	return disk
 }
 
 func (o *object) time() Time {

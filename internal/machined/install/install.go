@@ -31,7 +31,7 @@ type Boot struct {
 	Kernel io.Reader
 }
 
-// Sealer encrypts the state volume. *volumes.Volumes implements it.
+// Sealer encrypts the state volume. volumes.Sealing implements it.
 type Sealer interface {
 	// WouldOpen says whether a kernel image, once this machine is started with it, would open what Enclose makes now.
 	WouldOpen(image io.ReaderAt) error
@@ -52,7 +52,7 @@ type Config struct {
 	Work string
 	// MakeFileSystem makes an ext4 file system with a label in a file that has its size, with all that lies in a folder.
 	MakeFileSystem func(ctx context.Context, image, label, from string) error
-	// Sealer is nil on a machine without a TPM. HeaderBytes is by how much an encrypted volume is smaller than its partition.
+	// Sealer is for requests without one. With neither, nothing is encrypted. HeaderBytes is by how much an encrypted volume is smaller than its partition.
 	Sealer      Sealer
 	HeaderBytes int64
 }
@@ -97,7 +97,7 @@ func (i *Installer) plan(ctx context.Context, req Request, s Source) (Plan, tree
 	}
 	p, err := Build(req, disks, r, i.cfg.Sizes)
 	if err == nil && req.Encrypted && p.does(State) {
-		err = i.sealable(ctx, r, s)
+		err = i.sealable(ctx, r, s, i.sealer(req))
 	}
 	if err != nil {
 		return Plan{}, tree{}, fmt.Errorf("plan installation: %w", err)
@@ -105,9 +105,17 @@ func (i *Installer) plan(ctx context.Context, req Request, s Source) (Plan, tree
 	return p, t, nil
 }
 
+// sealer is what encrypts the state volume of a request.
+func (i *Installer) sealer(req Request) Sealer {
+	if req.Sealer != nil {
+		return req.Sealer
+	}
+	return i.cfg.Sealer
+}
+
 // sealable says whether the installed node would open its disk.
-func (i *Installer) sealable(ctx context.Context, r Release, s Source) error {
-	if i.cfg.Sealer == nil {
+func (i *Installer) sealable(ctx context.Context, r Release, s Source, sealer Sealer) error {
+	if sealer == nil {
 		return fmt.Errorf("%w: this machine has no TPM 2.0: turn it on in the firmware's setup, or install with a configuration without it", ErrEncryption)
 	}
 	err := s.Boot(ctx, func(b Boot) error {
@@ -115,7 +123,7 @@ func (i *Installer) sealable(ctx context.Context, r Release, s Source) error {
 		if err != nil {
 			return err
 		}
-		return i.cfg.Sealer.WouldOpen(image)
+		return sealer.WouldOpen(image)
 	})
 	if err != nil {
 		return fmt.Errorf("%w: version %s would not open it: %w", ErrEncryption, r.Version, err)

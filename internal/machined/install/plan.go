@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -20,8 +21,12 @@ type Request struct {
 	Wipe string
 	// Configuration are the documents that the installed node is to have; nil gives it none, and it looks for some itself.
 	Configuration []byte
-	// Encrypted says that by the configuration the disk is encrypted, with a key that the TPM of this machine gives out.
+	// Encrypted says that by the configuration the disk is encrypted, with a key that this machine comes by, and Sealer is what makes it so; nil is that of
+	// the Config.
 	Encrypted bool
+	Sealer    Sealer
+	// OpenedBy names what opens it, for people; empty is the TPM.
+	OpenedBy string
 	// By is who asks, for the history of configurations.
 	By string
 }
@@ -145,7 +150,7 @@ func tasks(req Request, d Disk, r Release, sizes Sizes) []Task {
 	state := "leave it blank: the node makes it when it has a configuration"
 	switch {
 	case req.Encrypted:
-		state = "make encrypted file system, which the TPM of this machine opens, with the configuration in it"
+		state = fmt.Sprintf("make encrypted file system, which %s opens, with the configuration in it", cmp.Or(req.OpenedBy, "the TPM of this machine"))
 	case req.Configuration != nil:
 		state = "make file system, with the configuration in it"
 	}

@@ -46,7 +46,7 @@ func (i *Installer) makeState(ctx context.Context, w *window, req Request) (err 
 		return fmt.Errorf("make file system of the state volume: %w", err)
 	}
 	if req.Encrypted {
-		sealed, err := i.seal(ctx, f, w.size)
+		sealed, err := i.seal(ctx, i.sealer(req), f, w.size)
 		if err != nil {
 			return err
 		}
@@ -78,12 +78,12 @@ func (i *Installer) imageFile(name string, size int64) (*os.File, error) {
 }
 
 // seal makes an encrypted volume of a size, with a file system in it.
-func (i *Installer) seal(ctx context.Context, plain *os.File, size int64) (*os.File, error) {
+func (i *Installer) seal(ctx context.Context, sealer Sealer, plain *os.File, size int64) (*os.File, error) {
 	f, err := i.imageFile("encrypted", size)
 	if err != nil {
 		return nil, err
 	}
-	if err := i.cfg.Sealer.Enclose(ctx, f.Name(), plain); err != nil {
+	if err := sealer.Enclose(ctx, f.Name(), plain); err != nil {
 		return nil, errors.Join(fmt.Errorf("encrypt the state volume: %w", err), f.Close())
 	}
 	return f, nil

@@ -92,7 +92,7 @@ func (n Notice) next() []string {
 	case Owned:
 		if n.Shut != "" {
 			return append([]string{
-				"change back what was changed, or open the volume, on which the configuration is:", `nodectl disk recover state \`,
+				"mend what keeps the state volume shut, or open it, since the configuration is on it:", `nodectl disk recover state \`,
 			}, reach...)
 		}
 		return append([]string{`nodectl config apply FILE \`}, reach...)

@@ -59,7 +59,7 @@ const (
 
 // fields is the table. Each field of a document is covered by exactly one row, by its own path or by that of a part it belongs to.
 func fields() []field {
-	return slices.Concat(machineFields(), networkFields(), clusterFields())
+	return slices.Concat(machineFields(), networkFields(), clusterFields(), registriesFields())
 }
 
 func machineFields() []field {
@@ -75,6 +75,8 @@ func machineFields() []field {
 			value: func(c *config.Config) any { return c.Machine.Disk.Encryption.Mode },
 			keep:  func(to, from *config.Config) { to.Machine.Disk.Encryption.Mode = from.Machine.Disk.Encryption.Mode },
 		},
+		// What opens a disk that is there is written on it, and changed by sealing it anew.
+		{path: "Machine.disk.encryption.kms", effect: Live, value: func(c *config.Config) any { return c.Machine.Disk.Encryption.KMS }},
 		{path: "Machine.profile", effect: Live, value: func(c *config.Config) any { return c.Machine.Profile }},
 		{
 			path: "Machine.extensions", effect: Reboot, why: "extensions are put to use when the node boots",
@@ -92,6 +94,13 @@ func networkFields() []field {
 	return []field{
 		{path: "Network.links", effect: Live, value: func(c *config.Config) any { return c.Network.Links }},
 		{path: "Network.nameservers", effect: Live, value: func(c *config.Config) any { return c.Network.Nameservers }},
+	}
+}
+
+func registriesFields() []field {
+	return []field{
+		{path: "Registries.ca", effect: Live, value: func(c *config.Config) any { return c.Registries.CA }},
+		{path: "Registries.registries", effect: Live, value: func(c *config.Config) any { return c.Registries.Registries }},
 	}
 }
 

@@ -57,7 +57,16 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 	from := func(s config.UpgradeSource) func(*config.Config) {
 		return func(c *config.Config) { c.Machine.Upgrade.Sources = []config.UpgradeSource{s} }
 	}
+	server := func(s config.KeyServer) func(*config.Config) {
+		return func(c *config.Config) { c.Machine.Disk.Encryption.KMS = &s }
+	}
+	registry := func(r config.Registry) func(*config.Config) {
+		return func(c *config.Config) { c.Registries.Registries = []config.Registry{r} }
+	}
+	client := server(config.KeyServer{Client: &config.KeyPair{Certificate: "other", Key: config.NewSecret("other")}})
 	return map[string]func(*config.Config){
+		"Machine.disk.encryption.kms.endpoint": server(config.KeyServer{Endpoint: "https://other"}), "Machine.disk.encryption.kms.ca": server(config.KeyServer{CA: "other"}),
+		"Machine.disk.encryption.kms.client.certificate": client, "Machine.disk.encryption.kms.client.key": client,
 		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
 		"Machine.certSANs":             func(c *config.Config) { c.Machine.CertSANs = []string{"other"} },
 		"Machine.disk.encryption.mode": func(c *config.Config) { c.Machine.Disk.Encryption.Mode = config.EncryptionTPM },
@@ -86,8 +95,13 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 		"Cluster.ca.certificate":                       kubernetes, "Cluster.ca.key": kubernetes,
 		"Cluster.frontProxyCA.certificate": front, "Cluster.frontProxyCA.key": front,
 		"Cluster.etcdCA.certificate": etcd, "Cluster.etcdCA.key": etcd,
-		"Cluster.serviceAccountKey": func(c *config.Config) { c.Cluster.ServiceAccountKey = config.NewSecret("other") },
-		"Cluster.encryptionKey":     func(c *config.Config) { c.Cluster.EncryptionKey = config.NewSecret("other") },
+		"Registries.ca":              func(c *config.Config) { c.Registries.CA = "other" },
+		"Registries.registries.name": registry(config.Registry{Name: "other"}), "Registries.registries.ca": registry(config.Registry{CA: "other"}),
+		"Registries.registries.mirrors":              registry(config.Registry{Mirrors: []string{"https://other"}}),
+		"Registries.registries.credentials.username": registry(config.Registry{Credentials: &config.Credentials{Username: "other"}}),
+		"Registries.registries.credentials.password": registry(config.Registry{Credentials: &config.Credentials{Password: config.NewSecret("other")}}),
+		"Cluster.serviceAccountKey":                  func(c *config.Config) { c.Cluster.ServiceAccountKey = config.NewSecret("other") },
+		"Cluster.encryptionKey":                      func(c *config.Config) { c.Cluster.EncryptionKey = config.NewSecret("other") },
 	}
 }
 

@@ -38,8 +38,12 @@ func FuzzBuild(f *testing.F) {
 		if err != nil {
 			t.Fatalf("Parse accepts it, ReadTrust does not: %v\n%s", err, data)
 		}
+		addresses := OwnAddresses(cfg, []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24"), netip.MustParsePrefix("192.0.2.2/24"), netip.MustParsePrefix("172.16.0.2/24")})
+		if len(addresses) == 0 {
+			t.Errorf("two ranges of the cluster hold addresses of three networks\n%s", data)
+		}
 		d := Build(Input{Disk: "/dev/vda", Version: "1.0", Searched: true, Config: cfg, Trust: trust}, Facts{
-			Network: network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}},
+			Network: network.Status{Ready: true, Addresses: addresses},
 			Storage: storage.Status{Ready: true}, Etcd: etcd.Status{Running: true}, Identity: true, Confined: true, Extensions: &extensions.Spec{},
 		})
 		if d.Network == nil || d.Storage == nil || (d.Kube == nil) != (cfg.Cluster == nil) || (d.Etcd == nil) != (cfg.Cluster == nil) {

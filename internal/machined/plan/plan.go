@@ -3,12 +3,14 @@ package plan
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"github.com/cyvive/cyvive/internal/etcd"
 	extensions "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
+	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
 )
@@ -26,14 +28,17 @@ const (
 type Input struct {
 	// Disk is the device of the system disk.
 	Disk string
-	// TPM says that the machine has a TPM 2.0.
-	TPM bool
+	// TPM says that the machine has a TPM 2.0, and Encrypts that it can make encrypted volumes, which it can with one anyway.
+	TPM, Encrypts bool
 	// Version is that of the operating system, and so of the default bundle.
 	Version string
 	// Searched is set when the search for a configuration came to a result: one was found, valid or not, or none for some time.
 	Searched bool
-	// Encryption is how a configuration that cannot be stored before there are volumes has them made; empty if there is none.
+	// Encryption is how a configuration that cannot be stored before there are volumes has them made, with its key server; empty if there is none.
 	Encryption config.EncryptionMode
+	KeyServer  *config.KeyServer
+	// Passphrase is what the machine was given for its disk; the zero Secret if nothing.
+	Passphrase config.Secret
 	// Lost says that Config is nil because what is stored could not be had: an agent before this one may have had it.
 	Lost bool
 	// Kept says that the state volume holds a configuration.
@@ -111,8 +116,9 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
 		return d
 	}
-	d.Network.Services, d.Network.Unreachable = facts.Services, []netip.Prefix{in.Config.Cluster.ServiceCIDR}
-	address, wait := ready(facts)
+	c := in.Config.Cluster
+	d.Network.Services, d.Network.Unreachable, d.Network.Reserved = facts.Services, []netip.Prefix{c.ServiceCIDR}, []netip.Prefix{c.PodCIDR, c.ServiceCIDR}
+	address, wait := ready(facts, OwnAddresses(in.Config, facts.Network.Addresses))
 	if wait != "" {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
 		return d
@@ -138,15 +144,27 @@ func Build(in Input, facts Facts) Desired {
 
 const waitForExtensions = "waiting for the extensions to be put to use"
 
-// ready returns the address to advertise, or what etcd and all above it wait for.
-func ready(facts Facts) (netip.Addr, string) {
+// OwnAddresses are those of the node's addresses that can be its own, and so can be in its certificates: addresses of the cluster's pods and services cannot. It
+// may have one that it was leased before it knew their ranges, until that is given up. A configuration may be nil, or have no cluster.
+func OwnAddresses(cfg *config.Config, addresses []netip.Prefix) []netip.Prefix {
+	if cfg == nil || cfg.Cluster == nil {
+		return addresses
+	}
+	return slices.DeleteFunc(slices.Clone(addresses), func(p netip.Prefix) bool {
+		address := p.Addr().Unmap()
+		return cfg.Cluster.PodCIDR.Contains(address) || cfg.Cluster.ServiceCIDR.Contains(address)
+	})
+}
+
+// ready returns the address to advertise, the first of own of IPv4, or what etcd and all above it wait for.
+func ready(facts Facts, own []netip.Prefix) (netip.Addr, string) {
 	switch {
 	case !facts.Storage.Ready:
 		return netip.Addr{}, "waiting for storage: " + orUnknown(facts.Storage.Reason)
 	case !facts.Identity:
 		return netip.Addr{}, "waiting for the node's identity on the state volume"
 	}
-	for _, p := range facts.Network.Addresses {
+	for _, p := range own {
 		if p.Addr().Is4() {
 			return p.Addr(), ""
 		}
@@ -161,27 +179,45 @@ func orUnknown(reason string) string {
 	return reason
 }
 
-// storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine without a TPM, which
-// could not encrypt them, does not wait for it. An encrypted volume beside state is not made before the configuration is stored: that state has its key tells
-// the next boot that there was one.
+// storageSpec is the layout of every node. How blank volumes are made is for the configuration to say, once there is one; a machine that could not encrypt
+// them does not wait for it. An encrypted volume beside state is not made before the configuration is stored: that state has its key tells the next boot that
+// there was one.
 func storageSpec(in Input) *storage.Spec {
 	spec := storage.DefaultSpec(in.Disk, etcd.UID)
 	spec.Cap = in.TPM
-	wanted := in.Encryption
+	wanted := config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}
 	if in.Config != nil {
-		wanted = in.Config.Machine.Disk.Encryption.Mode
+		wanted = in.Config.Machine.Disk.Encryption
 	}
-	mode := storage.Plain
-	switch {
-	case wanted == config.EncryptionTPM:
-		mode = storage.TPM
-	case in.Config == nil && wanted == "" && in.TPM:
-		mode = storage.Undecided
+	encryption := Encryption(wanted, in.Passphrase)
+	if in.Config == nil && in.Encryption == "" && (in.TPM || in.Encrypts) {
+		encryption.Mode = storage.Undecided
 	}
 	for i := range spec.Volumes {
-		spec.Volumes[i].Encryption = storage.Encryption{Mode: mode, Held: mode == storage.TPM && spec.Volumes[i].Name != storage.State && !in.Kept}
+		spec.Volumes[i].Encryption = encryption
+		spec.Volumes[i].Encryption.Held = encryption.Mode.Encrypts() && spec.Volumes[i].Name != storage.State && !in.Kept
 	}
 	return &spec
+}
+
+// Encryption is how volumes are encrypted that are made by a configuration, on a machine that was given a passphrase, or none.
+func Encryption(e config.Encryption, passphrase config.Secret) storage.Encryption {
+	out := storage.Encryption{Passphrase: storage.NewSecret(passphrase.Reveal())}
+	if s := e.KMS; s != nil {
+		out.Server = storage.KeyServer{Endpoint: s.Endpoint, CA: s.CA}
+		if s.Client != nil {
+			out.Server.Certificate, out.Server.Key = s.Client.Certificate, storage.NewSecret(s.Client.Key.Reveal())
+		}
+	}
+	switch e.Mode {
+	case config.EncryptionTPM:
+		out.Mode = storage.TPM
+	case config.EncryptionKMS:
+		out.Mode = storage.KMS
+	case config.EncryptionPassphrase:
+		out.Mode = storage.Passphrase
+	}
+	return out
 }
 
 // networkSpec is by DHCP without a configuration. Where that was lost, what a node has of its network is left to it.
@@ -199,7 +235,7 @@ func networkSpec(cfg *config.Config, lost bool) *network.Spec {
 	return spec
 }
 
-// KubeSpec returns the specification of Kubernetes for a node with the given addresses; in must have a Cluster document.
+// KubeSpec returns the specification of Kubernetes for a node with the given addresses, of which it takes its own; in must have a Cluster document.
 func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
 	c := in.Config.Cluster
 	spec := &kube.Spec{
@@ -208,8 +244,21 @@ func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
 		CA: in.Trust.Kubernetes, FrontProxyCA: in.Trust.FrontProxy, EtcdCA: in.Trust.Etcd,
 		ServiceAccountKey: in.Trust.ServiceAccountKey, EncryptionKey: in.Trust.EncryptionKey,
 	}
-	for _, p := range addresses {
+	for _, p := range OwnAddresses(in.Config, addresses) {
 		spec.Addresses = append(spec.Addresses, p.Addr())
 	}
+	spec.Registries = registries(in.Config.Registries)
 	return spec
+}
+
+func registries(r config.Registries) kube.Registries {
+	out := kube.Registries{CA: r.CA}
+	for _, e := range r.Registries {
+		entry := kube.Registry{Name: e.Name, Mirrors: e.Mirrors, CA: e.CA}
+		if e.Credentials != nil {
+			entry.Username, entry.Password = e.Credentials.Username, pki.Secret(e.Credentials.Password.Reveal())
+		}
+		out.Entries = append(out.Entries, entry)
+	}
+	return out
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/etcd"
 	extensions "github.com/cyvive/cyvive/internal/extension/service"
+	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -99,6 +100,44 @@ func TestOrderOfLayers(t *testing.T) {
 	}
 }
 
+// TestOtherEncryption: a key server and a passphrase come to the volumes as they are given, also before there is a configuration; and a machine that can
+// encrypt its disk without a TPM waits for the configuration too.
+func TestOtherEncryption(t *testing.T) {
+	none, plain, _ := inputs(t)
+	none.Encrypts, none.Passphrase = true, config.NewSecret("correct horse battery staple")
+	server := &config.KeyServer{Endpoint: "https://kms.example", CA: "CA", Client: &config.KeyPair{Certificate: "certificate", Key: config.NewSecret("key")}}
+	for name, c := range map[string]struct {
+		change func(*Input)
+		want   storage.Encryption
+	}{
+		"none":  {func(*Input) {}, storage.Encryption{Mode: storage.Undecided}},
+		"plain": {func(in *Input) { in.Encryption = config.EncryptionNone }, storage.Encryption{}},
+		"to be stored": {func(in *Input) { in.Encryption, in.KeyServer = config.EncryptionKMS, server }, storage.Encryption{
+			Mode: storage.KMS, Server: storage.KeyServer{Endpoint: "https://kms.example", CA: "CA", Certificate: "certificate", Key: storage.NewSecret("key")},
+		}},
+		"configured": {func(in *Input) {
+			cfg := *plain.Config
+			cfg.Machine.Disk.Encryption = config.Encryption{Mode: config.EncryptionKMS, KMS: &config.KeyServer{Endpoint: "https://kms.example"}}
+			in.Config, in.Trust = &cfg, plain.Trust
+		}, storage.Encryption{Mode: storage.KMS, Server: storage.KeyServer{Endpoint: "https://kms.example"}}},
+		"a passphrase": {func(in *Input) { in.Encryption = config.EncryptionPassphrase }, storage.Encryption{Mode: storage.Passphrase}},
+	} {
+		in := none
+		c.change(&in)
+		c.want.Passphrase = storage.NewSecret("correct horse battery staple")
+		for _, in.Kept = range []bool{false, true} {
+			spec := Build(in, Facts{}).Storage
+			for _, v := range spec.Volumes {
+				want := c.want
+				want.Held = want.Mode.Encrypts() && v.Name == storage.Data && !in.Kept
+				if d := cmp.Diff(want, v.Encryption); d != "" || spec.Cap {
+					t.Errorf("%s, stored %t: volume %s, capped %t (-want +got):\n%s", name, in.Kept, v.Name, spec.Cap, d)
+				}
+			}
+		}
+	}
+}
+
 // TestHowVolumesAreMade: by the configuration; a machine without a TPM does not wait for it, since it could only be told not to encrypt them.
 func TestHowVolumesAreMade(t *testing.T) {
 	none, plain, _ := inputs(t)
@@ -175,6 +214,9 @@ func TestSpecifications(t *testing.T) {
 	if got := fmt.Sprint(d.Network.Unreachable); got != "[10.96.0.0/12]" {
 		t.Errorf("unreachable: got %s, want the range of service addresses", got)
 	}
+	if got := fmt.Sprint(d.Network.Reserved); got != "[10.244.0.0/16 10.96.0.0/12]" {
+		t.Errorf("reserved: got %s, want the ranges of pods and services", got)
+	}
 	facts.Services = service.New(nil)
 	if d := Build(cluster, facts); d.Network.Services != facts.Services {
 		t.Errorf("services: got %v", d.Network.Services)
@@ -194,6 +236,34 @@ func TestSpecifications(t *testing.T) {
 	}
 }
 
+// TestAddressesOfOthers: an address of the cluster's pods or services that the node has all the same, as it may until it gives it up, is none to advertise, nor
+// one to be named by; without another the cluster waits, and says why.
+func TestAddressesOfOthers(t *testing.T) {
+	_, standalone, cluster := inputs(t)
+	var addresses []netip.Prefix
+	for _, text := range []string{"10.96.0.1/12", "10.111.255.255/8", "10.244.3.4/16", "10.5.0.2/24", "fd00::2/64"} {
+		addresses = append(addresses, netip.MustParsePrefix(text))
+	}
+	facts := Facts{
+		Network: network.Status{Addresses: addresses, Reason: "the lease is refused"}, Storage: storage.Status{Ready: true}, Identity: true, Confined: true,
+		Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{},
+	}
+	d := Build(cluster, facts)
+	if d.Etcd == nil || d.Kube == nil {
+		t.Fatalf("with an address of its own it waits: %v", d.Waits)
+	}
+	if got := fmt.Sprint(d.Etcd.Address, d.Kube.Addresses); got != "10.5.0.2 [10.5.0.2 fd00::2]" {
+		t.Errorf("got %s", got)
+	}
+	if got := OwnAddresses(standalone.Config, addresses); len(got) != len(addresses) || len(OwnAddresses(nil, addresses)) != len(addresses) {
+		t.Errorf("without a cluster: got %v", got)
+	}
+	facts.Network.Addresses = addresses[:3]
+	if d := Build(cluster, facts); d.Kube != nil || d.Waits[Kubernetes] != "waiting for an IPv4 address: the lease is refused" {
+		t.Errorf("without one of its own: waits %q", d.Waits[Kubernetes])
+	}
+}
+
 func TestReadTrustRefusesWhatParseWould(t *testing.T) {
 	_, standalone, cluster := inputs(t)
 	broken := *standalone.Config
@@ -201,5 +271,28 @@ func TestReadTrustRefusesWhatParseWould(t *testing.T) {
 	broken.Machine.CA.Key = standalone.Config.Machine.CA.Key
 	if _, err := ReadTrust(&broken); err == nil {
 		t.Error("a key of another authority was accepted")
+	}
+}
+
+// TestRegistries: what the configuration says of registries is what Kubernetes gets, and one that changes is a change of it.
+func TestRegistries(t *testing.T) {
+	_, _, cluster := inputs(t)
+	before := KubeSpec(cluster, nil)
+	cfg := *cluster.Config
+	cfg.Registries = config.Registries{CA: "all", Registries: []config.Registry{
+		{Name: "docker.io", Mirrors: []string{"https://mirror.example"}},
+		{Name: "mirror.example", CA: "own", Credentials: &config.Credentials{Username: "node", Password: config.NewSecret("hunter2")}},
+	}}
+	cluster.Config = &cfg
+	spec := KubeSpec(cluster, nil)
+	want := kube.Registries{CA: "all", Entries: []kube.Registry{
+		{Name: "docker.io", Mirrors: []string{"https://mirror.example"}},
+		{Name: "mirror.example", CA: "own", Username: "node", Password: pki.Secret("hunter2")},
+	}}
+	if d := cmp.Diff(want, spec.Registries); d != "" {
+		t.Errorf("registries (-want +got):\n%s", d)
+	}
+	if !(Desired{Kube: before}).Differs(Desired{Kube: spec}, Kubernetes) {
+		t.Error("registries that are added change nothing")
 	}
 }

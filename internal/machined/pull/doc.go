@@ -8,11 +8,11 @@
 //
 // # Trust
 //
-// A release is known by its signature, and by nothing else. The image has no roots of public certificate authorities, so the certificate of a server is not
-// judged, and plain HTTP will do: who is on the way can keep a release from the node or hold it back, but make none. Who may not choose between signed
-// releases either is kept from it by the SHA-256 of the file, or of the artifact (@sha256:…), that the caller gives. What somebody on the way could do harm
-// with is a password. So it goes only to servers of upgrade.sources in the node's configuration, over TLS, once they have shown a certificate of the
-// authority that is named there; the service that gives out a registry's tokens has to be among them too.
+// A release is known by its signature, and by nothing else. So the certificate of a server that the configuration does not name is not judged, and plain HTTP
+// will do: who is on the way can keep a release from the node or hold it back, but make none. Who may not choose between signed releases either
+// is kept from it by the SHA-256 of the file, or of the artifact (@sha256:…), that the caller gives. What somebody on the way could do harm with is a
+// password. So it goes only to servers of upgrade.sources in the node's configuration, over TLS, once they have shown a certificate of the authority that is
+// named there; the service that gives out a registry's tokens has to be among them too.
 //
 // # Bounds
 //

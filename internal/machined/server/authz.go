@@ -27,10 +27,16 @@ type ClientRole string
 
 // The roles. A certificate may carry several; what they allow adds up.
 const (
-	RoleAdmin    ClientRole = "node:admin"    // everything
-	RoleOperator ClientRole = "node:operator" // reads, and turns nodes off and on
-	RoleReader   ClientRole = "node:reader"   // reads what holds no secret
-	RoleBackup   ClientRole = "etcd:backup"   // takes snapshots of etcd
+	// RoleAdmin may call everything.
+	RoleAdmin ClientRole = "node:admin"
+	// RoleOperator reads processes, files and the audit log besides what a reader does.
+	// It turns nodes off and on, stops and starts services, and drains a node.
+	RoleOperator ClientRole = "node:operator"
+	// RoleReader reads what holds no secret.
+	RoleReader ClientRole = "node:reader"
+	// RoleBackup is for snapshots of etcd. There is no call for them yet, so it sees what
+	// the node is and no more.
+	RoleBackup ClientRole = "etcd:backup"
 )
 
 // roles returns every role there is.

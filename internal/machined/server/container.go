@@ -3,9 +3,11 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
 )
@@ -18,23 +20,31 @@ type containerService struct {
 
 // ListContainers implements containerv1.ContainerServiceServer.
 func (s *containerService) ListContainers(ctx context.Context, _ *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
-	list, err := s.list(ctx)
+	list, incomplete, err := s.list(ctx)
+	if err == nil && incomplete != "" {
+		err = grpc.SetHeader(ctx, metadata.Pairs(IncompleteHeader, incomplete))
+	}
 	return &containerv1.ListContainersResponse{Containers: list}, err
 }
 
 // WatchContainers implements containerv1.ContainerServiceServer.
 func (s *containerService) WatchContainers(_ *containerv1.WatchContainersRequest, stream grpc.ServerStreamingServer[containerv1.WatchContainersResponse]) error {
 	return watch(stream.Context(), every(listInterval), func(ctx context.Context) (*containerv1.WatchContainersResponse, error) {
-		list, err := s.list(ctx)
+		list, incomplete, err := s.list(ctx)
+		if incomplete != "" {
+			_ = stream.SetHeader(metadata.Pairs(IncompleteHeader, incomplete)) // too late behind the first message
+		}
 		return &containerv1.WatchContainersResponse{Containers: list}, err
 	}, stream.Send)
 }
 
-// list returns the containers, sorted.
-func (s *containerService) list(ctx context.Context) ([]*containerv1.Container, error) {
+// list returns the containers, sorted, and in words what is missing; empty if nothing is.
+func (s *containerService) list(ctx context.Context) (list []*containerv1.Container, incomplete string, err error) {
 	containers, err := s.containers.Containers(ctx)
-	if err != nil {
-		return nil, err
+	if errors.Is(err, ErrIncomplete) {
+		incomplete = err.Error()
+	} else if err != nil {
+		return nil, "", err
 	}
 	sorted := slices.SortedFunc(slices.Values(containers), func(a, b Container) int {
 		return cmp.Or(
@@ -45,11 +55,10 @@ func (s *containerService) list(ctx context.Context) ([]*containerv1.Container, 
 			cmp.Compare(a.ID, b.ID),
 		)
 	})
-	var out []*containerv1.Container
 	for _, c := range sorted {
-		out = append(out, containerToProto(c))
+		list = append(list, containerToProto(c))
 	}
-	return out, nil
+	return list, incomplete, nil
 }
 
 func containerToProto(c Container) *containerv1.Container {

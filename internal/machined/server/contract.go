@@ -27,7 +27,14 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrDenied: nobody may have it, whatever the role. PERMISSION_DENIED.
 	ErrDenied = errors.New("denied")
+	// ErrIncomplete comes with a list of what could be read, where an interface says so;
+	// the caller gets the list, and the text in IncompleteHeader.
+	ErrIncomplete = errors.New("not all could be listed")
 )
+
+// IncompleteHeader is the header of an answer, or of a stream that begins with one, that
+// lacks something; its value says what, in words for a person.
+const IncompleteHeader = "cyvive-incomplete-bin"
 
 // Machine is the node as a whole. Implementations are safe for concurrent use.
 type Machine interface {
@@ -189,8 +196,9 @@ type Container struct {
 }
 
 // Containers lists the containers of both planes, in any order: the server
-// sorts. A containerd that does not run contributes nothing and is no error.
-// Safe for concurrent use.
+// sorts. A containerd that does not run contributes nothing and is no error; for
+// one that answers with an error, there is ErrIncomplete beside the others'
+// containers. Safe for concurrent use.
 type Containers interface {
 	Containers(ctx context.Context) ([]Container, error)
 }

@@ -70,7 +70,7 @@ func startOwned(t *testing.T, n *servertest.Node, owner crypto.Signer, log serve
 	return api
 }
 
-func metadata(err error) map[string]string {
+func detailsOf(err error) map[string]string {
 	for _, d := range status.Convert(err).Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok {
 			return info.GetMetadata()
@@ -191,7 +191,7 @@ func TestOwnersCertificate(t *testing.T) {
 	if reason(err) != string(server.ReasonOtherOwner) {
 		t.Errorf("an authority's client: got %v", err)
 	}
-	if m := metadata(err); !cmp.Equal(m, map[string]string{"state": "maintenance", "owner": fingerprint(t, owner).String()}) {
+	if m := detailsOf(err); !cmp.Equal(m, map[string]string{"state": "maintenance", "owner": fingerprint(t, owner).String()}) {
 		t.Errorf("for programs: %v", m)
 	}
 }

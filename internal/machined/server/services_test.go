@@ -4,12 +4,14 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -165,6 +167,15 @@ func TestServicesAndContainers(t *testing.T) {
 		{Namespace: "k8s.io", Name: "b", Pod: "p", PodNamespace: "default", State: containerv1.ContainerState_CONTAINER_STATE_STOPPED, ExitCode: 2},
 		{Namespace: "system", Name: "etcd", Id: "etcd", State: containerv1.ContainerState_CONTAINER_STATE_RUNNING, Pid: 9},
 	}}, containers, err)
+	lacking := admin(t, &servertest.Node{ContainerList: node.ContainerList[:1], ContainersLack: errors.New("list containers of k8s.io: nonsense")})
+	var header metadata.MD
+	containers, err = containerv1.NewContainerServiceClient(lacking).ListContainers(t.Context(), &containerv1.ListContainersRequest{}, grpc.Header(&header))
+	check(t, &containerv1.ListContainersResponse{Containers: []*containerv1.Container{
+		{Namespace: "system", Name: "etcd", Id: "etcd", State: containerv1.ContainerState_CONTAINER_STATE_RUNNING, Pid: 9},
+	}}, containers, err)
+	if got, want := header.Get(server.IncompleteHeader), []string{"not all could be listed: list containers of k8s.io: nonsense"}; !slices.Equal(got, want) {
+		t.Errorf("header: got %q, want %q", got, want)
+	}
 	kubeconfig, err := kubev1.NewKubeServiceClient(conn).GetKubeconfig(t.Context(), &kubev1.GetKubeconfigRequest{})
 	check(t, &kubev1.GetKubeconfigResponse{Kubeconfig: "kind: Config\n", ClusterName: "demo"}, kubeconfig, err)
 }

@@ -37,7 +37,7 @@
 // takes ten seconds at most and an answer has config.MaxBytes at most. No proxy is used, no redirect is followed, no name is looked up for a
 // metadata service, and an answer that does not say how long it is counts as one that was cut off.
 //
-// The image has no roots of public certificate authorities, and before there is a configuration there is no time to trust either. So a
+// Before there is a configuration there is no time to trust, and a public authority says of a server no more than its name. So a
 // certificate is never judged by its issuer: a URL names the SHA-256 of the documents (cyvive.config.sha256=), or, with https, that of the
 // server's public key (cyvive.config.spki=).
 //

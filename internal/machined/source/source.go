@@ -38,8 +38,9 @@ type Sources struct {
 	// image is the file of the image that names the owner, sys where sysfs is, and args the kernel command line.
 	image, sys string
 	args       cmdline.Args
-	// told is what the places said of the owner when Find looked last.
-	told []maintenance.Claim
+	// told is what the places said of the owner when Find looked last, and passphrase the first that they gave then.
+	told       []maintenance.Claim
+	passphrase machined.Passphrase
 }
 
 var _ machined.Source = (*Sources)(nil)
@@ -77,16 +78,17 @@ func (s *Sources) add(place machined.Place) {
 	}
 }
 
-// Find looks at the places in their order, until one holds a configuration or fails. What names the owner and no more is no configuration.
+// Find looks at the places in their order, until one holds a configuration or fails. What names the owner, or gives the passphrase of the disk, and no more is
+// no configuration.
 func (s *Sources) Find(ctx context.Context) (*machined.Document, error) {
-	s.told = nil
+	s.told, s.passphrase = nil, machined.Passphrase{}
 	for _, place := range s.places {
 		doc, err := place.Find(ctx)
 		if err != nil {
 			s.told = append(s.told, maintenance.Claim{From: place.Where(), Problem: err.Error()})
 			return nil, err
 		}
-		if doc = s.takeOwner(doc); doc != nil {
+		if doc = s.takePassphrase(s.takeOwner(doc)); doc != nil {
 			return doc, nil
 		}
 	}

@@ -84,7 +84,7 @@ func (p *pinned) check() error {
 	case p.url.Scheme == "http" && p.sum == nil:
 		return fmt.Errorf("kernel command line: %s= with http needs %s=, so that nobody on the way can change the documents", urlArg, sumArg)
 	case p.sum == nil && p.key == nil:
-		return fmt.Errorf("kernel command line: %s= needs %s= or %s=: a node knows no certificate authority before it has a configuration",
+		return fmt.Errorf("kernel command line: %s= needs %s= or %s=: a node judges no certificate by its authority before it has a configuration",
 			urlArg, sumArg, keyArg)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"sync"
 
 	"github.com/cyvive/cyvive/internal/network"
@@ -24,6 +25,8 @@ type Clients struct {
 type client struct {
 	cancel context.CancelFunc
 	lease  *network.Lease
+	// refused holds the address of a lease to let go of, until the goroutine takes it out; room for one.
+	refused chan netip.Prefix
 }
 
 // New returns the manager without clients. It calls wake, which must not block, after each change of a lease. A nil logger discards.
@@ -42,10 +45,30 @@ func (c *Clients) Start(link string) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c.running[link] = &client{cancel: cancel}
+	refused := make(chan netip.Prefix, 1)
+	c.running[link] = &client{cancel: cancel, refused: refused}
 	c.done.Go(func() {
-		keep(ctx, c.exchange, link, c.log.With("link", link), func(lease *network.Lease) { c.set(ctx, link, lease) })
+		keep(ctx, c.exchange, link, c.log.With("link", link), refused, func(lease *network.Lease) { c.set(ctx, link, lease) })
 	})
+}
+
+// Refuse has the link's client let go of a lease of that address, if it holds one, and ask for another after a while. The server is not told.
+func (c *Clients) Refuse(link string, address netip.Prefix) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.running[link]
+	if one == nil || one.lease == nil || one.lease.Refused || one.lease.Address != address {
+		return
+	}
+	refused := *one.lease // whoever has the old one may read it
+	refused.Refused = true
+	one.lease = &refused
+	// An older word is of a lease that is no more. Nobody else puts one in: there is room then.
+	select {
+	case <-one.refused:
+	default:
+	}
+	one.refused <- address
 }
 
 // Stop ends the link's client and forgets its lease. The lease is not released: the server keeps the address for the node.

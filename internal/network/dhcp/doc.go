@@ -7,6 +7,8 @@
 //	 │   ▲               ▲  (unicast)  │  (broadcast)    │
 //	 └───┘ no answer     └─────ACK─────┴─────────────────┘
 //
+// A lease that the domain refuses is let go of, and a minute later the client is selecting again.
+//
 // The package does not touch addresses or routes: it hands the lease to the domain, which sets what is in it, and wakes the domain's loop.
 // A message is sent from a raw socket that is open only while an exchange is going on.
 package dhcp

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/network"
@@ -12,6 +13,9 @@ import (
 
 // ErrRefused is a server's DHCPNAK: the address must not be used any more.
 var ErrRefused = errors.New("the DHCP server refused the address")
+
+// errUnwanted ends a lease that this side has refused.
+var errUnwanted = errors.New("the lease is not wanted")
 
 // Grant is a server's answer.
 type Grant struct {
@@ -36,10 +40,14 @@ const (
 	lastRetry  = 30 * time.Second
 	// minRenewRetry is the least time between renewals, RFC 2131 section 4.4.5.
 	minRenewRetry = time.Minute
+	// afterRefusal is the time until a server is asked again whose lease was refused. RFC 2131 section 3.1 has ten seconds or more after a DHCPDECLINE; what
+	// is wrong with a range of addresses is mended by people.
+	afterRefusal = time.Minute
 )
 
-// keep acquires and renews a lease on the link until ctx ends. It calls set with each lease, and with nil when one was lost.
-func keep(ctx context.Context, exchange Exchange, link string, log *slog.Logger, set func(*network.Lease)) {
+// keep acquires and renews a lease on the link until ctx ends. It calls set with each lease, and with nil when one was lost. A lease whose address comes by
+// refused is let go of without a word, and another is asked for after a while.
+func keep(ctx context.Context, exchange Exchange, link string, log *slog.Logger, refused <-chan netip.Prefix, set func(*network.Lease)) {
 	for ctx.Err() == nil {
 		grant, ok := acquire(ctx, exchange, link, log)
 		if !ok {
@@ -47,7 +55,11 @@ func keep(ctx context.Context, exchange Exchange, link string, log *slog.Logger,
 		}
 		log.Info("lease granted", "address", grant.Lease.Address, "expires", grant.Lease.Expires)
 		set(&grant.Lease)
-		reason := hold(ctx, exchange, link, grant, set)
+		reason := hold(ctx, exchange, link, grant, refused, set)
+		if errors.Is(reason, errUnwanted) {
+			sleep(ctx, afterRefusal)
+			continue
+		}
 		if ctx.Err() == nil {
 			log.Warn("lease lost", "reason", reason)
 			set(nil)
@@ -70,12 +82,12 @@ func acquire(ctx context.Context, exchange Exchange, link string, log *slog.Logg
 }
 
 // hold renews the grant for as long as that works, and returns why it ended.
-func hold(ctx context.Context, exchange Exchange, link string, grant Grant, set func(*network.Lease)) error {
+func hold(ctx context.Context, exchange Exchange, link string, grant Grant, refused <-chan netip.Prefix, set func(*network.Lease)) error {
 	granted := time.Now()
 	wait := grant.Renew
 	for {
-		if !sleep(ctx, wait) {
-			return ctx.Err()
+		if err := rest(ctx, wait, grant.Lease.Address, refused); err != nil {
+			return err
 		}
 		age := time.Since(granted)
 		rebind := age >= grant.Rebind
@@ -101,6 +113,24 @@ func retryAfter(age, rebind, left time.Duration) time.Duration {
 		wait = (rebind - age) / 2
 	}
 	return max(min(max(wait, minRenewRetry), left), 0)
+}
+
+// rest waits for d. It returns why the lease ends before: ctx's error, or errUnwanted when its address is refused. That of another is none of its business.
+func rest(ctx context.Context, d time.Duration, address netip.Prefix, refused <-chan netip.Prefix) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case unwanted := <-refused:
+			if unwanted == address {
+				return errUnwanted
+			}
+		}
+	}
 }
 
 // sleep waits for d; false means that ctx ended first.

@@ -56,7 +56,7 @@ func play(t *testing.T, run time.Duration, answer func(string, time.Duration) er
 		s := &script{start: time.Now(), answer: answer, life: time.Hour}
 		ctx, cancel := context.WithTimeout(t.Context(), run)
 		defer cancel()
-		keep(ctx, s, "eth0", slog.New(slog.DiscardHandler), func(l *network.Lease) { leases = append(leases, l != nil) })
+		keep(ctx, s, "eth0", slog.New(slog.DiscardHandler), nil, func(l *network.Lease) { leases = append(leases, l != nil) })
 		calls = s.calls
 	})
 	return calls, leases
@@ -135,5 +135,42 @@ func TestStopForgetsTheLease(t *testing.T) {
 			t.Errorf("clients after the stop: %v", got)
 		}
 		c.Close()
+	})
+}
+
+// TestRefusedLease: a lease that the domain refuses is let go of, and shown as that until a server has leased another address.
+func TestRefusedLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{start: time.Now(), answer: func(string, time.Duration) error { return nil }, life: time.Hour}
+		c := New(s, func() {}, nil)
+		defer c.Close()
+		c.Start("eth0")
+		synctest.Wait()
+		before := c.Clients()["eth0"]
+		c.Refuse("eth0", netip.MustParsePrefix("10.5.0.8/24"))
+		if l := c.Clients()["eth0"]; l != before || l.Refused {
+			t.Errorf("another address was refused: got %+v", l)
+		}
+		for range 2 { // twice is once
+			c.Refuse("eth0", before.Address)
+		}
+		c.Refuse("eth1", before.Address)
+		if l := c.Clients()["eth0"]; !l.Refused || l.Address != before.Address || before.Refused {
+			t.Errorf("refused: got %+v, and before %+v", l, before)
+		}
+		time.Sleep(afterRefusal - time.Second)
+		if l := c.Clients()["eth0"]; !l.Refused {
+			t.Errorf("before it asks again: got %+v", l)
+		}
+		time.Sleep(2 * time.Second)
+		if l := c.Clients()["eth0"]; l.Refused {
+			t.Errorf("the next lease: got %+v", l)
+		}
+		time.Sleep(31 * time.Minute)
+		synctest.Wait()
+		want := []string{"request 0s", "request 1m0s", "renew 31m0s"}
+		if d := cmp.Diff(want, s.calls); d != "" {
+			t.Errorf("calls (-want +got):\n%s", d)
+		}
 	})
 }

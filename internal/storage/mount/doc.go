@@ -1,2 +1,3 @@
-// Package mount implements storage.Mounts on mount(2) and mountinfo, and reads files of a volume without mounting it anywhere.
+// Package mount implements storage.Mounts on mount(2) and mountinfo, reads files of a volume without mounting it anywhere, and puts empty file
+// systems in memory in the place of others.
 package mount

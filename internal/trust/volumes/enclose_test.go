@@ -27,7 +27,7 @@ func TestEnclose(t *testing.T) {
 	}
 	plain := make([]byte, 12<<20)
 	_, _ = rand.Read(plain)
-	if err := v.Enclose(t.Context(), n.device(storage.State), bytes.NewReader(plain)); err != nil {
+	if err := v.Sealing(sealedToTPM).Enclose(t.Context(), n.device(storage.State), bytes.NewReader(plain)); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := os.ReadFile(n.device(storage.State))
@@ -53,7 +53,7 @@ func TestEnclose(t *testing.T) {
 		t.Errorf("a release that nobody has signed is refused with %q", reason)
 	}
 	v.cfg.Signers = nil
-	if err := v.Enclose(t.Context(), n.device(storage.Data), bytes.NewReader(plain)); !errors.Is(err, ErrNoSigner) {
+	if err := v.Sealing(sealedToTPM).Enclose(t.Context(), n.device(storage.Data), bytes.NewReader(plain)); !errors.Is(err, ErrNoSigner) {
 		t.Errorf("without a signer: %v", err)
 	}
 }
@@ -70,19 +70,19 @@ func TestWouldOpen(t *testing.T) {
 	if err := v.Cap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.WouldOpen(bytes.NewReader(signed)); err != nil {
+	if err := v.Sealing(sealedToTPM).WouldOpen(bytes.NewReader(signed)); err != nil {
 		t.Errorf("a signed image: %v", err)
 	}
-	if err := v.WouldOpen(bytes.NewReader(built)); !errors.Is(err, pcr.ErrUnsigned) {
+	if err := v.Sealing(sealedToTPM).WouldOpen(bytes.NewReader(built)); !errors.Is(err, pcr.ErrUnsigned) {
 		t.Errorf("one that was not signed: %v", err)
 	}
 	changed := bytes.Replace(signed, []byte("quiet"), []byte("noisy"), 1)
-	if err := v.WouldOpen(bytes.NewReader(changed)); err == nil || !strings.Contains(err.Error(), "it was changed after that") {
+	if err := v.Sealing(sealedToTPM).WouldOpen(bytes.NewReader(changed)); err == nil || !strings.Contains(err.Error(), "it was changed after that") {
 		t.Errorf("one that was changed: %v", err)
 	}
 	tpmtest.Extend(t, n.tpm, pcr.Config, "more of a command line")
 	var differs *tpm.ChangedError
-	if err := v.WouldOpen(bytes.NewReader(signed)); !errors.As(err, &differs) || differs.Changes[0].PCR != pcr.Config {
+	if err := v.Sealing(sealedToTPM).WouldOpen(bytes.NewReader(signed)); !errors.As(err, &differs) || differs.Changes[0].PCR != pcr.Config {
 		t.Errorf("on a machine that adds to the command line: %v", err)
 	}
 }

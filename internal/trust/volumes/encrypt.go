@@ -1,7 +1,6 @@
 package volumes
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,26 +9,26 @@ import (
 
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/luks"
-	"github.com/cyvive/cyvive/internal/trust/tpm"
 )
 
 // blankBytes is how much of a new volume is made zero, which blockdev takes for blank.
 const blankBytes = 1 << 20
 
 // Encrypt implements storage.Crypt. Until its last step there is a mark on the device, and the next attempt begins anew.
-func (v *Volumes) Encrypt(ctx context.Context, volume, device string) error {
-	if err := v.encrypt(ctx, volume, device); err != nil {
+func (v *Volumes) Encrypt(ctx context.Context, volume, device string, how storage.Encryption) error {
+	if err := v.encrypt(ctx, volume, device, how); err != nil {
 		return fmt.Errorf("encrypt volume %s (%s): %w", volume, device, err)
 	}
 	return nil
 }
 
-func (v *Volumes) encrypt(ctx context.Context, volume, device string) error {
+func (v *Volumes) encrypt(ctx context.Context, volume, device string, how storage.Encryption) error {
 	key, data := luks.NewKey()
-	var sealed tpm.Sealed
+	defer clear(data)
+	var sealed encoder
 	var err error
 	if volume == storage.State {
-		sealed, err = v.seal(data)
+		sealed, err = v.seal(ctx, how, data)
 	} else {
 		err = writeFile(v.keyFile(volume), data)
 	}
@@ -46,7 +45,7 @@ func (v *Volumes) encrypt(ctx context.Context, volume, device string) error {
 		return err
 	}
 	if volume == storage.State {
-		if err := v.putSealed(ctx, volume, device, 0, sealed); err != nil {
+		if err := v.putSealed(ctx, device, 0, sealed); err != nil {
 			return err
 		}
 	}
@@ -63,50 +62,6 @@ func (v *Volumes) closeLeft(ctx context.Context, volume, device string) error {
 		return err
 	}
 	return v.cfg.LUKS.Close(ctx, mapperName(volume))
-}
-
-// ErrNoSigner says that nothing can be sealed for a later release.
-var ErrNoSigner = errors.New("this release trusts nobody's signature to open disks: its image was built without policy keys (make keys)")
-
-// seal seals a key, and has the TPM show that it gives it out again.
-func (v *Volumes) seal(key []byte) (tpm.Sealed, error) {
-	if len(v.cfg.Signers) == 0 {
-		return tpm.Sealed{}, ErrNoSigner
-	}
-	signatures, err := v.cfg.Signatures()
-	if err != nil {
-		return tpm.Sealed{}, fmt.Errorf("read what the running release is measured as: %w", err)
-	}
-	t, err := v.cfg.TPM()
-	if err != nil {
-		return tpm.Sealed{}, err
-	}
-	defer t.Close()
-	sealed, err := t.Seal(key, v.cfg.Signers[0])
-	if err != nil {
-		return tpm.Sealed{}, err
-	}
-	again, err := t.Unseal(sealed, signatures)
-	if err != nil {
-		return tpm.Sealed{}, fmt.Errorf("try whether it will open again: %w", err)
-	}
-	if !bytes.Equal(again, key) {
-		return tpm.Sealed{}, errors.New("try whether it will open again: the TPM gives out another key")
-	}
-	return sealed, nil
-}
-
-// putSealed puts the sealed key of a slot into a header.
-func (v *Volumes) putSealed(ctx context.Context, volume, device string, slot int, sealed tpm.Sealed) error {
-	h, err := luks.Inspect(device)
-	if err != nil {
-		return err
-	}
-	text, err := tpm.Token{Keyslot: slot, Volume: volume, UUID: h.UUID, Sealed: sealed}.Encode()
-	if err != nil {
-		return err
-	}
-	return v.cfg.LUKS.PutToken(ctx, device, luks.Token{Number: sealedToken, JSON: text})
 }
 
 // blank opens a new volume and makes its beginning zero: without that it is noise, which could be anything.

@@ -11,18 +11,31 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/vishvananda/netlink"
 
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/luks"
+	"github.com/cyvive/cyvive/internal/trust/kms"
+	"github.com/cyvive/cyvive/internal/trust/kmstest"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/tpm"
 	"github.com/cyvive/cyvive/internal/trust/tpmtest"
 )
 
-// node is a machine with a TPM and two disks. Only the device-mapper is not there: an open volume is a file beside the device, of which cryptsetup
+// sealedToTPM is how volumes of most tests are made.
+var sealedToTPM = storage.Encryption{Mode: storage.TPM}
+
+// thisMachine and otherMachine are UUIDs of firmware.
+const (
+	thisMachine  = "0a1b2c3d-1111-2222-3333-444455556666"
+	otherMachine = "0a1b2c3d-9999-2222-3333-444455556666"
+)
+
+// node is a machine with two disks and, as a rule, a TPM. Only the device-mapper is not there: an open volume is a file beside the device, of which cryptsetup
 // has said that the key opens it.
 type node struct {
 	t          *testing.T
@@ -33,11 +46,24 @@ type node struct {
 	dir        string
 	// release is what the machine was started with.
 	release string
+	// uuid is that of its firmware, and how what it is told of how volumes are encrypted.
+	uuid string
+	how  storage.Encryption
+	// server is the key server of a node that has one.
+	server *kmstest.Server
 }
 
 func newNode(t *testing.T) *node {
 	t.Helper()
-	n := &node{t: t, dir: t.TempDir(), release: "release 1"}
+	n := newDisks(t)
+	n.machine, n.how = tpmtest.New(t), sealedToTPM
+	return n
+}
+
+// newDisks is a node without a TPM.
+func newDisks(t *testing.T) *node {
+	t.Helper()
+	n := &node{t: t, dir: t.TempDir(), release: "release 1", uuid: thisMachine}
 	for _, path := range []string{"/usr/sbin/cryptsetup", "/usr/bin/cryptsetup", "/sbin/cryptsetup"} {
 		if _, err := os.Stat(path); err == nil {
 			n.cryptsetup.Program = path
@@ -49,7 +75,15 @@ func newNode(t *testing.T) *node {
 		}
 		t.Skip("cryptsetup is not installed (make setup)")
 	}
-	n.machine = tpmtest.New(t)
+	if os.Getenv("REQUIRE_ROOT") == "1" { // in a network namespace of its own, where it is down; key servers listen there
+		loopback, err := netlink.LinkByName("lo")
+		if err == nil {
+			err = netlink.LinkSetUp(loopback)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	var err error
 	if n.signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
@@ -67,14 +101,25 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
+// asked is how often the key server was asked; zero for a node without one.
+func (n *node) asked() int {
+	if n.server == nil {
+		return 0
+	}
+	return len(n.server.Asked())
+}
+
 func (n *node) device(volume string) string { return filepath.Join(n.dir, volume+"-partition") }
 
 // boot starts the machine with a release, and returns the volumes as its agent sees them.
 func (n *node) boot(release string) *Volumes {
 	n.t.Helper()
-	n.release, n.tpm = release, n.machine.Boot()
-	tpmtest.Extend(n.t, n.tpm, pcr.SecureBoot, "on")
-	tpmtest.Extend(n.t, n.tpm, pcr.Kernel, release)
+	n.release = release
+	if n.machine != nil {
+		n.tpm = n.machine.Boot()
+		tpmtest.Extend(n.t, n.tpm, pcr.SecureBoot, "on")
+		tpmtest.Extend(n.t, n.tpm, pcr.Kernel, release)
+	}
 	for _, gone := range []string{"records", "sys/class/block", "mapper"} {
 		if err := errors.Join(os.RemoveAll(filepath.Join(n.dir, gone)), os.MkdirAll(filepath.Join(n.dir, gone), 0o755)); err != nil {
 			n.t.Fatal(err)
@@ -87,10 +132,16 @@ func (n *node) boot(release string) *Volumes {
 func (n *node) agent() *Volumes {
 	return New(Config{
 		LUKS: opener{n.cryptsetup, n}, Marks: blockdev.New(blockdev.Tools{}, ""),
-		TPM:        func() (*tpm.TPM, error) { return tpm.New(endless{n.tpm}), nil },
+		TPM: func() (*tpm.TPM, error) {
+			if n.machine == nil {
+				return tpm.Open("/nonexistent/tpm")
+			}
+			return tpm.New(endless{n.tpm}), nil
+		},
 		Signatures: func() ([]pcr.Signature, error) { return n.signatures("release 1", "release 2"), nil },
 		Signers:    []*ecdsa.PublicKey{&n.signer.PublicKey},
-		KeyDir:     filepath.Join(n.dir, "state/keys"), Records: filepath.Join(n.dir, "records"),
+		KeyServer:  kms.Client{Timeout: time.Second}, Machine: n.uuid,
+		KeyDir: filepath.Join(n.dir, "state/keys"), Records: filepath.Join(n.dir, "records"),
 		Mapper: filepath.Join(n.dir, "mapper"), Sysfs: filepath.Join(n.dir, "sys"),
 	})
 }
@@ -164,7 +215,7 @@ func (n *node) look(v *Volumes, volume string) storage.CryptState {
 // unlock has a volume opened, or refused for the reason that is returned.
 func (n *node) unlock(v *Volumes, volume string) string {
 	n.t.Helper()
-	if err := v.Unlock(n.t.Context(), volume, n.device(volume)); err != nil {
+	if err := v.Unlock(n.t.Context(), volume, n.device(volume), n.how); err != nil {
 		n.t.Fatal(err)
 	}
 	s := n.look(v, volume)
@@ -178,15 +229,23 @@ func (n *node) unlock(v *Volumes, volume string) string {
 func made(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t)
+	n.makeVolumes()
+	return n
+}
+
+// makeVolumes makes both, as the node is told to.
+func (n *node) makeVolumes() {
+	t := n.t
+	t.Helper()
 	v := n.boot("release 1")
 	for _, volume := range []string{storage.State, storage.Data} {
-		if err := v.Encrypt(t.Context(), volume, n.device(volume)); err != nil {
+		if err := v.Encrypt(t.Context(), volume, n.device(volume), n.how); err != nil {
 			t.Fatal(err)
 		}
 		if reason := n.unlock(v, volume); reason != "" {
 			t.Fatal(reason)
 		}
-		if volume == storage.State {
+		if volume == storage.State && n.machine != nil {
 			if err := v.Cap(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -198,7 +257,6 @@ func made(t *testing.T) *node {
 			t.Errorf("volume %s: %+v", volume, s)
 		}
 	}
-	return n
 }
 
 // keys are the numbers of the slots of a volume.

@@ -10,12 +10,13 @@ import (
 
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/luks"
+	"github.com/cyvive/cyvive/internal/trust/kmstest"
 )
 
-// given returns what the TPM gives out for the state volume in a new boot.
+// given returns what is given out for the state volume in a new boot.
 func (n *node) given() []byte {
 	n.t.Helper()
-	key, err := n.boot("release 1").unseal(storage.State, n.device(storage.State))
+	key, err := n.boot("release 1").unseal(n.t.Context(), storage.State, n.device(storage.State), n.how)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -38,34 +39,46 @@ func (n *node) keptFiles() map[string][]byte {
 	return out
 }
 
-// TestGivenKeyIsNotKept: what the TPM gives out is on no volume, whatever was done, and cannot be found by who has read all of it.
-func TestGivenKeyIsNotKept(t *testing.T) {
-	n := made(t)
+// TestGivenKeyIsNotKept: what a TPM, a key server or a passphrase gives out is on no volume, whatever was done, and cannot be found by who has read all of it; and
+// neither can the passphrase.
+func TestGivenKeyIsNotKept(t *testing.T) { inEachMode(t, testGivenKeyIsNotKept) }
+
+func testGivenKeyIsNotKept(t *testing.T, n *node) {
 	for name, do := range map[string]func(v *Volumes) error{
 		"made":     func(*Volumes) error { return nil },
 		"enrolled": func(v *Volumes) error { return v.Enrol(t.Context(), storage.State, n.device(storage.State)) },
-		"resealed": func(v *Volumes) error { return v.Reseal(t.Context(), n.device(storage.State)) },
-		"rotated":  func(v *Volumes) error { return v.Rotate(t.Context(), storage.State, n.device(storage.State)) },
+		"resealed": func(v *Volumes) error { return v.Reseal(t.Context(), n.device(storage.State), n.how) },
+		"rotated":  func(v *Volumes) error { return v.Rotate(t.Context(), storage.State, n.device(storage.State), n.how) },
 	} {
+		before := n.given()
 		if err := do(n.boots("release 1")); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		key := n.given()
 		if !n.opens(storage.State, key) {
-			t.Fatalf("%s: the TPM gives out what opens nothing", name)
+			t.Fatalf("%s: what is given out opens nothing", name)
+		}
+		if anew := name == "resealed" || name == "rotated"; anew && n.opens(storage.State, before) || !anew && !bytes.Equal(before, key) {
+			t.Errorf("%s: the key that was given out before opens the volume still, or another one is", name)
 		}
 		for path, data := range n.keptFiles() {
-			if bytes.Contains(data, key) {
+			if bytes.Contains(data, key) || bytes.Contains(data, []byte(goodPassphrase)) {
 				t.Errorf("%s: it lies in %s", name, path)
+			}
+		}
+		for _, volume := range []string{storage.State, storage.Data} {
+			if data := n.files()[n.device(volume)]; bytes.Contains(data, key) || bytes.Contains(data, []byte(goodPassphrase)) {
+				t.Errorf("%s: it lies in the clear on the device of %s", name, volume)
 			}
 		}
 	}
 }
 
-// TestFalseStateLearnsNothing: a state volume of somebody else's making that all the same was opened with what the TPM gave out for the true one is given
-// a key that opens it, and none that opens the true one.
-func TestFalseStateLearnsNothing(t *testing.T) {
-	n := made(t)
+// TestFalseStateLearnsNothing: a state volume of somebody else's making that all the same was opened with what was given out for the true one is given a key that
+// opens it, and none that opens the true one.
+func TestFalseStateLearnsNothing(t *testing.T) { inEachMode(t, testFalseStateLearnsNothing) }
+
+func testFalseStateLearnsNothing(t *testing.T, n *node) {
 	truth := n.device(storage.State) + "-true"
 	data, err := os.ReadFile(n.device(storage.State))
 	if err != nil {
@@ -108,11 +121,64 @@ func TestFalseStateLearnsNothing(t *testing.T) {
 	}
 }
 
+// TestServerOfSomebodyElse: whoever has the disk puts a state volume there that a key server of his opens. The node starts with it; it has no key for data, and what
+// it seals and keeps from then on opens nothing of the true state.
+func TestServerOfSomebodyElse(t *testing.T) { inEachMode(t, testServerOfSomebodyElse) }
+
+func testServerOfSomebodyElse(t *testing.T, n *node) {
+	truth, err := os.ReadFile(n.device(storage.State))
+	if err != nil {
+		t.Fatal(err)
+	}
+	his := storage.Encryption{Mode: storage.KMS, Server: server(kmstest.New(t, nil))}
+	other := n.boot("release 1")
+	other.cfg.KeyDir = filepath.Join(n.dir, "false/keys")
+	if err := other.Encrypt(t.Context(), storage.State, n.device(storage.State), his); err != nil {
+		t.Fatal(err)
+	}
+	v := n.boot("release 1")
+	v.cfg.KeyDir = other.cfg.KeyDir
+	if reason := n.unlock(v, storage.State); reason != "" {
+		t.Fatalf("the false state: %s", reason)
+	}
+	if reason := n.unlock(v, storage.Data); reason != "no key: volume state has none for volume data" {
+		t.Errorf("data: %q", reason)
+	}
+	err = errors.Join(
+		v.Enrol(t.Context(), storage.State, n.device(storage.State)), v.Reseal(t.Context(), n.device(storage.State), his),
+		v.Rotate(t.Context(), storage.State, n.device(storage.State), his),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	true2 := n.device(storage.State) + "-true"
+	if err := os.WriteFile(true2, truth, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := filepath.Glob(filepath.Join(n.dir, "false/keys/*"))
+	if err != nil || len(kept) != 2 {
+		t.Fatalf("it holds %v, %v", kept, err)
+	}
+	for _, path := range kept {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := luks.Key(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.cryptsetup.Test(t.Context(), true2, key); !errors.Is(err, luks.ErrWrongKey) {
+			t.Errorf("%s opens the true volume: %v", path, err)
+		}
+	}
+}
+
 // TestEnrolByTheNextAgent: the agent that opened state ends before it has given it a key of its own. Its successor says so, makes nothing, and the next boot does it.
 func TestEnrolByTheNextAgent(t *testing.T) {
 	n := newNode(t)
 	v := n.boot("release 1")
-	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), n.how); err != nil {
 		t.Fatal(err)
 	}
 	if reason := n.unlock(v, storage.State); reason != "" {
@@ -138,25 +204,29 @@ func TestEnrolByTheNextAgent(t *testing.T) {
 
 // TestResealCuts cuts the power at every change of a header, twice. No slot is left over by it, the key that was sealed before opens nothing any more once the same
 // again has come to its end, and a key that no token names, such as the recovery key before the one that is to be noted yet, stays until the next Rotate.
-func TestResealCuts(t *testing.T) {
-	n := made(t)
+func TestResealCuts(t *testing.T) { inEachMode(t, testResealCuts) }
+
+func testResealCuts(t *testing.T, n *node) {
 	earlier := n.addUnnamed()
 	slots, whole := len(n.keys(storage.State)), n.files()
 	for cut := 1; cut <= 3; cut++ {
 		for _, after := range []bool{false, true} {
+			if !after && cut > 1 && n.machine == nil {
+				continue // the disk is as after the change before, and in the other modes that is enough
+			}
 			n.restore(whole)
 			before := n.given()
 			for range 2 {
 				v := n.boots("release 1")
 				v.cfg.LUKS = &cutter{opener: opener{n.cryptsetup, n}, left: cut, after: after}
-				if err := v.Reseal(t.Context(), n.device(storage.State)); !errors.Is(err, errCut) {
+				if err := v.Reseal(t.Context(), n.device(storage.State), n.how); !errors.Is(err, errCut) {
 					t.Fatalf("cut at change %d: %v", cut, err)
 				}
 				if got := n.keys(storage.State); len(got) > slots+1 {
 					t.Errorf("cut at change %d: slots %v", cut, got)
 				}
 			}
-			if err := n.boots("release 2").Reseal(t.Context(), n.device(storage.State)); err != nil {
+			if err := n.boots("release 2").Reseal(t.Context(), n.device(storage.State), n.how); err != nil {
 				t.Fatalf("after cuts at change %d: %v", cut, err)
 			}
 			if got := n.keys(storage.State); len(got) != slots || n.opens(storage.State, before) || !n.opens(storage.State, earlier) {
@@ -169,7 +239,7 @@ func TestResealCuts(t *testing.T) {
 			n.boots("release 1")
 		}
 	}
-	if err := n.agent().Rotate(t.Context(), storage.State, n.device(storage.State)); err != nil || n.opens(storage.State, earlier) {
+	if err := n.agent().Rotate(t.Context(), storage.State, n.device(storage.State), n.how); err != nil || n.opens(storage.State, earlier) {
 		t.Errorf("rotated: %v; the earlier key opens it: %t", err, n.opens(storage.State, earlier))
 	}
 }
@@ -210,7 +280,7 @@ func TestRotateMakesRoom(t *testing.T) {
 			t.Fatal("there is always room")
 		}
 	}
-	if err := n.agent().Rotate(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := n.agent().Rotate(t.Context(), storage.State, n.device(storage.State), n.how); err != nil {
 		t.Fatal(err)
 	}
 	n.checkRotated(storage.State, before, r)

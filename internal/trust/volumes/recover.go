@@ -12,7 +12,6 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
-	"github.com/cyvive/cyvive/internal/trust/tpm"
 )
 
 var (
@@ -46,19 +45,20 @@ func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery
 	return nil
 }
 
-// Reseal gives the state volume, which is mounted, another key for the TPM of this machine as it is now: another one, or one with other Secure Boot keys
-// than before. What the TPM had before opens nothing any more. That the new one opens it cannot be tried before the next boot, since the TPM gives out nothing
-// more in this one. What can be known is looked at: the running release has to be signed by whom the key is sealed for.
-func (v *Volumes) Reseal(ctx context.Context, device string) error {
+// Reseal gives the state volume, which is mounted, another key, sealed in the mode in which the volume was made; what was sealed before opens nothing any more.
+// To the TPM of this machine as it is now: another one, or one with other Secure Boot keys than before. That the key opens it cannot be tried before the next
+// boot, since the TPM gives out nothing more in this one. What can be known is looked at: the running release has to be signed by whom the key is sealed for. By
+// the key server that is given, which may be another than before and has to give the key out again; or by the passphrase that is given.
+func (v *Volumes) Reseal(ctx context.Context, device string, how storage.Encryption) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
-	if err := v.reseal(ctx, device); err != nil {
+	if err := v.reseal(ctx, device, how); err != nil {
 		return fmt.Errorf("seal key of volume %s anew: %w", storage.State, err)
 	}
 	return nil
 }
 
-func (v *Volumes) reseal(ctx context.Context, device string) error {
+func (v *Volumes) reseal(ctx context.Context, device string, how storage.Encryption) error {
 	data, err := v.readKey(storage.State)
 	if err != nil {
 		return err
@@ -67,28 +67,22 @@ func (v *Volumes) reseal(ctx context.Context, device string) error {
 	if err != nil {
 		return err
 	}
-	return v.sealAnew(ctx, device, own, func(slot int) error { return v.removeLeft(ctx, device, slot) })
+	return v.sealAnew(ctx, device, own, how, func(slot int) error { return v.removeLeft(ctx, device, slot) })
 }
 
-// sealed seals a key to the TPM as it is now.
-func (v *Volumes) sealed(key []byte) (tpm.Sealed, error) {
+// sealAgain seals a key to the TPM as it is now, if the running release is signed by whom it is sealed for.
+func (v *Volumes) sealAgain(key []byte) (encoder, error) {
 	if len(v.cfg.Signers) == 0 {
-		return tpm.Sealed{}, ErrNoSigner
+		return nil, ErrNoSigner
 	}
 	signatures, err := v.cfg.Signatures()
 	if err != nil {
-		return tpm.Sealed{}, fmt.Errorf("read what the running release is measured as: %w", err)
+		return nil, fmt.Errorf("read what the running release is measured as: %w", err)
 	}
-	signer := v.cfg.Signers[0]
-	if _, err := signedBy(signatures, signer); err != nil {
-		return tpm.Sealed{}, err
+	if _, err := signedBy(signatures, v.cfg.Signers[0]); err != nil {
+		return nil, err
 	}
-	t, err := v.cfg.TPM()
-	if err != nil {
-		return tpm.Sealed{}, err
-	}
-	defer t.Close()
-	return t.Seal(key, signer)
+	return v.sealUntried(key)
 }
 
 // signedBy returns the signature of a signer among those of a release.

@@ -54,7 +54,7 @@ func TestRecover(t *testing.T) {
 	if err != nil || bytes.Equal(own, key.Bytes()) {
 		t.Errorf("the recovery key was kept as the volume's own: %v", err)
 	}
-	if err := v.Reseal(t.Context(), n.device(storage.State)); err != nil {
+	if err := v.Reseal(t.Context(), n.device(storage.State), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	for _, release := range []string{"release 1", "release 2"} {
@@ -83,7 +83,7 @@ func TestResealRefuses(t *testing.T) {
 	} {
 		v := n.boot("release 1")
 		prepare(v)
-		if err := v.Reseal(t.Context(), n.device(storage.State)); err == nil {
+		if err := v.Reseal(t.Context(), n.device(storage.State), sealedToTPM); err == nil {
 			t.Errorf("%s: it was sealed", name)
 		}
 		if after, err := os.ReadFile(n.device(storage.State)); err != nil || !bytes.Equal(before, after) {
@@ -172,7 +172,7 @@ func TestWiped(t *testing.T) {
 	if err := v.Recover(t.Context(), storage.State, n.device(storage.State), key); err == nil {
 		t.Error("the recovery key opens what was wiped")
 	}
-	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	if reason := n.unlock(v, storage.State); reason != "" {

@@ -46,7 +46,7 @@ func TestResetOfDataAfterForgetting(t *testing.T) {
 	if reason := n.unlock(v, storage.State); reason != "" {
 		t.Fatal(reason)
 	}
-	if err := v.Encrypt(t.Context(), storage.Data, n.device(storage.Data)); err != nil {
+	if err := v.Encrypt(t.Context(), storage.Data, n.device(storage.Data), n.how); err != nil {
 		t.Fatal(err)
 	}
 	if reason := n.unlock(v, storage.Data); reason != "" {
@@ -72,7 +72,7 @@ func TestResetOfDataAfterForgetting(t *testing.T) {
 	if err := v.ForgetRecoveryKey(shown, n.devices()); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Rotate(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := v.Rotate(t.Context(), storage.State, n.device(storage.State), n.how); err != nil {
 		t.Fatal(err)
 	}
 	if n.opens(storage.State, first.Bytes()) || !n.opens(storage.State, shown.Bytes()) {
@@ -86,7 +86,7 @@ func TestForgottenInBetween(t *testing.T) {
 	v := n.boot("release 1")
 	mk := func(volume string) {
 		t.Helper()
-		if err := v.Encrypt(t.Context(), volume, n.device(volume)); err != nil {
+		if err := v.Encrypt(t.Context(), volume, n.device(volume), n.how); err != nil {
 			t.Fatal(err)
 		}
 		if reason := n.unlock(v, volume); reason != "" {

@@ -16,24 +16,24 @@ import (
 // pendingSuffix is that of the file, beside a volume's key, of the key that is to take its place.
 const pendingSuffix = ".new"
 
-// Rotate gives a volume another key of its own, and has the TPM keep another one of state too; those before are removed. The volume and the state volume are
-// mounted, and what is on them stays as it is: it is encrypted by the volume key, of which these are wrappings. The recovery key stays too.
+// Rotate gives a volume another key of its own, and state another one that is sealed too, in the mode in which it was made; those before are removed. The volume
+// and the state volume are mounted, and what is on them stays as it is: it is encrypted by the volume key, of which these are wrappings. The recovery key stays.
 //
 //	state:  slots that no token names removed ─▶ a key in a slot ─▶ sealed, in the token ─▶ the slot before removed ─▶ as data
 //	data:   pending ─▶ in a slot ─▶ own ─▶ the slot before removed
 //
 // The power may fail behind each step, and it may end there with an error: the next boot opens the volume with the one key or the other, and calling Rotate
 // again goes on. The new key is on the state volume, durably, before it is anywhere else, and the one before is removed only when no token names it.
-func (v *Volumes) Rotate(ctx context.Context, volume, device string) error {
+func (v *Volumes) Rotate(ctx context.Context, volume, device string, how storage.Encryption) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
-	if err := v.rotate(ctx, volume, device); err != nil {
+	if err := v.rotate(ctx, volume, device, how); err != nil {
 		return fmt.Errorf("change key of volume %s (%s): %w", volume, device, err)
 	}
 	return nil
 }
 
-func (v *Volumes) rotate(ctx context.Context, volume, device string) error {
+func (v *Volumes) rotate(ctx context.Context, volume, device string, how storage.Encryption) error {
 	own, err := v.readKey(volume)
 	if err != nil {
 		return err
@@ -43,7 +43,10 @@ func (v *Volumes) rotate(ctx context.Context, volume, device string) error {
 		if err != nil {
 			return err
 		}
-		if err := v.sealAnew(ctx, device, key, func(own int) error { return v.removeOthers(ctx, device, own) }); err != nil {
+		if err := v.samePassphrase(device, how.Passphrase); err != nil {
+			return err
+		}
+		if err := v.sealAnew(ctx, device, key, how, func(own int) error { return v.removeOthers(ctx, device, own) }); err != nil {
 			return err
 		}
 	}
@@ -108,9 +111,7 @@ func (v *Volumes) removeOthers(ctx context.Context, device string, stay ...int) 
 	if err != nil {
 		return err
 	}
-	for _, t := range h.Tokens {
-		stay = append(stay, t.Keyslots...)
-	}
+	stay = append(stay, named(h, func(string) bool { return true })...)
 	for _, k := range h.Keyslots {
 		if slices.Contains(stay, k.Number) {
 			continue

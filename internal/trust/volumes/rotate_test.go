@@ -116,6 +116,9 @@ func (n *node) boots(release string) *Volumes {
 			n.t.Fatalf("%s: volume %s: %s", release, volume, reason)
 		}
 	}
+	if n.machine == nil {
+		return v
+	}
 	if err := v.Cap(n.t.Context()); err != nil {
 		n.t.Fatal(err)
 	}
@@ -132,7 +135,7 @@ func TestRotate(t *testing.T) {
 	for range 2 {
 		for _, volume := range []string{storage.State, storage.Data} {
 			before := n.files()[filepath.Join(n.dir, "state/keys", volume)]
-			if err := n.agent().Rotate(t.Context(), volume, n.device(volume)); err != nil {
+			if err := n.agent().Rotate(t.Context(), volume, n.device(volume), sealedToTPM); err != nil {
 				t.Fatal(err)
 			}
 			n.checkRotated(volume, before, r)
@@ -140,15 +143,16 @@ func TestRotate(t *testing.T) {
 		n.boots("release 1")
 		n.boots("release 2")
 	}
-	if err := n.agent().Reseal(t.Context(), n.device(storage.State)); err != nil {
+	if err := n.agent().Reseal(t.Context(), n.device(storage.State), sealedToTPM); err != nil {
 		t.Error(err)
 	}
 	n.boots("release 1")
 }
 
 // TestRotateCuts cuts the power at every change of a header. The next boot opens the disk, and the same again comes to its end.
-func TestRotateCuts(t *testing.T) {
-	n := made(t)
+func TestRotateCuts(t *testing.T) { inEachMode(t, testRotateCuts) }
+
+func testRotateCuts(t *testing.T, n *node) {
 	r, err := n.agent().RecoveryKey()
 	if err != nil {
 		t.Fatal(err)
@@ -161,23 +165,23 @@ func TestRotateCuts(t *testing.T) {
 				continue
 			}
 			for _, after := range []bool{false, true} {
-				if !after && testing.Short() {
-					continue // the disk is as after the change before
+				if !after && (testing.Short() || n.machine == nil) {
+					continue // the disk is as after the change before, and in the other modes that is enough
 				}
 				n.restore(whole)
 				v := n.boots("release 1")
 				v.cfg.LUKS = &cutter{opener: opener{n.cryptsetup, n}, left: cut, after: after}
-				if err := v.Rotate(t.Context(), volume, n.device(volume)); !errors.Is(err, errCut) {
+				if err := v.Rotate(t.Context(), volume, n.device(volume), n.how); !errors.Is(err, errCut) {
 					t.Fatalf("volume %s, cut at change %d: %v", volume, cut, err)
 				}
-				if again := n.boots("release 2"); again.Rotate(t.Context(), volume, n.device(volume)) != nil {
+				if again := n.boots("release 2"); again.Rotate(t.Context(), volume, n.device(volume), n.how) != nil {
 					t.Fatalf("volume %s, after a cut at change %d: it does not go on", volume, cut)
 				}
 				n.checkRotated(volume, before, r)
 				n.boots("release 1")
 			}
 		}
-		if v := n.boots("release 1"); v.Rotate(t.Context(), volume, n.device(volume)) != nil {
+		if v := n.boots("release 1"); v.Rotate(t.Context(), volume, n.device(volume), n.how) != nil {
 			t.Error("it does not rotate a second time")
 		}
 	}
@@ -195,7 +199,7 @@ func TestRotateAfterAnEnd(t *testing.T) {
 	if err := writeFile(v.keyFile(storage.Data+pendingSuffix), before); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Rotate(t.Context(), storage.Data, n.device(storage.Data)); err != nil {
+	if err := v.Rotate(t.Context(), storage.Data, n.device(storage.Data), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	n.checkRotated(storage.Data, before, r)
@@ -214,7 +218,7 @@ func TestRotateRefuses(t *testing.T) {
 		n.restore(whole)
 		v := n.boots("release 1")
 		prepare(v)
-		if err := v.Rotate(t.Context(), storage.State, n.device(storage.State)); err == nil {
+		if err := v.Rotate(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err == nil {
 			t.Errorf("%s: it was changed", name)
 		}
 		n.boots("release 1")

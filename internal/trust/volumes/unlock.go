@@ -11,8 +11,11 @@ import (
 
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/luks"
+	"github.com/cyvive/cyvive/internal/trust/kms"
+	"github.com/cyvive/cyvive/internal/trust/passphrase"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/tpm"
+	"github.com/cyvive/cyvive/internal/trust/wrap"
 )
 
 // maxFailures is how often a volume is tried whose opening fails for a reason that may pass. After that the TPM is to be told to give out nothing more:
@@ -23,18 +26,15 @@ const maxFailures = 3
 var ErrForm = luks.ErrForm
 
 // Unlock implements storage.Crypt. The form of the header is looked at before anything in it is used, and before there is a key.
-func (v *Volumes) Unlock(ctx context.Context, volume, device string) error {
-	var data []byte
-	err := luks.Check(device)
-	if err != nil {
-		return v.failed(volume, device, err)
-	}
+func (v *Volumes) Unlock(ctx context.Context, volume, device string, how storage.Encryption) error {
+	data, err := v.keyFor(ctx, volume, device, how)
 	if volume == storage.State {
-		data, err = v.unseal(volume, device)
-	} else {
-		data, err = v.readKey(volume)
+		v.await(err)
 	}
-	if err != nil {
+	switch {
+	case mayPass(err):
+		return fmt.Errorf("unlock volume %s (%s): %w", volume, device, err)
+	case err != nil:
 		return v.failed(volume, device, err)
 	}
 	key, err := luks.Key(data)
@@ -53,6 +53,17 @@ func (v *Volumes) Unlock(ctx context.Context, volume, device string) error {
 	return nil
 }
 
+// keyFor returns the key of a volume whose header is of the node's form.
+func (v *Volumes) keyFor(ctx context.Context, volume, device string, how storage.Encryption) ([]byte, error) {
+	if err := luks.Check(device); err != nil {
+		return nil, err
+	}
+	if volume == storage.State {
+		return v.unseal(ctx, volume, device, how)
+	}
+	return v.readKey(volume)
+}
+
 // failed returns the error of an attempt that may be made again, and keeps that of one which may not.
 func (v *Volumes) failed(volume, device string, err error) error {
 	v.mu.Lock()
@@ -65,6 +76,26 @@ func (v *Volumes) failed(volume, device string, err error) error {
 	return fmt.Errorf("unlock volume %s (%s): %w", volume, device, err)
 }
 
+// mayPass says that what opens the volume from elsewhere may yet do so, however often it did not: nothing is given up for it.
+func mayPass(err error) bool {
+	for _, e := range []error{kms.ErrServer, passphrase.ErrNone, passphrase.ErrWrong} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// await keeps what an attempt to open the state volume has lacked; nil, and every other error, is nothing.
+func (v *Volumes) await(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.waits = ""
+	if mayPass(err) {
+		v.waits = err.Error()
+	}
+}
+
 // errNoKey says that nothing is there that could open a volume.
 var errNoKey = errors.New("no key")
 
@@ -74,7 +105,10 @@ func final(err error) bool {
 	if errors.As(err, &changed) {
 		return true
 	}
-	for _, e := range []error{ErrForm, errNoKey, tpm.ErrNone, tpm.ErrBank, tpm.ErrOther, tpm.ErrOwned, tpm.ErrCapped, tpm.ErrUnsigned, pcr.ErrUnsigned} {
+	for _, e := range []error{
+		ErrForm, errNoKey, tpm.ErrNone, tpm.ErrBank, tpm.ErrOther, tpm.ErrOwned, tpm.ErrCapped, tpm.ErrUnsigned, pcr.ErrUnsigned,
+		wrap.ErrOtherMachine, wrap.ErrNoMachine,
+	} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -82,12 +116,23 @@ func final(err error) bool {
 	return false
 }
 
-// unseal has the TPM give out the key of a volume.
-func (v *Volumes) unseal(volume, device string) ([]byte, error) {
+// unseal returns the key of a volume, by what its header says that opens it.
+func (v *Volumes) unseal(ctx context.Context, volume, device string, how storage.Encryption) ([]byte, error) {
 	h, err := luks.Inspect(device)
 	if err != nil {
 		return nil, err
 	}
+	switch modeOf(h) {
+	case storage.KMS:
+		return v.askServer(ctx, volume, h)
+	case storage.Passphrase:
+		return v.byPassphrase(volume, h, how.Passphrase.Reveal())
+	}
+	return v.askTPM(volume, h)
+}
+
+// askTPM has the TPM give out the key of a volume.
+func (v *Volumes) askTPM(volume string, h luks.Header) ([]byte, error) {
 	token, err := sealedIn(h)
 	if err != nil {
 		return nil, err
@@ -119,11 +164,11 @@ func sealedIn(h luks.Header) (tpm.Token, error) {
 		}
 		return token, nil
 	}
-	return tpm.Token{}, fmt.Errorf("%w: its header has none that is sealed to a TPM", errNoKey)
+	return tpm.Token{}, fmt.Errorf("%w: its header has none that is sealed to a TPM, kept by a key server, or opened by a passphrase", errNoKey)
 }
 
 // Opens says whether a kernel image, once it runs on this machine, opens the state volume on a device, as far as that can be told before: it can for a
-// volume that is sealed to the TPM, and all others count as opened.
+// volume that is sealed to the TPM. All others count as opened: a key server, and a passphrase, do not ask what runs.
 func Opens(device string, image io.ReaderAt) error {
 	h, err := luks.Inspect(device)
 	if errors.Is(err, luks.ErrNone) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/luks"
+	"github.com/cyvive/cyvive/internal/trust/kms"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/tpm"
 )
@@ -44,8 +45,12 @@ type Config struct {
 	TPM func() (*tpm.TPM, error)
 	// Signatures are those of the running release.
 	Signatures func() ([]pcr.Signature, error)
-	// Signers are the keys that the running release trusts; the first is whom keys are sealed for. Without one nothing is encrypted.
+	// Signers are the keys that the running release trusts; the first is whom keys are sealed for. Without one nothing is sealed to the TPM.
 	Signers []*ecdsa.PublicKey
+	// KeyServer asks key servers.
+	KeyServer kms.Caller
+	// Machine is the UUID that the firmware gives this machine, empty if it gives none.
+	Machine string
 	// KeyDir is the folder for keys on the mounted state volume, and Records one on a tmpfs, for what is to be known until the next boot.
 	KeyDir, Records string
 	// Mapper is the folder of open volumes, and Sysfs the root of sysfs.
@@ -61,6 +66,9 @@ type Volumes struct {
 	// keys are those of the volumes that this process has opened, and failures how often it tried in vain.
 	keys     map[string][]byte
 	failures map[string]int
+	// waits is what the last attempt to open state lacked, and vain that of which it was seen that it does not open it.
+	waits string
+	vain  vain
 }
 
 // New returns the volumes of a node.
@@ -87,6 +95,12 @@ func (v *Volumes) Volume(_ context.Context, volume, device string) (storage.Cryp
 		return storage.CryptState{}, err
 	}
 	s := storage.CryptState{HeaderBytes: h.OffsetBytes, Enrolled: v.enrolled(h)}
+	if volume == storage.State {
+		s.By, s.Server = modeOf(h), serverOf(h)
+		v.mu.Lock()
+		s.Waits = v.waits
+		v.mu.Unlock()
+	}
 	reason, err := os.ReadFile(v.refusalFile(volume))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/storage"
@@ -149,7 +150,7 @@ func TestFalseState(t *testing.T) {
 	}
 	other := n.boot("release 1")
 	other.cfg.KeyDir = filepath.Join(n.dir, "false/keys")
-	if err := other.Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := other.Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	v := n.boot("release 1")
@@ -167,7 +168,7 @@ func TestFalseState(t *testing.T) {
 	if err := os.WriteFile(true2, truth, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.unseal(storage.State, true2); !errors.Is(err, tpm.ErrCapped) {
+	if _, err := v.unseal(t.Context(), storage.State, true2, sealedToTPM); !errors.Is(err, tpm.ErrCapped) {
 		t.Errorf("the key of the true state: %v", err)
 	}
 }
@@ -180,7 +181,7 @@ func TestSwappedHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := n.boot("release 1")
-	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.cryptsetup.PutToken(t.Context(), n.device(storage.State), luks.Token{Number: sealedToken, JSON: h.Tokens[0].JSON}); err != nil {
@@ -203,8 +204,11 @@ func TestEncryptRefuses(t *testing.T) {
 	} {
 		v := n.boot("release 1")
 		prepare(v)
-		if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); err == nil {
+		err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM)
+		if err == nil {
 			t.Errorf("%s: it was made", name)
+		} else if errors.Is(err, tpm.ErrCapped) && !strings.Contains(err.Error(), "reboot the machine") {
+			t.Errorf("%s: it is not said what to do: %v", name, err)
 		}
 		data, err := os.ReadFile(n.device(storage.State))
 		if err != nil || len(bytes.Trim(data, "\x00")) > 0 {
@@ -219,14 +223,14 @@ func TestInterrupted(t *testing.T) {
 	v := n.boot("release 1")
 	disk := blockdev.New(blockdev.Tools{}, "")
 	v.cfg.LUKS = failing{opener{n.cryptsetup, n}}
-	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); !errors.Is(err, errPower) {
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM); !errors.Is(err, errPower) {
 		t.Fatal(err)
 	}
 	if c, err := disk.Contents(t.Context(), n.device(storage.State)); err != nil || !c.Formatting {
 		t.Errorf("after it: %+v, %v", c, err)
 	}
 	v = n.boot("release 1")
-	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	c, err := disk.Contents(t.Context(), n.device(storage.State))
@@ -270,12 +274,12 @@ func TestKilledWhileOpen(t *testing.T) {
 	n := newNode(t)
 	v := n.boot("release 1")
 	v.cfg.LUKS = killed{opener{n.cryptsetup, n}, true}
-	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); !errors.Is(err, errPower) {
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM); !errors.Is(err, errPower) {
 		t.Fatal(err)
 	}
 	v = n.agent()
 	v.cfg.LUKS = killed{opener{n.cryptsetup, n}, false}
-	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	if reason := n.unlock(v, storage.State); reason != "" {
@@ -312,7 +316,7 @@ func TestOpens(t *testing.T) {
 	if err := Opens(n.device(storage.State), bytes.NewReader(nil)); err != nil {
 		t.Errorf("a volume with a key that is not sealed: %v", err)
 	}
-	if err := n.boot("release 1").Encrypt(t.Context(), storage.State, n.device(storage.State)); err != nil {
+	if err := n.boot("release 1").Encrypt(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err != nil {
 		t.Fatal(err)
 	}
 	if err := Opens(n.device(storage.State), bytes.NewReader([]byte("no image"))); err == nil {
@@ -327,7 +331,7 @@ func TestTroubleThatStays(t *testing.T) {
 	trouble := errors.New("the boot partition cannot be read")
 	v.cfg.Signatures = func() ([]pcr.Signature, error) { return nil, trouble }
 	for try := 1; try <= maxFailures; try++ {
-		err := v.Unlock(t.Context(), storage.State, n.device(storage.State))
+		err := v.Unlock(t.Context(), storage.State, n.device(storage.State), sealedToTPM)
 		if last := try == maxFailures; last != (err == nil) || !last && !errors.Is(err, trouble) {
 			t.Errorf("attempt %d: %v", try, err)
 		}

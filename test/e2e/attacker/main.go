@@ -54,7 +54,12 @@ func main() {
 	alone := flag.String("child", "", "make one attempt as the root of a user namespace")
 	flag.StringVar(&host, "host", host, "the host's root")
 	hog := flag.String("hog", "", "take all of something instead: memory, processes, descriptors, inodes or disk")
+	take := flag.String("takeover", "", "answer in the place of the plane's containerd instead: nonsense, silent or huge")
 	flag.Parse()
+	if *take != "" {
+		fmt.Fprintln(os.Stderr, takeOver(*take))
+		os.Exit(1)
+	}
 	if *hog != "" {
 		eat := hogs[*hog]
 		if eat == nil {

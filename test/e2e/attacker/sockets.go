@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -42,17 +43,23 @@ func outside(path string) (bool, error) {
 		return false, err
 	}
 	defer conn.Close()
+	pid, err := peer(conn)
+	return err == nil && pid == 0, err
+}
+
+// peer returns the number that the process at the other end of a Unix socket has here.
+func peer(conn net.Conn) (int32, error) {
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	var peer *unix.Ucred
 	var inner error
 	err = raw.Control(func(fd uintptr) { peer, inner = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err != nil || inner != nil {
-		return false, fmt.Errorf("ask for the peer: %w, %w", err, inner)
+	if err = errors.Join(err, inner); err != nil {
+		return 0, fmt.Errorf("ask for the peer: %w", err)
 	}
-	return peer.Pid == 0, nil
+	return peer.Pid, nil
 }
 
 // socketFiles tries all of the host's root.

@@ -32,7 +32,8 @@ const (
 // ContainerService reads the system containerd and the workload plane's.
 type ContainerServiceClient interface {
 	// ListContainers sends the containers of both planes, sorted by namespace,
-	// pod and name. A containerd that does not run contributes nothing.
+	// pod and name. A containerd that does not run contributes nothing; nor does one
+	// that answers with an error, of which the header cyvive-incomplete-bin then tells.
 	ListContainers(ctx context.Context, in *ListContainersRequest, opts ...grpc.CallOption) (*ListContainersResponse, error)
 	// WatchContainers sends what ListContainers does, and again each time it is
 	// found changed.
@@ -83,7 +84,8 @@ type ContainerService_WatchContainersClient = grpc.ServerStreamingClient[WatchCo
 // ContainerService reads the system containerd and the workload plane's.
 type ContainerServiceServer interface {
 	// ListContainers sends the containers of both planes, sorted by namespace,
-	// pod and name. A containerd that does not run contributes nothing.
+	// pod and name. A containerd that does not run contributes nothing; nor does one
+	// that answers with an error, of which the header cyvive-incomplete-bin then tells.
 	ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error)
 	// WatchContainers sends what ListContainers does, and again each time it is
 	// found changed.

@@ -205,7 +205,7 @@ type Process struct {
 	ParentPid uint32 `protobuf:"varint,2,opt,name=parent_pid,json=parentPid,proto3" json:"parent_pid,omitempty"`
 	// The program's name, of at most 15 bytes, which it may change.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// Arguments, joined by spaces; of a long list, the first 1024 bytes.
+	// Arguments, joined by spaces; of a long list, the first 1024 bytes. Empty where a process of a pod makes whoever reads its memory wait.
 	CommandLine string `protobuf:"bytes,4,opt,name=command_line,json=commandLine,proto3" json:"command_line,omitempty"`
 	// One letter: R running, S sleeping, D waiting for a device, Z ended and not
 	// reaped, T stopped, I idle (proc_pid_stat(5)).

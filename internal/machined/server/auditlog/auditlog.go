@@ -111,8 +111,8 @@ func readLines(ctx context.Context, r io.Reader, send func([]byte) error) error 
 	}
 }
 
-// Move appends the entries to the log of another folder and goes on there. After an error the log goes on where it was, and Move can be
-// called again: what has moved does not move twice.
+// Move appends the entries to the log of another folder and goes on there. After an error the log goes on where it was, or, if only the old files
+// could not be removed, in the other folder; Move can be called again, by the next agent as well: what has moved does not move twice.
 func (l *Log) Move(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make folder of the audit log: %w", err)
@@ -126,7 +126,7 @@ func (l *Log) Move(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.copyTo(ctx, target, t); err != nil {
+	if err := l.copyTo(ctx, target); err != nil {
 		target.file.Close()
 		return fmt.Errorf("move audit log to %s: %w", dir, err)
 	}
@@ -136,15 +136,20 @@ func (l *Log) Move(ctx context.Context, dir string) error {
 	return errors.Join(err, l.noteCut(t))
 }
 
-// copyTo seals the entries into the target's chain, after those which an interrupted move has brought there. A line that is broken cannot
+// copyTo seals the entries into the target's chain, without those which an earlier move has brought there. A line that is broken cannot
 // be sealed as an entry and must not keep the others: it is counted as lost.
-func (l *Log) copyTo(ctx context.Context, target *chain, t tail) error {
+func (l *Log) copyTo(ctx context.Context, target *chain) error {
 	parts, err := l.chain.parts()
 	if err != nil {
 		return err
 	}
 	defer closeAll(parts)
-	moved, broken := false, uint64(0)
+	there, err := target.parts()
+	if err != nil {
+		return err
+	}
+	defer closeAll(there)
+	broken := uint64(0)
 	each := func(do func(audit.Entry, audit.Hash) error) error {
 		for _, p := range parts {
 			err := readLines(ctx, io.NewSectionReader(p.file, 0, p.size), func(line []byte) error {
@@ -161,17 +166,22 @@ func (l *Log) copyTo(ctx context.Context, target *chain, t tail) error {
 		}
 		return nil
 	}
+	var hashes []audit.Hash
 	err = each(func(_ audit.Entry, hash audit.Hash) error {
-		moved = moved || hash == t.last.Early
+		hashes = append(hashes, hash)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	moved, err := countMoved(ctx, there, hashes)
+	if err != nil {
+		return err
+	}
 	broken = 0 // each pass counts them
+	n := 0
 	err = each(func(e audit.Entry, hash audit.Hash) error {
-		if moved {
-			moved = hash != t.last.Early
+		if n++; n <= moved {
 			return nil
 		}
 		e.Early = hash
@@ -182,6 +192,35 @@ func (l *Log) copyTo(ctx context.Context, target *chain, t tail) error {
 	}
 	l.lost += broken
 	return target.file.Sync()
+}
+
+// countMoved returns how many of the entries with these hashes, from the first, are in a log to which they were moved. Entries of its own may lie
+// behind them: what has moved is still where it came from when it could not be removed there, and the next agent finds it.
+func countMoved(ctx context.Context, there []part, hashes []audit.Hash) (int, error) {
+	if len(hashes) == 0 {
+		return 0, nil
+	}
+	number := make(map[audit.Hash]int, len(hashes))
+	for i, hash := range hashes {
+		number[hash] = i + 1
+	}
+	moved, found, first := 0, false, []byte(hashes[0].String())
+	for _, p := range there {
+		err := readLines(ctx, io.NewSectionReader(p.file, 0, p.size), func(line []byte) error {
+			// Mostly nothing has moved yet, and a long log need not be parsed for that.
+			if found = found || bytes.Contains(line, first); !found {
+				return nil
+			}
+			if e, _, err := audit.ParseLine(line); err == nil {
+				moved = max(moved, number[e.Early])
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return moved, nil
 }
 
 func remove(path string) error {

@@ -246,6 +246,38 @@ func TestInterruptedMove(t *testing.T) {
 	}
 }
 
+// TestMoveWithoutRemoval: where what was moved could not be removed, the next agent, and
+// the one after it, move only what is new.
+func TestMoveWithoutRemoval(t *testing.T) {
+	memory, volume := t.TempDir(), t.TempDir()
+	l := open(t, memory)
+	add(t, l, "1", "2")
+	left, err := os.ReadFile(filepath.Join(memory, current))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Move(t.Context(), volume); err != nil {
+		t.Fatal(err)
+	}
+	add(t, l, "late")
+	for _, c := range []struct{ early, want []string }{
+		{[]string{"3"}, []string{"1", "2", "late", "3"}},
+		{nil, []string{"1", "2", "late", "3"}},
+	} {
+		if err := errors.Join(l.Close(), os.WriteFile(filepath.Join(memory, current), left, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, memory)
+		add(t, l, c.early...)
+		if err := l.Move(t.Context(), volume); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, events(t, l)); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	}
+}
+
 // TestMoveLeavesNothingUnsaid: a broken line in memory keeps no log from the
 // volume, and the log says that it was there.
 func TestMoveLeavesNothingUnsaid(t *testing.T) {

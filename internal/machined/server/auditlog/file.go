@@ -18,9 +18,8 @@ const (
 
 // tail is the end of a log as it was found.
 type tail struct {
-	head audit.Head  // newest entry that is in order
-	last audit.Entry // the same
-	cut  int64       // bytes of a line without its end, which were cut off
+	head audit.Head // newest entry that is in order
+	cut  int64      // bytes of a line without its end, which were cut off
 }
 
 // chain is the two files of one folder. It is not safe for concurrent use.
@@ -95,7 +94,7 @@ func readTail(f *os.File, size int64) (t tail, complete int64, err error) {
 		end := bytes.LastIndexByte(data, '\n') + 1
 		for line := range bytes.Lines(data[:end]) {
 			if e, hash, err := audit.ParseLine(bytes.TrimSuffix(line, []byte("\n"))); err == nil {
-				t.head, t.last = audit.Head{Sequence: e.Sequence, Hash: hash}, e
+				t.head = audit.Head{Sequence: e.Sequence, Hash: hash}
 			}
 		}
 		if t.head.Sequence > 0 || start == 0 {

@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -169,6 +171,82 @@ func TestThisMachine(t *testing.T) {
 	if _, err := r.Processes(canceled); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: got %v", err)
 	}
+}
+
+// TestProcessesThatHang: a read of a process's memory that does not come to an end takes no
+// call with it, only so many of them are begun, and the node's own processes are read
+// without regard to them.
+func TestProcessesThatHang(t *testing.T) {
+	const hanging = 3 * maxForeign
+	files := map[string]string{}
+	add := func(pid int, cgroup string) {
+		name := strconv.Itoa(pid)
+		files[name+"/stat"] = strings.Replace(statLine, "42", name, 1)
+		files[name+"/cgroup"] = "0::" + cgroup + "\n"
+	}
+	add(1000, "/system/etcd")
+	files["1000/cmdline"] = "/usr/bin/etcd\x00"
+	for pid := 2000; pid < 2000+hanging; pid++ {
+		add(pid, "/workload/plane/kubepods/pod1")
+	}
+	root := folder(t, files)
+	var pipes []string
+	for pid := 2000; pid < 2000+hanging; pid++ {
+		pipe := filepath.Join(root, strconv.Itoa(pid), "cmdline")
+		// Nobody writes into it: whoever opens it waits, as whoever reads the memory does.
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pipes = append(pipes, pipe)
+	}
+	r := Reader{Proc: root, foreign: newForeign()}
+	for round := range 3 {
+		began := time.Now()
+		list, err := r.Processes(t.Context())
+		if err != nil || len(list) != hanging+1 {
+			t.Fatalf("round %d: got %d processes, %v; want %d", round, len(list), err, hanging+1)
+		}
+		if got := list[0].GetCommandLine(); got != "/usr/bin/etcd" {
+			t.Errorf("round %d: the node's own process: got command line %q", round, got)
+		}
+		if took, most := time.Since(began), 3*maxForeign*foreignTime; took > most {
+			t.Errorf("round %d: it took %v, more than %v", round, took, most)
+		}
+		if got := r.foreign.reads(); got > maxForeign {
+			t.Errorf("round %d: %d reads hang, more than %d", round, got, maxForeign)
+		}
+	}
+	// When all that hang have come to their ends, every one is read again.
+	for _, pipe := range pipes {
+		w, err := os.OpenFile(pipe, os.O_RDWR|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.Close(), os.Remove(pipe), os.WriteFile(pipe, []byte("/bin/sh\x00"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(30 * time.Second); r.foreign.reads() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d reads hang still", r.foreign.reads())
+		}
+	}
+	list, err := r.Processes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list[1:] {
+		if p.GetCommandLine() != "/bin/sh" {
+			t.Errorf("process %d afterwards: got command line %q", p.GetPid(), p.GetCommandLine())
+		}
+	}
+}
+
+// reads is how many nobody waits for any more.
+func (f *foreign) reads() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hanging
 }
 
 // FuzzParse feeds every parser. What they make must fit into a message.

@@ -29,21 +29,24 @@ const (
 	maxDepth     = 32
 )
 
-// Reader reads the running machine, or folders that stand for it. It is immutable
-// and safe for concurrent use; it implements [server.Kernel].
+// Reader reads the running machine, or folders that stand for it. It is safe for
+// concurrent use; copies of one share what they know of reads that hang. It implements
+// [server.Kernel].
 type Reader struct {
 	// Proc, Sys and Cgroup are where the file systems are: /proc, /sys and
 	// /sys/fs/cgroup.
 	Proc, Sys, Cgroup string
 	// BootedAt is when the kernel started.
 	BootedAt time.Time
+	// foreign is nil in a Reader that lists no processes.
+	foreign *foreign
 }
 
 var _ server.Kernel = Reader{}
 
 // New returns a reader of the running machine.
 func New(bootedAt time.Time) Reader {
-	return Reader{Proc: "/proc", Sys: "/sys", Cgroup: "/sys/fs/cgroup", BootedAt: bootedAt}
+	return Reader{Proc: "/proc", Sys: "/sys", Cgroup: "/sys/fs/cgroup", BootedAt: bootedAt, foreign: newForeign()}
 }
 
 // read returns the text of a file, its first MiB if it is longer.
@@ -89,7 +92,7 @@ func (r Reader) Processes(ctx context.Context) ([]*kernelv1.Process, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		p, err := r.process(name, uint32(pid))
+		p, err := r.process(ctx, name, uint32(pid))
 		if gone(err) {
 			continue
 		}
@@ -105,7 +108,7 @@ func (r Reader) Processes(ctx context.Context) ([]*kernelv1.Process, error) {
 }
 
 // process reads one process; nil is a thread of the kernel.
-func (r Reader) process(name string, pid uint32) (*kernelv1.Process, error) {
+func (r Reader) process(ctx context.Context, name string, pid uint32) (*kernelv1.Process, error) {
 	stat, err := read(r.Proc, name, "stat")
 	if err != nil {
 		return nil, err
@@ -120,10 +123,19 @@ func (r Reader) process(name string, pid uint32) (*kernelv1.Process, error) {
 		return nil, nil
 	}
 	p.Pid, p.StartedAt = pid, timestamppb.New(r.BootedAt.Add(start))
-	p.CommandLine = parseCommandLine([]byte(text(r.Proc, name, "cmdline")))
 	p.Uid = parseUID(text(r.Proc, name, "status"))
 	p.Cgroup = parseCgroup(text(r.Proc, name, "cgroup"))
+	p.CommandLine = parseCommandLine([]byte(r.commandLine(ctx, name, p.GetCgroup())))
 	return p, nil
+}
+
+// commandLine reads what lies in the memory of a process, the only file here of which that
+// is so.
+func (r Reader) commandLine(ctx context.Context, name, cgroup string) string {
+	if own(cgroup) {
+		return text(r.Proc, name, "cmdline")
+	}
+	return r.foreign.text(ctx, filepath.Join(r.Proc, name, "cmdline"))
 }
 
 // sized are the file systems that statfs(2) is asked about: it would wait for a

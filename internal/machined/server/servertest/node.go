@@ -54,6 +54,8 @@ type Node struct {
 	DiskFault error
 	// ResetFault is why the node cannot leave its cluster; nil if it can.
 	ResetFault error
+	// ContainersLack is why containers are missing in their list; nil if none are.
+	ContainersLack error
 	// DrainOutcome is how a drain ends, after DrainSteps were told; the zero outcome is that nothing was done.
 	DrainOutcome server.DrainOutcome
 	DrainSteps   []server.DrainProgress
@@ -195,6 +197,9 @@ func (n *Node) Containers(context.Context) ([]server.Container, error) {
 	err := n.called("containers")
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if err == nil && n.ContainersLack != nil {
+		err = fmt.Errorf("%w: %w", server.ErrIncomplete, n.ContainersLack)
+	}
 	return slices.Clone(n.ContainerList), err
 }
 
