@@ -61,11 +61,12 @@ func moveLock(ctx context.Context, path string, arches []string, out io.Writer) 
 	return l.Save(path)
 }
 
-// kernelRelease reads the kernel's release off the name of its package.
+// kernelRelease reads the kernel's release off the name of its package, which the
+// one that was asked for depends on.
 func kernelRelease(packages []lock.Package, arch string) string {
 	for _, p := range packages {
 		release, ok := strings.CutPrefix(p.Name, "linux-image-")
-		if ok && release != "cloud-"+arch {
+		if ok && release != arch {
 			return release
 		}
 	}

@@ -4,8 +4,8 @@ package lock
 // and everything they depend on.
 func Wanted(arch string) []string {
 	return []string{
-		// The image.
-		"linux-image-cloud-" + arch,
+		// The image. One kernel is for virtual and physical machines.
+		"linux-image-" + arch,
 		"systemd-boot-efi",
 		"e2fsprogs",
 		"cryptsetup-bin",
@@ -14,7 +14,7 @@ func Wanted(arch string) []string {
 		"ca-certificates",
 		// The throw-away tree: a compiler, what OpenZFS's configure calls, the
 		// kernel's headers, OpenZFS's source, mkfs.erofs, libseccomp for runc.
-		"linux-headers-cloud-" + arch,
+		"linux-headers-" + arch,
 		"zfs-dkms",
 		"erofs-utils",
 		"libseccomp-dev",
