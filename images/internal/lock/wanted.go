@@ -13,11 +13,13 @@ func Wanted(arch string) []string {
 		"zfsutils-linux",
 		"ca-certificates",
 		// The throw-away tree: a compiler, what OpenZFS's configure calls, the
-		// kernel's headers, OpenZFS's source, mkfs.erofs, libseccomp for runc.
+		// kernel's headers, OpenZFS's source, mkfs.erofs, libseccomp for runc, zstd
+		// for what nodes download.
 		"linux-headers-" + arch,
 		"zfs-dkms",
 		"erofs-utils",
 		"libseccomp-dev",
+		"zstd",
 		"gcc", "libc6-dev", "make", "dash", "bash", "coreutils", "sed", "grep",
 		"mawk", "findutils", "diffutils", "gzip", "xz-utils", "perl-base", "tar",
 	}
