@@ -84,7 +84,7 @@ func parsers() map[string][]string {
 		// Packages of distributions, and their mirrors.
 		"images/internal/deb":    {"FuzzCompareVersions", "FuzzReadParagraphs", "FuzzWalk"},
 		"images/internal/erofs":  {"FuzzGolden", "FuzzParse"},
-		"images/internal/kernel": {"FuzzBuiltinInfo", "FuzzParseList", "FuzzReadInfo"},
+		"images/internal/kernel": {"FuzzBuiltinInfo", "FuzzParseFirmware", "FuzzParseList", "FuzzReadInfo"},
 		"images/internal/lock":   {"FuzzParse"},
 		"images/internal/mirror": {"FuzzIndex", "FuzzRelease", "FuzzResolveMirrorFile", "FuzzSources"},
 		"images/internal/sbom":   {"FuzzLicenses"},

@@ -15,11 +15,11 @@ import (
 
 // suites are the ones of Debian 13 that inputs are taken from.
 func suites() []mirror.Suite {
-	both := []string{"main", "contrib"}
+	components := []string{"main", "contrib", "non-free-firmware"}
 	return []mirror.Suite{
-		{Archive: lock.ArchiveMain, Name: "trixie", Components: both},
-		{Archive: lock.ArchiveMain, Name: "trixie-updates", Components: both},
-		{Archive: lock.ArchiveSecurity, Name: "trixie-security", Components: both},
+		{Archive: lock.ArchiveMain, Name: "trixie", Components: components},
+		{Archive: lock.ArchiveMain, Name: "trixie-updates", Components: components},
+		{Archive: lock.ArchiveSecurity, Name: "trixie-security", Components: components},
 	}
 }
 
