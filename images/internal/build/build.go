@@ -50,6 +50,9 @@ type Options struct {
 	// ExtensionKeys is the file of the public keys of whoever may sign extensions
 	// for nodes of the image, besides those of Keys; empty names nobody.
 	ExtensionKeys string
+	// Microcode names whose processors the kernel image has microcode for: amd,
+	// intel. It is for amd64 only.
+	Microcode []string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -80,6 +83,7 @@ type results struct {
 	zfs        string              // directory: zfs.ko, spl.ko
 	modules    string              // directory: what goes to /usr/lib/modules/<release>
 	firmware   string              // archive: firmware and its copyright files
+	microcode  string              // directory: early.cpio, licenses.tar; empty if the architecture has none
 	programs   map[string]string   // file of each program by its name
 	components []component         // what release.json lists
 	packages   []lock.Package      // those of Debian of which something is in the image
@@ -147,6 +151,7 @@ func (b *builder) steps() []namedStep {
 		{"zfs", b.zfs},
 		{"modules", b.modules},
 		{"firmware", b.firmware},
+		{"microcode", b.microcode},
 		{"userland", b.userland},
 		{"programs", b.programs},
 		{"initramfs", b.initramfs},
@@ -227,6 +232,7 @@ func (b *builder) repeat() string {
 	if b.ExtensionKeys != "" {
 		words = append(words, "--extension-keys", b.ExtensionKeys)
 	}
+	words = append(words, "--microcode="+strings.Join(b.Microcode, ","))
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }
 

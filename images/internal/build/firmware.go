@@ -162,10 +162,13 @@ func addCopyright(to, from *tree.Tree, name string, licenses []string, seen map[
 }
 
 // addFirmware places it in the root.
-func (b *builder) addFirmware(t *tree.Tree) error {
-	f, err := os.Open(b.results.firmware)
+func (b *builder) addFirmware(t *tree.Tree) error { return addArchive(t, b.results.firmware) }
+
+// addArchive places the files of a tree archive.
+func addArchive(t *tree.Tree, archive string) error {
+	f, err := os.Open(archive)
 	if err != nil {
-		return fmt.Errorf("open firmware: %w", err)
+		return fmt.Errorf("open archive: %w", err)
 	}
 	defer f.Close()
 	from := tree.New()

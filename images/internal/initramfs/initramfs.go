@@ -40,7 +40,16 @@ func Write(w io.Writer, t *tree.Tree, at time.Time) error {
 	if err != nil {
 		return fmt.Errorf("compress initramfs: %w", err)
 	}
-	c := &writer{out: bufio.NewWriter(z), at: uint32(at.Unix())}
+	if err := WritePlain(z, t, at); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// WritePlain writes the archive without compression, as the kernel reads the first one
+// that it is given: for microcode, before it can decompress anything.
+func WritePlain(w io.Writer, t *tree.Tree, at time.Time) error {
+	c := &writer{out: bufio.NewWriter(w), at: uint32(at.Unix())}
 	for _, name := range t.Paths() {
 		if name == "/" {
 			continue
@@ -56,7 +65,7 @@ func Write(w io.Writer, t *tree.Tree, at time.Time) error {
 	if err := c.out.Flush(); err != nil {
 		return fmt.Errorf("write initramfs: %w", err)
 	}
-	return z.Close()
+	return nil
 }
 
 func (c *writer) entry(name string, e *tree.Entry) error {

@@ -3,7 +3,7 @@ package lock
 // Wanted lists what is asked of the archive for arch; the lock holds these
 // and everything they depend on.
 func Wanted(arch string) []string {
-	return []string{
+	names := []string{
 		// The image. One kernel is for virtual and physical machines.
 		"linux-image-" + arch,
 		"systemd-boot-efi",
@@ -26,6 +26,11 @@ func Wanted(arch string) []string {
 		"gcc", "libc6-dev", "make", "dash", "bash", "coreutils", "sed", "grep",
 		"mawk", "findutils", "diffutils", "gzip", "xz-utils", "perl-base", "tar",
 	}
+	if arch == "amd64" {
+		// What processors run, and of which the builder is told what to take.
+		names = append(names, "amd64-microcode", "intel-microcode")
+	}
+	return names
 }
 
 // Without lists the packages that are depended on by some of the wanted ones
@@ -37,7 +42,7 @@ func Without() map[string]bool {
 		"python3", "libpython3-stdlib", "init-system-helpers", "initramfs-tools",
 		"linux-base", "kmod", "dkms", "file", "lsb-release", "debconf", "logsave",
 		"dpkg", "libpam-modules", "libpam-runtime", "base-files",
-		"dmsetup", "openssl",
+		"dmsetup", "openssl", "iucode-tool",
 	} {
 		out[name] = true
 	}
