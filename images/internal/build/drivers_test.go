@@ -76,7 +76,6 @@ var machines = []struct {
 	{"r8169", "pci:v000010ECd00008168sv00001458sd0000E000bc02sc00i00", false},
 	{"r8169", "pci:v000010ECd00008125sv00001462sd00007D91bc02sc00i00", false},    // 2.5 Gbit/s
 	{"atlantic", "pci:v00001D6Ad000007B1sv00001043sd00008741bc02sc00i00", false}, // AQC107
-	{"qede", "pci:v00001077d00001656sv00001077sd00000001bc02sc00i00", false},     // FastLinQ 41000
 	{"sfc", "pci:v00001924d00000B03sv00001924sd00008022bc02sc00i00", false},      // X2500
 	{"be2net", "pci:v000010DFd00000720sv0000103Csd00003381bc02sc00i00", false},   // OneConnect
 	{"enic", "pci:v00001137d00000043sv00001137sd0000012Ebc02sc00i00", false},     // UCS

@@ -14,7 +14,7 @@ func Wanted(arch string) []string {
 		"ca-certificates",
 		// What devices run, and are not without: images/firmware.list.
 		"firmware-bnx2", "firmware-bnx2x", "firmware-intel-misc", "firmware-misc-nonfree",
-		"firmware-qlogic", "firmware-realtek",
+		"firmware-realtek",
 		// The throw-away tree: a compiler, what OpenZFS's configure calls, the
 		// kernel's headers, OpenZFS's source, mkfs.erofs, libseccomp for runc, zstd
 		// for what nodes download.
