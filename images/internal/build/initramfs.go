@@ -46,14 +46,15 @@ var bootModulesOf = map[string][]string{
 // bootModulesFor is all of it for an architecture.
 func bootModulesFor(arch string) []string { return slices.Concat(bootModules, bootModulesOf[arch]) }
 
-// initramfs makes the initial RAM disk: init and the boot modules.
-func (b *builder) initramfs(context.Context) error {
+// initramfs makes the initial RAM disk: init and the boot modules, compressed as much as
+// zstd can, since it is in each kernel image on the boot partition.
+func (b *builder) initramfs(ctx context.Context) error {
 	sum, err := hashFile(b.results.programs["init"])
 	if err != nil {
 		return err
 	}
-	key := step.Key("initramfs-2", sum, filepath.Base(filepath.Dir(b.results.modules)), b.epoch().String(),
-		strings.Join(bootModulesFor(b.Arch), " "))
+	key := step.Key("initramfs-3", sum, filepath.Base(filepath.Dir(b.results.modules)), filepath.Base(b.results.tree.Dir),
+		b.epoch().String(), strings.Join(bootModulesFor(b.Arch), " "))
 	dir, err := b.run.Cached("initramfs", key, func(dir string) error {
 		all, err := kernel.Open(b.results.modules, b.pins.Kernel)
 		if err != nil {
@@ -67,12 +68,12 @@ func (b *builder) initramfs(context.Context) error {
 		if err != nil {
 			return err
 		}
-		f, err := os.Create(filepath.Join(dir, "initramfs.zst"))
-		if err != nil {
+		archive := filepath.Join(dir, "initramfs")
+		defer os.Remove(archive)
+		if err := writeTo(archive, func(f *os.File) error { return initramfs.Write(f, t, b.epoch()) }); err != nil {
 			return err
 		}
-		defer f.Close()
-		return initramfs.Write(f, t, b.epoch())
+		return b.compress(ctx, "initramfs", dir, "initramfs.zst", archive, "-19")
 	})
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func (b *builder) makeMicrocode(packages map[string]lock.Package, dir string) er
 		}
 		early.Write(v.early, 0o644, data)
 	}
-	if err := writeTo(filepath.Join(dir, "early.cpio"), func(f *os.File) error { return initramfs.WritePlain(f, early, b.epoch()) }); err != nil {
+	if err := writeTo(filepath.Join(dir, "early.cpio"), func(f *os.File) error { return initramfs.Write(f, early, b.epoch()) }); err != nil {
 		return err
 	}
 	return writeTo(filepath.Join(dir, "licenses.tar"), func(f *os.File) error { return licenses.WriteTar(f, b.epoch()) })

@@ -35,7 +35,7 @@ func TestMicrocodeIsJoined(t *testing.T) {
 	x := tree.New()
 	x.Write(amd.early, 0o644, joined(from, amd))
 	var out bytes.Buffer
-	if err := initramfs.WritePlain(&out, x, time.Unix(0, 0)); err != nil {
+	if err := initramfs.Write(&out, x, time.Unix(0, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(out.String(), "070701") || !strings.Contains(out.String(), amd.early+"\x00") || !strings.Contains(out.String(), "onetwo") {

@@ -1,6 +1,6 @@
 // Package initramfs writes file trees as the kernel's initial RAM disk: a cpio
 // archive of the "newc" form (Documentation/driver-api/early-userspace/
-// buffer-format.rst of the kernel) under zstd.
+// buffer-format.rst of the kernel).
 package initramfs
 
 import (
@@ -9,8 +9,6 @@ import (
 	"io"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/cyvive/cyvive/images/internal/tree"
 )
@@ -33,22 +31,10 @@ type writer struct {
 	at  uint32
 }
 
-// Write writes t to w. Every file carries the time at. /dev/console is added:
+// Write writes t to w, without compression: the kernel reads microcode before it can
+// decompress anything. Every file carries the time at. With /dev comes /dev/console:
 // without it the first program has no standard output.
 func Write(w io.Writer, t *tree.Tree, at time.Time) error {
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return fmt.Errorf("compress initramfs: %w", err)
-	}
-	if err := WritePlain(z, t, at); err != nil {
-		return err
-	}
-	return z.Close()
-}
-
-// WritePlain writes the archive without compression, as the kernel reads the first one
-// that it is given: for microcode, before it can decompress anything.
-func WritePlain(w io.Writer, t *tree.Tree, at time.Time) error {
 	c := &writer{out: bufio.NewWriter(w), at: uint32(at.Unix())}
 	for _, name := range t.Paths() {
 		if name == "/" {
