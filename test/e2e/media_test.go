@@ -143,8 +143,8 @@ func TestLastLines(t *testing.T) {
 const (
 	// onMedium is what stage 1 says with the disk of a medium, onRoot what it says at its end.
 	onMedium, onRoot = `the root is that of an installation medium`, `switching to the verified root`
-	// givenUp is what a console says of a start that goes no further: firmware has tried all that it knows, or the kernel has stopped.
-	givenUp = `No bootable option or device was found|UEFI Interactive Shell|Initramfs unpacking failed|Kernel panic - not syncing`
+	// givenUp is what a console says of a start that goes no further: firmware has tried all that it knows, the boot stub has halted, or the kernel has stopped.
+	givenUp = `No bootable option or device was found|UEFI Interactive Shell|efi_assert|Initramfs unpacking failed|Kernel panic - not syncing`
 )
 
 // awaitStart waits for the lines of the console by which it can be seen how far a start from a medium comes, and for each as long as all may take.
