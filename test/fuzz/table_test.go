@@ -130,6 +130,7 @@ func withoutFuzzTest() map[string]string {
 		"internal/machined/boot/watchdog":     "reads a number that stage 1 has put into its environment",
 		"internal/trust/volumes":              "reads the kernel's size of a volume that it has opened, of a token that package luks has read one text, which it compares, and a list of numbers that it has written itself, on an open encrypted volume",
 		"internal/machined/hold":              "reads a file in memory that only it writes, and replaces as a whole",
+		"internal/machined/keptlog":           "reads a file in memory that only it writes, and replaces as a whole; the logs themselves are read by package ringlog",
 		"internal/machined/supervise":         "hands lines on as they are",
 		"hack/release/extension":              "reads what the image builder has written beside the image that is to be signed",
 		"hack/release/bundle":                 "reads what the image builder has written beside the image that is to be signed",
