@@ -71,7 +71,7 @@ func (s *suite) recover(t *testing.T, ctx context.Context) {
 	}
 }
 
-// testReboot restarts the node over the API.
+// testReboot restarts the node over the API. The timeline of the boot is a part of its own.
 func testReboot(t *testing.T, s *suite) {
 	ctx := testContext(t, shutdownDeadline+bootTimeout)
 	before := currentBoot(t, ctx, s)
@@ -87,7 +87,6 @@ func testReboot(t *testing.T, s *suite) {
 	boots := awaitBoot(t, ctx, s, before)
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
 	s.recover(t, ctx)
-	testTimeline(t, ctx, s)
 }
 
 // testPowerCut pulls the plug: the ledger must tell, or it could not tell
