@@ -31,6 +31,9 @@ export MICROCODE ?= amd
 BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
 
 RUNFLAG = $(if $(RUN),-run '$(RUN)')
+# Tests that run beside others mostly wait, so there are more of them than
+# processors; make check has vetted all.
+UNITFLAGS := -vet=off -parallel 4
 TOOL := go tool -modfile=hack/tools/go.mod
 # Packages with tests that say they need root, or a virtual machine.
 packages_with = $$(grep -rlE --include=*_test.go '$(1)' internal cmd hack test/planes | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
@@ -76,11 +79,13 @@ golden: image ## write the reviewed list of the image again (images/testdata)
 lock: setup ## move the pins of images/lock.json to the newest packages
 	@cd images && go run ./cmd/mkimage lock
 
-.PHONY: bin/nodectl bin/qemu
+.PHONY: bin/nodectl bin/qemu bin/guest
 bin/nodectl:
 	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/nodectl
 bin/qemu:
 	@CGO_ENABLED=0 go build -trimpath -o $@ ./hack/qemu
+bin/guest:
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -o $@ ./hack/qemu/guest
 
 .PHONY: preflight
 preflight: setup
@@ -103,8 +108,8 @@ test: setup image check unit-test root-test repro-short vm-test ## run every tes
 
 .PHONY: unit-test
 unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
-	go test $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes)$$') # root-test runs the second whole
-	go test -race -short $(RUNFLAG) $$(go list ./internal/... ./cmd/... | grep -v /trust/volumes$$) # the one left out starts nothing beside itself
+	go test $(UNITFLAGS) $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes)$$') # root-test runs the second whole
+	go test -race -short $(UNITFLAGS) $(RUNFLAG) $$(go list ./internal/... ./cmd/... | grep -v /trust/volumes$$) # the one left out starts nothing beside itself
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
 
 .PHONY: root-test
@@ -112,9 +117,9 @@ root-test: ## run the tests that need root, in namespaces of their own (RUN=rege
 	@hack/root-test.sh '$(RUN)' $(call packages_with,REQUIRE_ROOT)
 
 .PHONY: vm-test
-vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole nodes (RUN=regexp)
-	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 1 -timeout 20m $(RUNFLAG) \
-		-exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
+vm-test: bin/qemu bin/nodectl bin/guest ## run the tests in virtual machines, and whole nodes (RUN=regexp)
+	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 -timeout 20m $(RUNFLAG) \
+		-exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 5h -v $(RUNFLAG) ./test/e2e
 
