@@ -47,8 +47,8 @@ type Op struct {
 	Manifests []Manifest
 }
 
-// dnsResync is how soon an object of cluster DNS that somebody changed or deleted is put right. A change of what it should be is applied at
-// once.
+// dnsResync is how soon an object of cluster DNS that somebody changed or deleted is put right on a node that is Ready: in a boot nothing waits for that,
+// and an API server that has just come up has enough to do. A change of what it should be is applied at once.
 const dnsResync = 10 * time.Minute
 
 // String says what the operation does, without contents.
@@ -149,7 +149,8 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		ops = append(ops, Op{Kind: LabelNode})
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
-	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
+	resync := nodeReady(obs) && obs.Now.Sub(obs.DNSApplied) > dnsResync
+	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || resync) {
 		ops = append(ops, Op{Kind: ApplyDNS, Manifests: append(kubeletManifests(spec), manifests...)})
 	}
 	return ops
