@@ -94,7 +94,7 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		obs.PlaneSince = r.planeSince.of(p.StartedAt, obs.Now)
 	}
 	answer := r.apiAsker.ask(ctx, spec, obs.Containers)
-	obs.Silent = answer.silent
+	obs.Silent = answer.silence(obs.Containers)
 	if obs.Containers[apiServer].State == container.Running {
 		obs.API, obs.APIProblem = answer.api, answer.problem
 	}
