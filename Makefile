@@ -99,7 +99,7 @@ test: setup image check unit-test root-test repro-short vm-test ## run every tes
 
 .PHONY: unit-test
 unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
-	go test $(RUNFLAG) $$(go list ./... | grep -v /test/e2e$$)
+	go test $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes)$$') # root-test runs the second whole
 	go test -race -short $(RUNFLAG) ./internal/... ./cmd/...
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
 	cd images/kubernetes && CGO_ENABLED=0 go test -trimpath -tags grpcnotrace $(RUNFLAG) ./gates ./csi

@@ -57,6 +57,7 @@ var controlReaches = []string{
 	"slew the clock", "mount a disk or partition", "count a processor's events", "add a key to the user's keyring",
 	"trace the kernel with a program of type Kprobe", "trace the kernel with a program of type TracePoint",
 	"open an eBPF program of the node", "take an eBPF program of the node off its hook",
+	"read the kernel's memory by an eBPF program for traffic",
 	"see the groups of the system plane", "connect to a socket file of the system plane",
 	"ask the CSI driver for a volume", "mount a dataset by its name",
 }

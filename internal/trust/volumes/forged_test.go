@@ -36,7 +36,7 @@ func (n *node) forge(volume, from, to string) {
 	}
 }
 
-// inEachMode runs a test on a node for each thing that opens disks.
+// inEachMode runs a test on a node for each thing that opens disks; with -short for the TPM alone.
 func inEachMode(t *testing.T, run func(t *testing.T, n *node)) {
 	t.Helper()
 	for mode, begin := range map[storage.Mode]func(*testing.T) *node{
@@ -45,6 +45,9 @@ func inEachMode(t *testing.T, run func(t *testing.T, n *node)) {
 			return n
 		},
 	} {
+		if testing.Short() && mode != storage.TPM {
+			continue
+		}
 		t.Run(string(mode), func(t *testing.T) { run(t, begin(t)) })
 	}
 }
