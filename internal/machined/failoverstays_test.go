@@ -24,7 +24,7 @@ func TestFailoverOfAJobThatGoes(t *testing.T) {
 		t.Fatalf("the first run: %v", j)
 	}
 	api, configs := replicationAPI{b.Agent}, configsAPI{b.Agent}
-	whole, err := config.Marshal(b.snapshot().input.Config)
+	whole, err := config.Marshal(b.Agent.snapshot().input.Config)
 	b.must(err)
 	apply := func(mode server.ConfigMode, documents []byte) {
 		t.Helper()
