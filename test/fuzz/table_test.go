@@ -151,6 +151,7 @@ func withoutFuzzTest() map[string]string {
 		"internal/machined/supervise":           "hands lines on as they are",
 		"hack/release/extension":                "reads what the image builder has written beside the image that is to be signed",
 		"hack/release/bundle":                   "reads what the image builder has written beside the image that is to be signed",
+		"hack/release/media":                    "reads what the image builder has written beside the image, and the kernel image that becomes a medium",
 		"hack/release/releasetest":              "writes a file for tests, and reads none",
 		"internal/machined/source/sourcetest":   "is a server of tests, and reads what they ask of it",
 		"internal/storage/replication/endpoint": "reads numbers of properties, and takes for none what is no number",
