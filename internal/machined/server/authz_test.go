@@ -147,6 +147,8 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.snapshot.v1.SnapshotService/PlanRollback":       readers,
 		"/node.snapshot.v1.SnapshotService/PreviewPrune":       readers,
 		"/node.snapshot.v1.SnapshotService/Create":             operators,
+		"/node.snapshot.v1.SnapshotService/Clone":              operators,
+		"/node.snapshot.v1.SnapshotService/Diff":               operators,
 		"/node.snapshot.v1.SnapshotService/Hold":               operators,
 		"/node.snapshot.v1.SnapshotService/Release":            {admin},
 		"/node.snapshot.v1.SnapshotService/Destroy":            {admin},

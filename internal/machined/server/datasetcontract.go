@@ -44,4 +44,10 @@ type Snapshots interface {
 	Schedules(ctx context.Context) ([]*snapshotv1.Schedule, error)
 	// PreviewPrune is for all datasets where dataset is empty.
 	PreviewPrune(ctx context.Context, dataset string) ([]*snapshotv1.Verdict, error)
+	// Clone is ErrPrecondition where the dataset exists, one of the two is of the system's
+	// own, or replication decides about what is there.
+	Clone(ctx context.Context, snapshot, dataset string) error
+	// Diff is ErrPrecondition where the file system is not mounted, ErrInvalid where to is
+	// not the later snapshot.
+	Diff(ctx context.Context, snapshot, to string) (*snapshotv1.DiffResponse, error)
 }

@@ -110,6 +110,28 @@ func (s *snapshotService) PreviewPrune(ctx context.Context, req *snapshotv1.Prev
 	return &snapshotv1.PreviewPruneResponse{Verdicts: verdicts, Schedules: schedules}, nil
 }
 
+// Clone implements snapshotv1.SnapshotServiceServer.
+func (s *snapshotService) Clone(ctx context.Context, req *snapshotv1.CloneRequest) (*snapshotv1.CloneResponse, error) {
+	if err := snapshotsNamed(req.GetSnapshot()); err != nil {
+		return nil, err
+	}
+	if req.GetDataset() == "" || strings.ContainsAny(req.GetDataset(), "@#") {
+		return nil, invalidf("%.300q: expected the whole name of the dataset that is made", req.GetDataset())
+	}
+	if err := s.snapshots.Clone(ctx, req.GetSnapshot(), req.GetDataset()); err != nil {
+		return nil, err
+	}
+	return &snapshotv1.CloneResponse{}, nil
+}
+
+// Diff implements snapshotv1.SnapshotServiceServer.
+func (s *snapshotService) Diff(ctx context.Context, req *snapshotv1.DiffRequest) (*snapshotv1.DiffResponse, error) {
+	if err := snapshotsNamed(req.GetSnapshot(), req.GetTo()); err != nil {
+		return nil, err
+	}
+	return s.snapshots.Diff(ctx, req.GetSnapshot(), req.GetTo())
+}
+
 // snapshotsNamed says what is wrong with whole names of snapshots. A range or a list in
 // one name, which zfs destroy takes, is none.
 func snapshotsNamed(names ...string) error {

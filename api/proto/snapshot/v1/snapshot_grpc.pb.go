@@ -32,6 +32,8 @@ const (
 	SnapshotService_PlanRollback_FullMethodName = "/node.snapshot.v1.SnapshotService/PlanRollback"
 	SnapshotService_Rollback_FullMethodName     = "/node.snapshot.v1.SnapshotService/Rollback"
 	SnapshotService_PreviewPrune_FullMethodName = "/node.snapshot.v1.SnapshotService/PreviewPrune"
+	SnapshotService_Clone_FullMethodName        = "/node.snapshot.v1.SnapshotService/Clone"
+	SnapshotService_Diff_FullMethodName         = "/node.snapshot.v1.SnapshotService/Diff"
 )
 
 // SnapshotServiceClient is the client API for SnapshotService service.
@@ -66,6 +68,15 @@ type SnapshotServiceClient interface {
 	// PreviewPrune sends what becomes of each snapshot of the datasets that schedules
 	// cover, with the reasons, and how the schedules fare; it does nothing.
 	PreviewPrune(ctx context.Context, in *PreviewPruneRequest, opts ...grpc.CallOption) (*PreviewPruneResponse, error)
+	// Clone makes a dataset of a snapshot, which takes room for what changes from then on.
+	// It is not mounted until a Dataset document has its name, and the snapshot stays as
+	// long as it. FAILED_PRECONDITION where there is such a dataset, one of the two is of
+	// the system's own, or replication decides what is there.
+	Clone(ctx context.Context, in *CloneRequest, opts ...grpc.CallOption) (*CloneResponse, error)
+	// Diff sends which files differ between two snapshots of a file system.
+	// FAILED_PRECONDITION where that is not mounted, INVALID_ARGUMENT where the second
+	// snapshot is not the later one.
+	Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (*DiffResponse, error)
 }
 
 type snapshotServiceClient struct {
@@ -156,6 +167,26 @@ func (c *snapshotServiceClient) PreviewPrune(ctx context.Context, in *PreviewPru
 	return out, nil
 }
 
+func (c *snapshotServiceClient) Clone(ctx context.Context, in *CloneRequest, opts ...grpc.CallOption) (*CloneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CloneResponse)
+	err := c.cc.Invoke(ctx, SnapshotService_Clone_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *snapshotServiceClient) Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (*DiffResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffResponse)
+	err := c.cc.Invoke(ctx, SnapshotService_Diff_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SnapshotServiceServer is the server API for SnapshotService service.
 // All implementations must embed UnimplementedSnapshotServiceServer
 // for forward compatibility.
@@ -188,6 +219,15 @@ type SnapshotServiceServer interface {
 	// PreviewPrune sends what becomes of each snapshot of the datasets that schedules
 	// cover, with the reasons, and how the schedules fare; it does nothing.
 	PreviewPrune(context.Context, *PreviewPruneRequest) (*PreviewPruneResponse, error)
+	// Clone makes a dataset of a snapshot, which takes room for what changes from then on.
+	// It is not mounted until a Dataset document has its name, and the snapshot stays as
+	// long as it. FAILED_PRECONDITION where there is such a dataset, one of the two is of
+	// the system's own, or replication decides what is there.
+	Clone(context.Context, *CloneRequest) (*CloneResponse, error)
+	// Diff sends which files differ between two snapshots of a file system.
+	// FAILED_PRECONDITION where that is not mounted, INVALID_ARGUMENT where the second
+	// snapshot is not the later one.
+	Diff(context.Context, *DiffRequest) (*DiffResponse, error)
 	mustEmbedUnimplementedSnapshotServiceServer()
 }
 
@@ -221,6 +261,12 @@ func (UnimplementedSnapshotServiceServer) Rollback(context.Context, *RollbackReq
 }
 func (UnimplementedSnapshotServiceServer) PreviewPrune(context.Context, *PreviewPruneRequest) (*PreviewPruneResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewPrune not implemented")
+}
+func (UnimplementedSnapshotServiceServer) Clone(context.Context, *CloneRequest) (*CloneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Clone not implemented")
+}
+func (UnimplementedSnapshotServiceServer) Diff(context.Context, *DiffRequest) (*DiffResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diff not implemented")
 }
 func (UnimplementedSnapshotServiceServer) mustEmbedUnimplementedSnapshotServiceServer() {}
 func (UnimplementedSnapshotServiceServer) testEmbeddedByValue()                         {}
@@ -387,6 +433,42 @@ func _SnapshotService_PreviewPrune_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SnapshotService_Clone_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SnapshotServiceServer).Clone(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SnapshotService_Clone_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SnapshotServiceServer).Clone(ctx, req.(*CloneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SnapshotService_Diff_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SnapshotServiceServer).Diff(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SnapshotService_Diff_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SnapshotServiceServer).Diff(ctx, req.(*DiffRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SnapshotService_ServiceDesc is the grpc.ServiceDesc for SnapshotService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -425,6 +507,14 @@ var SnapshotService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PreviewPrune",
 			Handler:    _SnapshotService_PreviewPrune_Handler,
+		},
+		{
+			MethodName: "Clone",
+			Handler:    _SnapshotService_Clone_Handler,
+		},
+		{
+			MethodName: "Diff",
+			Handler:    _SnapshotService_Diff_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

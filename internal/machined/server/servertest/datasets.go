@@ -21,6 +21,8 @@ type Datasets struct {
 	// Conditions and Schedules are those of what is declared.
 	Conditions []*datasetv1.Condition
 	Schedules  []*snapshotv1.Schedule
+	// Diff is how any two snapshots differ.
+	Diff *snapshotv1.DiffResponse
 	// Meanwhile are snapshots that are made when a destruction has been planned and shown.
 	Meanwhile []*snapshotv1.Snapshot
 }
@@ -281,4 +283,38 @@ func (v SnapshotsOf) PreviewPrune(_ context.Context, dataset string) ([]*snapsho
 // Schedules implements server.Snapshots.
 func (v SnapshotsOf) Schedules(context.Context) ([]*snapshotv1.Schedule, error) {
 	return v.Datasets.Schedules, nil
+}
+
+// Clone implements server.Snapshots.
+func (v SnapshotsOf) Clone(_ context.Context, snapshot, dataset string) error {
+	if err := v.called(fmt.Sprintf("clone %s to %s", snapshot, dataset)); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.at(snapshot)
+	if s == nil {
+		return fmt.Errorf("snapshot %s: %w", snapshot, server.ErrNotFound)
+	}
+	if slices.ContainsFunc(v.Datasets.List, func(d *datasetv1.Dataset) bool { return d.GetName() == dataset }) {
+		return fmt.Errorf("clone %s: %w: %s exists", snapshot, server.ErrPrecondition, dataset)
+	}
+	s.Clones = append(s.Clones, dataset)
+	v.Datasets.List = append(v.Datasets.List, &datasetv1.Dataset{Name: dataset, Origin: snapshot})
+	return nil
+}
+
+// Diff implements server.Snapshots.
+func (v SnapshotsOf) Diff(_ context.Context, snapshot, to string) (*snapshotv1.DiffResponse, error) {
+	if err := v.called(fmt.Sprintf("compare %s with %s", snapshot, to)); err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, name := range []string{snapshot, to} {
+		if v.at(name) == nil {
+			return nil, fmt.Errorf("snapshot %s: %w", name, server.ErrNotFound)
+		}
+	}
+	return proto.CloneOf(v.Datasets.Diff), nil
 }
