@@ -14,7 +14,7 @@ import (
 func (a *app) snapshotCommand() *cobra.Command {
 	return group("snapshot", "Look after the snapshots in nodes' ZFS pools",
 		a.snapshotListCommand(), a.snapshotCreateCommand(), a.snapshotDestroyCommand(), a.snapshotHoldCommand(), a.snapshotReleaseCommand(),
-		a.snapshotRollbackCommand(), a.snapshotPreviewCommand())
+		a.snapshotRollbackCommand(), a.snapshotPreviewCommand(), a.snapshotCloneCommand(), a.snapshotDiffCommand())
 }
 
 func (a *app) snapshotListCommand() *cobra.Command {
