@@ -35,6 +35,30 @@ func (a *app) snapshotCloneCommand() *cobra.Command {
 	}
 }
 
+func (a *app) snapshotBookmarkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "bookmark SNAPSHOT NAME", Short: "Make a bookmark of a snapshot, by which replication goes on once that is gone (needs node:operator)",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usagef("expected two arguments: the whole name of a snapshot, and what comes behind the # of the bookmark")
+			}
+			return nil
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return a.completeSnapshots(cmd, args, typed)
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.onSnapshots(cmd.Context(), func(ctx context.Context, client snapshotv1.SnapshotServiceClient) (string, error) {
+				resp, err := client.Bookmark(ctx, &snapshotv1.BookmarkRequest{Snapshot: args[0], Name: args[1]})
+				return "made: " + resp.GetBookmark(), err
+			})
+		},
+	}
+}
+
 func (a *app) snapshotDiffCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "diff SNAPSHOT SNAPSHOT", Short: "Show which files differ between two snapshots of a file system (needs node:operator)",

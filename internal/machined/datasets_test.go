@@ -323,3 +323,41 @@ func TestDiff(t *testing.T) {
 		t.Errorf("of what is not mounted: %v", err)
 	}
 }
+
+// TestBookmarks makes them of snapshots, lists them where they are asked for, and destroys them.
+func TestBookmarks(t *testing.T) {
+	t.Parallel()
+	n, model := datasetNode(t)
+	shots, ctx := snapshotsAPI{n.Agent}, t.Context()
+	if err := model.Snapshot(ctx, []string{"tank/a@one"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := shots.Bookmark(ctx, "tank/a@one", "kept"); err != nil || made != "tank/a#kept" {
+		t.Fatalf("made %q, %v", made, err)
+	}
+	for name, c := range map[string]struct{ err, want error }{
+		"one of the name":     {second(shots.Bookmark(ctx, "tank/a@one", "kept")), server.ErrPrecondition},
+		"of nothing":          {second(shots.Bookmark(ctx, "tank/a@none", "other")), server.ErrNotFound},
+		"destroy what is not": {shots.DestroyBookmarks(ctx, []string{"tank/a#none"}), server.ErrNotFound},
+		"destroy a dataset":   {shots.DestroyBookmarks(ctx, []string{"tank/a"}), server.ErrInvalid},
+	} {
+		if !errors.Is(c.err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, c.err, c.want)
+		}
+	}
+	if err := shots.Destroy(ctx, []string{"tank/a@one"}); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := shots.Bookmarks(ctx, "tank", true); err != nil || len(list) != 1 || list[0].GetName() != "tank/a#kept" || list[0].GetGuid() == 0 {
+		t.Errorf("got %v, %v", list, err)
+	}
+	if list, err := shots.List(ctx, "tank/a", true); err != nil || len(list) > 0 {
+		t.Errorf("snapshots: %v, %v", list, err)
+	}
+	if err := shots.DestroyBookmarks(ctx, []string{"tank/a#kept"}); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := shots.Bookmarks(ctx, "", false); err != nil || len(list) > 0 {
+		t.Errorf("after that there are %v, %v", list, err)
+	}
+}

@@ -115,3 +115,60 @@ func differ(ctx context.Context, system zfs.System, from, to string) error {
 	}
 	return nil
 }
+
+// Bookmarks implements server.Snapshots. Those by which replication knows what the other side has are among them.
+func (v snapshotsAPI) Bookmarks(ctx context.Context, name string, recursive bool) ([]*snapshotv1.Snapshot, error) {
+	system, err := v.system(false)
+	if err != nil {
+		return nil, err
+	}
+	q := zfs.Query{Kinds: []zfs.Kind{zfs.Bookmark}, Depth: -1}
+	if name != "" {
+		q.Roots = []string{name}
+		if !recursive {
+			q.Depth = 0
+		}
+	}
+	list, err := system.List(ctx, q)
+	if err != nil {
+		return nil, datasetClassed(err)
+	}
+	var out []*snapshotv1.Snapshot
+	for _, b := range list {
+		out = append(out, &snapshotv1.Snapshot{Name: valid(b.Name), Guid: uint64(b.GUID), CreatedAt: stamped(b.Created)})
+	}
+	return out, nil
+}
+
+// Bookmark implements server.Snapshots.
+func (v snapshotsAPI) Bookmark(ctx context.Context, snapshot, name string) (string, error) {
+	system, err := v.system(true)
+	if err != nil {
+		return "", err
+	}
+	of, _, _ := strings.Cut(snapshot, "@")
+	bookmark := of + "#" + name
+	if err := system.Bookmark(ctx, snapshot, bookmark); err != nil {
+		return "", datasetClassed(err)
+	}
+	v.a.log.Info("bookmark made over the API", "bookmark", bookmark, "snapshot", snapshot)
+	return bookmark, nil
+}
+
+// DestroyBookmarks implements server.Snapshots.
+func (v snapshotsAPI) DestroyBookmarks(ctx context.Context, names []string) error {
+	system, err := v.system(true)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.Contains(name, "#") {
+			return fmt.Errorf("destroy %.300s: %w: it is no bookmark", name, server.ErrInvalid)
+		}
+		if err := system.Destroy(ctx, name); err != nil {
+			return datasetClassed(err)
+		}
+		v.a.log.Warn("bookmark destroyed", "bookmark", name)
+	}
+	return nil
+}

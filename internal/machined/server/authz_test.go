@@ -148,6 +148,7 @@ func TestTableIsAsPromised(t *testing.T) {
 		"/node.snapshot.v1.SnapshotService/PreviewPrune":       readers,
 		"/node.snapshot.v1.SnapshotService/Create":             operators,
 		"/node.snapshot.v1.SnapshotService/Clone":              operators,
+		"/node.snapshot.v1.SnapshotService/Bookmark":           operators,
 		"/node.snapshot.v1.SnapshotService/Diff":               operators,
 		"/node.snapshot.v1.SnapshotService/Hold":               operators,
 		"/node.snapshot.v1.SnapshotService/Release":            {admin},

@@ -50,4 +50,11 @@ type Snapshots interface {
 	// Diff is ErrPrecondition where the file system is not mounted, ErrInvalid where to is
 	// not the later snapshot.
 	Diff(ctx context.Context, snapshot, to string) (*snapshotv1.DiffResponse, error)
+	// Bookmarks are those of a dataset, or of all pools.
+	Bookmarks(ctx context.Context, dataset string, recursive bool) ([]*snapshotv1.Snapshot, error)
+	// Bookmark returns the whole name of what it makes; ErrPrecondition where there is one
+	// of the name.
+	Bookmark(ctx context.Context, snapshot, name string) (string, error)
+	// DestroyBookmarks ends with the first that cannot be destroyed.
+	DestroyBookmarks(ctx context.Context, bookmarks []string) error
 }

@@ -145,7 +145,9 @@ type ListRequest struct {
 	// The dataset whose snapshots are wanted; empty for all pools.
 	Dataset string `protobuf:"bytes,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
 	// Those of what is below it, too.
-	Recursive     bool `protobuf:"varint,2,opt,name=recursive,proto3" json:"recursive,omitempty"`
+	Recursive bool `protobuf:"varint,2,opt,name=recursive,proto3" json:"recursive,omitempty"`
+	// Bookmarks, too, behind the snapshots: tank/a#b.
+	Bookmarks     bool `protobuf:"varint,3,opt,name=bookmarks,proto3" json:"bookmarks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -190,6 +192,13 @@ func (x *ListRequest) GetDataset() string {
 func (x *ListRequest) GetRecursive() bool {
 	if x != nil {
 		return x.Recursive
+	}
+	return false
+}
+
+func (x *ListRequest) GetBookmarks() bool {
+	if x != nil {
+		return x.Bookmarks
 	}
 	return false
 }
@@ -448,7 +457,9 @@ func (x *CreateResponse) GetSnapshots() []string {
 type DestroyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whole names.
-	Snapshots     []string `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	Snapshots []string `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	// Whole names, such as tank/a#b.
+	Bookmarks     []string `protobuf:"bytes,2,rep,name=bookmarks,proto3" json:"bookmarks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -486,6 +497,13 @@ func (*DestroyRequest) Descriptor() ([]byte, []int) {
 func (x *DestroyRequest) GetSnapshots() []string {
 	if x != nil {
 		return x.Snapshots
+	}
+	return nil
+}
+
+func (x *DestroyRequest) GetBookmarks() []string {
+	if x != nil {
+		return x.Bookmarks
 	}
 	return nil
 }
@@ -1426,14 +1444,114 @@ func (x *Change) GetNewPath() string {
 	return ""
 }
 
+type BookmarkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name.
+	Snapshot string `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// What comes behind the #.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BookmarkRequest) Reset() {
+	*x = BookmarkRequest{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BookmarkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BookmarkRequest) ProtoMessage() {}
+
+func (x *BookmarkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BookmarkRequest.ProtoReflect.Descriptor instead.
+func (*BookmarkRequest) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *BookmarkRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *BookmarkRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type BookmarkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name of what was made.
+	Bookmark      string `protobuf:"bytes,1,opt,name=bookmark,proto3" json:"bookmark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BookmarkResponse) Reset() {
+	*x = BookmarkResponse{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BookmarkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BookmarkResponse) ProtoMessage() {}
+
+func (x *BookmarkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BookmarkResponse.ProtoReflect.Descriptor instead.
+func (*BookmarkResponse) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *BookmarkResponse) GetBookmark() string {
+	if x != nil {
+		return x.Bookmark
+	}
+	return ""
+}
+
 var File_snapshot_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x1asnapshot/v1/snapshot.proto\x12\x10node.snapshot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"E\n" +
+	"\x1asnapshot/v1/snapshot.proto\x12\x10node.snapshot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n" +
 	"\vListRequest\x12\x18\n" +
 	"\adataset\x18\x01 \x01(\tR\adataset\x12\x1c\n" +
-	"\trecursive\x18\x02 \x01(\bR\trecursive\"H\n" +
+	"\trecursive\x18\x02 \x01(\bR\trecursive\x12\x1c\n" +
+	"\tbookmarks\x18\x03 \x01(\bR\tbookmarks\"H\n" +
 	"\fListResponse\x128\n" +
 	"\tsnapshots\x18\x01 \x03(\v2\x1a.node.snapshot.v1.SnapshotR\tsnapshots\"\xe5\x01\n" +
 	"\bSnapshot\x12\x12\n" +
@@ -1451,9 +1569,10 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
 	"\trecursive\x18\x03 \x01(\bR\trecursive\".\n" +
 	"\x0eCreateResponse\x12\x1c\n" +
-	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\".\n" +
+	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\"L\n" +
 	"\x0eDestroyRequest\x12\x1c\n" +
-	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\"\x11\n" +
+	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\x12\x1c\n" +
+	"\tbookmarks\x18\x02 \x03(\tR\tbookmarks\"\x11\n" +
 	"\x0fDestroyResponse\"=\n" +
 	"\vHoldRequest\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x1c\n" +
@@ -1503,7 +1622,12 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\x06Change\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.node.snapshot.v1.ChangeKindR\x04kind\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x19\n" +
-	"\bnew_path\x18\x03 \x01(\tR\anewPath*K\n" +
+	"\bnew_path\x18\x03 \x01(\tR\anewPath\"A\n" +
+	"\x0fBookmarkRequest\x12\x1a\n" +
+	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\".\n" +
+	"\x10BookmarkResponse\x12\x1a\n" +
+	"\bbookmark\x18\x01 \x01(\tR\bbookmark*K\n" +
 	"\x04Fate\x12\x14\n" +
 	"\x10FATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1517,7 +1641,7 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\x11CHANGE_KIND_ADDED\x10\x01\x12\x17\n" +
 	"\x13CHANGE_KIND_REMOVED\x10\x02\x12\x18\n" +
 	"\x14CHANGE_KIND_MODIFIED\x10\x03\x12\x17\n" +
-	"\x13CHANGE_KIND_RENAMED\x10\x042\xae\x06\n" +
+	"\x13CHANGE_KIND_RENAMED\x10\x042\x81\a\n" +
 	"\x0fSnapshotService\x12E\n" +
 	"\x04List\x12\x1d.node.snapshot.v1.ListRequest\x1a\x1e.node.snapshot.v1.ListResponse\x12K\n" +
 	"\x06Create\x12\x1f.node.snapshot.v1.CreateRequest\x1a .node.snapshot.v1.CreateResponse\x12N\n" +
@@ -1528,7 +1652,8 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\bRollback\x12!.node.snapshot.v1.RollbackRequest\x1a\".node.snapshot.v1.RollbackResponse\x12]\n" +
 	"\fPreviewPrune\x12%.node.snapshot.v1.PreviewPruneRequest\x1a&.node.snapshot.v1.PreviewPruneResponse\x12H\n" +
 	"\x05Clone\x12\x1e.node.snapshot.v1.CloneRequest\x1a\x1f.node.snapshot.v1.CloneResponse\x12E\n" +
-	"\x04Diff\x12\x1d.node.snapshot.v1.DiffRequest\x1a\x1e.node.snapshot.v1.DiffResponseB;Z9github.com/cyvive/cyvive/api/proto/snapshot/v1;snapshotv1b\x06proto3"
+	"\x04Diff\x12\x1d.node.snapshot.v1.DiffRequest\x1a\x1e.node.snapshot.v1.DiffResponse\x12Q\n" +
+	"\bBookmark\x12!.node.snapshot.v1.BookmarkRequest\x1a\".node.snapshot.v1.BookmarkResponseB;Z9github.com/cyvive/cyvive/api/proto/snapshot/v1;snapshotv1b\x06proto3"
 
 var (
 	file_snapshot_v1_snapshot_proto_rawDescOnce sync.Once
@@ -1543,7 +1668,7 @@ func file_snapshot_v1_snapshot_proto_rawDescGZIP() []byte {
 }
 
 var file_snapshot_v1_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_snapshot_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_snapshot_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_snapshot_v1_snapshot_proto_goTypes = []any{
 	(Fate)(0),                     // 0: node.snapshot.v1.Fate
 	(ChangeKind)(0),               // 1: node.snapshot.v1.ChangeKind
@@ -1571,16 +1696,18 @@ var file_snapshot_v1_snapshot_proto_goTypes = []any{
 	(*DiffRequest)(nil),           // 23: node.snapshot.v1.DiffRequest
 	(*DiffResponse)(nil),          // 24: node.snapshot.v1.DiffResponse
 	(*Change)(nil),                // 25: node.snapshot.v1.Change
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*BookmarkRequest)(nil),       // 26: node.snapshot.v1.BookmarkRequest
+	(*BookmarkResponse)(nil),      // 27: node.snapshot.v1.BookmarkResponse
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_snapshot_v1_snapshot_proto_depIdxs = []int32{
 	4,  // 0: node.snapshot.v1.ListResponse.snapshots:type_name -> node.snapshot.v1.Snapshot
-	26, // 1: node.snapshot.v1.Snapshot.created_at:type_name -> google.protobuf.Timestamp
+	28, // 1: node.snapshot.v1.Snapshot.created_at:type_name -> google.protobuf.Timestamp
 	20, // 2: node.snapshot.v1.PreviewPruneResponse.verdicts:type_name -> node.snapshot.v1.Verdict
 	19, // 3: node.snapshot.v1.PreviewPruneResponse.schedules:type_name -> node.snapshot.v1.Schedule
-	26, // 4: node.snapshot.v1.Schedule.newest_at:type_name -> google.protobuf.Timestamp
-	26, // 5: node.snapshot.v1.Schedule.failing_since:type_name -> google.protobuf.Timestamp
-	26, // 6: node.snapshot.v1.Schedule.retry_at:type_name -> google.protobuf.Timestamp
+	28, // 4: node.snapshot.v1.Schedule.newest_at:type_name -> google.protobuf.Timestamp
+	28, // 5: node.snapshot.v1.Schedule.failing_since:type_name -> google.protobuf.Timestamp
+	28, // 6: node.snapshot.v1.Schedule.retry_at:type_name -> google.protobuf.Timestamp
 	0,  // 7: node.snapshot.v1.Verdict.fate:type_name -> node.snapshot.v1.Fate
 	25, // 8: node.snapshot.v1.DiffResponse.changes:type_name -> node.snapshot.v1.Change
 	1,  // 9: node.snapshot.v1.Change.kind:type_name -> node.snapshot.v1.ChangeKind
@@ -1594,18 +1721,20 @@ var file_snapshot_v1_snapshot_proto_depIdxs = []int32{
 	17, // 17: node.snapshot.v1.SnapshotService.PreviewPrune:input_type -> node.snapshot.v1.PreviewPruneRequest
 	21, // 18: node.snapshot.v1.SnapshotService.Clone:input_type -> node.snapshot.v1.CloneRequest
 	23, // 19: node.snapshot.v1.SnapshotService.Diff:input_type -> node.snapshot.v1.DiffRequest
-	3,  // 20: node.snapshot.v1.SnapshotService.List:output_type -> node.snapshot.v1.ListResponse
-	6,  // 21: node.snapshot.v1.SnapshotService.Create:output_type -> node.snapshot.v1.CreateResponse
-	8,  // 22: node.snapshot.v1.SnapshotService.Destroy:output_type -> node.snapshot.v1.DestroyResponse
-	10, // 23: node.snapshot.v1.SnapshotService.Hold:output_type -> node.snapshot.v1.HoldResponse
-	12, // 24: node.snapshot.v1.SnapshotService.Release:output_type -> node.snapshot.v1.ReleaseResponse
-	14, // 25: node.snapshot.v1.SnapshotService.PlanRollback:output_type -> node.snapshot.v1.PlanRollbackResponse
-	16, // 26: node.snapshot.v1.SnapshotService.Rollback:output_type -> node.snapshot.v1.RollbackResponse
-	18, // 27: node.snapshot.v1.SnapshotService.PreviewPrune:output_type -> node.snapshot.v1.PreviewPruneResponse
-	22, // 28: node.snapshot.v1.SnapshotService.Clone:output_type -> node.snapshot.v1.CloneResponse
-	24, // 29: node.snapshot.v1.SnapshotService.Diff:output_type -> node.snapshot.v1.DiffResponse
-	20, // [20:30] is the sub-list for method output_type
-	10, // [10:20] is the sub-list for method input_type
+	26, // 20: node.snapshot.v1.SnapshotService.Bookmark:input_type -> node.snapshot.v1.BookmarkRequest
+	3,  // 21: node.snapshot.v1.SnapshotService.List:output_type -> node.snapshot.v1.ListResponse
+	6,  // 22: node.snapshot.v1.SnapshotService.Create:output_type -> node.snapshot.v1.CreateResponse
+	8,  // 23: node.snapshot.v1.SnapshotService.Destroy:output_type -> node.snapshot.v1.DestroyResponse
+	10, // 24: node.snapshot.v1.SnapshotService.Hold:output_type -> node.snapshot.v1.HoldResponse
+	12, // 25: node.snapshot.v1.SnapshotService.Release:output_type -> node.snapshot.v1.ReleaseResponse
+	14, // 26: node.snapshot.v1.SnapshotService.PlanRollback:output_type -> node.snapshot.v1.PlanRollbackResponse
+	16, // 27: node.snapshot.v1.SnapshotService.Rollback:output_type -> node.snapshot.v1.RollbackResponse
+	18, // 28: node.snapshot.v1.SnapshotService.PreviewPrune:output_type -> node.snapshot.v1.PreviewPruneResponse
+	22, // 29: node.snapshot.v1.SnapshotService.Clone:output_type -> node.snapshot.v1.CloneResponse
+	24, // 30: node.snapshot.v1.SnapshotService.Diff:output_type -> node.snapshot.v1.DiffResponse
+	27, // 31: node.snapshot.v1.SnapshotService.Bookmark:output_type -> node.snapshot.v1.BookmarkResponse
+	21, // [21:32] is the sub-list for method output_type
+	10, // [10:21] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name
@@ -1622,7 +1751,7 @@ func file_snapshot_v1_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_v1_snapshot_proto_rawDesc), len(file_snapshot_v1_snapshot_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,7 @@ const (
 	SnapshotService_PreviewPrune_FullMethodName = "/node.snapshot.v1.SnapshotService/PreviewPrune"
 	SnapshotService_Clone_FullMethodName        = "/node.snapshot.v1.SnapshotService/Clone"
 	SnapshotService_Diff_FullMethodName         = "/node.snapshot.v1.SnapshotService/Diff"
+	SnapshotService_Bookmark_FullMethodName     = "/node.snapshot.v1.SnapshotService/Bookmark"
 )
 
 // SnapshotServiceClient is the client API for SnapshotService service.
@@ -51,7 +52,7 @@ type SnapshotServiceClient interface {
 	Create(ctx context.Context, in *CreateRequest, opts ...grpc.CallOption) (*CreateResponse, error)
 	// Destroy destroys the snapshots that are named by their whole names, all of them or,
 	// if one is held or cloned, none: FAILED_PRECONDITION. Those that are gone already do
-	// not count.
+	// not count. Behind that it destroys bookmarks, one by one.
 	Destroy(ctx context.Context, in *DestroyRequest, opts ...grpc.CallOption) (*DestroyResponse, error)
 	// Hold keeps snapshots from being destroyed until Release with the same tag.
 	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error)
@@ -77,6 +78,9 @@ type SnapshotServiceClient interface {
 	// FAILED_PRECONDITION where that is not mounted, INVALID_ARGUMENT where the second
 	// snapshot is not the later one.
 	Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (*DiffResponse, error)
+	// Bookmark keeps of a snapshot by what replication goes on once that is gone. It takes
+	// no room. FAILED_PRECONDITION where there is one of the name.
+	Bookmark(ctx context.Context, in *BookmarkRequest, opts ...grpc.CallOption) (*BookmarkResponse, error)
 }
 
 type snapshotServiceClient struct {
@@ -187,6 +191,16 @@ func (c *snapshotServiceClient) Diff(ctx context.Context, in *DiffRequest, opts 
 	return out, nil
 }
 
+func (c *snapshotServiceClient) Bookmark(ctx context.Context, in *BookmarkRequest, opts ...grpc.CallOption) (*BookmarkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BookmarkResponse)
+	err := c.cc.Invoke(ctx, SnapshotService_Bookmark_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SnapshotServiceServer is the server API for SnapshotService service.
 // All implementations must embed UnimplementedSnapshotServiceServer
 // for forward compatibility.
@@ -202,7 +216,7 @@ type SnapshotServiceServer interface {
 	Create(context.Context, *CreateRequest) (*CreateResponse, error)
 	// Destroy destroys the snapshots that are named by their whole names, all of them or,
 	// if one is held or cloned, none: FAILED_PRECONDITION. Those that are gone already do
-	// not count.
+	// not count. Behind that it destroys bookmarks, one by one.
 	Destroy(context.Context, *DestroyRequest) (*DestroyResponse, error)
 	// Hold keeps snapshots from being destroyed until Release with the same tag.
 	Hold(context.Context, *HoldRequest) (*HoldResponse, error)
@@ -228,6 +242,9 @@ type SnapshotServiceServer interface {
 	// FAILED_PRECONDITION where that is not mounted, INVALID_ARGUMENT where the second
 	// snapshot is not the later one.
 	Diff(context.Context, *DiffRequest) (*DiffResponse, error)
+	// Bookmark keeps of a snapshot by what replication goes on once that is gone. It takes
+	// no room. FAILED_PRECONDITION where there is one of the name.
+	Bookmark(context.Context, *BookmarkRequest) (*BookmarkResponse, error)
 	mustEmbedUnimplementedSnapshotServiceServer()
 }
 
@@ -267,6 +284,9 @@ func (UnimplementedSnapshotServiceServer) Clone(context.Context, *CloneRequest) 
 }
 func (UnimplementedSnapshotServiceServer) Diff(context.Context, *DiffRequest) (*DiffResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Diff not implemented")
+}
+func (UnimplementedSnapshotServiceServer) Bookmark(context.Context, *BookmarkRequest) (*BookmarkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Bookmark not implemented")
 }
 func (UnimplementedSnapshotServiceServer) mustEmbedUnimplementedSnapshotServiceServer() {}
 func (UnimplementedSnapshotServiceServer) testEmbeddedByValue()                         {}
@@ -469,6 +489,24 @@ func _SnapshotService_Diff_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SnapshotService_Bookmark_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BookmarkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SnapshotServiceServer).Bookmark(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SnapshotService_Bookmark_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SnapshotServiceServer).Bookmark(ctx, req.(*BookmarkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SnapshotService_ServiceDesc is the grpc.ServiceDesc for SnapshotService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -515,6 +553,10 @@ var SnapshotService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Diff",
 			Handler:    _SnapshotService_Diff_Handler,
+		},
+		{
+			MethodName: "Bookmark",
+			Handler:    _SnapshotService_Bookmark_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
