@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/mount"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/zpool"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/command"
 	"github.com/cyvive/cyvive/internal/storage/zfs/hostid"
 )
@@ -45,6 +47,7 @@ func poolsOf(log *slog.Logger, run command.Runner, disk *blockdev.Disk, hardware
 		return nil, why
 	}
 	control := zpool.New(zpool.RunnerFunc(run.Zpool))
+	datasets := command.NewSystem(run)
 	devices := machined.PoolDisks{Inventory: hardware, System: system, Kernel: diskKernel{disk}}
 	return &machined.Pools{
 		Domain: &machined.PoolHost{
@@ -53,9 +56,26 @@ func poolsOf(log *slog.Logger, run command.Runner, disk *blockdev.Disk, hardware
 		},
 		Control: control, Events: run.Events,
 		Cache: module.Files{Proc: "/proc", Sys: "/sys"}, MemoryBytes: memoryBytes(log), Reserved: reservedFile,
-		Datasets: command.NewSystem(run),
-		Mounts:   mount.Below{Root: kube.NodeLayout().PlaneVar, Seen: "/var", Within: config.MountRoot},
+		Datasets: datasets, Diff: podDiff(datasets.Diff),
+		Mounts: mount.Below{Root: kube.NodeLayout().PlaneVar, Seen: "/var", Within: config.MountRoot},
 	}, ""
+}
+
+// podDiff has the paths of a comparison as pods see them, who have the plane's /var.
+func podDiff(diff func(ctx context.Context, from, to string) ([]zfs.Change, bool, error)) func(ctx context.Context, from, to string) ([]zfs.Change, bool, error) {
+	seen := func(path string) string {
+		if below, ok := strings.CutPrefix(path, kube.NodeLayout().PlaneVar+"/"); ok {
+			return "/var/" + below
+		}
+		return path
+	}
+	return func(ctx context.Context, from, to string) ([]zfs.Change, bool, error) {
+		changes, more, err := diff(ctx, from, to)
+		for i, c := range changes {
+			changes[i].Path, changes[i].NewPath = seen(c.Path), seen(c.NewPath)
+		}
+		return changes, more, err
+	}
 }
 
 // memoryBytes is what the kernel has to give. 0, where it does not say, has the ARC kept at its floor.

@@ -322,7 +322,11 @@ func exampleNode() *servertest.Node {
 				{Name: "tank/data@mon", CreatedAt: timestamppb.New(at), UsedBytes: 1 << 20}, {Name: "tank/data@tue", CreatedAt: timestamppb.New(at.Add(24 * time.Hour))},
 				{Name: "tank/vol@one", CreatedAt: timestamppb.New(at), Holds: []string{"keep"}, Clones: []string{"tank/clone"}},
 			},
-			Meanwhile:  []*snapshotv1.Snapshot{{Name: "tank/vol@meanwhile"}},
+			Meanwhile: []*snapshotv1.Snapshot{{Name: "tank/vol@meanwhile"}},
+			Diff: &snapshotv1.DiffResponse{Truncated: true, Changes: []*snapshotv1.Change{
+				{Kind: snapshotv1.ChangeKind_CHANGE_KIND_ADDED, Path: "/var/mnt/data/a"},
+				{Kind: snapshotv1.ChangeKind_CHANGE_KIND_RENAMED, Path: "/var/mnt/data/old", NewPath: "/var/mnt/data/new"},
+			}},
 			Conditions: []*datasetv1.Condition{{Dataset: "tank/new", Reason: "ParentMissing", Text: "tank/x is not there; declare it, too"}},
 			Schedules: []*snapshotv1.Schedule{
 				{Name: "daily", Snapshots: 12, NewestAt: timestamppb.New(at)}, {

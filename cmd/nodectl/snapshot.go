@@ -14,21 +14,25 @@ import (
 func (a *app) snapshotCommand() *cobra.Command {
 	return group("snapshot", "Look after the snapshots in nodes' ZFS pools",
 		a.snapshotListCommand(), a.snapshotCreateCommand(), a.snapshotDestroyCommand(), a.snapshotHoldCommand(), a.snapshotReleaseCommand(),
-		a.snapshotRollbackCommand(), a.snapshotPreviewCommand())
+		a.snapshotRollbackCommand(), a.snapshotPreviewCommand(), a.snapshotCloneCommand(), a.snapshotDiffCommand(),
+		a.snapshotBookmarkCommand())
 }
 
 func (a *app) snapshotListCommand() *cobra.Command {
-	var recursive bool
+	var recursive, bookmarks bool
 	c := &cobra.Command{
 		Use: "list [DATASET]", Aliases: []string{"ls"}, Short: "List nodes' snapshots, and what keeps them",
 		Args: atMostOneArg("the dataset whose snapshots are wanted"), ValidArgsFunction: a.completeDatasets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*snapshotv1.ListResponse, error) {
-				return snapshotv1.NewSnapshotServiceClient(conn).List(ctx, &snapshotv1.ListRequest{Dataset: strings.Join(args, ""), Recursive: recursive})
+				return snapshotv1.NewSnapshotServiceClient(conn).List(ctx, &snapshotv1.ListRequest{
+					Dataset: strings.Join(args, ""), Recursive: recursive, Bookmarks: bookmarks,
+				})
 			}, columns[*snapshotv1.ListResponse]{[]string{"SNAPSHOT", "MADE", "USED", "REFERENCED", "HELD-BY", "CLONES"}, snapshotRows}, nil)
 		},
 	}
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "those of the datasets below it, too")
+	c.Flags().BoolVar(&bookmarks, "bookmarks", false, "bookmarks, too")
 	return c
 }
 
@@ -105,14 +109,23 @@ func (a *app) snapshotCreateCommand() *cobra.Command {
 func (a *app) snapshotDestroyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "destroy SNAPSHOT…", Aliases: []string{"rm"}, Short: "Destroy snapshots of a node, each by its whole name (needs node:admin)",
-		Long: "Destroy snapshots of a node, each by its whole name (needs node:admin): all of them or, if one is held or cloned, none.",
+		Long: "Destroy snapshots of a node, each by its whole name (needs node:admin): all of them or, if one is held or cloned, none. Behind that bookmarks go,\n" +
+			"one by one. Those of replication say what the other node of a job has: without them its next step may not be possible.",
 		Args: someArgs(wholeSnapshots), ValidArgsFunction: a.completeSnapshots,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.oneNode("the destruction of snapshots"); err != nil {
 				return err
 			}
+			r := &snapshotv1.DestroyRequest{}
+			for _, name := range args {
+				if strings.Contains(name, "#") {
+					r.Bookmarks = append(r.Bookmarks, name)
+				} else {
+					r.Snapshots = append(r.Snapshots, name)
+				}
+			}
 			return a.onSnapshots(cmd.Context(), func(ctx context.Context, client snapshotv1.SnapshotServiceClient) (string, error) {
-				_, err := client.Destroy(ctx, &snapshotv1.DestroyRequest{Snapshots: args})
+				_, err := client.Destroy(ctx, r)
 				return "destroyed: " + strings.Join(args, ", "), err
 			})
 		},

@@ -11,6 +11,7 @@ import (
 	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 	"github.com/cyvive/cyvive/internal/storagetest"
@@ -213,5 +214,150 @@ func TestPreviewPrune(t *testing.T) {
 	}
 	if list, err := model.List(context.Background(), zfs.Query{Roots: []string{"tank/a"}, Kinds: []zfs.Kind{zfs.Snapshot}}); err != nil || len(list) != 3 {
 		t.Errorf("the preview changed something: %v, %v", list, err)
+	}
+}
+
+// unmounted is a system in which nothing is mounted.
+type unmounted struct{ zfs.System }
+
+func (u unmounted) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	list, err := u.System.List(ctx, q)
+	for i := range list {
+		if list[i].Kind == zfs.Filesystem {
+			list[i].Properties["mounted"] = zfs.Property{Value: "no"}
+		}
+	}
+	return list, err
+}
+
+// TestClone makes a dataset of a snapshot, but not of what is the node's own, nor where replication decides.
+func TestClone(t *testing.T) {
+	t.Parallel()
+	n, model := datasetNode(t)
+	shots, ctx := snapshotsAPI{n.Agent}, t.Context()
+	for name, mark := range map[string]string{"tank/replica": replication.PropertyReplica, "tank/fenced": replication.PropertyFenced, "node/etcd": "org.example:none"} {
+		if err := model.Create(ctx, name, zfs.CreateOptions{Properties: map[string]string{mark: "1"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(model.Create(ctx, "tank/fenced/below", zfs.CreateOptions{}), model.Write(ctx, "tank/a", "file", []byte("kept"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := model.Snapshot(ctx, []string{"tank/a@one"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := model.Snapshot(ctx, []string{"node/etcd@one"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ err, want error }{
+		"of nothing":               {shots.Clone(ctx, "tank/a@none", "tank/copy"), server.ErrNotFound},
+		"below nothing":            {shots.Clone(ctx, "tank/a@one", "tank/none/copy"), server.ErrNotFound},
+		"over what is there":       {shots.Clone(ctx, "tank/a@one", "tank/a/b"), server.ErrPrecondition},
+		"a pool":                   {shots.Clone(ctx, "tank/a@one", "copy"), server.ErrInvalid},
+		"of the node's own":        {shots.Clone(ctx, "node/etcd@one", "tank/copy"), server.ErrPrecondition},
+		"among the node's own":     {shots.Clone(ctx, "tank/a@one", "node/copy"), server.ErrPrecondition},
+		"in a replica":             {shots.Clone(ctx, "tank/a@one", "tank/replica/copy"), server.ErrPrecondition},
+		"in a tree that is fenced": {shots.Clone(ctx, "tank/a@one", "tank/fenced/below/copy"), server.ErrPrecondition},
+	} {
+		if !errors.Is(c.err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, c.err, c.want)
+		}
+	}
+	if err := shots.Clone(ctx, "tank/a@one", "tank/copy"); err != nil {
+		t.Fatal(err)
+	}
+	want, err := model.Sum(ctx, "tank/a@one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum, err := model.Sum(ctx, "tank/copy"); err != nil || sum != want {
+		t.Errorf("the clone has %q, %v, want %q", sum, err, want)
+	}
+	if list, err := (datasetsAPI{n.Agent}).List(ctx, "tank/copy"); err != nil || len(list) != 1 || list[0].GetOrigin() != "tank/a@one" {
+		t.Errorf("got %v, %v", list, err)
+	}
+}
+
+// TestDiff compares two snapshots of one file system that is mounted, and nothing else.
+func TestDiff(t *testing.T) {
+	t.Parallel()
+	n, model := datasetNode(t)
+	shots, ctx := snapshotsAPI{n.Agent}, t.Context()
+	for _, name := range []string{"tank/a@one", "tank/a@two", "tank/v@one", "tank/v@two", "tank/a/b@one"} {
+		if err := model.Snapshot(ctx, []string{name}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := shots.Diff(ctx, "tank/a@one", "tank/a@two"); !errors.Is(err, server.ErrPrecondition) {
+		t.Errorf("on a node that compares none: %v", err)
+	}
+	n.Agent.cfg.Pools.Diff = func(_ context.Context, from, to string) ([]zfs.Change, bool, error) {
+		if from != "tank/a@one" || to != "tank/a@two" {
+			t.Errorf("compared %s with %s", from, to)
+		}
+		return []zfs.Change{{Kind: zfs.Added, Path: "/m/\xff"}, {Kind: zfs.Renamed, Path: "/m/a", NewPath: "/m/b"}}, true, nil
+	}
+	got, err := shots.Diff(ctx, "tank/a@one", "tank/a@two")
+	if err != nil || !got.GetTruncated() || len(got.GetChanges()) != 2 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	if c := got.GetChanges()[0]; c.GetKind() != snapshotv1.ChangeKind_CHANGE_KIND_ADDED || c.GetPath() != "/m/\uFFFD" || c.GetNewPath() != "" {
+		t.Errorf("got %v", c)
+	}
+	if c := got.GetChanges()[1]; c.GetKind() != snapshotv1.ChangeKind_CHANGE_KIND_RENAMED || c.GetPath() != "/m/a" || c.GetNewPath() != "/m/b" {
+		t.Errorf("got %v", c)
+	}
+	for name, c := range map[string]struct{ err, want error }{
+		"the later first":     {second(shots.Diff(ctx, "tank/a@two", "tank/a@one")), server.ErrInvalid},
+		"one with itself":     {second(shots.Diff(ctx, "tank/a@one", "tank/a@one")), server.ErrInvalid},
+		"of two file systems": {second(shots.Diff(ctx, "tank/a@one", "tank/a/b@one")), server.ErrInvalid},
+		"of a volume":         {second(shots.Diff(ctx, "tank/v@one", "tank/v@two")), server.ErrPrecondition},
+		"with nothing":        {second(shots.Diff(ctx, "tank/a@one", "tank/a@none")), server.ErrNotFound},
+		"of nothing":          {second(shots.Diff(ctx, "tank/none@one", "tank/none@two")), server.ErrNotFound},
+	} {
+		if !errors.Is(c.err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, c.err, c.want)
+		}
+	}
+	if err := differ(ctx, unmounted{model}, "tank/a@one", "tank/a@two"); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "not mounted") {
+		t.Errorf("of what is not mounted: %v", err)
+	}
+}
+
+// TestBookmarks makes them of snapshots, lists them where they are asked for, and destroys them.
+func TestBookmarks(t *testing.T) {
+	t.Parallel()
+	n, model := datasetNode(t)
+	shots, ctx := snapshotsAPI{n.Agent}, t.Context()
+	if err := model.Snapshot(ctx, []string{"tank/a@one"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := shots.Bookmark(ctx, "tank/a@one", "kept"); err != nil || made != "tank/a#kept" {
+		t.Fatalf("made %q, %v", made, err)
+	}
+	for name, c := range map[string]struct{ err, want error }{
+		"one of the name":     {second(shots.Bookmark(ctx, "tank/a@one", "kept")), server.ErrPrecondition},
+		"of nothing":          {second(shots.Bookmark(ctx, "tank/a@none", "other")), server.ErrNotFound},
+		"destroy what is not": {shots.DestroyBookmarks(ctx, []string{"tank/a#none"}), server.ErrNotFound},
+		"destroy a dataset":   {shots.DestroyBookmarks(ctx, []string{"tank/a"}), server.ErrInvalid},
+	} {
+		if !errors.Is(c.err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, c.err, c.want)
+		}
+	}
+	if err := shots.Destroy(ctx, []string{"tank/a@one"}); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := shots.Bookmarks(ctx, "tank", true); err != nil || len(list) != 1 || list[0].GetName() != "tank/a#kept" || list[0].GetGuid() == 0 {
+		t.Errorf("got %v, %v", list, err)
+	}
+	if list, err := shots.List(ctx, "tank/a", true); err != nil || len(list) > 0 {
+		t.Errorf("snapshots: %v, %v", list, err)
+	}
+	if err := shots.DestroyBookmarks(ctx, []string{"tank/a#kept"}); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := shots.Bookmarks(ctx, "", false); err != nil || len(list) > 0 {
+		t.Errorf("after that there are %v, %v", list, err)
 	}
 }

@@ -31,7 +31,7 @@ type PoolControl interface {
 	CancelTrim(ctx context.Context, pool string) error
 }
 
-// Pools is what looks after the node's pools of ZFS. Its fields are all needed but Mounts.
+// Pools is what looks after the node's pools of ZFS. Its fields are all needed but Mounts and Diff.
 type Pools struct {
 	Domain  PoolDomain
 	Control PoolControl
@@ -46,6 +46,9 @@ type Pools struct {
 	Datasets zfs.System
 	// Mounts mounts those that are declared to be mounted; nil mounts none.
 	Mounts dataset.Mounts
+	// Diff compares two snapshots of a file system that is mounted, the earlier first, up to what is too much for one answer. Paths are as pods see them. Nil compares
+	// none.
+	Diff func(ctx context.Context, from, to string) (changes []zfs.Change, more bool, err error)
 }
 
 // poolResync covers events that were lost, and times at which a scrub is due.

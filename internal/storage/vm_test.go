@@ -190,6 +190,7 @@ func TestVMVolumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkOptions(t, spec)
+	checkFull(t, spec)
 	if !slices.ContainsFunc(applied, func(op string) bool { return strings.HasPrefix(op, "make pool on data") }) {
 		t.Errorf("first boot: %v", applied)
 	}

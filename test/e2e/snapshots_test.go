@@ -29,6 +29,17 @@ name: often
 $patch: delete
 `
 
+// clonedDataset declares a dataset that is a clone, to be mounted on clonedDir.
+const (
+	clonedDataset = `
+apiVersion: cyvive.dev/v1alpha1
+kind: Dataset
+name: tank/copy
+properties: {mountpoint: /var/mnt/copy}
+`
+	clonedDir = "/var/mnt/copy"
+)
+
 // snapshots are the whole names of those of a dataset that begin with a prefix, by name, which is by age where the prefix is that of a schedule.
 func (p *pooled) snapshots(ctx context.Context, dataset, prefix string) (names []string, err error) {
 	var list snapshotv1.ListResponse
@@ -98,7 +109,29 @@ func testSnapshots(t *testing.T, ctx context.Context, p *pooled) {
 	if now, err := p.snapshots(ctx, "tank/data", ""); err != nil || !slices.Equal(now, []string{held}) {
 		t.Errorf("behind the rollback there are %q, %v, want %s alone", now, err, held)
 	}
+	p.compareAndClone(t, ctx, held)
 	p.do(t, ctx, "snapshot", "release", "e2e", held)
+}
+
+// compareAndClone compares the snapshot with a later one, and makes a dataset of it, which a document mounts. That stays.
+func (p *pooled) compareAndClone(t *testing.T, ctx context.Context, snapshot string) {
+	t.Helper()
+	p.put(t, ctx, poolsDir+"/more", []byte("more"))
+	p.do(t, ctx, "snapshot", "create", "later", "tank/data")
+	var diff snapshotv1.DiffResponse
+	if err := p.ask(ctx, &diff, "snapshot", "diff", snapshot, "tank/data@later"); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(diff.GetChanges(), func(c *snapshotv1.Change) bool {
+		return c.GetKind() == snapshotv1.ChangeKind_CHANGE_KIND_ADDED && c.GetPath() == poolsDir+"/more"
+	}) {
+		t.Errorf("between %s and a later one: %v, want that %s/more was added", snapshot, diff.GetChanges(), poolsDir)
+	}
+	p.do(t, ctx, "snapshot", "clone", snapshot, "tank/copy")
+	p.apply(t, ctx, clonedDataset)
+	p.awaitMounted(t, ctx, "tank/copy", clonedDir)
+	p.has(t, ctx, clonedDir+"/state", []byte("before"))
+	p.hasNot(t, ctx, clonedDir+"/more")
 }
 
 // wantFate wants the preview to have a fate for a snapshot, for a reason.

@@ -37,7 +37,7 @@ func parsers() map[string][]string {
 		"internal/storage/zfs/label":    {"FuzzList"},
 		"internal/storage/signature":    {"FuzzFind"},
 		"internal/storage/zfs":          {"FuzzName", "FuzzProperty", "FuzzSize"},
-		"internal/storage/zfs/command":  {"FuzzEstimate", "FuzzHolds", "FuzzList", "FuzzProgram", "FuzzSaid", "FuzzStreamHead", "FuzzToken"},
+		"internal/storage/zfs/command":  {"FuzzDiff", "FuzzEstimate", "FuzzHolds", "FuzzList", "FuzzProgram", "FuzzSaid", "FuzzStreamHead", "FuzzToken"},
 		"internal/storage/replication":  {"FuzzParseCursor"},
 		"internal/storage/snapshots":    {"FuzzIsOf"},
 		"internal/storage/zfs/zfstest":  {"FuzzReceive", "FuzzToken"},

@@ -64,6 +64,7 @@ func (p *Pools) rows() (rows []liferow) {
 		{fmt.Sprintf("machined with %d datasets", p.Datasets), "MB", float64(p.MachinedBytes) / mb, withNone, float64(p.MachinedBytesBefore) / mb},
 		{snapshots + "list over the API", "s", p.ListSeconds, oneList, p.ProgramSeconds},
 		{snapshots + "what a schedule prunes", "s", p.PlanSeconds, oneList, p.ProgramSeconds},
+		{snapshots + "most memory of machined", "MB", float64(p.MachinedPeakBytes) / mb, oneList, float64(p.ProgramPeakBytes) / mb},
 		{snapshots + "machined", "MB", float64(p.MachinedPeakBytes) / mb, justBefore, float64(p.MachinedBytes) / mb},
 		{"a disk is pulled: until its spare is being filled", "s", p.SpareSeconds, "", 0},
 	} {

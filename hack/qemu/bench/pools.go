@@ -26,12 +26,13 @@ type Pools struct {
 	MachinedBytesBefore int64 `json:"machinedBytesBefore"`
 	MachinedBytes       int64 `json:"machinedBytes"`
 	// Snapshots are those of the datasets. ListSeconds is what the API takes to list them, PlanSeconds to judge each by a schedule, and ProgramSeconds what one zfs
-	// list of their names takes on the node. MachinedPeakBytes is the most memory that the agent took meanwhile.
+	// list of their names takes on the node. MachinedPeakBytes and ProgramPeakBytes are the most memory that each took.
 	Snapshots         int     `json:"snapshots"`
 	ListSeconds       float64 `json:"listSeconds"`
 	PlanSeconds       float64 `json:"planSeconds"`
 	ProgramSeconds    float64 `json:"programSeconds"`
 	MachinedPeakBytes int64   `json:"machinedPeakBytes"`
+	ProgramPeakBytes  int64   `json:"programPeakBytes"`
 	// SpareSeconds are from when a disk of the mirror is pulled, under a writer, until the resilver of the spare begins.
 	SpareSeconds float64 `json:"spareSeconds"`
 }
@@ -234,14 +235,14 @@ func (n *poolNode) program(ctx context.Context) error {
 	}
 	args := append(loader[1:len(loader):len(loader)], benchRoot+"/usr/bin/zfs", "list", "-H", "-p", "-t", "snapshot", "-r", "-o", "name,guid,creation,used,referenced", benchPool)
 	began := time.Now()
-	out, err := n.probe.Run(ctx, loader[0], args...)
+	out, peak, err := n.probe.Measure(ctx, loader[0], args...)
 	if err != nil {
 		return err
 	}
 	if lines := strings.Count(out, "\n"); lines != n.found.Snapshots {
 		return fmt.Errorf("list by the program: it has %d snapshots, and the API %d", lines, n.found.Snapshots)
 	}
-	n.found.ProgramSeconds = time.Since(began).Seconds()
+	n.found.ProgramSeconds, n.found.ProgramPeakBytes = time.Since(began).Seconds(), peak
 	return nil
 }
 

@@ -30,7 +30,7 @@ func FuzzParsePeak(f *testing.F) {
 func TestPoolsArePrinted(t *testing.T) {
 	r := &Result{Time: time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC), Life: &Life{Pools: &Pools{
 		Datasets: 201, MachinedBytesBefore: 40e6, MachinedBytes: 44e6,
-		Snapshots: 10050, ListSeconds: 3, PlanSeconds: 4, ProgramSeconds: 2, MachinedPeakBytes: 60e6, SpareSeconds: 5,
+		Snapshots: 10050, ListSeconds: 3, PlanSeconds: 4, ProgramSeconds: 2, MachinedPeakBytes: 60e6, ProgramPeakBytes: 20e6, SpareSeconds: 5,
 	}}}
 	var text strings.Builder
 	if err := r.Print(&text); err != nil {
@@ -39,7 +39,7 @@ func TestPoolsArePrinted(t *testing.T) {
 	words := strings.Join(strings.Fields(text.String()), " ")
 	for _, want := range []string{
 		"machined with 201 datasets MB 44.0 with none 40.0 1.10", "10050 snapshots: list over the API s 3.0 one zfs list 2.0 1.50",
-		"10050 snapshots: what a schedule prunes s 4.0 one zfs list 2.0 2.00", "10050 snapshots: machined MB 60.0 before 44.0 1.36",
+		"10050 snapshots: what a schedule prunes s 4.0 one zfs list 2.0 2.00", "10050 snapshots: machined MB 60.0 before 44.0 1.36", "10050 snapshots: most memory of machined MB 60.0 one zfs list 20.0 3.00",
 		"a disk is pulled: until its spare is being filled s 5.0 - - -",
 	} {
 		if !strings.Contains(words, want) {

@@ -191,6 +191,9 @@ func rules() map[string]rule {
 		snapshotv1.SnapshotService_PlanRollback_FullMethodName: {roles: readers, maintenance: forNobody},
 		snapshotv1.SnapshotService_PreviewPrune_FullMethodName: {roles: readers, maintenance: forNobody},
 		snapshotv1.SnapshotService_Create_FullMethodName:       {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Clone_FullMethodName:        {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Bookmark_FullMethodName:     {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Diff_FullMethodName:         {roles: operators, maintenance: forNobody}, // it names files
 		snapshotv1.SnapshotService_Hold_FullMethodName:         {roles: operators, maintenance: forNobody, acts: true},
 		snapshotv1.SnapshotService_Release_FullMethodName:      {roles: admins, maintenance: forNobody, acts: true},
 		snapshotv1.SnapshotService_Destroy_FullMethodName:      {roles: admins, maintenance: forNobody, acts: true},

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,9 @@ func filled() *servertest.Node {
 		Verdicts:   []*snapshotv1.Verdict{{Snapshot: "tank/a@1", Fate: snapshotv1.Fate_FATE_GOES}},
 		Conditions: []*datasetv1.Condition{{Dataset: "tank/a/x", Reason: "ParentMissing"}, {Dataset: "tank/b", Reason: "Refused", Text: "no room"}},
 		Schedules:  []*snapshotv1.Schedule{{Name: "daily", Snapshots: 3, Problems: []string{"no room"}}},
+		Diff: &snapshotv1.DiffResponse{Changes: []*snapshotv1.Change{
+			{Kind: snapshotv1.ChangeKind_CHANGE_KIND_RENAMED, Path: "/a/old", NewPath: "/a/new"}, {Kind: snapshotv1.ChangeKind_CHANGE_KIND_ADDED, Path: "/a/x"},
+		}, Truncated: true},
 	}}
 }
 
@@ -50,6 +54,25 @@ func TestDatasets(t *testing.T) {
 	check(t, &snapshotv1.ReleaseResponse{}, released, err)
 	gone, err := snapshots.Destroy(ctx, &snapshotv1.DestroyRequest{Snapshots: []string{"tank/a@new", "tank/a/b@new"}})
 	check(t, &snapshotv1.DestroyResponse{}, gone, err)
+
+	diff, err := snapshots.Diff(ctx, &snapshotv1.DiffRequest{Snapshot: "tank/a@1", To: "tank/a@2"})
+	check(t, node.Datasets.Diff, diff, err)
+	marked, err := snapshots.Bookmark(ctx, &snapshotv1.BookmarkRequest{Snapshot: "tank/a@1", Name: "kept"})
+	check(t, &snapshotv1.BookmarkResponse{Bookmark: "tank/a#kept"}, marked, err)
+	both, err := snapshots.List(ctx, &snapshotv1.ListRequest{Dataset: "tank/a/b", Bookmarks: true})
+	check(t, &snapshotv1.ListResponse{Snapshots: node.Datasets.Snapshots[3:]}, both, err)
+	both, err = snapshots.List(ctx, &snapshotv1.ListRequest{Dataset: "tank", Recursive: true, Bookmarks: true})
+	check(t, &snapshotv1.ListResponse{Snapshots: append(slices.Clone(node.Datasets.Snapshots), &snapshotv1.Snapshot{Name: "tank/a#kept"})}, both, err)
+	unmarked, err := snapshots.Destroy(ctx, &snapshotv1.DestroyRequest{Bookmarks: []string{"tank/a#kept"}})
+	check(t, &snapshotv1.DestroyResponse{}, unmarked, err)
+	if len(node.Datasets.Bookmarks) > 0 || len(node.Datasets.Snapshots) != 4 {
+		t.Errorf("left: %v, %v", node.Datasets.Bookmarks, node.Datasets.Snapshots)
+	}
+	cloned, err := snapshots.Clone(ctx, &snapshotv1.CloneRequest{Snapshot: "tank/a@1", Dataset: "tank/copy"})
+	check(t, &snapshotv1.CloneResponse{}, cloned, err)
+	if _, err := snapshots.Clone(ctx, &snapshotv1.CloneRequest{Snapshot: "tank/a@1", Dataset: "tank/copy"}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("clone to what is there: %v", err)
+	}
 
 	plan, err := snapshots.PlanRollback(ctx, &snapshotv1.PlanRollbackRequest{Snapshot: "tank/a@2"})
 	check(t, &snapshotv1.PlanRollbackResponse{Dataset: "tank/a", Lost: []string{"tank/a@3"}, WrittenBytes: 1 << 20}, plan, err)
@@ -91,6 +114,22 @@ func TestDatasetRefusals(t *testing.T) {
 	_, plan := datasets.PlanDestroy(ctx, &datasetv1.PlanDestroyRequest{})
 	_, hold := snapshots.Hold(ctx, &snapshotv1.HoldRequest{Snapshots: []string{"tank/a@1"}})
 	_, release := snapshots.Release(ctx, &snapshotv1.ReleaseRequest{Tag: "t"})
+	clone := func(name, to string) error {
+		_, err := snapshots.Clone(ctx, &snapshotv1.CloneRequest{Snapshot: name, Dataset: to})
+		return err
+	}
+	mark := func(of, name string) error {
+		_, err := snapshots.Bookmark(ctx, &snapshotv1.BookmarkRequest{Snapshot: of, Name: name})
+		return err
+	}
+	unmark := func(names ...string) error {
+		_, err := snapshots.Destroy(ctx, &snapshotv1.DestroyRequest{Bookmarks: names})
+		return err
+	}
+	diff := func(name, to string) error {
+		_, err := snapshots.Diff(ctx, &snapshotv1.DiffRequest{Snapshot: name, To: to})
+		return err
+	}
 	_, planBack := snapshots.PlanRollback(ctx, &snapshotv1.PlanRollbackRequest{Snapshot: "tank/a"})
 	for name, err := range map[string]error{
 		"no dataset": destroy("", ""), "no confirmation": destroy("tank/a", ""), "another confirmation": destroy("tank/a", "tank/a/b"), "no name to plan": plan,
@@ -99,6 +138,10 @@ func TestDatasetRefusals(t *testing.T) {
 		"two signs": snapshot("tank/a@1@2"), "one of several is none": snapshot("tank/a@1", "@2"), "no tag": hold, "a tag of nothing": release, "back to nothing": planBack,
 		"rollback without confirmation": rollback("tank/a@3", ""), "rollback of another": rollback("tank/a@3", "tank"), "rollback to no snapshot": rollback("tank/a", "tank/a"),
 		"a whole name": create("tank/a@1", "tank/a"), "no name": create("", "tank/a"), "nothing": create("x"), "of a snapshot": create("x", "tank/a@1"),
+		"clone of a dataset": clone("tank/a", "tank/c"), "clone to nothing": clone("tank/a@1", ""), "clone to a snapshot": clone("tank/a@1", "tank/c@1"),
+		"bookmark of a dataset": mark("tank/a", "x"), "bookmark without a name": mark("tank/a@1", ""), "bookmark by a whole name": mark("tank/a@1", "tank/a#x"),
+		"not a bookmark": unmark("tank/a@1"), "bookmark of nothing": unmark("#x"), "bookmarks in one": unmark("tank/a#x,y"), "one is a snapshot": unmark("tank/a#x", "tank/a@1"),
+		"difference to now": diff("tank/a@1", ""), "difference to a dataset": diff("tank/a@1", "tank/a"), "difference of a dataset": diff("tank/a", "tank/a@1"),
 	} {
 		if status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%s: got %v", name, err)

@@ -44,4 +44,17 @@ type Snapshots interface {
 	Schedules(ctx context.Context) ([]*snapshotv1.Schedule, error)
 	// PreviewPrune is for all datasets where dataset is empty.
 	PreviewPrune(ctx context.Context, dataset string) ([]*snapshotv1.Verdict, error)
+	// Clone is ErrPrecondition where the dataset exists, one of the two is of the system's
+	// own, or replication decides about what is there.
+	Clone(ctx context.Context, snapshot, dataset string) error
+	// Diff is ErrPrecondition where the file system is not mounted, ErrInvalid where to is
+	// not the later snapshot.
+	Diff(ctx context.Context, snapshot, to string) (*snapshotv1.DiffResponse, error)
+	// Bookmarks are those of a dataset, or of all pools.
+	Bookmarks(ctx context.Context, dataset string, recursive bool) ([]*snapshotv1.Snapshot, error)
+	// Bookmark returns the whole name of what it makes; ErrPrecondition where there is one
+	// of the name.
+	Bookmark(ctx context.Context, snapshot, name string) (string, error)
+	// DestroyBookmarks ends with the first that cannot be destroyed.
+	DestroyBookmarks(ctx context.Context, bookmarks []string) error
 }

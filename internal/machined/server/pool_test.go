@@ -175,11 +175,13 @@ func TestPoolMetrics(t *testing.T) {
 	node := pooled()
 	node.Pools.List.Pools[0].SizeBytes, node.Pools.List.Pools[0].FragmentationPercent = 8<<30, new(uint32(3))
 	node.Pools.List.Pools[0].Scan = &poolv1.Scan{Progress: poolv1.Progress_PROGRESS_RUNNING, DoneBytes: 1, TotalBytes: 4}
+	node.Pools.List.Pools[0].Vdevs[0].Children[0].SlowIos = 2
 	body := text(node)
 	for _, line := range []string{
 		`cyvive_pool_healthy{pool="tank"} 0`, `cyvive_pool_imported{pool="tank"} 1`, `cyvive_pool_imported{pool="new"} 0`, `cyvive_pool_waiting{pool="new"} 1`,
 		`cyvive_pool_bytes{pool="tank",kind="size"} 8.589934592e+09`, `cyvive_pool_fragmentation_percent{pool="tank"} 3`, `cyvive_pool_data_errors{pool="tank"} 0`,
 		`cyvive_pool_scan_bytes{pool="tank",kind="total"} 4`, `cyvive_pool_device_errors{pool="tank",device="/dev/vdb1",kind="checksum"} 3`,
+		`cyvive_pool_device_slow_ios{pool="tank",device="/dev/vdb1"} 2`,
 		`cyvive_arc_bytes{kind="limit"} 9`, `cyvive_arc_reads_total{kind="hit"} 3`,
 	} {
 		if !strings.Contains(body, line+"\n") {

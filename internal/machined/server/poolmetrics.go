@@ -76,6 +76,7 @@ func (w *exposition) imported(list []*poolv1.Pool) {
 		}
 	})
 	each("cyvive_pool_device_errors", "Errors of a pool's devices since they were cleared.", func(p *poolv1.Pool) { w.devices(p.GetName(), p.GetVdevs()) })
+	each("cyvive_pool_device_slow_ios", "I/Os of a pool's devices that took longer than 30 s.", func(p *poolv1.Pool) { w.slow(p.GetName(), p.GetVdevs()) })
 }
 
 func (w *exposition) devices(pool string, list []*poolv1.Vdev) {
@@ -86,5 +87,14 @@ func (w *exposition) devices(pool string, list []*poolv1.Vdev) {
 			w.sample(float64(v.GetChecksumErrors()), "pool", pool, "device", v.GetName(), "kind", "checksum")
 		}
 		w.devices(pool, v.GetChildren())
+	}
+}
+
+func (w *exposition) slow(pool string, list []*poolv1.Vdev) {
+	for _, v := range list {
+		if len(v.GetChildren()) == 0 {
+			w.sample(float64(v.GetSlowIos()), "pool", pool, "device", v.GetName())
+		}
+		w.slow(pool, v.GetChildren())
 	}
 }

@@ -19,6 +19,13 @@ func (s *snapshotService) List(ctx context.Context, req *snapshotv1.ListRequest)
 	if err != nil {
 		return nil, err
 	}
+	if req.GetBookmarks() {
+		bookmarks, err := s.snapshots.Bookmarks(ctx, req.GetDataset(), req.GetRecursive())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, bookmarks...)
+	}
 	return &snapshotv1.ListResponse{Snapshots: list}, nil
 }
 
@@ -44,11 +51,23 @@ func (s *snapshotService) Create(ctx context.Context, req *snapshotv1.CreateRequ
 
 // Destroy implements snapshotv1.SnapshotServiceServer.
 func (s *snapshotService) Destroy(ctx context.Context, req *snapshotv1.DestroyRequest) (*snapshotv1.DestroyResponse, error) {
-	if err := snapshotsNamed(req.GetSnapshots()...); err != nil {
-		return nil, err
+	for _, name := range req.GetBookmarks() {
+		if of, short, found := strings.Cut(name, "#"); !found || of == "" || short == "" || strings.ContainsAny(of, "@%,") || strings.ContainsAny(short, "@%,#/") {
+			return nil, invalidf("%.300q: expected the whole name of one bookmark, such as tank/data#monday", name)
+		}
 	}
-	if err := s.snapshots.Destroy(ctx, req.GetSnapshots()); err != nil {
-		return nil, err
+	if len(req.GetSnapshots()) > 0 || len(req.GetBookmarks()) == 0 {
+		if err := snapshotsNamed(req.GetSnapshots()...); err != nil {
+			return nil, err
+		}
+		if err := s.snapshots.Destroy(ctx, req.GetSnapshots()); err != nil {
+			return nil, err
+		}
+	}
+	if len(req.GetBookmarks()) > 0 {
+		if err := s.snapshots.DestroyBookmarks(ctx, req.GetBookmarks()); err != nil {
+			return nil, err
+		}
 	}
 	return &snapshotv1.DestroyResponse{}, nil
 }
@@ -108,6 +127,43 @@ func (s *snapshotService) PreviewPrune(ctx context.Context, req *snapshotv1.Prev
 		return nil, err
 	}
 	return &snapshotv1.PreviewPruneResponse{Verdicts: verdicts, Schedules: schedules}, nil
+}
+
+// Clone implements snapshotv1.SnapshotServiceServer.
+func (s *snapshotService) Clone(ctx context.Context, req *snapshotv1.CloneRequest) (*snapshotv1.CloneResponse, error) {
+	if err := snapshotsNamed(req.GetSnapshot()); err != nil {
+		return nil, err
+	}
+	if req.GetDataset() == "" || strings.ContainsAny(req.GetDataset(), "@#") {
+		return nil, invalidf("%.300q: expected the whole name of the dataset that is made", req.GetDataset())
+	}
+	if err := s.snapshots.Clone(ctx, req.GetSnapshot(), req.GetDataset()); err != nil {
+		return nil, err
+	}
+	return &snapshotv1.CloneResponse{}, nil
+}
+
+// Diff implements snapshotv1.SnapshotServiceServer.
+func (s *snapshotService) Diff(ctx context.Context, req *snapshotv1.DiffRequest) (*snapshotv1.DiffResponse, error) {
+	if err := snapshotsNamed(req.GetSnapshot(), req.GetTo()); err != nil {
+		return nil, err
+	}
+	return s.snapshots.Diff(ctx, req.GetSnapshot(), req.GetTo())
+}
+
+// Bookmark implements snapshotv1.SnapshotServiceServer.
+func (s *snapshotService) Bookmark(ctx context.Context, req *snapshotv1.BookmarkRequest) (*snapshotv1.BookmarkResponse, error) {
+	if err := snapshotsNamed(req.GetSnapshot()); err != nil {
+		return nil, err
+	}
+	if req.GetName() == "" || strings.ContainsAny(req.GetName(), "@#%,/") {
+		return nil, invalidf("name %.300q: expected what comes behind the # of a bookmark", req.GetName())
+	}
+	bookmark, err := s.snapshots.Bookmark(ctx, req.GetSnapshot(), req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &snapshotv1.BookmarkResponse{Bookmark: bookmark}, nil
 }
 
 // snapshotsNamed says what is wrong with whole names of snapshots. A range or a list in

@@ -58,3 +58,21 @@ const (
 	SourceReceived  Source = "RECEIVED"
 	SourceTemporary Source = "TEMPORARY"
 )
+
+// Change is one difference between two snapshots of a file system (zfs-diff(8)).
+type Change struct {
+	Kind ChangeKind
+	// Path is whole, below where the file system is mounted; of a renamed file it is the one that it had, and NewPath the other.
+	Path, NewPath string
+}
+
+// ChangeKind is what became of a file, as zfs diff has it.
+type ChangeKind byte
+
+// The kinds of changes (lib/libzfs/libzfs_diff.c).
+const (
+	Added    ChangeKind = '+'
+	Removed  ChangeKind = '-'
+	Modified ChangeKind = 'M'
+	Renamed  ChangeKind = 'R'
+)

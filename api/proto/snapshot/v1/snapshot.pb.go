@@ -83,12 +83,71 @@ func (Fate) EnumDescriptor() ([]byte, []int) {
 	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{0}
 }
 
+// ChangeKind is what became of a file.
+type ChangeKind int32
+
+const (
+	ChangeKind_CHANGE_KIND_UNSPECIFIED ChangeKind = 0
+	ChangeKind_CHANGE_KIND_ADDED       ChangeKind = 1
+	ChangeKind_CHANGE_KIND_REMOVED     ChangeKind = 2
+	// Its contents, its attributes, or what is in a directory.
+	ChangeKind_CHANGE_KIND_MODIFIED ChangeKind = 3
+	ChangeKind_CHANGE_KIND_RENAMED  ChangeKind = 4
+)
+
+// Enum value maps for ChangeKind.
+var (
+	ChangeKind_name = map[int32]string{
+		0: "CHANGE_KIND_UNSPECIFIED",
+		1: "CHANGE_KIND_ADDED",
+		2: "CHANGE_KIND_REMOVED",
+		3: "CHANGE_KIND_MODIFIED",
+		4: "CHANGE_KIND_RENAMED",
+	}
+	ChangeKind_value = map[string]int32{
+		"CHANGE_KIND_UNSPECIFIED": 0,
+		"CHANGE_KIND_ADDED":       1,
+		"CHANGE_KIND_REMOVED":     2,
+		"CHANGE_KIND_MODIFIED":    3,
+		"CHANGE_KIND_RENAMED":     4,
+	}
+)
+
+func (x ChangeKind) Enum() *ChangeKind {
+	p := new(ChangeKind)
+	*p = x
+	return p
+}
+
+func (x ChangeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChangeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_snapshot_v1_snapshot_proto_enumTypes[1].Descriptor()
+}
+
+func (ChangeKind) Type() protoreflect.EnumType {
+	return &file_snapshot_v1_snapshot_proto_enumTypes[1]
+}
+
+func (x ChangeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChangeKind.Descriptor instead.
+func (ChangeKind) EnumDescriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{1}
+}
+
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The dataset whose snapshots are wanted; empty for all pools.
 	Dataset string `protobuf:"bytes,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
 	// Those of what is below it, too.
-	Recursive     bool `protobuf:"varint,2,opt,name=recursive,proto3" json:"recursive,omitempty"`
+	Recursive bool `protobuf:"varint,2,opt,name=recursive,proto3" json:"recursive,omitempty"`
+	// Bookmarks, too, behind the snapshots: tank/a#b.
+	Bookmarks     bool `protobuf:"varint,3,opt,name=bookmarks,proto3" json:"bookmarks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +192,13 @@ func (x *ListRequest) GetDataset() string {
 func (x *ListRequest) GetRecursive() bool {
 	if x != nil {
 		return x.Recursive
+	}
+	return false
+}
+
+func (x *ListRequest) GetBookmarks() bool {
+	if x != nil {
+		return x.Bookmarks
 	}
 	return false
 }
@@ -391,7 +457,9 @@ func (x *CreateResponse) GetSnapshots() []string {
 type DestroyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whole names.
-	Snapshots     []string `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	Snapshots []string `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	// Whole names, such as tank/a#b.
+	Bookmarks     []string `protobuf:"bytes,2,rep,name=bookmarks,proto3" json:"bookmarks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -429,6 +497,13 @@ func (*DestroyRequest) Descriptor() ([]byte, []int) {
 func (x *DestroyRequest) GetSnapshots() []string {
 	if x != nil {
 		return x.Snapshots
+	}
+	return nil
+}
+
+func (x *DestroyRequest) GetBookmarks() []string {
+	if x != nil {
+		return x.Bookmarks
 	}
 	return nil
 }
@@ -1109,14 +1184,374 @@ func (x *Verdict) GetReasons() []string {
 	return nil
 }
 
+type CloneRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name.
+	Snapshot string `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// What is made, in the same pool. What lies above it is there.
+	Dataset       string `protobuf:"bytes,2,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloneRequest) Reset() {
+	*x = CloneRequest{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloneRequest) ProtoMessage() {}
+
+func (x *CloneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloneRequest.ProtoReflect.Descriptor instead.
+func (*CloneRequest) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CloneRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *CloneRequest) GetDataset() string {
+	if x != nil {
+		return x.Dataset
+	}
+	return ""
+}
+
+type CloneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloneResponse) Reset() {
+	*x = CloneResponse{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloneResponse) ProtoMessage() {}
+
+func (x *CloneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloneResponse.ProtoReflect.Descriptor instead.
+func (*CloneResponse) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{20}
+}
+
+type DiffRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name.
+	Snapshot string `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Whole name of a later one of the same file system.
+	To            string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRequest) Reset() {
+	*x = DiffRequest{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRequest) ProtoMessage() {}
+
+func (x *DiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
+func (*DiffRequest) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DiffRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+type DiffResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Changes []*Change              `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// There are more, which are left out.
+	Truncated     bool `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffResponse) Reset() {
+	*x = DiffResponse{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffResponse) ProtoMessage() {}
+
+func (x *DiffResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
+func (*DiffResponse) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DiffResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *DiffResponse) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+// Change is one difference. Source: zfs diff.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  ChangeKind             `protobuf:"varint,1,opt,name=kind,proto3,enum=node.snapshot.v1.ChangeKind" json:"kind,omitempty"`
+	// Whole, as pods see it. Invalid UTF-8 is replaced by U+FFFD.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// What it is called in the later one, if that is another path.
+	NewPath       string `protobuf:"bytes,3,opt,name=new_path,json=newPath,proto3" json:"new_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Change) GetKind() ChangeKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ChangeKind_CHANGE_KIND_UNSPECIFIED
+}
+
+func (x *Change) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Change) GetNewPath() string {
+	if x != nil {
+		return x.NewPath
+	}
+	return ""
+}
+
+type BookmarkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name.
+	Snapshot string `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// What comes behind the #.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BookmarkRequest) Reset() {
+	*x = BookmarkRequest{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BookmarkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BookmarkRequest) ProtoMessage() {}
+
+func (x *BookmarkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BookmarkRequest.ProtoReflect.Descriptor instead.
+func (*BookmarkRequest) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *BookmarkRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *BookmarkRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type BookmarkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name of what was made.
+	Bookmark      string `protobuf:"bytes,1,opt,name=bookmark,proto3" json:"bookmark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BookmarkResponse) Reset() {
+	*x = BookmarkResponse{}
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BookmarkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BookmarkResponse) ProtoMessage() {}
+
+func (x *BookmarkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_v1_snapshot_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BookmarkResponse.ProtoReflect.Descriptor instead.
+func (*BookmarkResponse) Descriptor() ([]byte, []int) {
+	return file_snapshot_v1_snapshot_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *BookmarkResponse) GetBookmark() string {
+	if x != nil {
+		return x.Bookmark
+	}
+	return ""
+}
+
 var File_snapshot_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x1asnapshot/v1/snapshot.proto\x12\x10node.snapshot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"E\n" +
+	"\x1asnapshot/v1/snapshot.proto\x12\x10node.snapshot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n" +
 	"\vListRequest\x12\x18\n" +
 	"\adataset\x18\x01 \x01(\tR\adataset\x12\x1c\n" +
-	"\trecursive\x18\x02 \x01(\bR\trecursive\"H\n" +
+	"\trecursive\x18\x02 \x01(\bR\trecursive\x12\x1c\n" +
+	"\tbookmarks\x18\x03 \x01(\bR\tbookmarks\"H\n" +
 	"\fListResponse\x128\n" +
 	"\tsnapshots\x18\x01 \x03(\v2\x1a.node.snapshot.v1.SnapshotR\tsnapshots\"\xe5\x01\n" +
 	"\bSnapshot\x12\x12\n" +
@@ -1134,9 +1569,10 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
 	"\trecursive\x18\x03 \x01(\bR\trecursive\".\n" +
 	"\x0eCreateResponse\x12\x1c\n" +
-	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\".\n" +
+	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\"L\n" +
 	"\x0eDestroyRequest\x12\x1c\n" +
-	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\"\x11\n" +
+	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\x12\x1c\n" +
+	"\tbookmarks\x18\x02 \x03(\tR\tbookmarks\"\x11\n" +
 	"\x0fDestroyResponse\"=\n" +
 	"\vHoldRequest\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x1c\n" +
@@ -1172,14 +1608,40 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\aVerdict\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12*\n" +
 	"\x04fate\x18\x02 \x01(\x0e2\x16.node.snapshot.v1.FateR\x04fate\x12\x18\n" +
-	"\areasons\x18\x03 \x03(\tR\areasons*K\n" +
+	"\areasons\x18\x03 \x03(\tR\areasons\"D\n" +
+	"\fCloneRequest\x12\x1a\n" +
+	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12\x18\n" +
+	"\adataset\x18\x02 \x01(\tR\adataset\"\x0f\n" +
+	"\rCloneResponse\"9\n" +
+	"\vDiffRequest\x12\x1a\n" +
+	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\"`\n" +
+	"\fDiffResponse\x122\n" +
+	"\achanges\x18\x01 \x03(\v2\x18.node.snapshot.v1.ChangeR\achanges\x12\x1c\n" +
+	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"i\n" +
+	"\x06Change\x120\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1c.node.snapshot.v1.ChangeKindR\x04kind\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x19\n" +
+	"\bnew_path\x18\x03 \x01(\tR\anewPath\"A\n" +
+	"\x0fBookmarkRequest\x12\x1a\n" +
+	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\".\n" +
+	"\x10BookmarkResponse\x12\x1a\n" +
+	"\bbookmark\x18\x01 \x01(\tR\bbookmark*K\n" +
 	"\x04Fate\x12\x14\n" +
 	"\x10FATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"FATE_STAYS\x10\x01\x12\r\n" +
 	"\tFATE_GOES\x10\x02\x12\x0e\n" +
 	"\n" +
-	"FATE_STUCK\x10\x032\x9d\x05\n" +
+	"FATE_STUCK\x10\x03*\x8c\x01\n" +
+	"\n" +
+	"ChangeKind\x12\x1b\n" +
+	"\x17CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11CHANGE_KIND_ADDED\x10\x01\x12\x17\n" +
+	"\x13CHANGE_KIND_REMOVED\x10\x02\x12\x18\n" +
+	"\x14CHANGE_KIND_MODIFIED\x10\x03\x12\x17\n" +
+	"\x13CHANGE_KIND_RENAMED\x10\x042\x81\a\n" +
 	"\x0fSnapshotService\x12E\n" +
 	"\x04List\x12\x1d.node.snapshot.v1.ListRequest\x1a\x1e.node.snapshot.v1.ListResponse\x12K\n" +
 	"\x06Create\x12\x1f.node.snapshot.v1.CreateRequest\x1a .node.snapshot.v1.CreateResponse\x12N\n" +
@@ -1188,7 +1650,10 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\aRelease\x12 .node.snapshot.v1.ReleaseRequest\x1a!.node.snapshot.v1.ReleaseResponse\x12]\n" +
 	"\fPlanRollback\x12%.node.snapshot.v1.PlanRollbackRequest\x1a&.node.snapshot.v1.PlanRollbackResponse\x12Q\n" +
 	"\bRollback\x12!.node.snapshot.v1.RollbackRequest\x1a\".node.snapshot.v1.RollbackResponse\x12]\n" +
-	"\fPreviewPrune\x12%.node.snapshot.v1.PreviewPruneRequest\x1a&.node.snapshot.v1.PreviewPruneResponseB;Z9github.com/cyvive/cyvive/api/proto/snapshot/v1;snapshotv1b\x06proto3"
+	"\fPreviewPrune\x12%.node.snapshot.v1.PreviewPruneRequest\x1a&.node.snapshot.v1.PreviewPruneResponse\x12H\n" +
+	"\x05Clone\x12\x1e.node.snapshot.v1.CloneRequest\x1a\x1f.node.snapshot.v1.CloneResponse\x12E\n" +
+	"\x04Diff\x12\x1d.node.snapshot.v1.DiffRequest\x1a\x1e.node.snapshot.v1.DiffResponse\x12Q\n" +
+	"\bBookmark\x12!.node.snapshot.v1.BookmarkRequest\x1a\".node.snapshot.v1.BookmarkResponseB;Z9github.com/cyvive/cyvive/api/proto/snapshot/v1;snapshotv1b\x06proto3"
 
 var (
 	file_snapshot_v1_snapshot_proto_rawDescOnce sync.Once
@@ -1202,61 +1667,77 @@ func file_snapshot_v1_snapshot_proto_rawDescGZIP() []byte {
 	return file_snapshot_v1_snapshot_proto_rawDescData
 }
 
-var file_snapshot_v1_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_snapshot_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_snapshot_v1_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_snapshot_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_snapshot_v1_snapshot_proto_goTypes = []any{
 	(Fate)(0),                     // 0: node.snapshot.v1.Fate
-	(*ListRequest)(nil),           // 1: node.snapshot.v1.ListRequest
-	(*ListResponse)(nil),          // 2: node.snapshot.v1.ListResponse
-	(*Snapshot)(nil),              // 3: node.snapshot.v1.Snapshot
-	(*CreateRequest)(nil),         // 4: node.snapshot.v1.CreateRequest
-	(*CreateResponse)(nil),        // 5: node.snapshot.v1.CreateResponse
-	(*DestroyRequest)(nil),        // 6: node.snapshot.v1.DestroyRequest
-	(*DestroyResponse)(nil),       // 7: node.snapshot.v1.DestroyResponse
-	(*HoldRequest)(nil),           // 8: node.snapshot.v1.HoldRequest
-	(*HoldResponse)(nil),          // 9: node.snapshot.v1.HoldResponse
-	(*ReleaseRequest)(nil),        // 10: node.snapshot.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 11: node.snapshot.v1.ReleaseResponse
-	(*PlanRollbackRequest)(nil),   // 12: node.snapshot.v1.PlanRollbackRequest
-	(*PlanRollbackResponse)(nil),  // 13: node.snapshot.v1.PlanRollbackResponse
-	(*RollbackRequest)(nil),       // 14: node.snapshot.v1.RollbackRequest
-	(*RollbackResponse)(nil),      // 15: node.snapshot.v1.RollbackResponse
-	(*PreviewPruneRequest)(nil),   // 16: node.snapshot.v1.PreviewPruneRequest
-	(*PreviewPruneResponse)(nil),  // 17: node.snapshot.v1.PreviewPruneResponse
-	(*Schedule)(nil),              // 18: node.snapshot.v1.Schedule
-	(*Verdict)(nil),               // 19: node.snapshot.v1.Verdict
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(ChangeKind)(0),               // 1: node.snapshot.v1.ChangeKind
+	(*ListRequest)(nil),           // 2: node.snapshot.v1.ListRequest
+	(*ListResponse)(nil),          // 3: node.snapshot.v1.ListResponse
+	(*Snapshot)(nil),              // 4: node.snapshot.v1.Snapshot
+	(*CreateRequest)(nil),         // 5: node.snapshot.v1.CreateRequest
+	(*CreateResponse)(nil),        // 6: node.snapshot.v1.CreateResponse
+	(*DestroyRequest)(nil),        // 7: node.snapshot.v1.DestroyRequest
+	(*DestroyResponse)(nil),       // 8: node.snapshot.v1.DestroyResponse
+	(*HoldRequest)(nil),           // 9: node.snapshot.v1.HoldRequest
+	(*HoldResponse)(nil),          // 10: node.snapshot.v1.HoldResponse
+	(*ReleaseRequest)(nil),        // 11: node.snapshot.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),       // 12: node.snapshot.v1.ReleaseResponse
+	(*PlanRollbackRequest)(nil),   // 13: node.snapshot.v1.PlanRollbackRequest
+	(*PlanRollbackResponse)(nil),  // 14: node.snapshot.v1.PlanRollbackResponse
+	(*RollbackRequest)(nil),       // 15: node.snapshot.v1.RollbackRequest
+	(*RollbackResponse)(nil),      // 16: node.snapshot.v1.RollbackResponse
+	(*PreviewPruneRequest)(nil),   // 17: node.snapshot.v1.PreviewPruneRequest
+	(*PreviewPruneResponse)(nil),  // 18: node.snapshot.v1.PreviewPruneResponse
+	(*Schedule)(nil),              // 19: node.snapshot.v1.Schedule
+	(*Verdict)(nil),               // 20: node.snapshot.v1.Verdict
+	(*CloneRequest)(nil),          // 21: node.snapshot.v1.CloneRequest
+	(*CloneResponse)(nil),         // 22: node.snapshot.v1.CloneResponse
+	(*DiffRequest)(nil),           // 23: node.snapshot.v1.DiffRequest
+	(*DiffResponse)(nil),          // 24: node.snapshot.v1.DiffResponse
+	(*Change)(nil),                // 25: node.snapshot.v1.Change
+	(*BookmarkRequest)(nil),       // 26: node.snapshot.v1.BookmarkRequest
+	(*BookmarkResponse)(nil),      // 27: node.snapshot.v1.BookmarkResponse
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_snapshot_v1_snapshot_proto_depIdxs = []int32{
-	3,  // 0: node.snapshot.v1.ListResponse.snapshots:type_name -> node.snapshot.v1.Snapshot
-	20, // 1: node.snapshot.v1.Snapshot.created_at:type_name -> google.protobuf.Timestamp
-	19, // 2: node.snapshot.v1.PreviewPruneResponse.verdicts:type_name -> node.snapshot.v1.Verdict
-	18, // 3: node.snapshot.v1.PreviewPruneResponse.schedules:type_name -> node.snapshot.v1.Schedule
-	20, // 4: node.snapshot.v1.Schedule.newest_at:type_name -> google.protobuf.Timestamp
-	20, // 5: node.snapshot.v1.Schedule.failing_since:type_name -> google.protobuf.Timestamp
-	20, // 6: node.snapshot.v1.Schedule.retry_at:type_name -> google.protobuf.Timestamp
+	4,  // 0: node.snapshot.v1.ListResponse.snapshots:type_name -> node.snapshot.v1.Snapshot
+	28, // 1: node.snapshot.v1.Snapshot.created_at:type_name -> google.protobuf.Timestamp
+	20, // 2: node.snapshot.v1.PreviewPruneResponse.verdicts:type_name -> node.snapshot.v1.Verdict
+	19, // 3: node.snapshot.v1.PreviewPruneResponse.schedules:type_name -> node.snapshot.v1.Schedule
+	28, // 4: node.snapshot.v1.Schedule.newest_at:type_name -> google.protobuf.Timestamp
+	28, // 5: node.snapshot.v1.Schedule.failing_since:type_name -> google.protobuf.Timestamp
+	28, // 6: node.snapshot.v1.Schedule.retry_at:type_name -> google.protobuf.Timestamp
 	0,  // 7: node.snapshot.v1.Verdict.fate:type_name -> node.snapshot.v1.Fate
-	1,  // 8: node.snapshot.v1.SnapshotService.List:input_type -> node.snapshot.v1.ListRequest
-	4,  // 9: node.snapshot.v1.SnapshotService.Create:input_type -> node.snapshot.v1.CreateRequest
-	6,  // 10: node.snapshot.v1.SnapshotService.Destroy:input_type -> node.snapshot.v1.DestroyRequest
-	8,  // 11: node.snapshot.v1.SnapshotService.Hold:input_type -> node.snapshot.v1.HoldRequest
-	10, // 12: node.snapshot.v1.SnapshotService.Release:input_type -> node.snapshot.v1.ReleaseRequest
-	12, // 13: node.snapshot.v1.SnapshotService.PlanRollback:input_type -> node.snapshot.v1.PlanRollbackRequest
-	14, // 14: node.snapshot.v1.SnapshotService.Rollback:input_type -> node.snapshot.v1.RollbackRequest
-	16, // 15: node.snapshot.v1.SnapshotService.PreviewPrune:input_type -> node.snapshot.v1.PreviewPruneRequest
-	2,  // 16: node.snapshot.v1.SnapshotService.List:output_type -> node.snapshot.v1.ListResponse
-	5,  // 17: node.snapshot.v1.SnapshotService.Create:output_type -> node.snapshot.v1.CreateResponse
-	7,  // 18: node.snapshot.v1.SnapshotService.Destroy:output_type -> node.snapshot.v1.DestroyResponse
-	9,  // 19: node.snapshot.v1.SnapshotService.Hold:output_type -> node.snapshot.v1.HoldResponse
-	11, // 20: node.snapshot.v1.SnapshotService.Release:output_type -> node.snapshot.v1.ReleaseResponse
-	13, // 21: node.snapshot.v1.SnapshotService.PlanRollback:output_type -> node.snapshot.v1.PlanRollbackResponse
-	15, // 22: node.snapshot.v1.SnapshotService.Rollback:output_type -> node.snapshot.v1.RollbackResponse
-	17, // 23: node.snapshot.v1.SnapshotService.PreviewPrune:output_type -> node.snapshot.v1.PreviewPruneResponse
-	16, // [16:24] is the sub-list for method output_type
-	8,  // [8:16] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	25, // 8: node.snapshot.v1.DiffResponse.changes:type_name -> node.snapshot.v1.Change
+	1,  // 9: node.snapshot.v1.Change.kind:type_name -> node.snapshot.v1.ChangeKind
+	2,  // 10: node.snapshot.v1.SnapshotService.List:input_type -> node.snapshot.v1.ListRequest
+	5,  // 11: node.snapshot.v1.SnapshotService.Create:input_type -> node.snapshot.v1.CreateRequest
+	7,  // 12: node.snapshot.v1.SnapshotService.Destroy:input_type -> node.snapshot.v1.DestroyRequest
+	9,  // 13: node.snapshot.v1.SnapshotService.Hold:input_type -> node.snapshot.v1.HoldRequest
+	11, // 14: node.snapshot.v1.SnapshotService.Release:input_type -> node.snapshot.v1.ReleaseRequest
+	13, // 15: node.snapshot.v1.SnapshotService.PlanRollback:input_type -> node.snapshot.v1.PlanRollbackRequest
+	15, // 16: node.snapshot.v1.SnapshotService.Rollback:input_type -> node.snapshot.v1.RollbackRequest
+	17, // 17: node.snapshot.v1.SnapshotService.PreviewPrune:input_type -> node.snapshot.v1.PreviewPruneRequest
+	21, // 18: node.snapshot.v1.SnapshotService.Clone:input_type -> node.snapshot.v1.CloneRequest
+	23, // 19: node.snapshot.v1.SnapshotService.Diff:input_type -> node.snapshot.v1.DiffRequest
+	26, // 20: node.snapshot.v1.SnapshotService.Bookmark:input_type -> node.snapshot.v1.BookmarkRequest
+	3,  // 21: node.snapshot.v1.SnapshotService.List:output_type -> node.snapshot.v1.ListResponse
+	6,  // 22: node.snapshot.v1.SnapshotService.Create:output_type -> node.snapshot.v1.CreateResponse
+	8,  // 23: node.snapshot.v1.SnapshotService.Destroy:output_type -> node.snapshot.v1.DestroyResponse
+	10, // 24: node.snapshot.v1.SnapshotService.Hold:output_type -> node.snapshot.v1.HoldResponse
+	12, // 25: node.snapshot.v1.SnapshotService.Release:output_type -> node.snapshot.v1.ReleaseResponse
+	14, // 26: node.snapshot.v1.SnapshotService.PlanRollback:output_type -> node.snapshot.v1.PlanRollbackResponse
+	16, // 27: node.snapshot.v1.SnapshotService.Rollback:output_type -> node.snapshot.v1.RollbackResponse
+	18, // 28: node.snapshot.v1.SnapshotService.PreviewPrune:output_type -> node.snapshot.v1.PreviewPruneResponse
+	22, // 29: node.snapshot.v1.SnapshotService.Clone:output_type -> node.snapshot.v1.CloneResponse
+	24, // 30: node.snapshot.v1.SnapshotService.Diff:output_type -> node.snapshot.v1.DiffResponse
+	27, // 31: node.snapshot.v1.SnapshotService.Bookmark:output_type -> node.snapshot.v1.BookmarkResponse
+	21, // [21:32] is the sub-list for method output_type
+	10, // [10:21] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_v1_snapshot_proto_init() }
@@ -1269,8 +1750,8 @@ func file_snapshot_v1_snapshot_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_v1_snapshot_proto_rawDesc), len(file_snapshot_v1_snapshot_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   19,
+			NumEnums:      2,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,9 @@ const (
 	SnapshotService_PlanRollback_FullMethodName = "/node.snapshot.v1.SnapshotService/PlanRollback"
 	SnapshotService_Rollback_FullMethodName     = "/node.snapshot.v1.SnapshotService/Rollback"
 	SnapshotService_PreviewPrune_FullMethodName = "/node.snapshot.v1.SnapshotService/PreviewPrune"
+	SnapshotService_Clone_FullMethodName        = "/node.snapshot.v1.SnapshotService/Clone"
+	SnapshotService_Diff_FullMethodName         = "/node.snapshot.v1.SnapshotService/Diff"
+	SnapshotService_Bookmark_FullMethodName     = "/node.snapshot.v1.SnapshotService/Bookmark"
 )
 
 // SnapshotServiceClient is the client API for SnapshotService service.
@@ -49,7 +52,7 @@ type SnapshotServiceClient interface {
 	Create(ctx context.Context, in *CreateRequest, opts ...grpc.CallOption) (*CreateResponse, error)
 	// Destroy destroys the snapshots that are named by their whole names, all of them or,
 	// if one is held or cloned, none: FAILED_PRECONDITION. Those that are gone already do
-	// not count.
+	// not count. Behind that it destroys bookmarks, one by one.
 	Destroy(ctx context.Context, in *DestroyRequest, opts ...grpc.CallOption) (*DestroyResponse, error)
 	// Hold keeps snapshots from being destroyed until Release with the same tag.
 	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error)
@@ -66,6 +69,18 @@ type SnapshotServiceClient interface {
 	// PreviewPrune sends what becomes of each snapshot of the datasets that schedules
 	// cover, with the reasons, and how the schedules fare; it does nothing.
 	PreviewPrune(ctx context.Context, in *PreviewPruneRequest, opts ...grpc.CallOption) (*PreviewPruneResponse, error)
+	// Clone makes a dataset of a snapshot, which takes room for what changes from then on.
+	// It is not mounted until a Dataset document has its name, and the snapshot stays as
+	// long as it. FAILED_PRECONDITION where there is such a dataset, one of the two is of
+	// the system's own, or replication decides what is there.
+	Clone(ctx context.Context, in *CloneRequest, opts ...grpc.CallOption) (*CloneResponse, error)
+	// Diff sends which files differ between two snapshots of a file system.
+	// FAILED_PRECONDITION where that is not mounted, INVALID_ARGUMENT where the second
+	// snapshot is not the later one.
+	Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (*DiffResponse, error)
+	// Bookmark keeps of a snapshot by what replication goes on once that is gone. It takes
+	// no room. FAILED_PRECONDITION where there is one of the name.
+	Bookmark(ctx context.Context, in *BookmarkRequest, opts ...grpc.CallOption) (*BookmarkResponse, error)
 }
 
 type snapshotServiceClient struct {
@@ -156,6 +171,36 @@ func (c *snapshotServiceClient) PreviewPrune(ctx context.Context, in *PreviewPru
 	return out, nil
 }
 
+func (c *snapshotServiceClient) Clone(ctx context.Context, in *CloneRequest, opts ...grpc.CallOption) (*CloneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CloneResponse)
+	err := c.cc.Invoke(ctx, SnapshotService_Clone_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *snapshotServiceClient) Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (*DiffResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffResponse)
+	err := c.cc.Invoke(ctx, SnapshotService_Diff_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *snapshotServiceClient) Bookmark(ctx context.Context, in *BookmarkRequest, opts ...grpc.CallOption) (*BookmarkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BookmarkResponse)
+	err := c.cc.Invoke(ctx, SnapshotService_Bookmark_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SnapshotServiceServer is the server API for SnapshotService service.
 // All implementations must embed UnimplementedSnapshotServiceServer
 // for forward compatibility.
@@ -171,7 +216,7 @@ type SnapshotServiceServer interface {
 	Create(context.Context, *CreateRequest) (*CreateResponse, error)
 	// Destroy destroys the snapshots that are named by their whole names, all of them or,
 	// if one is held or cloned, none: FAILED_PRECONDITION. Those that are gone already do
-	// not count.
+	// not count. Behind that it destroys bookmarks, one by one.
 	Destroy(context.Context, *DestroyRequest) (*DestroyResponse, error)
 	// Hold keeps snapshots from being destroyed until Release with the same tag.
 	Hold(context.Context, *HoldRequest) (*HoldResponse, error)
@@ -188,6 +233,18 @@ type SnapshotServiceServer interface {
 	// PreviewPrune sends what becomes of each snapshot of the datasets that schedules
 	// cover, with the reasons, and how the schedules fare; it does nothing.
 	PreviewPrune(context.Context, *PreviewPruneRequest) (*PreviewPruneResponse, error)
+	// Clone makes a dataset of a snapshot, which takes room for what changes from then on.
+	// It is not mounted until a Dataset document has its name, and the snapshot stays as
+	// long as it. FAILED_PRECONDITION where there is such a dataset, one of the two is of
+	// the system's own, or replication decides what is there.
+	Clone(context.Context, *CloneRequest) (*CloneResponse, error)
+	// Diff sends which files differ between two snapshots of a file system.
+	// FAILED_PRECONDITION where that is not mounted, INVALID_ARGUMENT where the second
+	// snapshot is not the later one.
+	Diff(context.Context, *DiffRequest) (*DiffResponse, error)
+	// Bookmark keeps of a snapshot by what replication goes on once that is gone. It takes
+	// no room. FAILED_PRECONDITION where there is one of the name.
+	Bookmark(context.Context, *BookmarkRequest) (*BookmarkResponse, error)
 	mustEmbedUnimplementedSnapshotServiceServer()
 }
 
@@ -221,6 +278,15 @@ func (UnimplementedSnapshotServiceServer) Rollback(context.Context, *RollbackReq
 }
 func (UnimplementedSnapshotServiceServer) PreviewPrune(context.Context, *PreviewPruneRequest) (*PreviewPruneResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewPrune not implemented")
+}
+func (UnimplementedSnapshotServiceServer) Clone(context.Context, *CloneRequest) (*CloneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Clone not implemented")
+}
+func (UnimplementedSnapshotServiceServer) Diff(context.Context, *DiffRequest) (*DiffResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diff not implemented")
+}
+func (UnimplementedSnapshotServiceServer) Bookmark(context.Context, *BookmarkRequest) (*BookmarkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Bookmark not implemented")
 }
 func (UnimplementedSnapshotServiceServer) mustEmbedUnimplementedSnapshotServiceServer() {}
 func (UnimplementedSnapshotServiceServer) testEmbeddedByValue()                         {}
@@ -387,6 +453,60 @@ func _SnapshotService_PreviewPrune_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SnapshotService_Clone_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SnapshotServiceServer).Clone(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SnapshotService_Clone_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SnapshotServiceServer).Clone(ctx, req.(*CloneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SnapshotService_Diff_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SnapshotServiceServer).Diff(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SnapshotService_Diff_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SnapshotServiceServer).Diff(ctx, req.(*DiffRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SnapshotService_Bookmark_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BookmarkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SnapshotServiceServer).Bookmark(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SnapshotService_Bookmark_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SnapshotServiceServer).Bookmark(ctx, req.(*BookmarkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SnapshotService_ServiceDesc is the grpc.ServiceDesc for SnapshotService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -425,6 +545,18 @@ var SnapshotService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PreviewPrune",
 			Handler:    _SnapshotService_PreviewPrune_Handler,
+		},
+		{
+			MethodName: "Clone",
+			Handler:    _SnapshotService_Clone_Handler,
+		},
+		{
+			MethodName: "Diff",
+			Handler:    _SnapshotService_Diff_Handler,
+		},
+		{
+			MethodName: "Bookmark",
+			Handler:    _SnapshotService_Bookmark_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -153,7 +153,7 @@ func handle(line []byte) (r probe.Response) {
 		case probe.OpWrite:
 			err = os.WriteFile(q.Path, q.Data, 0o755)
 		case probe.OpRun:
-			r.Data, err = run(q.Path, q.Args)
+			r.Data, r.PeakBytes, err = run(q.Path, q.Args)
 		default:
 			err = fmt.Errorf("operation %q is not known", q.Op)
 		}
@@ -164,13 +164,19 @@ func handle(line []byte) (r probe.Response) {
 	return r
 }
 
-func run(path string, args []string) ([]byte, error) {
-	out, err := exec.Command(path, args...).Output()
+func run(path string, args []string) (out []byte, peakBytes int64, err error) {
+	cmd := exec.Command(path, args...)
+	out, err = cmd.Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		err = fmt.Errorf("%w: %s", err, failed.Stderr)
 	}
-	return out, err
+	if cmd.ProcessState != nil {
+		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			peakBytes = usage.Maxrss << 10 // getrusage(2): in kilobytes
+		}
+	}
+	return out, peakBytes, err
 }
 
 // processes lists what runs; one that ends meanwhile is left out.

@@ -21,6 +21,10 @@ type Datasets struct {
 	// Conditions and Schedules are those of what is declared.
 	Conditions []*datasetv1.Condition
 	Schedules  []*snapshotv1.Schedule
+	// Bookmarks are whole names.
+	Bookmarks []string
+	// Diff is how any two snapshots differ.
+	Diff *snapshotv1.DiffResponse
 	// Meanwhile are snapshots that are made when a destruction has been planned and shown.
 	Meanwhile []*snapshotv1.Snapshot
 }
@@ -281,4 +285,91 @@ func (v SnapshotsOf) PreviewPrune(_ context.Context, dataset string) ([]*snapsho
 // Schedules implements server.Snapshots.
 func (v SnapshotsOf) Schedules(context.Context) ([]*snapshotv1.Schedule, error) {
 	return v.Datasets.Schedules, nil
+}
+
+// Clone implements server.Snapshots.
+func (v SnapshotsOf) Clone(_ context.Context, snapshot, dataset string) error {
+	if err := v.called(fmt.Sprintf("clone %s to %s", snapshot, dataset)); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.at(snapshot)
+	if s == nil {
+		return fmt.Errorf("snapshot %s: %w", snapshot, server.ErrNotFound)
+	}
+	if slices.ContainsFunc(v.Datasets.List, func(d *datasetv1.Dataset) bool { return d.GetName() == dataset }) {
+		return fmt.Errorf("clone %s: %w: %s exists", snapshot, server.ErrPrecondition, dataset)
+	}
+	s.Clones = append(s.Clones, dataset)
+	v.Datasets.List = append(v.Datasets.List, &datasetv1.Dataset{Name: dataset, Origin: snapshot})
+	return nil
+}
+
+// Diff implements server.Snapshots.
+func (v SnapshotsOf) Diff(_ context.Context, snapshot, to string) (*snapshotv1.DiffResponse, error) {
+	if err := v.called(fmt.Sprintf("compare %s with %s", snapshot, to)); err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, name := range []string{snapshot, to} {
+		if v.at(name) == nil {
+			return nil, fmt.Errorf("snapshot %s: %w", name, server.ErrNotFound)
+		}
+	}
+	return proto.CloneOf(v.Datasets.Diff), nil
+}
+
+// Bookmarks implements server.Snapshots.
+func (v SnapshotsOf) Bookmarks(_ context.Context, dataset string, recursive bool) ([]*snapshotv1.Snapshot, error) {
+	if err := v.called(fmt.Sprintf("bookmarks of %s, %t", dataset, recursive)); err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out []*snapshotv1.Snapshot
+	for _, b := range v.Datasets.Bookmarks {
+		of, _, _ := strings.Cut(b, "#")
+		if of == dataset || (recursive || dataset == "") && under(of, dataset) {
+			out = append(out, &snapshotv1.Snapshot{Name: b})
+		}
+	}
+	return out, nil
+}
+
+// Bookmark implements server.Snapshots.
+func (v SnapshotsOf) Bookmark(_ context.Context, snapshot, name string) (string, error) {
+	if err := v.called(fmt.Sprintf("bookmark %s as %s", snapshot, name)); err != nil {
+		return "", err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	of, _, _ := strings.Cut(snapshot, "@")
+	bookmark := of + "#" + name
+	switch {
+	case v.at(snapshot) == nil:
+		return "", fmt.Errorf("snapshot %s: %w", snapshot, server.ErrNotFound)
+	case slices.Contains(v.Datasets.Bookmarks, bookmark):
+		return "", fmt.Errorf("bookmark %s: %w: it exists", bookmark, server.ErrPrecondition)
+	}
+	v.Datasets.Bookmarks = append(v.Datasets.Bookmarks, bookmark)
+	return bookmark, nil
+}
+
+// DestroyBookmarks implements server.Snapshots.
+func (v SnapshotsOf) DestroyBookmarks(_ context.Context, names []string) error {
+	if err := v.called("destroy bookmarks " + strings.Join(names, " ")); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, name := range names {
+		at := slices.Index(v.Datasets.Bookmarks, name)
+		if at < 0 {
+			return fmt.Errorf("bookmark %s: %w", name, server.ErrNotFound)
+		}
+		v.Datasets.Bookmarks = slices.Delete(v.Datasets.Bookmarks, at, at+1)
+	}
+	return nil
 }

@@ -86,7 +86,11 @@ func (d *discovery) line(line string) error {
 	}
 	m := field.FindStringSubmatch(line)
 	if m == nil {
-		return nil // an empty line, or one that a later version adds
+		// Features come behind what is left in memory that show_import does not clear (cmd/zpool/zpool_main.c, 2.3.9: buf), mostly nothing.
+		if i := strings.LastIndexByte(line, '\t'); i >= 0 && d.part == "status" {
+			d.words = append(d.words, strings.TrimSpace(line[i:]))
+		}
+		return nil // or an empty line, or one that a later version adds
 	}
 	if m[1] == "pool" {
 		d.end()

@@ -236,6 +236,22 @@ func TestSize(t *testing.T) {
 	}
 }
 
+// TestLeftInMemory: what zpool prints before the features of a pool, by mistake, is none of them, and does not hide the first.
+func TestLeftInMemory(t *testing.T) {
+	for _, left := range []string{"", "\x10\xfe\x7f", "\xc0org.example:left", "two\nlines ", "a\tb"} {
+		text := "  pool: newer\n    id: 4\n state: UNAVAIL\nstatus: The pool uses the following feature(s) not supported on this system:\n" + left +
+			"\tcom.example:silent\n\torg.example:other (Words.)\naction: The pool cannot be imported.\nconfig:\n\n\tnewer  UNAVAIL  unsupported feature(s)\n\t  vdb1  ONLINE\n"
+		got, err := parseImportable([]byte(text))
+		if err != nil || len(got) != 1 || got[0].Problem != pool.Newer || len(got[0].Vdevs) != 1 {
+			t.Errorf("behind %q: %+v, %v", left, got, err)
+			continue
+		}
+		if want := []string{"com.example:silent", "org.example:other"}; !slices.Equal(got[0].Features, want) {
+			t.Errorf("behind %q: features %q, want %q", left, got[0].Features, want)
+		}
+	}
+}
+
 func TestImportable(t *testing.T) {
 	p := &program{t: t, answers: map[string]answer{
 		"import -d": {out: string(read(t, "import.txt"))},
