@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/machined/boot/loopdev"
 )
 
 // kept are mounts that stay until the end: the verified root, and what the
@@ -73,4 +75,21 @@ func unmount(dir string) error {
 		return fmt.Errorf("unmount %s: %w; make it read-only: %w", dir, err, ro)
 	}
 	return nil
+}
+
+// kubeletPaths begins the paths under which volumes are held that pods have as devices (package csi/mounter).
+const kubeletPaths = "/var/lib/kubelet/"
+
+// letGoOfVolumes ends the loop devices that hold pods' volumes, without which their pools could not be exported.
+func letGoOfVolumes() error {
+	held, err := loopdev.Kernel{}.List(kubeletPaths)
+	errs := []error{err}
+	for _, h := range held {
+		going, err := loopdev.Kernel{}.LetGo(h.Name)
+		if err == nil {
+			err = going.Close()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
