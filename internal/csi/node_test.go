@@ -28,6 +28,13 @@ func TestLife(t *testing.T) {
 				b.must(b.publish(v, c, "p1", false))
 			}
 			b.must(b.publish(v, c, "p2", kind != "block"))
+			held := map[string]string{}
+			if kind == "block" {
+				held = map[string]string{"pods/p1/mount": "node/volumes/a", "pods/p2/mount": "node/volumes/a"}
+			}
+			if diff := cmp.Diff(held, b.mounts.Held()); diff != "" {
+				t.Errorf("held and open to pods (-want +got):\n%s", diff)
+			}
 			grown, err := b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
 			b.must(err)
 			if grown.GetCapacityBytes() != gib || grown.GetNodeExpansionRequired() != (kind == "ext4" || kind == "xfs") {
@@ -52,8 +59,8 @@ func TestLife(t *testing.T) {
 				b.must(b.unpublish(v, "p2"))
 				b.must(b.unstage(v))
 			}
-			if b.mounts.KindOf("pods/p1/mount") != "" {
-				t.Error("the target is still there")
+			if b.mounts.KindOf("pods/p1/mount") != "" || len(b.mounts.Held()) > 0 {
+				t.Errorf("the target is still there, or held is %v", b.mounts.Held())
 			}
 			b.must(b.stage(v, c)) // a file system is mended, and not made again
 			b.must(b.unstage(v))
@@ -237,8 +244,8 @@ func TestMountFaults(t *testing.T) {
 				b.remove("a")
 				mounted, err := b.mounts.Mounted(b.ctx)
 				b.must(err)
-				if diff := cmp.Diff(0, len(mounted)+len(b.names())); diff != "" {
-					t.Fatalf("%s, fault %d: left %v, %v", kind, skip, mounted, b.names())
+				if diff := cmp.Diff(0, len(mounted)+len(b.names())+len(b.mounts.Held())); diff != "" {
+					t.Fatalf("%s, fault %d: left %v, %v, %v", kind, skip, mounted, b.names(), b.mounts.Held())
 				}
 				if n <= skip {
 					if skip < 3 {

@@ -126,6 +126,9 @@ func (d *Driver) NodeUnpublishVolume(ctx context.Context, r *spec.NodeUnpublishV
 	if err := d.Mounts.Unmount(ctx, target); err != nil {
 		return nil, failure(err, "unpublish volume %.64q", id)
 	}
+	if err := d.Mounts.ReleaseDevice(ctx, target); err != nil {
+		return nil, failure(err, "unpublish volume %.64q", id)
+	}
 	if err := d.Mounts.Remove(ctx, target); err != nil {
 		return nil, failure(err, "unpublish volume %.64q", id)
 	}

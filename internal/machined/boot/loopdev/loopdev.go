@@ -3,6 +3,7 @@ package loopdev
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -179,7 +180,7 @@ func (h *Held) look() (going bool, err error) {
 
 // LetGo tells a loop device to go, which it does when what is returned is closed. That writes what is still to be written to the device, and waits as long as
 // the device does.
-func (Kernel) LetGo(name string) (*os.File, error) {
+func (Kernel) LetGo(name string) (io.Closer, error) {
 	device, err := os.OpenFile("/dev/"+name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("let go of what %s holds: %w", name, err)
