@@ -56,7 +56,7 @@ func filePages(m *http.ServeMux) {
 				return
 			}
 		}
-		data, err := get(q.Get("path"), most)
+		data, err := readSome(q.Get("path"), most)
 		if err != nil {
 			http.Error(w, errorName(err), http.StatusNotFound)
 			return
@@ -73,8 +73,8 @@ func filePages(m *http.ServeMux) {
 	})
 }
 
-// get reads a file, or as much of it as is asked for.
-func get(path string, most int64) ([]byte, error) {
+// readSome reads a file, or as much of it as is asked for.
+func readSome(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
