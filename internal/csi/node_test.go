@@ -312,3 +312,41 @@ func TestPaths(t *testing.T) {
 	}
 	b.must(b.stage(v, capability("")))
 }
+
+// TestDeviceLock: the name is that by which kubelet looks for a loop device of what is published, and asks for its size; all else is what it is.
+func TestDeviceLock(t *testing.T) {
+	const dir = "plugins/kubernetes.io/csi/volumeDevices/"
+	for target, want := range map[string]string{
+		dir + "publish/pvc-1/c0ffee": dir + "pvc-1/dev/c0ffee", dir + "publish/pvc-1": dir + "publish/pvc-1", dir + "publish/pvc-1/a/b": dir + "publish/pvc-1/a/b",
+		"csi-mount/target": "csi-mount/target", "pods/p/" + dir + "publish/a/b": "pods/p/" + dir + "publish/a/b",
+	} {
+		if got := csi.DeviceLock(target); got != want {
+			t.Errorf("the lock of %s is %s, want %s", target, got, want)
+		}
+		if got := csi.PublishedAt(csi.DeviceLock(target)); got != target {
+			t.Errorf("%s comes back as %s", target, got)
+		}
+	}
+}
+
+// TestDeviceUsage: kubelet asks for the usage of a device by the file on which it has bound it, of which the node has no mount.
+func TestDeviceUsage(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "block", sized(gib, 0))
+	const dir = "plugins/kubernetes.io/csi/volumeDevices/"
+	b.mounts.MakeDirectory(dir + "publish/pvc-1")
+	_, err := b.NodePublishVolume(b.ctx, &spec.NodePublishVolumeRequest{
+		VolumeId: "a", VolumeContext: v.GetVolumeContext(), VolumeCapability: capability("block"),
+		StagingTargetPath: csi.KubeletDir + "/" + dir + "staging/pvc-1", TargetPath: csi.KubeletDir + "/" + dir + "publish/pvc-1/c0ffee",
+	})
+	b.must(err)
+	for _, path := range []string{"publish/pvc-1/c0ffee", "pvc-1/dev/c0ffee"} {
+		stats, err := b.NodeGetVolumeStats(b.ctx, &spec.NodeGetVolumeStatsRequest{VolumeId: "a", VolumePath: csi.KubeletDir + "/" + dir + path})
+		b.must(err)
+		if total := stats.GetUsage()[0].GetTotal(); total != gib {
+			t.Errorf("%s: %v", path, stats)
+		}
+	}
+	_, err = b.NodeGetVolumeStats(b.ctx, &spec.NodeGetVolumeStatsRequest{VolumeId: "a", VolumePath: csi.KubeletDir + "/" + dir + "pvc-1/dev/other"})
+	b.code("another pod", err, codes.NotFound)
+}

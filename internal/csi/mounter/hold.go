@@ -13,6 +13,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/cyvive/cyvive/internal/csi"
 	"github.com/cyvive/cyvive/internal/machined/boot/loopdev"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -43,19 +44,11 @@ type loops interface {
 	LetGo(name string) (io.Closer, error)
 }
 
-// blockDir is where kubelet has volumes that are devices, below its directory (pkg/volume/csi/csi_block.go of Kubernetes 1.36).
-const blockDir = "plugins/kubernetes.io/csi/volumeDevices"
-
 // heldAs is the path under which the device on a target is held. For one of kubelet's it is the file on which kubelet binds what is published: by that name it
 // looks for a loop device, and makes none of its own where there is one (AttachFileDevice in pkg/volume/util/volumepathhandler of Kubernetes 1.36). When it takes the
 // volume back it cannot detach the loop device, of which the plane's /dev has no node, and takes it for detached (removeLoopDevice).
 func (m *Mounter) heldAs(target string) string {
-	if published, ok := strings.CutPrefix(target, blockDir+"/publish/"); ok {
-		if volume, pod, ok := strings.Cut(published, "/"); ok && !strings.Contains(pod, "/") {
-			return path.Join(m.devices.KubeletDir, blockDir, volume, "dev", pod)
-		}
-	}
-	return path.Join(m.devices.KubeletDir, target)
+	return path.Join(m.devices.KubeletDir, csi.DeviceLock(target))
 }
 
 // hold has the kernel hold the device of a volume for a target, and then puts it on the list; held says that there is something to give back. In this order, and in

@@ -162,25 +162,9 @@ func (h *holders) is(what string, listed []uint32, as ...string) {
 }
 
 const (
-	published = blockDir + "/publish/"
-	heldDir   = "/var/lib/kubelet/" + blockDir + "/"
+	published = "plugins/kubernetes.io/csi/volumeDevices/publish/"
+	heldDir   = "/var/lib/kubelet/plugins/kubernetes.io/csi/volumeDevices/"
 )
-
-// TestHeldAs: the name is that by which kubelet looks for a loop device of what is published, and another for all else.
-func TestHeldAs(t *testing.T) {
-	m := New(t.TempDir(), Tools{}, Devices{KubeletDir: "/var/lib/kubelet"})
-	for target, want := range map[string]string{
-		published + "pvc-1/c0ffee":    heldDir + "pvc-1/dev/c0ffee",
-		published + "pvc-1":           heldDir + "publish/pvc-1",
-		published + "pvc-1/a/b":       heldDir + "publish/pvc-1/a/b",
-		"csi-mount/target":            "/var/lib/kubelet/csi-mount/target",
-		"pods/p/" + published + "a/b": "/var/lib/kubelet/pods/p/" + published + "a/b",
-	} {
-		if got := m.heldAs(target); got != want {
-			t.Errorf("%s is held as %s, want %s", target, got, want)
-		}
-	}
-}
 
 // TestHold: a device is on the list as long as one target has it, and held for each.
 func TestHold(t *testing.T) {
