@@ -44,6 +44,9 @@ type loops interface {
 	LetGo(name string) (io.Closer, error)
 }
 
+// maxHeld bounds for how many targets devices are held: each takes memory of the kernel's, and whoever is root of the workload plane can ask for them.
+const maxHeld = 512
+
 // heldAs is the path under which the device on a target is held. For one of kubelet's it is the file on which kubelet binds what is published: by that name it
 // looks for a loop device, and makes none of its own where there is one (AttachFileDevice in pkg/volume/util/volumepathhandler of Kubernetes 1.36). When it takes the
 // volume back it cannot detach the loop device, of which the plane's /dev has no node, and takes it for detached (removeLoopDevice).
@@ -75,13 +78,15 @@ func (m *Mounter) hold(volume string, number uint64, target string) (held bool, 
 	}
 	m.holding.Lock()
 	defer m.holding.Unlock()
-	all, err := m.loops.List(as)
+	all, err := m.loops.List(m.devices.KubeletDir + "/")
 	if err != nil {
 		return false, err
 	}
 	device := unix.Major(number)<<20 | unix.Minor(number)
 	i := slices.IndexFunc(all, func(h loopdev.Held) bool { return h.As == as })
 	switch {
+	case i < 0 && len(all) >= maxHeld:
+		return false, fmt.Errorf("hold the device of volume %s for %s: %d are held, and no more can be", volume, target, len(all))
 	case i < 0:
 		if err := m.loops.Hold(f); err != nil {
 			return false, err

@@ -217,6 +217,21 @@ func TestHoldOther(t *testing.T) {
 	h.is("the end", nil)
 }
 
+// TestHoldMany: who asks for more and more takes no more memory of the node's.
+func TestHoldMany(t *testing.T) {
+	h := newHolders(t)
+	m := h.mounter()
+	for i := range maxHeld + 1 {
+		held, err := m.hold("node/volumes/a", device(0), fmt.Sprintf("%sa/p%d", published, i))
+		if fits := i < maxHeld; held != fits || (err == nil) != fits {
+			t.Fatalf("target %d: %t, %v", i, held, err)
+		}
+	}
+	if held, err := m.hold("node/volumes/a", device(0), published+"a/p0"); !held || err != nil {
+		t.Errorf("one that is held already: %t, %v", held, err)
+	}
+}
+
 // TestHoldFaults: each change fails once, or is the agent's last; the calls made again succeed, nothing is on the list meanwhile that is not held, and nothing is left.
 func TestHoldFaults(t *testing.T) {
 	for skip := 0; ; skip++ {
