@@ -335,11 +335,15 @@ func TestDeviceUsage(t *testing.T) {
 	v := b.create("a", "block", sized(gib, 0))
 	const dir = "plugins/kubernetes.io/csi/volumeDevices/"
 	b.mounts.MakeDirectory(dir + "publish/pvc-1")
-	_, err := b.NodePublishVolume(b.ctx, &spec.NodePublishVolumeRequest{
-		VolumeId: "a", VolumeContext: v.GetVolumeContext(), VolumeCapability: capability("block"),
-		StagingTargetPath: csi.KubeletDir + "/" + dir + "staging/pvc-1", TargetPath: csi.KubeletDir + "/" + dir + "publish/pvc-1/c0ffee",
-	})
-	b.must(err)
+	publish := func(target string) error {
+		_, err := b.NodePublishVolume(b.ctx, &spec.NodePublishVolumeRequest{
+			VolumeId: "a", VolumeContext: v.GetVolumeContext(), VolumeCapability: capability("block"),
+			StagingTargetPath: csi.KubeletDir + "/" + dir + "staging/pvc-1", TargetPath: csi.KubeletDir + "/" + dir + target,
+		})
+		return err
+	}
+	b.must(publish("publish/pvc-1/c0ffee"))
+	b.code("published where kubelet binds it", publish("pvc-1/dev/c0ffee"), codes.InvalidArgument)
 	for _, path := range []string{"publish/pvc-1/c0ffee", "pvc-1/dev/c0ffee"} {
 		stats, err := b.NodeGetVolumeStats(b.ctx, &spec.NodeGetVolumeStatsRequest{VolumeId: "a", VolumePath: csi.KubeletDir + "/" + dir + path})
 		b.must(err)
@@ -347,6 +351,6 @@ func TestDeviceUsage(t *testing.T) {
 			t.Errorf("%s: %v", path, stats)
 		}
 	}
-	_, err = b.NodeGetVolumeStats(b.ctx, &spec.NodeGetVolumeStatsRequest{VolumeId: "a", VolumePath: csi.KubeletDir + "/" + dir + "pvc-1/dev/other"})
+	_, err := b.NodeGetVolumeStats(b.ctx, &spec.NodeGetVolumeStatsRequest{VolumeId: "a", VolumePath: csi.KubeletDir + "/" + dir + "pvc-1/dev/other"})
 	b.code("another pod", err, codes.NotFound)
 }

@@ -34,6 +34,10 @@ func (d *Driver) NodePublishVolume(ctx context.Context, r *spec.NodePublishVolum
 	if p.access.block && p.readOnly {
 		return nil, refuse("a device cannot be published read-only: the kernel lets one be written through a read-only mount; use volumeMode Filesystem")
 	}
+	if p.access.block && publishedAt(p.target) != p.target {
+		// What is held for it would be held for another target, too.
+		return nil, refuse("target path: expected one that is not where kubelet binds devices itself")
+	}
 	release, err := d.locks.take(ctx, id)
 	if err != nil {
 		return nil, err
