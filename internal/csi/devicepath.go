@@ -19,6 +19,9 @@ func DeviceLock(target string) string {
 	return target
 }
 
+// isLock says whether a path is the lock of another target. What is held by its name is that target's.
+func isLock(path string) bool { return DeviceLock(path) == path && publishedAt(path) != path }
+
 // publishedAt is the target that a path of kubelet's stands for: what [DeviceLock] makes of one, or else the path itself.
 func publishedAt(path string) string {
 	if lock, ok := strings.CutPrefix(path, devicesDir); ok {

@@ -354,3 +354,33 @@ func TestDeviceUsage(t *testing.T) {
 	_, err := b.NodeGetVolumeStats(b.ctx, &spec.NodeGetVolumeStatsRequest{VolumeId: "a", VolumePath: csi.KubeletDir + "/" + dir + "pvc-1/dev/other"})
 	b.code("another pod", err, codes.NotFound)
 }
+
+// TestDeviceLocked: who has the file on which kubelet has bound a device unpublished does not end what is held for the device, which is published still. A volume
+// whose name makes its target look like such a file is published as any other.
+func TestDeviceLocked(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "block")
+	const dir = "plugins/kubernetes.io/csi/volumeDevices/"
+	unpublish := func(target string) {
+		t.Helper()
+		_, err := b.NodeUnpublishVolume(b.ctx, &spec.NodeUnpublishVolumeRequest{VolumeId: "a", TargetPath: csi.KubeletDir + "/" + target})
+		b.must(err)
+	}
+	for _, name := range []string{"pvc-1", "dev"} {
+		target := dir + "publish/" + name + "/c0ffee"
+		b.mounts.MakeDirectory(dir + "publish/" + name)
+		_, err := b.NodePublishVolume(b.ctx, &spec.NodePublishVolumeRequest{
+			VolumeId: "a", VolumeContext: v.GetVolumeContext(), VolumeCapability: capability("block"),
+			StagingTargetPath: csi.KubeletDir + "/" + dir + "staging/" + name, TargetPath: csi.KubeletDir + "/" + target,
+		})
+		b.must(err)
+		unpublish(csi.DeviceLock(target))
+		if diff := cmp.Diff(map[string]string{target: "node/volumes/a"}, b.mounts.Held()); diff != "" {
+			t.Errorf("%s: held and open to pods (-want +got):\n%s", name, diff)
+		}
+		unpublish(target)
+		if held := b.mounts.Held(); len(held) > 0 {
+			t.Errorf("%s: in the end, held is %v", name, held)
+		}
+	}
+}

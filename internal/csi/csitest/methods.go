@@ -85,13 +85,14 @@ func (m *Mounts) BindDevice(ctx context.Context, volume, target string) error {
 	})
 }
 
-// ReleaseDevice implements csi.Mounts.
+// ReleaseDevice implements csi.Mounts. As with kubelet's loop devices, what is held goes by the name of the target's lock.
 func (m *Mounts) ReleaseDevice(ctx context.Context, target string) error {
 	return m.change(ctx, "ReleaseDevice", func() error {
 		if m.held[target] != "" && m.on(target) != nil {
 			return fmt.Errorf("release the device on %s: it is bound", target)
 		}
-		delete(m.held, target)
+		lock := csi.DeviceLock(target)
+		maps.DeleteFunc(m.held, func(held, _ string) bool { return csi.DeviceLock(held) == lock })
 		return nil
 	})
 }
