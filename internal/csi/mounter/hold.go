@@ -98,11 +98,20 @@ func (m *Mounter) hold(volume string, number uint64, target string) (held bool, 
 }
 
 // ReleaseDevice implements csi.Mounts.
-func (m *Mounter) ReleaseDevice(_ context.Context, target string) error {
+func (m *Mounter) ReleaseDevice(ctx context.Context, target string) error {
 	as := m.heldAs(target)
 	going, err := m.letGo(func(h loopdev.Held) bool { return h.As == as })
+	ended := make(chan error, len(going))
 	for _, g := range going {
-		err = errors.Join(err, g.Close())
+		go func() { ended <- g.Close() }()
+	}
+	for range going {
+		select {
+		case e := <-ended:
+			err = errors.Join(err, e)
+		case <-ctx.Done():
+			err = errors.Join(err, fmt.Errorf("wait until all of it is written, for which its pool may be suspended: %w", context.Cause(ctx)))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("release the device on %s: %w", target, classed(err))

@@ -1,6 +1,7 @@
 package mounter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -308,4 +309,46 @@ func (c closing) LetGo(name string) (io.Closer, error) {
 		return nil, err
 	}
 	return goner(func() { c.going <- g }), nil
+}
+
+// slow has what is let go of end only when its pool goes on.
+type slow struct {
+	*holders
+	on, ended chan struct{}
+}
+
+func (s slow) LetGo(name string) (io.Closer, error) {
+	g, err := s.holders.LetGo(name)
+	if err != nil {
+		return nil, err
+	}
+	return goner(func() {
+		<-s.on
+		g.Close()
+		close(s.ended)
+	}), nil
+}
+
+// TestReleaseSuspended: for a device whose pool is suspended nobody waits without an end. It is off the list at once, held until the pool goes on, and released
+// for who asks again.
+func TestReleaseSuspended(t *testing.T) {
+	h := newHolders(t)
+	m := h.mounter()
+	if held, err := m.hold("node/volumes/a", device(0), published+"a/p1"); err != nil || !held {
+		t.Fatalf("%t, %v", held, err)
+	}
+	s := slow{h, make(chan struct{}), make(chan struct{})}
+	m.loops = s
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := m.ReleaseDevice(ctx, published+"a/p1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("while the pool is suspended: %v, want %v", err, context.Canceled)
+	}
+	h.is("while the pool is suspended", nil, heldDir+"a/dev/p1")
+	if err := m.ReleaseDevice(t.Context(), published+"a/p1"); err != nil {
+		t.Errorf("asked again: %v", err)
+	}
+	close(s.on)
+	<-s.ended
+	h.is("when the pool has gone on", nil)
 }
