@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -80,16 +81,21 @@ func unmount(dir string) error {
 // kubeletPaths begins the paths under which volumes are held that pods have as devices (package csi/mounter).
 const kubeletPaths = "/var/lib/kubelet/"
 
-// letGoOfVolumes ends the loop devices that hold pods' volumes, without which their pools could not be exported.
+// letGoOfVolumes ends the loop devices that hold pods' volumes, without which their pools could not be exported. One whose pool is suspended does not end, and
+// keeps the others from nothing.
 func letGoOfVolumes() error {
 	held, err := loopdev.Kernel{}.List(kubeletPaths)
-	errs := []error{err}
-	for _, h := range held {
-		going, err := loopdev.Kernel{}.LetGo(h.Name)
-		if err == nil {
-			err = going.Close()
-		}
-		errs = append(errs, err)
+	errs := make([]error, len(held))
+	var all sync.WaitGroup
+	for i, h := range held {
+		all.Go(func() {
+			going, err := loopdev.Kernel{}.LetGo(h.Name)
+			if err == nil {
+				err = going.Close()
+			}
+			errs[i] = err
+		})
 	}
-	return errors.Join(errs...)
+	all.Wait()
+	return errors.Join(append(errs, err)...)
 }
