@@ -52,6 +52,9 @@ func programs(t Target, l *layout) []program {
 		}, denyValues(programTypes)...), permit)},
 		// Before sb_kern_mount is asked, the kernel has read what is on the device, and may have
 		// mended it. A list of options begins with the device's name; without one, nothing is read.
+		// Of an option that is let through the hook itself says that it is the file system's
+		// (-ENOPARAM): it is called when no program has an error (BPF_TRAMP_MODIFY_RETURN in
+		// kernel/bpf/trampoline.c).
 		{hook: "fs_context_parse_param", code: t.confined(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R1, l.offset("fs_context", "fs_type"), asm.DWord),

@@ -45,6 +45,7 @@ func attempts() []attempt {
 		{"the node's /run for everybody", remount(runDir), unix.EPERM, nil},
 		{"the node's /dev for everybody", remount("/dev"), unix.EPERM, nil},
 		{"a file system of one's own", remountOwn, nil, nil},
+		{"its options", sizedTmpfs, nil, nil},
 		{"block device", open("/dev/vda", unix.O_RDONLY), unix.EPERM, nil},
 		{"sysrq", open("/proc/sysrq-trigger", unix.O_WRONLY), unix.EPERM, nil},
 		{"interrupts", open("/proc/irq/default_smp_affinity", unix.O_WRONLY), unix.EPERM, nil},
@@ -145,6 +146,24 @@ func remountOwn() error {
 		return err
 	}
 	return errors.Join(remount(dir)(), unix.Unmount(dir, 0))
+}
+
+// sizedTmpfs is an error, too, where the file system was not told of its option.
+func sizedTmpfs() error {
+	const bytes = 64 << 10
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(dir)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		return err
+	}
+	var s unix.Statfs_t
+	if err = unix.Statfs(dir, &s); err == nil && int64(s.Blocks)*int64(s.Bsize) != bytes {
+		err = fmt.Errorf("the file system has %d blocks of %d bytes, want %d bytes", s.Blocks, s.Bsize, bytes)
+	}
+	return errors.Join(err, unix.Unmount(dir, 0))
 }
 
 func fsopen(kind string) func() error {
