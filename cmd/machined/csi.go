@@ -11,11 +11,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/confine/lsm"
 	"github.com/cyvive/cyvive/internal/csi"
 	"github.com/cyvive/cyvive/internal/csi/mounter"
 	"github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/csi/pools"
 	"github.com/cyvive/cyvive/internal/kube"
+	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
 	"github.com/cyvive/cyvive/internal/storage/zfs/command"
 )
 
@@ -31,7 +33,9 @@ func csiDriver(log *slog.Logger, zfs command.Runner, version string) *node.Runne
 	log = log.With("part", "csi")
 	layout := kube.NodeLayout()
 	tools := mounter.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}
-	kubelet := mounter.New(filepath.Join(layout.PlaneVar, "lib/kubelet"), tools)
+	kubelet := mounter.New(filepath.Join(layout.PlaneVar, "lib/kubelet"), tools, mounter.Devices{
+		KubeletDir: csi.KubeletDir, List: lsm.VolumesOf(lsm.Node()), Load: loadLoops,
+	})
 	refused := sometimes(refusalEvery, func(err error) {
 		log.Warn("a process that is not kubelet has connected to the CSI driver's socket, and was cut off", "error", err)
 	})
@@ -46,6 +50,15 @@ func csiDriver(log *slog.Logger, zfs command.Runner, version string) *node.Runne
 		},
 		Logger: log,
 	})
+}
+
+// loadLoops loads the driver of loop devices.
+func loadLoops() error {
+	modules, err := kmod.Open("/usr/lib/modules")
+	if err != nil {
+		return err
+	}
+	return modules.Load("loop")
 }
 
 // sometimes passes an error on unless one was passed on just before. What it returns may be called concurrently.

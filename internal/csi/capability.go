@@ -49,9 +49,6 @@ func (d *Driver) accessOf(c *spec.VolumeCapability) (access, error) {
 	switch m := c.GetMount(); {
 	case c.GetBlock() != nil:
 		a.block = true
-		if d.NoDevices != "" {
-			return a, refuse("volumeMode Block: %s", d.NoDevices)
-		}
 		if a.readOnly() {
 			return a, refuse("a device cannot be published read-only: the kernel lets one be written through a read-only mount; use volumeMode Filesystem")
 		}

@@ -66,15 +66,20 @@
 //
 // # Devices
 //
-// The driver can hand a volume out as a block device, and on a node it does not ([Config.NoDevices]): no process of the workload plane may open one. A program of
-// package confine/lsm refuses it, and so do the plane's rules of devices. Both could be told of single volumes. But kubelet takes a loop device of each that it hands
-// on (volumepathhandler.AttachFileDevice, called by MapBlockVolume in pkg/volume/util/util.go of Kubernetes 1.36), without which the pod does not start; and
-// loop devices are the machine's, with the verified images of extensions on them: who can open one can take it from its file. A volume with ext4 on
-// a device is another thing, as that is opened and mounted by the driver.
+// A volume that is asked for as a device is bound, as the node's file of it in /dev, where kubelet wants it; nothing is staged. A pod opens it by a node that its
+// runtime makes. Four walls stand in the way, each of which lets such volumes through:
 //
-// The seam: kubelet looks for a loop of that path in /sys/block before it makes one, and takes one that it cannot detach for detached where /dev has none of that
-// name. So the driver could make it when it publishes, and the plane would have none in its /dev. What is missing is a list of single devices that package
-// confine/lsm lets be opened, from which a device is gone before its number can be another's, and a test of each step with kubelet.
+//	rules of devices of the plane   all volumes of ZFS              package confine, VolumeMajor
+//	LSM program on file_open        those on a list                 package confine/lsm, Volumes
+//	LSM programs on mounting        none: a pod mounts no device    package confine/lsm
+//	rules of devices of a pod       its own                         the pods' runtime
+//
+// The list knows devices by their numbers, which the kernel gives anew when a device is gone. So one is put on the list only while the kernel holds it, by a loop
+// device (package mounter, hold.go), and both outlive the agent. Kubelet takes such a loop device itself of each volume that it hands on
+// (volumepathhandler.AttachFileDevice, called by MapBlockVolume in pkg/volume/util/util.go of Kubernetes 1.36), and could not: the plane has no loop devices, which are the
+// machine's, with the verified images of extensions on them. It looks first for one that is there, by a path, and finds that of the driver.
+//
+// A device that one pod has is not kept from a privileged one: it can open all that are on the list, as it can read what is mounted for others.
 //
 // # Replicas
 //

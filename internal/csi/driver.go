@@ -40,11 +40,9 @@ type Config struct {
 	KubeletDir string
 	// FileSystems are those that a zvol can be formatted with: ext4, xfs.
 	FileSystems []string
-	// NoDevices is why a volume cannot be handed out as a device on this node, for a person; empty where it can be.
-	NoDevices string
-	System    zfs.System
-	Mounts    Mounts
-	Pools     Pools
+	System      zfs.System
+	Mounts      Mounts
+	Pools       Pools
 	// Logger is told of each call that changes something or fails. Nil discards.
 	Logger *slog.Logger
 }

@@ -363,24 +363,6 @@ func TestCallers(t *testing.T) {
 	}
 }
 
-// TestNoDevices: where no device can be handed out, a claim for one is refused with the reason, and a device that has a file system is not.
-func TestNoDevices(t *testing.T) {
-	b := newBench(t)
-	c := b.Config
-	c.NoDevices = "the plane has none"
-	d, err := csi.New(c)
-	b.must(err)
-	b.Driver = d
-	_, err = b.CreateVolume(b.ctx, request("a", "block"))
-	b.code("block", err, codes.InvalidArgument)
-	if err == nil || !strings.Contains(err.Error(), "volumeMode Block: the plane has none") {
-		t.Errorf("block: %v", err)
-	}
-	v := b.create("b", "ext4")
-	b.must(b.stage(v, capability("ext4")))
-	b.must(b.publish(v, capability("ext4"), "p1", false))
-}
-
 // TestPoolAway: while a pool is not imported, the others go on; nothing is made in it, and nothing that may be in it counts as deleted.
 func TestPoolAway(t *testing.T) {
 	b := newBench(t)

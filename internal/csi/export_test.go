@@ -5,6 +5,7 @@ var (
 	ComponentOf = componentOf
 	IsComponent = isComponent
 	CheckName   = checkName
+	PublishedAt = publishedAt
 )
 
 // CheckParameter says whether a parameter of a class is taken.

@@ -12,8 +12,14 @@ type Mounts interface {
 	Mount(ctx context.Context, m Mount) error
 	// Bind makes what is mounted on the directory from visible on another, which it makes. Its parent exists.
 	Bind(ctx context.Context, from, target string, readOnly bool) error
-	// BindDevice makes the device of a volume visible on a file, which it makes. Its parent exists.
+	// BindDevice makes the device of a volume visible on a file, which it makes. Its parent exists. From then on the kernel holds the device, and pods may open it,
+	// until [Mounts.ReleaseDevice] for that target, or the machine's end; after an error that is undone, as far as it can be.
 	BindDevice(ctx context.Context, volume, target string) error
+	// ReleaseDevice ends that, on a target on which nothing is bound any more. What of the device is still to be written is written then; after a context that ends
+	// before, the kernel goes on with it, and the device is busy as long. That there is nothing to end is no error.
+	ReleaseDevice(ctx context.Context, target string) error
+	// RestoreDevices has what is bound be held, and what is held and not bound, as an agent that was killed may have left it, be released. It is called before all others.
+	RestoreDevices(ctx context.Context) error
 	// Unmount unmounts everything that is mounted on a target. Nothing there, or no such file, is no error.
 	Unmount(ctx context.Context, target string) error
 	// Remove removes a file or empty directory that is no mount. That there is none is no error.

@@ -28,6 +28,13 @@ func TestLife(t *testing.T) {
 				b.must(b.publish(v, c, "p1", false))
 			}
 			b.must(b.publish(v, c, "p2", kind != "block"))
+			held := map[string]string{}
+			if kind == "block" {
+				held = map[string]string{"pods/p1/mount": "node/volumes/a", "pods/p2/mount": "node/volumes/a"}
+			}
+			if diff := cmp.Diff(held, b.mounts.Held()); diff != "" {
+				t.Errorf("held and open to pods (-want +got):\n%s", diff)
+			}
 			grown, err := b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
 			b.must(err)
 			if grown.GetCapacityBytes() != gib || grown.GetNodeExpansionRequired() != (kind == "ext4" || kind == "xfs") {
@@ -52,8 +59,8 @@ func TestLife(t *testing.T) {
 				b.must(b.unpublish(v, "p2"))
 				b.must(b.unstage(v))
 			}
-			if b.mounts.KindOf("pods/p1/mount") != "" {
-				t.Error("the target is still there")
+			if b.mounts.KindOf("pods/p1/mount") != "" || len(b.mounts.Held()) > 0 {
+				t.Errorf("the target is still there, or held is %v", b.mounts.Held())
 			}
 			b.must(b.stage(v, c)) // a file system is mended, and not made again
 			b.must(b.unstage(v))
@@ -237,8 +244,8 @@ func TestMountFaults(t *testing.T) {
 				b.remove("a")
 				mounted, err := b.mounts.Mounted(b.ctx)
 				b.must(err)
-				if diff := cmp.Diff(0, len(mounted)+len(b.names())); diff != "" {
-					t.Fatalf("%s, fault %d: left %v, %v", kind, skip, mounted, b.names())
+				if diff := cmp.Diff(0, len(mounted)+len(b.names())+len(b.mounts.Held())); diff != "" {
+					t.Fatalf("%s, fault %d: left %v, %v, %v", kind, skip, mounted, b.names(), b.mounts.Held())
 				}
 				if n <= skip {
 					if skip < 3 {
@@ -304,4 +311,76 @@ func TestPaths(t *testing.T) {
 		b.code("usage of "+path, err, codes.NotFound)
 	}
 	b.must(b.stage(v, capability("")))
+}
+
+// TestDeviceLock: the name is that by which kubelet looks for a loop device of what is published, and asks for its size; all else is what it is.
+func TestDeviceLock(t *testing.T) {
+	const dir = "plugins/kubernetes.io/csi/volumeDevices/"
+	for target, want := range map[string]string{
+		dir + "publish/pvc-1/c0ffee": dir + "pvc-1/dev/c0ffee", dir + "publish/pvc-1": dir + "publish/pvc-1", dir + "publish/pvc-1/a/b": dir + "publish/pvc-1/a/b",
+		"csi-mount/target": "csi-mount/target", "pods/p/" + dir + "publish/a/b": "pods/p/" + dir + "publish/a/b",
+	} {
+		if got := csi.DeviceLock(target); got != want {
+			t.Errorf("the lock of %s is %s, want %s", target, got, want)
+		}
+		if got := csi.PublishedAt(csi.DeviceLock(target)); got != target {
+			t.Errorf("%s comes back as %s", target, got)
+		}
+	}
+}
+
+// TestDeviceUsage: kubelet asks for the usage of a device by the file on which it has bound it, of which the node has no mount.
+func TestDeviceUsage(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "block", sized(gib, 0))
+	const dir = "plugins/kubernetes.io/csi/volumeDevices/"
+	b.mounts.MakeDirectory(dir + "publish/pvc-1")
+	publish := func(target string) error {
+		_, err := b.NodePublishVolume(b.ctx, &spec.NodePublishVolumeRequest{
+			VolumeId: "a", VolumeContext: v.GetVolumeContext(), VolumeCapability: capability("block"),
+			StagingTargetPath: csi.KubeletDir + "/" + dir + "staging/pvc-1", TargetPath: csi.KubeletDir + "/" + dir + target,
+		})
+		return err
+	}
+	b.must(publish("publish/pvc-1/c0ffee"))
+	b.code("published where kubelet binds it", publish("pvc-1/dev/c0ffee"), codes.InvalidArgument)
+	for _, path := range []string{"publish/pvc-1/c0ffee", "pvc-1/dev/c0ffee"} {
+		stats, err := b.NodeGetVolumeStats(b.ctx, &spec.NodeGetVolumeStatsRequest{VolumeId: "a", VolumePath: csi.KubeletDir + "/" + dir + path})
+		b.must(err)
+		if total := stats.GetUsage()[0].GetTotal(); total != gib {
+			t.Errorf("%s: %v", path, stats)
+		}
+	}
+	_, err := b.NodeGetVolumeStats(b.ctx, &spec.NodeGetVolumeStatsRequest{VolumeId: "a", VolumePath: csi.KubeletDir + "/" + dir + "pvc-1/dev/other"})
+	b.code("another pod", err, codes.NotFound)
+}
+
+// TestDeviceLocked: who has the file on which kubelet has bound a device unpublished does not end what is held for the device, which is published still. A volume
+// whose name makes its target look like such a file is published as any other.
+func TestDeviceLocked(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "block")
+	const dir = "plugins/kubernetes.io/csi/volumeDevices/"
+	unpublish := func(target string) {
+		t.Helper()
+		_, err := b.NodeUnpublishVolume(b.ctx, &spec.NodeUnpublishVolumeRequest{VolumeId: "a", TargetPath: csi.KubeletDir + "/" + target})
+		b.must(err)
+	}
+	for _, name := range []string{"pvc-1", "dev"} {
+		target := dir + "publish/" + name + "/c0ffee"
+		b.mounts.MakeDirectory(dir + "publish/" + name)
+		_, err := b.NodePublishVolume(b.ctx, &spec.NodePublishVolumeRequest{
+			VolumeId: "a", VolumeContext: v.GetVolumeContext(), VolumeCapability: capability("block"),
+			StagingTargetPath: csi.KubeletDir + "/" + dir + "staging/" + name, TargetPath: csi.KubeletDir + "/" + target,
+		})
+		b.must(err)
+		unpublish(csi.DeviceLock(target))
+		if diff := cmp.Diff(map[string]string{target: "node/volumes/a"}, b.mounts.Held()); diff != "" {
+			t.Errorf("%s: held and open to pods (-want +got):\n%s", name, diff)
+		}
+		unpublish(target)
+		if held := b.mounts.Held(); len(held) > 0 {
+			t.Errorf("%s: in the end, held is %v", name, held)
+		}
+	}
 }

@@ -34,6 +34,10 @@ func (d *Driver) NodePublishVolume(ctx context.Context, r *spec.NodePublishVolum
 	if p.access.block && p.readOnly {
 		return nil, refuse("a device cannot be published read-only: the kernel lets one be written through a read-only mount; use volumeMode Filesystem")
 	}
+	if p.access.block && isLock(p.target) {
+		// What is held for it would be held for another target, too.
+		return nil, refuse("target path: expected one that is not where kubelet binds devices itself")
+	}
 	release, err := d.locks.take(ctx, id)
 	if err != nil {
 		return nil, err
@@ -125,6 +129,11 @@ func (d *Driver) NodeUnpublishVolume(ctx context.Context, r *spec.NodeUnpublishV
 	defer release()
 	if err := d.Mounts.Unmount(ctx, target); err != nil {
 		return nil, failure(err, "unpublish volume %.64q", id)
+	}
+	if !isLock(target) {
+		if err := d.Mounts.ReleaseDevice(ctx, target); err != nil {
+			return nil, failure(err, "unpublish volume %.64q", id)
+		}
 	}
 	if err := d.Mounts.Remove(ctx, target); err != nil {
 		return nil, failure(err, "unpublish volume %.64q", id)

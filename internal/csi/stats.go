@@ -45,6 +45,9 @@ func (d *Driver) at(ctx context.Context, id, path string) (volume, string, error
 	if err != nil {
 		return v, "", notFound("volume %s is not there: %v", id, err)
 	}
+	if v.block() {
+		target = publishedAt(target)
+	}
 	m, err := d.mountedOn(ctx, target)
 	if err != nil {
 		return v, "", err

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -124,19 +125,69 @@ func testVolumeExt4(t *testing.T, ctx context.Context, s *suite) {
 	s.has(t, ctx, "disk", "ext4")
 }
 
-// testVolumeBlock: a claim for a device is refused with the reason, where its user looks.
+// testVolumeBlock: a pod has a device for its volume, as the user that it runs as. One that has all rights opens what pods have, and no other block device of the
+// machine, and mounts none.
 func testVolumeBlock(t *testing.T, ctx context.Context, s *suite) {
-	if err := s.Tools().Apply(ctx, volumeManifest("raw", "volumeMode: Block", volumeDevice)); err != nil {
+	if err := s.RunPod(ctx, "raw", volumeManifest("raw", "volumeMode: Block", volumeDevice)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, ctx, "the reason", func(ctx context.Context) error {
-		out, err := s.Tools().Kubectl(ctx, "get", "events", "--field-selector=involvedObject.name=raw", "--output", `jsonpath={range .items[*]}{.message}{"\n"}{end}`)
-		if err == nil && !strings.Contains(out, "pods get no block devices on this node") {
-			err = fmt.Errorf("events of the claim:\n%s", out)
+	if got := s.page(t, ctx, "raw", "/put?path=/dev/data&text=raw"); got != "ok" {
+		t.Fatalf("the pod writes to its device: %s", got)
+	}
+	s.hasRaw(t, ctx)
+	if err := s.RunPod(ctx, "privileged", volumeManifest("privileged", "volumeMode: Block", volumePrivileged)); err != nil {
+		t.Fatal(err)
+	}
+	s.opensVolumes(t, ctx, 2)
+	s.nodectl(t, ctx, "service", "restart", "machined")
+	if err := s.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.opensVolumes(t, ctx, 2)
+	s.hasRaw(t, ctx)
+	// Of the two, the one that nobody has any more is not on the list.
+	s.kubectl(t, ctx, "delete", "pod/privileged", "pvc/privileged", "--grace-period=1", "--timeout=3m")
+	if err := s.RunPod(ctx, "privileged", volumeManifest("privileged", "", volumeMounted+strings.TrimPrefix(volumePrivileged, volumeDevice))); err != nil {
+		t.Fatal(err)
+	}
+	s.opensVolumes(t, ctx, 1)
+	s.kubectl(t, ctx, "delete", "pod/privileged", "pvc/privileged", "--grace-period=1", "--timeout=3m")
+}
+
+// hasRaw wants pod raw to find on its device what it has written.
+func (s *suite) hasRaw(t *testing.T, ctx context.Context) {
+	t.Helper()
+	if got := s.page(t, ctx, "raw", "/get?path=/dev/data&bytes=3"); got != "raw" {
+		t.Errorf("raw reads %q from its device, want %q", got, "raw")
+	}
+}
+
+// opensVolumes wants pod privileged to open as many volumes, no other block device, and to mount none.
+func (s *suite) opensVolumes(t *testing.T, ctx context.Context, want int) {
+	t.Helper()
+	var all []struct{ Name, Number, Open, Mount string }
+	if text := s.page(t, ctx, "privileged", "/blocks"); json.Unmarshal([]byte(text), &all) != nil {
+		t.Fatalf("block devices: %s", text)
+	}
+	opened, volumes := 0, 0
+	for _, b := range all {
+		if strings.HasPrefix(b.Name, "zd") {
+			volumes++
 		}
-		return err
-	})
-	s.kubectl(t, ctx, "delete", "pod/raw", "pvc/raw", "--grace-period=1", "--timeout=2m")
+		switch {
+		case b.Open == "ok" && strings.HasPrefix(b.Name, "zd"):
+			opened++
+		case b.Open != "EPERM":
+			t.Errorf("open %s (%s): %s, want EPERM", b.Name, b.Number, b.Open)
+		}
+		if b.Mount != "EPERM" {
+			t.Errorf("mount %s (%s): %s, want EPERM", b.Name, b.Number, b.Mount)
+		}
+	}
+	// That of the pod disk has a file system, and is no pod's.
+	if opened != want || volumes <= want || len(all) <= volumes {
+		t.Errorf("the pod opens %d volumes of %d among %d block devices, want %d: %+v", opened, volumes, len(all), want, all)
+	}
 }
 
 // testVolumeAgent: while the agent starts again, pods have their volumes; and afterwards others are made.
@@ -236,11 +287,12 @@ func (s *suite) foundAgain(t *testing.T, ctx context.Context, before map[string]
 	for pod, want := range map[string]string{"db-0": text, "disk": text, "restored": "other", "cloned": "another"} {
 		s.has(t, ctx, pod, want)
 	}
+	s.hasRaw(t, ctx)
 }
 
 // testVolumeDelete: what Kubernetes deletes is gone from the pool, in whatever order.
 func testVolumeDelete(t *testing.T, ctx context.Context, s *suite) {
-	s.kubectl(t, ctx, "delete", "statefulset/db", "pod/disk", "pod/restored", "pod/cloned", "--timeout=3m")
+	s.kubectl(t, ctx, "delete", "statefulset/db", "pod/disk", "pod/restored", "pod/cloned", "pod/raw", "--timeout=3m")
 	s.kubectl(t, ctx, "delete", "pvc", "--all", "--timeout=3m")
 	s.kubectl(t, ctx, "delete", "volumegroupsnapshot/both", "volumesnapshot/before", "--timeout=3m")
 	eventually(t, ctx, "wait for the volumes to go", func(ctx context.Context) error {

@@ -80,6 +80,8 @@ spec:
 const (
 	volumeMounted = "volumeMounts: [{name: data, mountPath: /data}]"
 	volumeDevice  = "volumeDevices: [{name: data, devicePath: /dev/data}]"
+	// volumePrivileged is a pod that has all that Kubernetes can give to one.
+	volumePrivileged = volumeDevice + "\n      securityContext: {privileged: true, runAsUser: 0, runAsGroup: 0, runAsNonRoot: false}"
 
 	volumeSnapshot = `
 apiVersion: snapshot.storage.k8s.io/v1
@@ -97,8 +99,8 @@ spec:
 `
 )
 
-// volumePods are the pods that have volumes until the end of the test: of a dataset, of a device, of a snapshot, and of another volume.
-var volumePods = []string{"db-0", "disk", "restored", "cloned"}
+// volumePods are the pods that have volumes until the end of the test: of a dataset, of a device with a file system, of a snapshot, of another volume, and a device.
+var volumePods = []string{"db-0", "disk", "restored", "cloned", "raw"}
 
 func volumeManifest(name, spec, use string) []byte {
 	return []byte(strings.NewReplacer("NAME", name, "SPEC", spec, "USE", use).Replace(volumeClaim))

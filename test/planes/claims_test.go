@@ -46,7 +46,7 @@ func serveDriver(ctx context.Context, t *testing.T, api *http.Client, spec kube.
 	pools := &csitest.Pools{}
 	pools.Put("node", csi.Pool{GUID: 11, State: "ONLINE"})
 	driver, err := csi.New(csi.Config{
-		NodeName: spec.NodeName, Version: "1.0.0", Parents: []string{csi.DefaultParent}, FileSystems: []string{"ext4"}, NoDevices: "there are none here",
+		NodeName: spec.NodeName, Version: "1.0.0", Parents: []string{csi.DefaultParent}, FileSystems: []string{"ext4"},
 		System: c.model, Mounts: csitest.NewMounts(c.model), Pools: pools,
 	})
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *claims) ready(path string) {
 // property is one of a dataset in the model.
 func (c *claims) property(dataset, name string) string {
 	c.t.Helper()
-	found, err := c.model.List(c.ctx, zfs.Query{Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem}, Properties: []string{name}})
+	found, err := c.model.List(c.ctx, zfs.Query{Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: []string{name}})
 	if err != nil || len(found) != 1 {
 		c.t.Fatalf("%s: %v, %v", dataset, found, err)
 	}
@@ -171,6 +171,7 @@ func (c *claims) follow() {
 		c.t.Errorf("%s has grown to %s", first, c.property(first, "refquota"))
 	}
 	c.snapshots(first)
+	c.device()
 	c.refusal()
 	c.removed()
 }
@@ -198,13 +199,26 @@ func (c *claims) snapshots(first string) {
 	}
 }
 
+// device: a claim for a device gets one.
+func (c *claims) device() {
+	c.t.Helper()
+	c.claim("raw", "64Mi", `,"volumeMode":"Block"`)
+	if size := c.property(c.bound("raw", "64Mi"), "volsize"); size != "67108864" {
+		c.t.Errorf("the device has %s bytes", size)
+	}
+}
+
 // refusal: what the driver says against a claim is an event of the claim.
 func (c *claims) refusal() {
 	c.t.Helper()
-	c.claim("raw", "64Mi", `,"volumeMode":"Block"`)
-	waitFor(c.ctx, c.t, "the reason why a device is refused", func() error {
-		body, err := get(c.ctx, c.api, "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Draw")
-		if err == nil && !bytes.Contains(body, []byte("volumeMode Block: there are none here")) {
+	const body = `{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"shared"},
+		"spec":{"storageClassName":"now","accessModes":["ReadWriteMany"],"resources":{"requests":{"storage":"64Mi"}}}}`
+	if err := post(c.ctx, c.api, claimsPath, body); err != nil {
+		c.t.Fatal(err)
+	}
+	waitFor(c.ctx, c.t, "the reason why a volume for many nodes is refused", func() error {
+		body, err := get(c.ctx, c.api, "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dshared")
+		if err == nil && !bytes.Contains(body, []byte("a volume is on the disks of one node and cannot be used on others")) {
 			err = fmt.Errorf("events: %s", body)
 		}
 		return err
@@ -214,7 +228,7 @@ func (c *claims) refusal() {
 // removed deletes all, the source before what was made of it, and waits until nothing is left on either side.
 func (c *claims) removed() {
 	c.t.Helper()
-	for _, path := range []string{claimsPath + "/first", claimsPath + "/raw", groupsPath + "/g", snapshotsPath + "/s", claimsPath + "/restored", claimsPath + "/cloned"} {
+	for _, path := range []string{claimsPath + "/first", claimsPath + "/raw", claimsPath + "/shared", groupsPath + "/g", snapshotsPath + "/s", claimsPath + "/restored", claimsPath + "/cloned"} {
 		if err := c.request(http.MethodDelete, path, ""); err != nil {
 			c.t.Error(err)
 		}

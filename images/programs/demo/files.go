@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -46,7 +47,16 @@ func filePages(m *http.ServeMux) {
 		})))
 	})
 	m.HandleFunc("GET /get", func(w http.ResponseWriter, r *http.Request) {
-		data, err := os.ReadFile(r.URL.Query().Get("path"))
+		q := r.URL.Query()
+		most := int64(math.MaxInt64)
+		if text := q.Get("bytes"); text != "" {
+			var err error
+			if most, err = strconv.ParseInt(text, 10, 64); err != nil || most < 0 {
+				http.Error(w, fmt.Sprintf("bytes %q: expected a number", text), http.StatusBadRequest)
+				return
+			}
+		}
+		data, err := readSome(q.Get("path"), most)
 		if err != nil {
 			http.Error(w, errorName(err), http.StatusNotFound)
 			return
@@ -61,6 +71,16 @@ func filePages(m *http.ServeMux) {
 		}
 		writeJSON(w, room{s.Blocks * uint64(s.Bsize), s.Bavail * uint64(s.Bsize)})
 	})
+}
+
+// readSome reads a file, or as much of it as is asked for.
+func readSome(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // put makes a file, or replaces what is in it, and has it and its name on the disk when it returns. After an error the file is gone.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 
@@ -73,7 +74,34 @@ func (m *Mounts) BindDevice(ctx context.Context, volume, target string) error {
 		if _, _, err := m.disk(ctx, volume); err != nil {
 			return err
 		}
-		return m.bind(csi.Mount{Volume: volume, Target: target}, File)
+		if has := m.held[target]; has != "" && has != volume {
+			return fmt.Errorf("bind the device of %s on %s: %w: that of %s is held for it", volume, target, zfs.ErrBusy, has)
+		}
+		if err := m.bind(csi.Mount{Volume: volume, Target: target}, File); err != nil {
+			return err
+		}
+		m.held[target] = volume
+		return nil
+	})
+}
+
+// ReleaseDevice implements csi.Mounts. As with kubelet's loop devices, what is held goes by the name of the target's lock.
+func (m *Mounts) ReleaseDevice(ctx context.Context, target string) error {
+	return m.change(ctx, "ReleaseDevice", func() error {
+		if m.held[target] != "" && m.on(target) != nil {
+			return fmt.Errorf("release the device on %s: it is bound", target)
+		}
+		lock := csi.DeviceLock(target)
+		maps.DeleteFunc(m.held, func(held, _ string) bool { return csi.DeviceLock(held) == lock })
+		return nil
+	})
+}
+
+// RestoreDevices implements csi.Mounts.
+func (m *Mounts) RestoreDevices(ctx context.Context) error {
+	return m.change(ctx, "RestoreDevices", func() error {
+		maps.DeleteFunc(m.held, func(target, _ string) bool { return m.on(target) == nil })
+		return nil
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -25,6 +26,8 @@ type Mounts struct {
 	kinds  map[string]Kind // of paths
 	mounts []csi.Mount
 	disks  map[zfs.GUID]*disk
+	// held are volumes whose devices the kernel holds, by the targets that they are held for.
+	held map[string]string
 }
 
 // Kind is what a path is.
@@ -47,7 +50,7 @@ type disk struct {
 
 // NewMounts returns a kernel without mounts.
 func NewMounts(system zfs.System) *Mounts {
-	return &Mounts{System: system, kinds: map[string]Kind{}, disks: map[zfs.GUID]*disk{}}
+	return &Mounts{System: system, kinds: map[string]Kind{}, disks: map[zfs.GUID]*disk{}, held: map[string]string{}}
 }
 
 // MakeDirectory makes a directory and those above it, as kubelet does.
@@ -70,11 +73,25 @@ func (m *Mounts) RemoveDirectory(target string) error {
 	return nil
 }
 
-// PowerCut takes all mounts away. Files and directories stay, and what was mounted was not unmounted in order.
+// PowerCut takes all mounts away, and what was held. Files and directories stay, and what was mounted was not unmounted in order.
 func (m *Mounts) PowerCut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mounts = nil
+	m.mounts, m.held = nil, map[string]string{}
+}
+
+// Held are the volumes whose devices are held and open to pods, by the targets that they are held for.
+func (m *Mounts) Held() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.held)
+}
+
+// Hold has a device be held for a target on which nothing is bound, as an agent leaves it that is killed between the two.
+func (m *Mounts) Hold(target, volume string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held[target] = volume
 }
 
 // KindOf is what is at a path, empty for nothing.

@@ -31,7 +31,7 @@ type zvols struct {
 func newZvols(t *testing.T) (*zvols, *Mounter) {
 	t.Helper()
 	z := &zvols{t: t, dir: t.TempDir(), volumes: map[string]string{}, asked: map[string]int{}, stuck: map[string]chan struct{}{}}
-	m := New(t.TempDir(), Tools{})
+	m := New(t.TempDir(), Tools{}, Devices{})
 	m.block, m.name = z.dir, z.name
 	return z, m
 }

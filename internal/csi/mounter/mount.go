@@ -101,11 +101,34 @@ func (m *Mounter) BindDevice(ctx context.Context, volume, target string) error {
 	if err != nil {
 		return err
 	}
+	var s unix.Stat_t
+	if err := unix.Lstat(device, &s); err != nil {
+		return fmt.Errorf("look at %s: %w", device, err)
+	}
+	held, err := m.hold(volume, s.Rdev, target)
+	if err == nil {
+		err = m.show(device, s.Rdev, target)
+	}
+	if err != nil && held {
+		err = errors.Join(err, m.ReleaseDevice(ctx, target))
+	}
+	return err
+}
+
+// show makes a device that is held visible on a target. What has its name is the same device still, as long as it is held.
+func (m *Mounter) show(device string, number uint64, target string) error {
 	of, err := os.OpenFile(device, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer of.Close()
+	var s unix.Stat_t
+	if err := unix.Fstat(int(of.Fd()), &s); err != nil {
+		return fmt.Errorf("look at %s: %w", device, err)
+	}
+	if s.Mode&unix.S_IFMT != unix.S_IFBLK || s.Rdev != number {
+		return fmt.Errorf("look at %s: it has become another device", device)
+	}
 	dir, name, err := m.parent(target)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cyvive/cyvive/internal/machined/boot/loopdev"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
@@ -31,11 +32,17 @@ func (t Tools) FileSystems() []string {
 // Mounter implements csi.Mounts.
 type Mounter struct {
 	// root is the directory on the node that kubelet takes for its own.
-	root  string
-	tools Tools
-	// block is the kernel's directory of block devices, and name asks one for its volume. Tests have others.
-	block string
-	name  func(device string) (string, error)
+	root    string
+	tools   Tools
+	devices Devices
+	// block is the kernel's directory of block devices, name and nameOpen ask one for its volume, and loops hold one. Tests have others.
+	block    string
+	name     func(device string) (string, error)
+	nameOpen func(device *os.File) (string, error)
+	loops    loops
+
+	// holding is for what is held and what is on the list to change together.
+	holding sync.Mutex
 
 	mu sync.Mutex
 	// answers are what devices last said, and questions those that are waited for, both by the device's path.
@@ -44,9 +51,10 @@ type Mounter struct {
 }
 
 // New returns a Mounter for a directory of the node, such as /var/plane/lib/kubelet.
-func New(root string, tools Tools) *Mounter {
+func New(root string, tools Tools, devices Devices) *Mounter {
 	return &Mounter{
-		root: path.Clean(root), tools: tools, block: sysBlock, name: nameOf, answers: map[string]answer{}, questions: map[string]*question{},
+		root: path.Clean(root), tools: tools, devices: devices, block: sysBlock, name: nameOf, nameOpen: zvolName, loops: loopdev.Kernel{},
+		answers: map[string]answer{}, questions: map[string]*question{},
 	}
 }
 

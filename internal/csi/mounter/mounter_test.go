@@ -35,7 +35,7 @@ func TestPathsStayBelow(t *testing.T) {
 	if err := os.WriteFile(victim, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := New(root, Tools{})
+	m := New(root, Tools{}, Devices{})
 	for _, target := range []string{
 		"pods/absolute/file", "pods/relative/file", "pods/inside/file", "pods/dots/pods/p", "pods/proc/etc", "../outside/file", "/" + victim, victim, "..", ".", "",
 		"pods/../../outside/file", "pods/p/../../../outside/file", "pods//p", "pods/p/",
@@ -79,7 +79,7 @@ func TestPathsStayBelow(t *testing.T) {
 
 // TestListen: a socket takes the place of an old one, is known to be there, and goes by its name.
 func TestListen(t *testing.T) {
-	m := New(t.TempDir(), Tools{})
+	m := New(t.TempDir(), Tools{}, Devices{})
 	if err := m.MakeDirectory("plugins"); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestListen(t *testing.T) {
 
 // TestListenIsNotLedAway: what somebody puts in the place of a socket that was made just now is not changed, nor what it leads to.
 func TestListenIsNotLedAway(t *testing.T) {
-	m := New(t.TempDir(), Tools{})
+	m := New(t.TempDir(), Tools{}, Devices{})
 	victim := filepath.Join(t.TempDir(), "victim")
 	if err := os.Mkdir(victim, 0o755); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestListenIsNotLedAway(t *testing.T) {
 
 // TestGrowOpensDirectories: a pipe in the place of a mount is an error, and nothing to wait for.
 func TestGrowOpensDirectories(t *testing.T) {
-	m := New(t.TempDir(), Tools{})
+	m := New(t.TempDir(), Tools{}, Devices{})
 	if err := unix.Mkfifo(filepath.Join(m.root, "mount"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestMountOf(t *testing.T) {
 
 // TestMounted: the kernel's own list, of a directory in which nothing is mounted.
 func TestMounted(t *testing.T) {
-	all, err := New(t.TempDir(), Tools{}).Mounted(t.Context())
+	all, err := New(t.TempDir(), Tools{}, Devices{}).Mounted(t.Context())
 	if err != nil || len(all) > 0 {
 		t.Errorf("got %v, %v", all, err)
 	}

@@ -91,7 +91,7 @@ func TestRootIsNoLink(t *testing.T) {
 		if err := os.Symlink(to, filepath.Join(top, link)); err != nil {
 			t.Fatal(err)
 		}
-		m := New(filepath.Join(top, root), Tools{})
+		m := New(filepath.Join(top, root), Tools{}, Devices{})
 		if err := m.MakeDirectory("made"); !errors.Is(err, unix.ELOOP) {
 			t.Errorf("%s: %v, want %v", root, err, unix.ELOOP)
 		}

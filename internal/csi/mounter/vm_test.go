@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,7 +43,41 @@ type lab struct {
 	ctx    context.Context
 	root   string
 	system *command.System
+	listed *listed
 }
+
+// listed are the devices that pods may open. In the kernel they are the business of package confine/lsm.
+type listed struct {
+	mu      sync.Mutex
+	devices map[uint32]bool
+}
+
+func (l *listed) Admit(device uint32) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.devices[device] = true
+	return nil
+}
+
+func (l *listed) Refuse(device uint32) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.devices, device)
+	return nil
+}
+
+func (l *listed) Admitted() ([]uint32, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.devices)), nil
+}
+
+// mounter returns one that knows nothing of the one before, as that of an agent that was started again.
+func (l *lab) mounter() *mounter.Mounter {
+	return mounter.New(l.root, tools, mounter.Devices{KubeletDir: l.root, List: l.listed, Load: func() error { return nil }})
+}
+
+var tools = mounter.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}
 
 // newLab loads OpenZFS, makes a pool on a file in memory, and a directory for kubelet on a mount of its own, as the node has it.
 func newLab(t *testing.T) *lab {
@@ -51,11 +88,11 @@ func newLab(t *testing.T) *lab {
 		}
 		t.Skip("needs the VM test runner: it loads OpenZFS and mounts")
 	}
-	l := &lab{t: t, ctx: t.Context(), root: t.TempDir()}
+	l := &lab{t: t, ctx: t.Context(), root: t.TempDir(), listed: &listed{devices: map[uint32]bool{}}}
 	mods, err := kmod.Open("/usr/lib/modules")
 	l.must(err)
-	for _, module := range []string{"zfs", "ext4", "xfs"} {
-		if err := mods.Load(module); err != nil && module == "zfs" {
+	for _, module := range []string{"zfs", "loop", "ext4", "xfs"} {
+		if err := mods.Load(module); err != nil && (module == "zfs" || module == "loop") {
 			t.Fatal(err)
 		}
 	}
@@ -80,10 +117,9 @@ func newLab(t *testing.T) *lab {
 			t.Errorf("destroy pool: %v", err)
 		}
 	})
-	tools := mounter.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}
 	l.Driver, err = csi.New(csi.Config{
 		NodeName: "n1", Version: "1.0.0", Parents: []string{parent}, KubeletDir: l.root, FileSystems: tools.FileSystems(),
-		System: l.system, Mounts: mounter.New(l.root, tools), Pools: pools.New(pools.Kstats, run),
+		System: l.system, Mounts: l.mounter(), Pools: pools.New(pools.Kstats, run),
 	})
 	l.must(err)
 	return l
@@ -247,21 +283,115 @@ func TestVMLife(t *testing.T) {
 	}
 }
 
-// TestVMBlock: a device is the volume's own, and shows no partitions.
+// TestVMBlock: a device is the volume's own, and shows no partitions. It is held, and pods may open it, for as long as it is published, whatever becomes of the
+// agent; and kubelet finds the loop device that it is held by.
 func TestVMBlock(t *testing.T) {
 	l := newLab(t)
 	l.create("a", "block", "", 16*mib)
 	l.create("b", "block", "", 32*mib)
 	for id, want := range map[string]int64{"a": 16 * mib, "b": 32 * mib} {
-		f, err := os.OpenFile(l.give(id, "block", id, false), os.O_RDWR, 0)
+		target := l.give(id, "block", id, false)
+		f, err := os.OpenFile(target, os.O_RDWR, 0)
 		l.must(err)
 		size, err := f.Seek(0, 2)
 		if err != nil || size != want {
 			t.Errorf("%s has %d bytes, %v", id, size, err)
 		}
+		var s unix.Stat_t
+		l.must(unix.Fstat(int(f.Fd()), &s))
+		if got, _ := l.listed.Admitted(); !slices.Equal(got, []uint32{unix.Major(s.Rdev)<<20 | unix.Minor(s.Rdev)}) || unix.Major(s.Rdev) != 230 {
+			t.Errorf("%s is device %#x, and on the list are %#x", id, s.Rdev, got)
+		}
+		// The kernel looks for none: BLKRRPART of include/uapi/linux/fs.h.
+		if err := unix.IoctlSetInt(int(f.Fd()), 0x125f, 0); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%s is looked at for partitions: %v", id, err)
+		}
 		f.Close()
 		l.take(id, id)
+		if got, _ := l.listed.Admitted(); len(got) > 0 || len(l.holders(l.root)) > 0 {
+			t.Errorf("%s was taken back, on the list are %#x, and held is %v", id, got, l.holders(l.root))
+		}
 	}
+}
+
+// TestVMBlockHeld goes through the life of a device as kubelet's calls make it, with the agent killed in between.
+func TestVMBlockHeld(t *testing.T) {
+	l := newLab(t)
+	l.create("a", "block", "", 16*mib)
+	const devices = "plugins/kubernetes.io/csi/volumeDevices"
+	at := func(parts ...string) string { return filepath.Join(append([]string{l.root, devices}, parts...)...) }
+	staging := at("staging", "pv")
+	l.must(errors.Join(os.MkdirAll(staging, 0o750), os.MkdirAll(at("publish", "pv"), 0o750)))
+	publish := func(pod string) {
+		t.Helper()
+		_, err := l.NodePublishVolume(l.ctx, &spec.NodePublishVolumeRequest{
+			VolumeId: "a", StagingTargetPath: staging, TargetPath: at("publish", "pv", pod), VolumeCapability: capability("block"),
+		})
+		l.must(err)
+	}
+	unpublish := func(pod string) {
+		t.Helper()
+		_, err := l.NodeUnpublishVolume(l.ctx, &spec.NodeUnpublishVolumeRequest{VolumeId: "a", TargetPath: at("publish", "pv", pod)})
+		l.must(err)
+	}
+	is := func(what string, listed int, held ...string) {
+		t.Helper()
+		if got, _ := l.listed.Admitted(); len(got) != listed {
+			t.Errorf("%s: on the list are %#x, want %d", what, got, listed)
+		}
+		// The text that kubelet compares with its path (getLoopDeviceFromSysfs in pkg/volume/util/volumepathhandler).
+		if got := l.holders(l.root); !slices.Equal(got, held) {
+			t.Errorf("%s: held is %q, want %q", what, got, held)
+		}
+	}
+	publish("p1")
+	publish("p2")
+	is("two pods", 1, at("pv", "dev", "p1"), at("pv", "dev", "p2"))
+	l.must(l.mounter().RestoreDevices(l.ctx))
+	is("the next agent", 1, at("pv", "dev", "p1"), at("pv", "dev", "p2"))
+	l.listed.devices = map[uint32]bool{7 << 20: true}
+	l.must(l.mounter().RestoreDevices(l.ctx))
+	is("one that finds another list", 1, at("pv", "dev", "p1"), at("pv", "dev", "p2"))
+	unpublish("p1")
+	unpublish("p1")
+	is("one pod less", 1, at("pv", "dev", "p2"))
+
+	// Killed when the second was unmounted: the volume is held, so that its number stays its own, until the next agent is there.
+	l.must(unix.Unmount(at("publish", "pv", "p2"), 0))
+	if err := l.system.Destroy(l.ctx, parent+"/a"); !errors.Is(err, zfs.ErrBusy) {
+		t.Errorf("destroyed while it is held: %v", err)
+	}
+	l.must(l.mounter().RestoreDevices(l.ctx))
+	for end := time.Now().Add(10 * time.Second); len(l.holders(l.root)) > 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond) // nobody waits for it at the start
+	}
+	is("an agent that finds nothing bound", 0)
+	unpublish("p2")
+	var err error
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err = l.DeleteVolume(l.ctx, &spec.DeleteVolumeRequest{VolumeId: "a"}); err == nil || time.Now().After(end) {
+			break // the device is closed some moments after the loop device says nothing of it any more
+		}
+	}
+	l.must(err)
+	if left := l.left(); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+// holders are the paths below a directory that loop devices are on, as they say it.
+func (l *lab) holders(dir string) []string {
+	l.t.Helper()
+	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	l.must(err)
+	var all []string
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && strings.HasPrefix(string(text), dir+"/") {
+			all = append(all, strings.TrimSuffix(string(text), "\n"))
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // TestVMPlanted: a link that somebody in the plane has put in the way is not followed by a mount.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,7 +61,7 @@ func run(t *testing.T, change func(*node.Config, *node.Spec)) *bench {
 	b.pools.Put("node", csi.Pool{GUID: 11, State: "ONLINE"})
 	c := node.Config{
 		Driver:  csi.Config{Version: "1.0.0", FileSystems: []string{"ext4"}, System: model, Mounts: csitest.NewMounts(model), Pools: b.pools},
-		Kubelet: mounter.New(b.kubelet, mounter.Tools{}), Guard: func(l net.Listener) net.Listener { return l }, Controllers: b.listen,
+		Kubelet: mounter.New(b.kubelet, mounter.Tools{}, mounter.Devices{}), Guard: func(l net.Listener) net.Listener { return l }, Controllers: b.listen,
 		Look: 5 * time.Millisecond, Pause: 5 * time.Millisecond,
 	}
 	s := node.Spec{NodeName: "n1", Parents: []string{"node/volumes", "tank/volumes"}}
@@ -165,13 +166,13 @@ func (b *bench) ready() {
 	})
 }
 
-func (b *bench) create(conn *grpc.ClientConn, block bool) error {
+func (b *bench) create(conn *grpc.ClientConn, name string, block bool) error {
 	c := &spec.VolumeCapability{AccessMode: &spec.VolumeCapability_AccessMode{Mode: spec.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER}}
 	c.AccessType = &spec.VolumeCapability_Mount{Mount: &spec.VolumeCapability_MountVolume{}}
 	if block {
 		c.AccessType = &spec.VolumeCapability_Block{Block: &spec.VolumeCapability_BlockVolume{}}
 	}
-	_, err := spec.NewControllerClient(conn).CreateVolume(b.t.Context(), &spec.CreateVolumeRequest{Name: "a", VolumeCapabilities: []*spec.VolumeCapability{c}})
+	_, err := spec.NewControllerClient(conn).CreateVolume(b.t.Context(), &spec.CreateVolumeRequest{Name: name, VolumeCapabilities: []*spec.VolumeCapability{c}})
 	return err
 }
 
@@ -194,14 +195,14 @@ func TestReady(t *testing.T) {
 	if diff := cmp.Diff(want, is.GetAccessibleTopology().GetSegments()); diff != "" {
 		t.Errorf("topology (-want +got):\n%s", diff)
 	}
-	if err := b.create(toNode, false); status.Code(err) != codes.Unimplemented {
+	if err := b.create(toNode, "a", false); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a volume by kubelet's socket: %v", err)
 	}
-	if err := b.create(toControllers, true); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "use volumeMode Filesystem") {
-		t.Errorf("a device: %v", err)
-	}
-	if err := b.create(toControllers, false); err != nil {
+	if err := b.create(toControllers, "a", false); err != nil {
 		t.Error(err)
+	}
+	if err := b.create(toControllers, "d", true); err != nil {
+		t.Errorf("a device: %v", err)
 	}
 	if _, err := spec.NewNodeClient(toControllers).NodeStageVolume(t.Context(), &spec.NodeStageVolumeRequest{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a mount by the socket of csi-controllers: %v", err)
@@ -317,6 +318,32 @@ func TestGuard(t *testing.T) {
 	registry := registration.NewRegistrationClient(b.dial(filepath.Join(b.kubelet, registrySocket)))
 	if _, err := registry.NotifyRegistrationStatus(ctx, &registration.RegistrationStatus{PluginRegistered: true}); err == nil || b.status().Ready {
 		t.Errorf("who is not kubelet registers the driver: %v", err)
+	}
+}
+
+// TestDevices: before a driver answers, what the one before has left held is released; as long as that fails, it says so.
+func TestDevices(t *testing.T) {
+	var mounts *csitest.Mounts
+	var broken atomic.Bool
+	broken.Store(true)
+	b := run(t, func(c *node.Config, _ *node.Spec) {
+		mounts = c.Driver.Mounts.(*csitest.Mounts)
+		mounts.Hold("plugins/left", "node/volumes/left")
+		mounts.Hook = func(method string, done bool) error {
+			if method == "RestoreDevices" && !done && broken.Load() {
+				return errors.New("the list is not there yet")
+			}
+			return nil
+		}
+	})
+	b.says("the list is not there yet")
+	if _, err := os.Lstat(filepath.Join(b.kubelet, nodeSocket)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the driver has a socket meanwhile: %v", err)
+	}
+	broken.Store(false)
+	b.ready()
+	if held := mounts.Held(); len(held) > 0 {
+		t.Errorf("held is %v", held)
 	}
 }
 

@@ -15,7 +15,3 @@ type Status struct {
 	// Reason is why it is not ready, in words; empty when it is.
 	Reason string
 }
-
-// noDevices is why a claim with volumeMode Block is refused on a node; package csi has the whole reason.
-const noDevices = "pods get no block devices on this node, since nothing in the workload plane may open one; use volumeMode Filesystem, and the parameter fsType: ext4 " +
-	"for a file system on a device"
