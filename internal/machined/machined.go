@@ -17,6 +17,7 @@ import (
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/keptlog"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
@@ -54,8 +55,8 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Upgrades, Installs, Resets,
-// Crash, Pace and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, Kept, SBOM, More, Vault, Extensions, Upgrades, Installs,
+// Resets, Crash, Pace and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -100,8 +101,10 @@ type Config struct {
 	Crashes   server.Crashes
 	Inventory server.Inventory
 	Logs      server.Logs
-	Kernel    server.Kernel
-	Files     server.Files
+	// Kept keeps the logs over the end of a boot. It is nil in an agent that keeps none.
+	Kept   *keptlog.Store
+	Kernel server.Kernel
+	Files  server.Files
 	// Vault is nil in an agent whose volumes are not encrypted.
 	Vault Vault
 	// Extensions is nil on a node that keeps none.
@@ -230,7 +233,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
 		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
-		{"service events", a.tellServices},
+		{"service events", a.tellServices}, {"logs", a.keepLogs},
 	}
 	tasks = append(tasks, a.containerWatchers()...)
 	for i, watch := range a.cfg.Watchers {
