@@ -45,6 +45,7 @@ require (
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 	k8s.io/kubelet v0.36.3
+	pault.ag/go/debian v0.19.0
 )
 
 require (

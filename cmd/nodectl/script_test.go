@@ -359,6 +359,10 @@ func exampleNode() *servertest.Node {
 		},
 		DiskData: map[string]string{"S-2": "GPT (partition table)"},
 		Lines:    map[string][]string{"etcd": {"one", "two <&>", "three"}},
+		PastLines: map[string][]string{
+			"etcd": {"before one", "before \x1b[31mtwo"}, "plane/kubelet": {`{"msg":"login","password":"hunter2-past"}`, "the last words"},
+		},
+		PastLacks: "the logs of boot 99887766-bbbb were not ended in order: what was written in its last seconds may be missing",
 		ContainerList: []server.Container{
 			{Namespace: "system", Name: "etcd", ID: "etcd", PID: 30, State: server.ContainerRunning, StartedAt: at},
 			{Namespace: "k8s.io", Name: "web", ID: "c1", Pod: "demo", PodNamespace: "default", Image: "cyvive.dev/demo:0.1.0", State: server.ContainerStopped},

@@ -373,6 +373,23 @@ func testNewAgentAdopts(t *testing.T) {
 	w.expect("and has nothing more to do")
 }
 
+// TestImagesOfAnotherRelease: what the release before brought in is let go of, once this
+// one's are there.
+func TestImagesOfAnotherRelease(t *testing.T) { synctest.Test(t, testImagesOfAnotherRelease) }
+
+func testImagesOfAnotherRelease(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	if err := os.Rename(filepath.Join(w.layout.Images, "demo.tar"), filepath.Join(w.layout.Images, "new.tar")); err != nil {
+		t.Fatal(err)
+	}
+	w.Reconciler = w.agent()
+	w.expect("a new release", "import images of the default bundle", "apply cluster DNS")
+	if got := w.images.String(); got != "pause.tar new.tar" {
+		t.Errorf("images: got %q, want pause.tar new.tar", got)
+	}
+}
+
 func TestCertificatesAreRenewedInPlace(t *testing.T) {
 	synctest.Test(t, testCertificatesAreRenewedInPlace)
 }
@@ -509,6 +526,48 @@ func testPlaneIsNotTrusted(t *testing.T) {
 		t.Errorf("%s: got no error", ops[1])
 	}
 	w.waits("the container runtime of the workload plane to answer: list containers: nonsense")
+}
+
+// TestNobodyWaitsForASilentPlane: a runtime of the plane that takes what it is asked and
+// never answers costs a pass a moment now and then, and the control plane is looked after.
+func TestNobodyWaitsForASilentPlane(t *testing.T) {
+	synctest.Test(t, testNobodyWaitsForASilentPlane)
+}
+
+func testNobodyWaitsForASilentPlane(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.images.Silence(true)
+	begun := time.Now()
+	for range 10 {
+		w.waits("") // what it answered before holds until the question is given up
+	}
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("ten passes with a silent plane took %s, want no more than 2s", took)
+	}
+	time.Sleep(time.Minute)
+	w.waits("the container runtime of the workload plane to answer")
+
+	w.system.Exit("kube-scheduler", 1)
+	w.now = w.now.Add(time.Minute)
+	begun = time.Now()
+	w.expect("a part of the control plane ended", "run container kube-scheduler")
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("it was started again after %s, want no more than 2s", took)
+	}
+
+	w.images.Silence(false)
+	time.Sleep(time.Minute) // the question that is open still is given up
+	w.observe()
+	w.waits("")
+
+	// That one plane answered says nothing of the next.
+	w.images.Silence(true)
+	w.kubelet.Exit("plane", 137)
+	w.now = w.now.Add(time.Minute)
+	w.expect("the plane ended", "run container plane")
+	w.waits("the container runtime of the workload plane to answer")
+	time.Sleep(time.Minute) // nobody is left asking
 }
 
 // TestPlaneBeginsEmpty: whatever one plane left in its file systems, the next one starts,

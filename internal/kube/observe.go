@@ -165,7 +165,7 @@ func (r *Reconciler) observeImages(ctx context.Context, obs *Observed) error {
 	if !ok || p.State != container.Running {
 		return nil
 	}
-	if _, err := r.images.List(ctx); err != nil {
+	if err := r.asker.ask(ctx, p.StartedAt); err != nil {
 		// Whatever is wrong in the plane, the control plane is looked after.
 		if !errors.Is(err, container.ErrUnavailable) {
 			obs.PlaneProblem = err.Error()

@@ -18,6 +18,7 @@ import (
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/keptlog"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/peer"
 	"github.com/cyvive/cyvive/internal/machined/plan"
@@ -64,7 +65,7 @@ type CSI interface {
 	Run(ctx context.Context, spec csi.Spec, publish func(csi.Status))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, CSI, SBOM, More, Vault, Extensions, Pools,
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, CSI, Kept, SBOM, More, Vault, Extensions, Pools,
 // NoPools, Sums, Upgrades, Installs, Resets, Crash, Pace and Watchers.
 type Config struct {
 	Log *slog.Logger
@@ -110,8 +111,10 @@ type Config struct {
 	Crashes   server.Crashes
 	Inventory server.Inventory
 	Logs      server.Logs
-	Kernel    server.Kernel
-	Files     server.Files
+	// Kept keeps the logs over the end of a boot. It is nil in an agent that keeps none.
+	Kept   *keptlog.Store
+	Kernel server.Kernel
+	Files  server.Files
 	// Vault is nil in an agent whose volumes are not encrypted.
 	Vault Vault
 	// Extensions is nil on a node that keeps none.
@@ -263,7 +266,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
 		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
-		{"service events", a.tellServices}, {"volumes", a.serveVolumes},
+		{"service events", a.tellServices}, {"logs", a.keepLogs}, {"volumes", a.serveVolumes},
 	}
 	tasks = append(append(tasks, a.containerWatchers()...), a.others...)
 	for i, watch := range a.cfg.Watchers {

@@ -18,7 +18,7 @@ import (
 
 // TestEncryption takes a node with a TPM through what its disk opens under, and what it does not: reboots, an upgrade, a changed kernel image, a boot entry that
 // adds to the command line, and another TPM. Its disk is a file that the test reads from outside. Secure Boot is off. A part begins where the one before has
-// left the node, so none runs behind one that fails. The upgrade, and what is behind the changed image, are made with LONG=1.
+// left the node, so none runs behind one that fails. An ordinary reboot, the upgrade, and what is behind the changed image, are made with LONG=1.
 func TestEncryption(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, buildTimeout+2*pushTimeout+12*bootTimeout)
@@ -99,6 +99,7 @@ func testRecoveryKey(t *testing.T, n *sealed) {
 }
 
 func testOpensAgain(t *testing.T, n *sealed) {
+	longOnly(t, "the boot behind the changed image opens the disk, too")
 	ctx := testContext(t, 2*bootTimeout)
 	before := currentBoot(t, ctx, n.suite)
 	n.nodectl(t, ctx, "reboot")

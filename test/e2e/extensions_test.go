@@ -30,8 +30,9 @@ const (
 )
 
 // TestExtensions takes a node without a cluster to extensions: it comes up without those that it lacks and says so, takes what its key has signed and
-// nothing else, runs a service as soon as that is pushed, and with LONG=1 loads modules with the next boot, and leaves nothing behind.
+// nothing else, runs a service as soon as that is pushed, loads modules with the next boot, and leaves nothing behind. It runs with LONG=1 only.
 func TestExtensions(t *testing.T) {
+	longOnly(t, "builds extensions, and starts a node three times")
 	e := requireImage(t)
 	ctx := testContext(t, 40*time.Minute)
 	r := e.releases(t)
@@ -64,7 +65,6 @@ func TestExtensions(t *testing.T) {
 
 // testExtensionsAfterBoot starts the node again with all extensions, and then without them.
 func testExtensionsAfterBoot(t *testing.T, ctx context.Context, s *suite) {
-	longOnly(t, "starts a node twice more")
 	s.nodectl(t, ctx, "config", "apply", "--patch", s.patch(t, fmt.Sprintf(extensionsPatch, ", {name: nosuch, $patch: delete}")))
 	before := currentBoot(t, ctx, s)
 	s.nodectl(t, ctx, "reboot")

@@ -46,8 +46,9 @@ func rawOptions(t *testing.T, e env, r *releases) cluster.Options {
 }
 
 // TestKeyServer takes a node without a TPM through what its disk opens under: reboots while the key server answers, and while it does not. A part begins where
-// the one before has left the node, so none runs behind one that fails. What is behind the boot with the server away is made with LONG=1.
+// the one before has left the node, so none runs behind one that fails. It runs with LONG=1 only.
 func TestKeyServer(t *testing.T) {
+	longOnly(t, "it starts a node again and again")
 	e := requireImage(t)
 	ctx := testContext(t, 15*bootTimeout)
 	n := &served{&sealed{releases: e.releases(t)}, kmstest.New(t, nil, network.UserHost)}
@@ -126,7 +127,6 @@ func testServerAway(t *testing.T, n *served) {
 
 // testConfigurationBeside puts another configuration to the machine while the server is away: the node goes by it, so that it can be reached, until its disk opens.
 func testConfigurationBeside(t *testing.T, n *served) {
-	longOnly(t, "boots the node twice")
 	ctx := testContext(t, 3*bootTimeout)
 	own, err := os.ReadFile(n.UserDataPath(n.node))
 	if err != nil {
@@ -182,7 +182,6 @@ func (n *served) awaitHostname(t *testing.T, ctx context.Context, want string) {
 
 // testServerRecovered opens the disk by its recovery key while the server is away. It is sealed anew when the server is back, and not before.
 func testServerRecovered(t *testing.T, n *served) {
-	longOnly(t, "boots the node twice")
 	ctx := testContext(t, 3*bootTimeout)
 	n.shutDown(t, ctx)
 	n.server.Stop()
@@ -208,7 +207,6 @@ func testOpensAfterReboot(t *testing.T, ctx context.Context, n *sealed) {
 
 // testServerKey has the server lose its key: it gives out something else then, which the node notices.
 func testServerKey(t *testing.T, n *served) {
-	longOnly(t, "boots the node twice")
 	ctx := testContext(t, 3*bootTimeout)
 	n.shutDown(t, ctx)
 	n.server.ChangeKey()
@@ -223,7 +221,6 @@ func testServerKey(t *testing.T, n *served) {
 }
 
 func testServedRotate(t *testing.T, n *served) {
-	longOnly(t, "boots the node again")
 	ctx := testContext(t, 2*bootTimeout)
 	asked := len(n.server.Asked())
 	n.nodectl(t, ctx, "disk", "rotate")
@@ -236,7 +233,6 @@ func testServedRotate(t *testing.T, n *served) {
 // testServedConfiguration starts the machine with a source that names its owner and no more: its configuration is on the disk that the server opens, so the
 // node brings up a network without it.
 func testServedConfiguration(t *testing.T, n *served) {
-	longOnly(t, "boots the node four times")
 	ctx := testContext(t, 3*bootTimeout)
 	n.owned(t, ctx)
 	owner := ownedBy(t, ctx, n.Cluster)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,11 +72,44 @@ func (s *suite) recover(t *testing.T, ctx context.Context) {
 	}
 }
 
+// keptAfter is when a line of a log is on the disk: the node looks each ten seconds, the file system commits after five more, and emulated processors take their time.
+const keptAfter = 30 * time.Second
+
+// keptService is one whose log is looked at over the end of a boot.
+const keptService = "etcd"
+
+// newestLine returns that of its log.
+func (s *suite) newestLine(t *testing.T, ctx context.Context) string {
+	t.Helper()
+	line := strings.TrimSpace(s.nodectl(t, ctx, "logs", keptService, "--tail", "1"))
+	if line == "" {
+		t.Fatalf("%s has written nothing", keptService)
+	}
+	return line
+}
+
+// checkKept looks for the line in the log of the boot before, and for it alone there: this boot's log begins anew.
+func (s *suite) checkKept(t *testing.T, ctx context.Context, line string) {
+	t.Helper()
+	var kept string
+	eventually(t, ctx, "read the log of the boot before", func(ctx context.Context) (err error) {
+		kept, err = s.Tools().Nodectl(ctx, "logs", keptService, "--previous")
+		return err
+	})
+	if !strings.Contains(kept, line) {
+		t.Errorf("the log that %s left in the boot before has %d bytes, and not the line %q", keptService, len(kept), line)
+	}
+	if strings.Contains(s.nodectl(t, ctx, "logs", keptService), line) {
+		t.Errorf("the log of %s in this boot has a line of the one before: %q", keptService, line)
+	}
+}
+
 // testReboot restarts the node over the API.
 func testReboot(t *testing.T, s *suite) {
 	ctx := testContext(t, shutdownDeadline+bootTimeout)
 	before := currentBoot(t, ctx, s)
 	console := machine(t, s.Cluster, s.node).Console()
+	line := s.newestLine(t, ctx)
 	s.nodectl(t, ctx, "reboot")
 	start := time.Now()
 	limited, cancel := context.WithTimeout(ctx, shutdownDeadline)
@@ -87,6 +121,7 @@ func testReboot(t *testing.T, s *suite) {
 	boots := awaitBoot(t, ctx, s, before)
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
 	s.recover(t, ctx)
+	s.checkKept(t, ctx, line)
 	testTimeline(t, ctx, s)
 }
 
@@ -95,6 +130,8 @@ func testReboot(t *testing.T, s *suite) {
 func testPowerCut(t *testing.T, s *suite) {
 	ctx := testContext(t, bootTimeout)
 	before := currentBoot(t, ctx, s)
+	line := s.newestLine(t, ctx)
+	time.Sleep(keptAfter)
 	if err := machine(t, s.Cluster, s.node).PowerCut(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +141,7 @@ func testPowerCut(t *testing.T, s *suite) {
 	boots := awaitBoot(t, ctx, s, before)
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_UNCLEAN)
 	s.recover(t, ctx)
+	s.checkKept(t, ctx, line)
 }
 
 // testShutdown powers the node off over the API, and starts it as make cluster-start

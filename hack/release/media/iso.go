@@ -47,6 +47,10 @@ const (
 	bootable    = 0x88
 )
 
+// smallestFAT32Bytes is a partition that as FAT32 has more clusters, of 512 bytes, than FAT16 can have. With fewer than 65525, firmware takes it for damaged (edk2,
+// FatPkg/EnhancedFatDxe/Init.c, FatOpenDevice). Linux does not (fs/fat/inode.c, fat_fill_super), and the disk in memory is for Linux alone.
+const smallestFAT32Bytes = 34 * mib
+
 // isoVolume is the volume.
 type isoVolume struct {
 	boot diskimage.Boot
@@ -55,7 +59,7 @@ type isoVolume struct {
 
 // write makes it in an empty file.
 func (v isoVolume) write(f *os.File) error {
-	esp := part{"medium", gpt.EFISystemPartition, derived("medium", v.hash), bootBytes(v.boot), v.boot.Write}
+	esp := part{"medium", gpt.EFISystemPartition, derived("medium", v.hash), max(bootBytes(v.boot), smallestFAT32Bytes), v.boot.Write}
 	parts := []part{esp}
 	total, err := writeParts(f, derived("volume", v.hash), parts)
 	if err != nil {

@@ -426,6 +426,33 @@ func TestVolume(t *testing.T) {
 	}
 }
 
+// TestVolumeIsFAT32: however small the program is, the partition has as many of them as firmware wants of FAT32.
+func TestVolumeIsFAT32(t *testing.T) {
+	t.Setenv("SOURCE_DATE_EPOCH", "0")
+	for _, programBytes := range []int{1000, 30 << 20, 64 << 20} {
+		path := filepath.Join(t.TempDir(), "m.iso")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := isoVolume{boot: diskimage.Boot{Written: time.Unix(1767225600, 0), Files: map[string][]byte{"/EFI/BOOT/BOOTX64.EFI": make([]byte, programBytes)}}}
+		if err := errors.Join(v.write(f), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		parts, read := table(t, path)
+		b := make([]byte, 512)
+		if _, err := read.ReadAt(b, parts.Partitions[0].GetStart()); err != nil {
+			t.Fatal(err)
+		}
+		// The BIOS parameter block (Microsoft's FAT specification, "Boot Sector and BPB").
+		le := binary.LittleEndian
+		sectors, reserved, tables, tableSectors := le.Uint32(b[32:]), uint32(le.Uint16(b[14:])), uint32(b[16]), le.Uint32(b[36:])
+		if clusters := (sectors - reserved - tables*tableSectors) / uint32(b[13]); clusters < 65525 || le.Uint16(b[22:]) != 0 {
+			t.Errorf("with a program of %d bytes it has %d clusters", programBytes, clusters)
+		}
+	}
+}
+
 func TestWriteRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(t *testing.T, w world)

@@ -296,3 +296,24 @@ func TestLockDownReadsBack(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestHasController: the watchdog of a management controller is asked for only where
+// there is one.
+func TestHasController(t *testing.T) {
+	modules := t.TempDir()
+	if hasController(modules) {
+		t.Error("a machine without drivers of IPMI has a controller")
+	}
+	if err := os.Mkdir(filepath.Join(modules, "ipmi_msghandler"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if hasController(modules) {
+		t.Error("a driver that no device asks for counts")
+	}
+	if err := os.Mkdir(filepath.Join(modules, "ipmi_ssif"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if !hasController(modules) {
+		t.Error("the driver of a controller does not count")
+	}
+}

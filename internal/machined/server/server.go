@@ -86,6 +86,7 @@ type Config struct {
 	Dmesg      Dmesg
 	Services   Services
 	Logs       Logs
+	PastLogs   PastLogs
 	Containers Containers
 	Boots      Boots
 	Crashes    Crashes
@@ -174,7 +175,7 @@ func New(c Config) *Server {
 		grpc.ReadBufferSize(readBufferBytes),
 	)...)
 	machinev1.RegisterMachineServiceServer(s, &machineService{config: c})
-	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs})
+	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs, past: c.PastLogs})
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
 	kernelv1.RegisterKernelServiceServer(s, &kernelService{kernel: c.Kernel})
 	inventoryv1.RegisterInventoryServiceServer(s, &inventoryService{inventory: c.Inventory})

@@ -286,3 +286,25 @@ func TestRotateMakesRoom(t *testing.T) {
 	n.checkRotated(storage.State, before, r)
 	n.boots("release 1")
 }
+
+// TestWriteFileLeavesNothing: the half of a key that a power cut left is gone once the
+// file is written.
+func TestWriteFileLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".recovery.new"), []byte("cut off"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "recovery")
+	for _, want := range []string{"a key", "another"} {
+		if err := writeFile(path, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 1 {
+			t.Errorf("left: %v, %v; want one file", entries, err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+}

@@ -81,7 +81,7 @@ func (n *Node) serve(c *server.Config) {
 	c.Machine, c.Dmesg, c.Services, c.Logs, c.Containers, c.Boots, c.Crashes, c.Kube = n, Dmesg{n}, n, Logs{n}, n, n, n, n
 	c.Kernel, c.Inventory, c.Events, c.Files, c.Upgrades, c.Configs, c.Disks = n, n, Events{n}, Files{n}, n, Configs{n}, n
 	c.Extensions, c.Installs, c.Resets, c.Pools, c.Datasets, c.Snapshots = ExtensionsOf{n}, Installs{n}, Resets{n}, PoolsOf{n}, DatasetsOf{n}, SnapshotsOf{n}
-	c.Replication = ReplicationOf{n}
+	c.Replication, c.PastLogs = ReplicationOf{n}, Logs{n}
 	c.SBOM = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(n.SBOM)), nil }
 }
 
