@@ -10,9 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/mount"
 )
 
-// checkFull fills what logs, and then images, may take: logs leave room to images, and both leave etcd its own, in which what is synced is on the disk.
+// checkFull fills what logs, and then images, may take: logs leave room to images, and both leave etcd its own, in which what is synced is on the disk. Whoever asks
+// what is left is told of that: logs of services are kept only while there is room for logs (package keptlog).
 func checkFull(t *testing.T, spec storage.Spec) {
 	t.Helper()
 	const least, database = 4 << 20, 8 << 20
@@ -21,6 +23,13 @@ func checkFull(t *testing.T, spec storage.Spec) {
 	images, also := fill(t, noise, filepath.Join(poolTarget(t, spec, "containerd"), "filler"), 1<<30, false)
 	if !full || !also || images < least {
 		t.Errorf("logs took %d bytes and have no more: %t, images %d: %t; want both full, and %d bytes for images", logs, full, images, also, least)
+	}
+	for name, fits := range map[string]func(left int64) bool{
+		"log": func(left int64) bool { return left < least }, "etcd": func(left int64) bool { return left >= database },
+	} {
+		if left, err := (mount.Mounts{}).FreeBytes(poolTarget(t, spec, name)); err != nil || !fits(left) {
+			t.Errorf("in a pool that is full %s has %d bytes left, %v; want less than %d for log, and %d or more for etcd", name, left, err, least, database)
+		}
 	}
 	if took, full := fill(t, noise, filepath.Join(poolTarget(t, spec, "etcd"), "filler"), database, true); full {
 		t.Errorf("in a pool that is full etcd could write %d bytes, want %d", took, database)
