@@ -51,7 +51,7 @@ import (
 const (
 	logDir   = "/run/cyvive/log"
 	stateDir = "/state"
-	// keptDir holds the logs of services over the end of a boot; the plane sees neither it nor what is above.
+	// keptDir holds the logs of services and of the kernel over the end of a boot; the plane sees neither it nor what is above.
 	keptDir = "/var/log/services"
 	// planeRun is /run of the workload plane: whoever is root there can write in it.
 	planeRun = "/run/cyvive/plane"
@@ -108,8 +108,10 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		{Source: ringlog.Source{Dir: logDir}, MaxLogs: 44},
 		{Source: ringlog.Source{Dir: planeRun + "/log", Within: planeRun, Prefix: "plane/"}, MaxLogs: 4},
 	}
+	kernelLog := kmsg.NewCursor(kmsg.Path)
 	done := func() {
-		_ = services.Close() // what is attached goes on
+		_ = kernelLog.Close() // opened for reading
+		_ = services.Close()  // what is attached goes on
 		leases.Close()
 		host.Close()
 		for _, r := range runtimes {
@@ -158,7 +160,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
 		Logs:        ringlog.New(rings[0].Source, rings[1].Source),
-		Kept:        keptlog.New(keptlog.Config{Dir: keptDir, Places: "/run/cyvive/logs-kept.json", Boot: boot.ID, Rings: rings}),
+		Kept:        keptlog.New(keptlog.Config{Dir: keptDir, Places: "/run/cyvive/logs-kept.json", Boot: boot.ID, Rings: rings, Kernel: kernelLog}),
 		Listen:      func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf(":%d", server.Port)) },
 		NetworkWake: networkWake,
 		Watchers:    []func(context.Context) error{func(ctx context.Context) error { return rtnl.Watch(ctx, networkWake.Wake) }},

@@ -8,8 +8,8 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
 
-// keepLogs copies what services write to the data volume, from when that and the boot ledger are there, and a last time when the agent ends: a teardown is over by
-// then.
+// keepLogs copies what services and the kernel write to the data volume, from when that and the boot ledger are there, and a last time when the agent ends: a teardown is
+// over by then.
 func (a *Agent) keepLogs(ctx context.Context) error {
 	if a.cfg.Kept == nil {
 		<-ctx.Done()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,19 +16,30 @@ import (
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
 
-// TestLogsOverABoot: what services wrote is read in the next boot, to the last line where the machine went down in order, and with a word about it where not.
+// kernelLog is a kernel's log of one record, once there is that.
+type kernelLog struct{ record atomic.Pointer[string] }
+
+func (k *kernelLog) Since(next uint64, _ int) ([]byte, uint64, error) {
+	record := k.record.Load()
+	if next > 0 || record == nil {
+		return nil, next, nil
+	}
+	return []byte(*record), 1, nil
+}
+
+// TestLogsOverABoot: what services and the kernel wrote is read in the next boot, to the last line where the machine went down in order, and with a word about it where not.
 func TestLogsOverABoot(t *testing.T) {
 	t.Parallel()
 	state, disk, volume := t.TempDir(), storagetest.New(0), filepath.Join(t.TempDir(), "services")
 	// boot starts an agent that has looked for logs, and has a service write a line; no pass comes after that but the last.
 	boot := func(id, line string) *node {
 		t.Helper()
-		run := t.TempDir()
+		run, kernel := t.TempDir(), &kernelLog{}
 		n := startNodeWith(t, state, disk, func(c *Config) {
 			c.Boot.ID, c.Pace.KeepLogs = id, time.Hour
 			c.Kept = keptlog.New(keptlog.Config{
 				Dir: volume, Places: filepath.Join(run, "places.json"), Boot: id, Rings: []keptlog.Ring{{Source: ringlog.Source{Dir: run}, MaxLogs: 4}},
-				Free: func(string) (uint64, error) { return 1 << 40, nil },
+				Free: func(string) (uint64, error) { return 1 << 40, nil }, Kernel: kernel,
 			})
 		})
 		n.source.set(documents(t))
@@ -38,11 +50,13 @@ func TestLogsOverABoot(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(run, "etcd.log"), []byte(line), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		record := "<6>[    1.000000] in boot " + id + "\n"
+		kernel.record.Store(&record)
 		return n
 	}
-	past := func(n *node) (lines []string, lacks string) {
+	past := func(n *node, log string) (lines []string, lacks string) {
 		t.Helper()
-		err := pastLogsAPI{n.Agent}.PastLog(t.Context(), "etcd", -1, func(what string) { lacks = what }, func(line []byte) error {
+		err := pastLogsAPI{n.Agent}.PastLog(t.Context(), log, -1, func(what string) { lacks = what }, func(line []byte) error {
 			lines = append(lines, string(line))
 			return nil
 		})
@@ -66,15 +80,20 @@ func TestLogsOverABoot(t *testing.T) {
 	disk.Boot(true)
 
 	second := boot("second", "three\n")
-	if got, lacks := past(second); !slices.Equal(got, []string{"one", "two"}) || lacks != "" {
+	if got, lacks := past(second, "etcd"); !slices.Equal(got, []string{"one", "two"}) || lacks != "" {
 		t.Errorf("after a reboot: got %q, lacking %q", got, lacks)
+	}
+	if got, lacks := past(second, server.KernelLog); !slices.Equal(got, []string{"<6>[    1.000000] in boot first"}) || lacks != "" {
+		t.Errorf("the kernel's after a reboot: got %q, lacking %q", got, lacks)
 	}
 	second.end() // the agent alone
 	disk.Boot(false)
 
 	third := boot("third", "")
-	if got, lacks := past(third); !slices.Equal(got, []string{"three"}) || !strings.Contains(lacks, "boot second were not ended in order") {
-		t.Errorf("after a power cut: got %q, lacking %q", got, lacks)
+	for log, want := range map[string]string{"etcd": "three", server.KernelLog: "<6>[    1.000000] in boot second"} {
+		if got, lacks := past(third, log); !slices.Equal(got, []string{want}) || !strings.Contains(lacks, "boot second were not ended in order") {
+			t.Errorf("%s after a power cut: got %q, lacking %q", log, got, lacks)
+		}
 	}
 }
 

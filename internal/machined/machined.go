@@ -111,7 +111,7 @@ type Config struct {
 	Crashes   server.Crashes
 	Inventory server.Inventory
 	Logs      server.Logs
-	// Kept keeps the logs over the end of a boot. It is nil in an agent that keeps none.
+	// Kept keeps the logs, the kernel's too, over the end of a boot. It is nil in an agent that keeps none.
 	Kept   *keptlog.Store
 	Kernel server.Kernel
 	Files  server.Files

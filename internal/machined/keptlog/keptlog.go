@@ -43,6 +43,13 @@ type Ring struct {
 	MaxLogs int
 }
 
+// Kernel reads what is new in the kernel's log. Package server/kmsg implements it. It is used by one goroutine at a time.
+type Kernel interface {
+	// Since returns the records from number next on as lines, oldest first, and the number after the last of them; 0 is the kernel's first of a boot. If they are
+	// more than maxBytes, they are the newest, and lines say where records are missing. It does not wait for any.
+	Since(next uint64, maxBytes int) (lines []byte, after uint64, err error)
+}
+
 // Config is where a store finds and puts things.
 type Config struct {
 	// Dir is the folder on the data volume, which is made when it is not there.
@@ -52,6 +59,8 @@ type Config struct {
 	// Boot is the ID of the running boot.
 	Boot  string
 	Rings []Ring
+	// Kernel is kept as a log of the name [server.KernelLog], which counts among those of the rings without a prefix. It may be nil.
+	Kernel Kernel
 	// Free is how many bytes can still be written in a folder, by anybody; nil asks the kernel.
 	Free func(dir string) (uint64, error)
 }
@@ -66,12 +75,18 @@ type Store struct {
 	// which logs are kept; each is empty if there is none.
 	looked, begun bool
 	before, past  string
-	// places are how far rings were copied, by the names of logs, and saved is what of it is in the file.
-	places, saved map[string]ringlog.Position
+	// places are how far rings and the kernel's log were copied, by the names of logs, and saved is what of it is in the file.
+	places, saved map[string]place
 	// kept are the names of the running boot's logs, by the ring's prefix.
 	kept map[string][]string
 	// whole are the logs that are known to end with the end of a line.
 	whole map[string]bool
+}
+
+// place is how far a log was copied: to a position in its ring, or, of the kernel's, to before the record of a number.
+type place struct {
+	ringlog.Position
+	Record uint64 `json:"record,omitempty"`
 }
 
 var _ server.PastLogs = (*Store)(nil)
@@ -148,7 +163,7 @@ func (s *Store) Begin(before []string) error {
 	return nil
 }
 
-// Keep copies what is new in the rings. It does all that it can in spite of an error. Before Begin it does nothing.
+// Keep copies what is new in the rings and in the kernel's log. It does all that it can in spite of an error. Before Begin it does nothing.
 func (s *Store) Keep() error { return s.keep(false) }
 
 // End is the last Keep of an agent. With inOrder services have ended, and so has the boot: the last line of a ring counts whether it has ended or not, and nothing is
@@ -186,13 +201,18 @@ func (s *Store) keep(unended bool) error {
 		return fmt.Errorf("keep logs: %w", ErrNoRoom)
 	}
 	var errs []error
+	if s.cfg.Kernel != nil {
+		if err := s.copyKernel(); err != nil {
+			errs = append(errs, fmt.Errorf("keep the kernel's log: %w", err))
+		}
+	}
 	for _, r := range s.cfg.Rings {
 		names, err := r.Names()
 		if err != nil {
 			errs = append(errs, err)
 		}
 		for _, name := range names {
-			if !isName(name) || !slices.Contains(s.kept[r.Prefix], name) && len(s.kept[r.Prefix]) >= r.MaxLogs {
+			if !isName(name) || r.Prefix+name == server.KernelLog || !slices.Contains(s.kept[r.Prefix], name) && len(s.kept[r.Prefix]) >= r.MaxLogs {
 				continue
 			}
 			if err := s.copy(r, name, unended); err != nil {
@@ -212,14 +232,32 @@ func isName(name string) bool {
 // copy takes what is new in one ring.
 func (s *Store) copy(r Ring, name string, unended bool) error {
 	log := r.Prefix + name
-	data, next, missing, err := r.Since(name, s.places[log], passBytes, unended)
+	data, next, missing, err := r.Since(name, s.places[log].Position, passBytes, unended)
 	if err != nil || len(data) == 0 && !missing {
 		return err
 	}
-	path := filepath.Join(s.cfg.Dir, s.cfg.Boot, r.Prefix, name+".log")
 	if missing {
 		data = append([]byte(gap), data...)
 	}
+	return s.write(r.Prefix, name, data, place{Position: next})
+}
+
+// copyKernel takes what is new in the kernel's log. In a boot's first pass that is all since its start, and all that one file holds.
+func (s *Store) copyKernel() error {
+	from, limit := s.places[server.KernelLog].Record, passBytes
+	if from == 0 {
+		limit = fileBytes
+	}
+	data, after, err := s.cfg.Kernel.Since(from, limit)
+	if err != nil || len(data) == 0 {
+		return err
+	}
+	return s.write("", server.KernelLog, data, place{Record: after})
+}
+
+// write adds to a log of this boot, and notes how far that came.
+func (s *Store) write(prefix, name string, data []byte, next place) error {
+	log, path := prefix+name, filepath.Join(s.cfg.Dir, s.cfg.Boot, prefix, name+".log")
 	if !s.whole[log] {
 		whole, err := endsWhole(path)
 		if err != nil {
@@ -234,8 +272,8 @@ func (s *Store) copy(r Ring, name string, unended bool) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(s.kept[r.Prefix], name) {
-		s.kept[r.Prefix] = append(s.kept[r.Prefix], name)
+	if !slices.Contains(s.kept[prefix], name) {
+		s.kept[prefix] = append(s.kept[prefix], name)
 	}
 	if _, err := w.Write(data); err != nil {
 		return errors.Join(err, w.Close())
@@ -266,8 +304,8 @@ func endsWhole(path string) (bool, error) {
 }
 
 // readPlaces reads the file; what cannot be read is as if it were not there: then the rings are copied from their beginnings.
-func readPlaces(path string) (map[string]ringlog.Position, error) {
-	places := map[string]ringlog.Position{}
+func readPlaces(path string) (map[string]place, error) {
+	places := map[string]place{}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return places, nil
@@ -276,7 +314,7 @@ func readPlaces(path string) (map[string]ringlog.Position, error) {
 		return nil, fmt.Errorf("read how far logs were kept: %w", err)
 	}
 	if err := json.Unmarshal(data, &places); err != nil || places == nil {
-		return map[string]ringlog.Position{}, nil
+		return map[string]place{}, nil
 	}
 	return places, nil
 }
@@ -328,7 +366,20 @@ func (s *Store) PastLog(ctx context.Context, service string, tail int, lacks fun
 	if len(what) > 0 {
 		lacks(strings.Join(what, "; "))
 	}
+	if service == server.KernelLog {
+		return s.pastKernel(ctx, past, tail, send)
+	}
 	return s.reader(past).Stream(ctx, service, server.StreamOptions{Tail: tail}, send)
+}
+
+// pastKernel is PastLog of the kernel. A log of the plane that has its name is not taken for it.
+func (s *Store) pastKernel(ctx context.Context, boot string, tail int, send func([]byte) error) error {
+	reader := ringlog.New(ringlog.Source{Dir: filepath.Join(s.cfg.Dir, boot)})
+	err := reader.Stream(ctx, server.KernelLog, server.StreamOptions{Tail: tail}, send)
+	if errors.Is(err, server.ErrNotFound) {
+		return fmt.Errorf("the kernel's log of boot %s: %w: its logs are kept, and that is not among them: its release keeps none, or the node could not read it", boot, server.ErrNotFound)
+	}
+	return err
 }
 
 // look returns the boot of which there are logs, and the one before the running one.

@@ -24,6 +24,7 @@ type node struct {
 	volume string
 	run    string
 	free   uint64
+	kernel Kernel
 }
 
 func newNode(t *testing.T) *node {
@@ -38,7 +39,7 @@ func (n *node) reboot() { n.run = n.t.TempDir() }
 func (n *node) agent(boot string, before ...string) *Store {
 	n.t.Helper()
 	s := New(Config{
-		Dir: n.volume, Places: filepath.Join(n.run, "places.json"), Boot: boot,
+		Dir: n.volume, Places: filepath.Join(n.run, "places.json"), Boot: boot, Kernel: n.kernel,
 		Rings: []Ring{
 			{Source: ringlog.Source{Dir: filepath.Join(n.run, "log")}, MaxLogs: 3},
 			{Source: ringlog.Source{Dir: filepath.Join(n.run, "plane", "log"), Within: filepath.Join(n.run, "plane"), Prefix: "plane/"}, MaxLogs: 2},

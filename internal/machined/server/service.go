@@ -15,6 +15,10 @@ import (
 // No service has a name that begins so.
 const PreviousPrefix = "previous/"
 
+// KernelLog is the name of the kernel's log among those of the boot before. No service
+// has it.
+const KernelLog = "kernel"
+
 // serviceService is node.service.v1 on Services, Logs and PastLogs.
 type serviceService struct {
 	servicev1.UnimplementedServiceServiceServer
