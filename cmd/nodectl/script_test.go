@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
 			"keep": cmdKeep, "fingerprint": cmdFingerprint, "clock": cmdClock,
 			"pause": cmdPause, "unfit": cmdUnfit, "pods": cmdPods, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack,
-			"scrubs": cmdScrubs,
+			"scrubs": cmdScrubs, "nocrash": cmdNoCrash,
 		},
 	})
 }
@@ -192,6 +192,11 @@ func reason(words []string) error {
 		return nil
 	}
 	return errors.New(strings.Join(words, " "))
+}
+
+// cmdNoCrash takes away what dead kernels left on a node: nocrash VARIABLE.
+func cmdNoCrash(ts *testscript.TestScript, _ bool, args []string) {
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.CrashList, n.CrashLines = nil, nil })
 }
 
 // cmdPods sets what becomes of a node's pods: pods VARIABLE gone|stuck|nowhere.
@@ -361,6 +366,10 @@ func exampleNode() *servertest.Node {
 		Lines:    map[string][]string{"etcd": {"one", "two <&>", "three"}},
 		PastLines: map[string][]string{
 			"etcd": {"before one", "before \x1b[31mtwo"}, "plane/kubelet": {`{"msg":"login","password":"hunter2-past"}`, "the last words"},
+			"kernel": {
+				"<5>[    0.000000] Linux version 6.12.56", "[3 records of the kernel are missing here: more came than the kernel holds, or than is kept]",
+				"<30>[    4.000000] init: \x1b[31mgoing down",
+			},
 		},
 		PastLacks: "the logs of boot 99887766-bbbb were not ended in order: what was written in its last seconds may be missing",
 		ContainerList: []server.Container{

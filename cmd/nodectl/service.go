@@ -112,9 +112,7 @@ func (a *app) logsCommand() *cobra.Command {
 			if f.follow {
 				return usagef("--previous and --follow do not go together: the boot before has ended")
 			}
-			return streaming(cmd.Context(), a, streamPreviousLogs(args[0], f, func(node, lacks string) {
-				fmt.Fprintf(a.stderr, "%s: %s\n", node, output.Clean(lacks))
-			}), (*servicev1.StreamLogsResponse).GetLine)
+			return streaming(cmd.Context(), a, streamPreviousLogs(args[0], f, a.tellLacks), (*servicev1.StreamLogsResponse).GetLine)
 		},
 	}
 	f.register(c, "lines")
@@ -126,6 +124,11 @@ func streamLogs(service string, f tailFlags) func(context.Context, *connection) 
 	return func(ctx context.Context, conn *connection) (receiver[*servicev1.StreamLogsResponse], error) {
 		return servicev1.NewServiceServiceClient(conn).StreamLogs(ctx, &servicev1.StreamLogsRequest{Service: service, Follow: f.follow, Tail: f.lines()})
 	}
+}
+
+// tellLacks says what a node says is missing in its log of the boot before.
+func (a *app) tellLacks(node, lacks string) {
+	fmt.Fprintf(a.stderr, "%s: %s\n", node, output.Clean(lacks))
 }
 
 // previousPrefix makes the name of a service that of its log of the boot before. Alone it

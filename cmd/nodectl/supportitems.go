@@ -154,7 +154,8 @@ func (c *collector) addServices(ctx context.Context) {
 	}
 }
 
-// addPreviousLogs takes the logs of the boot before, of services that do not run now too.
+// addPreviousLogs takes the logs of the boot before, of services that do not run now and of
+// the kernel too, of which all is taken, as of this boot's.
 func (c *collector) addPreviousLogs(ctx context.Context) {
 	var found []string
 	c.add(ctx, "logs of the boot before", "logs-previous.txt", func(ctx context.Context, conn *connection) (content, error) {
@@ -163,8 +164,11 @@ func (c *collector) addPreviousLogs(ctx context.Context) {
 		text, n := redact.Text(listText(names))
 		return content{text: text, redactions: n}, err
 	})
-	f := tailFlags{tail: min(c.flags.logLines, math.MaxInt32)}
 	for _, name := range found {
+		f := tailFlags{tail: min(c.flags.logLines, math.MaxInt32)}
+		if name == kernelLog {
+			f.tail = -1
+		}
 		from := func(ctx context.Context, conn *connection) (content, error) {
 			lacks := ""
 			got, err := lines(streamPreviousLogs(name, f, func(_, what string) { lacks = what }), (*servicev1.StreamLogsResponse).GetLine)(ctx, conn)

@@ -58,10 +58,11 @@ type ServiceServiceClient interface {
 	// oldest first. With "previous/" before its name, that is what it wrote in the
 	// boot before the running one, as far as it was kept: the header
 	// cyvive-incomplete-bin tells if its end may be missing, or it is of an older
-	// boot, and "previous/" alone sends the names of those services, one a line. An
-	// unknown service is NOT_FOUND, and the message names those there are; so is a
-	// boot of which nothing was kept. UNAVAILABLE is that the volume with those logs
-	// is not in use yet, and INVALID_ARGUMENT to follow one of them.
+	// boot, and "previous/" alone sends the names of those logs, one a line.
+	// "previous/kernel" is the kernel's, in the form of dmesg --raw. An unknown service
+	// is NOT_FOUND, and the message names those there are; so is a boot of which
+	// nothing was kept. UNAVAILABLE is that the volume with those logs is not in use
+	// yet, and INVALID_ARGUMENT to follow one of them.
 	StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error)
 }
 
@@ -179,10 +180,11 @@ type ServiceServiceServer interface {
 	// oldest first. With "previous/" before its name, that is what it wrote in the
 	// boot before the running one, as far as it was kept: the header
 	// cyvive-incomplete-bin tells if its end may be missing, or it is of an older
-	// boot, and "previous/" alone sends the names of those services, one a line. An
-	// unknown service is NOT_FOUND, and the message names those there are; so is a
-	// boot of which nothing was kept. UNAVAILABLE is that the volume with those logs
-	// is not in use yet, and INVALID_ARGUMENT to follow one of them.
+	// boot, and "previous/" alone sends the names of those logs, one a line.
+	// "previous/kernel" is the kernel's, in the form of dmesg --raw. An unknown service
+	// is NOT_FOUND, and the message names those there are; so is a boot of which
+	// nothing was kept. UNAVAILABLE is that the volume with those logs is not in use
+	// yet, and INVALID_ARGUMENT to follow one of them.
 	StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error
 	mustEmbedUnimplementedServiceServiceServer()
 }
