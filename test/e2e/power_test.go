@@ -104,12 +104,41 @@ func (s *suite) checkKept(t *testing.T, ctx context.Context, line string) {
 	}
 }
 
+// newestRecord returns the newest line of the kernel's log.
+func (s *suite) newestRecord(t *testing.T, ctx context.Context) string {
+	t.Helper()
+	record := strings.TrimSpace(s.nodectl(t, ctx, "dmesg", "--tail", "1"))
+	if record == "" {
+		t.Fatal("the kernel has written nothing")
+	}
+	return record
+}
+
+// checkKeptRecord looks for the record in the kernel's log of the boot before, which has that from its start on.
+func (s *suite) checkKeptRecord(t *testing.T, ctx context.Context, record string) {
+	t.Helper()
+	var kept string
+	eventually(t, ctx, "read the kernel's log of the boot before", func(ctx context.Context) (err error) {
+		kept, err = s.Tools().Nodectl(ctx, "dmesg", "--previous")
+		return err
+	})
+	if n := strings.Count(kept, record); n != 1 {
+		t.Errorf("the kernel's log of the boot before has %d bytes, and %q %d times, want it once", len(kept), record, n)
+	}
+	if !strings.Contains(kept, "Linux version") {
+		t.Errorf("the kernel's log of the boot before has %d bytes, and not the kernel's first line", len(kept))
+	}
+	if strings.Contains(s.nodectl(t, ctx, "dmesg"), record) {
+		t.Errorf("the kernel's log of this boot has a record of the one before: %q", record)
+	}
+}
+
 // testReboot restarts the node over the API.
 func testReboot(t *testing.T, s *suite) {
 	ctx := testContext(t, shutdownDeadline+bootTimeout)
 	before := currentBoot(t, ctx, s)
 	console := machine(t, s.Cluster, s.node).Console()
-	line := s.newestLine(t, ctx)
+	line, record := s.newestLine(t, ctx), s.newestRecord(t, ctx)
 	s.nodectl(t, ctx, "reboot")
 	start := time.Now()
 	limited, cancel := context.WithTimeout(ctx, shutdownDeadline)
@@ -122,6 +151,7 @@ func testReboot(t *testing.T, s *suite) {
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
 	s.recover(t, ctx)
 	s.checkKept(t, ctx, line)
+	s.checkKeptRecord(t, ctx, record)
 	testTimeline(t, ctx, s)
 }
 
@@ -130,7 +160,7 @@ func testReboot(t *testing.T, s *suite) {
 func testPowerCut(t *testing.T, s *suite) {
 	ctx := testContext(t, bootTimeout)
 	before := currentBoot(t, ctx, s)
-	line := s.newestLine(t, ctx)
+	line, record := s.newestLine(t, ctx), s.newestRecord(t, ctx)
 	time.Sleep(keptAfter)
 	if err := machine(t, s.Cluster, s.node).PowerCut(ctx); err != nil {
 		t.Fatal(err)
@@ -142,6 +172,7 @@ func testPowerCut(t *testing.T, s *suite) {
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_UNCLEAN)
 	s.recover(t, ctx)
 	s.checkKept(t, ctx, line)
+	s.checkKeptRecord(t, ctx, record)
 }
 
 // testShutdown powers the node off over the API, and starts it as make cluster-start
