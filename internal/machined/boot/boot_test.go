@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,7 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
-// TestSettings: no key twice, and accept_ra after the forwarding that it follows.
+// TestSettings: no key twice, accept_ra after the forwarding that it follows, and no way to another kernel but the firmware's.
 func TestSettings(t *testing.T) {
 	at := map[string]int{}
 	for i, s := range settings() {
@@ -153,6 +154,9 @@ func TestSettings(t *testing.T) {
 	}
 	if at["net.ipv6.conf.all.accept_ra"] < at["net.ipv6.conf.all.forwarding"] {
 		t.Error("accept_ra comes before forwarding")
+	}
+	if !slices.Contains(settings(), sysctl{"kernel.kexec_load_disabled", "1"}) {
+		t.Error("kexec is not shut")
 	}
 }
 
