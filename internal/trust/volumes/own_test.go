@@ -176,6 +176,7 @@ func testServerOfSomebodyElse(t *testing.T, n *node) {
 
 // TestEnrolByTheNextAgent: the agent that opened state ends before it has given it a key of its own. Its successor says so, makes nothing, and the next boot does it.
 func TestEnrolByTheNextAgent(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	v := n.boot("release 1")
 	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), n.how); err != nil {
@@ -260,6 +261,7 @@ func (n *node) addUnnamed() []byte {
 
 // TestRotateMakesRoom: a header that has no room for another key, as releases before could leave one, has its keys changed all the same.
 func TestRotateMakesRoom(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	r, err := n.agent().RecoveryKey()
 	if err != nil {
