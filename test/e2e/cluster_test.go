@@ -46,7 +46,6 @@ func TestCluster(t *testing.T) {
 	}{
 		{"nodectl", testNodectl},
 		{"kubernetes", testKubernetes},
-		{"services", testServiceAddresses},
 		{"certificates", testCertificates},
 		{"isolation", testIsolation},
 		{"audit", testAudit},
