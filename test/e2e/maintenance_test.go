@@ -73,6 +73,7 @@ func (n *newNode) nodectl(ctx context.Context, fingerprint string, args ...strin
 // TestMaintenance boots a node without a configuration, whose user data names its owner and no more. Strangers get nothing, a wrong node and a wrong owner are
 // noticed, and the owner gives it a configuration, which is in force without a reboot and outlives a power cut.
 func TestMaintenance(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, 30*time.Minute)
 	options := e.options(t)

@@ -74,6 +74,15 @@ func requireUpgrades(t *testing.T) (env, context.Context) {
 // long says whether the long forms of tests are asked for, with LONG=1.
 func long() bool { return os.Getenv("LONG") == "1" }
 
+// besideOthers lets a test, or a part of one, run beside others: its machines are small, wait much, and are measured by nothing. The long forms run one after
+// the other, as they build releases in folders that all share.
+func besideOthers(t *testing.T) {
+	t.Helper()
+	if !long() {
+		t.Parallel()
+	}
+}
+
 // longOnly skips a test, or a part of one, that takes long for the reason given, unless the long forms are asked for.
 func longOnly(t *testing.T, reason string) {
 	t.Helper()
