@@ -133,7 +133,7 @@ func (s *suite) checkKeptRecord(t *testing.T, ctx context.Context, record string
 	}
 }
 
-// testReboot restarts the node over the API.
+// testReboot restarts the node over the API. The timeline of the boot is a part of its own.
 func testReboot(t *testing.T, s *suite) {
 	ctx := testContext(t, shutdownDeadline+bootTimeout)
 	before := currentBoot(t, ctx, s)
@@ -152,7 +152,6 @@ func testReboot(t *testing.T, s *suite) {
 	s.recover(t, ctx)
 	s.checkKept(t, ctx, line)
 	s.checkKeptRecord(t, ctx, record)
-	testTimeline(t, ctx, s)
 }
 
 // testPowerCut pulls the plug: the ledger must tell, or it could not tell
