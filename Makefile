@@ -31,6 +31,9 @@ export MICROCODE ?= amd
 BASE ?= $(shell git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
 
 RUNFLAG = $(if $(RUN),-run '$(RUN)')
+# Tests that run beside others mostly wait, so there are more of them than
+# processors; make check has vetted all.
+UNITFLAGS := -vet=off -parallel 4
 TOOL := go tool -modfile=hack/tools/go.mod
 # Packages with tests that say they need root, or a virtual machine.
 packages_with = $$(grep -rlE --include=*_test.go '$(1)' internal cmd hack test/planes | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
@@ -103,8 +106,8 @@ test: setup image check unit-test root-test repro-short vm-test ## run every tes
 
 .PHONY: unit-test
 unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
-	go test $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes)$$') # root-test runs the second whole
-	go test -race -short $(RUNFLAG) $$(go list ./internal/... ./cmd/... | grep -v /trust/volumes$$) # the one left out starts nothing beside itself
+	go test $(UNITFLAGS) $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes)$$') # root-test runs the second whole
+	go test -race -short $(UNITFLAGS) $(RUNFLAG) $$(go list ./internal/... ./cmd/... | grep -v /trust/volumes$$) # the one left out starts nothing beside itself
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
 	cd images/kubernetes && CGO_ENABLED=0 go test -trimpath -tags grpcnotrace $(RUNFLAG) ./gates ./csi
 
