@@ -118,7 +118,7 @@ root-test: ## run the tests that need root, in namespaces of their own (RUN=rege
 .PHONY: vm-test
 vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole nodes (RUN=regexp)
 	@bin/qemu setup --arch $(ARCH) --with fio
-	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 1 -timeout 20m $(RUNFLAG) \
+	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 -timeout 20m $(RUNFLAG) \
 		-exec '$(CURDIR)/bin/qemu exec --timeout 20m --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 10h -v $(RUNFLAG) ./test/e2e
