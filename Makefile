@@ -79,11 +79,13 @@ golden: image ## write the reviewed list of the image again (images/testdata)
 lock: setup ## move the pins of images/lock.json to the newest packages
 	@cd images && go run ./cmd/mkimage lock
 
-.PHONY: bin/nodectl bin/qemu
+.PHONY: bin/nodectl bin/qemu bin/guest
 bin/nodectl:
 	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/nodectl
 bin/qemu:
 	@CGO_ENABLED=0 go build -trimpath -o $@ ./hack/qemu
+bin/guest:
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -o $@ ./hack/qemu/guest
 
 .PHONY: preflight
 preflight: setup
@@ -116,10 +118,10 @@ root-test: ## run the tests that need root, in namespaces of their own (RUN=rege
 	@hack/root-test.sh '$(RUN)' $(call packages_with,REQUIRE_ROOT)
 
 .PHONY: vm-test
-vm-test: bin/qemu bin/nodectl ## run the tests in virtual machines, and whole nodes (RUN=regexp)
+vm-test: bin/qemu bin/nodectl bin/guest ## run the tests in virtual machines, and whole nodes (RUN=regexp)
 	@bin/qemu setup --arch $(ARCH) --with fio
 	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 -timeout 20m $(RUNFLAG) \
-		-exec '$(CURDIR)/bin/qemu exec --timeout 20m --out $(CURDIR)/out --arch $(ARCH)' $(call packages_with,CYVIVE_VM)
+		-exec '$(CURDIR)/bin/qemu exec --timeout 20m --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 10h -v $(RUNFLAG) ./test/e2e
 
