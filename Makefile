@@ -35,6 +35,8 @@ RUNFLAG = $(if $(RUN),-run '$(RUN)')
 # processors; make check has vetted all.
 UNITFLAGS := -vet=off -parallel 4
 TOOL := go tool -modfile=hack/tools/go.mod
+# Packages whose tests in virtual machines have long forms.
+LONG_VM := ./internal/csi/mounter ./internal/machined/peer ./internal/storage/pool/zpool ./internal/storage/replication ./internal/storage/zfs/command
 # Packages with tests that say they need root, or a virtual machine.
 packages_with = $$(grep -rlE --include=*_test.go '$(1)' internal cmd hack test/planes | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 
@@ -119,7 +121,7 @@ root-test: ## run the tests that need root, in namespaces of their own (RUN=rege
 
 .PHONY: vm-test
 vm-test: bin/qemu bin/nodectl bin/guest ## run the tests in virtual machines, and whole nodes (RUN=regexp)
-	@bin/qemu setup --arch $(ARCH) --with fio
+	@$(if $(filter 1,$(LONG)),bin/qemu setup --arch $(ARCH) --with fio)
 	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 -timeout 20m $(RUNFLAG) \
 		-exec '$(CURDIR)/bin/qemu exec --timeout 20m --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
@@ -130,11 +132,12 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 	@hack/fuzz.sh '$(or $(TIME),20s)' '$(RUN)'
 
 .PHONY: soak
-soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), 50 of pools, what opens disks, pools whose disks fail, replication on real pools and between two nodes, volumes of pods
+soak: setup image bin/qemu bin/nodectl bin/guest ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), 50 of pools, what opens disks, pools whose disks fail, OpenZFS itself, replication on real pools and between two nodes, volumes of pods
+	@bin/qemu setup --arch $(ARCH) --with fio
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) LONG=1 CUTS=$(or $(CUTS),200) \
 		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestInstallFromISO|TestInstallFromNetwork|TestReset|TestPowerCuts|TestPools|TestPoolCuts|TestReplication|TestVolumes|TestSecureBoot|TestEncryption|TestKeyServer|TestDiskPassphrase|TestExtensions)$$)' ./test/e2e
-	REQUIRE_VM=1 SCENARIOS=all CGO_ENABLED=0 go test -p 1 -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestVMScenarios|TestVMWalk)$$)' \
-		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --memory-mib 2048 --out $(CURDIR)/out --arch $(ARCH)' ./internal/storage/replication
+	REQUIRE_VM=1 LONG=1 CGO_ENABLED=0 go test -p 1 -count=1 -timeout 24h -v -run '$(or $(RUN),^TestVM)' \
+		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --memory-mib 2048 --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(LONG_VM)
 
 .PHONY: bench
 bench: image $(if $(filter-out baseline,$(ONLY)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades, rollbacks, pools and replication into out/bench.json (IDLE=15m, ONLY=node|baseline|upgrade|rollback|memory|pools|replication)

@@ -79,6 +79,17 @@ func (l *lab) mounter() *mounter.Mounter {
 
 var tools = mounter.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}
 
+// long says whether the long forms of tests are asked for, with LONG=1: csi-sanity has hundreds of programs run, each for a quarter of a second without hardware support.
+func long() bool { return os.Getenv("LONG") == "1" }
+
+// longOnly skips a test in a machine of the test runner unless the long forms are asked for.
+func longOnly(t *testing.T) {
+	t.Helper()
+	if os.Getenv("CYVIVE_VM") == "1" && !long() {
+		t.Skipf("takes long: make soak runs it, and so does LONG=1 make vm-test RUN='^%s$'", t.Name())
+	}
+}
+
 // newLab loads OpenZFS, makes a pool on a file in memory, and a directory for kubelet on a mount of its own, as the node has it.
 func newLab(t *testing.T) *lab {
 	t.Helper()
@@ -148,6 +159,7 @@ func (l *lab) left() []string {
 
 // TestVMSanity runs the whole of csi-sanity on real OpenZFS, for each kind of volume.
 func TestVMSanity(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	socket := filepath.Join(t.TempDir(), "csi.sock")
 	listener, err := net.Listen("unix", socket)
@@ -237,10 +249,15 @@ func (l *lab) take(id string, pods ...string) {
 	l.must(err)
 }
 
-// TestVMLife: what a pod writes is there for the next and in a clone, a volume grows under it, and none is deleted while it is used.
+// TestVMLife: what a pod writes is there for the next and in a clone, a volume grows under it, and none is deleted while it is used. A device with a file system
+// has its turn with LONG=1.
 func TestVMLife(t *testing.T) {
 	l := newLab(t)
-	for _, kind := range []string{"zfs", "ext4"} {
+	kinds := []string{"zfs"}
+	if long() {
+		kinds = append(kinds, "ext4")
+	}
+	for _, kind := range kinds {
 		l.create("a", kind, "", 32*mib)
 		target := l.give("a", kind, "p1", false)
 		data := bytes.Repeat([]byte("cyvive\n"), 1000)
@@ -286,6 +303,7 @@ func TestVMLife(t *testing.T) {
 // TestVMBlock: a device is the volume's own, and shows no partitions. It is held, and pods may open it, for as long as it is published, whatever becomes of the
 // agent; and kubelet finds the loop device that it is held by.
 func TestVMBlock(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	l.create("a", "block", "", 16*mib)
 	l.create("b", "block", "", 32*mib)
@@ -396,6 +414,7 @@ func (l *lab) holders(dir string) []string {
 
 // TestVMPlanted: a link that somebody in the plane has put in the way is not followed by a mount.
 func TestVMPlanted(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	l.create("a", "zfs", "", 16*mib)
 	outside := t.TempDir()
@@ -422,6 +441,7 @@ func TestVMPlanted(t *testing.T) {
 
 // TestVMPools: the kernel's files say of a pool what its program does.
 func TestVMPools(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	out, err := command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"}.Zpool(l.ctx, "list", "-H", "-p", "-o", "guid,health", "--", pool)
 	l.must(err)

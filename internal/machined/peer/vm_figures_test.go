@@ -40,10 +40,12 @@ const (
 // TestVMFigures measures a step of a job, with all that belongs to it, beside zfs send into zfs receive of the same snapshots into the same pool, one after the
 // other, and what a step that is cut sends again. With FIGURES=1, which make bench sets, it does so several times, and prints the figures as a line of JSON.
 func TestVMFigures(t *testing.T) {
-	long := os.Getenv("FIGURES") == "1"
+	figured := os.Getenv("FIGURES") == "1"
 	rounds, pool := 1, int64(figuresPoolBytes)
-	if long {
+	if figured {
 		rounds, pool = longRounds, longPoolBytes
+	} else {
+		longOnly(t)
 	}
 	p := newVMPair(t, vmSystem(t, pool), false, false)
 	var f figures
@@ -77,7 +79,7 @@ func TestVMFigures(t *testing.T) {
 	if f.SavedBytes == 0 || lost > lostAtMost {
 		t.Errorf("of %d bytes, %d were saved at the cut, and %d sent after it, want %d at most again of what was saved", f.CutStepBytes, f.SavedBytes, f.ResumedBytes, lostAtMost)
 	}
-	if long {
+	if figured {
 		line, err := json.Marshal(f)
 		p.must(err)
 		fmt.Printf("\nfigures %s\n", line)

@@ -32,25 +32,25 @@ const (
 	vmKey       = vmDir + "/key"
 )
 
-// TestVMScenarios runs some of the scenarios, or with SCENARIOS=all (make soak) all of them.
+// TestVMScenarios runs some of the scenarios, or with LONG=1 (make soak) all of them.
 func TestVMScenarios(t *testing.T) {
 	var names []string
-	if !soak() {
+	if !long() {
 		names = shortScenarios()
 	}
 	runScenarios(t, realPools(t), names...)
 }
 
-// TestVMWalk walks for a little while, or with SCENARIOS=all as long as is promised.
+// TestVMWalk walks for a little while, or with LONG=1 as long as is promised.
 func TestVMWalk(t *testing.T) {
-	operations := 15
-	if soak() {
+	operations := 3
+	if long() {
 		operations = 500
 	}
 	runWalk(t, realPools(t), seed(t), operations)
 }
 
-func soak() bool { return os.Getenv("SCENARIOS") == "all" }
+func long() bool { return os.Getenv("LONG") == "1" }
 
 // realPools makes two pools.
 func realPools(t *testing.T) systems {

@@ -71,11 +71,22 @@ func runWalk(t *testing.T, make systems, seed uint64, operations int) {
 	}
 }
 
-func TestWalk(t *testing.T) { runWalk(t, models, seed(t), 500) }
+// TestWalk walks less far with -short, which is for the race detector.
+func TestWalk(t *testing.T) {
+	operations := 500
+	if testing.Short() {
+		operations = 100
+	}
+	runWalk(t, models, seed(t), operations)
+}
 
 // TestWalks is the same with a row of seeds that stay.
 func TestWalks(t *testing.T) {
-	for s := range uint64(6) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 2
+	}
+	for s := range seeds {
 		t.Run(fmt.Sprint(s), func(t *testing.T) { runWalk(t, models, s, 100) })
 	}
 }

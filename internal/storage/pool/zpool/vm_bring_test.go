@@ -13,6 +13,7 @@ import (
 
 // TestVMLostLog: a pool whose log is gone is found as one that can be imported, and is only without it.
 func TestVMLostLog(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	dir, away := t.TempDir(), t.TempDir()
@@ -35,6 +36,7 @@ func TestVMLostLog(t *testing.T) {
 
 // TestVMClaim: a pool that another system has not exported is refused, whether that is told before or not, and imported by force.
 func TestVMClaim(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	const parameter = "/sys/module/spl/parameters/spl_hostid"
@@ -72,6 +74,7 @@ func TestVMClaim(t *testing.T) {
 
 // TestVMSamePath: a device that is offline, and another one at its path, are told apart.
 func TestVMSamePath(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	dir := t.TempDir()
@@ -98,6 +101,7 @@ func TestVMSamePath(t *testing.T) {
 
 // TestVMSpareForGood: a spare whose original is detached takes its place, and is no spare any more.
 func TestVMSpareForGood(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	d := files(t, t.TempDir(), "a", "b", "s")

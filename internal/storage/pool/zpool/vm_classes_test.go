@@ -32,6 +32,7 @@ func classesPool(raidz, cache []string) pool.Spec {
 // TestVMDomainClasses: the domain, on the real program, makes a pool with devices of every class, finds it as it is declared, also when it has been imported again,
 // makes its RAIDZ wider, and asks before it takes a device out.
 func TestVMDomainClasses(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	f := &folder{t: t, dir: t.TempDir(), memory: map[string]zfs.GUID{}}

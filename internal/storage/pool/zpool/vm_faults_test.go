@@ -69,6 +69,7 @@ func follow(t *testing.T, since events.Mark, until events.Class, name string) ([
 
 // TestVMEvents: events of a scrub come in order, with what package events reads of them, and once.
 func TestVMEvents(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	d := files(t, t.TempDir(), "a", "b")
@@ -148,6 +149,7 @@ func TestVMSpare(t *testing.T) {
 
 // TestVMTwoOfOneName: both are found, and each is imported by its GUID.
 func TestVMTwoOfOneName(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	dirs := []string{t.TempDir(), t.TempDir()}
@@ -174,6 +176,7 @@ func TestVMTwoOfOneName(t *testing.T) {
 
 // TestVMMissing: a pool on a disk that is missing is told from one that lacks too many.
 func TestVMMissing(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	dir := t.TempDir()
@@ -214,6 +217,7 @@ func TestVMMissing(t *testing.T) {
 
 // TestVMRewind: a dry run of a rewind changes nothing, whether it is needed, possible, or neither.
 func TestVMRewind(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	dir := t.TempDir()
@@ -326,6 +330,7 @@ func (f *folder) Remember(_ context.Context, name string, guid zfs.GUID) error {
 
 // TestVMDomain: the domain, on the real program, creates, imports, widens, replaces, and asks before it takes away.
 func TestVMDomain(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	f := &folder{t: t, dir: t.TempDir(), memory: map[string]zfs.GUID{}}

@@ -14,6 +14,7 @@ import (
 
 // TestVMNewer: a pool that has a feature of which the module knows nothing is told by it, and is not imported; it is as it was once the module knows it.
 func TestVMNewer(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	dir := t.TempDir()

@@ -14,6 +14,7 @@ import (
 // TestVMRewindBack: a pool whose latest state cannot be read could be in the one before, which a dry run says and does not do. Imported by the rewind it is, and all
 // but what was set last is there.
 func TestVMRewindBack(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	dir := t.TempDir()

@@ -16,6 +16,7 @@ import (
 // TestVMSwapped: two pools whose disks have changed places are imported for what is on them, and not from where they were; what is declared otherwise is told, and
 // nothing is done about it.
 func TestVMSwapped(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	f := &folder{t: t, dir: t.TempDir(), memory: map[string]zfs.GUID{}}

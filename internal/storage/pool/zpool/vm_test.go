@@ -72,6 +72,15 @@ func vm(t *testing.T) *zpool.Zpool {
 	return z
 }
 
+// longOnly skips a test in a machine of the test runner unless the long forms are asked for with LONG=1: each program takes a quarter of a second there without
+// hardware support.
+func longOnly(t *testing.T) {
+	t.Helper()
+	if os.Getenv("CYVIVE_VM") == "1" && os.Getenv("LONG") != "1" {
+		t.Skipf("takes long: make soak runs it, and so does LONG=1 make vm-test RUN='^%s$'", t.Name())
+	}
+}
+
 const deviceBytes = 128 << 20
 
 // files makes devices that are sparse files.
@@ -177,6 +186,7 @@ func TestVMCompatibility(t *testing.T) {
 
 // TestVMLife takes a pool with every class of device through its life.
 func TestVMLife(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	dir := t.TempDir()
@@ -316,6 +326,7 @@ func exportImport(t *testing.T, z *zpool.Zpool, dir string, p pool.Pool) {
 
 // TestVMWider: attach, detach, replace, and the expansion of a RAIDZ.
 func TestVMWider(t *testing.T) {
+	longOnly(t)
 	z := vm(t)
 	ctx := t.Context()
 	d := files(t, t.TempDir(), "a", "b", "c", "r1", "r2", "r3", "r4", "small")

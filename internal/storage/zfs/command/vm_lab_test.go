@@ -42,6 +42,17 @@ var (
 	labs      int
 )
 
+// long says whether the long forms of tests are asked for, with LONG=1: each program takes a quarter of a second in a machine without hardware support.
+func long() bool { return os.Getenv("LONG") == "1" }
+
+// longOnly skips a test in a machine of the test runner unless the long forms are asked for.
+func longOnly(t *testing.T) {
+	t.Helper()
+	if os.Getenv("CYVIVE_VM") == "1" && !long() {
+		t.Skipf("takes long: make soak runs it, and so does LONG=1 make vm-test RUN='^%s$'", t.Name())
+	}
+}
+
 // newLab makes a lab.
 func newLab(t *testing.T) *lab {
 	t.Helper()

@@ -16,6 +16,7 @@ import (
 // TestVMNames: a name is one to package zfs where it is one to OpenZFS. zfs list answers for many names at once: each has one line, which says that
 // it does not exist, or what is wrong with it.
 func TestVMNames(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	names := append(candidates(), corpusNames(t)...)
 	names = slices.DeleteFunc(names, func(s string) bool {
@@ -106,6 +107,7 @@ func corpusNames(t *testing.T) []string {
 
 // TestVMNewNames: what may be made, zfs makes, and no other.
 func TestVMNewNames(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	deep := strings.Repeat("/a", zfs.MaxSlashes-1) // below tank/labN
 	for name := deep[:2]; len(name) < len(deep); name += "/a" {
@@ -138,6 +140,7 @@ func TestVMNewNames(t *testing.T) {
 
 // TestVMPoolNames: as TestVMNewNames, for pools. zpool create -n does not look at the name.
 func TestVMPoolNames(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	file := filepath.Join(t.TempDir(), "file")
 	for name, good := range map[string]bool{

@@ -36,6 +36,7 @@ func samples(s zfs.Setting) []string {
 
 // TestVMSettings: every value that the table allows can be set, and is shown as the table says.
 func TestVMSettings(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	l.all("create -u $/filesystem", "create -s -V 8M $/volume")
 	for _, kind := range []zfs.Kind{zfs.Filesystem, zfs.Volume} {
@@ -120,6 +121,7 @@ func (l *lab) shown(name string, properties map[string]string) map[string]string
 
 // TestVMInherit: what the table calls inherited can be inherited again, and nothing else; that has a value in its place.
 func TestVMInherit(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	l.all("create -u $/filesystem", "create -s -V 8M $/volume")
 	for _, s := range zfs.Settings() {
@@ -147,6 +149,7 @@ func TestVMInherit(t *testing.T) {
 
 // TestVMCreateOnly: what is chosen when a dataset is made can be chosen then, and not later.
 func TestVMCreateOnly(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	n := 0
 	for _, s := range zfs.Settings() {
@@ -181,6 +184,7 @@ func TestVMCreateOnly(t *testing.T) {
 
 // TestVMRefusedValues: what the table refuses of a kind of values, zfs does not take either. What is refused beyond that has its reason in the table.
 func TestVMRefusedValues(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	l.all("create -u $/filesystem", "create -s -V 8M $/volume")
 	for _, s := range zfs.Settings() {
@@ -206,6 +210,7 @@ func TestVMRefusedValues(t *testing.T) {
 
 // TestVMUserProperties: names and values of one's own come back as they were.
 func TestVMUserProperties(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	values := map[string]string{
 		"x:empty": "", "x:dash": "-", "x:number": "007", "x:large": "18446744073709551615", "x:quotes": `a="b\c',d`, "x:space": "  a  b ", "x:none": "none",

@@ -22,18 +22,23 @@ import (
 // The tests here are of what is this package's: that output is read as it is, and that the real programs are called as they have to be. What a
 // zfs.System promises is package zfstest's to test.
 
-// TestVMConformance: real OpenZFS does what its model does.
+// TestVMConformance: real OpenZFS does what its model does, in all parts with LONG=1.
 func TestVMConformance(t *testing.T) {
 	l := newLab(t)
 	key := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(key, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	zfstest.Conformance(t, zfstest.Target{System: l, Contents: mounts{}, Root: l.base, Key: "file://" + key})
+	var parts []string
+	if !long() {
+		parts = []string{"destroy", "sendFromBookmark", "resumeIncremental"}
+	}
+	zfstest.Conformance(t, zfstest.Target{System: l, Contents: mounts{}, Root: l.base, Key: "file://" + key}, parts...)
 }
 
 // TestVMList compares what is read of the JSON with what zfs get says.
 func TestVMList(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	l.all("create -u -o compression=lz4 -o x:y=1 $/a", "create -u $/a/b", "create -s -V 8M $/v")
 	for i := range 8 { // of eight GUIDs, one is above 2^63 (by chance, but for 1 in 256)
@@ -187,6 +192,7 @@ func TestVMNotMounted(t *testing.T) {
 
 // TestVMForce: a later snapshot of the destination is not destroyed, and what was written to it since is.
 func TestVMForce(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	pair(l)
 	l.write("$/r", "own", 1<<20)
@@ -215,6 +221,7 @@ func TestVMForce(t *testing.T) {
 
 // TestVMKilled: a receive that ends with its context keeps what came, and what it takes to go on.
 func TestVMKilled(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	l.all("create -u $/s")
 	l.write("$/s", "one", 8<<20)
@@ -256,6 +263,7 @@ func TestVMKilled(t *testing.T) {
 
 // TestVMHolds: many at once, or none.
 func TestVMHolds(t *testing.T) {
+	longOnly(t)
 	l := newLab(t)
 	l.all("create -u $/a", "snapshot $@1 $/a@1", "snapshot $@2", "hold tag $/a@1")
 	names := l.args([]string{"$@1", "$/a@1", "$@2"})

@@ -3,6 +3,7 @@ package zfstest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -30,8 +31,9 @@ type Target struct {
 // Name is a dataset's name below the root.
 func (t Target) Name(format string, a ...any) string { return t.Root + "/" + fmt.Sprintf(format, a...) }
 
-// Conformance tests what a zfs.System is relied on for. Each part has a file system of its own below the root.
-func Conformance(t *testing.T, target Target) {
+// Conformance tests what a zfs.System is relied on for: all parts, or those of the names that are given. Each part has a file system of its own below the root.
+func Conformance(t *testing.T, target Target, only ...string) {
+	ran := 0
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, bench)
@@ -46,11 +48,18 @@ func Conformance(t *testing.T, target Target) {
 		{"resumeRefused", testResumeRefused}, {"abort", testAbort}, {"resumeAfterRename", testResumeAfterRename}, {"encryption", testEncryption},
 		{"contextEnds", testContextEnds},
 	} {
+		if len(only) > 0 && !slices.Contains(only, part.name) {
+			continue
+		}
+		ran++
 		t.Run(part.name, func(t *testing.T) {
 			b := bench{Target: target, t: t, ctx: t.Context()}
 			b.Root = target.Name("%s", part.name)
 			b.must(b.Create(b.ctx, b.Root, zfs.CreateOptions{Properties: map[string]string{"mountpoint": "none"}}))
 			part.run(t, b)
 		})
+	}
+	if len(only) > 0 && ran != len(only) {
+		t.Errorf("%d parts have one of the names %q, want one each", ran, only)
 	}
 }
