@@ -14,7 +14,7 @@ import (
 
 const (
 	// A pool is cut so often in make test and in make soak.
-	fewPoolCuts, manyPoolCuts = 2, 50
+	fewPoolCuts, manyPoolCuts = 1, 50
 	// poolCutLimit is how long one cut may take, with the boot behind it.
 	poolCutLimit = bootTimeout
 	// rereadFiles is how many files of each cut are read again behind the later ones.
@@ -44,10 +44,11 @@ name: node/volumes/own
 properties: {mountpoint: /var/mnt/own, sync: always, primarycache: metadata}
 `
 
-// TestPoolCuts cuts the power of a node while files are written to two pools, on disks that lose what was not flushed (package powercut): a few
-// times, or with LONG=1 fifty. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged, be it while the node
+// TestPoolCuts cuts the power of a node while files are written to two pools, on disks that lose what was not flushed (package powercut): once,
+// or with LONG=1 fifty times. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged, be it while the node
 // started: nothing is written beneath a dataset that is not mounted yet. SEED repeats the moments.
 func TestPoolCuts(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	cuts, seed := fewPoolCuts, cutSeed(t)
 	if long() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,6 +45,9 @@ type fioJob struct {
 func (j fioJob) bytes() int64 { return fioBlocks * j.blockBytes }
 
 func fioJobs() []fioJob { return []fioJob{{"direct", 1, 128 << 10}, {"buffered", 0, 16 << 10}} }
+
+// withFio says whether fio runs on nodes. Its program is that of this machine, and its runs take minutes.
+func (e env) withFio() bool { return long() && e.arch == runtime.GOARCH }
 
 // fioArguments are those of a run in a directory. Its number makes the order of the blocks and what is in them another than those of each run before, so that a
 // block that was not written does not pass for one that was. A run writes all once and ends by itself: with loops, or a time to run, fio 3.33 takes sound

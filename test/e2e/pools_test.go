@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -48,9 +47,10 @@ data: [{layout: mirror, disks: [{serial: one}, {serial: four}]}]
 // poolsDir is where the dataset of the tests is mounted.
 const poolsDir = "/var/mnt/data"
 
-// TestPools makes a pool of a node's further disks over the API, pulls one of them while fio writes and verifies, plugs it in again, replaces it, has
-// another return errors, and makes and restores snapshots. Whoever writes sees no error.
+// TestPools makes a pool of a node's further disks over the API, and pulls one of them while files are written and read again; with LONG=1 fio writes and
+// verifies, the disk is plugged in again and replaced, another returns errors, and snapshots are made and restored. Whoever writes sees no error.
 func TestPools(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, 40*time.Minute)
 	o := e.options(t)
@@ -58,10 +58,10 @@ func TestPools(t *testing.T) {
 		o.Empty = append(o.Empty, cluster.EmptyDisk{Serial: serial, SizeBytes: poolDiskBytes})
 	}
 	o.Empty = append(o.Empty, cluster.EmptyDisk{Serial: "five", Socket: brokenSocket})
-	if e.arch == runtime.GOARCH {
+	if e.withFio() {
 		var err error
 		if o.ProbeFiles, err = probe.Closure(ctx, fioProgram); err != nil {
-			t.Fatalf("%v; make vm-test installs fio", err)
+			t.Fatalf("%v; make soak installs fio", err)
 		}
 	}
 	var served *powercut.Server
@@ -80,12 +80,21 @@ func TestPools(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, context.Context, *pooled)
+		long string
 	}{
-		{"make", testPoolMake}, {"pull", testPoolPull}, {"plug", testPoolPlug}, {"replace", testPoolReplace},
-		{"errors", func(t *testing.T, ctx context.Context, p *pooled) { testPoolErrors(t, ctx, p, served.Disk()) }},
-		{"scrub", testPoolScrub}, {"snapshots", testSnapshots}, {"reboot", testPoolReboot},
+		{"make", testPoolMake, ""}, {"pull", testPoolPull, ""},
+		{"plug", testPoolPlug, "a disk is pulled in make test"}, {"replace", testPoolReplace, "a disk is pulled in make test"},
+		{"errors", func(t *testing.T, ctx context.Context, p *pooled) { testPoolErrors(t, ctx, p, served.Disk()) }, "a disk is pulled in make test"},
+		{"scrub", testPoolScrub, "what is scrubbed comes from the parts before"}, {"snapshots", testSnapshots, "waits for schedules"},
+		{"reboot", testPoolReboot, "boots a node"},
 	} {
-		if !t.Run(part.name, func(t *testing.T) { part.run(t, testContext(t, bootTimeout), p) }) {
+		ok := t.Run(part.name, func(t *testing.T) {
+			if part.long != "" {
+				longOnly(t, part.long)
+			}
+			part.run(t, testContext(t, bootTimeout), p)
+		})
+		if !ok {
 			t.Fatalf("the parts behind %s are left out: each begins with what the one before leaves", part.name)
 		}
 	}
@@ -107,15 +116,14 @@ func testPoolMake(t *testing.T, ctx context.Context, p *pooled) {
 	p.has(t, ctx, fileName(poolsDir, 0), []byte("first"))
 }
 
-// testPoolPull pulls a disk of the mirror under fio, which verifies what it writes: the pool says that it is degraded, the spare stands in and is filled by
-// itself, and the node is in order all the while, since the pool can be used. The program is of this machine: a node of another architecture has the writer
-// of the other parts.
+// testPoolPull pulls a disk of the mirror under a load that verifies what it writes, fio or the writer of the other parts: the pool says that it is degraded, the
+// spare stands in and is filled by itself, and the node is in order all the while, since the pool can be used.
 func testPoolPull(t *testing.T, ctx context.Context, p *pooled) {
 	var w load
-	if p.env.arch == runtime.GOARCH {
+	if p.env.withFio() {
 		w = p.fio(ctx, poolsDir)
 	} else {
-		t.Logf("without fio: that of this machine does not run on %s", p.env.arch)
+		t.Log("without fio: that takes LONG=1, and a node of this machine's architecture")
 		w = p.writer(ctx, []string{poolsDir}, 1000, unhurried, rand.New(rand.NewPCG(1, 0)))
 	}
 	defer w.halt()

@@ -109,6 +109,7 @@ func volumeManifest(name, spec, use string) []byte {
 // TestVolumes has Kubernetes make volumes on the node's pool: they are written to, grow, are snapshotted, cloned and restored, and hold what was written over the
 // end of the pod, of the agent, of the workload plane, and of the power.
 func TestVolumes(t *testing.T) {
+	longOnly(t, "boots a cluster three times")
 	e := requireImage(t)
 	ctx := testContext(t, 75*time.Minute)
 	s := &suite{Cluster: create(t, ctx, e.options(t)), env: e}
