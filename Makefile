@@ -35,8 +35,9 @@ RUNFLAG = $(if $(RUN),-run '$(RUN)')
 # processors; make check has vetted all.
 UNITFLAGS := -vet=off -parallel 4
 TOOL := go tool -modfile=hack/tools/go.mod
-# Packages whose tests in virtual machines have long forms.
+# Packages whose tests in virtual machines have long forms, which LONG=1 asks for. They take hours, and more memory.
 LONG_VM := ./internal/csi/mounter ./internal/machined/peer ./internal/storage/pool/zpool ./internal/storage/replication ./internal/storage/zfs/command
+VM_TIMEOUT := $(if $(filter 1,$(LONG)),24h,20m)
 # Packages with tests that say they need root, or a virtual machine.
 packages_with = $$(grep -rlE --include=*_test.go '$(1)' internal cmd hack test/planes | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 
@@ -122,8 +123,8 @@ root-test: ## run the tests that need root, in namespaces of their own (RUN=rege
 .PHONY: vm-test
 vm-test: bin/qemu bin/nodectl bin/guest ## run the tests in virtual machines, and whole nodes (RUN=regexp)
 	@$(if $(filter 1,$(LONG)),bin/qemu setup --arch $(ARCH) --with fio)
-	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 -timeout 20m $(RUNFLAG) \
-		-exec '$(CURDIR)/bin/qemu exec --timeout 20m --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(call packages_with,CYVIVE_VM)
+	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 -timeout $(VM_TIMEOUT) $(RUNFLAG) \
+		-exec '$(CURDIR)/bin/qemu exec --timeout $(VM_TIMEOUT) $(if $(filter 1,$(LONG)),--memory-mib 2048) --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 10h -v $(RUNFLAG) ./test/e2e
 
