@@ -24,10 +24,10 @@ func scenarios() []scenario {
 	return all
 }
 
-// shortScenarios are those that a short run on real OpenZFS has: a step that is gone on with, one from a bookmark, and the change of roles. All of
+// shortScenarios are those that a short run on real OpenZFS has: a step that is gone on with, and the change of roles. All of
 // them take more than an hour there, in a machine without hardware support.
 func shortScenarios() []string {
-	return []string{"resumesAfterKilledReceiver", "commonSnapshotDestroyed", "failover"}
+	return []string{"resumesAfterKilledReceiver", "failover"}
 }
 
 // runScenarios runs those of the names, or all.
