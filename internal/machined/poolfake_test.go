@@ -123,8 +123,26 @@ func (m *poolMachine) Disks(context.Context) ([]pool.Disk, error) {
 	return slices.Clone(m.disks), nil
 }
 
-func (m *poolMachine) Prepare(_ context.Context, d pool.Disk) (string, error) {
-	return d.Device + "1", m.act("prepare "+d.Device, nil)
+func (m *poolMachine) Prepare(_ context.Context, d pool.Disk, encrypt bool) (string, error) {
+	call := "prepare " + d.Device
+	if encrypt {
+		call += " encrypted"
+	}
+	return d.Device + "1", m.act(call, nil)
+}
+
+func (m *poolMachine) Encrypts() bool { return false }
+
+func (m *poolMachine) Reopen(_ context.Context, d pool.Disk) (string, error) {
+	return d.Device + "1", m.act("reopen "+d.Device, nil)
+}
+
+func (m *poolMachine) Enrol(_ context.Context, d pool.Disk) error {
+	return m.act("enrol "+d.Device, nil)
+}
+
+func (m *poolMachine) Erase(_ context.Context, d pool.Disk) error {
+	return m.act("erase "+d.Device, nil)
 }
 
 func (m *poolMachine) Grow(_ context.Context, d pool.Disk) error {

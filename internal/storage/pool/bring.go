@@ -144,10 +144,10 @@ func (b *builder) create() {
 			take(other.class, Single, []slot{s})
 		}
 	}
-	if len(b.conditions) > 0 || len(groups) == 0 {
+	if b.keysLackPlace() || len(b.conditions) > 0 || len(groups) == 0 {
 		return
 	}
-	o := Op{Verb: CreatePool, Groups: groups}
+	o := Op{Verb: CreatePool, Groups: groups, Encrypt: b.encrypts()}
 	if lost := loss(all); lost != "" {
 		o.Needs = "what its disks hold is lost: " + lost
 	}

@@ -1,0 +1,78 @@
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+)
+
+// encrypts says whether a disk that is given to the pool is encrypted first.
+func (b *builder) encrypts() bool {
+	switch {
+	case b.spec.Encryption != EncryptAsFound:
+		return b.spec.Encryption == EncryptAlways
+	case b.pool.GUID == 0: // it is to be made
+		return b.obs.Encrypts
+	}
+	return slices.ContainsFunc(b.pool.Leaves(), func(leaf Vdev) bool {
+		d, found := b.obs.diskOf(leaf)
+		return found && d.encrypted()
+	})
+}
+
+// keysLackPlace says that disks are to be encrypted and cannot be, and adds the condition, once.
+func (b *builder) keysLackPlace() bool {
+	if b.obs.Encrypts || !b.encrypts() {
+		return false
+	}
+	if !slices.ContainsFunc(b.conditions, func(c Condition) bool { return c.Kind == NoPlaceForKeys }) {
+		b.condition(NoPlaceForKeys, fmt.Sprintf("disks of pool %s are to be encrypted, and this node's own volumes are not: their keys would lie in the clear", b.spec.Name),
+			"Declare the pool with encryption: none, or make the node with encryption of its own disk.")
+	}
+	return true
+}
+
+// encryption says which disks are not as they are declared. ZFS does not change them: others have to take their place.
+func (b *builder) encryption() {
+	if b.spec.Encryption == EncryptAsFound {
+		return
+	}
+	var wrong []string
+	for _, leaf := range b.pool.Leaves() {
+		if d, found := b.obs.diskOf(leaf); found && d.Problem == "" && d.encrypted() != b.encrypts() {
+			wrong = append(wrong, d.String())
+		}
+	}
+	if len(wrong) == 0 {
+		return
+	}
+	are := "encrypted, and declared not to be"
+	if b.encrypts() {
+		are = "not encrypted, and declared to be"
+	}
+	b.condition(LayoutDiffers, fmt.Sprintf("disks of pool %s are %s: %s", b.pool.Name, are, strings.Join(wrong, " and ")),
+		"Declare other disks in their place, one after the other; or declare the encryption as it is.")
+}
+
+// enrol gives the recovery key to encrypted disks that do not have it, or have the one before.
+func (b *builder) enrol() {
+	done := map[string]bool{} // a spare that stands in is there twice
+	for _, leaf := range b.pool.Leaves() {
+		d, found := b.obs.diskOf(leaf)
+		if found && d.encrypted() && d.Container.Open && d.Container.Keyed && !d.Container.Recoverable && !done[d.Key()] {
+			done[d.Key()] = true
+			b.op(Op{Verb: EnrolDisk, Disk: &d})
+		}
+	}
+}
+
+// erase goes on with encrypted disks of a pool that was destroyed, where the power failed behind that: their labels say so.
+func (b *builder) erase(guid zfs.GUID) {
+	for _, d := range b.obs.Disks {
+		if d.encrypted() && d.Container.Open && d.Label != nil && d.Label.PoolGUID == guid && d.Label.State == LabelDestroyed {
+			b.op(Op{Verb: EraseDisk, GUID: guid, Disk: &d})
+		}
+	}
+}

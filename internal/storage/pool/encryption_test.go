@@ -1,0 +1,222 @@
+package pool_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/pool/pooltest"
+)
+
+// encryptedMachine is one with encrypted disks s1 and s2 in a mirror.
+func encryptedMachine(t *testing.T) (*pooltest.Machine, pool.Spec) {
+	t.Helper()
+	m := pooltest.New(5)
+	m.Keys = true
+	spec := tank(mirror("s1", "s2"))
+	if s := reach(t, m, spec); !s.Ready || !s.Pools[0].Healthy {
+		t.Fatalf("%+v", s)
+	}
+	return m, spec
+}
+
+// TestEncrypted: every disk that a pool gets is encrypted where the node has a place for keys, whatever it comes as, and opens at the next boot.
+func TestEncrypted(t *testing.T) {
+	m, spec := encryptedMachine(t)
+	want(t, m, "prepare s1 encrypted", "prepare s2 encrypted", "create tank", "remember tank", "enrol s1", "enrol s2")
+	spec.Pools[0].Vdevs = []pool.VdevSpec{mirror("s1", "s4")}
+	reach(t, m, spec)
+	want(t, m, "prepare s4 encrypted", "replace tank /dev/mapper/pool-s4", "enrol s4")
+	spec.Pools[0].Cache = serials("s5")
+	reach(t, m, spec)
+	want(t, m, "prepare s5 encrypted", "add tank", "enrol s5")
+	m.Off("tank")
+	m.Shut()
+	if s := reach(t, m, spec); !s.Ready {
+		t.Errorf("%+v", s)
+	}
+	want(t, m, "import tank force=false rewind=false readonly=false")
+	spec.Pools[0].Spares = serials("s3")
+	reach(t, m, spec)
+	want(t, m, "prepare s3 encrypted", "add tank", "enrol s3")
+	m.All["s1"].Container.Recoverable = false // as when the node has another recovery key
+	m.Loaded["tank"].ReadOnly, spec.Pools[0].ReadOnly = true, true
+	reach(t, m, spec)
+	want(t, m, "enrol s1")
+}
+
+// TestEncryptionIsDeclared: what a document says counts; where it says nothing, a pool stays as it is. That disks are encrypted is in what is shown and confirmed.
+func TestEncryptionIsDeclared(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"))
+	spec.Pools[0].Encryption = pool.EncryptAlways
+	if s := reach(t, m, spec); len(kinds(s)) != 1 || kinds(s)[0] != pool.NoPlaceForKeys || s.Ready {
+		t.Errorf("without a place for keys: %q", kinds(s))
+	}
+	want(t, m)
+	spec.Pools[0].Encryption = pool.EncryptAsFound
+	reach(t, m, spec)
+	want(t, m, "prepare s1", "prepare s2", "create tank", "remember tank")
+	m.Keys = true
+	spec.Pools[0].Vdevs = []pool.VdevSpec{mirror("s1", "s3")}
+	reach(t, m, spec)
+	want(t, m, "prepare s3", "replace tank /dev/vdd1")
+	spec.Pools[0].Encryption = pool.EncryptAlways
+	if s := reach(t, m, spec); len(kinds(s)) != 1 || kinds(s)[0] != pool.LayoutDiffers || !s.Ready || !strings.Contains(s.Pools[0].Conditions[0].Text, "vdd") {
+		t.Errorf("declared to be encrypted, and is not: %+v", s.Pools[0])
+	}
+	want(t, m)
+	spec.Pools[0].Vdevs = []pool.VdevSpec{mirror("s1", "s2")}
+	m.All["s2"].Contents = "XFS (file system)"
+	s := reach(t, m, spec)
+	if lines := waits(s); len(lines) != 1 || !strings.Contains(lines[0], ", encrypted; what the disk holds is lost") {
+		t.Errorf("waiting: %q", lines)
+	}
+	reach(t, m, confirm(spec, s))
+	want(t, m, "prepare s2 encrypted", "replace tank /dev/mapper/pool-s2", "enrol s2")
+
+	m = pooltest.New(2)
+	m.Keys = true
+	spec = tank(mirror("s1", "s2"))
+	spec.Pools[0].Encryption = pool.EncryptNever
+	reach(t, m, spec)
+	want(t, m, "prepare s1", "prepare s2", "create tank", "remember tank")
+}
+
+// TestEncryptedPowerCuts: whenever the power fails while an encrypted pool is made, the next boot goes on, without a question.
+func TestEncryptedPowerCuts(t *testing.T) {
+	const steps = 10 // prepare, enrol each of four, create, remember
+	for cut := range steps + 1 {
+		m := pooltest.New(4)
+		m.Keys, m.PowerIn = true, cut
+		spec := tank(mirror("s1", "s2"), mirror("s3", "s4"))
+		r := pool.New(m, m, m, time.Now)
+		failed := false
+		for range 3 {
+			obs, err := r.Observe(t.Context(), spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range r.Diff(spec, obs) {
+				if err := r.Apply(t.Context(), spec, o); err != nil {
+					failed = errors.Is(err, pooltest.ErrPower)
+					break
+				}
+			}
+		}
+		if failed != (cut < steps) {
+			t.Errorf("cut %d: failed %t", cut, failed)
+		}
+		for name := range m.Loaded {
+			m.Off(name)
+		}
+		m.Shut()
+		m.PowerIn = -1
+		if s := reach(t, m, spec); !s.Ready || len(m.Loaded) != 1 || len(m.On) != 0 {
+			t.Errorf("cut %d: %+v", cut, s)
+		}
+		for _, serial := range []string{"s1", "s2", "s3", "s4"} {
+			if c := m.All[serial].Container; c == nil || !c.Open || !c.Recoverable {
+				t.Errorf("cut %d: %s is %+v", cut, serial, c)
+			}
+		}
+	}
+}
+
+// TestEncryptedPull: a disk that was pulled fails, and nothing says why. It is opened anew and brought back when it is here again, whether ZFS has noticed or not.
+func TestEncryptedPull(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		m, spec := encryptedMachine(t)
+		changes(m)
+		m.Busy["s2"] = busy
+		m.Pull("s2")
+		reach(t, m, spec)
+		want(t, m)
+		m.Plug("s2")
+		m.Move("s2", "vdz")
+		s := reach(t, m, spec)
+		calls := []string{"reopen s2", "path tank /dev/mapper/pool-s2", "clear tank", "online tank"}
+		if busy {
+			calls = append([]string{"offline tank"}, calls...)
+		}
+		want(t, m, calls...)
+		if !s.Pools[0].Healthy {
+			t.Errorf("in use meanwhile %t: %+v", busy, s.Pools[0])
+		}
+	}
+	m, spec := encryptedMachine(t)
+	changes(m)
+	m.Off("tank")
+	m.Pull("s1")
+	m.Plug("s1")
+	if s := reach(t, m, spec); !s.Ready {
+		t.Errorf("a disk of a pool that is not imported: %+v", s)
+	}
+	want(t, m, "reopen s1", "import tank force=false rewind=false readonly=false")
+}
+
+// TestEncryptedIsLeft: what a person took offline stays so, and disks without a key are neither imported nor taken for blank.
+func TestEncryptedIsLeft(t *testing.T) {
+	m, spec := encryptedMachine(t)
+	changes(m)
+	m.Pull("s2")
+	for i := range m.Loaded["tank"].Vdevs[0].Children {
+		if leaf := &m.Loaded["tank"].Vdevs[0].Children[i]; leaf.State == pool.Faulted {
+			leaf.State = pool.Offline
+		}
+	}
+	m.Plug("s2")
+	reach(t, m, spec)
+	want(t, m)
+	m.Off("tank")
+	m.Shut()
+	for _, serial := range []string{"s1", "s2"} {
+		m.All[serial].Container.Keyed = false
+	}
+	if s := reach(t, m, spec); s.Ready || len(kinds(s)) != 1 || kinds(s)[0] != pool.Missing {
+		t.Errorf("without keys: %q", kinds(s))
+	}
+	delete(m.Memories, "tank")
+	if s := reach(t, m, spec); len(waits(s)) != 1 || !strings.Contains(waits(s)[0], "what its disks hold is lost") {
+		t.Errorf("without keys, and never seen: %q", waits(s))
+	}
+	want(t, m)
+}
+
+// TestEncryptedDestroy: with the pool go the keys of its disks, also where the power fails between the two.
+func TestEncryptedDestroy(t *testing.T) {
+	for cut := range 5 {
+		m, spec := encryptedMachine(t)
+		changes(m)
+		spec.Pools[0].Presence = pool.Destroyed
+		sure := confirm(spec, reach(t, m, spec))
+		m.PowerIn = cut
+		r := pool.New(m, m, m, time.Now)
+		obs, err := r.Observe(t.Context(), sure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops := r.Diff(sure, obs)
+		if len(ops) != 1 {
+			t.Fatalf("%v", ops)
+		}
+		if err := r.Apply(t.Context(), sure, ops[0]); (err == nil) != (cut == 4) {
+			t.Errorf("cut %d: %v", cut, err)
+		}
+		m.PowerIn = -1
+		if cut == 0 { // the pool is there, and asks again
+			continue
+		}
+		reach(t, m, spec)
+		if len(m.Loaded) > 0 || m.Memories["tank"] != 0 {
+			t.Errorf("cut %d: loaded %v, remembered %v", cut, m.Loaded, m.Memories)
+		}
+		for _, serial := range []string{"s1", "s2"} {
+			if d := m.All[serial]; d.Container != nil || d.Label != nil {
+				t.Errorf("cut %d: %s holds %+v", cut, serial, d.Container)
+			}
+		}
+	}
+}
