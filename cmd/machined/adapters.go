@@ -99,7 +99,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	boot.Encrypts, boot.TPM = true, hasTPM()
 	extensions := extensionsOf(log, boot.Version)
 	zfs := programs()
-	pools, noPools := poolsOf(log.With("part", "pools"), zfs, disk, hardware, m.Disk, stateDir)
+	pools, noPools := poolsOf(log.With("part", "pools"), zfs, disk, crypt, hardware, m.Disk, stateDir)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	done := func() {
 		_ = services.Close() // what is attached goes on

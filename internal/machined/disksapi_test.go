@@ -29,6 +29,8 @@ type vault struct {
 	seal    error
 	sealed  int
 	rotated []string
+	// recovered are encrypted disks of pools.
+	recovered []string
 	// how is what was sealed with last.
 	how storage.Encryption
 }
@@ -84,6 +86,16 @@ func (v *vault) Rotate(_ context.Context, volume, device string, how storage.Enc
 		v.rotated = append(v.rotated, volume+" on "+device)
 	}
 	return v.seal
+}
+
+func (v *vault) RecoverDisk(_ context.Context, name, partition string, k recovery.Key) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if k != v.key {
+		return volumes.ErrOtherRecoveryKey
+	}
+	v.recovered = append(v.recovered, name+" on "+partition)
+	return nil
 }
 
 func (v *vault) Keyed(volume string) bool { return v.disk.Keyed(volume) }

@@ -89,8 +89,9 @@ type Container struct {
 	Name, Partition, Device string
 	// Begun says that it is being made, and holds nothing yet. Name may be empty then.
 	Begun bool
-	// Open says that Device is there, and is of this disk. Stale says that one of the name is open, and that its disk is gone: this one, before it was pulled.
-	Open, Stale bool
+	// Open says that Device is there, and is of this disk. Stale says that one of the name is open, and that its disk is gone: this one, before it was pulled. Double
+	// says that one of the name is open, and is of another disk that is here.
+	Open, Stale, Double bool
 	// Keyed says that the node has a key of it, Recoverable that the node's recovery key opens it.
 	Keyed, Recoverable bool
 	// Problem is why it is not open, for a person.
