@@ -67,7 +67,8 @@ func diskReason(c pool.Container) string {
 	return ""
 }
 
-// enrolledDisks are the partitions, by name, of those encrypted disks that are to have the recovery key: the devices of pools that are imported.
+// enrolledDisks are the partitions, by name, of those encrypted disks that are to have the recovery key: the devices of declared pools, but for those that are not
+// written to.
 func (d disksAPI) enrolledDisks() (map[string]string, error) {
 	s := d.a.snapshot()
 	if s.pooled && !s.poolsSeen {
@@ -75,6 +76,9 @@ func (d disksAPI) enrolledDisks() (map[string]string, error) {
 	}
 	used := map[string]bool{}
 	for _, p := range s.pools.Status.Pools {
+		if !p.Declared || p.Pool.ReadOnly {
+			continue
+		}
 		for _, leaf := range p.Pool.Leaves() {
 			used[leaf.Path] = true
 		}

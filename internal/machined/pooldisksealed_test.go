@@ -235,7 +235,7 @@ func TestPoolDisksOverTheAPI(t *testing.T) {
 		used := &pool.Container{Name: sealedName, Partition: "/dev/vdb1", Device: sealedDevice, Open: true, Keyed: true, Recoverable: true}
 		locked := &pool.Container{Name: foreign, Partition: "/dev/vdc1", Device: "/dev/mapper/cyvive-" + foreign}
 		s.pools.Status.Disks = []pool.Disk{{Device: "/dev/vda"}, {Device: "/dev/vdb", Container: used}, {Device: "/dev/vdc", Container: locked}, {Container: &pool.Container{Begun: true}}}
-		s.pools.Status.Pools = []pool.PoolStatus{{Name: "tank", Imported: true, Pool: pool.Pool{Vdevs: []pool.Vdev{{Path: sealedDevice}}}}}
+		s.pools.Status.Pools = []pool.PoolStatus{{Name: "tank", Imported: true, Declared: true, Pool: pool.Pool{Vdevs: []pool.Vdev{{Path: sealedDevice}}}}}
 	})
 	list, err := api.Volumes(ctx)
 	if err != nil || len(list) != 4 {

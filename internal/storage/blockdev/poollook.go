@@ -131,7 +131,7 @@ func lookAt(p *pool.Disk) error {
 		return fmt.Errorf("look at %s: %w", p.Device, err)
 	}
 	p.Contents, p.GrowableBytes, p.Label = "", growable, nil
-	if prepared && blank || p.Container != nil && p.Container.Begun {
+	if prepared && (blank || p.Container != nil && p.Container.Begun) {
 		return nil
 	}
 	found, err := signature.Find(w, w.SizeBytes)

@@ -88,7 +88,6 @@ func (b *builder) bringUp() {
 		if !b.spec.ReadOnly {
 			b.condition(ReadOnly, fmt.Sprintf("pool %s is imported read-only, and is declared to be written", b.pool.Name), "Export it; it is imported again to be written.")
 		}
-		b.enrol()
 		return
 	}
 	b.copying = b.pool.Scan.Resilvers() || b.pool.Expansion.running() || b.pool.Removal.running()

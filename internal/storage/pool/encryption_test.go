@@ -44,6 +44,9 @@ func TestEncrypted(t *testing.T) {
 	m.All["s1"].Container.Recoverable = false // as when the node has another recovery key
 	m.Loaded["tank"].ReadOnly, spec.Pools[0].ReadOnly = true, true
 	reach(t, m, spec)
+	want(t, m)
+	m.Loaded["tank"].ReadOnly, spec.Pools[0].ReadOnly = false, false
+	reach(t, m, spec)
 	want(t, m, "enrol s1")
 }
 
