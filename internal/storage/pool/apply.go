@@ -35,6 +35,9 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 		return r.join(ctx, op)
 	case BringOnline:
 		return r.online(ctx, op)
+	case ReopenDisk:
+		_, err := r.devices.Reopen(ctx, *op.Disk)
+		return err
 	case EnrolDisk:
 		return r.devices.Enrol(ctx, *op.Disk)
 	case EraseDisk:

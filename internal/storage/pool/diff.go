@@ -83,6 +83,7 @@ func (b *builder) bringUp() {
 	case b.pool.State == Suspended:
 		b.condition(IOSuspended, fmt.Sprintf("pool %s has stopped all I/O, since its devices do not answer", b.pool.Name),
 			fmt.Sprintf("Bring its devices back, then clear its errors; what waits is written then. %s", causes(b.pool)))
+		b.openAnew()
 		return
 	case b.pool.ReadOnly:
 		if !b.spec.ReadOnly {

@@ -56,6 +56,15 @@ func (b *builder) encryption() {
 		"Declare other disks in their place, one after the other; or declare the encryption as it is.")
 }
 
+// openAnew opens encrypted disks that were pulled and are here again, of a pool whose errors a person has to clear then. What ZFS does not let go of stays as it is.
+func (b *builder) openAnew() {
+	for _, leaf := range b.pool.Leaves() {
+		if d, found := b.obs.diskOf(leaf); found && d.stale() && d.Container.Keyed {
+			b.op(Op{Verb: ReopenDisk, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Path: leaf.Path, Disk: &d})
+		}
+	}
+}
+
 // enrol gives the recovery key to encrypted disks that do not have it, or have the one before.
 func (b *builder) enrol() {
 	done := map[string]bool{} // a spare that stands in is there twice

@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/storage/disk"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/pooltest"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // encryptedMachine is one with encrypted disks s1 and s2 in a mirror.
@@ -221,5 +223,25 @@ func TestEncryptedDestroy(t *testing.T) {
 				t.Errorf("cut %d: %s holds %+v", cut, serial, d.Container)
 			}
 		}
+	}
+}
+
+// TestEncryptedSuspended: of a pool that has stopped all I/O, disks that are here again are opened anew; the rest is for a person, who clears its errors.
+func TestEncryptedSuspended(t *testing.T) {
+	const device = "/dev/mapper/pool-s1"
+	obs := pool.Observed{
+		Pools: []pool.Pool{{
+			Name: "tank", GUID: 5, State: pool.Suspended, Vdevs: []pool.Vdev{{Name: device, Path: device, Type: "disk", GUID: 7, State: pool.Faulted}},
+		}},
+		Disks:      []pool.Disk{{Identity: disk.Identity{Serial: "s1"}, Container: &pool.Container{Name: "pool-s1", Device: device, Stale: true, Keyed: true}}},
+		Remembered: map[string]zfs.GUID{"tank": 5},
+	}
+	ops, conditions := pool.Plan(tank(pool.VdevSpec{Disks: serials("s1")}), obs)
+	if len(ops) != 1 || ops[0].Verb != pool.ReopenDisk || ops[0].Needs != "" || len(conditions) != 1 || conditions[0].Kind != pool.IOSuspended {
+		t.Errorf("operations %v, conditions %v", ops, conditions)
+	}
+	obs.Disks[0].Container.Stale = false
+	if ops, _ := pool.Plan(tank(pool.VdevSpec{Disks: serials("s1")}), obs); len(ops) > 0 {
+		t.Errorf("operations on a disk that is as it was: %v", ops)
 	}
 }

@@ -18,6 +18,7 @@ const (
 	RewindPool    Verb = "import, giving up its latest changes, pool"
 	CreatePool    Verb = "create pool"
 	BringOnline   Verb = "bring online in pool"
+	ReopenDisk    Verb = "open anew a disk of the suspended pool"
 	EnrolDisk     Verb = "give the recovery key to a disk of pool"
 	EraseDisk     Verb = "erase a disk of the destroyed pool"
 	ReplaceDevice Verb = "replace in pool"
