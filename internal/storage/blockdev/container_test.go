@@ -2,6 +2,7 @@ package blockdev
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/disk"
 	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label/labeltest"
 )
 
 // TestContainerOn: of encrypted volumes, only those of pools' disks count, and one that is being made is known whatever there is of it.
@@ -93,6 +96,46 @@ func TestLookWithin(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("open, and written to", &pool.Container{Name: "x", Open: true, Device: opened}, false)
+}
+
+// TestLabelBesideAVolume: of a disk with an encrypted volume, what lies in that counts as a device of a pool, and nothing that somebody has written beside it.
+func TestLabelBesideAVolume(t *testing.T) {
+	const size = 2 << 20
+	dir := t.TempDir()
+	device, partition, opened := filepath.Join(dir, "vdq"), filepath.Join(dir, "vdq1"), filepath.Join(dir, "opened")
+	labelled := make([]byte, size)
+	labeltest.Put(labelled, 0, binary.LittleEndian, labeltest.Packed(label.Label{Name: "tank", PoolGUID: 12, GUID: 13, TXG: 4}))
+	write := func(path string, data []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(device, make([]byte, size))
+	write(partition, labelled)
+	write(opened, make([]byte, size))
+	look := func(c *pool.Container) pool.Disk {
+		t.Helper()
+		p := pool.Disk{Identity: disk.Identity{Name: "vdq"}, Device: device, Devices: []string{device, partition, opened}, Container: c}
+		if err := lookAt(&p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if p := look(nil); p.Label == nil || p.Label.Device != partition {
+		t.Errorf("without a volume: %+v", p.Label)
+	}
+	if p := look(&pool.Container{Name: "x"}); p.Label != nil || p.Contents != shutContainer {
+		t.Errorf("beside one that is not open: it holds %q, label %+v", p.Contents, p.Label)
+	}
+	open := &pool.Container{Name: "x", Open: true, Device: opened}
+	if p := look(open); p.Label != nil || p.Contents != "" {
+		t.Errorf("beside one that is open: it holds %q, label %+v", p.Contents, p.Label)
+	}
+	write(opened, labelled)
+	if p := look(open); p.Label == nil || p.Label.Device != opened {
+		t.Errorf("in one that is open: %+v", p.Label)
+	}
 }
 
 // TestLookNamesWhatIsOpen: an open volume of the node's goes by the name that it was opened under, and is nobody's use of its disk where it is the disk's own.

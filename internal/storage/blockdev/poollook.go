@@ -139,8 +139,11 @@ func lookAt(p *pool.Disk) error {
 		return fmt.Errorf("look at %s: %w", p.Device, err)
 	}
 	p.Contents = signature.Names(found)
-	// The innermost device is the one that ZFS was given.
+	// The innermost device is the one that ZFS was given. Beside an encrypted volume the node writes no label: who has had the disk can, so it is not the pool's.
 	for _, device := range slices.Backward(p.Devices) {
+		if c := p.Container; c != nil && (!c.Open || device != c.Device) {
+			continue
+		}
 		l, err := readLabel(device)
 		switch {
 		case err == nil:
