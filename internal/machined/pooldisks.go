@@ -192,8 +192,8 @@ func ready(d pool.Disk) bool {
 	return c != nil && c.Open && c.Keyed && !c.Begun && blank(d) && d.GrowableBytes == 0
 }
 
-// wipe makes a disk ready for a leaf that is not encrypted. What it held is lost, and with a container go its keys, but where another disk has the same. A container that
-// somebody uses stays, and that is an error.
+// wipe makes a disk ready for a leaf that is not encrypted. What it held is lost, and with a container that was open go its keys; so they do with one that was begun. A container
+// that somebody uses stays, and that is an error.
 func (p PoolDisks) wipe(ctx context.Context, d pool.Disk) (partition string, err error) {
 	c := d.Container
 	if p.Vault == nil || c == nil || c.Name == "" {
@@ -204,7 +204,9 @@ func (p PoolDisks) wipe(ctx context.Context, d pool.Disk) (partition string, err
 			return "", err
 		}
 	}
-	if partition, err = p.Kernel.Prepare(ctx, d.Device); err != nil || c.Double {
+	// A header says whose it is, and anybody can copy one: a key that has not opened it may be that of another disk, which is here or pulled.
+	own := c.Open || c.Begun && !c.Stale && !c.Double
+	if partition, err = p.Kernel.Prepare(ctx, d.Device); err != nil || !own {
 		return partition, err
 	}
 	return partition, p.Vault.ForgetDisk(c.Name)

@@ -149,7 +149,8 @@ func TestPrepareEncrypts(t *testing.T) {
 		"new, as it is":        {volumes.DiskState{Keyed: true, Open: true}, nil, true, sealedDevice, nil, nil},
 		"new, not encrypted":   {volumes.DiskState{Keyed: true, Open: true}, nil, false, "/dev/nvme0n11", []string{"close " + sealedName, "forget " + sealedName}, []string{prepare}},
 		"of a pool":            {volumes.DiskState{Keyed: true, Open: true}, label, true, "/dev/mapper/new", []string{"close " + sealedName, "forget " + sealedName, "make /dev/nvme0n11"}, []string{prepare}},
-		"of another node":      {volumes.DiskState{}, nil, true, "/dev/mapper/new", []string{"forget " + sealedName, "make /dev/nvme0n11"}, []string{prepare}},
+		"of another node":      {volumes.DiskState{}, nil, true, "/dev/mapper/new", []string{"make /dev/nvme0n11"}, []string{prepare}},
+		"pulled before":        {volumes.DiskState{Keyed: true, Stale: true}, nil, false, "/dev/nvme0n11", nil, []string{prepare}},
 		"opened by a person":   {volumes.DiskState{Open: true}, nil, true, "/dev/mapper/new", []string{"close " + sealedName, "forget " + sealedName, "make /dev/nvme0n11"}, []string{prepare}},
 		"a copy of one in use": {volumes.DiskState{Keyed: true, Double: true}, nil, false, "/dev/nvme0n11", nil, []string{prepare}},
 	} {
@@ -166,8 +167,15 @@ func TestPrepareEncrypts(t *testing.T) {
 			t.Errorf("%s: disks (-want +got):\n%s", name, d)
 		}
 	}
-	s := &diskSafe{state: volumes.DiskState{Keyed: true, Open: true}, place: true, busy: true}
+	s := &diskSafe{state: volumes.DiskState{Keyed: true}, place: true, fail: errors.New("no key of the volume is the one given")}
 	p, w := sealedDisks(s, label)
+	d := theDisk(t, p)
+	s.calls = nil
+	if _, err := p.Prepare(t.Context(), d, false); err != nil || slices.Contains(s.calls, "forget "+sealedName) || !slices.Equal(w.calls, []string{prepare}) {
+		t.Errorf("a header of that name which its key does not open: %v, calls %q, %q", err, s.calls, w.calls)
+	}
+	s = &diskSafe{state: volumes.DiskState{Keyed: true, Open: true}, place: true, busy: true}
+	p, w = sealedDisks(s, label)
 	if _, err := p.Prepare(t.Context(), theDisk(t, p), false); !errors.Is(err, volumes.ErrOpen) || len(w.calls) > 0 {
 		t.Errorf("in use: %v, calls %q", err, w.calls)
 	}
