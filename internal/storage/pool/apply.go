@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -67,6 +68,9 @@ func (r *Reconciler) importPool(ctx context.Context, op Op) error {
 	disks, err := r.devices.Disks(ctx)
 	if err != nil {
 		return fmt.Errorf("list disks: %w", err)
+	}
+	if op.Sealed {
+		disks = slices.DeleteFunc(disks, func(d Disk) bool { return d.plain() && d.Label.PoolGUID == op.GUID })
 	}
 	err = r.pools.Import(ctx, Import{
 		GUID: op.GUID, Name: op.Pool, Devices: Observed{Disks: disks}.labelled(),

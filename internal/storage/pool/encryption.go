@@ -56,6 +56,17 @@ func (b *builder) encryption() {
 		"Declare other disks in their place, one after the other; or declare the encryption as it is.")
 }
 
+// plain are the disks of a pool that is not imported which are not encrypted, and declared to be: what a person did not put there would be in the place of what is encrypted.
+func (b *builder) plain(guid zfs.GUID) []string {
+	var out []string
+	for _, d := range b.obs.Disks {
+		if b.spec.Encryption == EncryptAlways && d.plain() && d.Label.PoolGUID == guid {
+			out = append(out, d.String())
+		}
+	}
+	return out
+}
+
 // openAnew opens encrypted disks that were pulled and are here again, of a pool whose errors a person has to clear then. What ZFS does not let go of stays as it is.
 func (b *builder) openAnew() {
 	for _, leaf := range b.pool.Leaves() {

@@ -1,7 +1,9 @@
 package pool_test
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +90,72 @@ func TestEncryptionIsDeclared(t *testing.T) {
 	spec.Pools[0].Encryption = pool.EncryptNever
 	reach(t, m, spec)
 	want(t, m, "prepare s1", "prepare s2", "create tank", "remember tank")
+}
+
+// TestEncryptedImport: a pool that is declared to be encrypted is imported from disks that are not when a person has said so, and not before.
+func TestEncryptedImport(t *testing.T) {
+	const imported = "import tank force=false rewind=false readonly=false"
+	m := pooltest.New(2)
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m, spec)
+	m.Off("tank")
+	changes(m)
+	spec.Pools[0].Encryption = pool.EncryptAlways
+	s := reach(t, m, spec)
+	if lines := waits(s); s.Ready || !slices.Equal(kinds(s), []pool.Kind{pool.LayoutDiffers}) || len(lines) != 1 || !strings.Contains(lines[0], "is not encrypted, and may be somebody else's: vdb (") {
+		t.Errorf("plain disks: %q, waiting %q", kinds(s), lines)
+	}
+	want(t, m)
+	if s := reach(t, m, confirm(spec, s)); !s.Ready {
+		t.Errorf("confirmed: %+v", s)
+	}
+	want(t, m, imported)
+
+	m, spec = encryptedMachine(t)
+	spec.Pools[0].Encryption = pool.EncryptAlways
+	m.Off("tank")
+	m.Shut()
+	changes(m)
+	forged := *m.All["s2"].Label
+	forged.Device = "/dev/vdd1"
+	r := pool.New(importer{m, func(i pool.Import) {
+		if slices.Contains(i.Devices, forged.Device) || len(i.Devices) != 2 {
+			t.Errorf("imported from %q", i.Devices)
+		}
+	}}, m, m, time.Now)
+	obs, err := r.Observe(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.All["s3"].Label = &forged
+	for _, o := range r.Diff(spec, obs) {
+		if err := r.Apply(t.Context(), spec, o); err != nil {
+			t.Error(err)
+		}
+	}
+	want(t, m, imported) // in which the disk that has come since has no part
+	m.Off("tank")
+	m.Shut()
+	if s := reach(t, m, spec); s.Ready || len(waits(s)) != 1 || !strings.Contains(waits(s)[0], "serial s3") {
+		t.Errorf("a copy that is not encrypted: %q, waiting %q", kinds(s), waits(s))
+	}
+	want(t, m)
+	m.All["s3"].Label = nil
+	if s := reach(t, m, spec); !s.Ready {
+		t.Errorf("without it: %+v", s)
+	}
+	want(t, m, imported)
+}
+
+// importer tells what pools are imported from.
+type importer struct {
+	*pooltest.Machine
+	seen func(pool.Import)
+}
+
+func (i importer) Import(ctx context.Context, p pool.Import) error {
+	i.seen(p)
+	return i.Machine.Import(ctx, p)
 }
 
 // TestEncryptedPowerCuts: whenever the power fails while an encrypted pool is made, the next boot goes on, without a question.

@@ -54,6 +54,8 @@ type Op struct {
 	Property, Value string
 	// Encrypt has disks encrypted before they are given to the pool.
 	Encrypt bool
+	// Sealed imports from no disk of the pool that is not encrypted, also if one has come since.
+	Sealed bool
 	// Force imports against the claim of another system, WithoutLog without logs that cannot be opened; ReadOnly so.
 	Force, WithoutLog, ReadOnly bool
 	// Needs says what is lost by it; empty if nothing is. Then a Confirmation is needed, which is for just these words: they hold nothing that changes by itself.
