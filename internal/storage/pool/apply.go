@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -136,8 +137,17 @@ func (r *Reconciler) online(ctx context.Context, op Op) error {
 	return r.pools.Online(ctx, op.Pool, op.Vdev, false)
 }
 
-// onlineAnew brings a device back whose container has to be opened anew. ZFS lets go of the one that leads nowhere when it has seen that fail, or is told to.
+// anewTime is for what brings a device back whose container is opened anew, for which all disks are looked at.
+const anewTime = 2 * time.Minute
+
+// onlineAnew brings a device back whose container has to be opened anew. ZFS lets go of the one that leads nowhere when it has seen that fail, or is told to. What was begun
+// is gone on with when ctx ends: what is left offline, or faulty with its container open, stays so until a person does something about it.
 func (r *Reconciler) onlineAnew(ctx context.Context, op Op) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), anewTime)
+	defer cancel()
 	device, err := r.devices.Reopen(ctx, *op.Disk)
 	if errors.Is(err, zfs.ErrBusy) {
 		if err := r.pools.Offline(ctx, op.Pool, op.Vdev, false); err != nil {
@@ -145,8 +155,9 @@ func (r *Reconciler) onlineAnew(ctx context.Context, op Op) error {
 		}
 		device, err = r.devices.Reopen(ctx, *op.Disk)
 		if err != nil {
-			// What is offline stays so, as if a person had done it.
-			return errors.Join(err, r.pools.Online(ctx, op.Pool, op.Vdev, false))
+			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), anewTime) // the time may be what was lacking
+			defer cancel()
+			return errors.Join(err, r.pools.Online(back, op.Pool, op.Vdev, false))
 		}
 	}
 	if err != nil {

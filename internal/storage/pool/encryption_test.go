@@ -230,6 +230,61 @@ func TestEncryptedPull(t *testing.T) {
 	want(t, m, "reopen s1", "import tank force=false rewind=false readonly=false")
 }
 
+// TestEncryptedPullIsGoneOnWith: a device that was taken offline to be opened anew is brought back, also when the time of the pass is over meanwhile.
+func TestEncryptedPullIsGoneOnWith(t *testing.T) {
+	m, spec := encryptedMachine(t)
+	changes(m)
+	m.Busy["s2"] = true
+	m.Pull("s2")
+	m.Plug("s2")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	i := impatient{m, cancel}
+	r := pool.New(i, i, m, time.Now)
+	obs, err := r.Observe(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := r.Diff(spec, obs)
+	if len(ops) != 1 || ops[0].Verb != pool.BringOnline {
+		t.Fatalf("operations %v", ops)
+	}
+	if err := r.Apply(ctx, spec, ops[0]); err != nil {
+		t.Error(err)
+	}
+	want(t, m, "offline tank", "reopen s2", "path tank /dev/mapper/pool-s2", "clear tank", "online tank")
+	if err := r.Apply(ctx, spec, ops[0]); !errors.Is(err, context.Canceled) {
+		t.Errorf("begun after its time: %v", err)
+	}
+	want(t, m)
+}
+
+// impatient is a machine on which a pass is over as soon as a device is offline.
+type impatient struct {
+	*pooltest.Machine
+	end context.CancelFunc
+}
+
+func (i impatient) Offline(ctx context.Context, name, vdev string, fault bool) error {
+	err := i.Machine.Offline(ctx, name, vdev, fault)
+	i.end()
+	return err
+}
+
+func (i impatient) Reopen(ctx context.Context, d pool.Disk) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	return i.Machine.Reopen(ctx, d)
+}
+
+func (i impatient) Online(ctx context.Context, name, vdev string, expand bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return i.Machine.Online(ctx, name, vdev, expand)
+}
+
 // TestEncryptedIsLeft: what a person took offline stays so, and disks without a key are neither imported nor taken for blank.
 func TestEncryptedIsLeft(t *testing.T) {
 	m, spec := encryptedMachine(t)
