@@ -8,7 +8,11 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// encrypts says whether a disk that is given to the pool is encrypted first.
+// mapperDir is where the contents of encrypted disks appear, and nothing else that the node gives to a pool.
+const mapperDir = "/dev/mapper/"
+
+// encrypts says whether a disk that is given to the pool is encrypted first. A leaf in an encrypted disk tells by its path, also where that disk is gone or cannot be
+// looked at: else a disk that takes the place of another in such a moment would hold the pool's data in the clear.
 func (b *builder) encrypts() bool {
 	switch {
 	case b.spec.Encryption != EncryptAsFound:
@@ -18,7 +22,7 @@ func (b *builder) encrypts() bool {
 	}
 	return slices.ContainsFunc(b.pool.Leaves(), func(leaf Vdev) bool {
 		d, found := b.obs.diskOf(leaf)
-		return found && d.encrypted()
+		return found && d.encrypted() || strings.HasPrefix(leaf.Path, mapperDir)
 	})
 }
 

@@ -92,6 +92,29 @@ func TestEncryptionIsDeclared(t *testing.T) {
 	want(t, m, "prepare s1", "prepare s2", "create tank", "remember tank")
 }
 
+// TestEncryptedReplacement: a disk that joins an encrypted pool is encrypted, also while none of those that are in it can be looked at.
+func TestEncryptedReplacement(t *testing.T) {
+	obs := pool.Observed{
+		Pools: []pool.Pool{{Name: "tank", GUID: 5, State: pool.Degraded, Vdevs: []pool.Vdev{{
+			Name: "mirror-0", Type: "mirror", GUID: 6, State: pool.Degraded, Children: []pool.Vdev{
+				{Name: "/dev/mapper/pool-s1", Path: "/dev/mapper/pool-s1", Type: "disk", GUID: 7, State: pool.Online},
+				{Name: "8", Path: "/dev/mapper/pool-s2", Type: "disk", GUID: 8, State: pool.Unavailable},
+			},
+		}}}},
+		Disks:      []pool.Disk{{Identity: disk.Identity{Serial: "s1"}, Problem: "input/output error"}, {Identity: disk.Identity{Serial: "s3"}}},
+		Remembered: map[string]zfs.GUID{"tank": 5}, Encrypts: true,
+	}
+	ops, _ := pool.Plan(tank(mirror("s1", "s3")), obs)
+	if len(ops) != 1 || ops[0].Verb != pool.ReplaceDevice || ops[0].VdevGUID != 8 || !ops[0].Encrypt {
+		t.Errorf("operations %v", ops)
+	}
+	obs.Encrypts = false
+	ops, conditions := pool.Plan(tank(mirror("s1", "s3")), obs)
+	if len(ops) > 0 || !slices.ContainsFunc(conditions, func(c pool.Condition) bool { return c.Kind == pool.NoPlaceForKeys }) {
+		t.Errorf("without a place for its key: operations %v, conditions %v", ops, conditions)
+	}
+}
+
 // TestEncryptedImport: a pool that is declared to be encrypted is imported from disks that are not when a person has said so, and not before.
 func TestEncryptedImport(t *testing.T) {
 	const imported = "import tank force=false rewind=false readonly=false"
