@@ -209,18 +209,20 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 		d.a.wakers[plan.Storage].Wake()
 		names = append(names, v.Name)
 	}
+	var errs []error // one disk that cannot be written to keeps no other from another key
 	for _, c := range d.containers() {
 		if !c.Open || !c.Keyed {
 			continue
 		}
 		if err := d.a.cfg.Vault.Rotate(context.WithoutCancel(ctx), c.Name, c.Partition, how); err != nil {
-			return names, diskClassed(err)
+			errs = append(errs, diskClassed(err))
+			continue
 		}
 		d.a.log.Warn("an encrypted disk has another key", "disk", c.Name)
 		d.a.events.Add(server.EventAgent, "disk "+c.Name, "key changed", "the key before opens it no more")
 		names = append(names, c.Name)
 	}
-	return names, nil
+	return names, errors.Join(errs...)
 }
 
 // diskClassed gives an error of the vault the class that clients are told.

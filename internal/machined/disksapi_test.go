@@ -29,8 +29,9 @@ type vault struct {
 	seal    error
 	sealed  int
 	rotated []string
-	// recovered are encrypted disks of pools.
+	// recovered are encrypted disks of pools, and broken is one that gets no other key.
 	recovered []string
+	broken    string
 	// how is what was sealed with last.
 	how storage.Encryption
 }
@@ -82,6 +83,9 @@ func (v *vault) Rotate(_ context.Context, volume, device string, how storage.Enc
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.how = how
+	if volume == v.broken {
+		return errors.New("input/output error")
+	}
 	if v.seal == nil {
 		v.rotated = append(v.rotated, volume+" on "+device)
 	}

@@ -285,3 +285,24 @@ func TestPoolDisksOverTheAPI(t *testing.T) {
 		t.Errorf("asked for %v, %v", v.asked, err)
 	}
 }
+
+// TestRotateGoesOn: a disk that cannot be written to is told of, and keeps no other from another key.
+func TestRotateGoesOn(t *testing.T) {
+	t.Parallel()
+	n, v := sealedNode(t, false)
+	const other = "pool-fedcba9876543210"
+	n.update(func(s *snapshot) {
+		s.pools.Status.Disks = nil
+		for _, name := range []string{sealedName, other} {
+			c := &pool.Container{Name: name, Partition: "/dev/" + name, Open: true, Keyed: true}
+			s.pools.Status.Disks = append(s.pools.Status.Disks, pool.Disk{Container: c})
+		}
+	})
+	v.mu.Lock()
+	v.broken = sealedName
+	v.mu.Unlock()
+	names, err := disksAPI{n.Agent}.RotateKeys(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "input/output error") || !slices.Equal(names, []string{"state", "data", other}) {
+		t.Errorf("rotated %q, %v", names, err)
+	}
+}
