@@ -29,7 +29,7 @@ type vault struct {
 	seal    error
 	sealed  int
 	rotated []string
-	// recovered are encrypted disks of pools, and broken is one that gets no other key.
+	// recovered are encrypted disks of pools, and broken is one that neither opens nor gets another key.
 	recovered []string
 	broken    string
 	// how is what was sealed with last.
@@ -95,7 +95,10 @@ func (v *vault) Rotate(_ context.Context, volume, device string, how storage.Enc
 func (v *vault) RecoverDisk(_ context.Context, name, partition string, k recovery.Key) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if k != v.key {
+	switch {
+	case name == v.broken:
+		return volumes.ErrForm
+	case k != v.key:
 		return volumes.ErrOtherRecoveryKey
 	}
 	v.recovered = append(v.recovered, name+" on "+partition)

@@ -102,6 +102,7 @@ func (d disksAPI) recoverDisks(ctx context.Context, name string, k recovery.Key)
 	}
 	var opened int
 	var others error
+	var failed []error // of all that are meant, one that is damaged keeps no other shut
 	for _, c := range d.containers() {
 		open := c.Open || c.Stale || c.Double
 		switch {
@@ -115,6 +116,9 @@ func (d disksAPI) recoverDisks(ctx context.Context, name string, k recovery.Key)
 		case errors.Is(err, volumes.ErrOtherRecoveryKey) && name == everyPoolDisk:
 			others = err
 			continue
+		case err != nil && name == everyPoolDisk:
+			failed = append(failed, diskClassed(err))
+			continue
 		case err != nil:
 			return diskClassed(err)
 		}
@@ -124,6 +128,8 @@ func (d disksAPI) recoverDisks(ctx context.Context, name string, k recovery.Key)
 		d.a.wakers[plan.Pools].Wake()
 	}
 	switch {
+	case len(failed) > 0:
+		return errors.Join(failed...)
 	case opened > 0:
 		return nil
 	case others != nil:

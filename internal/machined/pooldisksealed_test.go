@@ -306,3 +306,23 @@ func TestRotateGoesOn(t *testing.T) {
 		t.Errorf("rotated %q, %v", names, err)
 	}
 }
+
+// TestRecoverGoesOn: of all disks that a recovery key is to open, one that is damaged keeps no other shut.
+func TestRecoverGoesOn(t *testing.T) {
+	t.Parallel()
+	n, v := sealedNode(t, false)
+	const other = "pool-fedcba9876543210"
+	n.update(func(s *snapshot) {
+		s.pools.Status.Disks = nil
+		for _, name := range []string{sealedName, other} {
+			s.pools.Status.Disks = append(s.pools.Status.Disks, pool.Disk{Container: &pool.Container{Name: name, Partition: "/dev/" + name}})
+		}
+	})
+	v.mu.Lock()
+	v.broken = sealedName
+	v.mu.Unlock()
+	err := disksAPI{n.Agent}.Recover(t.Context(), "pools", v.key.Reveal())
+	if !errors.Is(err, server.ErrPrecondition) || !errors.Is(err, volumes.ErrForm) || !slices.Equal(v.recovered, []string{other + " on /dev/" + other}) {
+		t.Errorf("recovered %q, %v", v.recovered, err)
+	}
+}
