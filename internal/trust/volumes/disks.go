@@ -31,10 +31,17 @@ type DiskState struct {
 	Keyed, Recoverable bool
 }
 
-// Encrypts says that the state volume is encrypted and open, so that keys of disks can lie on it.
+// Encrypts says that the state volume is encrypted and open, so that keys of disks can lie on it, or that this cannot be told just now: who goes by it is not to take
+// a disk as it is for that. MakeDisk fails then.
 func (v *Volumes) Encrypts() bool {
+	place, err := v.hasPlace()
+	return place || err != nil
+}
+
+// hasPlace says whether the state volume is encrypted and open.
+func (v *Volumes) hasPlace() (bool, error) {
 	open, err := v.findMapped(mapperName(storage.State))
-	return err == nil && open != ""
+	return open != "", err
 }
 
 // Disk returns what is known of the encrypted volume of a name on a partition.
@@ -86,8 +93,12 @@ func (v *Volumes) lies(dir string) (bool, error) {
 // is on the state volume before there is a header. Until the header is whole there is a mark on the partition. The error is ErrNoPlace on a node whose own volumes are
 // not encrypted.
 func (v *Volumes) MakeDisk(ctx context.Context, partition string) (device string, err error) {
-	if !v.Encrypts() {
-		return "", fmt.Errorf("encrypt disk (%s): %w", partition, ErrNoPlace)
+	place, err := v.hasPlace()
+	if err == nil && !place {
+		err = ErrNoPlace
+	}
+	if err != nil {
+		return "", fmt.Errorf("encrypt disk (%s): %w", partition, err)
 	}
 	name := luks.NewDiskName()
 	if err := v.Encrypt(ctx, name, partition, storage.Encryption{}); err != nil {
@@ -185,10 +196,12 @@ func (v *Volumes) recoverDisk(ctx context.Context, name, partition string, k rec
 	if err != nil {
 		return err
 	}
-	if v.Encrypts() {
-		if err := v.adopt(ctx, name, partition, has); err != nil {
-			return err
-		}
+	place, err := v.hasPlace()
+	if err == nil && place {
+		err = v.adopt(ctx, name, partition, has)
+	}
+	if err != nil {
+		return err
 	}
 	return v.openDisk(ctx, name, partition, has)
 }

@@ -192,6 +192,36 @@ func TestDiskNeedsAPlace(t *testing.T) {
 	}
 }
 
+// TestDiskOfAnUnknownPlace: while it cannot be told whether keys have a place, no disk counts as one that is to stay as it is, and no key is written.
+func TestDiskOfAnUnknownPlace(t *testing.T) {
+	ctx := t.Context()
+	n := newDisks(t)
+	v := n.agent()
+	strange := filepath.Join(n.dir, "sys/class/block/dm-0")
+	if err := os.MkdirAll(filepath.Join(strange, "dm/name"), 0o755); err != nil { // as a device that goes away in this moment, it cannot be read
+		t.Fatal(err)
+	}
+	if !v.Encrypts() {
+		t.Error("a disk would be taken as it is")
+	}
+	partition := n.partition("vdb1")
+	if _, err := v.MakeDisk(ctx, partition); err == nil || errors.Is(err, ErrNoPlace) {
+		t.Errorf("made: %v", err)
+	}
+	if _, err := luks.Inspect(partition); !errors.Is(err, luks.ErrNone) {
+		t.Errorf("the disk holds a header: %v", err)
+	}
+	if entries, err := filepath.Glob(filepath.Join(n.dir, "state/keys/*")); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+	if err := os.RemoveAll(strange); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.MakeDisk(ctx, partition); !errors.Is(err, ErrNoPlace) || v.Encrypts() {
+		t.Errorf("known to be none: %v", err)
+	}
+}
+
 // TestDiskInOtherPlaces: a disk that was pulled and is here again is told from a copy of one that is in use, whatever names the kernel gives them.
 func TestDiskInOtherPlaces(t *testing.T) {
 	ctx := t.Context()
