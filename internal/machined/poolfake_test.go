@@ -290,6 +290,10 @@ func (m *poolMachine) Offline(_ context.Context, name, vdev string, fault bool) 
 	return m.act(fmt.Sprintf("offline %s %s %t", name, vdev, fault), func() { m.turn(vdev, state) })
 }
 
+func (m *poolMachine) OfflineForNow(_ context.Context, name, vdev string) error {
+	return m.act("offline for now "+name+" "+vdev, func() { m.turn(vdev, pool.Offline) })
+}
+
 func (m *poolMachine) Online(_ context.Context, name, vdev string, _ bool) error {
 	return m.act("online "+name+" "+vdev, func() { m.turn(vdev, pool.Online) })
 }

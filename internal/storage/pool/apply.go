@@ -150,7 +150,8 @@ func (r *Reconciler) onlineAnew(ctx context.Context, op Op) error {
 	defer cancel()
 	device, err := r.devices.Reopen(ctx, *op.Disk)
 	if errors.Is(err, zfs.ErrBusy) {
-		if err := r.pools.Offline(ctx, op.Pool, op.Vdev, false); err != nil {
+		// Not for good: after a power cut before it is brought back, nothing would tell it from one that a person has taken offline.
+		if err := r.pools.OfflineForNow(ctx, op.Pool, op.Vdev); err != nil {
 			return err
 		}
 		device, err = r.devices.Reopen(ctx, *op.Disk)

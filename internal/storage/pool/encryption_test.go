@@ -235,7 +235,7 @@ func TestEncryptedPull(t *testing.T) {
 		s := reach(t, m, spec)
 		calls := []string{"reopen s2", "path tank /dev/mapper/pool-s2", "clear tank", "online tank"}
 		if busy {
-			calls = append([]string{"offline tank"}, calls...)
+			calls = append([]string{"offline for now tank"}, calls...)
 		}
 		want(t, m, calls...)
 		if !s.Pools[0].Healthy {
@@ -275,7 +275,7 @@ func TestEncryptedPullIsGoneOnWith(t *testing.T) {
 	if err := r.Apply(ctx, spec, ops[0]); err != nil {
 		t.Error(err)
 	}
-	want(t, m, "offline tank", "reopen s2", "path tank /dev/mapper/pool-s2", "clear tank", "online tank")
+	want(t, m, "offline for now tank", "reopen s2", "path tank /dev/mapper/pool-s2", "clear tank", "online tank")
 	if err := r.Apply(ctx, spec, ops[0]); !errors.Is(err, context.Canceled) {
 		t.Errorf("begun after its time: %v", err)
 	}
@@ -288,8 +288,8 @@ type impatient struct {
 	end context.CancelFunc
 }
 
-func (i impatient) Offline(ctx context.Context, name, vdev string, fault bool) error {
-	err := i.Machine.Offline(ctx, name, vdev, fault)
+func (i impatient) OfflineForNow(ctx context.Context, name, vdev string) error {
+	err := i.Machine.OfflineForNow(ctx, name, vdev)
 	i.end()
 	return err
 }

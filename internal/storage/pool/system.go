@@ -48,6 +48,8 @@ type Pools interface {
 	Remove(ctx context.Context, pool, vdev string) error
 	// Offline takes a device out. With fault it is marked as faulty, so that ZFS does not come back to it by itself.
 	Offline(ctx context.Context, pool, vdev string, fault bool) error
+	// OfflineForNow takes a device out until it is brought back, or the pool is imported the next time.
+	OfflineForNow(ctx context.Context, pool, vdev string) error
 	// Online brings a device back. With expand it is used to its whole size.
 	Online(ctx context.Context, pool, vdev string, expand bool) error
 	// SetPath says where a device of a pool is now. Nothing is opened by it.
