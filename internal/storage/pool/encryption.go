@@ -8,8 +8,11 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// mapperDir is where the contents of encrypted disks appear, and nothing else that the node gives to a pool.
+// mapperDir is where the contents of the node's encrypted volumes appear, by names that stay, and nothing else that a pool of the node's lies on.
 const mapperDir = "/dev/mapper/"
+
+// sealed says that a leaf was opened in an encrypted disk.
+func (v Vdev) sealed() bool { return strings.HasPrefix(v.Path, mapperDir) }
 
 // encrypts says whether a disk that is given to the pool is encrypted first. A leaf in an encrypted disk tells by its path, also where that disk is gone or cannot be
 // looked at: else a disk that takes the place of another in such a moment would hold the pool's data in the clear.
@@ -22,7 +25,7 @@ func (b *builder) encrypts() bool {
 	}
 	return slices.ContainsFunc(b.pool.Leaves(), func(leaf Vdev) bool {
 		d, found := b.obs.diskOf(leaf)
-		return found && d.encrypted() || strings.HasPrefix(leaf.Path, mapperDir)
+		return found && d.encrypted() || leaf.sealed()
 	})
 }
 

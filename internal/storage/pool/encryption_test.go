@@ -308,6 +308,35 @@ func (i impatient) Online(ctx context.Context, name, vdev string, expand bool) e
 	return i.Machine.Online(ctx, name, vdev, expand)
 }
 
+// TestEncryptedIsNotPlain: a disk that is not encrypted, and says that it is a device of an encrypted pool, is not brought online as that.
+func TestEncryptedIsNotPlain(t *testing.T) {
+	m, spec := encryptedMachine(t)
+	changes(m)
+	forged := *m.All["s2"].Label
+	forged.Device = "/dev/vdd1"
+	m.Pull("s2")
+	for i := range m.Loaded["tank"].Vdevs[0].Children {
+		if leaf := &m.Loaded["tank"].Vdevs[0].Children[i]; leaf.State == pool.Faulted {
+			leaf.State = pool.Unavailable
+		}
+	}
+	m.All["s3"].Label = &forged
+	if s := reach(t, m, spec); s.Pools[0].Healthy {
+		t.Errorf("%+v", s.Pools[0])
+	}
+	want(t, m)
+
+	// The node's own pool is in an encrypted volume of a disk that is not all of a pool's.
+	const data = "/dev/mapper/cyvive-data"
+	obs := pool.Observed{
+		Pools: []pool.Pool{{Name: "node", Vdevs: []pool.Vdev{{Name: data, Path: data, Type: "disk", GUID: 7, State: pool.Online}}}},
+		Disks: []pool.Disk{{Identity: disk.Identity{Name: "vda", Serial: "s0"}, Label: &pool.Label{Device: data, Pool: "node", GUID: 7}}},
+	}
+	if picture := pool.Picture(obs.Pools[0], obs); !strings.Contains(picture, "serial s0") {
+		t.Errorf("the node's own pool is on no disk:\n%s", picture)
+	}
+}
+
 // TestEncryptedIsLeft: what a person took offline stays so, and disks without a key are neither imported nor taken for blank.
 func TestEncryptedIsLeft(t *testing.T) {
 	m, spec := encryptedMachine(t)

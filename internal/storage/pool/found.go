@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"strings"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/disk"
@@ -101,10 +102,8 @@ type Container struct {
 // stale says that the disk's container has to be opened anew, in place of one that leads nowhere.
 func (d Disk) stale() bool { return d.Container != nil && d.Container.Stale }
 
-// plain says that the label on the disk is not in an encrypted volume: anybody who had the disk can have written it.
-func (d Disk) plain() bool {
-	return d.Label != nil && (d.Container == nil || !d.Container.Open || d.Label.Device != d.Container.Device)
-}
+// plain says that the label on the disk is not in an encrypted volume of the node's: anybody who had the disk can have written it.
+func (d Disk) plain() bool { return d.Label != nil && !strings.HasPrefix(d.Label.Device, mapperDir) }
 
 // encrypted says that what ZFS is given of the disk is encrypted.
 func (d Disk) encrypted() bool { return d.Container != nil && !d.Container.Begun }

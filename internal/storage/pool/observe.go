@@ -153,10 +153,11 @@ func (o Observed) imported(name string) (Pool, bool) {
 }
 
 // diskOf returns the disk that a leaf is on. What ZFS has written on the disk counts; where there is no such thing, the path of a leaf that is open does, and so
-// does the container that the leaf was opened in, whose name is its own, while that cannot be read.
+// does the container that the leaf was opened in, whose name is its own, while that cannot be read. A disk that is not encrypted is never that of a leaf which was: whoever has
+// learned its GUID could have the pool's data written there.
 func (o Observed) diskOf(leaf Vdev) (Disk, bool) {
 	for _, d := range o.Disks {
-		if d.Label != nil && leaf.GUID != 0 && d.Label.GUID == leaf.GUID {
+		if d.Label != nil && leaf.GUID != 0 && d.Label.GUID == leaf.GUID && !(leaf.sealed() && d.plain()) {
 			return d, true
 		}
 	}
