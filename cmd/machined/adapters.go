@@ -102,7 +102,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	boot.Encrypts, boot.TPM = true, hasTPM()
 	extensions := extensionsOf(log, boot.Version)
 	zfs := programs()
-	pools, noPools := poolsOf(log.With("part", "pools"), zfs, disk, hardware, m.Disk, stateDir)
+	pools, noPools := poolsOf(log.With("part", "pools"), zfs, disk, crypt, hardware, m.Disk, stateDir)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	rings := []keptlog.Ring{
 		{Source: ringlog.Source{Dir: logDir}, MaxLogs: 44},

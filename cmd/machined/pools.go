@@ -38,9 +38,11 @@ func programs() command.Runner {
 	return command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool", Held: command.NewHeld()}
 }
 
-// poolsOf makes what looks after the node's pools, with the programs of OpenZFS. System is the kernel's name of the disk that the node runs from. On a node whose kernel has no OpenZFS it is nil,
-// with the reason.
-func poolsOf(log *slog.Logger, run command.Runner, disk *blockdev.Disk, hardware server.Inventory, system, state string) (*machined.Pools, string) {
+// poolsOf makes what looks after the node's pools, with the programs of OpenZFS. System is the kernel's name of the disk that the node runs from, and vault what encrypts
+// others, or nil. On a node whose kernel has no OpenZFS it is nil, with the reason.
+func poolsOf(
+	log *slog.Logger, run command.Runner, disk *blockdev.Disk, vault machined.DiskVault, hardware server.Inventory, system, state string,
+) (*machined.Pools, string) {
 	if _, err := os.Stat(zfsDevice); err != nil {
 		why := fmt.Sprintf("its kernel module is not loaded (%v), of which init's log and the kernel's have the reason", err)
 		log.Error("pools of ZFS are not looked after", "reason", why)
@@ -48,7 +50,7 @@ func poolsOf(log *slog.Logger, run command.Runner, disk *blockdev.Disk, hardware
 	}
 	control := zpool.New(zpool.RunnerFunc(run.Zpool))
 	datasets := command.NewSystem(run)
-	devices := machined.PoolDisks{Inventory: hardware, System: system, Kernel: diskKernel{disk}}
+	devices := machined.PoolDisks{Inventory: hardware, System: system, Kernel: diskKernel{disk}, Vault: vault}
 	return &machined.Pools{
 		Domain: &machined.PoolHost{
 			PoolDomain: pool.New(control, devices, machined.PoolMemory{Path: filepath.Join(state, "pools.json")}, time.Now),

@@ -37,6 +37,8 @@ type poolLab struct {
 	blocks  *blockdev.Disk
 	disks   machined.PoolDisks
 	memory  machined.PoolMemory
+	// vault is nil where no disk is encrypted.
+	vault machined.DiskVault
 }
 
 // labMachine is the machine ID of the lab.
@@ -44,14 +46,20 @@ const labMachine = "0123456789abcdef0123456789abcdef"
 
 func newPoolLab(t *testing.T) *poolLab {
 	t.Helper()
+	return newSealedLab(t, nil)
+}
+
+// newSealedLab is newPoolLab with what encrypts disks.
+func newSealedLab(t *testing.T, vault machined.DiskVault) *poolLab {
+	t.Helper()
 	requireVM(t, "OpenZFS in a kernel of its own, and an empty disk")
-	l := &poolLab{t: t, blocks: blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, t.TempDir())}
+	l := &poolLab{t: t, vault: vault, blocks: blockdev.New(blockdev.Tools{Mke2fs: "/usr/bin/mke2fs", E2fsck: "/usr/bin/e2fsck"}, t.TempDir())}
 	if l.scratch, _, _ = strings.Cut(os.Getenv("CYVIVE_VM_DISKS"), ":"); l.scratch == "" {
 		t.Fatal("this machine has no empty disk")
 	}
 	log, state, hardware := slog.New(slog.DiscardHandler), t.TempDir(), inventory.New("/", device.Devices{Dir: "/dev"}, time.Now)
 	if _, err := os.Stat(zfsDevice); err != nil {
-		if p, why := poolsOf(log, programs(), l.blocks, hardware, "", state); p != nil || !strings.Contains(why, "module is not loaded") {
+		if p, why := poolsOf(log, programs(), l.blocks, nil, hardware, "", state); p != nil || !strings.Contains(why, "module is not loaded") {
 			t.Errorf("without the module: %v, %q", p, why)
 		}
 	}
@@ -60,10 +68,10 @@ func newPoolLab(t *testing.T) *poolLab {
 	l.must(mods.Load("zfs"))
 	l.must(os.WriteFile(filepath.Join(state, "machine-id"), []byte(labMachine+"\n"), 0o600))
 	var why string
-	if l.Pools, why = poolsOf(log, programs(), l.blocks, hardware, "", state); l.Pools == nil {
+	if l.Pools, why = poolsOf(log, programs(), l.blocks, l.vault, hardware, "", state); l.Pools == nil {
 		t.Fatal(why)
 	}
-	l.disks = machined.PoolDisks{Inventory: hardware, Kernel: diskKernel{l.blocks}}
+	l.disks = machined.PoolDisks{Inventory: hardware, Kernel: diskKernel{l.blocks}, Vault: l.vault}
 	l.memory = machined.PoolMemory{Path: filepath.Join(state, "pools.json")}
 	t.Cleanup(func() {
 		ctx := context.Background()
@@ -135,18 +143,18 @@ func TestVMPoolDisks(t *testing.T) {
 	if !strings.Contains(used.Contents, "ext4") || used.Key() != empty.Key() {
 		t.Errorf("with a file system: %+v", used)
 	}
-	if _, err := l.disks.Prepare(ctx, empty); err == nil || !strings.Contains(err.Error(), "it is not as it was") {
+	if _, err := l.disks.Prepare(ctx, empty, false); err == nil || !strings.Contains(err.Error(), "it is not as it was") {
 		t.Errorf("chosen when it was blank: %v", err)
 	}
 	var mounts mount.Mounts
 	target := t.TempDir()
 	l.must(mounts.Mount(l.scratch, target, "ext4", nil))
-	if _, err := l.disks.Prepare(ctx, used); err == nil || !strings.Contains(err.Error(), "is mounted on "+target) {
+	if _, err := l.disks.Prepare(ctx, used, false); err == nil || !strings.Contains(err.Error(), "is mounted on "+target) {
 		t.Errorf("while it is mounted: %v", err)
 	}
 	l.must(mounts.Unmount(target))
 	for range 2 { // it may be repeated, for the disk as it was chosen
-		leaf, err := l.disks.Prepare(ctx, used)
+		leaf, err := l.disks.Prepare(ctx, used, false)
 		l.must(err)
 		if info, err := os.Stat(leaf); err != nil || info.Mode()&os.ModeDevice == 0 || !strings.HasPrefix(leaf, l.scratch) {
 			t.Errorf("leaf %s: %v, %v", leaf, info, err)
@@ -181,7 +189,7 @@ func TestVMPoolDomain(t *testing.T) {
 	if member.Label == nil || member.Label.Pool != "tank" || member.Label.PoolGUID != guid || member.Label.State != pool.LabelActive {
 		t.Errorf("the disk says %+v", member.Label)
 	}
-	if _, err := l.disks.Prepare(ctx, member); !errors.Is(err, unix.EBUSY) {
+	if _, err := l.disks.Prepare(ctx, member, false); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("made ready while its pool is imported: %v, want %v", err, unix.EBUSY)
 	}
 	heard, cancel := context.WithTimeout(ctx, time.Minute)
@@ -214,7 +222,7 @@ func TestVMPoolDomain(t *testing.T) {
 func TestVMDatasetMounts(t *testing.T) {
 	l := newPoolLab(t)
 	ctx := t.Context()
-	leaf, err := l.disks.Prepare(ctx, l.disk())
+	leaf, err := l.disks.Prepare(ctx, l.disk(), false)
 	l.must(err)
 	l.must(l.Control.Create(ctx, pool.Creation{
 		Pool: "tank", Groups: []pool.Group{{Devices: []string{leaf}}}, FileSystem: map[string]string{"mountpoint": "none", "canmount": "off"},

@@ -125,7 +125,7 @@ func TestPrepareLooksAgain(t *testing.T) {
 		if c.change != nil {
 			p.Inventory = c.change(someDisks())
 		}
-		leaf, err := p.Prepare(t.Context(), before[1])
+		leaf, err := p.Prepare(t.Context(), before[1], false)
 		switch {
 		case c.want == "" && (err != nil || leaf != "/dev/nvme0n11" || !slices.Equal(w.calls, []string{"prepare /dev/nvme0n1"})):
 			t.Errorf("%s: got %q, %v, calls %q", name, leaf, err, w.calls)
@@ -139,7 +139,7 @@ func TestPrepareLooksAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Prepare(t.Context(), all[1]); err == nil || !strings.Contains(err.Error(), "the node runs from it") || len(w.calls) > 0 {
+	if _, err := p.Prepare(t.Context(), all[1], false); err == nil || !strings.Contains(err.Error(), "the node runs from it") || len(w.calls) > 0 {
 		t.Errorf("the system disk: %v, calls %q", err, w.calls)
 	}
 }

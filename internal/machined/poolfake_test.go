@@ -123,8 +123,26 @@ func (m *poolMachine) Disks(context.Context) ([]pool.Disk, error) {
 	return slices.Clone(m.disks), nil
 }
 
-func (m *poolMachine) Prepare(_ context.Context, d pool.Disk) (string, error) {
-	return d.Device + "1", m.act("prepare "+d.Device, nil)
+func (m *poolMachine) Prepare(_ context.Context, d pool.Disk, encrypt bool) (string, error) {
+	call := "prepare " + d.Device
+	if encrypt {
+		call += " encrypted"
+	}
+	return d.Device + "1", m.act(call, nil)
+}
+
+func (m *poolMachine) Encrypts() bool { return false }
+
+func (m *poolMachine) Reopen(_ context.Context, d pool.Disk) (string, error) {
+	return d.Device + "1", m.act("reopen "+d.Device, nil)
+}
+
+func (m *poolMachine) Enrol(_ context.Context, d pool.Disk) error {
+	return m.act("enrol "+d.Device, nil)
+}
+
+func (m *poolMachine) Erase(_ context.Context, d pool.Disk) error {
+	return m.act("erase "+d.Device, nil)
 }
 
 func (m *poolMachine) Grow(_ context.Context, d pool.Disk) error {
@@ -270,6 +288,10 @@ func (m *poolMachine) Offline(_ context.Context, name, vdev string, fault bool) 
 		state = pool.Faulted
 	}
 	return m.act(fmt.Sprintf("offline %s %s %t", name, vdev, fault), func() { m.turn(vdev, state) })
+}
+
+func (m *poolMachine) OfflineForNow(_ context.Context, name, vdev string) error {
+	return m.act("offline for now "+name+" "+vdev, func() { m.turn(vdev, pool.Offline) })
 }
 
 func (m *poolMachine) Online(_ context.Context, name, vdev string, _ bool) error {

@@ -15,6 +15,9 @@ const defaultCompatibility = "openzfs-2.3"
 // Bounds of Pool.Ashift: ASHIFT_MIN and ASHIFT_MAX of include/sys/vdev_impl.h.
 const minAshift, maxAshift = 9, 16
 
+// encryptedAshift is that of the sectors of an encrypted disk (package storage/luks).
+const encryptedAshift = 12
+
 var diskSizeForm = regexp.MustCompile(`^(?:>=|<=) ?[0-9]{1,9}(?:\.[0-9]{1,3})? ?(?:[kKMGT]i?)?B$`)
 
 // compatibilities are the sets of features that zpool can read on a node, the default first: those of which the image has the file (dataFiles of images/internal/build),
@@ -38,6 +41,10 @@ func (o *object) pool() Pool {
 		Compatibility: choice(o, "compatibility", compatibilities()...),
 		Failmode:      choice(o, "failmode", failmodes()...), Multihost: o.boolean("multihost"),
 		ReadOnly: o.boolean("readOnly"), Rewind: o.boolean("rewind"), Scrub: o.schedule("scrub"), Trim: o.schedule("trim"),
+		Encryption: choice(o, "encryption", PoolEncryptionAuto, PoolEncryptionLUKS2, PoolEncryptionNone),
+	}
+	if p.Encryption == PoolEncryptionLUKS2 && p.Ashift != 0 && p.Ashift < encryptedAshift {
+		o.fail("ashift", "got %d, expected %d or more with encryption, whose sectors have %d bytes", p.Ashift, encryptedAshift, 1<<encryptedAshift)
 	}
 	if p.Name == SystemPool {
 		o.fail("name", "%s is the system's own pool, expected another name; what is declared may lie below %s", SystemPool, SystemVolumes)

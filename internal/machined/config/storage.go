@@ -16,6 +16,7 @@ type Pool struct {
 	Ashift        int
 	Autoexpand    bool
 	Autotrim      bool
+	Encryption    PoolEncryption
 	Compatibility string
 	Failmode      string
 	Multihost     bool
@@ -24,6 +25,16 @@ type Pool struct {
 	// Scrub and Trim are when they are done; zero is never.
 	Scrub, Trim Schedule
 }
+
+// PoolEncryption is whether the disks of a pool are encrypted below it.
+type PoolEncryption string
+
+// The ways. By PoolEncryptionAuto a new pool is encrypted where the node's own volumes are, and one that is there stays as it is.
+const (
+	PoolEncryptionAuto  PoolEncryption = "auto"
+	PoolEncryptionLUKS2 PoolEncryption = "luks2"
+	PoolEncryptionNone  PoolEncryption = "none"
+)
 
 // SystemPool is the node's own pool, and SystemVolumes what of it is for datasets of others.
 const (

@@ -23,10 +23,10 @@ func pools() []Pool {
 		Data:    []DiskGroup{{LayoutRAIDZ2, []DiskSelector{disk, serial("a"), serial("b")}}, {LayoutMirror, []DiskSelector{serial("c"), serial("d")}}},
 		Special: []DiskGroup{{LayoutMirror, []DiskSelector{serial("e"), disk}}}, Dedup: []DiskGroup{{LayoutSingle, []DiskSelector{disk}}},
 		Log: []DiskGroup{{LayoutSingle, []DiskSelector{disk}}}, Cache: []DiskSelector{disk}, Spares: []DiskSelector{disk, serial("f")},
-		Ashift: 12, Autoexpand: true, Compatibility: "off", Failmode: "continue", Multihost: true, ReadOnly: true, Rewind: true,
+		Ashift: 12, Autoexpand: true, Compatibility: "off", Failmode: "continue", Multihost: true, ReadOnly: true, Rewind: true, Encryption: PoolEncryptionLUKS2,
 		Scrub: Schedule{Unit: Monthly, Day: 1, Hour: 3}, Trim: Schedule{Unit: Weekly, Weekday: time.Sunday},
 	}, {
-		Name: "fast", Presence: PoolImported, Autotrim: true, Compatibility: defaultCompatibility, Failmode: "wait",
+		Name: "fast", Presence: PoolImported, Autotrim: true, Compatibility: defaultCompatibility, Failmode: "wait", Encryption: PoolEncryptionAuto,
 	}}
 }
 

@@ -73,6 +73,11 @@ func poolFields() []Field {
 			Doc: "The features that the pool may have, so that a release before this one can import it.", Values: compatibilities(),
 		},
 		{Name: "failmode", Doc: "What writes do when the disks are gone.", Type: TypeText, Default: failmodes()[0], Values: failmodes()},
+		{
+			Name: "encryption", Type: TypeText, Default: string(PoolEncryptionAuto),
+			Values: wordsOf([]PoolEncryption{PoolEncryptionAuto, PoolEncryptionLUKS2, PoolEncryptionNone}),
+			Doc:    "Whether its disks are encrypted. By auto, a new pool is where the node's own volumes are, and one that is there stays as it is.",
+		},
 		{Name: "multihost", Doc: "Whether the pool is kept from being imported by two machines at once, where disks are shared.", Type: TypeBool, Default: "false"},
 		{Name: "readOnly", Doc: "Whether it is imported to be read only.", Type: TypeBool, Default: "false"},
 		{Name: "rewind", Doc: "Whether a damaged pool may go back some seconds. What that loses is shown, and has to be confirmed.", Type: TypeBool, Default: "false"},

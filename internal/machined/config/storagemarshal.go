@@ -24,6 +24,7 @@ type (
 		Autotrim      bool       `yaml:"autotrim"`
 		Compatibility string     `yaml:"compatibility,omitempty"`
 		Failmode      string     `yaml:"failmode,omitempty"`
+		Encryption    string     `yaml:"encryption,omitempty"`
 		Multihost     bool       `yaml:"multihost"`
 		ReadOnly      bool       `yaml:"readOnly"`
 		Rewind        bool       `yaml:"rewind"`
@@ -151,7 +152,7 @@ func storage(cfg *Config) []any {
 func pool(p Pool) poolDoc {
 	doc := poolDoc{
 		header: header{APIVersion, "Pool"}, Name: p.Name, Presence: string(p.Presence), Ashift: p.Ashift, Autoexpand: p.Autoexpand, Autotrim: p.Autotrim,
-		Compatibility: p.Compatibility, Failmode: p.Failmode, Multihost: p.Multihost, ReadOnly: p.ReadOnly, Rewind: p.Rewind,
+		Compatibility: p.Compatibility, Failmode: p.Failmode, Multihost: p.Multihost, ReadOnly: p.ReadOnly, Rewind: p.Rewind, Encryption: string(p.Encryption),
 		Data: groups(p.Data), Special: groups(p.Special), Dedup: groups(p.Dedup), Log: groups(p.Log), Cache: selectors(p.Cache), Spares: selectors(p.Spares),
 		Scrub: p.Scrub.String(), Trim: p.Trim.String(),
 	}

@@ -66,10 +66,13 @@ func PoolSpec(cfg *config.Config) pool.Spec {
 	presences := map[config.Presence]pool.Presence{
 		config.PoolImported: pool.Imported, config.PoolExported: pool.Exported, config.PoolDestroyed: pool.Destroyed,
 	}
+	encryptions := map[config.PoolEncryption]pool.Encryption{
+		config.PoolEncryptionAuto: pool.EncryptAsFound, config.PoolEncryptionLUKS2: pool.EncryptAlways, config.PoolEncryptionNone: pool.EncryptNever,
+	}
 	for _, p := range cfg.Pools {
 		one := pool.PoolSpec{
 			Name: p.Name, Presence: presences[p.Presence], GUID: zfs.GUID(p.GUID), Cache: selectors(p.Cache), Spares: selectors(p.Spares),
-			Properties: poolProperties(p), ReadOnly: p.ReadOnly, Rewind: p.Rewind,
+			Properties: poolProperties(p), ReadOnly: p.ReadOnly, Rewind: p.Rewind, Encryption: encryptions[p.Encryption],
 		}
 		for _, c := range []struct {
 			class  pool.Class

@@ -21,16 +21,18 @@ func TestPoolSpec(t *testing.T) {
 	got := PoolSpec(&config.Config{Pools: []config.Pool{
 		{
 			Name: "tank", Presence: config.PoolImported, Autotrim: true, Compatibility: "openzfs-2.3", Failmode: "wait", Ashift: 12,
-			Data:    []config.DiskGroup{{Layout: config.LayoutMirror, Disks: []config.DiskSelector{{Serial: "A", Type: "ssd"}, {Sizes: []string{">=1TB"}, WWN: "w"}}}},
-			Special: []config.DiskGroup{{Layout: config.LayoutSingle, Disks: one("B")}}, Dedup: []config.DiskGroup{{Layout: config.LayoutRAIDZ2, Disks: one("C")}},
+			Encryption: config.PoolEncryptionLUKS2,
+			Data:       []config.DiskGroup{{Layout: config.LayoutMirror, Disks: []config.DiskSelector{{Serial: "A", Type: "ssd"}, {Sizes: []string{">=1TB"}, WWN: "w"}}}},
+			Special:    []config.DiskGroup{{Layout: config.LayoutSingle, Disks: one("B")}}, Dedup: []config.DiskGroup{{Layout: config.LayoutRAIDZ2, Disks: one("C")}},
 			Log: []config.DiskGroup{{Layout: config.LayoutSingle, Disks: one("D")}}, Cache: one("E"), Spares: one("F"), Scrub: config.Schedule{Every: time.Hour},
 		},
-		{Name: "old", GUID: 7, Presence: config.PoolDestroyed, ReadOnly: true, Rewind: true, Compatibility: "off", Failmode: "continue", Autoexpand: true, Multihost: true},
+		{Name: "old", GUID: 7, Presence: config.PoolDestroyed, ReadOnly: true, Rewind: true, Compatibility: "off", Failmode: "continue", Autoexpand: true, Multihost: true, Encryption: config.PoolEncryptionNone},
+		{Name: "as-found", Encryption: config.PoolEncryptionAuto},
 	}})
 	of := func(serial string) []disk.Selector { return []disk.Selector{{Serial: serial}} }
 	want := pool.Spec{Pools: []pool.PoolSpec{
 		{
-			Name: "tank", Cache: of("E"), Spares: of("F"), Scrub: times(config.Schedule{Every: time.Hour}),
+			Name: "tank", Cache: of("E"), Spares: of("F"), Scrub: times(config.Schedule{Every: time.Hour}), Encryption: pool.EncryptAlways,
 			Vdevs: []pool.VdevSpec{
 				{Layout: pool.Mirror, Disks: []disk.Selector{{Serial: "A", Type: "ssd"}, {Sizes: []string{">=1TB"}, WWN: "w"}}},
 				{Class: pool.Special, Disks: of("B")}, {Class: pool.Dedup, Layout: pool.RAIDZ2, Disks: of("C")}, {Class: pool.Log, Disks: of("D")},
@@ -40,8 +42,11 @@ func TestPoolSpec(t *testing.T) {
 			},
 		},
 		{
-			Name: "old", GUID: 7, Presence: pool.Destroyed, ReadOnly: true, Rewind: true,
+			Name: "old", GUID: 7, Presence: pool.Destroyed, ReadOnly: true, Rewind: true, Encryption: pool.EncryptNever,
 			Properties: map[string]string{"autoexpand": "on", "autotrim": "off", "compatibility": "off", "failmode": "continue", "multihost": "on"},
+		},
+		{
+			Name: "as-found", Properties: map[string]string{"autoexpand": "off", "autotrim": "off", "compatibility": "", "failmode": "", "multihost": "off"},
 		},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {

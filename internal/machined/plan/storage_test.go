@@ -74,7 +74,8 @@ func storageChanges() map[string]func(*config.Config) {
 		"Pool.compatibility": pool(func(p *config.Pool) { p.Compatibility = "off" }), "Pool.failmode": pool(func(p *config.Pool) { p.Failmode = "panic" }),
 		"Pool.multihost": pool(func(p *config.Pool) { p.Multihost = true }), "Pool.readOnly": pool(func(p *config.Pool) { p.ReadOnly = true }),
 		"Pool.rewind": pool(func(p *config.Pool) { p.Rewind = true }), "Pool.scrub": pool(func(p *config.Pool) { p.Scrub.Unit = config.Hourly }),
-		"Pool.trim": pool(func(p *config.Pool) { p.Trim.Unit = config.Hourly }),
+		"Pool.trim":       pool(func(p *config.Pool) { p.Trim.Unit = config.Hourly }),
+		"Pool.encryption": pool(func(p *config.Pool) { p.Encryption = config.PoolEncryptionNone }),
 
 		"Dataset.volume.size":      volume(func(v *config.Volume) { v.SizeBytes = 1 << 31 }),
 		"Dataset.volume.blockSize": volume(func(v *config.Volume) { v.BlockBytes = 1 << 15 }),

@@ -25,6 +25,7 @@ func poolFields() []field {
 		s.live("failmode", func(p pool) any { return p.Failmode }), s.live("multihost", func(p pool) any { return p.Multihost }),
 		s.live("readOnly", func(p pool) any { return p.ReadOnly }), s.live("rewind", func(p pool) any { return p.Rewind }),
 		s.live("scrub", func(p pool) any { return p.Scrub }), s.live("trim", func(p pool) any { return p.Trim }),
+		s.live("encryption", func(p pool) any { return p.Encryption }),
 	}
 }
 

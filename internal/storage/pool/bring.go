@@ -47,6 +47,10 @@ func (b *builder) bring() {
 func (b *builder) importOne(i Importable) {
 	name := fmt.Sprintf("pool %s (%s)", i.Name, i.GUID)
 	o := b.importOp(i)
+	if plain := b.plain(i.GUID); len(plain) > 0 {
+		b.condition(LayoutDiffers, fmt.Sprintf("%s is on disks that are not encrypted, and is declared to be: %s", name, strings.Join(plain, " and ")),
+			"If you did not make it so, somebody has put them in the place of yours. If you did, confirm the import by its name, or declare the encryption as it is.")
+	}
 	switch i.Problem {
 	case Ready, OtherSystem:
 		if len(i.LostLogs) > 0 {
@@ -87,6 +91,11 @@ func (b *builder) importOp(i Importable) Op {
 	if o.WithoutLog = len(i.LostLogs) > 0; o.WithoutLog {
 		needs = append(needs, "what was written last is lost, so far as only its log has it: "+strings.Join(i.LostLogs, ", "))
 	}
+	plain := b.plain(i.GUID)
+	if len(plain) > 0 {
+		needs = append(needs, "what is on its disks is not encrypted, and may be somebody else's: "+strings.Join(plain, " and "))
+	}
+	o.Sealed = b.spec.Encryption == EncryptAlways && len(plain) == 0
 	o.Needs = strings.Join(needs, "; ")
 	return o
 }
@@ -144,10 +153,10 @@ func (b *builder) create() {
 			take(other.class, Single, []slot{s})
 		}
 	}
-	if len(b.conditions) > 0 || len(groups) == 0 {
+	if b.keysLackPlace() || len(b.conditions) > 0 || len(groups) == 0 {
 		return
 	}
-	o := Op{Verb: CreatePool, Groups: groups}
+	o := Op{Verb: CreatePool, Groups: groups, Encrypt: b.encrypts()}
 	if lost := loss(all); lost != "" {
 		o.Needs = "what its disks hold is lost: " + lost
 	}

@@ -31,6 +31,8 @@ const (
 	DiskSwapped Kind = "disk swapped"
 	// DiskUnusable: the disk that is meant cannot be taken.
 	DiskUnusable Kind = "disk not usable"
+	// NoPlaceForKeys: its disks are to be encrypted, and their keys would lie in the clear.
+	NoPlaceForKeys Kind = "no place for keys"
 	// HasCheckpoint: its devices cannot be changed before that is gone.
 	HasCheckpoint Kind = "pool has a checkpoint"
 	// LayoutDiffers: the pool cannot be brought to the layout that is declared.

@@ -83,6 +83,7 @@ func (b *builder) bringUp() {
 	case b.pool.State == Suspended:
 		b.condition(IOSuspended, fmt.Sprintf("pool %s has stopped all I/O, since its devices do not answer", b.pool.Name),
 			fmt.Sprintf("Bring its devices back, then clear its errors; what waits is written then. %s", causes(b.pool)))
+		b.openAnew()
 		return
 	case b.pool.ReadOnly:
 		if !b.spec.ReadOnly {
@@ -96,8 +97,10 @@ func (b *builder) bringUp() {
 	if len(b.spec.Vdevs) > 0 {
 		b.layout()
 	}
+	b.encryption()
 	b.grow()
 	b.schedules()
+	b.enrol()
 	// One that cannot be set keeps back what comes after it, and nothing that restores redundancy may be that.
 	b.setProperties(func(name string) bool { return name != "ashift" })
 }
@@ -118,6 +121,7 @@ func (b *builder) leave(there bool) {
 		b.bring()
 	case b.spec.Presence == Destroyed:
 		if known := b.obs.Remembered[b.spec.Name]; known != 0 && (want == 0 || want == known) {
+			b.erase(known)
 			b.op(Op{Verb: Remember, Value: "forget"})
 		}
 	}
@@ -152,10 +156,12 @@ func sameValue(got, want string) bool {
 // online brings back devices whose disk is here again, under whatever name. What a person took offline stays so.
 func (b *builder) online() {
 	for _, leaf := range b.pool.Leaves() {
-		if leaf.State != Removed && leaf.State != Unavailable || leaf.Class == Spare || leaf.Class == Cache {
+		if leaf.State == Offline || leaf.Class == Spare || leaf.Class == Cache {
 			continue
 		}
-		if d, found := b.obs.diskOf(leaf); found && d.usable() == "" {
+		d, found := b.obs.diskOf(leaf)
+		// Of a container whose disk is gone, the kernel does not say that it was pulled: it fails, and ZFS takes it for faulty, or has not noticed yet.
+		if found && d.usable() == "" && (leaf.State == Removed || leaf.State == Unavailable || d.stale() && d.Container.Keyed) {
 			b.op(Op{Verb: BringOnline, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Path: leaf.Path, Disk: &d})
 		}
 	}

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"strings"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/disk"
@@ -79,7 +80,33 @@ type Disk struct {
 	Label *Label
 	// GrowableBytes is by how much the partition of a pool on it could grow.
 	GrowableBytes uint64
+	// Container is the encrypted volume of the node's on it, which holds what ZFS is given; nil if there is none.
+	Container *Container
 }
+
+// Container is an encrypted volume that lies on a disk for a device of a pool.
+type Container struct {
+	// Name is that of no other, and stays: it is in the volume's header. Partition is what the volume lies on, Device where its content appears while it is open.
+	Name, Partition, Device string
+	// Begun says that it is being made, and holds nothing yet. Name may be empty then.
+	Begun bool
+	// Open says that Device is there, and is of this disk. Stale says that one of the name is open, and that its disk is gone: this one, before it was pulled. Double
+	// says that one of the name is open, and is of another disk that is here.
+	Open, Stale, Double bool
+	// Keyed says that the node has a key of it, Recoverable that the node's recovery key opens it.
+	Keyed, Recoverable bool
+	// Problem is why it is not open, for a person.
+	Problem string
+}
+
+// stale says that the disk's container has to be opened anew, in place of one that leads nowhere.
+func (d Disk) stale() bool { return d.Container != nil && d.Container.Stale }
+
+// plain says that the label on the disk is not in an encrypted volume of the node's: anybody who had the disk can have written it.
+func (d Disk) plain() bool { return d.Label != nil && !strings.HasPrefix(d.Label.Device, mapperDir) }
+
+// encrypted says that what ZFS is given of the disk is encrypted.
+func (d Disk) encrypted() bool { return d.Container != nil && !d.Container.Begun }
 
 // Label is what a leaf of a pool says of itself.
 type Label struct {

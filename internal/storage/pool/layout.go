@@ -104,7 +104,7 @@ func (b *builder) copyOp(o Op) {
 
 // add makes a new vdev of a declaration that stands for none. Orphans are the vdevs that are not declared.
 func (b *builder) add(p pair, orphans []Vdev) {
-	o := Op{Verb: AddVdev, Groups: []DiskGroup{{Class: p.spec.Class, Layout: p.spec.Layout}}}
+	o := Op{Verb: AddVdev, Groups: []DiskGroup{{Class: p.spec.Class, Layout: p.spec.Layout}}, Encrypt: b.encrypts()}
 	for _, s := range p.slots {
 		if !b.takes(s) {
 			return
@@ -139,7 +139,7 @@ func (b *builder) takes(s slot) bool {
 		b.condition(DiskUnusable, why, "Free the disk, or choose another.")
 		return false
 	}
-	return true
+	return !b.keysLackPlace()
 }
 
 // singles adds the cache devices or spares that are missing, and returns the removal of those that are not declared.
@@ -153,7 +153,7 @@ func (b *builder) singles(class Class, verb Verb, slots []slot) []Op {
 		if complete = b.takes(s) && complete; !complete {
 			continue
 		}
-		o := Op{Verb: verb, Groups: []DiskGroup{{Class: class, Disks: []Disk{s.disk}}}}
+		o := Op{Verb: verb, Groups: []DiskGroup{{Class: class, Disks: []Disk{s.disk}}}, Encrypt: b.encrypts()}
 		if lost := loss([]Disk{s.disk}); lost != "" {
 			o.Needs = "what it holds is lost: " + lost
 		}

@@ -92,7 +92,7 @@ func (b *builder) replace(m member, d Disk) {
 		return // that is done first
 	}
 	old := m.original()
-	o := Op{Verb: ReplaceDevice, Vdev: name(old), VdevGUID: old.GUID, Path: old.Path, Disk: &d}
+	o := Op{Verb: ReplaceDevice, Vdev: name(old), VdevGUID: old.GUID, Path: old.Path, Disk: &d, Encrypt: b.encrypts()}
 	if lost := loss([]Disk{d}); lost != "" {
 		o.Needs = "what the disk holds is lost: " + lost
 	}
@@ -101,7 +101,7 @@ func (b *builder) replace(m member, d Disk) {
 
 // widen adds a disk to a vdev.
 func (b *builder) widen(p pair, layout Layout, d Disk) {
-	o := Op{Verb: AttachDevice, Vdev: name(p.vdev), VdevGUID: p.vdev.GUID, Path: p.vdev.Path, Disk: &d}
+	o := Op{Verb: AttachDevice, Vdev: name(p.vdev), VdevGUID: p.vdev.GUID, Path: p.vdev.Path, Disk: &d, Encrypt: b.encrypts()}
 	if layout.parity() > 0 {
 		o.Verb = ExpandRAIDZ
 		if b.pool.Features()["raidz_expansion"] == "" {

@@ -17,6 +17,8 @@ type Observed struct {
 	Importable []Importable
 	Disks      []Disk
 	Remembered map[string]zfs.GUID
+	// Encrypts says that disks can be encrypted on this node.
+	Encrypts bool
 	// Rewinds has an entry for each damaged pool that was looked at, by name.
 	Rewinds map[string]Rewind
 	// Claimed are pools whose import was refused a while ago, since another system used them last. That is not told of each that is found: what is told of one is
@@ -60,6 +62,10 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if obs.Remembered, err = r.memory.Remembered(ctx); err != nil {
 		return Observed{}, fmt.Errorf("read which pools were there: %w", err)
 	}
+	obs.Encrypts = r.devices.Encrypts()
+	if err := r.reopen(ctx, &obs); err != nil {
+		return Observed{}, err
+	}
 	devices := obs.labelled()
 	if !obs.strangers() {
 		return obs, nil // to look for pools, zpool reads every device, and opens those pools that it finds
@@ -77,6 +83,33 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		}
 	}
 	return obs, nil
+}
+
+// reopen opens containers anew whose disks were pulled and are here again, where no pool is in between: until then, nobody can see what is on them. What does
+// not open says so itself.
+func (r *Reconciler) reopen(ctx context.Context, obs *Observed) error {
+	opened := false
+	for _, d := range obs.Disks {
+		if d.stale() && !obs.uses(d) {
+			_, err := r.devices.Reopen(ctx, d)
+			opened = opened || err == nil
+		}
+	}
+	if !opened {
+		return nil
+	}
+	var err error
+	if obs.Disks, err = r.devices.Disks(ctx); err != nil {
+		return fmt.Errorf("list disks: %w", err)
+	}
+	return nil
+}
+
+// uses says that a leaf of a pool that is imported was opened in a disk's container.
+func (o Observed) uses(d Disk) bool {
+	return slices.ContainsFunc(o.Pools, func(p Pool) bool {
+		return slices.ContainsFunc(p.Leaves(), func(leaf Vdev) bool { return leaf.Path == d.Container.Device })
+	})
 }
 
 // labelled are the devices on which a label of ZFS was found.
@@ -119,10 +152,17 @@ func (o Observed) imported(name string) (Pool, bool) {
 	return Pool{}, false
 }
 
-// diskOf returns the disk that a leaf is on. What ZFS has written on the disk counts; where there is no such thing, the path of a leaf that is open does.
+// diskOf returns the disk that a leaf is on. What ZFS has written on the disk counts; where there is no such thing, the path of a leaf that is open does, and so
+// does the container that the leaf was opened in, whose name is its own, while that cannot be read. A disk that is not encrypted is never that of a leaf which was: whoever has
+// learned its GUID could have the pool's data written there.
 func (o Observed) diskOf(leaf Vdev) (Disk, bool) {
 	for _, d := range o.Disks {
-		if d.Label != nil && leaf.GUID != 0 && d.Label.GUID == leaf.GUID {
+		if d.Label != nil && leaf.GUID != 0 && d.Label.GUID == leaf.GUID && !(leaf.sealed() && d.plain()) {
+			return d, true
+		}
+	}
+	for _, d := range o.Disks {
+		if d.stale() && d.Label == nil && leaf.Path == d.Container.Device {
 			return d, true
 		}
 	}

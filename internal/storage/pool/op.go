@@ -18,6 +18,9 @@ const (
 	RewindPool    Verb = "import, giving up its latest changes, pool"
 	CreatePool    Verb = "create pool"
 	BringOnline   Verb = "bring online in pool"
+	ReopenDisk    Verb = "open anew a disk of the suspended pool"
+	EnrolDisk     Verb = "give the recovery key to a disk of pool"
+	EraseDisk     Verb = "erase a disk of the destroyed pool"
 	ReplaceDevice Verb = "replace in pool"
 	AttachDevice  Verb = "attach to pool"
 	ExpandRAIDZ   Verb = "expand RAIDZ of pool"
@@ -49,6 +52,10 @@ type Op struct {
 	Disk   *Disk
 	// Property and Value are those of SetProperty.
 	Property, Value string
+	// Encrypt has disks encrypted before they are given to the pool.
+	Encrypt bool
+	// Sealed imports from no disk of the pool that is not encrypted, also if one has come since.
+	Sealed bool
 	// Force imports against the claim of another system, WithoutLog without logs that cannot be opened; ReadOnly so.
 	Force, WithoutLog, ReadOnly bool
 	// Needs says what is lost by it; empty if nothing is. Then a Confirmation is needed, which is for just these words: they hold nothing that changes by itself.
@@ -91,6 +98,9 @@ func (o Op) String() string {
 	case o.Disk != nil:
 		text += ": " + o.Disk.String()
 	}
+	if o.Encrypt {
+		text += ", encrypted"
+	}
 	if o.ReadOnly {
 		text += ", read-only"
 	}
@@ -117,11 +127,11 @@ func (o Op) Loss() string {
 // Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported.
 func (o Op) Part() string { return o.Pool }
 
-// Lasts implements reconcile.Lasting: to prepare disks takes as long as they need to discard what they hold, one after the other, and an import as long as its log and
+// Lasts implements reconcile.Lasting: to prepare disks, or erase them, takes as long as they need to discard what they hold, one after the other, and an import as long as its log and
 // what was being freed need. Cut off, they would begin anew for ever.
 func (o Op) Lasts() bool {
 	switch o.Verb {
-	case ImportPool, RewindPool, CreatePool, ReplaceDevice, AttachDevice, ExpandRAIDZ, AddVdev, AddSpare, AddCache:
+	case ImportPool, RewindPool, CreatePool, ReplaceDevice, AttachDevice, ExpandRAIDZ, AddVdev, AddSpare, AddCache, EraseDisk, DestroyPool:
 		return true
 	}
 	return false

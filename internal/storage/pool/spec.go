@@ -28,6 +28,17 @@ const (
 	Destroyed Presence = "destroyed"
 )
 
+// Encryption is whether disks are encrypted before they are given to a pool.
+type Encryption string
+
+// The ways.
+const (
+	// EncryptAsFound encrypts disks of a new pool where the node has a place for their keys, and those that join a pool if it has encrypted ones.
+	EncryptAsFound Encryption = ""
+	EncryptAlways  Encryption = "luks2"
+	EncryptNever   Encryption = "none"
+)
+
 // PoolSpec is one pool.
 type PoolSpec struct {
 	Name     string
@@ -39,6 +50,7 @@ type PoolSpec struct {
 	Cache, Spares []disk.Selector
 	// Properties are those of zpoolprops(7) that the domain sets ([Settable]). Compatibility and autotrim=on stand in for what is not said.
 	Properties map[string]string
+	Encryption Encryption
 	// ReadOnly imports it so; nothing of it is changed then.
 	ReadOnly bool
 	// Rewind says that a pool that is damaged may be looked at for an earlier state to return to. What that loses is shown, and asked for.

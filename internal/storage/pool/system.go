@@ -48,6 +48,8 @@ type Pools interface {
 	Remove(ctx context.Context, pool, vdev string) error
 	// Offline takes a device out. With fault it is marked as faulty, so that ZFS does not come back to it by itself.
 	Offline(ctx context.Context, pool, vdev string, fault bool) error
+	// OfflineForNow takes a device out until it is brought back, or the pool is imported the next time.
+	OfflineForNow(ctx context.Context, pool, vdev string) error
 	// Online brings a device back. With expand it is used to its whole size.
 	Online(ctx context.Context, pool, vdev string, expand bool) error
 	// SetPath says where a device of a pool is now. Nothing is opened by it.
@@ -89,13 +91,23 @@ type Import struct {
 
 // Devices is the side of disks.
 type Devices interface {
-	// Disks are those of the machine. One that Prepare has made ready, and that nothing was written to since, counts as blank.
+	// Disks are those of the machine, with containers opened that the node has a key of. One that Prepare has made ready, and that nothing was written to since,
+	// counts as blank.
 	Disks(ctx context.Context) ([]Disk, error)
-	// Prepare makes a disk ready for a leaf, and returns the device that ZFS is given. What was on the disk is lost. It fails on a disk that is not as d
-	// says any more, and may be repeated.
-	Prepare(ctx context.Context, d Disk) (device string, err error)
+	// Encrypts says whether Prepare can encrypt a disk: a key needs a place that is encrypted itself.
+	Encrypts() bool
+	// Prepare makes a disk ready for a leaf, encrypted or not, and returns the device that ZFS is given. What was on the disk is lost. It fails on a disk that is
+	// not as d says any more, and may be repeated.
+	Prepare(ctx context.Context, d Disk, encrypt bool) (device string, err error)
 	// Grow makes what Prepare has made as large as the disk.
 	Grow(ctx context.Context, d Disk) error
+	// Reopen opens the container of a disk that is here again, in place of the one that is open and whose disk is gone, and returns its device. While somebody
+	// uses that, it is [zfs.ErrBusy].
+	Reopen(ctx context.Context, d Disk) (device string, err error)
+	// Enrol has the node's recovery key open the container of a disk.
+	Enrol(ctx context.Context, d Disk) error
+	// Erase wipes a disk whose container nobody uses, and the keys of that. Nothing that was on it can be had again.
+	Erase(ctx context.Context, d Disk) error
 }
 
 // Memory keeps, beyond a restart, which pools were there. Without it, a pool whose disks are late would be created anew.

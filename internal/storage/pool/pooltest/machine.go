@@ -36,6 +36,10 @@ type Machine struct {
 	Calls []string
 	// PowerIn is after how many changes the power fails; negative for never.
 	PowerIn int
+	// Keys says that keys of encrypted disks have a place.
+	Keys bool
+	// Busy are disks, by serial number, whose former container is in use until its leaf is taken offline.
+	Busy map[string]bool
 
 	guid zfs.GUID
 }
@@ -45,6 +49,7 @@ func New(disks int) *Machine {
 	m := &Machine{
 		Now: time.Unix(1e9, 0).UTC(), All: map[string]*pool.Disk{}, Pulled: map[string]bool{}, Loaded: map[string]*pool.Pool{}, On: map[string]*pool.Pool{},
 		Memories: map[string]zfs.GUID{}, Problems: map[string]pool.Problem{}, Claimed: map[string]bool{}, PowerIn: -1, guid: 1000,
+		Busy: map[string]bool{},
 	}
 	for n := range disks + 1 {
 		name := "vd" + string(rune('a'+n))
@@ -58,8 +63,29 @@ func New(disks int) *Machine {
 // place gives a disk a name.
 func (m *Machine) place(d *pool.Disk, name string) {
 	d.Name, d.Device, d.Devices = name, "/dev/"+name, []string{"/dev/" + name, "/dev/" + name + "1"}
+	if d.Container != nil {
+		d.Container.Partition = d.Device + "1"
+		d.Devices = append(d.Devices, d.Container.Device)
+	}
 	if d.Label != nil {
-		d.Label.Device = "/dev/" + name + "1"
+		d.Label.Device = leafOf(d)
+	}
+}
+
+// leafOf is what ZFS is given of a disk.
+func leafOf(d *pool.Disk) string {
+	if d.Container != nil {
+		return d.Container.Device
+	}
+	return d.Device + "1"
+}
+
+// Shut closes all containers, as the end of the power does.
+func (m *Machine) Shut() {
+	for _, d := range m.All {
+		if d.Container != nil {
+			d.Container.Open, d.Container.Stale = false, false
+		}
 	}
 }
 
@@ -69,7 +95,15 @@ func (m *Machine) Move(serial, name string) { m.place(m.All[serial], name) }
 // Pull takes a disk out, Plug puts it in again; its leaf has to be brought online.
 func (m *Machine) Pull(serial string) {
 	m.Pulled[serial] = true
-	m.leaf(serial, func(v *pool.Vdev) { v.State = pool.Removed })
+	state := pool.Removed
+	if c := m.All[serial].Container; c != nil {
+		// The container stays, and fails: nothing tells ZFS that a disk was pulled.
+		c.Open, c.Stale, state = false, true, pool.Faulted
+		if m.Busy[serial] {
+			state = pool.Online
+		}
+	}
+	m.leaf(serial, func(v *pool.Vdev) { v.State = state })
 }
 
 // Plug puts a disk in again.
@@ -119,10 +153,20 @@ func (m *Machine) Disks(context.Context) ([]pool.Disk, error) {
 	var out []pool.Disk
 	for _, d := range m.All {
 		if !m.Pulled[d.Serial] {
+			if e := d.Container; e != nil && e.Keyed && !e.Stale {
+				e.Open = true
+			}
 			c := *d
 			if d.Label != nil {
 				l := *d.Label
 				c.Label = &l
+			}
+			if d.Container != nil {
+				e := *d.Container
+				c.Container = &e
+				if !e.Open {
+					c.Label, c.Contents = nil, "an encrypted disk"
+				}
 			}
 			out = append(out, c)
 		}
@@ -132,13 +176,57 @@ func (m *Machine) Disks(context.Context) ([]pool.Disk, error) {
 }
 
 // Prepare implements pool.Devices.
-func (m *Machine) Prepare(_ context.Context, d pool.Disk) (string, error) {
-	if err := m.change("prepare %s", d.Serial); err != nil {
+func (m *Machine) Prepare(_ context.Context, d pool.Disk, encrypt bool) (string, error) {
+	how := ""
+	if encrypt {
+		how = " encrypted"
+	}
+	if err := m.change("prepare %s%s", d.Serial, how); err != nil {
 		return "", err
 	}
 	own := m.All[d.Serial]
-	own.Label, own.Contents = nil, ""
-	return own.Device + "1", nil
+	own.Label, own.Contents, own.Container = nil, "", nil
+	if encrypt {
+		own.Container = &pool.Container{Name: "pool-" + d.Serial, Device: "/dev/mapper/pool-" + d.Serial, Open: true, Keyed: true}
+	}
+	m.place(own, own.Name)
+	return leafOf(own), nil
+}
+
+// Encrypts implements pool.Devices.
+func (m *Machine) Encrypts() bool { return m.Keys }
+
+// Reopen implements pool.Devices.
+func (m *Machine) Reopen(_ context.Context, d pool.Disk) (string, error) {
+	if m.Busy[d.Serial] {
+		return "", fmt.Errorf("reopen %s: its container %w", d.Serial, zfs.ErrBusy)
+	}
+	if err := m.change("reopen %s", d.Serial); err != nil {
+		return "", err
+	}
+	c := m.All[d.Serial].Container
+	c.Open, c.Stale = true, false
+	return c.Device, nil
+}
+
+// Enrol implements pool.Devices.
+func (m *Machine) Enrol(_ context.Context, d pool.Disk) error {
+	if err := m.change("enrol %s", d.Serial); err != nil {
+		return err
+	}
+	m.All[d.Serial].Container.Recoverable = true
+	return nil
+}
+
+// Erase implements pool.Devices.
+func (m *Machine) Erase(_ context.Context, d pool.Disk) error {
+	if err := m.change("erase %s", d.Serial); err != nil {
+		return err
+	}
+	own := m.All[d.Serial]
+	own.Label, own.Contents, own.Container = nil, "", nil
+	m.place(own, own.Name)
+	return nil
 }
 
 // Grow implements pool.Devices.
@@ -168,7 +256,7 @@ func (m *Machine) fresh() zfs.GUID { m.guid++; return m.guid }
 // newLeaf makes a leaf of a device, and labels its disk.
 func (m *Machine) newLeaf(p *pool.Pool, device string, class pool.Class) (pool.Vdev, error) {
 	for _, d := range m.All {
-		if d.Device+"1" == device && !m.Pulled[d.Serial] {
+		if leafOf(d) == device && !m.Pulled[d.Serial] {
 			v := pool.Vdev{Name: device, Type: "disk", Class: class, GUID: m.fresh(), Path: device, State: pool.Online}
 			d.Label = &pool.Label{Device: device, Pool: p.Name, PoolGUID: p.GUID, GUID: v.GUID, State: pool.LabelActive}
 			if class == pool.Spare {

@@ -119,11 +119,26 @@ func (m *Machine) Remove(_ context.Context, name, vdev string) error {
 // Offline implements pool.Pools.
 func (m *Machine) Offline(_ context.Context, name, vdev string, fault bool) error {
 	return m.on("offline "+name, vdev, func(_ *pool.Pool, _ *[]pool.Vdev, v *pool.Vdev) error {
-		if v.State = pool.Offline; fault {
+		if m.letGo(v); fault {
 			v.State = pool.Faulted
 		}
 		return nil
 	})
+}
+
+// OfflineForNow implements pool.Pools.
+func (m *Machine) OfflineForNow(_ context.Context, name, vdev string) error {
+	return m.on("offline for now "+name, vdev, func(_ *pool.Pool, _ *[]pool.Vdev, v *pool.Vdev) error { m.letGo(v); return nil })
+}
+
+// letGo takes a leaf offline, whose container is in use no more then.
+func (m *Machine) letGo(v *pool.Vdev) {
+	v.State = pool.Offline
+	for serial, d := range m.All {
+		if d.Container != nil && d.Container.Device == v.Path {
+			delete(m.Busy, serial)
+		}
+	}
 }
 
 // Online implements pool.Pools.

@@ -128,6 +128,11 @@ func (z *Zpool) Offline(ctx context.Context, name, vdev string, fault bool) erro
 	return z.do(ctx, options, name, vdev)
 }
 
+// OfflineForNow implements pool.Pools.
+func (z *Zpool) OfflineForNow(ctx context.Context, name, vdev string) error {
+	return z.do(ctx, []string{"offline", "-t"}, name, vdev)
+}
+
 // Online implements pool.Pools.
 func (z *Zpool) Online(ctx context.Context, name, vdev string, expand bool) error {
 	options := []string{"online"}

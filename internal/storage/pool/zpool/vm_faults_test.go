@@ -314,7 +314,18 @@ func (f *folder) Disks(context.Context) ([]pool.Disk, error) {
 	return out, nil
 }
 
-func (f *folder) Prepare(_ context.Context, d pool.Disk) (string, error) {
+// errNotEncrypted: files are given to ZFS as they are.
+var errNotEncrypted = errors.New("nothing is encrypted here")
+
+func (f *folder) Encrypts() bool { return false }
+
+func (f *folder) Reopen(context.Context, pool.Disk) (string, error) { return "", errNotEncrypted }
+
+func (f *folder) Enrol(context.Context, pool.Disk) error { return errNotEncrypted }
+
+func (f *folder) Erase(context.Context, pool.Disk) error { return errNotEncrypted }
+
+func (f *folder) Prepare(_ context.Context, d pool.Disk, _ bool) (string, error) {
 	files(f.t, f.dir, d.Name)
 	return d.Device, nil
 }

@@ -360,7 +360,7 @@ func TestCommands(t *testing.T) {
 		z.Create(ctx, pool.Creation{Pool: "tank", Groups: groups, Properties: map[string]string{"b": "2", "a": "1"}, FileSystem: map[string]string{"mountpoint": "none"}}),
 		z.Import(ctx, pool.Import{GUID: 7, Name: "tank", Devices: []string{"/dev/a"}, ReadOnly: true, Force: true, Rewind: true, WithoutLog: true}), z.Import(ctx, pool.Import{GUID: 7, Devices: []string{"/dev/a"}}),
 		z.Export(ctx, "tank"), z.Destroy(ctx, "tank"), z.Set(ctx, "tank", "comment", ""), z.SetPath(ctx, "tank", "13", "/dev/z"), z.Add(ctx, "tank", groups[:1]), z.Attach(ctx, "tank", "raidz1-0", "/dev/z"),
-		z.Detach(ctx, "tank", "13"), z.Replace(ctx, "tank", "13", "/dev/z"), z.Remove(ctx, "tank", "mirror-1"), z.Offline(ctx, "tank", "13", true), z.Offline(ctx, "tank", "13", false),
+		z.Detach(ctx, "tank", "13"), z.Replace(ctx, "tank", "13", "/dev/z"), z.Remove(ctx, "tank", "mirror-1"), z.Offline(ctx, "tank", "13", true), z.Offline(ctx, "tank", "13", false), z.OfflineForNow(ctx, "tank", "13"),
 		z.Online(ctx, "tank", "13", true), z.Online(ctx, "tank", "13", false), z.Clear(ctx, "tank", ""), z.Clear(ctx, "tank", "13"), z.Scrub(ctx, "tank"), z.PauseScrub(ctx, "tank"), z.StopScrub(ctx, "tank"),
 		z.Trim(ctx, "tank"), z.SuspendTrim(ctx, "tank"), z.CancelTrim(ctx, "tank"),
 	} {
@@ -371,7 +371,7 @@ func TestCommands(t *testing.T) {
 	want := []string{
 		"create -f -o cachefile=none -o a=1 -o b=2 -O mountpoint=none tank /dev/d raidz2 /dev/a /dev/b /dev/c log /dev/g mirror /dev/e /dev/f cache /dev/j spare /dev/h /dev/i",
 		"import -N -o cachefile=none -o readonly=on -f -m -F -d /dev/a 7 tank", "import -N -o cachefile=none -d /dev/a 7", "export tank", "destroy tank", "set comment= tank", "set path=/dev/z tank 13",
-		"add --allow-replication-mismatch tank log mirror /dev/e /dev/f", "attach tank raidz1-0 /dev/z", "detach tank 13", "replace tank 13 /dev/z", "remove tank mirror-1", "offline -f tank 13", "offline tank 13",
+		"add --allow-replication-mismatch tank log mirror /dev/e /dev/f", "attach tank raidz1-0 /dev/z", "detach tank 13", "replace tank 13 /dev/z", "remove tank mirror-1", "offline -f tank 13", "offline tank 13", "offline -t tank 13",
 		"online -e tank 13", "online tank 13", "clear tank", "clear tank 13", "scrub tank", "scrub -p tank", "scrub -s tank", "trim tank", "trim -s tank", "trim -c tank",
 	}
 	if d := cmp.Diff(want, p.calls); d != "" {
