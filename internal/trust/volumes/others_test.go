@@ -283,6 +283,7 @@ func TestPassphrase(t *testing.T) {
 // TestOtherWaysRefuse: what the next boot could not open is not made, and the disk stays as it was.
 func TestOtherWaysRefuse(t *testing.T) {
 	t.Parallel()
+	loopbackUp(t)
 	away, silly := kmstest.New(t, nil), kmstest.New(t, nil)
 	away.Stop()
 	silly.Behave(kmstest.Manner{Answer: bytes.Repeat([]byte{1}, 60)})
@@ -321,6 +322,7 @@ func TestOtherWaysRefuse(t *testing.T) {
 // TestEncloseOtherWays: a volume of another disk opens as one that the node has made itself.
 func TestEncloseOtherWays(t *testing.T) {
 	t.Parallel()
+	loopbackUp(t)
 	s := kmstest.New(t, nil)
 	for _, how := range []storage.Encryption{
 		{Mode: storage.KMS, Server: server(s)}, {Mode: storage.Passphrase, Passphrase: storage.NewSecret(goodPassphrase)},
