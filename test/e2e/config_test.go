@@ -33,9 +33,7 @@ func TestBadConfiguration(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			besideOthers(t)
 			ctx := testContext(t, 5*time.Minute)
-			options := e.options(t)
-			options.MemoryBytes = 1 << 30
-			cluster := create(t, ctx, options)
+			cluster := create(t, ctx, e.smallOptions(t))
 			node := cluster.Nodes()[0]
 			good, err := os.ReadFile(cluster.UserDataPath(node))
 			if err != nil {

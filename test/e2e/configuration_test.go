@@ -22,7 +22,7 @@ func TestConfiguration(t *testing.T) {
 	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, 30*time.Minute)
-	s := startAlone(t, ctx, e, nil)
+	s := startAloneIn(t, ctx, e, e.smallOptions(t), nil)
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, context.Context, *suite)

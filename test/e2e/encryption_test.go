@@ -24,7 +24,7 @@ func TestEncryption(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, buildTimeout+2*pushTimeout+12*bootTimeout)
 	n := &sealed{releases: e.releases(t)}
-	options := e.options(t)
+	options := e.smallOptions(t)
 	options.TPM, options.RawImage = true, filepath.Join(n.releases.Dir(), "signed.raw")
 	if err := diskimage.Sign(options.RawImage, e.out(), diskimage.Options{Keys: bundle.Keys{Policy: n.releases.Key().Policy}}); err != nil {
 		t.Fatalf("%v; make image builds an image with room for signatures", err)

@@ -76,9 +76,7 @@ func TestMaintenance(t *testing.T) {
 	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, 30*time.Minute)
-	options := e.options(t)
-	options.MemoryBytes = 1 << 30
-	c := create(t, ctx, options)
+	c := create(t, ctx, e.smallOptions(t))
 	n := ownedBy(t, ctx, c)
 	userData, err := os.ReadFile(c.UserDataPath(n.node))
 	if err != nil {

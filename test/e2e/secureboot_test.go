@@ -59,7 +59,7 @@ func TestSecureBoot(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, 30*time.Minute+upgradeTimeout)
 	b := e.signDisk(t, ctx)
-	options := e.options(t)
+	options := e.smallOptions(t)
 	options.Image, options.SecureBoot, options.SMM = b.qcow2, true, withSMM()
 	t.Logf("SMM: %t", options.SMM)
 	s := startAloneIn(t, ctx, e, options, nil)

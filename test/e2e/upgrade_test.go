@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -74,11 +75,12 @@ func requireUpgrades(t *testing.T) (env, context.Context) {
 // long says whether the long forms of tests are asked for, with LONG=1.
 func long() bool { return os.Getenv("LONG") == "1" }
 
-// besideOthers lets a test, or a part of one, run beside others: its machines are small, wait much, and are measured by nothing. The long forms run one after
-// the other, as they build releases in folders that all share.
+// besideOthers lets a test, or a part of one, run beside another: its machines are small (smallOptions), wait much, and are measured by nothing. There are two at
+// a time at most (-parallel, in the Makefile), as deadlines are for a machine whose processor is hardly shared; and one, where there is one processor. The long
+// forms, which build releases, run one after the other.
 func besideOthers(t *testing.T) {
 	t.Helper()
-	if !long() {
+	if !long() && runtime.GOMAXPROCS(0) > 1 {
 		t.Parallel()
 	}
 }
