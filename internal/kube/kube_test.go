@@ -570,6 +570,41 @@ func testNobodyWaitsForASilentPlane(t *testing.T) {
 	time.Sleep(time.Minute) // nobody is left asking
 }
 
+// TestNobodyWaitsForAStartingAPIServer: an API server that takes connections and does not
+// answer yet keeps nobody from looking after the plane.
+func TestNobodyWaitsForAStartingAPIServer(t *testing.T) {
+	synctest.Test(t, testNobodyWaitsForAStartingAPIServer)
+}
+
+func testNobodyWaitsForAStartingAPIServer(t *testing.T) {
+	w := newWorld(t)
+	w.layout.Processors = 2
+	w.Reconciler = w.agent()
+	w.images.SetUp(true)
+	w.api.Silence(true)
+	w.expect("from nothing",
+		"issue certificates of kubernetes", "run container kube-apiserver", "run container plane")
+	begun := time.Now()
+	w.expect("the plane's runtime answers", "import images of the default bundle")
+	w.expect("nothing more until the API server answers")
+	w.waits("kube-apiserver to be ready: it has not answered yet")
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("three passes with a silent API server took %s, want no more than 2s", took)
+	}
+	w.api.Silence(false)
+	node := kube.Node{PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), ControlPlane: true}
+	w.api.Serve(kube.API{Ready: true, Node: &node})
+	time.Sleep(2 * time.Minute) // the question that is open is given up
+	w.waits("kube-apiserver to be ready: context deadline exceeded")
+	w.waits("container kube-controller-manager to be started")
+
+	// One that has answered is waited for: what it says is of now.
+	w.pass()
+	w.expect("nothing more")
+	w.api.Fail("connection reset")
+	w.waits("kube-apiserver to be ready: connection reset")
+}
+
 // TestPlaneBeginsEmpty: whatever one plane left in its file systems, the next one starts,
 // and finds in them what the node puts there; a plane that runs keeps what it has.
 func TestPlaneBeginsEmpty(t *testing.T) { synctest.Test(t, testPlaneBeginsEmpty) }

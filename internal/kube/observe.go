@@ -93,16 +93,13 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if p := obs.Containers[plane]; p.State == container.Running {
 		obs.PlaneSince = r.planeSince.of(p.StartedAt, obs.Now)
 	}
-	obs.Silent = r.liveness.observe(ctx, obs.Containers, r.now)
 	if err := r.observeVolumes(spec, &obs); err != nil {
 		return obs, err
 	}
+	answer := r.apiAsker.ask(ctx, spec, obs.Containers)
+	obs.Silent = answer.silent
 	if obs.Containers[apiServer].State == container.Running {
-		api, err := r.api.Observe(ctx, spec)
-		obs.API = api
-		if err != nil {
-			obs.APIProblem = err.Error()
-		}
+		obs.API, obs.APIProblem = answer.api, answer.problem
 	}
 	if err := r.observeImages(ctx, &obs); err != nil {
 		return obs, err

@@ -68,8 +68,8 @@ type Reconciler struct {
 	api             APIServer
 	now             func() time.Time
 	asker           asker
+	apiAsker        apiAsker
 	importer        importer
-	liveness        liveness
 	planeSince      since
 	// dnsApplied and volumesApplied are when this agent last applied cluster DNS, and the objects of volumes.
 	dnsApplied, volumesApplied time.Time
@@ -88,13 +88,14 @@ func New(c Config) *Reconciler {
 	}
 	r.asker = newAsker(c.Images)
 	r.importer.images = c.Images
-	r.liveness = liveness{answers: c.Answers, last: map[string]lastAnswer{}}
+	alive := &liveness{answers: c.Answers, last: map[string]lastAnswer{}}
 	if c.Answers == nil {
-		r.liveness.answers = Answers
+		alive.answers = Answers
 	}
 	if r.api == nil {
 		r.api = newRESTClient(r.now)
 	}
+	r.apiAsker = apiAsker{api: r.api, liveness: alive, now: r.now}
 	return r
 }
 

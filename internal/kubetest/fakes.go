@@ -18,6 +18,7 @@ type APIServer struct {
 	mu      sync.Mutex
 	api     kube.API
 	problem string
+	silent  bool
 }
 
 var _ kube.APIServer = (*APIServer)(nil)
@@ -45,8 +46,23 @@ func (a *APIServer) Fail(problem string) {
 	a.api, a.problem = kube.API{DNSRevision: a.api.DNSRevision, VolumesRevision: a.api.VolumesRevision}, problem
 }
 
+// Silence makes it take questions and not answer them until they are given up, or
+// answer those that come from now on.
+func (a *APIServer) Silence(silent bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silent = silent
+}
+
 // Observe implements kube.APIServer.
-func (a *APIServer) Observe(context.Context, kube.Spec) (kube.API, error) {
+func (a *APIServer) Observe(ctx context.Context, _ kube.Spec) (kube.API, error) {
+	a.mu.Lock()
+	silent := a.silent
+	a.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return kube.API{}, ctx.Err()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.problem != "" {
