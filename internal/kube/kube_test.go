@@ -51,7 +51,8 @@ func newWorld(t *testing.T) *world {
 	in := func(name string) string { return filepath.Join(w.dir, name) }
 	w.layout = kube.Layout{
 		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"), PlaneCNI: in("cni"), PlaneRegistries: in("registries"),
-		Log: in("log"), Images: in("images"), Definitions: in("definitions"), CSI: in("csi"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
+		PodRange: in("kept/pod-range.json"), Log: in("log"), Images: in("images"), Definitions: in("definitions"), CSI: in("csi"),
+		ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
 	}
 	for name, text := range map[string]string{
 		"images/pause.tar": "", "images/demo.tar": "", "resolv.conf": "nameserver 10.5.0.1\n", "machine-id": "0123\n",
@@ -256,6 +257,118 @@ func testPodNetworkBeforeReadyz(t *testing.T) {
 	}
 	w.api.Serve(kube.API{Ready: true, Node: &node})
 	w.expect("it is ready", "run container kube-controller-manager", "run container kube-scheduler", "label node as control plane", "apply cluster DNS")
+}
+
+// reboot ends everything that runs, and empties what is in memory.
+func (w *world) reboot() {
+	w.t.Helper()
+	w.now = w.now.Add(time.Minute)
+	clock := func() time.Time { return w.now }
+	w.system, w.kubelet = containertest.NewFake("system", clock), containertest.NewFake("kubelet", clock)
+	for _, dir := range []string{w.layout.Secrets, w.layout.PlaneRun, w.layout.PlaneCNI, w.layout.PlaneRegistries} {
+		if err := os.RemoveAll(dir); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.api.Fail("connection refused")
+	w.Reconciler = w.agent()
+}
+
+// podsOf wants the network of pods to be of a range, or, without one, not to be.
+func (w *world) podsOf(want string) {
+	w.t.Helper()
+	data, err := os.ReadFile(filepath.Join(w.layout.PlaneCNI, "10-cyvive.conflist"))
+	if want == "" {
+		if !errors.Is(err, os.ErrNotExist) {
+			w.t.Errorf("the network of pods: got %q, %v, want none", data, err)
+		}
+		return
+	}
+	if err != nil || !strings.Contains(string(data), `"`+want+`"`) {
+		w.t.Errorf("the network of pods: got %q, %v, want range %s", data, err, want)
+	}
+}
+
+// TestPodRangeOverBoots: the network of pods is there before the API server answers, by the
+// range of the boot before; where it answers with another one, no pod keeps an address of
+// the old.
+func TestPodRangeOverBoots(t *testing.T) { synctest.Test(t, testPodRangeOverBoots) }
+
+func testPodRangeOverBoots(t *testing.T) {
+	w := newWorld(t)
+	w.layout.Processors = 2
+	w.Reconciler = w.agent()
+	w.run()
+	boot := func(pods string) {
+		t.Helper()
+		w.reboot()
+		w.expect("a boot", "issue certificates of kubernetes", "run container kube-apiserver", "run container plane")
+		w.expect("the plane's runtime answers: images come first", "import images of the default bundle")
+		w.podsOf("")
+		w.expect("then the network", "write cni/10-cyvive.conflist")
+		w.podsOf(pods)
+		w.expect("nothing more until the API server answers")
+	}
+	boot("10.244.0.0/24")
+	node := kube.Node{PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("it tells of the same range")
+
+	node.PodCIDR = netip.MustParsePrefix("10.244.7.0/24")
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("it tells of another", "end the workload plane, whose pods have addresses of another range")
+	w.now = w.now.Add(time.Minute)
+	w.expect("a new plane", "run container plane")
+	w.podsOf("")
+	w.expect("its images", "import images of the default bundle")
+	w.expect("its network", "write cni/10-cyvive.conflist")
+	w.podsOf("10.244.7.0/24")
+	w.expect("nothing more")
+
+	boot("10.244.7.0/24")
+	w.api.Serve(kube.API{Node: &kube.Node{}})
+	w.expect("the node is new to the cluster", "end the workload plane, whose pods have addresses of another range")
+	w.now = w.now.Add(time.Minute)
+	w.expect("a new plane", "run container plane")
+	w.expect("its images", "import images of the default bundle")
+	w.expect("the node has no range yet")
+	w.podsOf("")
+	w.api.Fail("connection refused")
+	w.expect("nor is one known")
+
+	// Another node, or another cluster, has nothing to do with what is kept.
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("it has one", "write cni/10-cyvive.conflist")
+	w.reboot()
+	w.spec.NodeName = "node2"
+	for range 3 {
+		w.pass()
+	}
+	w.podsOf("")
+}
+
+// TestEndOfThePlaneFails: as long as the plane does not end whose pods have addresses of
+// another range, no other is started, and the range that is kept is not forgotten.
+func TestEndOfThePlaneFails(t *testing.T) { synctest.Test(t, testEndOfThePlaneFails) }
+
+func testEndOfThePlaneFails(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{PodCIDR: netip.MustParsePrefix("10.244.7.0/24"), ControlPlane: true}})
+	obs := w.observe()
+	ops := w.Diff(w.spec, obs)
+	if len(ops) != 1 || ops[0].Kind != kube.EndPlane {
+		t.Fatalf("operations: got %v, want the end of the plane", ops)
+	}
+	w.kubelet.SetUnavailable(true)
+	if err := w.Apply(t.Context(), w.spec, ops[0]); err == nil {
+		t.Error("the end of a plane whose runtime does not answer: got no error")
+	}
+	w.kubelet.SetUnavailable(false)
+	if got := w.observe().KeptRange; got != obs.KeptRange || !got.IsValid() {
+		t.Errorf("kept range: got %v, want %v", got, obs.KeptRange)
+	}
+	w.expect("it is tried again", "end the workload plane, whose pods have addresses of another range")
 }
 
 // After a reboot etcd still holds a node that is Ready and pods that run.

@@ -49,6 +49,8 @@ type Observed struct {
 	StaleFiles map[string]string
 	// RegistriesStale says that the plane's containerd is told something else of registries than it should.
 	RegistriesStale bool
+	// KeptRange is the pod range that the node had when it was last told of one; the zero Prefix if none was kept.
+	KeptRange netip.Prefix
 	// API is what the API server answered; the zero value if it did not.
 	API API
 	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
@@ -105,6 +107,7 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		return obs, err
 	}
 	obs.RegistriesStale = registriesStale(r.layout.PlaneRegistries, registryFiles(spec.Registries))
+	obs.KeptRange = readPodRange(r.layout.PodRange, spec)
 	return obs, r.observeFiles(&obs)
 }
 
@@ -186,8 +189,12 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 		return err
 	}
 	obs.Upstreams = parseNameservers(wanted[filepath.Join(r.layout.PlaneRun, "resolv.conf")])
-	if obs.API.Node != nil && obs.API.Node.PodCIDR.IsValid() {
-		wanted[filepath.Join(r.layout.PlaneCNI, cniFile)] = cniConfig(obs.API.Node.PodCIDR)
+	pods := obs.KeptRange
+	if obs.API.Node != nil {
+		pods = obs.API.Node.PodCIDR
+	}
+	if pods.IsValid() {
+		wanted[filepath.Join(r.layout.PlaneCNI, cniFile)] = cniConfig(pods)
 	}
 	obs.StaleFiles = map[string]string{}
 	for path, content := range wanted {
