@@ -49,8 +49,8 @@ type Op struct {
 	Manifests []Manifest
 }
 
-// objectResync is how soon an object of cluster DNS or of volumes that somebody changed or deleted is put right. A change of what it should be is applied at
-// once.
+// objectResync is how soon an object of cluster DNS or of volumes that somebody changed or deleted is put right on a node that is Ready: in a boot nothing
+// waits for that, and an API server that has just come up has enough to do. A change of what it should be is applied at once.
 const objectResync = 10 * time.Minute
 
 // String says what the operation does, without contents.
@@ -154,7 +154,7 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		ops = append(ops, Op{Kind: LabelNode})
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
-	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > objectResync) {
+	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || resync(obs, obs.DNSApplied)) {
 		ops = append(ops, Op{Kind: ApplyDNS, Manifests: append(kubeletManifests(spec), manifests...)})
 	}
 	return append(ops, volumeOps(spec, obs)...)
@@ -163,10 +163,15 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 // volumeOps applies the objects of volumes, under the same conditions as cluster DNS.
 func volumeOps(spec Spec, obs Observed) []Op {
 	want := obs.VolumeObjects.Revision
-	if !spec.Volumes || !obs.API.Ready || obs.API.Node == nil || obs.API.VolumesRevision == want && obs.Now.Sub(obs.VolumesApplied) <= objectResync {
+	if !spec.Volumes || !obs.API.Ready || obs.API.Node == nil || obs.API.VolumesRevision == want && !resync(obs, obs.VolumesApplied) {
 		return nil
 	}
 	return []Op{{Kind: ApplyVolumes, Manifests: obs.VolumeObjects.Manifests}}
+}
+
+// resync reports whether objects that are as they should be, for all that their revision tells, are to be applied once more.
+func resync(obs Observed, applied time.Time) bool {
+	return nodeReady(obs) && obs.Now.Sub(applied) > objectResync
 }
 
 // startable returns the containers that can work now.

@@ -434,8 +434,14 @@ func testExitsAreMended(t *testing.T) {
 
 	w.now = w.now.Add(time.Hour)
 	w.kubelet.Exit("plane", 137)
-	w.expect("the plane starts again, and nobody looked at cluster DNS for long", "run container plane", "apply cluster DNS")
+	w.expect("the plane starts again", "run container plane")
 	w.expect("and is asked for its images", "import images of the default bundle")
+	w.expect("it gets its network", "write cni/10-cyvive.conflist")
+	w.expect("nobody looked at cluster DNS for long, and the node is not Ready yet")
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{
+		Ready: true, Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"),
+	}})
+	w.expect("it is", "apply cluster DNS")
 }
 
 func TestHangsAreMended(t *testing.T) { synctest.Test(t, testHangsAreMended) }
@@ -606,7 +612,7 @@ func testPlaneIsNotTrusted(t *testing.T) {
 	}
 	w.kubelet.Exit("plane", 137)
 	w.now = w.now.Add(time.Hour)
-	w.expect("a link for a folder that was bound", "run container plane", "apply cluster DNS")
+	w.expect("a link for a folder that was bound", "run container plane")
 	w.pass() // the images
 	spec, _ := w.kubelet.Spec("plane")
 	for _, m := range spec.Mounts {

@@ -41,7 +41,7 @@ type Service struct {
 func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	s := Status{APIServerReady: obs.API.Ready}
 	if n := obs.API.Node; n != nil {
-		s.NodeReady = n.Ready && sincePlane(obs, n.Heartbeat)
+		s.NodeReady = nodeReady(obs)
 		s.PodCIDR = n.PodCIDR
 	}
 	for _, start := range obs.API.PodStarts {
@@ -61,6 +61,12 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	s.Reason = reason(all, obs)
 	s.Ready = s.Reason == ""
 	return s
+}
+
+// nodeReady reports whether the kubelet of the running plane says that the node is Ready.
+func nodeReady(obs Observed) bool {
+	n := obs.API.Node
+	return n != nil && n.Ready && sincePlane(obs, n.Heartbeat)
 }
 
 // sincePlane reports whether t, which Kubernetes gives in whole seconds, lies in

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,6 +44,17 @@ func testVolumesComeAndStay(t *testing.T) {
 	w.Reconciler = w.agent()
 	w.expect("a new agent looks once", "import images of the default bundle", "apply cluster DNS", "apply objects of persistent volumes")
 	w.expect("and has nothing more to do")
+
+	w.now = w.now.Add(time.Hour)
+	w.kubelet.Exit("plane", 137)
+	w.expect("the plane starts again", "run container plane")
+	w.expect("and is asked for its images", "import images of the default bundle")
+	w.expect("it gets its network", "write cni/10-cyvive.conflist")
+	w.expect("nobody looked at objects for long, and the node is not Ready yet")
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{
+		Ready: true, Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"),
+	}})
+	w.expect("it is", "apply cluster DNS", "apply objects of persistent volumes")
 }
 
 // TestVolumesHang ends csi-controllers like any other part when it does not answer any more.
