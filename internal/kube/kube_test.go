@@ -252,7 +252,7 @@ func testPodNetworkBeforeReadyz(t *testing.T) {
 	node.Ready, node.Heartbeat = true, w.now
 	w.api.Serve(kube.API{Node: &node})
 	w.expect("nothing more until it is ready")
-	if s := w.status(); !s.NodeReady || s.Ready || s.APIServerReady || s.Reason != "kube-apiserver to be ready: it is not" {
+	if s := w.status(); !s.NodeReady || !s.PlaneUp || !s.PodNetwork || s.Ready || s.APIServerReady || s.Reason != "kube-apiserver to be ready: it is not" {
 		t.Errorf("status: got %+v", s)
 	}
 	w.api.Serve(kube.API{Ready: true, Node: &node})
@@ -305,8 +305,14 @@ func testPodRangeOverBoots(t *testing.T) {
 		w.expect("a boot", "issue certificates of kubernetes", "run container kube-apiserver", "run container plane")
 		w.expect("the plane's runtime answers: images come first", "import images of the default bundle")
 		w.podsOf("")
+		if s := w.status(); !s.PlaneUp || s.PodNetwork {
+			t.Errorf("before the network: got %+v", s)
+		}
 		w.expect("then the network", "write cni/10-cyvive.conflist")
 		w.podsOf(pods)
+		if s := w.status(); !s.PodNetwork || s.APIServerServes {
+			t.Errorf("with the network: got %+v", s)
+		}
 		w.expect("nothing more until the API server answers")
 	}
 	boot("10.244.0.0/24")

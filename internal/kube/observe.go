@@ -51,6 +51,8 @@ type Observed struct {
 	RegistriesStale bool
 	// KeptRange is the pod range that the node had when it was last told of one; the zero Prefix if none was kept.
 	KeptRange netip.Prefix
+	// PodNetwork says that the plane has the CNI configuration for the node's range.
+	PodNetwork bool
 	// API is what the API server answered; the zero value if it did not.
 	API API
 	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
@@ -65,8 +67,9 @@ type Observed struct {
 
 // API is what the API server knows of this node.
 type API struct {
-	// Ready is the API server's own /readyz.
-	Ready bool
+	// Ready is the API server's own /readyz. Serves says that there was an answer to that
+	// question, whatever it was.
+	Ready, Serves bool
 	// Node is nil until kubelet registered.
 	Node *Node
 	// PodStarts has one entry for each of this node's pods in phase Running:
@@ -193,8 +196,9 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 	if obs.API.Node != nil {
 		pods = obs.API.Node.PodCIDR
 	}
+	cni := filepath.Join(r.layout.PlaneCNI, cniFile)
 	if pods.IsValid() {
-		wanted[filepath.Join(r.layout.PlaneCNI, cniFile)] = cniConfig(pods)
+		wanted[cni] = cniConfig(pods)
 	}
 	obs.StaleFiles = map[string]string{}
 	for path, content := range wanted {
@@ -202,6 +206,8 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 			obs.StaleFiles[path] = content
 		}
 	}
+	_, stale := obs.StaleFiles[cni]
+	obs.PodNetwork = obs.PlaneUp && pods.IsValid() && !stale
 	return nil
 }
 

@@ -70,7 +70,9 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	}
 	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
 	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
-	n.kube.set(kube.Status{Ready: true, APIServerReady: true, NodeReady: true, PodsRunning: 1})
+	n.kube.set(kube.Status{
+		Ready: true, APIServerReady: true, APIServerServes: true, PlaneUp: true, PodNetwork: true, NodeReady: true, PodsRunning: 1,
+	})
 	n.await("node in order", func(s snapshot) bool { return healthy(s, "node") })
 	if healthy(n.snapshot(), "services") {
 		t.Error("services are in order before the cluster told of any")
@@ -81,7 +83,7 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	})
 	n.awaitMilestone("pod-running")
 	boots, err := bootsAPI{n.Agent}.Boots(t.Context())
-	if err != nil || len(boots) != 1 || boots[0].End != server.BootRunning || len(boots[0].Milestones) != 8 {
+	if err != nil || len(boots) != 1 || boots[0].End != server.BootRunning || len(boots[0].Milestones) != 12 {
 		t.Errorf("boots: %+v, %v", boots, err)
 	}
 	kubeconfig, err := kubeAPI{n.Agent}.Kubeconfig(t.Context())
