@@ -92,6 +92,25 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	}
 }
 
+// TestWantsContainers: a node of a cluster does not wait with its containerd for volumes and addresses.
+func TestWantsContainers(t *testing.T) {
+	cluster := &config.Config{Cluster: &config.Cluster{}}
+	for _, test := range []struct {
+		what  string
+		input plan.Input
+		want  bool
+	}{
+		{"no configuration", plan.Input{}, false},
+		{"no cluster", plan.Input{Config: &config.Config{}}, false},
+		{"a cluster", plan.Input{Config: cluster}, true},
+		{"a cluster on an installation medium", plan.Input{Config: cluster, Medium: true}, false},
+	} {
+		if got := (snapshot{input: test.input}).wantsContainers(); got != test.want {
+			t.Errorf("%s: got %t", test.what, got)
+		}
+	}
+}
+
 // TestWallsOfTheProfile: Kubernetes waits for the walls of the profile that is
 // wanted, and health says why they do not stand.
 func TestWallsOfTheProfile(t *testing.T) {
