@@ -211,7 +211,7 @@ func TestRestartAndReboot(t *testing.T) {
 	first := startNode(t, state, disk)
 	first.source.set(docs)
 	first.await("identity", func(s snapshot) bool { return s.identity })
-	for _, name := range []string{"api", "network", "storage"} {
+	for _, name := range []string{"api", "network", "storage", "confinement"} {
 		first.awaitMilestone(name)
 	}
 	if err := first.presentedSoon("10.5.0.7"); err != nil {
