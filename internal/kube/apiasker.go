@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -15,11 +16,24 @@ const apiAskTimeout = time.Minute
 // notAnswered is the problem of an API server that nobody has heard of yet.
 const notAnswered = "it has not answered yet"
 
-// apiAnswer is what the control plane answered; the fields are those of [Observed].
+// apiAnswer is what the control plane answered; the fields are those of [Observed]. It
+// may be of a moment ago, of containers as they were when they were asked.
 type apiAnswer struct {
+	asked   map[string]container.Info
 	silent  map[string]time.Duration
 	api     API
 	problem string
+}
+
+// silence returns for how long those of the containers have been silent that still run as
+// they did when they were asked: one that was ended for it is not ended twice.
+func (a apiAnswer) silence(containers map[string]container.Info) map[string]time.Duration {
+	silent := maps.Clone(a.silent)
+	maps.DeleteFunc(silent, func(name string, _ time.Duration) bool {
+		info := containers[name]
+		return info.State != container.Running || !info.StartedAt.Equal(a.asked[name].StartedAt)
+	})
+	return silent
 }
 
 // served says that the API server answered with something that can be acted on.
@@ -84,7 +98,7 @@ func (a *apiAsker) question(ctx context.Context, spec Spec, containers map[strin
 	answer := make(chan apiAnswer, 1)
 	go func() {
 		defer cancel()
-		var got apiAnswer
+		got := apiAnswer{asked: containers}
 		var group sync.WaitGroup
 		group.Go(func() { got.silent = a.liveness.observe(ctx, containers, a.now) })
 		if containers[apiServer].State == container.Running {

@@ -730,6 +730,29 @@ func testNobodyWaitsForAStartingAPIServer(t *testing.T) {
 	w.waits("kube-apiserver to be ready: connection reset")
 }
 
+// TestHangWhileTheAPIServerStarts: a part that hangs while the API server takes connections
+// and does not answer is ended once.
+func TestHangWhileTheAPIServerStarts(t *testing.T) {
+	synctest.Test(t, testHangWhileTheAPIServerStarts)
+}
+
+func testHangWhileTheAPIServerStarts(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.system.Exit("kube-apiserver", 1)
+	w.now = w.now.Add(time.Minute)
+	w.api.Fail("connection refused")
+	w.expect("the API server ended", "run container kube-apiserver")
+	w.expect("nothing more until it answers")
+	w.silent = map[string]error{"kube-scheduler": errors.New("no answer")}
+	w.now = w.now.Add(2 * time.Minute)
+	w.expect("another part hangs", "end container kube-scheduler, which does not answer any more")
+	w.api.Silence(true)
+	w.expect("it was ended")
+	w.expect("and that is known to the question that is open")
+	time.Sleep(2 * time.Minute) // nobody is left asking
+}
+
 // TestPlaneBeginsEmpty: whatever one plane left in its file systems, the next one starts,
 // and finds in them what the node puts there; a plane that runs keeps what it has.
 func TestPlaneBeginsEmpty(t *testing.T) { synctest.Test(t, testPlaneBeginsEmpty) }

@@ -102,7 +102,7 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		return obs, err
 	}
 	answer := r.apiAsker.ask(ctx, spec, obs.Containers)
-	obs.Silent = answer.silent
+	obs.Silent = answer.silence(obs.Containers)
 	if obs.Containers[apiServer].State == container.Running {
 		obs.API, obs.APIProblem = answer.api, answer.problem
 	}
