@@ -141,6 +141,30 @@ func killScenarios() []scenario {
 				p.t.Errorf("step %+v, want one that goes on", report.Plan.Steps[0])
 			}
 		}},
+		{"replicaComesWithItsPool", func(p *pair) {
+			p.write("")
+			p.snapshot("1")
+			p.write("")
+			p.snapshot("2")
+			p.ok()
+			p.write("")
+			p.snapshot("3")
+			p.cut("")
+			r := p.runner()
+			r.Receiver = &unimported{Receiver: p.b.local}
+			report, err := r.Run(p.ctx())
+			if err != nil || !errors.Is(report.Err(), replication.ErrChanged) {
+				p.t.Errorf("run: %v, %v, want an error that is: %v", err, report.Err(), replication.ErrChanged)
+			}
+			for _, v := range p.listing(p.b, p.dst).Find(p.dst).Snapshots() {
+				if v.Last != (v.Name == "2") {
+					p.t.Errorf("@%s: held as what was received last: %t", v.Name, v.Last)
+				}
+			}
+			if report := p.ok(); report.Plan.Steps[0].Token == "" {
+				p.t.Errorf("step %+v, want one that goes on", report.Plan.Steps[0])
+			}
+		}},
 		{"staleStepHolds", func(p *pair) {
 			p.write("")
 			p.snapshot("1")
@@ -252,6 +276,20 @@ func (p *pair) cut(string) {
 	if p.listing(p.b, p.dst).Find(p.dst).Token == "" {
 		p.t.Fatalf("the cut receive left nothing\n%s", p.states())
 	}
+}
+
+// unimported is a side whose pool is imported after the first look at it.
+type unimported struct {
+	replication.Receiver
+	looks int
+}
+
+// List implements replication.Endpoint.
+func (u *unimported) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
+	if u.looks++; u.looks > 1 {
+		return u.Receiver.List(ctx, r)
+	}
+	return replication.Listing{Roots: []replication.RootState{{Name: r.Roots[0]}}}, nil
 }
 
 func resumes(side func(*pair) *zfstest.Faulty, method string) func(*pair) {

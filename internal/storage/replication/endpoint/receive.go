@@ -149,6 +149,8 @@ func fitting(f *replication.FileSystem, r replication.ReceiveRequest) error {
 		return refuse(replication.NotReplica, "it is no placeholder any more")
 	case !r.Over && snapshots && f.Replica != r.Job:
 		return refuse(replication.NotReplica, "it was not made by this job")
+	case !r.Over && snapshots && r.From == 0:
+		return fmt.Errorf("receive into %s: it %w: it has snapshots already, expected a step from one of them: was its pool imported just now?", f.Name, replication.ErrChanged)
 	case !r.Over && !snapshots && f.Token == "":
 		return refuse(replication.NotReplica, "it is there, and has no snapshot")
 	}
