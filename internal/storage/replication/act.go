@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"golang.org/x/time/rate"
 )
@@ -59,9 +60,9 @@ func (w *worker) transfer(ctx context.Context, s Step) error {
 		Over: s.Over, Stream: w.Job.Stream, Encryption: w.Job.Encryption, Properties: w.Job.Properties,
 	}, meter)
 	closed := stream.Close()
-	switch {
-	case meter.err != nil:
-		return fmt.Errorf("send: %w", errors.Join(meter.err, err))
+	switch failed := meter.failure(); {
+	case failed != nil:
+		return fmt.Errorf("send: %w", errors.Join(failed, err))
 	case err != nil:
 		return fmt.Errorf("receive: %w", err)
 	case closed != nil:
@@ -81,13 +82,15 @@ func (w *worker) counted(source string, n int) {
 // burstBytes is the most that one read takes of a limited stream.
 const burstBytes = 256 << 10
 
-// meter counts and slows down a stream, and remembers how it ended.
+// meter counts and slows down a stream, and remembers how it ended. Who reads it may leave a Read behind when ctx ends.
 type meter struct {
 	ctx     context.Context
 	r       io.Reader
 	limiter *rate.Limiter
 	count   func(int)
-	err     error
+
+	mu  sync.Mutex
+	err error
 }
 
 // Read implements io.Reader.
@@ -103,9 +106,18 @@ func (m *meter) Read(p []byte) (int, error) {
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
+		m.mu.Lock()
 		m.err = err
+		m.mu.Unlock()
 	}
 	return n, err
+}
+
+// failure is why the stream ended early, as far as that is known; nil if it did not.
+func (m *meter) failure() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
 }
 
 // check compares the contents of a snapshot on both sides.
