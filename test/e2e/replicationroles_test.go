@@ -100,6 +100,7 @@ func testFailback(t *testing.T, ctx context.Context, r *replicated) {
 	r.from.awaitJob(t, ctx, "the old primary is fenced", func(j *replicationv1.Job) bool {
 		return j.GetPhase() == replicationv1.Phase_PHASE_FAILED_OVER && roleOf(j) == replicationv1.Role_ROLE_FENCED
 	})
+	r.from.awaitMounted(t, ctx, sourceDataset, poolsDir)
 	if err := r.from.probe.Write(ctx, probedPath(poolsDir+"/refused"), nil); err == nil || !strings.Contains(err.Error(), "read-only file system") {
 		t.Errorf("a write to the old primary: %v, want that it is refused", err)
 	}
