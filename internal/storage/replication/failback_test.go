@@ -272,3 +272,27 @@ func TestReverseID(t *testing.T) {
 		t.Errorf("got %s", j.ID)
 	}
 }
+
+// TestAdoptedWhileOpen: what was fenced becomes a replica though zfs set complains, as it does where somebody has a file of it open for writing.
+func TestAdoptedWhileOpen(t *testing.T) {
+	p := newPair(t, models)
+	p.replicated()
+	roots := []string{p.src}
+	fence := replication.Fence{Job: reverseID, Roots: roots, Generation: 1}
+	p.must(p.a.local.Learn(p.ctx(), replication.LearnRequest{Fence: fence, Primaries: roots}))
+	last := p.listing(p.a, p.src).Find(p.src).Snapshots()[0]
+	adopt := replication.ResolveRequest{
+		Fence: fence, Decision: replication.Decision{Kind: replication.Adopt, Target: p.src, To: last.GUID}, Source: 1, Stream: p.job.Stream,
+	}
+	p.a.faulty.Order(zfstest.Fault{Method: "Set", Err: errBroken})
+	if err := p.a.local.Resolve(p.ctx(), adopt); !errors.Is(err, errBroken) {
+		t.Errorf("where nothing was set: %v", err)
+	}
+	p.a.faulty.Order(zfstest.Fault{Method: "Set", After: true, Err: errBroken})
+	if err := p.a.local.Resolve(p.ctx(), adopt); err != nil {
+		t.Errorf("where all was set: %v", err)
+	}
+	if f := p.listing(p.a, p.src).Find(p.src); f.Replica != reverseID || !f.ReadOnly {
+		t.Errorf("it is %+v", f)
+	}
+}

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -80,11 +81,16 @@ func (l *Local) shut(ctx context.Context, name string, set map[string]string) er
 	if err == nil {
 		return nil
 	}
-	if d, other := l.settings(ctx, name, "readonly", replication.PropertyBefore); other == nil && localOf(d, "readonly") == "on" &&
-		localOf(d, replication.PropertyBefore) == set[replication.PropertyBefore] {
-		return nil
+	d, other := l.settings(ctx, name, slices.Sorted(maps.Keys(set))...)
+	if other != nil {
+		return err
 	}
-	return err
+	for property, value := range set {
+		if localOf(d, property) != value {
+			return err
+		}
+	}
+	return nil
 }
 
 // noteAdopted is the note of what is about to become a replica of a tree that was fenced, and empty for all else: receives set more than the fence did.

@@ -131,7 +131,7 @@ func (l *Local) adopt(ctx context.Context, r replication.ResolveRequest) error {
 	if note != "" {
 		properties[replication.PropertyBefore] = note
 	}
-	return l.system.Set(ctx, f.Name, properties)
+	return l.shut(ctx, f.Name, properties)
 }
 
 // followRename renames a replica as its dataset was, and nothing else: it would go below or out of the way of what is received.
