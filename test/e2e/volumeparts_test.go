@@ -139,10 +139,7 @@ func testVolumeBlock(t *testing.T, ctx context.Context, s *suite) {
 		t.Fatal(err)
 	}
 	s.opensVolumes(t, ctx, 2)
-	s.nodectl(t, ctx, "service", "restart", "machined")
-	if err := s.AwaitHealthy(ctx); err != nil {
-		t.Fatal(err)
-	}
+	s.restartAgent(t, ctx)
 	s.opensVolumes(t, ctx, 2)
 	s.hasRaw(t, ctx)
 	// Of the two, the one that nobody has any more is not on the list.
@@ -192,7 +189,7 @@ func (s *suite) opensVolumes(t *testing.T, ctx context.Context, want int) {
 
 // testVolumeAgent: while the agent starts again, pods have their volumes; and afterwards others are made.
 func testVolumeAgent(t *testing.T, ctx context.Context, s *suite) {
-	container := s.containerOf(t, ctx, "db-0")
+	container, agent := s.containerOf(t, ctx, "db-0"), service(t, ctx, s, "machined").GetPid()
 	s.nodectl(t, ctx, "service", "restart", "machined")
 	s.put(t, ctx, "db-0", "meanwhile")
 	if err := s.RunPod(ctx, "later", volumeManifest("later", "", volumeMounted)); err != nil {
@@ -201,6 +198,9 @@ func testVolumeAgent(t *testing.T, ctx context.Context, s *suite) {
 	s.put(t, ctx, "later", "later")
 	if err := s.AwaitHealthy(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if now := service(t, ctx, s, "machined").GetPid(); now == agent || now == 0 {
+		t.Errorf("the agent is process %d, and was process %d before", now, agent)
 	}
 	if now := s.containerOf(t, ctx, "db-0"); now != container {
 		t.Errorf("the pod was started again: %s, then %s", container, now)
