@@ -86,6 +86,13 @@ func testReplicateNetworkCut(t *testing.T, ctx context.Context, r *replicated) {
 func testReplicateReceiverCut(t *testing.T, ctx context.Context, r *replicated) {
 	at := r.halfway(t, ctx, "receiver")
 	r.to.powerOff(t, ctx)
+	job, err := r.from.job(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := job.GetLast(); last.GetRun() >= at.run && last.GetSucceeded() {
+		t.Fatalf("the run has ended before the cut: %v", last)
+	}
 	r.to.powerOn(t, ctx)
 	r.to.awaitPool(t, ctx, "backup", "the pool is imported", well)
 	r.resumed(t, ctx, "receiver", at)
