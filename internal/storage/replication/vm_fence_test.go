@@ -1,11 +1,15 @@
 package replication_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
@@ -41,6 +45,45 @@ func TestVMFencedFile(t *testing.T) {
 			t.Error("what was fenced took a write by a file that was open before")
 		}
 		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestVMMountedFailback: the role goes away from a tree that is mounted, and comes back to it: it is mounted all the while, takes no writes meanwhile, and then has what
+// was written on the other side, and not what was never sent.
+func TestVMMountedFailback(t *testing.T) {
+	if os.Getenv("CYVIVE_VM") == "1" && !long() {
+		t.Skipf("takes long: make soak runs it, and so does LONG=1 make vm-test RUN='^%s$'", t.Name())
+	}
+	p := newPair(t, realPools(t))
+	p.replicated()
+	err := mounted(p.src, 0, func(dir string) error {
+		write := func(name string) error { return os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600) }
+		p.must(write("never-sent"))
+		p.promote()
+		p.must(p.b.Write(p.ctx(), p.dst, "meanwhile", []byte("meanwhile")))
+		p.fails(replication.ErrFenced)
+		if err := write("refused"); !errors.Is(err, unix.EROFS) {
+			t.Errorf("a write to what is fenced: %v", err)
+		}
+		_, err := p.bringBack()
+		var c *replication.Conflict
+		if !errors.As(err, &c) {
+			t.Fatalf("a failback that loses what was never sent: %v, want a conflict", err)
+		}
+		if _, err := p.bringBack(p.option(c, replication.RollBack)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, "meanwhile"))
+		if err != nil || string(got) != "meanwhile" {
+			t.Errorf("what was written on the other side: %q, %v", got, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "never-sent")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("what was never sent: %v, want that it is gone", err)
+		}
+		return write("again")
 	})
 	if err != nil {
 		t.Error(err)
