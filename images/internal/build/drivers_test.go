@@ -40,7 +40,7 @@ var machines = []struct {
 	{"uas", "usb:v174Cp55AAd0100dc00dsc00dp00ic08isc06ip62in00", true},              // a disk in a case
 	{"virtio_blk", "virtio:d00000002v00001AF4", true},
 	{"virtio_scsi", "virtio:d00000008v00001AF4", true},
-	{"hv_storvsc", "vmbus:d96361baa104294db60572e2ffb1dc7f", true}, // IDE of Hyper-V
+	{"hv_storvsc", "vmbus:d96361baa104294db60572e2ffb1dc7f", true}, // SCSI of Hyper-V
 	{"pci_hyperv", "vmbus:1df6c444444400449d52802e27ede19f", true}, // NVMe of Azure
 	{"vmw_pvscsi", "pci:v000015ADd000007C0sv000015ADsd000007C0bc01sc07i00", true},
 	{"iTCO_wdt", "platform:iTCO_wdt", true},
