@@ -104,6 +104,18 @@ func (s *suite) checkKept(t *testing.T, ctx context.Context, line string) {
 	}
 }
 
+// keptEnd is the name of what says, beside the logs of a boot, that they were ended in order (package keptlog).
+var keptEnd = regexp.MustCompile(`(?m) ended$`)
+
+// checkKeptEnd looks whether the logs of a boot were ended in order: then they have what services wrote last. That a line is kept which was there before the boot was
+// ended does not tell, since the node goes on looking while its services end.
+func (s *suite) checkKeptEnd(t *testing.T, ctx context.Context, boot string, want bool) {
+	t.Helper()
+	if out := s.nodectl(t, ctx, "files", "list", "/var/log/services/"+boot); keptEnd.MatchString(out) != want {
+		t.Errorf("that the logs of boot %s were ended in order is to be %t; its folder has\n%s", boot, want, out)
+	}
+}
+
 // newestRecord returns the newest line of the kernel's log.
 func (s *suite) newestRecord(t *testing.T, ctx context.Context) string {
 	t.Helper()
@@ -151,6 +163,7 @@ func testReboot(t *testing.T, s *suite) {
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
 	s.recover(t, ctx)
 	s.checkKept(t, ctx, line)
+	s.checkKeptEnd(t, ctx, before, true)
 	s.checkKeptRecord(t, ctx, record)
 }
 
@@ -171,6 +184,7 @@ func testPowerCut(t *testing.T, s *suite) {
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_UNCLEAN)
 	s.recover(t, ctx)
 	s.checkKept(t, ctx, line)
+	s.checkKeptEnd(t, ctx, before, false)
 	s.checkKeptRecord(t, ctx, record)
 }
 
