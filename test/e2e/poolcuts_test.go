@@ -56,7 +56,7 @@ func TestPoolCuts(t *testing.T) {
 	}
 	t.Logf("SEED=%d, %d cuts", seed, cuts)
 	ctx := testContext(t, 2*bootTimeout+time.Duration(cuts)*poolCutLimit)
-	o := e.options(t)
+	o := e.smallOptions(t)
 	o.Probe = e.guestProbe(t, ctx)
 	n := newCutNodeIn(t, ctx, e, o, seed)
 	n.powerOn(t, ctx)
