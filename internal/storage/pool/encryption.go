@@ -67,7 +67,7 @@ func (b *builder) encryption() {
 func (b *builder) plain(guid zfs.GUID) []string {
 	var out []string
 	for _, d := range b.obs.Disks {
-		if b.spec.Encryption == EncryptAlways && d.plain() && d.Label.PoolGUID == guid {
+		if b.spec.Encryption == EncryptAlways && d.plain() && d.Label.PoolGUID == guid && !d.Label.Former {
 			out = append(out, d.String())
 		}
 	}

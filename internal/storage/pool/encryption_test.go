@@ -12,6 +12,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/pooltest"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label"
 )
 
 // encryptedMachine is one with encrypted disks s1 and s2 in a mirror.
@@ -168,6 +169,27 @@ func TestEncryptedImport(t *testing.T) {
 		t.Errorf("without it: %+v", s)
 	}
 	want(t, m, imported)
+	m.Off("tank")
+	m.Shut()
+	former := forged
+	former.GUID, former.Former = 4711, true
+	m.All["s3"].Label = &former
+	if s := reach(t, m, spec); !s.Ready {
+		t.Errorf("beside a disk that was in the pool, and was replaced: %q, waiting %q", kinds(s), waits(s))
+	}
+	want(t, m, imported)
+}
+
+// TestFormerLabel: a label without a transaction group is that of a device which is in no pool, but for spares and caches, which have none.
+func TestFormerLabel(t *testing.T) {
+	for l, want := range map[label.Label]bool{
+		{State: label.Active, GUID: 1, TXG: 0}: true, {State: label.Exported, GUID: 1, TXG: 0}: true, {State: label.Active, GUID: 1, TXG: 4}: false,
+		{State: label.Spare, GUID: 1}: false, {State: label.Cache, GUID: 1}: false,
+	} {
+		if got := pool.NewLabel("/dev/vdb1", l); got.Former != want {
+			t.Errorf("%+v: %+v", l, got)
+		}
+	}
 }
 
 // importer tells what pools are imported from.

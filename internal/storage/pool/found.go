@@ -117,6 +117,9 @@ type Label struct {
 	PoolGUID, GUID zfs.GUID
 	// State says whether the pool was in use, exported or destroyed when this was written, or that it is a spare or cache device.
 	State LabelState
+	// Former says that the device is in the pool no more, or not yet: its label has the transaction group 0, as one that is detached gets it (spa_vdev_detach in module/zfs/spa.c,
+	// 2.3.9) and one of a pool that is being made. zpool imports nothing by it (zpool_read_label in lib/libzutil/zutil_import.c).
+	Former bool
 }
 
 // LabelState is the state in a label.
@@ -133,5 +136,8 @@ const (
 
 // NewLabel is what was read on a device.
 func NewLabel(device string, l label.Label) *Label {
-	return &Label{Device: device, Pool: l.Name, PoolGUID: zfs.GUID(l.PoolGUID), GUID: zfs.GUID(l.GUID), State: LabelState(l.State.String())}
+	return &Label{
+		Device: device, Pool: l.Name, PoolGUID: zfs.GUID(l.PoolGUID), GUID: zfs.GUID(l.GUID), State: LabelState(l.State.String()),
+		Former: l.TXG == 0 && l.State != label.Spare && l.State != label.Cache, // whose labels have none
+	}
 }

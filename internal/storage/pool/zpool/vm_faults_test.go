@@ -394,6 +394,10 @@ func TestVMDomain(t *testing.T) {
 	check("attach", s, done, pool.AttachDevice)
 	s, done = reach(spec("d1", "d2", "d4"))
 	check("replace", s, done, pool.ReplaceDevice)
+	wait(t, "tank", "replace")
+	if l := readLabel(t, filepath.Join(f.dir, "d3")); !l.Former || l.PoolGUID != s.Pools[0].GUID {
+		t.Errorf("the label of the device that was replaced: %+v", l)
+	}
 	less := spec("d1", "d2")
 	s, done = reach(less)
 	check("detach, not confirmed", s, done)
