@@ -29,6 +29,8 @@ const (
 	DiskMissing Kind = "disk not found"
 	// DiskSwapped: the disk that is meant holds another pool, or another leaf of this one.
 	DiskSwapped Kind = "disk swapped"
+	// DiskCopied: several disks say that they are the same device of the pool.
+	DiskCopied Kind = "disk copied"
 	// DiskUnusable: the disk that is meant cannot be taken.
 	DiskUnusable Kind = "disk not usable"
 	// NoPlaceForKeys: its disks are to be encrypted, and their keys would lie in the clear.

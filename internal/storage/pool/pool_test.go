@@ -412,6 +412,38 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestCopiedDisk: a pool is not imported while a copy of one of its disks is here, whichever lies where the device was; a disk that is seen by two paths is no copy.
+func TestCopiedDisk(t *testing.T) {
+	const imported = "import tank force=false rewind=false readonly=false"
+	m := pooltest.New(3)
+	spec := tank(pool.VdevSpec{Disks: serials("s1")})
+	reach(t, m, spec)
+	m.Off("tank")
+	changes(m)
+	copied := *m.All["s1"].Label
+	copied.Device = "/dev/vdd1"
+	m.All["s3"].Label = &copied
+	s := reach(t, m, spec)
+	if d := cmp.Diff([]pool.Kind{pool.DiskCopied}, kinds(s)); d != "" || s.Ready || len(waits(s)) > 0 || !strings.Contains(s.Pools[0].Summary, "serial s1") || !strings.Contains(s.Pools[0].Summary, "serial s3") {
+		t.Errorf("with a copy: %+v (-want +got):\n%s", s.Pools[0], d)
+	}
+	want(t, m)
+	m.Pull("s3")
+	if s := reach(t, m, spec); !s.Ready {
+		t.Errorf("without it: %+v", s)
+	}
+	want(t, m, imported)
+	m.Off("tank")
+	m.Plug("s3")
+	for _, serial := range []string{"s1", "s3"} {
+		m.All[serial].WWN = "eui.1"
+	}
+	if s := reach(t, m, spec); !s.Ready {
+		t.Errorf("a disk that is seen twice: %+v", s)
+	}
+	want(t, m, imported)
+}
+
 // TestClaim: that another system used a pool last is not always told before an import is refused; from then on somebody can confirm that it is forced.
 func TestClaim(t *testing.T) {
 	m := pooltest.New(2)
