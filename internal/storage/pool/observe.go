@@ -154,12 +154,23 @@ func (o Observed) imported(name string) (Pool, bool) {
 
 // diskOf returns the disk that a leaf is on. What ZFS has written on the disk counts; where there is no such thing, the path of a leaf that is open does, and so
 // does the container that the leaf was opened in, whose name is its own, while that cannot be read. A disk that is not encrypted is never that of a leaf which was: whoever has
-// learned its GUID could have the pool's data written there.
+// learned its GUID could have the pool's data written there. Of a disk and a copy of it, it is the one that the leaf is open on; where it is open on neither, nobody can tell.
 func (o Observed) diskOf(leaf Vdev) (Disk, bool) {
+	var labelled []Disk
 	for _, d := range o.Disks {
-		if d.Label != nil && leaf.GUID != 0 && d.Label.GUID == leaf.GUID && !(leaf.sealed() && d.plain()) {
+		if d.Label == nil || leaf.GUID == 0 || d.Label.GUID != leaf.GUID || leaf.sealed() && d.plain() {
+			continue
+		}
+		if d.Label.Device == leaf.Path && !leaf.State.lost() {
 			return d, true
 		}
+		labelled = append(labelled, d)
+	}
+	if len(labelled) > 0 {
+		if slices.ContainsFunc(labelled, func(d Disk) bool { return d.Key() != labelled[0].Key() }) {
+			return Disk{}, false
+		}
+		return labelled[0], true // perhaps by several paths
 	}
 	for _, d := range o.Disks {
 		if d.stale() && d.Label == nil && leaf.Path == d.Container.Device {

@@ -444,6 +444,33 @@ func TestCopiedDisk(t *testing.T) {
 	want(t, m, imported)
 }
 
+// TestCopyIsLeft: beside a disk of a pool that is imported, nothing is written to a copy of it, nor is that brought online in its place.
+func TestCopyIsLeft(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s2", "s3"))
+	reach(t, m, spec)
+	changes(m)
+	copied := *m.All["s2"].Label
+	copied.Device = "/dev/vdb1"
+	m.All["s1"].Label, m.All["s1"].GrowableBytes = &copied, 1<<30 // it is larger, and comes first
+	if s := reach(t, m, spec); !s.Pools[0].Healthy {
+		t.Errorf("beside a copy: %+v", s.Pools[0])
+	}
+	want(t, m)
+	m.Pull("s2")
+	m.Plug("s2")
+	s := reach(t, m, spec)
+	if lines := waits(s); s.Pools[0].Healthy || len(lines) != 1 || !strings.HasPrefix(lines[0], "replace in pool tank") || !strings.Contains(lines[0], "serial s2") {
+		t.Errorf("pulled, and here again beside its copy: %+v, waiting %q", s.Pools[0], lines)
+	}
+	want(t, m)
+	m.Pull("s1")
+	if s := reach(t, m, spec); !s.Pools[0].Healthy {
+		t.Errorf("without the copy: %+v", s.Pools[0])
+	}
+	want(t, m, "path tank /dev/vdc1", "online tank")
+}
+
 // TestClaim: that another system used a pool last is not always told before an import is refused; from then on somebody can confirm that it is forced.
 func TestClaim(t *testing.T) {
 	m := pooltest.New(2)
