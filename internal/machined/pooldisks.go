@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -75,7 +76,7 @@ func (p PoolDisks) Disks(ctx context.Context) ([]pool.Disk, error) {
 		}
 		if d.SizeBytes == 0 {
 			d.Problem = "it has no medium"
-		} else if err := p.look(ctx, &d); err != nil {
+		} else if err := p.Kernel.Look(&d); err != nil {
 			d.Problem = err.Error()
 		}
 		out = append(out, d)
@@ -83,19 +84,37 @@ func (p PoolDisks) Disks(ctx context.Context) ([]pool.Disk, error) {
 			return nil, err
 		}
 	}
+	for n := range out {
+		if err := p.open(ctx, &out[n], copied(out, n)); err != nil {
+			out[n].Problem = err.Error()
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
 	return out, nil
 }
 
-// look fills in what is on a disk. A container that the node has a key of is opened: until then nobody can see what it holds. One that does not open says why.
-func (p PoolDisks) look(ctx context.Context, d *pool.Disk) error {
-	if err := p.Kernel.Look(d); err != nil {
-		return err
-	}
+// copied says that another disk has the encrypted volume of one too. A disk that is seen by several paths is no other.
+func copied(all []pool.Disk, n int) bool {
+	name := containerName(all[n])
+	return name != "" && slices.ContainsFunc(all, func(o pool.Disk) bool {
+		return containerName(o) == name && !o.Container.Begun && o.Key() != all[n].Key()
+	})
+}
+
+// open opens the container on a disk that the node has a key of: until then nobody can see what it holds. One that does not open says why. Of a disk and a copy of it neither
+// is opened, but for the one that is open already: the copy may be old, and what was written since would be missed.
+func (p PoolDisks) open(ctx context.Context, d *pool.Disk, copied bool) error {
 	c := d.Container
-	if c == nil || c.Name == "" || p.Vault == nil {
+	if d.Problem != "" || c == nil || c.Name == "" || p.Vault == nil {
 		return nil
 	}
 	p.fill(c)
+	if copied && !c.Open && !c.Begun && !c.Double {
+		c.Stale, c.Double = false, true
+		c.Problem = "another disk that is here has the same encrypted volume: one is a copy of the other. Take out the one that is not to be used"
+	}
 	if d.System || c.Begun || c.Open || c.Stale || c.Double || !c.Keyed || c.Problem != "" {
 		return nil
 	}

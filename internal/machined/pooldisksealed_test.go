@@ -134,6 +134,52 @@ func TestContainersAreOpened(t *testing.T) {
 	}
 }
 
+// TestCopiesAreNotOpened: of two disks with one encrypted volume neither is opened, nor opened anew, since nobody can tell which is the copy. One that is open stays so, and a
+// disk that is seen by two paths is opened once.
+func TestCopiesAreNotOpened(t *testing.T) {
+	label := &pool.Label{Device: sealedDevice, Pool: "tank", PoolGUID: 5, GUID: 6, State: pool.LabelActive}
+	for name, c := range map[string]struct {
+		state volumes.DiskState
+		wwn   string
+		open  bool
+		calls []string
+	}{
+		"both shut":             {volumes.DiskState{Keyed: true}, "", false, nil},
+		"pulled, and both here": {volumes.DiskState{Keyed: true, Stale: true}, "", false, nil},
+		"one is open":           {volumes.DiskState{Keyed: true, Open: true}, "", true, nil},
+		"one, by two paths":     {volumes.DiskState{Keyed: true}, "eui.1", true, []string{"open " + sealedName + " /dev/nvme0n1p1"}},
+	} {
+		s := &diskSafe{state: c.state, place: true}
+		p, w := sealedDisks(s, label)
+		w.holds["sdy"] = func(d *pool.Disk) {
+			d.Contents, d.Container = "an encrypted disk", &pool.Container{Name: sealedName, Partition: "/dev/sdy1"}
+		}
+		both := someDisks()
+		both[3].SizeBytes, both[3].Wwn = 2<<30, c.wwn
+		p.Inventory = both
+		all, err := p.Disks(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := all[1].Container
+		if first.Open != c.open || (all[1].Label != nil) != c.open || !c.open && (!first.Double || first.Stale || !strings.Contains(first.Problem, "Take out")) {
+			t.Errorf("%s: label %+v, %+v", name, all[1].Label, first)
+		}
+		if !c.open && (all[3].Container.Open || !all[3].Container.Double) {
+			t.Errorf("%s: the other is %+v", name, all[3].Container)
+		}
+		if d := cmp.Diff(c.calls, s.calls); d != "" {
+			t.Errorf("%s: calls (-want +got):\n%s", name, d)
+		}
+		if c.open {
+			continue
+		}
+		if _, err := p.Reopen(t.Context(), all[1]); !errors.Is(err, errChanged) || len(s.calls) > 0 {
+			t.Errorf("%s: opened anew: %v, calls %q", name, err, s.calls)
+		}
+	}
+}
+
 // TestPrepareEncrypts: a volume that is new is used as it is; another is closed, and made anew; and keys go with what they open.
 func TestPrepareEncrypts(t *testing.T) {
 	const prepare = "prepare /dev/nvme0n1"

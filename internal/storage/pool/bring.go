@@ -38,7 +38,11 @@ func (b *builder) bring() {
 		if guid == 0 {
 			guid = remembered
 		}
-		b.condition(Missing, fmt.Sprintf("pool %s (%s) is on none of this machine's disks", b.spec.Name, guid),
+		text := fmt.Sprintf("pool %s (%s) is on none of this machine's disks", b.spec.Name, guid)
+		if shut := b.obs.shut(); shut != "" {
+			text += ", as far as these could be opened: " + shut
+		}
+		b.condition(Missing, text,
 			"Plug its disks in. If it is gone for good, have it forgotten: declare it destroyed once, and then anew.")
 	default:
 		b.create()

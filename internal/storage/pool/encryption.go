@@ -74,6 +74,17 @@ func (b *builder) plain(guid zfs.GUID) []string {
 	return out
 }
 
+// shut are encrypted disks that were not opened, each with the reason, for a person; empty if there is none.
+func (o Observed) shut() string {
+	var out []string
+	for _, d := range o.Disks {
+		if c := d.Container; c != nil && !c.Begun && !c.Open && c.Problem != "" {
+			out = append(out, fmt.Sprintf("%s: %s", d, c.Problem))
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
 // openAnew opens encrypted disks that were pulled and are here again, of a pool whose errors a person has to clear then. What ZFS does not let go of stays as it is.
 func (b *builder) openAnew() {
 	for _, leaf := range b.pool.Leaves() {

@@ -377,8 +377,9 @@ func TestEncryptedIsLeft(t *testing.T) {
 	for _, serial := range []string{"s1", "s2"} {
 		m.All[serial].Container.Keyed = false
 	}
-	if s := reach(t, m, spec); s.Ready || len(kinds(s)) != 1 || kinds(s)[0] != pool.Missing {
-		t.Errorf("without keys: %q", kinds(s))
+	m.All["s1"].Container.Problem = "a reason"
+	if s := reach(t, m, spec); s.Ready || len(kinds(s)) != 1 || kinds(s)[0] != pool.Missing || !strings.Contains(s.Pools[0].Summary, "serial s1): a reason") {
+		t.Errorf("without keys: %q, %s", kinds(s), s.Pools[0].Summary)
 	}
 	delete(m.Memories, "tank")
 	if s := reach(t, m, spec); len(waits(s)) != 1 || !strings.Contains(waits(s)[0], "what its disks hold is lost") {

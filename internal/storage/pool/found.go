@@ -91,7 +91,7 @@ type Container struct {
 	// Begun says that it is being made, and holds nothing yet. Name may be empty then.
 	Begun bool
 	// Open says that Device is there, and is of this disk. Stale says that one of the name is open, and that its disk is gone: this one, before it was pulled. Double
-	// says that one of the name is open, and is of another disk that is here.
+	// says that another disk that is here has one of the name, which is open, or none of them is.
 	Open, Stale, Double bool
 	// Keyed says that the node has a key of it, Recoverable that the node's recovery key opens it.
 	Keyed, Recoverable bool
