@@ -98,6 +98,12 @@ func (n *cutNode) cutWriting(t *testing.T, ctx context.Context, p *pooled, first
 	defer w.stop()
 	w.await(t, ctx, least)
 	wait(ctx, time.Duration(n.random.Int64N(int64(longest))))
+	select {
+	case <-w.done: // what it says is not the cut's
+		files, err := w.stop()
+		t.Fatalf("the writer ended before the cut, behind %d files: %v", len(files), err)
+	default:
+	}
 	n.cut(t, ctx, "while files are written")
 	<-w.done // it ends with the node's power
 	files, err := w.stop()
