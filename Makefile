@@ -121,11 +121,12 @@ root-test: ## run the tests that need root, in namespaces of their own (RUN=rege
 	@hack/root-test.sh '$(RUN)' $(call packages_with,REQUIRE_ROOT)
 
 # Of tests of whole nodes that run beside each other, two at a time: their deadlines
-# are for emulated processors, each of which has one of the host to itself.
+# are for emulated processors, each of which has one of the host to itself. What of
+# the packages needs no machine has run whole in unit-test, and is short here.
 .PHONY: vm-test
 vm-test: bin/qemu bin/nodectl bin/guest ## run the tests in virtual machines, and whole nodes (RUN=regexp)
 	@$(if $(filter 1,$(LONG)),bin/qemu setup --arch $(ARCH) --with fio)
-	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 -timeout $(VM_TIMEOUT) $(RUNFLAG) \
+	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 $(if $(filter 1,$(LONG)),,-short) -timeout $(VM_TIMEOUT) $(RUNFLAG) \
 		-exec '$(CURDIR)/bin/qemu exec --timeout $(VM_TIMEOUT) $(if $(filter 1,$(LONG)),--memory-mib 2048) --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
 	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 10h -parallel 2 -v $(RUNFLAG) ./test/e2e
