@@ -112,21 +112,22 @@ func (o Observed) uses(d Disk) bool {
 	})
 }
 
-// labelled are the devices on which a label of ZFS was found.
+// labelled are the devices on which a label of ZFS was found, but for the one of the node's own pool: that is imported by others, and zpool opens what it looks at for itself
+// alone (zpool_find_import_impl in lib/libzutil/zutil_import.c, 2.3.9), so that they could not open it just then.
 func (o Observed) labelled() []string {
 	var out []string
 	for _, d := range o.Disks {
-		if d.Label != nil {
+		if d.Label != nil && !d.System {
 			out = append(out, d.Label.Device)
 		}
 	}
 	return out
 }
 
-// strangers says that there is a label of a pool that is not imported.
+// strangers says that there is a label of a pool that is not imported, which is not the node's own.
 func (o Observed) strangers() bool {
 	return slices.ContainsFunc(o.Disks, func(d Disk) bool {
-		return d.Label != nil && d.Label.PoolGUID != 0 && !slices.ContainsFunc(o.Pools, func(p Pool) bool { return p.GUID == d.Label.PoolGUID })
+		return !d.System && d.Label != nil && d.Label.PoolGUID != 0 && !slices.ContainsFunc(o.Pools, func(p Pool) bool { return p.GUID == d.Label.PoolGUID })
 	})
 }
 

@@ -1,6 +1,7 @@
 package pool_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -410,6 +411,40 @@ func TestConditions(t *testing.T) {
 			t.Errorf("%s, confirmed: %q", name, got)
 		}
 	}
+}
+
+// TestSystemDisk: the device of the node's own pool, which others import, is not opened to look for pools.
+func TestSystemDisk(t *testing.T) {
+	m := pooltest.New(2)
+	m.All["s0"].Label = &pool.Label{Device: "/dev/vda6", Pool: "node", PoolGUID: 77, GUID: 78, State: pool.LabelActive}
+	l := &looked{Machine: m}
+	r := pool.New(l, m, m, func() time.Time { return m.Now })
+	look := func() {
+		t.Helper()
+		if _, err := r.Observe(t.Context(), pool.Spec{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if look(); m.Looks != 0 {
+		t.Errorf("looked for pools %d times, on %q", m.Looks, l.devices)
+	}
+	reach(t, m, tank(mirror("s1", "s2")))
+	m.Off("tank")
+	m.Looks = 0
+	if look(); m.Looks != 1 || !slices.Equal(l.devices, []string{"/dev/vdb1", "/dev/vdc1"}) {
+		t.Errorf("looked for pools %d times, on %q", m.Looks, l.devices)
+	}
+}
+
+// looked is a machine that notes where it is looked for pools.
+type looked struct {
+	*pooltest.Machine
+	devices []string
+}
+
+func (l *looked) Importable(ctx context.Context, devices []string) ([]pool.Importable, error) {
+	l.devices = devices
+	return l.Machine.Importable(ctx, devices)
 }
 
 // TestCopiedDisk: a pool is not imported while a copy of one of its disks is here, whichever lies where the device was; a disk that is seen by two paths is no copy.
