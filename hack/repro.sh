@@ -14,14 +14,15 @@
 # build. short takes the results that are made of pinned inputs alone (the
 # Debian tree, OpenZFS, the third-party programs) from the cache and makes all the
 # rest again: the programs of this repository, RAM disk, root, hash tree, kernel
-# image and disk.
+# image and disk. It takes the compressed root, too, which takes minutes: it is kept by
+# the root's hash, so one of another root is not taken.
 set -euo pipefail
 arch=$1 form=$2
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 first=$PWD/out/$arch
 from=${XDG_CACHE_HOME:-$HOME/.cache}/cyvive
 keys=${CYVIVE_KEYS:-${XDG_DATA_HOME:-$HOME/.local/share}/cyvive/keys}
-kept="tree kernel zfs coredns containerd containerd-shim-runc-v2 runc etcd kubernetes kubectl"
+kept="tree kernel zfs coredns containerd containerd-shim-runc-v2 runc etcd kubernetes kubectl transport"
 
 # Not below the repository: the path of the sources must not matter.
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/cyvive-repro-XXXXXX")
