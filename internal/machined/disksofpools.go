@@ -44,7 +44,7 @@ func (d disksAPI) poolDisks() []server.Volume {
 			continue
 		}
 		out = append(out, server.Volume{
-			Name: c.Name, Device: c.Partition, SizeBytes: disk.SizeBytes, Mounted: c.Open, Encrypted: true, Recoverable: c.Keyed && c.Recoverable, Reason: diskReason(*c),
+			Name: c.Name, Device: c.Partition, SizeBytes: uint64(disk.SizeBytes), Mounted: c.Open, Encrypted: true, Recoverable: c.Keyed && c.Recoverable, Reason: diskReason(*c),
 		})
 	}
 	return out
