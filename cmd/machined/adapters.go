@@ -24,6 +24,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/keptlog"
 	"github.com/cyvive/cyvive/internal/machined/nocloud"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -50,6 +51,8 @@ import (
 const (
 	logDir   = "/run/cyvive/log"
 	stateDir = "/state"
+	// keptDir holds the logs of services and of the kernel over the end of a boot; the plane sees neither it nor what is above.
+	keptDir = "/var/log/services"
 	// planeRun is /run of the workload plane: whoever is root there can write in it.
 	planeRun = "/run/cyvive/plane"
 	// auditDir holds the audit log until the state volume is there.
@@ -99,8 +102,14 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	boot.Encrypts, boot.TPM = true, hasTPM()
 	extensions := extensionsOf(log, boot.Version)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
+	rings := []keptlog.Ring{
+		{Source: ringlog.Source{Dir: logDir}, MaxLogs: 44},
+		{Source: ringlog.Source{Dir: planeRun + "/log", Within: planeRun, Prefix: "plane/"}, MaxLogs: 4},
+	}
+	kernelLog := kmsg.NewCursor(kmsg.Path)
 	done := func() {
-		_ = services.Close() // what is attached goes on
+		_ = kernelLog.Close() // opened for reading
+		_ = services.Close()  // what is attached goes on
 		leases.Close()
 		host.Close()
 		for _, r := range runtimes {
@@ -145,7 +154,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Inventory:   hardware,
 		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
-		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: planeRun + "/log", Within: planeRun, Prefix: "plane/"}),
+		Logs:        ringlog.New(rings[0].Source, rings[1].Source),
+		Kept:        keptlog.New(keptlog.Config{Dir: keptDir, Places: "/run/cyvive/logs-kept.json", Boot: boot.ID, Rings: rings, Kernel: kernelLog}),
 		Listen:      func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf(":%d", server.Port)) },
 		NetworkWake: networkWake,
 		Watchers:    []func(context.Context) error{func(ctx context.Context) error { return rtnl.Watch(ctx, networkWake.Wake) }},
@@ -210,7 +220,8 @@ func bootFacts(m marker.Marker) (boot machined.Boot, floor string, err error) {
 	}
 	version.KernelRelease, version.RootHash, version.Slot = unix.ByteSliceToString(uts.Release[:]), m.RootHash, m.Slot
 	return machined.Boot{
-		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk, BuiltAt: built,
+		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk, Medium: m.Medium,
+		BuiltAt: built,
 	}, release.Floor, nil
 }
 

@@ -90,6 +90,7 @@ func (a *app) insecureTarget() (*target, error) {
 // gRPC keeps the text of the cause only.
 type connection struct {
 	*grpc.ClientConn
+	node string // as the context names it
 
 	mu    sync.Mutex
 	cause error
@@ -109,7 +110,7 @@ func (c *connection) lastCause() error {
 
 // dial prepares a connection; it is made with the first call.
 func (t *target) dial(node string) (*connection, error) {
-	c, name := &connection{}, node
+	c, name := &connection{node: node}, node
 	if _, _, ok := contexts.Vsock(node); ok {
 		name = "localhost" // the certificate of every node has it, and none has a context ID
 	}

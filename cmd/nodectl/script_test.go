@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
 			"keep": cmdKeep, "fingerprint": cmdFingerprint, "clock": cmdClock,
-			"pause": cmdPause, "unfit": cmdUnfit, "pods": cmdPods, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack,
+			"pause": cmdPause, "unfit": cmdUnfit, "pods": cmdPods, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack, "nocrash": cmdNoCrash,
 		},
 	})
 }
@@ -189,6 +189,11 @@ func reason(words []string) error {
 	return errors.New(strings.Join(words, " "))
 }
 
+// cmdNoCrash takes away what dead kernels left on a node: nocrash VARIABLE.
+func cmdNoCrash(ts *testscript.TestScript, _ bool, args []string) {
+	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.CrashList, n.CrashLines = nil, nil })
+}
+
 // cmdPods sets what becomes of a node's pods: pods VARIABLE gone|stuck|nowhere.
 func cmdPods(ts *testscript.TestScript, _ bool, args []string) {
 	steps := []server.DrainProgress{{Remaining: 3, Waiting: "waiting for default/web to end"}}
@@ -312,6 +317,14 @@ func exampleNode() *servertest.Node {
 		},
 		DiskData: map[string]string{"S-2": "GPT (partition table)"},
 		Lines:    map[string][]string{"etcd": {"one", "two <&>", "three"}},
+		PastLines: map[string][]string{
+			"etcd": {"before one", "before \x1b[31mtwo"}, "plane/kubelet": {`{"msg":"login","password":"hunter2-past"}`, "the last words"},
+			"kernel": {
+				"<5>[    0.000000] Linux version 6.12.56", "[3 records of the kernel are missing here: more came than the kernel holds, or than is kept]",
+				"<30>[    4.000000] init: \x1b[31mgoing down",
+			},
+		},
+		PastLacks: "the logs of boot 99887766-bbbb were not ended in order: what was written in its last seconds may be missing",
 		ContainerList: []server.Container{
 			{Namespace: "system", Name: "etcd", ID: "etcd", PID: 30, State: server.ContainerRunning, StartedAt: at},
 			{Namespace: "k8s.io", Name: "web", ID: "c1", Pod: "demo", PodNamespace: "default", Image: "cyvive.dev/demo:0.1.0", State: server.ContainerStopped},

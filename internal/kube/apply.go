@@ -18,11 +18,22 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 		if err := os.MkdirAll(filepath.Dir(op.Target), 0o755); err != nil {
 			return fmt.Errorf("make directory: %w", err)
 		}
-		return store.Replace(op.Target, []byte(op.Content), 0o644, 0)
+		if err := store.Replace(op.Target, []byte(op.Content), 0o644, 0); err != nil {
+			return err
+		}
+		if op.Pods.IsValid() {
+			return keepPodRange(r.layout.PodRange, spec, op.Pods)
+		}
+		return nil
 	case WriteRegistries:
 		return writeRegistries(r.layout.PlaneRegistries, registryFiles(spec.Registries))
 	case End:
 		return r.system.Stop(ctx, op.Target, endTimeout)
+	case EndPlane:
+		if err := r.kubelet.Stop(ctx, plane, 0); err != nil {
+			return err
+		}
+		return forgetPodRange(r.layout.PodRange)
 	case Run:
 		return r.run(ctx, spec, op.Target)
 	case ImportImages:

@@ -20,6 +20,8 @@ type Layout struct {
 	PlaneRun, PlaneVar, PlaneCNI string
 	// PlaneRegistries holds what the plane's containerd is told of registries, passwords among it; it is bound like PlaneCNI, and in memory.
 	PlaneRegistries string
+	// PodRange is the file that keeps the node's pod range over boots.
+	PodRange string
 	// Log holds the API server's audit log.
 	Log string
 	// Images holds the archives of the default bundle.
@@ -42,6 +44,7 @@ func NodeLayout() Layout {
 
 		PlaneRegistries: "/run/cyvive/registries",
 
+		PodRange:   "/var/kube/pod-range.json",
 		Log:        "/var/log",
 		Images:     "/usr/lib/cyvive/images",
 		ResolvConf: "/run/cyvive/resolv.conf",

@@ -49,6 +49,10 @@ type Observed struct {
 	StaleFiles map[string]string
 	// RegistriesStale says that the plane's containerd is told something else of registries than it should.
 	RegistriesStale bool
+	// KeptRange is the pod range that the node had when it was last told of one; the zero Prefix if none was kept.
+	KeptRange netip.Prefix
+	// PodNetwork says that the plane has the CNI configuration for the node's range.
+	PodNetwork bool
 	// API is what the API server answered; the zero value if it did not.
 	API API
 	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
@@ -60,8 +64,9 @@ type Observed struct {
 
 // API is what the API server knows of this node.
 type API struct {
-	// Ready is the API server's own /readyz.
-	Ready bool
+	// Ready is the API server's own /readyz. Serves says that there was an answer to that
+	// question, whatever it was.
+	Ready, Serves bool
 	// Node is nil until kubelet registered.
 	Node *Node
 	// PodStarts has one entry for each of this node's pods in phase Running:
@@ -88,18 +93,16 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if p := obs.Containers[plane]; p.State == container.Running {
 		obs.PlaneSince = r.planeSince.of(p.StartedAt, obs.Now)
 	}
-	obs.Silent = r.liveness.observe(ctx, obs.Containers, r.now)
+	answer := r.apiAsker.ask(ctx, spec, obs.Containers)
+	obs.Silent = answer.silence(obs.Containers)
 	if obs.Containers[apiServer].State == container.Running {
-		api, err := r.api.Observe(ctx, spec)
-		obs.API = api
-		if err != nil {
-			obs.APIProblem = err.Error()
-		}
+		obs.API, obs.APIProblem = answer.api, answer.problem
 	}
 	if err := r.observeImages(ctx, &obs); err != nil {
 		return obs, err
 	}
 	obs.RegistriesStale = registriesStale(r.layout.PlaneRegistries, registryFiles(spec.Registries))
+	obs.KeptRange = readPodRange(r.layout.PodRange, spec)
 	return obs, r.observeFiles(&obs)
 }
 
@@ -141,7 +144,7 @@ func (r *Reconciler) observeImages(ctx context.Context, obs *Observed) error {
 	if !ok || p.State != container.Running {
 		return nil
 	}
-	if _, err := r.images.List(ctx); err != nil {
+	if err := r.asker.ask(ctx, p.StartedAt); err != nil {
 		// Whatever is wrong in the plane, the control plane is looked after.
 		if !errors.Is(err, container.ErrUnavailable) {
 			obs.PlaneProblem = err.Error()
@@ -165,8 +168,13 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 		return err
 	}
 	obs.Upstreams = parseNameservers(wanted[filepath.Join(r.layout.PlaneRun, "resolv.conf")])
-	if obs.API.Node != nil && obs.API.Node.PodCIDR.IsValid() {
-		wanted[filepath.Join(r.layout.PlaneCNI, cniFile)] = cniConfig(obs.API.Node.PodCIDR)
+	pods := obs.KeptRange
+	if obs.API.Node != nil {
+		pods = obs.API.Node.PodCIDR
+	}
+	cni := filepath.Join(r.layout.PlaneCNI, cniFile)
+	if pods.IsValid() {
+		wanted[cni] = cniConfig(pods)
 	}
 	obs.StaleFiles = map[string]string{}
 	for path, content := range wanted {
@@ -174,6 +182,8 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 			obs.StaleFiles[path] = content
 		}
 	}
+	_, stale := obs.StaleFiles[cni]
+	obs.PodNetwork = obs.PlaneUp && pods.IsValid() && !stale
 	return nil
 }
 

@@ -56,7 +56,7 @@ func (c *restClient) Observe(ctx context.Context, spec Spec) (API, error) {
 	if status := (*statusError)(nil); unready != nil && !errors.As(unready, &status) {
 		return API{}, unready
 	}
-	api := API{Ready: unready == nil}
+	api := API{Ready: unready == nil, Serves: true}
 	data, err := ask("/api/v1/nodes/" + url.PathEscape(spec.NodeName))
 	if err == nil {
 		api.Node, err = parseNode(data)

@@ -140,7 +140,7 @@ func TestObserveAsksForReadinessNodeAndPods(t *testing.T) {
 	}
 	answers["/readyz"] = "fail"
 	calls = nil
-	if api, err := c.Observe(t.Context(), spec); err == nil || api.Ready || !strings.Contains(err.Error(), "500") || api.Node == nil || !api.Node.Ready {
+	if api, err := c.Observe(t.Context(), spec); err == nil || api.Ready || !api.Serves || !strings.Contains(err.Error(), "500") || api.Node == nil || !api.Node.Ready {
 		t.Errorf("not ready: got %+v, %v", api, err)
 	}
 	if diff := cmp.Diff(want[:2], calls); diff != "" {

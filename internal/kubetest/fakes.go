@@ -18,6 +18,7 @@ type APIServer struct {
 	mu      sync.Mutex
 	api     kube.API
 	problem string
+	silent  bool
 }
 
 var _ kube.APIServer = (*APIServer)(nil)
@@ -42,8 +43,23 @@ func (a *APIServer) Fail(problem string) {
 	a.api, a.problem = kube.API{DNSRevision: a.api.DNSRevision}, problem
 }
 
+// Silence makes it take questions and not answer them until they are given up, or
+// answer those that come from now on.
+func (a *APIServer) Silence(silent bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silent = silent
+}
+
 // Observe implements kube.APIServer.
-func (a *APIServer) Observe(context.Context, kube.Spec) (kube.API, error) {
+func (a *APIServer) Observe(ctx context.Context, _ kube.Spec) (kube.API, error) {
+	a.mu.Lock()
+	silent := a.silent
+	a.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return kube.API{}, ctx.Err()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.problem != "" {
@@ -93,6 +109,7 @@ func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manif
 type Images struct {
 	mu       sync.Mutex
 	up       bool
+	silent   bool
 	problem  error
 	archives []string
 }
@@ -113,8 +130,23 @@ func (i *Images) Fail(problem error) {
 	i.problem = problem
 }
 
+// Silence makes it take questions and not answer them until they are given up, or
+// answer those that come from now on.
+func (i *Images) Silence(silent bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.silent = silent
+}
+
 // List implements kube.Images.
-func (i *Images) List(context.Context) ([]container.Info, error) {
+func (i *Images) List(ctx context.Context) ([]container.Info, error) {
+	i.mu.Lock()
+	silent := i.silent
+	i.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, fmt.Errorf("list containers: %w: %w", container.ErrUnavailable, ctx.Err())
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.problem != nil {
@@ -139,7 +171,20 @@ func (i *Images) Import(_ context.Context, archive string) error {
 	return nil
 }
 
-// String lists the archives that were imported, in order.
+// Unpin implements kube.Images: other archives are as if they had not been imported.
+func (i *Images) Unpin(_ context.Context, archives []string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.up {
+		return fmt.Errorf("unpin images: %w", container.ErrUnavailable)
+	}
+	i.archives = slices.DeleteFunc(i.archives, func(name string) bool {
+		return !slices.ContainsFunc(archives, func(a string) bool { return filepath.Base(a) == name })
+	})
+	return nil
+}
+
+// String lists the archives that were imported, and not let go of, in order.
 func (i *Images) String() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -45,6 +45,9 @@ type configs struct {
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
 // time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
+	if a.cfg.Boot.Medium {
+		return nil // there is no volume to wait for
+	}
 	var version, given uint64
 	var troubled time.Time
 	for {
@@ -100,6 +103,9 @@ func mounted(s snapshot, volume string) bool {
 
 // stateProblem says what keeps the state volume from being mounted, other than that it takes its time.
 func stateProblem(s snapshot) string {
+	if s.input.Medium {
+		return plan.OnMedium
+	}
 	r := s.storage
 	if mounted(s, storage.State) || r.Generation == 0 || r.Doing != "" {
 		return ""

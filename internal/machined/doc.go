@@ -11,7 +11,7 @@
 //	                (package maintenance), and what its console says then
 //	confinement     puts up the LSM programs, for which the plane waits
 //	extensions      puts those of the configuration to use, once in a boot, for which Kubernetes waits
-//	runtime         asks init for the system containerd when containers are wanted
+//	runtime         asks init for the system containerd when containers are wanted, or will be
 //	services        once Kubernetes is wanted: the service addresses of the cluster
 //	upgrades        once state is mounted: leads the trial of a new release to its end
 //	gates           looks at the gates of the configuration

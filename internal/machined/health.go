@@ -16,7 +16,7 @@ func health(s snapshot) []server.Check {
 		check("config", s.input.Config != nil, first(s.configProblem, s.desired.Waits[plan.Network], "looking for the configuration")),
 		domainCheck("network", s.network, s.network.Status.Ready, s.network.Status.Reason),
 		domainCheck("storage", s.storage, s.storage.Status.Ready, s.storage.Status.Reason),
-		check("identity", s.identity, first(s.identityProblem, "waiting for the state volume")),
+		check("identity", s.identity, first(s.identityProblem, s.onMedium(), "waiting for the state volume")),
 		check("confinement", s.isConfined(), first(s.confineProblem, "not in force yet")),
 	}
 	checks = append(checks, timeHealth(s)...)
@@ -24,6 +24,14 @@ func health(s snapshot) []server.Check {
 		checks = append(checks, clusterHealth(s)...)
 	}
 	return slices.Concat(checks, extensionsHealth(s), upgradeHealth(s), resetHealth(s))
+}
+
+// onMedium says that the system runs from an installation medium; empty if it does not.
+func (s snapshot) onMedium() string {
+	if s.input.Medium {
+		return plan.OnMedium
+	}
+	return ""
 }
 
 func clusterHealth(s snapshot) []server.Check {

@@ -17,6 +17,7 @@ import (
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/keptlog"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
@@ -54,8 +55,8 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, SBOM, More, Vault, Extensions, Upgrades, Installs, Resets,
-// Crash, Pace and Watchers.
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, Kept, SBOM, More, Vault, Extensions, Upgrades, Installs,
+// Resets, Crash, Pace and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -100,15 +101,17 @@ type Config struct {
 	Crashes   server.Crashes
 	Inventory server.Inventory
 	Logs      server.Logs
-	Kernel    server.Kernel
-	Files     server.Files
+	// Kept keeps the logs, the kernel's too, over the end of a boot. It is nil in an agent that keeps none.
+	Kept   *keptlog.Store
+	Kernel server.Kernel
+	Files  server.Files
 	// Vault is nil in an agent whose volumes are not encrypted.
 	Vault Vault
 	// Extensions is nil on a node that keeps none.
 	Extensions Extensions
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
-	// Installs is nil on such a node too.
+	// Installs is nil on such a node too, unless it was started from an installation medium.
 	Installs *Installs
 	// Resets is nil on a node whose disk keeps no notes.
 	Resets *Resets
@@ -139,6 +142,8 @@ type Boot struct {
 	BuiltAt time.Time
 	// Disk is the device of the system disk.
 	Disk string
+	// Medium says that it is that of an installation medium, in memory.
+	Medium bool
 	// TPM says that the machine has a TPM 2.0, and Config.Storage uses it.
 	TPM bool
 	// Encrypts says that Config.Storage can encrypt volumes in some way, so that they are made when the configuration says how. It goes without saying
@@ -203,7 +208,7 @@ func New(cfg Config) (*Agent, error) {
 	a.domains = a.loopTasks()
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
-	input := plan.Input{Disk: cfg.Boot.Disk, TPM: cfg.Boot.TPM, Encrypts: cfg.Boot.Encrypts, Version: cfg.Boot.Version.OS}
+	input := plan.Input{Disk: cfg.Boot.Disk, Medium: cfg.Boot.Medium, TPM: cfg.Boot.TPM, Encrypts: cfg.Boot.Encrypts, Version: cfg.Boot.Version.OS}
 	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error
@@ -228,7 +233,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
 		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
-		{"service events", a.tellServices},
+		{"service events", a.tellServices}, {"logs", a.keepLogs},
 	}
 	tasks = append(tasks, a.containerWatchers()...)
 	for i, watch := range a.cfg.Watchers {

@@ -11,7 +11,7 @@ import (
 func (a *Agent) serve(ctx context.Context) error {
 	s := server.New(server.Config{
 		Identity: a.identityNow, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
-		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs,
+		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs, PastLogs: pastLogsAPI{a},
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
 		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Disks: disksAPI{a}, Extensions: extensionsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory,
 		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,

@@ -55,6 +55,7 @@ var controlReaches = []string{
 	"set what a panic does", "drop the node's caches", "limit processes of the node", "look for devices again", "move the interrupts",
 	"open a disk or partition", "write kernel messages",
 	"slew the clock", "mount a disk or partition", "count a processor's events", "add a key to the user's keyring",
+	"make a session keyring of the user's",
 	"trace the kernel with a program of type Kprobe", "trace the kernel with a program of type TracePoint",
 	"open an eBPF program of the node", "take an eBPF program of the node off its hook",
 	"read the kernel's memory by an eBPF program for traffic",

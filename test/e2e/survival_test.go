@@ -67,8 +67,9 @@ type survivors struct {
 // attacks it; then each part is killed in turn, then all at once. Each comes back
 // by itself, and nothing else is touched: not the pod's container, not the other
 // parts, and nothing is left behind. Pods answer in the place of the plane's containerd,
-// which the plane's end puts right. At last a pod takes all memory that it can
-// get, and with LONG=1 others take all else.
+// which the plane's end puts right. Then there is a service, which works with and
+// without the agent. At last a pod takes all memory that it can get, and with LONG=1
+// others take all else.
 //
 // ROUNDS repeats the killing. Without it this is the short form: what Kubernetes
 // itself is made of, which comes back slowest, is not killed alone but with all
@@ -126,7 +127,7 @@ func TestHostile(t *testing.T) {
 	}
 	t.Run("takeover", func(t *testing.T) { testTakeover(t, s) })
 	t.Run("plane", func(t *testing.T) { s.killPlane(t, before) })
-	t.Run("services", s.withoutAgent)
+	t.Run("services", s.testServices)
 	kinds := []string{"memory"}
 	if long() {
 		kinds = append(kinds, "processes", "descriptors", "inodes", "disk")

@@ -84,7 +84,7 @@ func parsers() map[string][]string {
 		// Packages of distributions, and their mirrors.
 		"images/internal/deb":    {"FuzzCompareVersions", "FuzzReadParagraphs", "FuzzWalk"},
 		"images/internal/erofs":  {"FuzzGolden", "FuzzParse"},
-		"images/internal/kernel": {"FuzzBuiltinInfo", "FuzzParseList", "FuzzReadInfo"},
+		"images/internal/kernel": {"FuzzBuiltinInfo", "FuzzParseFirmware", "FuzzParseList", "FuzzReadInfo"},
 		"images/internal/lock":   {"FuzzParse"},
 		"images/internal/mirror": {"FuzzIndex", "FuzzRelease", "FuzzResolveMirrorFile", "FuzzSources"},
 		"images/internal/sbom":   {"FuzzLicenses"},
@@ -130,9 +130,11 @@ func withoutFuzzTest() map[string]string {
 		"internal/machined/boot/watchdog":     "reads a number that stage 1 has put into its environment",
 		"internal/trust/volumes":              "reads the kernel's size of a volume that it has opened, of a token that package luks has read one text, which it compares, and a list of numbers that it has written itself, on an open encrypted volume",
 		"internal/machined/hold":              "reads a file in memory that only it writes, and replaces as a whole",
+		"internal/machined/keptlog":           "reads a file in memory that only it writes, and replaces as a whole; the logs themselves are read by package ringlog",
 		"internal/machined/supervise":         "hands lines on as they are",
 		"hack/release/extension":              "reads what the image builder has written beside the image that is to be signed",
 		"hack/release/bundle":                 "reads what the image builder has written beside the image that is to be signed",
+		"hack/release/media":                  "reads what the image builder has written beside the image, and the kernel image that becomes a medium",
 		"hack/release/releasetest":            "writes a file for tests, and reads none",
 		"internal/machined/source/sourcetest": "is a server of tests, and reads what they ask of it",
 	}

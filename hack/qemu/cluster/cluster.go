@@ -61,6 +61,8 @@ type Options struct {
 	Detached bool
 	// Reach is what machines can connect to on the host.
 	Reach []network.Reach
+	// Boot is what their firmware starts from the network, if no disk starts.
+	Boot network.Boot
 	// Wire lets a test see all frames of each machine's network, and send its
 	// own; see Cluster.Wire.
 	Wire bool
@@ -230,7 +232,7 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		return vm.Config{}, err
 	}
 	dir := c.NodeDir(node)
-	lan := network.User{Wire: c.options.Wire, Reach: c.options.Reach, Forwards: []network.Forward{
+	lan := network.User{Wire: c.options.Wire, Reach: c.options.Reach, Boot: c.options.Boot, Forwards: []network.Forward{
 		{HostPort: node.APIPort, GuestPort: nodeAPIPort},
 		{HostPort: node.KubernetesPort, GuestPort: kubernetesPort},
 	}}

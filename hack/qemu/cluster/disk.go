@@ -85,8 +85,8 @@ func copyRaw(ctx context.Context, from, path string, sizeBytes int64) error {
 	return nil
 }
 
-// createEmpty makes a qcow2 image of zeros.
-func createEmpty(ctx context.Context, path string, sizeBytes int64) error {
+// CreateEmpty makes a qcow2 image of zeros.
+func CreateEmpty(ctx context.Context, path string, sizeBytes int64) error {
 	return qemuImg(ctx, "create", "-q", "-f", "qcow2", path, strconv.FormatInt(sizeBytes, 10))
 }
 

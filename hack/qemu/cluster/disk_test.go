@@ -86,7 +86,7 @@ func TestDisksStandOnTheHeldImage(t *testing.T) {
 	}
 	node := Node{Name: "node1"}
 	c := newCluster(Options{Dir: t.TempDir(), ImageDir: t.TempDir()}, record{Name: "demo", Nodes: []Node{node}})
-	if err := createEmpty(t.Context(), c.options.image(), 1<<20); err != nil {
+	if err := CreateEmpty(t.Context(), c.options.image(), 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{c.NodeDir(node), filepath.Dir(c.UserDataPath(node))} {

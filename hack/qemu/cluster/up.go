@@ -141,7 +141,7 @@ func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 		return err
 	}
 	if c.options.SpareBytes > 0 && c.options.Disks == nil {
-		if err := createEmpty(ctx, filepath.Join(dir, spareFile), c.options.SpareBytes); err != nil {
+		if err := CreateEmpty(ctx, filepath.Join(dir, spareFile), c.options.SpareBytes); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,8 @@ func TestArguments(t *testing.T) {
 	direct.Ports = []Port{{Name: "p", Path: "/d/port"}}
 	served := base
 	served.Disks = []Disk{{Socket: "a,b.sock", Format: "raw", Serial: "system"}}
+	withCD := base
+	withCD.Disks = []Disk{{Path: "/d/x", Format: "qcow2"}, {Path: "/d/m.iso", Format: "raw", CD: true, Serial: "medium"}}
 	sealed := base
 	sealed.TPM = true
 	secure := base
@@ -41,6 +43,10 @@ func TestArguments(t *testing.T) {
 		{"served disk", served, []string{
 			"-drive if=none,id=disk0,format=raw,cache=writeback,discard=unmap,file.driver=nbd,file.server.type=unix,file.server.path=a,,b.sock -device virtio-blk-pci,drive=disk0,serial=system",
 		}, []string{"file=/d"}},
+		{"CD", withCD, []string{
+			"file=/d/m.iso,readonly=on -device virtio-scsi-pci,id=scsi1 -device scsi-cd,bus=scsi1.0,drive=disk1,serial=medium,bootindex=1",
+			"file=/d/x -device virtio-blk-pci,drive=disk0,bootindex=0",
+		}, []string{"virtio-blk-pci,drive=disk1", "id=scsi0"}},
 		{"SMM", secure, []string{
 			"qemu-system-x86_64 -machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1 -accel tcg",
 			"if=pflash,format=raw,unit=1,file=efivars.fd",

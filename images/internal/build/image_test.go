@@ -94,7 +94,7 @@ func pinned(e erofs.Entry) bool {
 	switch name := path.Base(e.Path); {
 	case path.Base(path.Dir(e.Path)) == builtModules:
 		return false
-	case strings.Contains(e.Path, "/lib/modules/"), strings.Contains(name, ".so."), name == "mke2fs.conf", name == path.Base(authoritiesFile):
+	case strings.Contains(e.Path, "/lib/modules/"), strings.HasPrefix(e.Path, firmwareDir+"/"), strings.HasPrefix(e.Path, "/usr/share/doc/"), strings.Contains(name, ".so."), name == "mke2fs.conf", name == path.Base(authoritiesFile):
 		return true
 	default:
 		return slices.ContainsFunc(cPrograms, func(p string) bool { return path.Base(p) == name }) || name == "mkfs.ext4"

@@ -28,7 +28,7 @@ func (b *builder) layout() (*tree.Tree, error) {
 		t.Symlink(name, target)
 	}
 	for _, add := range []func(*tree.Tree) error{
-		b.addUserland, b.addPrograms, b.addModules, b.addIdentity, b.addSystemRootfs, b.addPlane, b.addBundle,
+		b.addUserland, b.addPrograms, b.addModules, b.addFirmware, b.addMicrocodeLicenses, b.addIdentity, b.addSystemRootfs, b.addPlane, b.addBundle,
 		b.addKeys, b.addOwner, b.addExtensionKeys, b.addLoader, b.Variant.change,
 	} {
 		if err := add(t); err != nil {

@@ -93,12 +93,14 @@ func TestSchemaIsOfUse(t *testing.T) {
 		t.Error("there is no good example in testdata")
 	}
 	spoilt := 0
-	for _, example := range examples {
+	for i, example := range examples {
 		for _, doc := range instances(t, example) {
 			if err := validate(t, s, doc); err != nil {
 				t.Errorf("%s: %v", doc["kind"], err)
 			}
-			spoilt += spoil(t, s, doc, doc)
+			if i == 0 || !testing.Short() { // the first has every field
+				spoilt += spoil(t, s, doc, doc)
+			}
 		}
 	}
 	if spoilt < 50 {

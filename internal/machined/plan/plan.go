@@ -28,6 +28,8 @@ const (
 type Input struct {
 	// Disk is the device of the system disk.
 	Disk string
+	// Medium says that the system disk is that of an installation medium, in memory, which has no volumes.
+	Medium bool
 	// TPM says that the machine has a TPM 2.0, and Encrypts that it can make encrypted volumes, which it can with one anyway.
 	TPM, Encrypts bool
 	// Version is that of the operating system, and so of the default bundle.
@@ -98,7 +100,11 @@ func (d Desired) Differs(o Desired, domain string) bool {
 // Build computes the desired state. It is pure.
 func Build(in Input, facts Facts) Desired {
 	d := Desired{Waits: map[string]string{}}
-	d.Storage = storageSpec(in)
+	if in.Medium {
+		d.Waits[Storage] = OnMedium
+	} else {
+		d.Storage = storageSpec(in)
+	}
 	if d.Extensions = facts.Extensions; d.Extensions == nil {
 		d.Waits[Extensions] = waitForExtensions
 	}
@@ -118,6 +124,10 @@ func Build(in Input, facts Facts) Desired {
 	}
 	c := in.Config.Cluster
 	d.Network.Services, d.Network.Unreachable, d.Network.Reserved = facts.Services, []netip.Prefix{c.ServiceCIDR}, []netip.Prefix{c.PodCIDR, c.ServiceCIDR}
+	if in.Medium {
+		d.Waits[Etcd], d.Waits[Kubernetes] = OnMedium, OnMedium
+		return d
+	}
 	address, wait := ready(facts, OwnAddresses(in.Config, facts.Network.Addresses))
 	if wait != "" {
 		d.Waits[Etcd], d.Waits[Kubernetes] = wait, wait
@@ -143,6 +153,9 @@ func Build(in Input, facts Facts) Desired {
 }
 
 const waitForExtensions = "waiting for the extensions to be put to use"
+
+// OnMedium is what a system waits for that runs from an installation medium: it comes up no further than to be told where to install itself.
+const OnMedium = "this system runs from an installation medium, in memory: it has no volumes, and nothing of it outlives a restart; `nodectl install` puts it onto a disk"
 
 // OwnAddresses are those of the node's addresses that can be its own, and so can be in its certificates: addresses of the cluster's pods and services cannot. It
 // may have one that it was leased before it knew their ranges, until that is given up. A configuration may be nil, or have no cluster.

@@ -51,6 +51,8 @@ func TestOrderOfLayers(t *testing.T) {
 	up := network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}}
 	v6 := network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::2/64")}}
 	stored := storage.Status{Ready: true}
+	onMedium := cluster
+	onMedium.Medium = true
 	for _, test := range []struct {
 		name  string
 		in    Input
@@ -73,6 +75,7 @@ func TestOrderOfLayers(t *testing.T) {
 			"network storage etcd", "waiting for the confinement of the workload plane"},
 		{"no extensions yet", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}},
 			"network storage etcd", "waiting for the extensions to be put to use"},
+		{"on an installation medium", onMedium, Facts{Network: up}, "network", OnMedium},
 		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}},
 			"network storage etcd kubernetes extensions", ""},
 	} {

@@ -170,6 +170,19 @@ type Logs interface {
 	Stream(ctx context.Context, service string, o StreamOptions, send func(line []byte) error) error
 }
 
+// PastLogs reads what services and the kernel wrote before the running boot, as far as it
+// is kept. The kernel's log has the name KernelLog, and lines as server/kmsg.Cursor has them.
+// Package keptlog implements it. Until the node has looked for it, both methods are
+// ErrUnavailable, and ErrNotFound where nothing is kept. Safe for concurrent use.
+type PastLogs interface {
+	// PastServices returns the names of the logs that there are.
+	PastServices(ctx context.Context) ([]string, error)
+	// PastLog is Logs.Stream for a log that has ended. It calls lacks once, before it
+	// sends, if the log is not whole or not of the boot before: what says so in words
+	// for a person. A negative tail is all that is kept.
+	PastLog(ctx context.Context, service string, tail int, lacks func(what string), send func(line []byte) error) error
+}
+
 // ContainerState is where a container is in its life.
 type ContainerState int
 

@@ -247,9 +247,12 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
-// TestFiveHundredClients has all call at once, each over its own connection.
+// TestFiveHundredClients has all call at once, each over its own connection. With -short they are a hundred.
 func TestFiveHundredClients(t *testing.T) {
-	const clients = 500
+	clients := 500
+	if testing.Short() {
+		clients = 100
+	}
 	authority := servertest.Authority(t, "ours")
 	api := servertest.Start(t, &servertest.Node{}, authority, nil)
 	admin := withRoles(t, authority, "node:admin")

@@ -82,6 +82,7 @@ type Config struct {
 	Dmesg      Dmesg
 	Services   Services
 	Logs       Logs
+	PastLogs   PastLogs
 	Containers Containers
 	Boots      Boots
 	Crashes    Crashes
@@ -153,7 +154,7 @@ func New(c Config) *Server {
 		}),
 	)
 	machinev1.RegisterMachineServiceServer(s, &machineService{config: c})
-	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs})
+	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs, past: c.PastLogs})
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
 	kernelv1.RegisterKernelServiceServer(s, &kernelService{kernel: c.Kernel})
 	inventoryv1.RegisterInventoryServiceServer(s, &inventoryService{inventory: c.Inventory})

@@ -210,6 +210,60 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// TestPreviousLogs: the logs of the boot before have names of their own, and tell what is missing in them before they begin.
+func TestPreviousLogs(t *testing.T) {
+	node := &servertest.Node{
+		Lines: map[string][]string{"etcd": {"now"}}, PastLacks: "the end is missing",
+		PastLines: map[string][]string{"etcd": {"one", "tw\xffo", "three"}, "plane/kubelet": {"four"}},
+	}
+	client := servicev1.NewServiceServiceClient(admin(t, node))
+	for _, c := range []struct {
+		request *servicev1.StreamLogsRequest
+		want    []string
+		lacks   []string
+		code    codes.Code
+	}{
+		{&servicev1.StreamLogsRequest{Service: "etcd"}, []string{"now"}, nil, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/etcd"}, []string{"one", "tw\uFFFDo", "three"}, []string{"the end is missing"}, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/etcd", Tail: proto.Uint32(1)}, []string{"three"}, []string{"the end is missing"}, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/plane/kubelet"}, []string{"four"}, []string{"the end is missing"}, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/"}, []string{"etcd", "plane/kubelet"}, nil, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/nosuch"}, nil, nil, codes.NotFound},
+		{&servicev1.StreamLogsRequest{Service: "previous/etcd", Follow: true}, nil, nil, codes.InvalidArgument},
+		{&servicev1.StreamLogsRequest{Service: "previous/", Follow: true}, nil, nil, codes.InvalidArgument},
+	} {
+		stream, err := client.StreamLogs(t.Context(), c.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, err := stream.Header()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for err == nil {
+			var m *servicev1.StreamLogsResponse
+			if m, err = stream.Recv(); err == nil {
+				lines = append(lines, m.GetLine())
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		if !slices.Equal(lines, c.want) || status.Code(err) != c.code || !slices.Equal(header.Get(server.IncompleteHeader), c.lacks) {
+			t.Errorf("%v: got %q, %v, header %q; want %q, %s, %q", c.request, lines, err, header.Get(server.IncompleteHeader), c.want, c.code, c.lacks)
+		}
+	}
+	node.Change(func(n *servertest.Node) { n.PastLines = nil })
+	stream, err := client.StreamLogs(t.Context(), &servicev1.StreamLogsRequest{Service: "previous/"})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.NotFound {
+		t.Errorf("no logs are kept: got %v, want NotFound", err)
+	}
+}
+
 func receiveAll[T any](t *testing.T, s grpc.ServerStreamingClient[T]) []*T {
 	t.Helper()
 	var all []*T

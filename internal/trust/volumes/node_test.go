@@ -60,6 +60,22 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
+// loopbackUp has key servers find an address to listen at: the network namespace of its own, in which root-test runs this, begins without. A test calls it before it
+// makes one, as another that runs beside it need not have done so yet.
+func loopbackUp(t *testing.T) {
+	t.Helper()
+	if os.Getenv("REQUIRE_ROOT") != "1" {
+		return
+	}
+	loopback, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(loopback)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // newDisks is a node without a TPM.
 func newDisks(t *testing.T) *node {
 	t.Helper()
@@ -75,15 +91,7 @@ func newDisks(t *testing.T) *node {
 		}
 		t.Skip("cryptsetup is not installed (make setup)")
 	}
-	if os.Getenv("REQUIRE_ROOT") == "1" { // in a network namespace of its own, where it is down; key servers listen there
-		loopback, err := netlink.LinkByName("lo")
-		if err == nil {
-			err = netlink.LinkSetUp(loopback)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	loopbackUp(t)
 	var err error
 	if n.signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)

@@ -155,12 +155,17 @@ func (v *Volumes) capTPM() error {
 	return t.Cap()
 }
 
-// writeFile makes a file or replaces it as a whole, readable by root only, and on the disk when it returns.
+// writeFile makes a file or replaces it as a whole, readable by root only, and on the disk when it returns. What it writes beside has one name for a
+// file, so that a power cut leaves no more than one half, of a key that was never used, and none once the file is written.
 func writeFile(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	beside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
+	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

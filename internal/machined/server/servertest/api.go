@@ -79,7 +79,7 @@ func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, a
 		Limits:   limits,
 		Acted:    a.act,
 		Now:      func() time.Time { return time.Now().Add(time.Duration(a.clock.Load())) },
-		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, Containers: n, Boots: n, Crashes: n, Kube: n, Kernel: n, Inventory: n, Events: Events{n},
+		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, PastLogs: Logs{n}, Containers: n, Boots: n, Crashes: n, Kube: n, Kernel: n, Inventory: n, Events: Events{n},
 		Files: Files{n}, Upgrades: n, Configs: Configs{n}, Disks: n, Extensions: ExtensionsOf{n}, Installs: Installs{n}, Resets: Resets{n},
 		SBOM: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(n.SBOM)), nil },
 	})
