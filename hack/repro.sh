@@ -4,7 +4,8 @@
 # with a cache of its own, and, where root runs this, as a user without any rights.
 # The public keys of releases are an input like the sources: both builds get those
 # of $CYVIVE_KEYS, or of the user's data folder, and those of $CYVIVE_OWNER and
-# $CYVIVE_EXTENSION_KEYS, where the first had them. So are the signatures of the kernel
+# $CYVIVE_EXTENSION_KEYS, where the first had them, and the microcode that $MICROCODE
+# chooses. So are the signatures of the kernel
 # modules that are built, if there are any: they hold for the same bytes only.
 #
 # Usage: repro.sh ARCH full|short
@@ -13,14 +14,15 @@
 # build. short takes the results that are made of pinned inputs alone (the
 # Debian tree, OpenZFS, the third-party programs) from the cache and makes all the
 # rest again: the programs of this repository, RAM disk, root, hash tree, kernel
-# image and disk.
+# image and disk. It takes the compressed root, too, which takes minutes: it is kept by
+# the root's hash, so one of another root is not taken.
 set -euo pipefail
 arch=$1 form=$2
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 first=$PWD/out/$arch
 from=${XDG_CACHE_HOME:-$HOME/.cache}/cyvive
 keys=${CYVIVE_KEYS:-${XDG_DATA_HOME:-$HOME/.local/share}/cyvive/keys}
-kept="tree kernel zfs coredns containerd containerd-shim-runc-v2 runc etcd kubernetes kubectl"
+kept="tree kernel zfs coredns containerd containerd-shim-runc-v2 runc etcd kubernetes kubectl transport"
 
 # Not below the repository: the path of the sources must not matter.
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/cyvive-repro-XXXXXX")
@@ -44,7 +46,7 @@ fi
 # The second build. Its module cache is the first one's, mounted where another
 # user can read it; the mount is seen by this build alone.
 build='cd "$1/elsewhere/src/images" && exec env HOME="$1" XDG_CACHE_HOME="$1/cache" GOCACHE="$1/gocache" GOMODCACHE="$1/modules" TMPDIR="$1/tmp" \
-  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin" --keys "$1/release.pem" \
+  go run ./cmd/mkimage build --arch "$2" --out "$1/out" --bin "$1/bin" --keys "$1/release.pem" --microcode "${MICROCODE-amd}" \
   $([ ! -e "$1/policy.pem" ] || echo --policy-keys "$1/policy.pem") \
   $([ ! -e "$1/owner.pem" ] || echo --owner "$1/owner.pem") \
   $([ ! -e "$1/extension-keys.pem" ] || echo --extension-keys "$1/extension-keys.pem") \

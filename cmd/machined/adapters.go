@@ -24,6 +24,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/hold"
+	"github.com/cyvive/cyvive/internal/machined/keptlog"
 	"github.com/cyvive/cyvive/internal/machined/nocloud"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
@@ -50,6 +51,8 @@ import (
 const (
 	logDir   = "/run/cyvive/log"
 	stateDir = "/state"
+	// keptDir holds the logs of services and of the kernel over the end of a boot; the plane sees neither it nor what is above.
+	keptDir = "/var/log/services"
 	// planeRun is /run of the workload plane: whoever is root there can write in it.
 	planeRun = "/run/cyvive/plane"
 	// auditDir holds the audit log until the state volume is there.
@@ -98,9 +101,17 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	crypt := volumesOf(log, disk, bootPartition, m.Slot, facts.UUID)
 	boot.Encrypts, boot.TPM = true, hasTPM()
 	extensions := extensionsOf(log, boot.Version)
+	zfs := programs()
+	pools, noPools := poolsOf(log.With("part", "pools"), zfs, disk, crypt, hardware, m.Disk, stateDir)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
+	rings := []keptlog.Ring{
+		{Source: ringlog.Source{Dir: logDir}, MaxLogs: 44},
+		{Source: ringlog.Source{Dir: planeRun + "/log", Within: planeRun, Prefix: "plane/"}, MaxLogs: 4},
+	}
+	kernelLog := kmsg.NewCursor(kmsg.Path)
 	done := func() {
-		_ = services.Close() // what is attached goes on
+		_ = kernelLog.Close() // opened for reading
+		_ = services.Close()  // what is attached goes on
 		leases.Close()
 		host.Close()
 		for _, r := range runtimes {
@@ -113,16 +124,19 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(facts),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}, crypt), Vault: crypt,
+		Storage: storage.New(disk, mount.Mounts{}, nodePool(zfs), crypt), Vault: crypt,
+		Pools: pools, NoPools: noPools,
 		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
 			Empty: func(f kube.FileSystem) error { return mount.Fresh(f.Dir, f.Mode, f.SizeBytes) },
 		}),
+		CSI:        csiDriver(log, zfs, boot.Version.OS),
 		Extensions: extensions,
 		ExtensionServices: extservice.New(extservice.Config{
 			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,
 		}),
+		Sums:     snapshotSums{"/run/cyvive/snapshots"},
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Cluster:  kube.NewCluster(time.Now),
 		Clock:    kernelClock{},
@@ -145,7 +159,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Inventory:   hardware,
 		More:        listenVsock,
 		Dmesg:       kmsg.New(kmsg.Path),
-		Logs:        ringlog.New(ringlog.Source{Dir: logDir}, ringlog.Source{Dir: planeRun + "/log", Within: planeRun, Prefix: "plane/"}),
+		Logs:        ringlog.New(rings[0].Source, rings[1].Source),
+		Kept:        keptlog.New(keptlog.Config{Dir: keptDir, Places: "/run/cyvive/logs-kept.json", Boot: boot.ID, Rings: rings, Kernel: kernelLog}),
 		Listen:      func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf(":%d", server.Port)) },
 		NetworkWake: networkWake,
 		Watchers:    []func(context.Context) error{func(ctx context.Context) error { return rtnl.Watch(ctx, networkWake.Wake) }},
@@ -210,7 +225,8 @@ func bootFacts(m marker.Marker) (boot machined.Boot, floor string, err error) {
 	}
 	version.KernelRelease, version.RootHash, version.Slot = unix.ByteSliceToString(uts.Release[:]), m.RootHash, m.Slot
 	return machined.Boot{
-		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk, BuiltAt: built,
+		ID: strings.TrimSpace(string(id)), StartedAt: time.Now().Add(-timeline.Now()), Version: version, Disk: "/dev/" + m.Disk, Medium: m.Medium,
+		BuiltAt: built,
 	}, release.Floor, nil
 }
 

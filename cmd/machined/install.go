@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,18 +20,26 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/blockdev"
 	"github.com/cyvive/cyvive/internal/storage/loader"
 	"github.com/cyvive/cyvive/internal/storage/luks"
+	"github.com/cyvive/cyvive/internal/trust/secureboot"
 	"github.com/cyvive/cyvive/internal/trust/volumes"
 )
 
 // installDir is where an installation makes the file system of a state volume, in memory.
 const installDir = "/run/cyvive/install"
 
-// installs makes what the agent installs the node on other disks with. It is nil where the system was not started from a slot of a disk. Crypt encrypts
-// volumes.
+// mediumSlot is the one that the disk of an installation medium has.
+const mediumSlot = "a"
+
+// installs makes what the agent installs the node on other disks with. It is nil where the system was started neither from a slot of a disk nor from an
+// installation medium. Crypt encrypts volumes.
 func installs(
 	log *slog.Logger, disk *blockdev.Disk, m marker.Marker, version server.Version, inventory server.Inventory, boot *loader.Loader, crypt *volumes.Volumes,
 ) *machined.Installs {
-	if m.Slot == "" || m.Disk == "" {
+	slot := m.Slot
+	if m.Medium {
+		slot = mediumSlot
+	}
+	if slot == "" || m.Disk == "" {
 		return nil
 	}
 	return &machined.Installs{
@@ -38,10 +48,51 @@ func installs(
 			Disks: machined.InstallDisks(inventory, m.Disk, looker{disk}.look),
 			Open:  openDisk, HeaderBytes: luks.HeaderBytes,
 		}),
-		Sealer:  func(how storage.Encryption) install.Sealer { return crypt.Sealing(how) },
-		Running: running{disk: disk, device: "/dev/" + m.Disk, slot: m.Slot, version: version.OS, rootHash: m.RootHash, boot: boot},
+		Sealer: func(how storage.Encryption) install.Sealer {
+			if m.Medium && how.Mode == storage.TPM {
+				return settled{crypt.Sealing(how), keysToCome(boot, firmwareVariables)}
+			}
+			return crypt.Sealing(how)
+		},
+		Running: running{disk: disk, device: "/dev/" + m.Disk, slot: slot, version: version.OS, rootHash: m.RootHash, boot: boot},
 		Started: func() error { return note{device: "/dev/" + m.Disk}.with(true, install.Started) },
 	}
+}
+
+// settled is a Sealer for a TPM that seals only on a machine whose firmware stays as it is. Why it does not is the error.
+type settled struct {
+	install.Sealer
+	err error
+}
+
+// WouldOpen implements install.Sealer.
+func (s settled) WouldOpen(image io.ReaderAt) error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.Sealer.WouldOpen(image)
+}
+
+// autoKeys is where the boot loader finds the keys that it enrols by itself in a machine in setup mode (hack/release/diskimage).
+const autoKeys = "loader/keys/auto"
+
+var errKeysToCome = errors.New("the firmware is in setup mode, and the boot loader of the installed disk may enrol the keys of Secure Boot, after which the TPM's " +
+	"register 7 is another: enrol them first (docs/secure-boot.md), or start from a signed disk once, which does, or use a medium that was made with ENROL=off")
+
+// keysToCome says whether the first start from an installed disk may change what firmware trusts. A node that runs from a disk has had that start behind it; one
+// that was started from an installation medium has not.
+func keysToCome(boot *loader.Loader, variables string) error {
+	setup, err := secureboot.InSetupMode(os.DirFS(variables))
+	if err != nil || !setup {
+		return err
+	}
+	return boot.Files(func(dir string) error {
+		_, err := os.Stat(filepath.Join(dir, autoKeys))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return errors.Join(err, errKeysToCome)
+	})
 }
 
 // looker looks at disks.

@@ -90,6 +90,7 @@ func (a *app) insecureTarget() (*target, error) {
 // gRPC keeps the text of the cause only.
 type connection struct {
 	*grpc.ClientConn
+	node string // as the context names it
 
 	mu    sync.Mutex
 	cause error
@@ -107,9 +108,12 @@ func (c *connection) lastCause() error {
 	return c.cause
 }
 
+// maxAnswerBytes is more than any answer has: a snapshot takes some hundred bytes of a list, and a node may have hundreds of thousands.
+const maxAnswerBytes = 128 << 20
+
 // dial prepares a connection; it is made with the first call.
 func (t *target) dial(node string) (*connection, error) {
-	c, name := &connection{}, node
+	c, name := &connection{node: node}, node
 	if _, _, ok := contexts.Vsock(node); ok {
 		name = "localhost" // the certificate of every node has it, and none has a context ID
 	}
@@ -122,6 +126,7 @@ func (t *target) dial(node string) (*connection, error) {
 			return conn, err
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 10 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", node, err)

@@ -15,7 +15,7 @@ func (a *app) eventsCommand() *cobra.Command {
 		Use:     "events",
 		Aliases: []string{"event"},
 		Short:   "Show what happened on nodes, and why",
-		Long:    "Show what happened on nodes, and why: health, milestones of the boot, services, calls that acted on the node. A node remembers the newest 1000 events since its agent was started.",
+		Long:    "Show what happened on nodes, and why: health, milestones of the boot, services, calls that acted on the node. A node remembers 1000 events since its agent was started: what has most of them loses its oldest first.",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return streaming(cmd.Context(), a, streamEvents(f), eventLine)

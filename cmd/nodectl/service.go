@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	"github.com/cyvive/cyvive/cmd/nodectl/output"
 )
 
 func (a *app) serviceCommand() *cobra.Command {
@@ -91,21 +92,75 @@ func serviceRows(l *servicev1.ListServicesResponse) [][]string {
 
 func (a *app) logsCommand() *cobra.Command {
 	var f tailFlags
+	var previous bool
 	c := &cobra.Command{
-		Use:               "logs SERVICE",
-		Short:             "Show what a service wrote",
-		Args:              oneArg("the name of a service, see `nodectl service list`"),
-		ValidArgsFunction: a.completeServices,
+		Use:   "logs SERVICE",
+		Short: "Show what a service wrote",
+		Long: "Show what a service wrote since the node booted, the newest 1 to 2 MiB of it. --previous shows what it wrote in the boot before: the newest 512 KiB to 1 MiB, " +
+			"without the last seconds if that boot was ended by a power cut or a kernel that died.",
+		Args: oneArg("the name of a service, see `nodectl service list`"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			if !previous || len(args) > 0 {
+				return a.completeServices(cmd, args, begun)
+			}
+			return a.fromNode(previousServices), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return streaming(cmd.Context(), a, func(ctx context.Context, conn *connection) (receiver[*servicev1.StreamLogsResponse], error) {
-				return servicev1.NewServiceServiceClient(conn).StreamLogs(ctx, &servicev1.StreamLogsRequest{
-					Service: args[0], Follow: f.follow, Tail: f.lines(),
-				})
-			}, (*servicev1.StreamLogsResponse).GetLine)
+			if !previous {
+				return streaming(cmd.Context(), a, streamLogs(args[0], f), (*servicev1.StreamLogsResponse).GetLine)
+			}
+			if f.follow {
+				return usagef("--previous and --follow do not go together: the boot before has ended")
+			}
+			return streaming(cmd.Context(), a, streamPreviousLogs(args[0], f, a.tellLacks), (*servicev1.StreamLogsResponse).GetLine)
 		},
 	}
 	f.register(c, "lines")
+	c.Flags().BoolVar(&previous, "previous", false, "what it wrote in the boot before")
 	return c
+}
+
+func streamLogs(service string, f tailFlags) func(context.Context, *connection) (receiver[*servicev1.StreamLogsResponse], error) {
+	return func(ctx context.Context, conn *connection) (receiver[*servicev1.StreamLogsResponse], error) {
+		return servicev1.NewServiceServiceClient(conn).StreamLogs(ctx, &servicev1.StreamLogsRequest{Service: service, Follow: f.follow, Tail: f.lines()})
+	}
+}
+
+// tellLacks says what a node says is missing in its log of the boot before.
+func (a *app) tellLacks(node, lacks string) {
+	fmt.Fprintf(a.stderr, "%s: %s\n", node, output.Clean(lacks))
+}
+
+// previousPrefix makes the name of a service that of its log of the boot before. Alone it
+// is the list of those.
+const previousPrefix = "previous/"
+
+// streamPreviousLogs calls note with what a node says is missing, if anything is.
+func streamPreviousLogs(service string, f tailFlags, note func(node, lacks string)) func(context.Context, *connection) (receiver[*servicev1.StreamLogsResponse], error) {
+	return func(ctx context.Context, conn *connection) (receiver[*servicev1.StreamLogsResponse], error) {
+		stream, err := servicev1.NewServiceServiceClient(conn).StreamLogs(ctx, &servicev1.StreamLogsRequest{Service: previousPrefix + service, Tail: f.lines()})
+		if err != nil {
+			return nil, err
+		}
+		header, err := stream.Header()
+		if what := header.Get(incompleteHeader); err == nil && len(what) > 0 {
+			note(conn.node, what[0])
+		}
+		return stream, nil // what is wrong with the header, the first message says too
+	}
+}
+
+// previousServices returns the names of the logs of the boot before, maxServices of them
+// at most.
+func previousServices(ctx context.Context, conn *connection) ([]string, error) {
+	var names []string
+	err := receive(ctx, conn, streamLogs(previousPrefix, tailFlags{tail: -1}), func(r *servicev1.StreamLogsResponse) error {
+		if len(names) < maxServices {
+			names = append(names, r.GetLine())
+		}
+		return nil
+	})
+	return names, err
 }
 
 func (f *tailFlags) register(c *cobra.Command, what string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"path"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -71,6 +72,7 @@ func (c *collector) run(ctx context.Context) {
 	c.add(ctx, "extensions", "extensions.json", message(listExtensions))
 	c.addConfig(ctx)
 	c.addServices(ctx)
+	c.addPreviousLogs(ctx)
 	c.add(ctx, "containers", "containers.json", message(listContainers))
 	everything := tailFlags{tail: -1}
 	c.add(ctx, "events", "events.txt", lines(streamEvents(everything), eventLine))
@@ -150,6 +152,43 @@ func (c *collector) addServices(ctx context.Context) {
 				return servicev1.NewServiceServiceClient(conn).StreamLogs(ctx, request)
 			}, (*servicev1.StreamLogsResponse).GetLine))
 	}
+}
+
+// addPreviousLogs takes the logs of the boot before, of services that do not run now and of
+// the kernel too, of which all is taken, as of this boot's.
+func (c *collector) addPreviousLogs(ctx context.Context) {
+	var found []string
+	c.add(ctx, "logs of the boot before", "logs-previous.txt", func(ctx context.Context, conn *connection) (content, error) {
+		names, err := previousServices(ctx, conn)
+		found = names
+		text, n := redact.Text(listText(names))
+		return content{text: text, redactions: n}, err
+	})
+	for _, name := range found {
+		f := tailFlags{tail: min(c.flags.logLines, math.MaxInt32)}
+		if name == kernelLog {
+			f.tail = -1
+		}
+		from := func(ctx context.Context, conn *connection) (content, error) {
+			lacks := ""
+			got, err := lines(streamPreviousLogs(name, f, func(_, what string) { lacks = what }), (*servicev1.StreamLogsResponse).GetLine)(ctx, conn)
+			if lacks != "" {
+				note, n := redact.Text("[" + output.Clean(lacks) + "]\n")
+				got.text, got.redactions = note+got.text, got.redactions+n
+			}
+			return got, err
+		}
+		c.add(ctx, "log of the boot before "+output.Clean(name), "logs-previous/"+support.FileName(name)+".log", from)
+	}
+}
+
+// listText is names, one a line.
+func listText(names []string) string {
+	var text strings.Builder
+	for _, name := range names {
+		text.WriteString(output.Clean(name) + "\n")
+	}
+	return text.String()
 }
 
 // maxSilent is how many items in a row a node may leave without an answer before the

@@ -7,6 +7,7 @@
 //	go run ./hack/release extension --dir out/nlmon --out nlmon-1.0.0.cyvive-extension
 //	go run ./hack/release push oci://registry.example/cyvive/node:0.1.0 out/amd64/cyvive-0.1.0-amd64.cyvive
 //	go run ./hack/release disk --dir out/amd64 --out out/amd64/cyvive-0.1.0-amd64.raw
+//	go run ./hack/release media --dir out/amd64 --disk out/amd64/cyvive-0.1.0-amd64.raw --out out/amd64/cyvive-0.1.0-amd64
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 
 	"github.com/cyvive/cyvive/hack/release/bundle"
 	"github.com/cyvive/cyvive/hack/release/diskimage"
+	"github.com/cyvive/cyvive/hack/release/media"
 )
 
 func main() {
@@ -33,7 +35,7 @@ func newCommand(getenv func(string) string) *cobra.Command {
 	}
 	root.AddCommand(
 		keysCommand(getenv), enrolCommand(getenv), modulesCommand(getenv), bundleCommand(getenv), pushCommand(getenv), diskCommand(getenv),
-		extensionCommand(getenv),
+		mediaCommand(getenv), extensionCommand(getenv),
 	)
 	return root
 }
@@ -96,6 +98,35 @@ func diskCommand(getenv func(string) string) *cobra.Command {
 	flags.StringVar(&enrol, "enrol", string(diskimage.EnrolIfSafe),
 		"when a machine in setup mode enrols the keys of Secure Boot: if-safe (virtual machines), force (all) or off")
 	for _, name := range []string{"dir", "out"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+	return cmd
+}
+
+func mediaCommand(getenv func(string) string) *cobra.Command {
+	var o media.Options
+	var out string
+	cmd := &cobra.Command{
+		Use: "media", Short: "Make what a machine without a node is started from: a program for PXE and HTTP boot (.efi), and a CD or USB stick with it (.iso)", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.SecureBoot, err = programSigner(getenv); err != nil {
+				return err
+			}
+			program, volume := out+".efi", out+".iso"
+			if err := media.Write(program, volume, o); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", volume, program)
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Dir, "dir", "", "folder with the image's files, as out/amd64")
+	flags.StringVar(&o.Disk, "disk", "", "signed disk image of the same build, as disk makes it: what is on its boot partition gets onto the disks that are installed")
+	flags.StringVar(&out, "out", "", "files to write, without .efi and .iso")
+	for _, name := range []string{"dir", "disk", "out"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // there is no such flag
 		}

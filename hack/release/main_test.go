@@ -127,6 +127,20 @@ func TestDiskRefuses(t *testing.T) {
 	}
 }
 
+func TestMediaRefuses(t *testing.T) {
+	home := t.TempDir()
+	out := filepath.Join(home, "r")
+	if _, _, err := run(t, home, "media", "--dir", home, "--disk", filepath.Join(home, "r.raw"), "--out", out); err == nil || !strings.Contains(err.Error(), "roothash") {
+		t.Errorf("without an image: %v, want an error that names what is missing", err)
+	}
+	if _, _, err := run(t, home, "media", "--dir", home, "--out", out); err == nil || !strings.Contains(err.Error(), `"disk"`) {
+		t.Errorf("without a disk image: %v", err)
+	}
+	if left, err := filepath.Glob(out + "*"); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestBundleNeedsAKey(t *testing.T) {
 	home := t.TempDir()
 	out := filepath.Join(home, "r.cyvive")

@@ -28,8 +28,6 @@ func forbidden() [][]string {
 		{"perf_event_open", "lookup_dcookie"},
 		// Stops a thread in the kernel for as long as a pod likes.
 		{"userfaultfd"},
-		// The keyring of user 0 is one for both planes.
-		{"add_key", "request_key"},
 	}
 }
 
@@ -55,17 +53,37 @@ func forbiddenArgs() []specs.LinuxSyscall {
 	} {
 		rules = append(rules, refuse("ioctl", 1, request))
 	}
+	// A device that is a pod's volume is for reading and writing: the kernel looks for no
+	// partitions on it, takes no commands for a disk below it, and keeps no log of it, whose buffers are
+	// memory of no pod's. Numbers: linux/fs.h, scsi/sg.h, linux/blktrace_api.h.
+	for _, request := range []uint64{
+		0x125f,     // BLKRRPART
+		0x1269,     // BLKPG
+		0x2285,     // SG_IO
+		0xc0481273, // BLKTRACESETUP
+		0xc0401273, // BLKTRACESETUP32, of a 32-bit program of amd64
+	} {
+		rules = append(rules, refuse("ioctl", 1, request))
+	}
 	// syslog(2): reading is kubelet's; clearing and silencing are not.
 	for _, action := range []uint64{4, 5, 6, 7, 8} {
 		rules = append(rules, refuse("syslog", 0, action))
 	}
-	// keyctl(2): runc needs to join a session keyring (1), to describe (6) and to
-	// set permissions (5). What reads, writes or links keys is left out.
-	for _, operation := range []uint64{2, 3, 4, 7, 8, 9, 10, 11, 12, 20, 22} {
-		rules = append(rules, refuse("keyctl", 0, operation))
-	}
 	return rules
 }
+
+// absent are system calls of which the kernel says that it has none: those of keys. The
+// keyrings of user 0 are one for both planes, and so is their quota
+// (kernel.keys.root_maxbytes). A session keyring is made by joining it: with names of
+// 4 KiB there are some 6000 of them, and each lasts for as long as a file that was opened
+// by whoever had it. Without one to be had no container of the control plane starts, and
+// no encrypted volume is opened.
+//
+// What runs in pods goes on without keys where the kernel has none, and not all of it at
+// another refusal: runc and crun of a pod, which join a session keyring, mount.ceph and
+// rbd, which hand their secret over as an option then, and cryptsetup, which asks by
+// request_key(2) whether there are keyrings.
+func absent() []string { return []string{"add_key", "request_key", "keyctl"} }
 
 func refuse(call string, argument uint, value uint64) specs.LinuxSyscall {
 	const low32 = 0xffffffff
@@ -76,6 +94,8 @@ func refuse(call string, argument uint, value uint64) specs.LinuxSyscall {
 
 func eperm() *uint { e := uint(1); return &e }
 
+func enosys() *uint { e := uint(38); return &e }
+
 // Seccomp is the filter of the workload plane: all but what is forbidden, for
 // every calling convention that the processor has. Pods come with further
 // filters of their own.
@@ -84,6 +104,7 @@ func Seccomp(arch string) *specs.LinuxSeccomp {
 	for _, names := range forbidden() {
 		filter.Syscalls = append(filter.Syscalls, specs.LinuxSyscall{Names: names, Action: specs.ActErrno, ErrnoRet: eperm()})
 	}
+	filter.Syscalls = append(filter.Syscalls, specs.LinuxSyscall{Names: absent(), Action: specs.ActErrno, ErrnoRet: enosys()})
 	filter.Syscalls = append(filter.Syscalls, forbiddenArgs()...)
 	return filter
 }

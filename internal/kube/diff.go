@@ -2,6 +2,7 @@ package kube
 
 import (
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
@@ -23,6 +24,9 @@ const (
 	WriteRegistries
 	// End ends the container Target, which hangs.
 	End
+	// EndPlane ends the workload plane, whose pods have addresses of another range than the
+	// node has now, and forgets the range that is kept.
+	EndPlane
 	// Run ensures the container Target.
 	Run
 	// ImportImages begins to bring the missing archives into the plane.
@@ -32,18 +36,22 @@ const (
 	// ApplyDNS applies the Manifests of cluster DNS, and before them that by which
 	// pods know kubelets.
 	ApplyDNS
+	// ApplyVolumes applies the Manifests of volumes.
+	ApplyVolumes
 )
 
 // Op is one operation of the domain.
 type Op struct {
 	Kind            Kind
 	Target, Content string
-	Manifests       []Manifest
+	// Pods is a range to be kept over boots once the file is written; the zero Prefix is none.
+	Pods      netip.Prefix
+	Manifests []Manifest
 }
 
-// dnsResync is how soon an object of cluster DNS that somebody changed or deleted is put right. A change of what it should be is applied at
-// once.
-const dnsResync = 10 * time.Minute
+// objectResync is how soon an object of cluster DNS or of volumes that somebody changed or deleted is put right on a node that is Ready: in a boot nothing
+// waits for that, and an API server that has just come up has enough to do. A change of what it should be is applied at once.
+const objectResync = 10 * time.Minute
 
 // String says what the operation does, without contents.
 func (o Op) String() string {
@@ -59,6 +67,8 @@ func (o Op) String() string {
 		return "write what is known of registries"
 	case End:
 		return "end container " + o.Target + ", which does not answer any more"
+	case EndPlane:
+		return "end the workload plane, whose pods have addresses of another range"
 	case Run:
 		return "run container " + o.Target
 	case ImportImages:
@@ -67,6 +77,8 @@ func (o Op) String() string {
 		return "label node as control plane"
 	case ApplyDNS:
 		return "apply cluster DNS"
+	case ApplyVolumes:
+		return "apply objects of persistent volumes"
 	}
 	return "unknown operation"
 }
@@ -82,14 +94,15 @@ func (o Op) String() string {
 // that runs are written alone, and its root can keep them from being written, but not the
 // next plane from being started;
 // images before the CNI configuration, without which the node is not Ready, so
-// that no pod is placed here before its image is, and that as soon as the API server tells the node's pod range, ready or not; cluster DNS when there
-// is a node for it.
+// that no pod is placed here before its image is, and that as soon as the node's pod range is known: the one that it kept, until the API server tells of
+// one, ready or not. Where that is another, the plane ends before anything else is done with it. Cluster DNS comes when there is a node for it, and what
+// volumes need.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if obs.Unavailable {
 		return nil
 	}
 	var ops []Op
-	for _, name := range secretSets() {
+	for _, name := range secretSets(spec) {
 		if name != plane && !obs.SecretsCurrent[name] {
 			ops = append(ops, Op{Kind: WriteSecrets})
 			break
@@ -105,6 +118,9 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		if c.Name != plane && needsRun(c, obs) {
 			ops = append(ops, Op{Kind: Run, Target: c.Name})
 		}
+	}
+	if rangeChanged(obs) {
+		return append(ops, Op{Kind: EndPlane}) // the rest follows from what is found after it
 	}
 	cni := filepath.Join(r.layout.PlaneCNI, cniFile)
 	info, exists := obs.Containers[plane]
@@ -128,16 +144,34 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		ops = append(ops, Op{Kind: ImportImages})
 	}
 	if content, stale := obs.StaleFiles[cni]; stale && obs.PlaneUp && len(obs.ImagesMissing) == 0 {
-		ops = append(ops, Op{Kind: WriteFile, Target: cni, Content: content})
+		op := Op{Kind: WriteFile, Target: cni, Content: content}
+		if n := obs.API.Node; n != nil && n.PodCIDR != obs.KeptRange {
+			op.Pods = n.PodCIDR
+		}
+		ops = append(ops, op)
 	}
 	if n := obs.API.Node; obs.API.Ready && n != nil && !n.ControlPlane {
 		ops = append(ops, Op{Kind: LabelNode})
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
-	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || obs.Now.Sub(obs.DNSApplied) > dnsResync) {
+	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || resync(obs, obs.DNSApplied)) {
 		ops = append(ops, Op{Kind: ApplyDNS, Manifests: append(kubeletManifests(spec), manifests...)})
 	}
-	return ops
+	return append(ops, volumeOps(spec, obs)...)
+}
+
+// volumeOps applies the objects of volumes, under the same conditions as cluster DNS.
+func volumeOps(spec Spec, obs Observed) []Op {
+	want := obs.VolumeObjects.Revision
+	if !spec.Volumes || !obs.API.Ready || obs.API.Node == nil || obs.API.VolumesRevision == want && !resync(obs, obs.VolumesApplied) {
+		return nil
+	}
+	return []Op{{Kind: ApplyVolumes, Manifests: obs.VolumeObjects.Manifests}}
+}
+
+// resync reports whether objects that are as they should be, for all that their revision tells, are to be applied once more.
+func resync(obs Observed, applied time.Time) bool {
+	return nodeReady(obs) && obs.Now.Sub(applied) > objectResync
 }
 
 // startable returns the containers that can work now.

@@ -21,6 +21,7 @@ type importer struct {
 	// to is the start time of the plane that has got the archives in done. Another
 	// plane is asked again, which is cheap where the images are there.
 	to      time.Time
+	all     []string
 	done    map[string]bool
 	missing []string
 	busy    bool
@@ -34,7 +35,7 @@ func (i *importer) observe(to time.Time, archives []string, obs *Observed) {
 	if !to.Equal(i.to) {
 		i.to, i.done = to, map[string]bool{}
 	}
-	i.missing = nil
+	i.all, i.missing = archives, nil
 	for _, a := range archives {
 		if !i.done[a] {
 			i.missing = append(i.missing, a)
@@ -43,8 +44,8 @@ func (i *importer) observe(to time.Time, archives []string, obs *Observed) {
 	obs.ImagesMissing, obs.Importing, obs.ImportProblem = i.missing, i.busy, i.problem
 }
 
-// start imports what the last observation found missing, in a goroutine of its
-// own that outlives ctx and ends by itself.
+// start imports what the last observation found missing, and lets go of what is of
+// another release, in a goroutine of its own that outlives ctx and ends by itself.
 func (i *importer) start(ctx context.Context) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -52,10 +53,10 @@ func (i *importer) start(ctx context.Context) {
 		return
 	}
 	i.busy = true
-	go i.run(context.WithoutCancel(ctx), i.to, i.missing)
+	go i.run(context.WithoutCancel(ctx), i.to, i.missing, i.all)
 }
 
-func (i *importer) run(ctx context.Context, to time.Time, archives []string) {
+func (i *importer) run(ctx context.Context, to time.Time, archives, all []string) {
 	ctx, cancel := context.WithTimeout(ctx, importTimeout)
 	defer cancel()
 	var problem string
@@ -69,6 +70,10 @@ func (i *importer) run(ctx context.Context, to time.Time, archives []string) {
 			i.done[archive] = true
 		}
 		i.mu.Unlock()
+	}
+	if problem == "" {
+		// What cannot be let go of now takes room until the next plane starts, and no more.
+		_ = i.images.Unpin(ctx, all)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

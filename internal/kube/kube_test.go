@@ -51,10 +51,12 @@ func newWorld(t *testing.T) *world {
 	in := func(name string) string { return filepath.Join(w.dir, name) }
 	w.layout = kube.Layout{
 		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"), PlaneCNI: in("cni"), PlaneRegistries: in("registries"),
-		Log: in("log"), Images: in("images"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
+		PodRange: in("kept/pod-range.json"), Log: in("log"), Images: in("images"), Definitions: in("definitions"), CSI: in("csi"),
+		ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
 	}
 	for name, text := range map[string]string{
 		"images/pause.tar": "", "images/demo.tar": "", "resolv.conf": "nameserver 10.5.0.1\n", "machine-id": "0123\n",
+		"definitions/things.json": `{"kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"}}`,
 	} {
 		if err := os.MkdirAll(filepath.Dir(in(name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -250,11 +252,129 @@ func testPodNetworkBeforeReadyz(t *testing.T) {
 	node.Ready, node.Heartbeat = true, w.now
 	w.api.Serve(kube.API{Node: &node})
 	w.expect("nothing more until it is ready")
-	if s := w.status(); !s.NodeReady || s.Ready || s.APIServerReady || s.Reason != "kube-apiserver to be ready: it is not" {
+	if s := w.status(); !s.NodeReady || !s.PlaneUp || !s.PodNetwork || s.Ready || s.APIServerReady || s.Reason != "kube-apiserver to be ready: it is not" {
 		t.Errorf("status: got %+v", s)
 	}
 	w.api.Serve(kube.API{Ready: true, Node: &node})
 	w.expect("it is ready", "run container kube-controller-manager", "run container kube-scheduler", "label node as control plane", "apply cluster DNS")
+}
+
+// reboot ends everything that runs, and empties what is in memory.
+func (w *world) reboot() {
+	w.t.Helper()
+	w.now = w.now.Add(time.Minute)
+	clock := func() time.Time { return w.now }
+	w.system, w.kubelet = containertest.NewFake("system", clock), containertest.NewFake("kubelet", clock)
+	for _, dir := range []string{w.layout.Secrets, w.layout.PlaneRun, w.layout.PlaneCNI, w.layout.PlaneRegistries} {
+		if err := os.RemoveAll(dir); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.api.Fail("connection refused")
+	w.Reconciler = w.agent()
+}
+
+// podsOf wants the network of pods to be of a range, or, without one, not to be.
+func (w *world) podsOf(want string) {
+	w.t.Helper()
+	data, err := os.ReadFile(filepath.Join(w.layout.PlaneCNI, "10-cyvive.conflist"))
+	if want == "" {
+		if !errors.Is(err, os.ErrNotExist) {
+			w.t.Errorf("the network of pods: got %q, %v, want none", data, err)
+		}
+		return
+	}
+	if err != nil || !strings.Contains(string(data), `"`+want+`"`) {
+		w.t.Errorf("the network of pods: got %q, %v, want range %s", data, err, want)
+	}
+}
+
+// TestPodRangeOverBoots: the network of pods is there before the API server answers, by the
+// range of the boot before; where it answers with another one, no pod keeps an address of
+// the old.
+func TestPodRangeOverBoots(t *testing.T) { synctest.Test(t, testPodRangeOverBoots) }
+
+func testPodRangeOverBoots(t *testing.T) {
+	w := newWorld(t)
+	w.layout.Processors = 2
+	w.Reconciler = w.agent()
+	w.run()
+	boot := func(pods string) {
+		t.Helper()
+		w.reboot()
+		w.expect("a boot", "issue certificates of kubernetes", "run container kube-apiserver", "run container plane")
+		w.expect("the plane's runtime answers: images come first", "import images of the default bundle")
+		w.podsOf("")
+		if s := w.status(); !s.PlaneUp || s.PodNetwork {
+			t.Errorf("before the network: got %+v", s)
+		}
+		w.expect("then the network", "write cni/10-cyvive.conflist")
+		w.podsOf(pods)
+		if s := w.status(); !s.PodNetwork || s.APIServerServes {
+			t.Errorf("with the network: got %+v", s)
+		}
+		w.expect("nothing more until the API server answers")
+	}
+	boot("10.244.0.0/24")
+	node := kube.Node{PodCIDR: netip.MustParsePrefix("10.244.0.0/24")}
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("it tells of the same range")
+
+	node.PodCIDR = netip.MustParsePrefix("10.244.7.0/24")
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("it tells of another", "end the workload plane, whose pods have addresses of another range")
+	w.now = w.now.Add(time.Minute)
+	w.expect("a new plane", "run container plane")
+	w.podsOf("")
+	w.expect("its images", "import images of the default bundle")
+	w.expect("its network", "write cni/10-cyvive.conflist")
+	w.podsOf("10.244.7.0/24")
+	w.expect("nothing more")
+
+	boot("10.244.7.0/24")
+	w.api.Serve(kube.API{Node: &kube.Node{}})
+	w.expect("the node is new to the cluster", "end the workload plane, whose pods have addresses of another range")
+	w.now = w.now.Add(time.Minute)
+	w.expect("a new plane", "run container plane")
+	w.expect("its images", "import images of the default bundle")
+	w.expect("the node has no range yet")
+	w.podsOf("")
+	w.api.Fail("connection refused")
+	w.expect("nor is one known")
+
+	// Another node, or another cluster, has nothing to do with what is kept.
+	w.api.Serve(kube.API{Node: &node})
+	w.expect("it has one", "write cni/10-cyvive.conflist")
+	w.reboot()
+	w.spec.NodeName = "node2"
+	for range 3 {
+		w.pass()
+	}
+	w.podsOf("")
+}
+
+// TestEndOfThePlaneFails: as long as the plane does not end whose pods have addresses of
+// another range, no other is started, and the range that is kept is not forgotten.
+func TestEndOfThePlaneFails(t *testing.T) { synctest.Test(t, testEndOfThePlaneFails) }
+
+func testEndOfThePlaneFails(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{PodCIDR: netip.MustParsePrefix("10.244.7.0/24"), ControlPlane: true}})
+	obs := w.observe()
+	ops := w.Diff(w.spec, obs)
+	if len(ops) != 1 || ops[0].Kind != kube.EndPlane {
+		t.Fatalf("operations: got %v, want the end of the plane", ops)
+	}
+	w.kubelet.SetUnavailable(true)
+	if err := w.Apply(t.Context(), w.spec, ops[0]); err == nil {
+		t.Error("the end of a plane whose runtime does not answer: got no error")
+	}
+	w.kubelet.SetUnavailable(false)
+	if got := w.observe().KeptRange; got != obs.KeptRange || !got.IsValid() {
+		t.Errorf("kept range: got %v, want %v", got, obs.KeptRange)
+	}
+	w.expect("it is tried again", "end the workload plane, whose pods have addresses of another range")
 }
 
 // After a reboot etcd still holds a node that is Ready and pods that run.
@@ -320,8 +440,14 @@ func testExitsAreMended(t *testing.T) {
 
 	w.now = w.now.Add(time.Hour)
 	w.kubelet.Exit("plane", 137)
-	w.expect("the plane starts again, and nobody looked at cluster DNS for long", "run container plane", "apply cluster DNS")
+	w.expect("the plane starts again", "run container plane")
 	w.expect("and is asked for its images", "import images of the default bundle")
+	w.expect("it gets its network", "write cni/10-cyvive.conflist")
+	w.expect("nobody looked at cluster DNS for long, and the node is not Ready yet")
+	w.api.Serve(kube.API{Ready: true, Node: &kube.Node{
+		Ready: true, Heartbeat: w.now, ControlPlane: true, PodCIDR: netip.MustParsePrefix("10.244.0.0/24"),
+	}})
+	w.expect("it is", "apply cluster DNS")
 }
 
 func TestHangsAreMended(t *testing.T) { synctest.Test(t, testHangsAreMended) }
@@ -370,6 +496,23 @@ func testNewAgentAdopts(t *testing.T) {
 	w.Reconciler = w.agent()
 	w.expect("a new agent looks for images and cluster DNS once", "import images of the default bundle", "apply cluster DNS")
 	w.expect("and has nothing more to do")
+}
+
+// TestImagesOfAnotherRelease: what the release before brought in is let go of, once this
+// one's are there.
+func TestImagesOfAnotherRelease(t *testing.T) { synctest.Test(t, testImagesOfAnotherRelease) }
+
+func testImagesOfAnotherRelease(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	if err := os.Rename(filepath.Join(w.layout.Images, "demo.tar"), filepath.Join(w.layout.Images, "new.tar")); err != nil {
+		t.Fatal(err)
+	}
+	w.Reconciler = w.agent()
+	w.expect("a new release", "import images of the default bundle", "apply cluster DNS")
+	if got := w.images.String(); got != "pause.tar new.tar" {
+		t.Errorf("images: got %q, want pause.tar new.tar", got)
+	}
 }
 
 func TestCertificatesAreRenewedInPlace(t *testing.T) {
@@ -427,6 +570,25 @@ func testContainersAreAsRecorded(t *testing.T) {
 	golden(t, "dns.txt", dns.String())
 }
 
+// TestMemoryOfZFSIsReserved: kubelet leaves it to others, and nothing is started anew for it.
+func TestMemoryOfZFSIsReserved(t *testing.T) { synctest.Test(t, testMemoryOfZFSIsReserved) }
+
+func testMemoryOfZFSIsReserved(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	for _, c := range []struct {
+		bytes uint64
+		want  string
+	}{{256 << 20, `"1024Mi"`}, {300<<20 + 1, `"1069Mi"`}, {0, `"768Mi"`}} {
+		w.spec.CacheBytes = c.bytes
+		w.expect("what kubelet reads is written", "issue certificates of kubernetes", "issue certificates of the workload plane")
+		data, err := os.ReadFile(filepath.Join(w.layout.Secrets, "plane", "kubelet.yaml"))
+		if err != nil || !strings.Contains(string(data), `"memory": `+c.want) {
+			t.Errorf("with %d bytes: %v, want %s in\n%s", c.bytes, err, c.want, data)
+		}
+	}
+}
+
 // TestPlaneIsNotTrusted: whatever the plane's root makes of the plane's files, nothing
 // of the node's is read or written through it, nobody waits for it, and the control
 // plane is looked after.
@@ -456,7 +618,7 @@ func testPlaneIsNotTrusted(t *testing.T) {
 	}
 	w.kubelet.Exit("plane", 137)
 	w.now = w.now.Add(time.Hour)
-	w.expect("a link for a folder that was bound", "run container plane", "apply cluster DNS")
+	w.expect("a link for a folder that was bound", "run container plane")
 	w.pass() // the images
 	spec, _ := w.kubelet.Spec("plane")
 	for _, m := range spec.Mounts {
@@ -489,6 +651,106 @@ func testPlaneIsNotTrusted(t *testing.T) {
 		t.Errorf("%s: got no error", ops[1])
 	}
 	w.waits("the container runtime of the workload plane to answer: list containers: nonsense")
+}
+
+// TestNobodyWaitsForASilentPlane: a runtime of the plane that takes what it is asked and
+// never answers costs a pass a moment now and then, and the control plane is looked after.
+func TestNobodyWaitsForASilentPlane(t *testing.T) {
+	synctest.Test(t, testNobodyWaitsForASilentPlane)
+}
+
+func testNobodyWaitsForASilentPlane(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.images.Silence(true)
+	begun := time.Now()
+	for range 10 {
+		w.waits("") // what it answered before holds until the question is given up
+	}
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("ten passes with a silent plane took %s, want no more than 2s", took)
+	}
+	time.Sleep(time.Minute)
+	w.waits("the container runtime of the workload plane to answer")
+
+	w.system.Exit("kube-scheduler", 1)
+	w.now = w.now.Add(time.Minute)
+	begun = time.Now()
+	w.expect("a part of the control plane ended", "run container kube-scheduler")
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("it was started again after %s, want no more than 2s", took)
+	}
+
+	w.images.Silence(false)
+	time.Sleep(time.Minute) // the question that is open still is given up
+	w.observe()
+	w.waits("")
+
+	// That one plane answered says nothing of the next.
+	w.images.Silence(true)
+	w.kubelet.Exit("plane", 137)
+	w.now = w.now.Add(time.Minute)
+	w.expect("the plane ended", "run container plane")
+	w.waits("the container runtime of the workload plane to answer")
+	time.Sleep(time.Minute) // nobody is left asking
+}
+
+// TestNobodyWaitsForAStartingAPIServer: an API server that takes connections and does not
+// answer yet keeps nobody from looking after the plane.
+func TestNobodyWaitsForAStartingAPIServer(t *testing.T) {
+	synctest.Test(t, testNobodyWaitsForAStartingAPIServer)
+}
+
+func testNobodyWaitsForAStartingAPIServer(t *testing.T) {
+	w := newWorld(t)
+	w.layout.Processors = 2
+	w.Reconciler = w.agent()
+	w.images.SetUp(true)
+	w.api.Silence(true)
+	w.expect("from nothing",
+		"issue certificates of kubernetes", "run container kube-apiserver", "run container plane")
+	begun := time.Now()
+	w.expect("the plane's runtime answers", "import images of the default bundle")
+	w.expect("nothing more until the API server answers")
+	w.waits("kube-apiserver to be ready: it has not answered yet")
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("three passes with a silent API server took %s, want no more than 2s", took)
+	}
+	w.api.Silence(false)
+	node := kube.Node{PodCIDR: netip.MustParsePrefix("10.244.0.0/24"), ControlPlane: true}
+	w.api.Serve(kube.API{Ready: true, Node: &node})
+	time.Sleep(2 * time.Minute) // the question that is open is given up
+	w.waits("kube-apiserver to be ready: context deadline exceeded")
+	w.waits("container kube-controller-manager to be started")
+
+	// One that has answered is waited for: what it says is of now.
+	w.pass()
+	w.expect("nothing more")
+	w.api.Fail("connection reset")
+	w.waits("kube-apiserver to be ready: connection reset")
+}
+
+// TestHangWhileTheAPIServerStarts: a part that hangs while the API server takes connections
+// and does not answer is ended once.
+func TestHangWhileTheAPIServerStarts(t *testing.T) {
+	synctest.Test(t, testHangWhileTheAPIServerStarts)
+}
+
+func testHangWhileTheAPIServerStarts(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.system.Exit("kube-apiserver", 1)
+	w.now = w.now.Add(time.Minute)
+	w.api.Fail("connection refused")
+	w.expect("the API server ended", "run container kube-apiserver")
+	w.expect("nothing more until it answers")
+	w.silent = map[string]error{"kube-scheduler": errors.New("no answer")}
+	w.now = w.now.Add(2 * time.Minute)
+	w.expect("another part hangs", "end container kube-scheduler, which does not answer any more")
+	w.api.Silence(true)
+	w.expect("it was ended")
+	w.expect("and that is known to the question that is open")
+	time.Sleep(2 * time.Minute) // nobody is left asking
 }
 
 // TestPlaneBeginsEmpty: whatever one plane left in its file systems, the next one starts,

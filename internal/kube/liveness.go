@@ -24,12 +24,16 @@ const (
 	silentSaid = time.Minute
 )
 
+// csiHealth is where csi-controllers says that it is alive, and nothing else: a port that Kubernetes has not given to another program.
+const csiHealth = "127.0.0.1:10271"
+
 // healthURL are where the parts of the control plane say how they are, to
 // everyone, on loopback.
 var healthURL = map[string]string{
 	apiServer:         "https://127.0.0.1:6443/livez",
 	controllerManager: "https://127.0.0.1:10257/healthz",
 	scheduler:         "https://127.0.0.1:10259/healthz",
+	csiControllers:    "http://" + csiHealth + "/healthz",
 }
 
 // healthClient does not verify who answers: all that counts is that somebody does,
@@ -58,10 +62,13 @@ func Answers(ctx context.Context, name string) error {
 
 // liveness watches whether the parts of the control plane still answer. A process
 // that hangs ends by nobody's doing but the node's. One that never answered since
-// it started, or since the agent did, is left alone: a slow start is no hang.
+// it started, or since the agent did, is left alone: a slow start is no hang. It may be
+// used concurrently.
 type liveness struct {
 	answers func(ctx context.Context, name string) error
-	last    map[string]lastAnswer
+
+	mu   sync.Mutex
+	last map[string]lastAnswer
 }
 
 // lastAnswer is when a container last answered, and which start of it that was.
@@ -70,7 +77,6 @@ type lastAnswer struct{ started, at time.Time }
 // observe asks every part that runs, all at once, and returns for how long those
 // that do not answer have been silent.
 func (l *liveness) observe(ctx context.Context, containers map[string]container.Info, now func() time.Time) map[string]time.Duration {
-	var mu sync.Mutex
 	var group sync.WaitGroup
 	silent := map[string]time.Duration{}
 	for name := range healthURL {
@@ -80,8 +86,8 @@ func (l *liveness) observe(ctx context.Context, containers map[string]container.
 		}
 		group.Go(func() {
 			err := l.answers(ctx, name)
-			mu.Lock()
-			defer mu.Unlock()
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			last, known := l.last[name]
 			switch {
 			case err == nil:

@@ -49,19 +49,27 @@ type Observed struct {
 	StaleFiles map[string]string
 	// RegistriesStale says that the plane's containerd is told something else of registries than it should.
 	RegistriesStale bool
+	// KeptRange is the pod range that the node had when it was last told of one; the zero Prefix if none was kept.
+	KeptRange netip.Prefix
+	// PodNetwork says that the plane has the CNI configuration for the node's range.
+	PodNetwork bool
 	// API is what the API server answered; the zero value if it did not.
 	API API
 	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
 	DNSApplied time.Time
 	Upstreams  []netip.Addr
+	// VolumesApplied is when this agent last applied VolumeObjects. Both are the zero value for a spec without volumes.
+	VolumesApplied time.Time
+	VolumeObjects  VolumeObjects
 	// APIProblem is why the API server is not ready, in words; empty when it is.
 	APIProblem string
 }
 
 // API is what the API server knows of this node.
 type API struct {
-	// Ready is the API server's own /readyz.
-	Ready bool
+	// Ready is the API server's own /readyz. Serves says that there was an answer to that
+	// question, whatever it was.
+	Ready, Serves bool
 	// Node is nil until kubelet registered.
 	Node *Node
 	// PodStarts has one entry for each of this node's pods in phase Running:
@@ -69,13 +77,15 @@ type API struct {
 	PodStarts []time.Time
 	// DNSRevision identifies what cluster DNS was last made from; empty if it is not there.
 	DNSRevision string
+	// VolumesRevision is the same for the objects of volumes.
+	VolumesRevision string
 }
 
 // Observe looks at files, containers and, if it runs, the API server.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	obs := Observed{Now: r.now(), Held: r.held(), DNSApplied: r.dnsApplied, SecretsCurrent: map[string]bool{}, Containers: map[string]container.Info{}}
 	wanted := inputs(spec)
-	for _, name := range secretSets() {
+	for _, name := range secretSets(spec) {
 		stamp, err := store.Read(filepath.Join(r.layout.Secrets, name))
 		if err != nil {
 			return Observed{}, fmt.Errorf("observe secrets of %s: %w", name, err)
@@ -88,19 +98,36 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if p := obs.Containers[plane]; p.State == container.Running {
 		obs.PlaneSince = r.planeSince.of(p.StartedAt, obs.Now)
 	}
-	obs.Silent = r.liveness.observe(ctx, obs.Containers, r.now)
+	if err := r.observeVolumes(spec, &obs); err != nil {
+		return obs, err
+	}
+	answer := r.apiAsker.ask(ctx, spec, obs.Containers)
+	obs.Silent = answer.silence(obs.Containers)
 	if obs.Containers[apiServer].State == container.Running {
-		api, err := r.api.Observe(ctx, spec)
-		obs.API = api
-		if err != nil {
-			obs.APIProblem = err.Error()
-		}
+		obs.API, obs.APIProblem = answer.api, answer.problem
 	}
 	if err := r.observeImages(ctx, &obs); err != nil {
 		return obs, err
 	}
 	obs.RegistriesStale = registriesStale(r.layout.PlaneRegistries, registryFiles(spec.Registries))
+	obs.KeptRange = readPodRange(r.layout.PodRange, spec)
 	return obs, r.observeFiles(&obs)
+}
+
+// observeVolumes reads what the image has of custom resources, once: it does not change, and is large.
+func (r *Reconciler) observeVolumes(spec Spec, obs *Observed) error {
+	if !spec.Volumes {
+		return nil
+	}
+	if r.volumes.Revision == "" {
+		definitions, err := ReadDefinitions(r.layout.Definitions)
+		if err != nil {
+			return err
+		}
+		r.volumes = NewVolumeObjects(definitions)
+	}
+	obs.VolumeObjects, obs.VolumesApplied = r.volumes, r.volumesApplied
+	return nil
 }
 
 // since follows the start of a container by a clock that may be set back. What was started by the clock before, in what is the future now, was there when
@@ -141,7 +168,7 @@ func (r *Reconciler) observeImages(ctx context.Context, obs *Observed) error {
 	if !ok || p.State != container.Running {
 		return nil
 	}
-	if _, err := r.images.List(ctx); err != nil {
+	if err := r.asker.ask(ctx, p.StartedAt); err != nil {
 		// Whatever is wrong in the plane, the control plane is looked after.
 		if !errors.Is(err, container.ErrUnavailable) {
 			obs.PlaneProblem = err.Error()
@@ -165,8 +192,13 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 		return err
 	}
 	obs.Upstreams = parseNameservers(wanted[filepath.Join(r.layout.PlaneRun, "resolv.conf")])
-	if obs.API.Node != nil && obs.API.Node.PodCIDR.IsValid() {
-		wanted[filepath.Join(r.layout.PlaneCNI, cniFile)] = cniConfig(obs.API.Node.PodCIDR)
+	pods := obs.KeptRange
+	if obs.API.Node != nil {
+		pods = obs.API.Node.PodCIDR
+	}
+	cni := filepath.Join(r.layout.PlaneCNI, cniFile)
+	if pods.IsValid() {
+		wanted[cni] = cniConfig(pods)
 	}
 	obs.StaleFiles = map[string]string{}
 	for path, content := range wanted {
@@ -174,6 +206,8 @@ func (r *Reconciler) observeFiles(obs *Observed) error {
 			obs.StaleFiles[path] = content
 		}
 	}
+	_, stale := obs.StaleFiles[cni]
+	obs.PodNetwork = obs.PlaneUp && pods.IsValid() && !stale
 	return nil
 }
 

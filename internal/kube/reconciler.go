@@ -14,6 +14,8 @@ type Images interface {
 	List(ctx context.Context) ([]container.Info, error)
 	// Import brings the images of an archive in, if they are not there.
 	Import(ctx context.Context, archive string) error
+	// Unpin lets go of images that were brought in from other archives than these.
+	Unpin(ctx context.Context, archives []string) error
 }
 
 // APIServer is the API server, as the node's agent asks it.
@@ -60,38 +62,48 @@ type Config struct {
 // Reconciler is the kube domain. Its methods are called from one goroutine.
 type Reconciler struct {
 	system, kubelet container.Runtime
-	images          Images
 	layout          Layout
 	empty           func(FileSystem) error
 	held            func() []string
 	api             APIServer
 	now             func() time.Time
+	asker           asker
+	apiAsker        apiAsker
 	importer        importer
-	liveness        liveness
 	planeSince      since
-	// dnsApplied is when this agent last applied cluster DNS.
-	dnsApplied time.Time
+	// dnsApplied and volumesApplied are when this agent last applied cluster DNS, and the objects of volumes.
+	dnsApplied, volumesApplied time.Time
+	// volumes has the zero value until the image's definitions are read.
+	volumes VolumeObjects
 }
 
 // New returns the domain.
 func New(c Config) *Reconciler {
-	r := &Reconciler{system: c.System, kubelet: c.Kubelet, images: c.Images, layout: c.Layout, empty: c.Empty, held: c.Held, api: c.API, now: c.Now}
+	r := &Reconciler{system: c.System, kubelet: c.Kubelet, layout: c.Layout, empty: c.Empty, held: c.Held, api: c.API, now: c.Now}
 	if r.now == nil {
 		r.now = time.Now
 	}
 	if r.held == nil {
 		r.held = func() []string { return nil }
 	}
+	r.asker = newAsker(c.Images)
 	r.importer.images = c.Images
-	r.liveness = liveness{answers: c.Answers, last: map[string]lastAnswer{}}
+	alive := &liveness{answers: c.Answers, last: map[string]lastAnswer{}}
 	if c.Answers == nil {
-		r.liveness.answers = Answers
+		alive.answers = Answers
 	}
 	if r.api == nil {
 		r.api = newRESTClient(r.now)
 	}
+	r.apiAsker = apiAsker{api: r.api, liveness: alive, now: r.now}
 	return r
 }
 
 // secretSets are the containers that have a secrets directory.
-func secretSets() []string { return []string{apiServer, controllerManager, scheduler, plane} }
+func secretSets(spec Spec) []string {
+	sets := []string{apiServer, controllerManager, scheduler, plane}
+	if spec.Volumes {
+		sets = append(sets, csiControllers)
+	}
+	return sets
+}

@@ -14,8 +14,12 @@ type Status struct {
 	Ready bool
 	// Reason says in words what Ready waits for; empty when Ready.
 	Reason string
-	// APIServerReady is the API server's own /readyz.
-	APIServerReady bool
+	// APIServerReady is the API server's own /readyz; APIServerServes says that it
+	// answers at all, as it does some time before.
+	APIServerReady, APIServerServes bool
+	// PlaneUp says that the workload plane's container runtime answers; PodNetwork that
+	// the CNI configuration is there for it.
+	PlaneUp, PodNetwork bool
 	// NodeReady is the Ready condition of this node's Node object, as the
 	// kubelet of the running plane reported it.
 	NodeReady bool
@@ -39,9 +43,12 @@ type Service struct {
 
 // Status sums up an observation. It is pure.
 func (r *Reconciler) Status(spec Spec, obs Observed) Status {
-	s := Status{APIServerReady: obs.API.Ready}
+	s := Status{
+		APIServerReady: obs.API.Ready, APIServerServes: obs.API.Serves || obs.API.Ready,
+		PlaneUp: obs.PlaneUp, PodNetwork: obs.PodNetwork,
+	}
 	if n := obs.API.Node; n != nil {
-		s.NodeReady = n.Ready && sincePlane(obs, n.Heartbeat)
+		s.NodeReady = nodeReady(obs)
 		s.PodCIDR = n.PodCIDR
 	}
 	for _, start := range obs.API.PodStarts {
@@ -61,6 +68,12 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 	s.Reason = reason(all, obs)
 	s.Ready = s.Reason == ""
 	return s
+}
+
+// nodeReady reports whether the kubelet of the running plane says that the node is Ready.
+func nodeReady(obs Observed) bool {
+	n := obs.API.Node
+	return n != nil && n.Ready && sincePlane(obs, n.Heartbeat)
 }
 
 // sincePlane reports whether t, which Kubernetes gives in whole seconds, lies in

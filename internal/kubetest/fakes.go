@@ -18,6 +18,7 @@ type APIServer struct {
 	mu      sync.Mutex
 	api     kube.API
 	problem string
+	silent  bool
 }
 
 var _ kube.APIServer = (*APIServer)(nil)
@@ -32,6 +33,9 @@ func (a *APIServer) Serve(api kube.API) {
 	if api.DNSRevision == "" {
 		api.DNSRevision = a.api.DNSRevision
 	}
+	if api.VolumesRevision == "" {
+		api.VolumesRevision = a.api.VolumesRevision
+	}
 	a.api, a.problem = api, ""
 }
 
@@ -39,11 +43,26 @@ func (a *APIServer) Serve(api kube.API) {
 func (a *APIServer) Fail(problem string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.api, a.problem = kube.API{DNSRevision: a.api.DNSRevision}, problem
+	a.api, a.problem = kube.API{DNSRevision: a.api.DNSRevision, VolumesRevision: a.api.VolumesRevision}, problem
+}
+
+// Silence makes it take questions and not answer them until they are given up, or
+// answer those that come from now on.
+func (a *APIServer) Silence(silent bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silent = silent
 }
 
 // Observe implements kube.APIServer.
-func (a *APIServer) Observe(context.Context, kube.Spec) (kube.API, error) {
+func (a *APIServer) Observe(ctx context.Context, _ kube.Spec) (kube.API, error) {
+	a.mu.Lock()
+	silent := a.silent
+	a.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return kube.API{}, ctx.Err()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.problem != "" {
@@ -73,7 +92,7 @@ func (a *APIServer) MarkControlPlane(context.Context, kube.Spec) error {
 	return nil
 }
 
-// Apply implements kube.APIServer. Of what it is given it keeps the revision of cluster DNS.
+// Apply implements kube.APIServer. Of what it is given it keeps the revisions of cluster DNS and of volumes.
 func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manifest) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,8 +101,13 @@ func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manif
 	}
 	for _, m := range manifests {
 		annotations, _ := m.Object["metadata"].(map[string]any)["annotations"].(map[string]any)
-		if revision, ok := annotations["cyvive.dev/revision"].(string); ok {
+		revision, ok := annotations["cyvive.dev/revision"].(string)
+		switch {
+		case !ok:
+		case m.Object["kind"] == "Deployment":
 			a.api.DNSRevision = revision
+		default:
+			a.api.VolumesRevision = revision
 		}
 	}
 	return nil
@@ -93,6 +117,7 @@ func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manif
 type Images struct {
 	mu       sync.Mutex
 	up       bool
+	silent   bool
 	problem  error
 	archives []string
 }
@@ -113,8 +138,23 @@ func (i *Images) Fail(problem error) {
 	i.problem = problem
 }
 
+// Silence makes it take questions and not answer them until they are given up, or
+// answer those that come from now on.
+func (i *Images) Silence(silent bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.silent = silent
+}
+
 // List implements kube.Images.
-func (i *Images) List(context.Context) ([]container.Info, error) {
+func (i *Images) List(ctx context.Context) ([]container.Info, error) {
+	i.mu.Lock()
+	silent := i.silent
+	i.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, fmt.Errorf("list containers: %w: %w", container.ErrUnavailable, ctx.Err())
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.problem != nil {
@@ -139,7 +179,20 @@ func (i *Images) Import(_ context.Context, archive string) error {
 	return nil
 }
 
-// String lists the archives that were imported, in order.
+// Unpin implements kube.Images: other archives are as if they had not been imported.
+func (i *Images) Unpin(_ context.Context, archives []string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.up {
+		return fmt.Errorf("unpin images: %w", container.ErrUnavailable)
+	}
+	i.archives = slices.DeleteFunc(i.archives, func(name string) bool {
+		return !slices.ContainsFunc(archives, func(a string) bool { return filepath.Base(a) == name })
+	})
+	return nil
+}
+
+// String lists the archives that were imported, and not let go of, in order.
 func (i *Images) String() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()

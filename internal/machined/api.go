@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -58,7 +60,14 @@ func (m machineAPI) Shutdown(ctx context.Context) error {
 // containersAPI implements server.Containers.
 type containersAPI struct{ a *Agent }
 
+// containersTime is how long a runtime may take to list its containers for a caller:
+// shorter than callers wait, so that one that never answers, as whoever has taken the
+// workload plane's over may, does not keep them from seeing the others'.
+const containersTime = 8 * time.Second
+
 func (v containersAPI) Containers(ctx context.Context) ([]server.Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, containersTime)
+	defer cancel()
 	infos, err := listAll(ctx, v.a.cfg.System, v.a.cfg.Plane, v.a.cfg.Pods)
 	if err != nil && len(infos) == 0 {
 		return nil, err
@@ -80,19 +89,22 @@ func (v containersAPI) Containers(ctx context.Context) ([]server.Container, erro
 	return out, err
 }
 
-// listAll joins the containers of several namespaces. A runtime that does not answer contributes none. One that answers with an error, as whoever has
+// listAll joins the containers of several namespaces, which are asked all at once. A runtime that does not answer contributes none. One that answers with an error, as whoever has
 // taken the workload plane's over may, does not either, and the error comes with the containers of the others.
 func listAll(ctx context.Context, runtimes ...container.Runtime) ([]container.Info, error) {
-	var all []container.Info
-	var errs []error
-	for _, r := range runtimes {
-		infos, err := r.List(ctx)
-		if err != nil && !errors.Is(err, container.ErrUnavailable) {
-			errs = append(errs, err)
-		}
-		all = append(all, infos...)
+	lists, errs := make([][]container.Info, len(runtimes)), make([]error, len(runtimes))
+	var asked sync.WaitGroup
+	for i, r := range runtimes {
+		asked.Go(func() {
+			infos, err := r.List(ctx)
+			lists[i] = infos
+			if !errors.Is(err, container.ErrUnavailable) {
+				errs[i] = err
+			}
+		})
 	}
-	return all, errors.Join(errs...)
+	asked.Wait()
+	return slices.Concat(lists...), errors.Join(errs...)
 }
 
 // bootsAPI implements server.Boots.

@@ -45,6 +45,9 @@ type configs struct {
 // openConfigs opens the store once the state volume is mounted. It gives up on a volume that has a problem for a while; what it does about that takes the
 // time it takes. One that is made only when the configuration is known is not waited for: it holds none.
 func (a *Agent) openConfigs(ctx context.Context) error {
+	if a.cfg.Boot.Medium {
+		return nil // there is no volume to wait for
+	}
 	var version, given uint64
 	var troubled time.Time
 	for {
@@ -100,6 +103,9 @@ func mounted(s snapshot, volume string) bool {
 
 // stateProblem says what keeps the state volume from being mounted, other than that it takes its time.
 func stateProblem(s snapshot) string {
+	if s.input.Medium {
+		return plan.OnMedium
+	}
 	r := s.storage
 	if mounted(s, storage.State) || r.Generation == 0 || r.Doing != "" {
 		return ""
@@ -197,6 +203,11 @@ func (a *Agent) keepFound(doc *Document) {
 			a.log.Error("store that the configuration was found again", "error", err)
 		}
 		return
+	}
+	if err == nil && current != nil {
+		if before, err := c.read(current.Number); err == nil {
+			a.tellGoneJobs(before, a.snapshot().input.Config, doc.Name)
+		}
 	}
 	_, err = c.store.Add(configstore.Revision{By: doc.Name, Mode: configstore.Source, Document: doc.Data},
 		func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Found(n) })

@@ -21,6 +21,9 @@ func (v configsAPI) open() (*configs, func(), error) {
 	if err := v.a.since(began); err != nil && c.problem == "" {
 		return nil, c.mu.Unlock, err
 	}
+	if v.a.cfg.Boot.Medium {
+		return nil, c.mu.Unlock, fmt.Errorf("%w: %s", server.ErrPrecondition, plan.OnMedium)
+	}
 	if c.store == nil {
 		return nil, c.mu.Unlock, fmt.Errorf("%w: the node has not read its state volume yet: %s",
 			server.ErrUnavailable, first(stateProblem(v.a.snapshot()), c.problem, "waiting for the state volume"))
@@ -108,7 +111,7 @@ func (v configsAPI) drafted(d server.ConfigDocument) (draft, error) {
 
 // current is a draft without documents, and the documents that are stored.
 func (v configsAPI) current() (draft, []byte, error) {
-	if v.undecided() {
+	if v.undecided() || v.a.cfg.Boot.Medium {
 		return draft{}, nil, nil
 	}
 	c, unlock, err := v.open()
@@ -284,7 +287,7 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 	}
 	v.a.compareInForce(&d)
 	if t := record.Trying; t == nil || t.Back != revision {
-		if err := d.judge(); err != nil {
+		if err := errors.Join(d.judge(), v.a.keepsJobs(ctx, &d)); err != nil {
 			return server.ConfigResult{}, err // a trial goes on then
 		}
 	}

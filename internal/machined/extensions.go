@@ -105,9 +105,11 @@ func (s snapshot) extensionSpec() *extservice.Spec {
 	return s.extensions.services
 }
 
-// wantsContainers: there is something for the system containerd to run.
+// wantsContainers: there is something for the system containerd to run, or will be: it lives in memory as a whole, and on a node of a cluster it starts
+// while volumes are checked and addresses leased.
 func (s snapshot) wantsContainers() bool {
-	return s.desired.Etcd != nil || s.desired.Extensions != nil && len(s.desired.Extensions.Services) > 0
+	cluster := s.input.Config != nil && s.input.Config.Cluster != nil && !s.input.Medium
+	return cluster || s.desired.Extensions != nil && len(s.desired.Extensions.Services) > 0
 }
 
 // extensionsCheck is the name of the health check of extensions.

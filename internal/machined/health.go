@@ -16,14 +16,22 @@ func health(s snapshot) []server.Check {
 		check("config", s.input.Config != nil, first(s.configProblem, s.desired.Waits[plan.Network], "looking for the configuration")),
 		domainCheck("network", s.network, s.network.Status.Ready, s.network.Status.Reason),
 		domainCheck("storage", s.storage, s.storage.Status.Ready, s.storage.Status.Reason),
-		check("identity", s.identity, first(s.identityProblem, "waiting for the state volume")),
+		check("identity", s.identity, first(s.identityProblem, s.onMedium(), "waiting for the state volume")),
 		check("confinement", s.isConfined(), first(s.confineProblem, "not in force yet")),
 	}
 	checks = append(checks, timeHealth(s)...)
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}
-	return slices.Concat(checks, extensionsHealth(s), upgradeHealth(s), resetHealth(s))
+	return slices.Concat(checks, volumesHealth(s), poolsHealth(s), datasetsHealth(s), replicationHealth(s), cacheHealth(s), extensionsHealth(s), upgradeHealth(s), resetHealth(s))
+}
+
+// onMedium says that the system runs from an installation medium; empty if it does not.
+func (s snapshot) onMedium() string {
+	if s.input.Medium {
+		return plan.OnMedium
+	}
+	return ""
 }
 
 func clusterHealth(s snapshot) []server.Check {
@@ -73,6 +81,22 @@ func first(texts ...string) string {
 		}
 	}
 	return ""
+}
+
+// sinceText is since when something is so, behind what it is.
+func sinceText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ", since " + t.UTC().Format(time.RFC3339)
+}
+
+// sooner is the earlier of two times, of which a zero one counts for nothing.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // dated sets when each check last changed.

@@ -70,7 +70,9 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	}
 	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
 	n.await("Kubernetes wanted", func(s snapshot) bool { return s.desired.Kube != nil })
-	n.kube.set(kube.Status{Ready: true, APIServerReady: true, NodeReady: true, PodsRunning: 1})
+	n.kube.set(kube.Status{
+		Ready: true, APIServerReady: true, APIServerServes: true, PlaneUp: true, PodNetwork: true, NodeReady: true, PodsRunning: 1,
+	})
 	n.await("node in order", func(s snapshot) bool { return healthy(s, "node") })
 	if healthy(n.snapshot(), "services") {
 		t.Error("services are in order before the cluster told of any")
@@ -81,12 +83,31 @@ func TestComesUpLayerByLayer(t *testing.T) {
 	})
 	n.awaitMilestone("pod-running")
 	boots, err := bootsAPI{n.Agent}.Boots(t.Context())
-	if err != nil || len(boots) != 1 || boots[0].End != server.BootRunning || len(boots[0].Milestones) != 8 {
+	if err != nil || len(boots) != 1 || boots[0].End != server.BootRunning || len(boots[0].Milestones) != 12 {
 		t.Errorf("boots: %+v, %v", boots, err)
 	}
 	kubeconfig, err := kubeAPI{n.Agent}.Kubeconfig(t.Context())
 	if err != nil || !strings.Contains(string(kubeconfig.YAML), "https://127.0.0.1:6443") || kubeconfig.ClusterName != "demo" {
 		t.Errorf("kubeconfig of %s: %v", kubeconfig.ClusterName, err)
+	}
+}
+
+// TestWantsContainers: a node of a cluster does not wait with its containerd for volumes and addresses.
+func TestWantsContainers(t *testing.T) {
+	cluster := &config.Config{Cluster: &config.Cluster{}}
+	for _, test := range []struct {
+		what  string
+		input plan.Input
+		want  bool
+	}{
+		{"no configuration", plan.Input{}, false},
+		{"no cluster", plan.Input{Config: &config.Config{}}, false},
+		{"a cluster", plan.Input{Config: cluster}, true},
+		{"a cluster on an installation medium", plan.Input{Config: cluster, Medium: true}, false},
+	} {
+		if got := (snapshot{input: test.input}).wantsContainers(); got != test.want {
+			t.Errorf("%s: got %t", test.what, got)
+		}
 	}
 }
 
@@ -190,7 +211,7 @@ func TestRestartAndReboot(t *testing.T) {
 	first := startNode(t, state, disk)
 	first.source.set(docs)
 	first.await("identity", func(s snapshot) bool { return s.identity })
-	for _, name := range []string{"api", "network", "storage"} {
+	for _, name := range []string{"api", "network", "storage", "confinement"} {
 		first.awaitMilestone(name)
 	}
 	if err := first.presentedSoon("10.5.0.7"); err != nil {

@@ -106,6 +106,7 @@ func (a *Agent) tellMode(s snapshot, addresses []netip.Addr) {
 	}
 	lines := maintenance.Notice{
 		Mode: s.mode, Reason: s.configProblem, Shut: s.stateShut(), Addresses: addresses, Fingerprint: a.key.print, InMemory: !a.key.stored, Owner: s.owner,
+		Medium: s.input.Medium,
 	}.Lines()
 	if slices.Equal(lines, a.shown) || a.cfg.Console == nil {
 		return

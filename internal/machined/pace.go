@@ -17,11 +17,13 @@ type Pace struct {
 	Retry time.Duration
 	// GateGrace is how long the beginning of an upgrade waits for gates that do not hold. What does not hold after it is not asked of the new release.
 	GateGrace time.Duration
+	// KeepLogs is the time between two looks at what services wrote, which is kept on the data volume: as much of it may a power cut take.
+	KeepLogs time.Duration
 }
 
 // DefaultPace is that of a node.
 func DefaultPace() Pace {
-	return Pace{SearchFor: 5 * time.Second, SlowSearch: 5 * time.Second, StateGrace: 10 * time.Second, Retry: 5 * time.Second, GateGrace: 15 * time.Second}
+	return Pace{SearchFor: 5 * time.Second, SlowSearch: 5 * time.Second, StateGrace: 10 * time.Second, Retry: 5 * time.Second, GateGrace: 15 * time.Second, KeepLogs: 10 * time.Second}
 }
 
 func (p Pace) withDefaults() Pace {
@@ -29,5 +31,6 @@ func (p Pace) withDefaults() Pace {
 	return Pace{
 		SearchFor: cmp.Or(p.SearchFor, d.SearchFor), SlowSearch: cmp.Or(p.SlowSearch, d.SlowSearch),
 		StateGrace: cmp.Or(p.StateGrace, d.StateGrace), Retry: cmp.Or(p.Retry, d.Retry), GateGrace: cmp.Or(p.GateGrace, d.GateGrace),
+		KeepLogs: cmp.Or(p.KeepLogs, d.KeepLogs),
 	}
 }

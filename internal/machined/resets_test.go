@@ -333,8 +333,12 @@ func TestResetOfData(t *testing.T) {
 // to its end, whole, with no volume mounted before.
 func TestResetPowerCuts(t *testing.T) {
 	t.Parallel()
+	step := 1
+	if testing.Short() {
+		step = 3
+	}
 	for _, forced := range []bool{false, true} {
-		for cut := 0; ; cut++ {
+		for cut := 0; ; cut += step {
 			d, state := newResetDisk(), t.TempDir()
 			n := d.boot(t, state, "boot-1")
 			n.source.fail(errors.New("none"))

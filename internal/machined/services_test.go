@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -231,6 +233,32 @@ func TestEndsWhileATaskFails(t *testing.T) {
 type broken struct{ container.Runtime }
 
 func (broken) List(context.Context) ([]container.Info, error) { return nil, errors.New("nonsense") }
+
+// silent is a runtime that takes a question and never answers.
+type silent struct{ container.Runtime }
+
+func (silent) List(ctx context.Context) ([]container.Info, error) {
+	<-ctx.Done()
+	return nil, fmt.Errorf("list containers: %w: %w", container.ErrUnavailable, ctx.Err())
+}
+
+// TestContainersWithASilentPlane: nobody waits for what never answers for longer than a
+// client of the API does.
+func TestContainersWithASilentPlane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		system := containertest.NewFake("system", time.Now)
+		if err := system.Ensure(t.Context(), container.Spec{Name: "etcd", Rootfs: "/r", Args: []string{"/x"}, Cgroup: "/system/etcd"}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 14*time.Second) // nodectl waits 15
+		defer cancel()
+		api := containersAPI{&Agent{cfg: Config{System: system, Plane: containertest.NewFake("kubelet", time.Now), Pods: silent{}}}}
+		got, err := api.Containers(ctx)
+		if err != nil || len(got) != 1 || ctx.Err() != nil {
+			t.Errorf("a runtime for pods that never answers: got %v, %v; want etcd, and in time", got, err)
+		}
+	})
+}
 
 // TestContainersWithoutThePlanes: what answers in the place of the plane's containerd keeps
 // nobody from seeing the system's containers, and the list says what it lacks.

@@ -175,12 +175,20 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// every is how many bytes lie between those that are looked at. With -short there are fewer of these.
+func every(n int) int {
+	if testing.Short() {
+		return 11 * n
+	}
+	return n
+}
+
 // TestEveryCutIsNoticed ends the bundle after each byte. Only the archive's own end may be missing, the zeros up to a whole block and two more blocks:
 // nothing of the release lies there.
 func TestEveryCutIsNoticed(t *testing.T) {
 	data := bundle(t, testKey(1))
 	whole := len(data) - 2*512 - 511
-	for n := 0; n < whole; n += 7 {
+	for n := 0; n < whole; n += every(7) {
 		if _, err := read(data[:n], public(testKey(1))); err == nil {
 			t.Fatalf("took the first %d of %d bytes", n, len(data))
 		}
@@ -190,7 +198,7 @@ func TestEveryCutIsNoticed(t *testing.T) {
 // TestEveryByteIsSigned changes one byte after another. What is taken in spite of it must be the same release.
 func TestEveryByteIsSigned(t *testing.T) {
 	data := bundle(t, testKey(1))
-	for i := 0; i < len(data); i += 5 {
+	for i := 0; i < len(data); i += every(5) {
 		data[i] ^= 0x20
 		got, err := read(data, public(testKey(1)))
 		if err == nil {

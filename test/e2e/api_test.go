@@ -178,12 +178,14 @@ func testMaterials(t *testing.T, ctx context.Context, s *suite) {
 	}
 }
 
-// testIdleConnections holds a thousand connections open, and calls meanwhile.
+// testIdleConnections holds up to a hundred connections open, and calls meanwhile.
 func testIdleConnections(t *testing.T, ctx context.Context, s *suite) {
 	_, node := webClient(t, s)
 	var dialer net.Dialer
-	// QEMU accepts two or three a second.
-	for range 100 {
+	// QEMU accepts two or three a second, and after ten seconds the node closes one that says nothing (HandshakeTimeout of internal/machined/server): what is
+	// opened later than that is not there beside the first.
+	opened := 0
+	for began := time.Now(); opened < 100 && time.Since(began) < 10*time.Second; opened++ {
 		conn, err := dialer.DialContext(ctx, "tcp", node)
 		if err != nil {
 			t.Fatal(err)
@@ -193,7 +195,7 @@ func testIdleConnections(t *testing.T, ctx context.Context, s *suite) {
 	start := time.Now()
 	var health machinev1.GetHealthResponse
 	ask(t, ctx, s, &health, "health")
-	t.Logf("health answered in %s beside a hundred idle connections", time.Since(start).Round(time.Millisecond))
+	t.Logf("health answered in %s beside %d idle connections", time.Since(start).Round(time.Millisecond), opened)
 }
 
 // testServiceControl stops, starts and restarts services.

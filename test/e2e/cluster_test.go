@@ -46,14 +46,15 @@ func TestCluster(t *testing.T) {
 	}{
 		{"nodectl", testNodectl},
 		{"kubernetes", testKubernetes},
-		{"services", testServiceAddresses},
 		{"certificates", testCertificates},
 		{"isolation", testIsolation},
 		{"audit", testAudit},
 		{"api", testAPI},
 		{"support", testSupport},
-		{"registries", func(t *testing.T, s *suite) { testRegistries(t, s, registry) }},
 		{"reboot", testReboot},
+		// Which pods run the node asks twice a minute; by the end of another part it has.
+		{"registries", func(t *testing.T, s *suite) { testRegistries(t, s, registry) }},
+		{"timeline", func(t *testing.T, s *suite) { testTimeline(t, testContext(t, 2*time.Minute), s) }},
 		{"power-cut", testPowerCut},
 		{"audit-continues", testAuditContinues},
 		{"shutdown", testShutdown},

@@ -14,6 +14,7 @@ import (
 // come up so far that its owner can ask what is wrong, and say so with file, line
 // and field.
 func TestBadConfiguration(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	for _, c := range []struct {
 		name   string
@@ -30,10 +31,9 @@ func TestBadConfiguration(t *testing.T) {
 		}, `user-data:\d+: `},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			besideOthers(t)
 			ctx := testContext(t, 5*time.Minute)
-			options := e.options(t)
-			options.MemoryBytes = 1 << 30
-			cluster := create(t, ctx, options)
+			cluster := create(t, ctx, e.smallOptions(t))
 			node := cluster.Nodes()[0]
 			good, err := os.ReadFile(cluster.UserDataPath(node))
 			if err != nil {

@@ -19,9 +19,10 @@ import (
 // TestConfiguration changes the configuration of a node without a cluster, which boots quickly: live, on trial with what cuts it off, and for the next
 // boot; and cuts its power in the middle of a trial.
 func TestConfiguration(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, 30*time.Minute)
-	s := startAlone(t, ctx, e, nil)
+	s := startAloneIn(t, ctx, e, e.smallOptions(t), nil)
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, context.Context, *suite)

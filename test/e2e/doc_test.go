@@ -6,6 +6,7 @@
 //
 // A cluster takes a few minutes to come up where there is no KVM, so TestCluster
 // makes one and runs its parts on it in order; parts that take the node down come
-// last. What a failed test leaves, console and logs, is kept below out/e2e and
+// last. Small machines, without a cluster, run two at a time when these are done
+// (besideOthers). What a failed test leaves, console and logs, is kept below out/e2e and
 // named in the test's output.
 package e2e

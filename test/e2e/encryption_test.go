@@ -20,10 +20,11 @@ import (
 // adds to the command line, and another TPM. Its disk is a file that the test reads from outside. Secure Boot is off. A part begins where the one before has
 // left the node, so none runs behind one that fails. An ordinary reboot, the upgrade, and what is behind the changed image, are made with LONG=1.
 func TestEncryption(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, buildTimeout+2*pushTimeout+12*bootTimeout)
 	n := &sealed{releases: e.releases(t)}
-	options := e.options(t)
+	options := e.smallOptions(t)
 	options.TPM, options.RawImage = true, filepath.Join(n.releases.Dir(), "signed.raw")
 	if err := diskimage.Sign(options.RawImage, e.out(), diskimage.Options{Keys: bundle.Keys{Policy: n.releases.Key().Policy}}); err != nil {
 		t.Fatalf("%v; make image builds an image with room for signatures", err)

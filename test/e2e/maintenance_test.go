@@ -14,7 +14,6 @@ import (
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
-	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/pki"
 )
 
@@ -74,11 +73,10 @@ func (n *newNode) nodectl(ctx context.Context, fingerprint string, args ...strin
 // TestMaintenance boots a node without a configuration, whose user data names its owner and no more. Strangers get nothing, a wrong node and a wrong owner are
 // noticed, and the owner gives it a configuration, which is in force without a reboot and outlives a power cut.
 func TestMaintenance(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, 30*time.Minute)
-	options := e.options(t)
-	options.MemoryBytes = 1 << 30
-	c := create(t, ctx, options)
+	c := create(t, ctx, e.smallOptions(t))
 	n := ownedBy(t, ctx, c)
 	userData, err := os.ReadFile(c.UserDataPath(n.node))
 	if err != nil {
@@ -193,19 +191,7 @@ func testOtherAfterBoot(t *testing.T, ctx context.Context, n *newNode, fingerpri
 
 // testFirstConfiguration gives the node the configuration that the cluster made for it, without Kubernetes.
 func testFirstConfiguration(t *testing.T, ctx context.Context, n *newNode, fingerprint string, userData []byte) {
-	cfg, err := config.Parse("user-data", userData)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Cluster = nil
-	alone, err := config.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "node.yaml")
-	if err := os.WriteFile(file, alone, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := withoutCluster(t, userData)
 	if _, err := n.nodectl(ctx, fingerprint, "config", "validate", file); err != nil {
 		t.Fatal(err)
 	}

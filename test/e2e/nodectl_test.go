@@ -17,10 +17,16 @@ import (
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 )
 
-// milestones of a boot that brings up a cluster node, in order.
+// milestones of a boot that brings up a cluster node, in order; those that have no place in it are in others.
 var milestones = []string{
 	"kernel", "stage1", "init", "machined", "api", "network", "storage",
 	"etcd", "kube-apiserver", "node-ready", "pod-running",
+}
+
+// others are milestones that wait for little of what else comes up: of each list what is in front comes first.
+var others = [][]string{
+	{"machined", "confinement", "workload-plane", "pod-network", "pod-running"},
+	{"machined", "kube-apiserver-serves", "kube-apiserver"},
 }
 
 // ask runs nodectl with JSON output and reads its answer.
@@ -158,6 +164,19 @@ func checkMilestones(boot *machinev1.Boot) error {
 		}
 		names, last = append(names, m.GetName()), at
 	}
+	for _, list := range others {
+		before := -1
+		for _, name := range list {
+			at := slices.Index(names, name)
+			if at <= before {
+				return fmt.Errorf("milestones: got %v, want %v in this order", names, list)
+			}
+			before = at
+		}
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !slices.Contains(milestones, name) && slices.ContainsFunc(others, func(list []string) bool { return slices.Contains(list, name) })
+	})
 	// Of two that wait for nothing of each other either may come first. The API server serves the node before all of its own checks hold.
 	for _, pair := range [][2]string{{"network", "storage"}, {"kube-apiserver", "node-ready"}} {
 		first, second := slices.Index(names, pair[0]), slices.Index(names, pair[1])

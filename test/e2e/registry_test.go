@@ -213,8 +213,11 @@ func testRegistries(t *testing.T, s *suite, r *imageRegistry) {
 	if shown := s.nodectl(t, ctx, "config", "get"); !strings.Contains(shown, mirroredRegistry) || strings.Contains(shown, registryPassword) {
 		t.Error("the configuration is shown without the registries, or with their password")
 	}
-	for pod, registry := range map[string]string{"known": host, "mirrored": mirroredRegistry} {
+	pods := map[string]string{"known": host, "mirrored": mirroredRegistry}
+	for pod, registry := range pods {
 		s.applyPulled(t, ctx, pod, registry)
+	}
+	for pod, registry := range pods {
 		_, waited := s.Tools().Kubectl(ctx, "wait", "pod", pod, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=3m")
 		out, err := s.Tools().Kubectl(ctx, "logs", pod)
 		if waited != nil || err != nil || strings.TrimSpace(out) != "pulled" {

@@ -55,10 +55,11 @@ func withSMM() bool {
 // on; with LONG=1 it takes a signed release and refuses one that is not. Then machines with the same keys are given disks that are not as they were
 // signed, and start none of them.
 func TestSecureBoot(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, 30*time.Minute+upgradeTimeout)
 	b := e.signDisk(t, ctx)
-	options := e.options(t)
+	options := e.smallOptions(t)
 	options.Image, options.SecureBoot, options.SMM = b.qcow2, true, withSMM()
 	t.Logf("SMM: %t", options.SMM)
 	s := startAloneIn(t, ctx, e, options, nil)
@@ -154,6 +155,7 @@ func testRefusedDisks(t *testing.T, ctx context.Context, b *secureDisk) {
 			if !c.short {
 				longOnly(t, "one disk of each kind is in make test")
 			}
+			besideOthers(t)
 			dir := b.env.workDir(t)
 			config := b.env.bare(t, dir)
 			firmware, err := vm.FindSecureFirmware(b.env.arch, withSMM())

@@ -90,10 +90,19 @@ func (t tally) total() (sum int) {
 	return sum
 }
 
-// testServiceAddresses reaches services from a pod, by name.
-func testServiceAddresses(t *testing.T, s *suite) {
-	ctx := testContext(t, 12*time.Minute)
+// testServices starts a service once, and shows on it all that services do. A replica is killed last: it may run on for a while, with connections that are
+// kept to it.
+func (s *survivors) testServices(t *testing.T) {
+	ctx := testContext(t, 24*time.Minute)
 	s.startReplicas(t, ctx)
+	s.testServiceAddresses(t, ctx)
+	t.Run("without the agent", func(t *testing.T) { s.withoutAgent(t, ctx) })
+	t.Run("a replica killed under load", func(t *testing.T) { s.killReplica(t, ctx) })
+}
+
+// testServiceAddresses reaches services from a pod, by name.
+func (s *suite) testServiceAddresses(t *testing.T, ctx context.Context) {
+	t.Helper()
 	t.Run("kubernetes.default", func(t *testing.T) {
 		if got := s.fromClient(t, ctx, "/resolve?name=kubernetes.default"); strings.TrimSpace(got) != `["10.96.0.1"]` {
 			t.Errorf("kubernetes.default is %s, want 10.96.0.1", got)
@@ -118,7 +127,6 @@ func testServiceAddresses(t *testing.T, s *suite) {
 			t.Errorf("got %v, want the node to say that there is no route", err)
 		}
 	})
-	t.Run("a replica killed under load", func(t *testing.T) { s.killReplica(t, ctx) })
 }
 
 // startReplicas applies the manifest and waits until all of it is ready. The end of
@@ -275,9 +283,7 @@ func (s *suite) killReplica(t *testing.T, ctx context.Context) {
 
 // withoutAgent stops the agent, then kills it again and again. New connections to
 // a service work all the time, and one that was there before is the same after.
-func (s *survivors) withoutAgent(t *testing.T) {
-	ctx := testContext(t, 12*time.Minute)
-	s.startReplicas(t, ctx)
+func (s *survivors) withoutAgent(t *testing.T, ctx context.Context) {
 	s.awaitAnswers(t, ctx, s.replicaNames(t, ctx))
 	machined := parts[0]
 	for _, way := range []struct {

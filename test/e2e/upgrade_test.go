@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,16 @@ func requireUpgrades(t *testing.T) (env, context.Context) {
 
 // long says whether the long forms of tests are asked for, with LONG=1.
 func long() bool { return os.Getenv("LONG") == "1" }
+
+// besideOthers lets a test, or a part of one, run beside another: its machines are small (smallOptions), wait much, and are measured by nothing. There are two at
+// a time at most (-parallel, in the Makefile), as deadlines are for a machine whose processor is hardly shared; and one, where there is one processor. The long
+// forms, which build releases, run one after the other.
+func besideOthers(t *testing.T) {
+	t.Helper()
+	if !long() && runtime.GOMAXPROCS(0) > 1 {
+		t.Parallel()
+	}
+}
 
 // longOnly skips a test, or a part of one, that takes long for the reason given, unless the long forms are asked for.
 func longOnly(t *testing.T, reason string) {

@@ -22,6 +22,7 @@ var stopped = regexp.MustCompile(`Kernel panic - not syncing`)
 // TestFlippedBit boots copies of the disk in which one bit is wrong. Nothing of
 // the root may run.
 func TestFlippedBit(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	for _, c := range []struct {
 		partition string
@@ -36,6 +37,7 @@ func TestFlippedBit(t *testing.T) {
 		{"verity-a", 4096 + 40, `verity: .*(metadata|data) block .*is corrupted`},
 	} {
 		t.Run(c.partition, func(t *testing.T) {
+			besideOthers(t)
 			ctx := testContext(t, 5*time.Minute)
 			dir := e.workDir(t)
 			overlay := filepath.Join(dir, "disk.qcow2")
@@ -53,6 +55,7 @@ func TestFlippedBit(t *testing.T) {
 // TestWrongRootHash boots the true disk with another root hash on the kernel's
 // command line: stage 1 must find no partitions for it, and say so.
 func TestWrongRootHash(t *testing.T) {
+	besideOthers(t)
 	e := requireImage(t)
 	ctx := testContext(t, 5*time.Minute)
 	dir := e.workDir(t)

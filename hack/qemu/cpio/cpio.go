@@ -24,6 +24,9 @@ type Archive struct {
 // New returns an archive that is written to w; Close ends it.
 func New(w io.Writer) *Archive { return &Archive{w: w, made: map[string]bool{"/": true}} }
 
+// maxFileBytes is what eight hexadecimal digits can say.
+const maxFileBytes = 1<<32 - 1
+
 // File types of the mode field (inode(7)).
 const (
 	typeFolder  = 0o040000
@@ -49,6 +52,24 @@ func (a *Archive) AddFile(name, source string) error {
 		return err
 	}
 	return a.Add(name, info.Mode(), data)
+}
+
+// AddFrom writes a regular file of size bytes, which it reads. A reader that ends before is an error.
+func (a *Archive) AddFrom(name string, mode fs.FileMode, from io.Reader, size int64) error {
+	if err := a.Folder(path.Dir(name)); err != nil {
+		return err
+	}
+	if size < 0 || size > maxFileBytes {
+		return fmt.Errorf("add %s: it has %d bytes, the format has room for %d", name, size, int64(maxFileBytes))
+	}
+	if err := a.header(name, typeRegular|int(mode.Perm()), size); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(a.w, from, size); err != nil {
+		return fmt.Errorf("add %s: %w", name, err)
+	}
+	_, err := a.w.Write(make([]byte, -size&3))
+	return err
 }
 
 // AddTree copies a folder of the host with all regular files in it.
@@ -84,18 +105,23 @@ func (a *Archive) Folder(name string) error {
 func (a *Archive) Close() error { return a.entry("/TRAILER!!!", 0, nil) }
 
 func (a *Archive) entry(name string, mode int, data []byte) error {
+	if err := a.header(name, mode, int64(len(data))); err != nil {
+		return err
+	}
+	_, err := a.w.Write(pad(data))
+	return err
+}
+
+// header writes what is in front of a file's content.
+func (a *Archive) header(name string, mode int, size int64) error {
 	a.inode++
 	name = strings.TrimPrefix(name, "/")
 	// magic, inode, mode, uid, gid, links, mtime, size, device and special
 	// device (major and minor each), name's length with its zero, checksum.
 	header := fmt.Sprintf("070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x",
-		a.inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name)+1, 0)
-	for _, part := range [][]byte{pad([]byte(header + name + "\x00")), pad(data)} {
-		if _, err := a.w.Write(part); err != nil {
-			return err
-		}
-	}
-	return nil
+		a.inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, len(name)+1, 0)
+	_, err := a.w.Write(pad([]byte(header + name + "\x00")))
+	return err
 }
 
 // pad fills up to a multiple of four bytes.

@@ -3,9 +3,11 @@ package cpio
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -51,14 +53,21 @@ func TestArchive(t *testing.T) {
 	}
 	var out bytes.Buffer
 	a := New(&out)
-	if err := errors.Join(a.Add("/a/b", 0o644, []byte("x")), a.AddTree("/a/tree", source), a.Close()); err != nil {
+	from := strings.NewReader("1234567 and what is behind it")
+	if err := errors.Join(a.Add("/a/b", 0o644, []byte("x")), a.AddFrom("/a/from", 0o600, from, 7), a.AddTree("/a/tree", source), a.Close()); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"a": "40755 ", "a/b": "100644 x", "a/tree": "40755 ",
+		"a": "40755 ", "a/b": "100644 x", "a/from": "100600 1234567", "a/tree": "40755 ",
 		"a/tree/deep": "40755 ", "a/tree/deep/run": "100755 12345",
 	}
 	if diff := cmp.Diff(want, entries(t, out.Bytes())); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	if err := New(io.Discard).AddFrom("/short", 0o600, strings.NewReader("123"), 4); !errors.Is(err, io.EOF) {
+		t.Errorf("a reader that ends too early: %v", err)
+	}
+	if err := New(io.Discard).AddFrom("/large", 0o600, strings.NewReader(""), 1<<32); err == nil || !strings.Contains(err.Error(), "4294967295") {
+		t.Errorf("a file that is too large for the format: %v", err)
 	}
 }

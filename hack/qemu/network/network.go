@@ -31,12 +31,23 @@ type Reach struct {
 	Command string
 }
 
+// Boot is a program that DHCP tells the firmware of.
+type Boot struct {
+	// File is the name of one in Folder, which is served by TFTP to the machine alone, or a URL (qemu(1), bootfile and tftp). Empty tells of none.
+	File, Folder string
+}
+
+// bootIndex puts the network behind all disks in the order in which firmware tries them.
+const bootIndex = 100
+
 // User is QEMU's own user-mode network (libslirp): it serves one machine an
 // address by DHCP and has no connection to other machines.
 type User struct {
 	Forwards []Forward
 	// Reach is all that the guest can connect to.
 	Reach []Reach
+	// Boot is what firmware starts from the network, if no disk starts.
+	Boot Boot
 	// Wire opens the network to one more party on the host: datagrams between
 	// the sockets WireGuest and WireHost in the machine's folder are its frames,
 	// from and to everybody on it.
@@ -67,6 +78,14 @@ func (u User) Arguments(machine int) []string {
 	for _, r := range u.Reach {
 		backend += fmt.Sprintf(",guestfwd=tcp:%s:%d-cmd:%s", UserHost, r.Port, r.Command)
 	}
+	if u.Boot.Folder != "" {
+		backend += ",tftp=" + strings.ReplaceAll(u.Boot.Folder, ",", ",,")
+	}
+	card := "virtio-net-pci,netdev=net0,romfile=,mac=" + MAC(machine)
+	if u.Boot.File != "" {
+		backend += ",bootfile=" + strings.ReplaceAll(u.Boot.File, ",", ",,")
+		card += fmt.Sprintf(",bootindex=%d", bootIndex)
+	}
 	arguments := []string{"-netdev", backend}
 	if u.Wire {
 		// A hub repeats each frame to all of its ports but the sender's. QEMU wants
@@ -78,7 +97,7 @@ func (u User) Arguments(machine int) []string {
 			"-netdev", "hubport,id=net0,hubid=0",
 		)
 	}
-	return append(arguments, "-device", "virtio-net-pci,netdev=net0,romfile=,mac="+MAC(machine))
+	return append(arguments, "-device", card)
 }
 
 func (u User) backend() string {

@@ -36,6 +36,23 @@ func TestUserReach(t *testing.T) {
 	}
 }
 
+func TestUserBoot(t *testing.T) {
+	if line := strings.Join((User{}).Arguments(1), " "); strings.Contains(line, "boot") || strings.Contains(line, "tftp") {
+		t.Errorf("%s\nis a network to start from", line)
+	}
+	for _, c := range []struct {
+		boot Boot
+		has  string
+	}{
+		{Boot{File: "m.efi", Folder: "/d,x"}, "restrict=on,ipv6=off,tftp=/d,,x,bootfile=m.efi -device virtio-net-pci,netdev=net0,romfile=,mac=52:54:00:c7:00:01,bootindex=100"},
+		{Boot{File: "http://10.0.2.100:80/m.efi"}, "restrict=on,ipv6=off,bootfile=http://10.0.2.100:80/m.efi -device"},
+	} {
+		if line := strings.Join(User{Boot: c.boot}.Arguments(1), " "); !strings.Contains(line, c.has) {
+			t.Errorf("%s\nlacks %s", line, c.has)
+		}
+	}
+}
+
 func TestFreePorts(t *testing.T) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -24,7 +24,7 @@ const (
 	ConsoleFile = "console.log"
 )
 
-// Disk is one virtio block device.
+// Disk is one virtio block device, or a CD in a drive.
 type Disk struct {
 	// Path of the image; absolute.
 	Path string
@@ -34,10 +34,15 @@ type Disk struct {
 	Format string
 	// ReadOnly guards the image against the guest.
 	ReadOnly bool
+	// CD has the image be a CD, in a SCSI drive behind a controller of its own.
+	CD bool
 	// Snapshot keeps the guest's writes in a temporary file that QEMU drops.
 	Snapshot bool
 	// Serial is what the guest reads in /sys/block/*/serial, 20 bytes at most.
 	Serial string
+	// Slot puts the disk into a slot of its own, out of which PullDisk takes it while the machine runs, by its Serial: letters, digits and dashes. It is
+	// nothing to start from.
+	Slot bool
 }
 
 // Port is one virtio-serial port, which the guest finds by its name in
@@ -190,21 +195,29 @@ func (c Config) uuid() uuid.UUID {
 }
 
 func (d Disk) arguments(index int, bootable bool) []string {
+	if d.Slot {
+		return d.slotArguments(index)
+	}
 	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,%s", index, d.Format, d.file())
-	if d.ReadOnly {
+	if d.ReadOnly || d.CD {
 		drive += ",readonly=on"
 	}
 	if d.Snapshot {
 		drive += ",snapshot=on"
 	}
 	device := fmt.Sprintf("virtio-blk-pci,drive=disk%d", index)
+	var controller []string
+	if d.CD {
+		controller = []string{"-device", fmt.Sprintf("virtio-scsi-pci,id=scsi%d", index)}
+		device = fmt.Sprintf("scsi-cd,bus=scsi%d.0,drive=disk%d", index, index)
+	}
 	if d.Serial != "" {
 		device += ",serial=" + d.Serial
 	}
 	if bootable {
 		device += fmt.Sprintf(",bootindex=%d", index)
 	}
-	return []string{"-drive", drive, "-device", device}
+	return append(append([]string{"-drive", drive}, controller...), "-device", device)
 }
 
 // file is where the image is (qemu(1), -drive, and BlockdevOptionsNbd of QEMU's qapi/block-core.json).

@@ -14,9 +14,10 @@ import (
 	"github.com/cyvive/cyvive/hack/qemu/vmtest/wire"
 )
 
-// baseModules are loaded in every guest: the bus and the devices that the
-// runner attaches, and the image's file system.
-var baseModules = []string{"virtio_pci", "virtio_console", "virtio_blk", "virtio_rng", "erofs"}
+// baseModules are loaded in every guest, in this order: the bus and the devices that the
+// runner attaches, the file systems of the image and of a node's volumes, and before them
+// their checksum, which the kernel would else ask a helper for that a guest has not.
+var baseModules = []string{"virtio_pci", "virtio_console", "virtio_blk", "virtio_rng", "crc32c_generic", "erofs", "ext4"}
 
 // writeInitramfs makes the archive that the guest boots from.
 func writeInitramfs(path string, o Options, plan wire.Plan) (err error) {

@@ -32,6 +32,37 @@ const (
 	espLabel = "ESP"
 )
 
+// Boot is a boot partition.
+type Boot struct {
+	// Files are all that are on it, by their whole names.
+	Files map[string][]byte
+	// Written is when the builder says that they were.
+	Written time.Time
+}
+
+// ReadBoot reads the boot partition of a disk image.
+func ReadBoot(path string) (Boot, error) {
+	disk, err := os.Open(path)
+	if err != nil {
+		return Boot{}, err
+	}
+	defer disk.Close()
+	esp, err := findESP(disk)
+	if err != nil {
+		return Boot{}, fmt.Errorf("%s: %w", path, err)
+	}
+	f, err := readFiles(disk, esp)
+	if err != nil {
+		return Boot{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return Boot{Files: f.content, Written: f.written}, nil
+}
+
+// Write makes the partition in a part of a disk that holds zeros. Twice the same gives the same bytes.
+func (b Boot) Write(disk *os.File, startBytes, sizeBytes int64) error {
+	return files{content: b.Files, written: b.Written}.write(disk, span{startBytes, sizeBytes})
+}
+
 // files are those of a boot partition, by their whole names.
 type files struct {
 	content map[string][]byte

@@ -19,6 +19,7 @@ func buildCommand() *cobra.Command {
 	f.StringVar(&o.PolicyKeys, "policy-keys", "", "public keys whose signatures open disks sealed to a TPM (make keys)")
 	f.StringVar(&o.ModuleSignatures, "module-signatures", "", "directory with signatures of the modules that are built, and the signed boot loader (hack/release modules)")
 	f.StringVar(&o.ExtensionKeys, "extension-keys", "", "public keys of whoever may sign extensions for nodes of the image, besides those of --keys")
+	f.StringSliceVar(&o.Microcode, "microcode", []string{"amd"}, "whose processors the kernel image has microcode for: amd (0.1 MB), intel (16 MB), or nobody's")
 	f.StringVar(&o.Version, "version", "", "version of the image (default: images/VERSION)")
 	f.StringVar(&o.Append, "append", "", "for tests: text behind the kernel's command line")
 	f.StringArrayVar(&o.Drop, "drop", nil, "for tests: leave a file out of the root")

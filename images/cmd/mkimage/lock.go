@@ -15,11 +15,11 @@ import (
 
 // suites are the ones of Debian 13 that inputs are taken from.
 func suites() []mirror.Suite {
-	both := []string{"main", "contrib"}
+	components := []string{"main", "contrib", "non-free-firmware"}
 	return []mirror.Suite{
-		{Archive: lock.ArchiveMain, Name: "trixie", Components: both},
-		{Archive: lock.ArchiveMain, Name: "trixie-updates", Components: both},
-		{Archive: lock.ArchiveSecurity, Name: "trixie-security", Components: both},
+		{Archive: lock.ArchiveMain, Name: "trixie", Components: components},
+		{Archive: lock.ArchiveMain, Name: "trixie-updates", Components: components},
+		{Archive: lock.ArchiveSecurity, Name: "trixie-security", Components: components},
 	}
 }
 
@@ -61,11 +61,12 @@ func moveLock(ctx context.Context, path string, arches []string, out io.Writer) 
 	return l.Save(path)
 }
 
-// kernelRelease reads the kernel's release off the name of its package.
+// kernelRelease reads the kernel's release off the name of its package, which the
+// one that was asked for depends on.
 func kernelRelease(packages []lock.Package, arch string) string {
 	for _, p := range packages {
 		release, ok := strings.CutPrefix(p.Name, "linux-image-")
-		if ok && release != "cloud-"+arch {
+		if ok && release != arch {
 			return release
 		}
 	}

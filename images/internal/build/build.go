@@ -50,6 +50,9 @@ type Options struct {
 	// ExtensionKeys is the file of the public keys of whoever may sign extensions
 	// for nodes of the image, besides those of Keys; empty names nobody.
 	ExtensionKeys string
+	// Microcode names whose processors the kernel image has microcode for: amd,
+	// intel. It is for amd64 only.
+	Microcode []string
 	Variant
 	// Progress gets one line for each step's start and end.
 	Progress io.Writer
@@ -75,22 +78,27 @@ type builder struct {
 
 // results are the steps' outputs, each set by its step and read by later ones.
 type results struct {
-	kernel     string            // directory: vmlinuz, modules/
-	tree       sandbox.Tree      // the throw-away Debian tree
-	zfs        string            // directory: zfs.ko, spl.ko
-	modules    string            // directory: what goes to /usr/lib/modules/<release>
-	programs   map[string]string // file of each program by its name
-	components []component       // what release.json lists
-	packages   []lock.Package    // those of Debian of which something is in the image
-	sbom       []byte            // sbom.spdx.json
-	userland   string            // archive of the C programs
-	bundle     string            // directory: <program>.tar
-	initramfs  string
-	layout     *tree.Tree // what is in the root
-	root       string     // root.erofs
-	verity     string     // root.verity
-	rootHash   string     // 64 hex digits
-	uki        []byte
+	kernel     string              // directory: vmlinuz, modules/
+	tree       sandbox.Tree        // the throw-away Debian tree
+	zfs        string              // directory: zfs.ko, spl.ko
+	modules    string              // directory: what goes to /usr/lib/modules/<release>
+	firmware   string              // archive: firmware and its copyright files
+	microcode  string              // directory: early.cpio, licenses.tar; empty if the architecture has none
+	programs   map[string]string   // file of each program by its name
+	components []component         // what release.json lists
+	packages   []lock.Package      // those of Debian of which something is in the image
+	licenses   map[string][]string // of packages that hold more than is taken, by name
+	sbom       []byte              // sbom.spdx.json
+	userland   string              // archive of the C programs
+	bundle     string              // directory: <program>.tar
+	// definitions are those of custom resources, as JSON, by the names of their files.
+	definitions map[string][]byte
+	initramfs   string
+	layout      *tree.Tree // what is in the root
+	root        string     // root.erofs
+	verity      string     // root.verity
+	rootHash    string     // 64 hex digits
+	uki         []byte
 }
 
 // Run builds the image.
@@ -144,6 +152,8 @@ func (b *builder) steps() []namedStep {
 		{"tree", b.tree},
 		{"zfs", b.zfs},
 		{"modules", b.modules},
+		{"firmware", b.firmware},
+		{"microcode", b.microcode},
 		{"userland", b.userland},
 		{"programs", b.programs},
 		{"initramfs", b.initramfs},
@@ -190,7 +200,7 @@ func newBuilder(o Options) (*builder, error) {
 	}
 	c.Aside = o.Aside
 	b := &builder{Options: o, lock: l, pins: pins, cache: c, version: version, floor: floor}
-	b.results.programs = map[string]string{}
+	b.results.programs, b.results.licenses = map[string]string{}, map[string][]string{}
 	b.run = &step.Runner{Cache: c, Out: o.Progress, Now: time.Now, Repeat: b.repeat}
 	return b, os.MkdirAll(b.out(""), 0o755)
 }
@@ -224,6 +234,7 @@ func (b *builder) repeat() string {
 	if b.ExtensionKeys != "" {
 		words = append(words, "--extension-keys", b.ExtensionKeys)
 	}
+	words = append(words, "--microcode="+strings.Join(b.Microcode, ","))
 	return strings.Join(append(words, b.Variant.flags()...), " ")
 }
 

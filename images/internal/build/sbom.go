@@ -21,6 +21,9 @@ import (
 	"github.com/cyvive/cyvive/images/internal/tree"
 )
 
+// debianNames goes before names of licences that are not SPDX's.
+const debianNames = "Debian's names: "
+
 // sbom makes the bill of materials, which the image holds at
 // /usr/lib/cyvive/sbom.spdx.json.
 func (b *builder) sbom(ctx context.Context) error {
@@ -29,6 +32,9 @@ func (b *builder) sbom(ctx context.Context) error {
 		c, err := b.debianComponent(p)
 		if err != nil {
 			return err
+		}
+		if licenses := b.results.licenses[p.Name]; len(licenses) > 0 {
+			c.LicenseNote = debianNames + strings.Join(licenses, ", ")
 		}
 		im.Contains = append(im.Contains, c)
 	}
@@ -66,7 +72,7 @@ func (b *builder) debianComponent(p lock.Package) (sbom.Component, error) {
 		}
 		text, err := io.ReadAll(r)
 		if names := sbom.DebianLicenses(string(text)); len(names) > 0 {
-			c.LicenseNote = "Debian's names: " + strings.Join(names, ", ")
+			c.LicenseNote = debianNames + strings.Join(names, ", ")
 		}
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -39,5 +40,20 @@ func TestTransportIsTheRoot(t *testing.T) {
 	defer d.Close()
 	if hash(d) != hash(open("root.erofs")) {
 		t.Error("root.erofs.zst is not root.erofs")
+	}
+}
+
+// TestTransportArgs: what is released is made as small as it gets, and what a test
+// builds is not; nodes decompress both with the same memory.
+func TestTransportArgs(t *testing.T) {
+	for aside, want := range map[string][]string{"": {"-19", "--long=26"}, "/dir": {"-3", "--long=26"}} {
+		b := &builder{}
+		b.Aside = aside
+		if got := b.transportArgs(); !slices.Equal(got, want) {
+			t.Errorf("results aside in %q: options %q, want %q", aside, got, want)
+		}
+	}
+	if transportWindow != 64<<20 {
+		t.Errorf("the window is of %d bytes; nodes of earlier releases decompress up to 64 MiB", transportWindow)
 	}
 }

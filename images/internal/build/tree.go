@@ -12,7 +12,7 @@ import (
 func (b *builder) tree(context.Context) error {
 	var files, sums []string
 	for _, p := range b.pins.Packages {
-		if strings.HasPrefix(p.Name, "linux-image-") || p.Name == authoritiesPackage {
+		if strings.HasPrefix(p.Name, "linux-image-") || p.Name == authoritiesPackage || blobPackage(p.Name) {
 			continue // nothing in the tree uses it
 		}
 		files = append(files, b.cache.Deb(p.SHA256))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/cyvive/cyvive/images/internal/uki"
 )
@@ -75,14 +76,25 @@ func (b *builder) uki(context.Context) error {
 		if err != nil {
 			return err
 		}
-		image, err := uki.Build(stub.Data, []uki.Section{
+		sections := []uki.Section{
 			{Name: ".osrel", Data: b.osRelease()},
 			{Name: ".cmdline", Data: []byte(b.cmdline())},
 			{Name: ".uname", Data: []byte(b.pins.Kernel)},
-			{Name: ".initrd", Data: ramdisk},
-			{Name: ".linux", Data: vmlinuz},
-			{Name: ".pcrsig", Data: unsigned()},
-		})
+		}
+		if b.results.microcode != "" && len(b.Microcode) > 0 {
+			early, err := os.ReadFile(filepath.Join(b.results.microcode, "early.cpio"))
+			if err != nil {
+				return err
+			}
+			// The stub hands it to the kernel before the initramfs (systemd-stub(7)).
+			sections = append(sections, uki.Section{Name: ".ucode", Data: early})
+		}
+		// An installation medium has another .initrd, and moves what lies behind it.
+		image, err := uki.Build(stub.Data, append(sections,
+			uki.Section{Name: ".initrd", Data: ramdisk},
+			uki.Section{Name: ".linux", Data: vmlinuz},
+			uki.Section{Name: ".pcrsig", Data: unsigned()},
+		))
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 // zfsScript builds OpenZFS's modules in /mnt/work; $1 is the version of the
-// source, $2 the common headers, $3 the flavour's, $4 the number of jobs.
+// source, $2 the common headers, $3 the architecture's, $4 the number of jobs.
 const zfsScript = `set -e
 cd /mnt/work
 cp -r /usr/src/zfs-$1 src
@@ -38,15 +38,15 @@ func (b *builder) zfs(ctx context.Context) error {
 	}
 	version, _, _ := strings.Cut(p.Version, "-")
 	release := b.pins.Kernel
-	flavour := strings.LastIndex(release, "-cloud-")
-	if flavour < 0 {
-		return fmt.Errorf("build OpenZFS: kernel %s is not of the cloud flavour", release)
+	common, err := commonRelease(release, b.Arch)
+	if err != nil {
+		return fmt.Errorf("build OpenZFS: %w", err)
 	}
 	headers := "/usr/src/linux-headers-"
 	key := step.Key("zfs-1", zfsScript, filepath.Base(b.results.tree.Dir), release)
 	dir, err := b.run.Cached("zfs", key, func(dir string) error {
 		cmd, err := b.results.tree.Command(ctx, nil, []sandbox.Bind{{Source: dir, Target: "/mnt/work"}},
-			"sh", "-c", zfsScript, "zfs", version, headers+release[:flavour]+"-common", headers+release, fmt.Sprint(runtime.NumCPU()))
+			"sh", "-c", zfsScript, "zfs", version, headers+common+"-common", headers+release, fmt.Sprint(runtime.NumCPU()))
 		if err != nil {
 			return err
 		}
@@ -58,6 +58,17 @@ func (b *builder) zfs(ctx context.Context) error {
 	b.results.zfs = dir
 	b.results.components = append(b.results.components, component{"openzfs", version, "zfs-linux " + p.Version})
 	return b.publishDir("zfs", dir) // for whoever signs them
+}
+
+// commonRelease is what the packages of one version of the kernel share of its
+// release: 6.12.1+deb13 of 6.12.1+deb13-amd64. One with a flavour (cloud, rt) is
+// refused: the image's is the kernel for all machines.
+func commonRelease(release, arch string) (string, error) {
+	common, ok := strings.CutSuffix(release, "-"+arch)
+	if !ok || common == "" || strings.Contains(common, "-") {
+		return "", fmt.Errorf("kernel %q: expected a release that ends in -%s and has no other part of that kind, as Debian's without a flavour has; `make lock` pins it", release, arch)
+	}
+	return common, nil
 }
 
 // modules joins the kernel's modules with OpenZFS's and their signatures, takes
@@ -75,7 +86,7 @@ func (b *builder) modules(context.Context) error {
 	if err != nil {
 		return err
 	}
-	parts := []string{"modules-3", filepath.Base(b.results.kernel), filepath.Base(b.results.zfs), strings.Join(names, " ")}
+	parts := []string{"modules-4", filepath.Base(b.results.kernel), filepath.Base(b.results.zfs), strings.Join(names, " ")}
 	for _, name := range slices.Sorted(maps.Keys(signatures)) {
 		parts = append(parts, name, string(signatures[name]))
 	}

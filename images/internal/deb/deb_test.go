@@ -157,13 +157,26 @@ func TestCompareVersions(t *testing.T) {
 	}
 	for i, a := range ordered {
 		for j, b := range ordered {
-			if got := sign(CompareVersions(a, b)); got != sign(i-j) {
-				t.Errorf("CompareVersions(%q, %q) = %d, want %d", a, b, got, sign(i-j))
+			if got, err := CompareVersions(a, b); err != nil || sign(got) != sign(i-j) {
+				t.Errorf("CompareVersions(%q, %q) = %d, %v; want %d", a, b, got, err, sign(i-j))
 			}
 		}
 	}
-	if CompareVersions("1.01-1", "1.1-1") != 0 {
-		t.Error("leading zeros of a number must not matter")
+	for _, equal := range [][2]string{{"1.01-1", "1.1-1"}, {"1", "1-0"}, {"0:1", "1"}} {
+		if got, err := CompareVersions(equal[0], equal[1]); got != 0 || err != nil {
+			t.Errorf("CompareVersions(%q, %q) = %d, %v; want 0", equal[0], equal[1], got, err)
+		}
+	}
+	if got, err := CompareVersions("1.18446744073709551616", "1.18446744073709551617"); got >= 0 || err != nil {
+		t.Errorf("numbers of more than 64 bits: got %d, %v; want less than 0", got, err)
+	}
+	for _, none := range []string{"", "a1", "x:1", "1_0", "1 0"} {
+		if _, err := CompareVersions(none, "1"); err == nil {
+			t.Errorf("%q is taken for a version", none)
+		}
+		if _, err := CompareVersions("1", none); err == nil {
+			t.Errorf("%q is taken for a version, as the second", none)
+		}
 	}
 }
 
@@ -203,10 +216,15 @@ func FuzzReadParagraphs(f *testing.F) {
 func FuzzCompareVersions(f *testing.F) {
 	f.Add("1:1.0~rc1-1", "1.0-1+b2")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		if sign(CompareVersions(a, b)) != -sign(CompareVersions(b, a)) {
+		there, err := CompareVersions(a, b)
+		back, backErr := CompareVersions(b, a)
+		if (err == nil) != (backErr == nil) {
+			t.Fatalf("whether %q and %q are versions depends on which comes first: %v, %v", a, b, err, backErr)
+		}
+		if sign(there) != -sign(back) {
 			t.Errorf("the order of %q and %q depends on which comes first", a, b)
 		}
-		if CompareVersions(a, a) != 0 {
+		if same, _ := CompareVersions(a, a); same != 0 {
 			t.Errorf("%q is not equal to itself", a)
 		}
 	})

@@ -1,6 +1,6 @@
 // Package initramfs writes file trees as the kernel's initial RAM disk: a cpio
 // archive of the "newc" form (Documentation/driver-api/early-userspace/
-// buffer-format.rst of the kernel) under zstd.
+// buffer-format.rst of the kernel).
 package initramfs
 
 import (
@@ -9,8 +9,6 @@ import (
 	"io"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/cyvive/cyvive/images/internal/tree"
 )
@@ -33,14 +31,11 @@ type writer struct {
 	at  uint32
 }
 
-// Write writes t to w. Every file carries the time at. /dev/console is added:
+// Write writes t to w, without compression: the kernel reads microcode before it can
+// decompress anything. Every file carries the time at. With /dev comes /dev/console:
 // without it the first program has no standard output.
 func Write(w io.Writer, t *tree.Tree, at time.Time) error {
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return fmt.Errorf("compress initramfs: %w", err)
-	}
-	c := &writer{out: bufio.NewWriter(z), at: uint32(at.Unix())}
+	c := &writer{out: bufio.NewWriter(w), at: uint32(at.Unix())}
 	for _, name := range t.Paths() {
 		if name == "/" {
 			continue
@@ -56,7 +51,7 @@ func Write(w io.Writer, t *tree.Tree, at time.Time) error {
 	if err := c.out.Flush(); err != nil {
 		return fmt.Errorf("write initramfs: %w", err)
 	}
-	return z.Close()
+	return nil
 }
 
 func (c *writer) entry(name string, e *tree.Entry) error {

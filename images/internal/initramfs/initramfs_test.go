@@ -9,23 +9,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/cyvive/cyvive/images/internal/tree"
 )
 
 // list reads an archive back: "mode name content" for each entry.
-func list(t *testing.T, packed []byte) []string {
+func list(t *testing.T, b []byte) []string {
 	t.Helper()
-	z, err := zstd.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out []string
 	for at := 0; ; {
 		if string(b[at:at+6]) != "070701" {

@@ -111,13 +111,15 @@ func closure(name string, infos map[string]Info, paths map[string]string) ([]str
 }
 
 // Subset returns the set of the named modules and everything they need, hard
-// and soft. A name that is neither a module nor built in is an error.
+// and soft. A name that is neither a module nor built in is an error. What is needed
+// softly may be an alias, as crc32c is of two modules: each module that has it is
+// taken, since which of them fits is up to the processor.
 func (s *Set) Subset(names ...string) (*Set, error) {
 	infos, paths, err := s.infos()
 	if err != nil {
 		return nil, err
 	}
-	builtin := s.builtinNames()
+	builtin, aliases := s.builtinNames(), exactAliases(infos)
 	out := &Set{Release: s.Release, Modules: map[string][]byte{}, Builtin: s.Builtin, BuiltinInfo: s.BuiltinInfo}
 	var add func(name string, must bool) error
 	add = func(name string, must bool) error {
@@ -139,8 +141,11 @@ func (s *Set) Subset(names ...string) (*Set, error) {
 		}
 		for _, line := range infos[name].SoftDeps {
 			for f := range strings.FieldsSeq(line) {
-				if err := add(strings.ReplaceAll(f, "-", "_"), false); err != nil {
-					return err
+				f = strings.ReplaceAll(f, "-", "_")
+				for _, n := range append([]string{f}, aliases[f]...) {
+					if err := add(n, false); err != nil {
+						return err
+					}
 				}
 			}
 		}
@@ -152,6 +157,21 @@ func (s *Set) Subset(names ...string) (*Set, error) {
 		}
 	}
 	return out, nil
+}
+
+// exactAliases maps the aliases that are no patterns, with underscores, to the names
+// of the modules that have them.
+func exactAliases(infos map[string]Info) map[string][]string {
+	out := map[string][]string{}
+	for _, m := range infos {
+		for _, a := range m.Aliases {
+			if !strings.ContainsAny(a, "*?[") {
+				a = strings.ReplaceAll(a, "-", "_")
+				out[a] = append(out[a], m.Name)
+			}
+		}
+	}
+	return out
 }
 
 func (s *Set) builtinNames() map[string]bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,6 +104,26 @@ func TestSubset(t *testing.T) {
 	}
 	if _, err := sampleSet().Subset("absent"); err == nil {
 		t.Error("a name that is nowhere was accepted")
+	}
+}
+
+// TestSubsetTakesSoftAliases: what a module needs softly by an alias comes along, in
+// each form that there is: EROFS cannot be loaded without one of the two here.
+func TestSubsetTakesSoftAliases(t *testing.T) {
+	s := &Set{Modules: map[string][]byte{
+		"erofs.ko":          info("depends=libcrc32c"),
+		"libcrc32c.ko":      info("softdep=pre: crypto-crc32c"),
+		"crc32c_generic.ko": info("alias=crc32c", "alias=crypto-crc32c"),
+		"crc32c-intel.ko":   info("alias=crypto-crc32c", "alias=cpu:type:x86*"),
+		"crc32_generic.ko":  info("alias=crypto-crc32*"),
+	}}
+	sub, err := s.Subset("erofs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"crc32c-intel.ko", "crc32c_generic.ko", "erofs.ko", "libcrc32c.ko"}
+	if d := cmp.Diff(want, slices.Sorted(maps.Keys(sub.Modules))); d != "" {
+		t.Errorf("subset (-want +got):\n%s", d)
 	}
 }
 

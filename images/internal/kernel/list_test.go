@@ -40,7 +40,9 @@ func TestImageList(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := " " + strings.Join(names, " ") + " "
-		for _, must := range []string{"virtio_blk", "dm_verity", "erofs", "overlay", "zfs", "veth", "wireguard"} {
+		for _, must := range []string{
+			"virtio_blk", "nvme", "mpt3sas", "usb_storage", "dm_verity", "erofs", "ext4", "crc32c_generic", "overlay", "zfs", "veth", "wireguard",
+		} {
 			if !strings.Contains(all, " "+must+" ") {
 				t.Errorf("%s: %s is not in the list", arch, must)
 			}

@@ -16,6 +16,8 @@ type Info struct {
 	Aliases []string
 	// SoftDeps are lines of the form "pre: a b post: c".
 	SoftDeps []string
+	// Firmware are files below /usr/lib/firmware that it may ask for.
+	Firmware []string
 }
 
 // Name returns the module name that belongs to a file name: no extension,
@@ -62,6 +64,8 @@ func parseInfo(name string, raw []byte) Info {
 			m.Aliases = append(m.Aliases, value)
 		case "softdep":
 			m.SoftDeps = append(m.SoftDeps, value)
+		case "firmware":
+			m.Firmware = append(m.Firmware, value)
 		}
 	}
 	return m

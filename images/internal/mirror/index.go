@@ -51,9 +51,14 @@ func (x *Index) Add(archive string, r io.Reader) error {
 		for _, alt := range parseRelation(p["Provides"]) {
 			c.Provides = append(c.Provides, alt...)
 		}
-		old, ok := x.Packages[c.Name]
-		if ok && deb.CompareVersions(old.Version, c.Version) >= 0 {
-			return nil
+		if old, ok := x.Packages[c.Name]; ok {
+			order, err := deb.CompareVersions(old.Version, c.Version)
+			if err != nil {
+				return fmt.Errorf("read package %q: field Version: %w", c.Name, err)
+			}
+			if order >= 0 {
+				return nil
+			}
 		}
 		x.Packages[c.Name] = c
 		for _, v := range c.Provides {

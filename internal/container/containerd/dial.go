@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketPoll is how often a socket is looked for that is not there yet.
-const socketPoll = 10 * time.Millisecond
+// socketPoll is how often a socket is looked for that is not there yet: in a boot for some
+// tens of seconds, when others want the processor.
+const socketPoll = 100 * time.Millisecond
 
 // dialWithin returns a dialer of a socket below a folder in which others than the node
 // write: a link in there could lead to a socket of the node's own. Until its context ends

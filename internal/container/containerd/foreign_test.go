@@ -3,17 +3,20 @@ package containerd
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/api/types/task"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -27,6 +30,10 @@ type foreign struct {
 	containersapi.UnimplementedContainersServer
 	list  func(send func(*containersapi.ListContainerMessage) error) error
 	tasks []*task.Process
+
+	mu      sync.Mutex
+	images  []*imagesapi.Image
+	updated []*imagesapi.Image
 }
 
 func (f *foreign) ListStream(_ *containersapi.ListContainersRequest, stream containersapi.Containers_ListStreamServer) error {
@@ -44,6 +51,21 @@ func (f foreignTasks) List(context.Context, *tasks.ListTasksRequest) (*tasks.Lis
 
 type foreignImages struct {
 	imagesapi.UnimplementedImagesServer
+	of *foreign
+}
+
+// List pays no heed to filters.
+func (f foreignImages) List(context.Context, *imagesapi.ListImagesRequest) (*imagesapi.ListImagesResponse, error) {
+	f.of.mu.Lock()
+	defer f.of.mu.Unlock()
+	return &imagesapi.ListImagesResponse{Images: f.of.images}, nil
+}
+
+func (f foreignImages) Update(_ context.Context, r *imagesapi.UpdateImageRequest) (*imagesapi.UpdateImageResponse, error) {
+	f.of.mu.Lock()
+	defer f.of.mu.Unlock()
+	f.of.updated = append(f.of.updated, r.GetImage())
+	return &imagesapi.UpdateImageResponse{}, nil
 }
 
 // Get finds an image, and says nothing of it.
@@ -73,7 +95,7 @@ func listen(t *testing.T, f *foreign) (folder string) {
 	s := grpc.NewServer()
 	containersapi.RegisterContainersServer(s, f)
 	tasks.RegisterTasksServer(s, foreignTasks{of: f})
-	imagesapi.RegisterImagesServer(s, foreignImages{})
+	imagesapi.RegisterImagesServer(s, foreignImages{of: f})
 	go s.Serve(listener)
 	t.Cleanup(s.Stop)
 	return dir
@@ -211,5 +233,47 @@ func TestForeignImage(t *testing.T) {
 	}
 	if err := r.Import(t.Context(), file); err == nil || !strings.Contains(err.Error(), "cannot be read") {
 		t.Errorf("got %v, want an error", err)
+	}
+}
+
+// TestUnpin: of all images, those lose their pin which the node brought in before and
+// that are in no archive of its now.
+func TestUnpin(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "images.tar")
+	index := `{"schemaVersion":2,"manifests":[{"digest":"sha256:aa","annotations":{"io.containerd.image.name":"pause:2"}}]}`
+	if err := os.WriteFile(file, archive([2]string{"index.json", index}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unpinned := imageLabels()
+	delete(unpinned, labelPinned)
+	users := imageLabels()
+	delete(users, labelBundle)
+	f := &foreign{images: []*imagesapi.Image{
+		{Name: "pause:1", Labels: imageLabels()}, {Name: "pause:2", Labels: imageLabels()},
+		{Name: "coredns:1", Labels: unpinned}, {Name: "web:1", Labels: users}, {},
+	}}
+	r := serve(t, f)
+	if err := r.Unpin(t.Context(), []string{file}); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	if len(f.updated) != 1 || f.updated[0].GetName() != "pause:1" || !maps.Equal(f.updated[0].GetLabels(), unpinned) {
+		t.Errorf("updated: got %v, want pause:1 with %v", f.updated, unpinned)
+	}
+	f.mu.Unlock()
+	annotations := map[string]string{}
+	for i := range maxFields {
+		annotations[strconv.Itoa(i)] = ""
+	}
+	for what, images := range map[string][]*imagesapi.Image{
+		"many images":      slices.Repeat([]*imagesapi.Image{{}}, maxFields+1),
+		"many annotations": {{Name: "pause:1", Target: &types.Descriptor{Annotations: annotations}}},
+	} {
+		f.mu.Lock()
+		f.images = images
+		f.mu.Unlock()
+		if err := r.Unpin(t.Context(), []string{file}); !errors.Is(err, errManyFields) {
+			t.Errorf("%s: got %v, want %v", what, err, errManyFields)
+		}
 	}
 }

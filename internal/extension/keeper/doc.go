@@ -2,7 +2,7 @@
 //
 // Each build of an extension is a directory, named by name, version and kernel:
 //
-//	nlmon,1.0.0,6.12.57+deb13-cloud-amd64/
+//	nlmon,1.0.0,6.12.57+deb13-amd64/
 //	    image.erofs  image.verity  sbom.spdx.json
 //	    extension.dsse.json        written last: without it, nothing was pushed
 //	.push/                         one that is coming, which is renamed when it is whole

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,7 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
-// TestSettings: no key twice, and accept_ra after the forwarding that it follows.
+// TestSettings: no key twice, accept_ra after the forwarding that it follows, and no way to another kernel but the firmware's.
 func TestSettings(t *testing.T) {
 	at := map[string]int{}
 	for i, s := range settings() {
@@ -153,6 +154,9 @@ func TestSettings(t *testing.T) {
 	}
 	if at["net.ipv6.conf.all.accept_ra"] < at["net.ipv6.conf.all.forwarding"] {
 		t.Error("accept_ra comes before forwarding")
+	}
+	if !slices.Contains(settings(), sysctl{"kernel.kexec_load_disabled", "1"}) {
+		t.Error("kexec is not shut")
 	}
 }
 
@@ -226,7 +230,7 @@ func TestShutdownPhases(t *testing.T) {
 		names = append(names, p.Name)
 		total += p.Deadline
 	}
-	if d := cmp.Diff([]string{"machined", "containerd", "terminate", "kill", "unmount", "sync"}, names); d != "" {
+	if d := cmp.Diff([]string{"machined", "containerd", "terminate", "kill", "unmount", "export", "sync"}, names); d != "" {
 		t.Error(d)
 	}
 	if total > 2*time.Minute {
@@ -294,5 +298,26 @@ func TestLockDownReadsBack(t *testing.T) {
 	os.WriteFile(file, []byte("[none] integrity confidentiality\n"), 0o600)
 	if err := lockDown(file); err == nil || !strings.Contains(err.Error(), "want [integrity]") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestHasController: the watchdog of a management controller is asked for only where
+// there is one.
+func TestHasController(t *testing.T) {
+	modules := t.TempDir()
+	if hasController(modules) {
+		t.Error("a machine without drivers of IPMI has a controller")
+	}
+	if err := os.Mkdir(filepath.Join(modules, "ipmi_msghandler"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if hasController(modules) {
+		t.Error("a driver that no device asks for counts")
+	}
+	if err := os.Mkdir(filepath.Join(modules, "ipmi_ssif"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if !hasController(modules) {
+		t.Error("the driver of a controller does not count")
 	}
 }

@@ -17,7 +17,8 @@ type sysctl struct{ key, value string }
 // hardening follows the Kernel Self-Protection Project's recommended
 // settings (kernel.org "KSPP Recommended Settings"). ptrace_scope=3 would
 // break pods with user namespaces; unprivileged_bpf_disabled=1 cannot be undone
-// until the next boot. A node never loads another kernel.
+// until the next boot, and nor can kexec_load_disabled (kernel/kexec_core.c): a node never
+// loads another kernel, for the reasons in docs/upgrades.md.
 var hardening = []sysctl{
 	{"dev.tty.ldisc_autoload", "0"},
 	{"dev.tty.legacy_tiocsti", "0"},

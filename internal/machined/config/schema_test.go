@@ -93,12 +93,14 @@ func TestSchemaIsOfUse(t *testing.T) {
 		t.Error("there is no good example in testdata")
 	}
 	spoilt := 0
-	for _, example := range examples {
+	for i, example := range examples {
 		for _, doc := range instances(t, example) {
 			if err := validate(t, s, doc); err != nil {
 				t.Errorf("%s: %v", doc["kind"], err)
 			}
-			spoilt += spoil(t, s, doc, doc)
+			if i == 0 || !testing.Short() { // the first has every field
+				spoilt += spoil(t, s, doc, doc)
+			}
 		}
 	}
 	if spoilt < 50 {
@@ -120,7 +122,11 @@ func spoil(t *testing.T, s *jsonschema.Schema, doc, part map[string]any) (n int)
 	refused("an unknown field")
 	delete(part, "unknownField")
 	for name, value := range part {
-		for what, wrong := range map[string]any{"a number": 7, "a mapping of other fields": map[string]any{"other": "x"}, "a list of numbers": []any{7}} {
+		number := any(7)
+		if _, is := value.(int); is {
+			number = "7"
+		}
+		for what, wrong := range map[string]any{"a number, or none": number, "a mapping of other fields": map[string]any{"other": "x"}, "a list of numbers": []any{7}} {
 			part[name] = wrong
 			refused(what + " for " + name)
 		}

@@ -176,12 +176,8 @@ func TestNoConfiguration(t *testing.T) {
 // garbage is a disk full of what was on it.
 func garbage() *simDisk {
 	d := newSimDisk(testDiskBytes)
-	junk := make([]byte, pageBytes)
 	for at := int64(0); at < d.size; at += 3 * pageBytes {
-		for i := range junk {
-			junk[i] = byte(d.random.Uint32())
-		}
-		d.WriteAt(junk, at)
+		d.WriteAt(d.junk(), at)
 	}
 	d.WriteAt([]byte("XFSB"), 0)
 	d.Sync()
@@ -335,8 +331,12 @@ func TestAnotherDiskNow(t *testing.T) {
 	if _, _, err := whole.install(t, request()); err != nil {
 		t.Fatal(err)
 	}
-	for _, cut := range []int{3, 40, 75, whole.disk.writes - 10} {
-		w := newWorld(t, newSimDisk(testDiskBytes))
+	cuts := []int{3, 40, 75, whole.disk.writes - 10}
+	if testing.Short() {
+		cuts = cuts[2:]
+	}
+	for _, cut := range cuts {
+		w := whole.lab.world(t, newSimDisk(testDiskBytes))
 		w.disk.left = cut
 		if _, _, err := w.install(t, request()); !errors.Is(err, errCut) {
 			t.Fatal(err)
@@ -437,9 +437,13 @@ func TestOtherPlan(t *testing.T) {
 
 // TestBrokenDisk: a disk that fails with any write ends the installation with that error, and is written to no more.
 func TestBrokenDisk(t *testing.T) {
+	lab, step := newLab(t), 9
+	if testing.Short() {
+		step = 33
+	}
 	for _, broken := range []error{syscall.EIO, syscall.ENODEV} {
-		for left := 0; left < 100; left += 9 {
-			w := newWorld(t, newSimDisk(testDiskBytes))
+		for left := 0; left < 100; left += step {
+			w := lab.world(t, newSimDisk(testDiskBytes))
 			w.disk.left, w.disk.broken = left, broken
 			_, _, err := w.install(t, request())
 			if !errors.Is(err, broken) || !strings.Contains(err.Error(), "vdb") || !strings.Contains(err.Error(), "nothing but this disk was changed") {
@@ -454,6 +458,7 @@ func TestBrokenDisk(t *testing.T) {
 
 // TestBadSource: what is no good is found before the disk can start, and mostly before it is touched.
 func TestBadSource(t *testing.T) {
+	lab := newLab(t)
 	for name, test := range map[string]struct {
 		spoil   func(s *fakeSource)
 		text    string
@@ -476,7 +481,8 @@ func TestBadSource(t *testing.T) {
 		"a source that is gone": {func(s *fakeSource) { s.rootErr = syscall.EIO }, "input/output error", true},
 		"no architecture":       {func(s *fakeSource) { s.release.Architecture = "riscv64" }, "riscv64", false},
 	} {
-		w := newWorld(t, newSimDisk(testDiskBytes))
+		lab.source = newSource(t)
+		w := lab.world(t, newSimDisk(testDiskBytes))
 		test.spoil(w.source)
 		_, _, err := w.install(t, request())
 		if err == nil || !strings.Contains(err.Error(), test.text) {
@@ -487,6 +493,9 @@ func TestBadSource(t *testing.T) {
 		}
 		if w.boots(t, request()) == nil {
 			t.Errorf("%s: the disk starts", name)
+		}
+		if testing.Short() && !test.touched {
+			continue // what follows is the installation on a blank disk, which TestInstall has
 		}
 		// With a good one, it goes on.
 		w.source = newSource(t)

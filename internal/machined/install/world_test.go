@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -374,10 +375,7 @@ func (s *fakeSealer) Enclose(_ context.Context, path string, content io.Reader) 
 		return fmt.Errorf("%d bytes for a volume of %d: %w", len(data), info.Size(), err)
 	}
 	out := append([]byte(fakeHeader), make([]byte, fakeHeaderBytes-len(fakeHeader))...)
-	for _, b := range data {
-		out = append(out, ^b)
-	}
-	return os.WriteFile(path, out, 0o600)
+	return os.WriteFile(path, append(out, flipped(data)...), 0o600)
 }
 
 // opened is what a fakeSealer has enclosed.
@@ -385,11 +383,14 @@ func opened(volume []byte) ([]byte, error) {
 	if !bytes.HasPrefix(volume, []byte(fakeHeader)) {
 		return nil, fmt.Errorf("the state volume is not encrypted, and begins with %.20q", volume)
 	}
-	var out []byte
-	for _, b := range volume[fakeHeaderBytes:] {
-		out = append(out, ^b)
-	}
-	return out, nil
+	return flipped(volume[fakeHeaderBytes:]), nil
+}
+
+// flipped is data with every bit the other one. The race detector does not look at each byte of it.
+func flipped(data []byte) []byte {
+	out := bytes.Repeat([]byte{0xFF}, len(data))
+	subtle.XORBytes(out, out, data)
+	return out
 }
 
 // sealing gives a world a TPM.

@@ -206,10 +206,15 @@ func (l *Ledger) store(boots []Boot) error {
 }
 
 // ReplaceFile puts data in the place of a file so that after a power cut either the old or the new content is there: it writes beside it,
-// syncs, renames, and syncs the directory.
+// syncs, renames, and syncs the directory. What it writes beside has one name, so that what a power cut left there is gone with the next call. Callers
+// see to it that there is one at a time for a file.
 func ReplaceFile(path string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	beside := filepath.Join(dir, "."+filepath.Base(path)+".new")
+	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

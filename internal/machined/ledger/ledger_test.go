@@ -134,6 +134,9 @@ func TestReplaceFileLeavesNothing(t *testing.T) {
 	if err := ReplaceFile(filepath.Join(dir, "taken"), []byte("x"), 0o600); err == nil {
 		t.Error("a directory was replaced by a file")
 	}
+	if err := os.WriteFile(filepath.Join(dir, ".file.new"), []byte("cut off by a power cut"), 0o400); err != nil {
+		t.Fatal(err)
+	}
 	if err := ReplaceFile(filepath.Join(dir, "file"), []byte("x"), 0o640); err != nil {
 		t.Fatal(err)
 	}

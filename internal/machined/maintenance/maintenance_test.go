@@ -98,6 +98,7 @@ MAINTENANCE MODE: this node has no configuration
 		{Notice{Mode: Open}, "address      none yet", ""},
 		{Notice{Mode: Closed, Owner: Owner{Problem: "the line: no key"}}, "owner        not known: the line: no key\n  next         mend", "nodectl"},
 		{Notice{Mode: Owned, InMemory: true}, "a restart changes it", ""},
+		{Notice{Mode: Owned, Medium: true}, "nodectl install --disk-serial … --config FILE \\\n                 --maintenance --nodes ADDRESS \\\n", "config apply"},
 		{Notice{Mode: Owned, Shut: "PCR 11 is another"}, "  state volume PCR 11 is another\n", "config apply"},
 		{Notice{Mode: Owned, Shut: "x"}, "nodectl disk recover state \\\n                 --maintenance --nodes ADDRESS \\\n                 --fingerprint SHA256:", "config apply"},
 		{Notice{Mode: Open, Shut: "x"}, "  state volume x\n", "recover"},

@@ -20,7 +20,9 @@ type Notice struct {
 	// Fingerprint is that of the node's key; InMemory says that a restart changes it.
 	Fingerprint pki.Fingerprint
 	InMemory    bool
-	Owner       Owner
+	// Medium says that the node runs from an installation medium, where it takes no configuration for itself.
+	Medium bool
+	Owner  Owner
 }
 
 const (
@@ -94,6 +96,9 @@ func (n Notice) next() []string {
 			return append([]string{
 				"mend what keeps the state volume shut, or open it, since the configuration is on it:", `nodectl disk recover state \`,
 			}, reach...)
+		}
+		if n.Medium {
+			return append([]string{`nodectl inventory (which disks there are), and then`, `nodectl install --disk-serial … --config FILE \`}, reach...)
 		}
 		return append([]string{`nodectl config apply FILE \`}, reach...)
 	case Closed:

@@ -51,6 +51,8 @@ func TestOrderOfLayers(t *testing.T) {
 	up := network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.2/24")}}
 	v6 := network.Status{Ready: true, Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::2/64")}}
 	stored := storage.Status{Ready: true}
+	onMedium := cluster
+	onMedium.Medium = true
 	for _, test := range []struct {
 		name  string
 		in    Input
@@ -73,7 +75,14 @@ func TestOrderOfLayers(t *testing.T) {
 			"network storage etcd", "waiting for the confinement of the workload plane"},
 		{"no extensions yet", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}},
 			"network storage etcd", "waiting for the extensions to be put to use"},
+		{"on an installation medium", onMedium, Facts{Network: up}, "network", OnMedium},
 		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}},
+			"network storage etcd kubernetes extensions", ""},
+		{"not decided what ZFS may use", cluster,
+			Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}, Pooled: true},
+			"network storage etcd extensions", "waiting for the pools to be known, by which it is decided how much memory ZFS may use"},
+		{"all, with pools", cluster,
+			Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}, Pooled: true, CacheBytes: 1 << 28},
 			"network storage etcd kubernetes extensions", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -95,6 +104,9 @@ func TestOrderOfLayers(t *testing.T) {
 			}
 			if d.Waits[Kubernetes] != test.waits {
 				t.Errorf("Kubernetes waits: got %q, want %q", d.Waits[Kubernetes], test.waits)
+			}
+			if d.Kube != nil && d.Kube.CacheBytes != test.facts.CacheBytes {
+				t.Errorf("kubelet leaves %d bytes to ZFS, want %d", d.Kube.CacheBytes, test.facts.CacheBytes)
 			}
 		})
 	}
@@ -175,7 +187,7 @@ func TestHowVolumesAreMade(t *testing.T) {
 			}
 		}
 	}
-	if d := cmp.Diff(storage.DefaultSpec("/dev/vda", etcd.UID), *Build(plain, Facts{}).Storage); d != "" {
+	if d := cmp.Diff(storage.DefaultSpec("/dev/vda"), *Build(plain, Facts{}).Storage); d != "" {
 		t.Errorf("without TPM and encryption it is another layout (-before +now):\n%s", d)
 	}
 }

@@ -77,6 +77,18 @@ type Check struct {
 	// Aside says that the node is ready without it: what is wrong is not the node's,
 	// and its work goes on.
 	Aside bool
+	// Again is when the node tries what the Reason is about again by itself; zero where
+	// it does so all the time, or never. It is told behind the Reason, and its change is
+	// none of the check.
+	Again time.Time
+}
+
+// why is the reason with when it is tried again.
+func (c Check) why() string {
+	if c.Again.IsZero() || c.Reason == "" {
+		return c.Reason
+	}
+	return c.Reason + "; tried again at " + c.Again.UTC().Format(time.RFC3339)
 }
 
 // Role is the part a node plays in its cluster.
@@ -168,6 +180,19 @@ type Logs interface {
 	// ErrNotFound and the error names those there are. The end of the context
 	// and send's error are as in Dmesg.
 	Stream(ctx context.Context, service string, o StreamOptions, send func(line []byte) error) error
+}
+
+// PastLogs reads what services and the kernel wrote before the running boot, as far as it
+// is kept. The kernel's log has the name KernelLog, and lines as server/kmsg.Cursor has them.
+// Package keptlog implements it. Until the node has looked for it, both methods are
+// ErrUnavailable, and ErrNotFound where nothing is kept. Safe for concurrent use.
+type PastLogs interface {
+	// PastServices returns the names of the logs that there are.
+	PastServices(ctx context.Context) ([]string, error)
+	// PastLog is Logs.Stream for a log that has ended. It calls lacks once, before it
+	// sends, if the log is not whole or not of the boot before: what says so in words
+	// for a person. A negative tail is all that is kept.
+	PastLog(ctx context.Context, service string, tail int, lacks func(what string), send func(line []byte) error) error
 }
 
 // ContainerState is where a container is in its life.

@@ -6,15 +6,25 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
 )
 
-// serviceService is node.service.v1 on Services and Logs.
+// PreviousPrefix is before the name of a service whose log of the boot before is meant.
+// No service has a name that begins so.
+const PreviousPrefix = "previous/"
+
+// KernelLog is the name of the kernel's log among those of the boot before. No service
+// has it.
+const KernelLog = "kernel"
+
+// serviceService is node.service.v1 on Services, Logs and PastLogs.
 type serviceService struct {
 	servicev1.UnimplementedServiceServiceServer
 	services Services
 	logs     Logs
+	past     PastLogs
 }
 
 // ListServices implements servicev1.ServiceServiceServer.
@@ -79,9 +89,31 @@ func (s *serviceService) StreamLogs(req *servicev1.StreamLogsRequest, stream grp
 	if req.GetService() == "" {
 		return invalidf("service is empty, expected the name of a service")
 	}
-	return s.logs.Stream(stream.Context(), req.GetService(), options(req.GetFollow(), req.Tail), func(line []byte) error {
+	send := func(line []byte) error {
 		return stream.Send(&servicev1.StreamLogsResponse{Line: strings.ToValidUTF8(string(line), "\uFFFD")})
-	})
+	}
+	o := options(req.GetFollow(), req.Tail)
+	past, ok := strings.CutPrefix(req.GetService(), PreviousPrefix)
+	switch {
+	case !ok:
+		return s.logs.Stream(stream.Context(), req.GetService(), o, send)
+	case o.Follow:
+		return invalidf("follow is set for the log of the boot before, which has ended: ask for it without")
+	case past == "":
+		names, err := s.past.PastServices(stream.Context())
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := send([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return s.past.PastLog(stream.Context(), past, o.Tail, func(what string) {
+		_ = stream.SetHeader(metadata.Pairs(IncompleteHeader, what)) // an error is of a stream that has ended
+	}, send)
 }
 
 // options reads what every stream of a log takes.

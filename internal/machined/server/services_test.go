@@ -72,6 +72,13 @@ func TestMachine(t *testing.T) {
 	if n, nodeErr := client.GetNode(t.Context(), &machinev1.GetNodeRequest{}); err != nil || nodeErr != nil || health.GetHealthy() || !n.GetReady() || n.GetReason() != "" {
 		t.Errorf("without what is aside: got %v, %v and %v, %v, want it ready and not healthy", health, err, n, nodeErr)
 	}
+	node.Change(func(n *servertest.Node) {
+		n.Checks = []server.Check{{Name: "snapshots", Reason: "no room", Again: at.Add(5 * time.Minute)}, {Name: "network", Healthy: true, Again: at}}
+	})
+	health, err = client.GetHealth(t.Context(), &machinev1.GetHealthRequest{})
+	check(t, &machinev1.GetHealthResponse{Checks: []*machinev1.HealthCheck{
+		{Name: "snapshots", Reason: "no room; tried again at 2026-11-23T04:05:00Z"}, {Name: "network", Healthy: true},
+	}}, health, err)
 	node.Change(func(n *servertest.Node) { n.Checks = nil })
 	if health, err = client.GetHealth(t.Context(), &machinev1.GetHealthRequest{}); err != nil || health.GetHealthy() {
 		t.Errorf("health without a check: got %v, %v, want it not healthy", health, err)
@@ -207,6 +214,60 @@ func TestStreams(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, receiveAll(t, dmesg), protocmp.Transform()); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
+	}
+}
+
+// TestPreviousLogs: the logs of the boot before have names of their own, and tell what is missing in them before they begin.
+func TestPreviousLogs(t *testing.T) {
+	node := &servertest.Node{
+		Lines: map[string][]string{"etcd": {"now"}}, PastLacks: "the end is missing",
+		PastLines: map[string][]string{"etcd": {"one", "tw\xffo", "three"}, "plane/kubelet": {"four"}},
+	}
+	client := servicev1.NewServiceServiceClient(admin(t, node))
+	for _, c := range []struct {
+		request *servicev1.StreamLogsRequest
+		want    []string
+		lacks   []string
+		code    codes.Code
+	}{
+		{&servicev1.StreamLogsRequest{Service: "etcd"}, []string{"now"}, nil, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/etcd"}, []string{"one", "tw\uFFFDo", "three"}, []string{"the end is missing"}, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/etcd", Tail: proto.Uint32(1)}, []string{"three"}, []string{"the end is missing"}, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/plane/kubelet"}, []string{"four"}, []string{"the end is missing"}, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/"}, []string{"etcd", "plane/kubelet"}, nil, codes.OK},
+		{&servicev1.StreamLogsRequest{Service: "previous/nosuch"}, nil, nil, codes.NotFound},
+		{&servicev1.StreamLogsRequest{Service: "previous/etcd", Follow: true}, nil, nil, codes.InvalidArgument},
+		{&servicev1.StreamLogsRequest{Service: "previous/", Follow: true}, nil, nil, codes.InvalidArgument},
+	} {
+		stream, err := client.StreamLogs(t.Context(), c.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, err := stream.Header()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for err == nil {
+			var m *servicev1.StreamLogsResponse
+			if m, err = stream.Recv(); err == nil {
+				lines = append(lines, m.GetLine())
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		if !slices.Equal(lines, c.want) || status.Code(err) != c.code || !slices.Equal(header.Get(server.IncompleteHeader), c.lacks) {
+			t.Errorf("%v: got %q, %v, header %q; want %q, %s, %q", c.request, lines, err, header.Get(server.IncompleteHeader), c.want, c.code, c.lacks)
+		}
+	}
+	node.Change(func(n *servertest.Node) { n.PastLines = nil })
+	stream, err := client.StreamLogs(t.Context(), &servicev1.StreamLogsRequest{Service: "previous/"})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.NotFound {
+		t.Errorf("no logs are kept: got %v, want NotFound", err)
 	}
 }
 

@@ -57,6 +57,7 @@ func TestPlatforms(t *testing.T) {
 }
 
 func TestURL(t *testing.T) {
+	t.Parallel()
 	sourcetest.Conformance(t, func(t *testing.T, timeout time.Duration) sourcetest.Subject {
 		server := sourcetest.NewWeb(t, "/nodes/1", true)
 		line := "cyvive.config=" + server.URL + "/nodes/1?token=abc cyvive.config.spki=" + server.Key()

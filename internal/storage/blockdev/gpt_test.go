@@ -23,22 +23,28 @@ const sector = 512
 // partitioned writes a table with partitions state and data to an image of 64 MiB and then enlarges the image.
 func partitioned(t testing.TB, path string, sizeBytes int64) {
 	t.Helper()
+	partitionedAt(t, path, 64<<20, sizeBytes, 34816, 69632)
+}
+
+// partitionedAt does it to an image of any size, with the sectors at which data begins and ends; state is before it, from the first MiB on.
+func partitionedAt(t testing.TB, path string, madeBytes, sizeBytes int64, data, end uint64) {
+	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := f.Truncate(64 << 20); err != nil {
+	if err := f.Truncate(madeBytes); err != nil {
 		t.Fatal(err)
 	}
 	table := &gpt.Table{
 		LogicalSectorSize: sector, PhysicalSectorSize: sector, ProtectiveMBR: true,
 		Partitions: []*gpt.Partition{
-			{Index: 1, Start: 2048, End: 34815, Type: gpt.LinuxFilesystem, Name: "state"},
-			{Index: 2, Start: 34816, End: 69631, Type: gpt.LinuxFilesystem, Name: "data"},
+			{Index: 1, Start: 2048, End: data - 1, Type: gpt.LinuxFilesystem, Name: "state"},
+			{Index: 2, Start: data, End: end - 1, Type: gpt.LinuxFilesystem, Name: "data"},
 		},
 	}
-	if err := table.Write(f, 64<<20); err != nil {
+	if err := table.Write(f, madeBytes); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Truncate(sizeBytes); err != nil {
@@ -118,9 +124,10 @@ func (c *cut) WriteAt(p []byte, at int64) (int, error) {
 // TestPowerCutLeavesOneTable cuts the power in each write of a grow, and in each of the grow that is tried again: one of both tables must be whole, name
 // both partitions and be the one that is read. The grow that is not cut mends both.
 func TestPowerCutLeavesOneTable(t *testing.T) {
-	const size = 96 << 20
+	// Small, as it is copied for each cut. A table of 4 MiB with partitions in the second and third one.
+	const size = 6 << 20
 	path := t.TempDir() + "/disk"
-	partitioned(t, path, size)
+	partitionedAt(t, path, 4<<20, size, 4096, 6144)
 	image, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

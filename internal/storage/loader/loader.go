@@ -308,7 +308,7 @@ func replace(path string, from io.Reader) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := io.Copy(f, from); err != nil {
+	if err := copySynced(f, from); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
@@ -318,6 +318,32 @@ func replace(path string, from io.Reader) error {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// syncBytes is how much is written until it is put on the disk.
+const syncBytes = 1 << 20
+
+// copySynced copies, and puts what was written on the disk again and again. Of a FAT file system the table of clusters may get to the disk before the name
+// of whose they are, and one part of it before another: what was not on the disk when the power failed may stay taken and belong to no file, and nothing here
+// looks for that. So it is a mebibyte, and not a kernel image.
+func copySynced(to interface {
+	io.Writer
+	Sync() error
+}, from io.Reader) error {
+	for {
+		n, err := io.CopyN(to, from, syncBytes)
+		if n > 0 {
+			if err := to.Sync(); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF { // one that is wrapped is an error of who reads
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func syncDir(path string) error {

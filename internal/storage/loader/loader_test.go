@@ -1,13 +1,16 @@
 package loader
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -302,4 +305,43 @@ func FuzzParseText(f *testing.F) {
 			t.Errorf("%+v, and written again %+v", e, again)
 		}
 	})
+}
+
+// unsynced is a file that knows how much of it is not on the disk.
+type unsynced struct {
+	data      []byte
+	now, most int
+}
+
+func (u *unsynced) Write(p []byte) (int, error) {
+	u.data = append(u.data, p...)
+	u.now += len(p)
+	u.most = max(u.most, u.now)
+	return len(p), nil
+}
+
+func (u *unsynced) Sync() error {
+	u.now = 0
+	return nil
+}
+
+// TestLargeFileInSteps: of a kernel image no more than a step is ever not on the disk.
+func TestLargeFileInSteps(t *testing.T) {
+	for _, size := range []int{0, 1, syncBytes, 2*syncBytes + 7} {
+		want := bytes.Repeat([]byte("kernel"), size/6+1)[:size]
+		var u unsynced
+		if err := copySynced(&u, bytes.NewReader(want)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(u.data, want) || u.now != 0 || u.most > syncBytes {
+			t.Errorf("%d bytes: wrote %d, of which %d are not on the disk, and %d at most were not; want %d at most", size, len(u.data), u.now, u.most, syncBytes)
+		}
+	}
+	cut := errors.New("cut off")
+	if err := copySynced(&unsynced{}, io.MultiReader(strings.NewReader("half"), iotest.ErrReader(cut))); !errors.Is(err, cut) {
+		t.Errorf("a source that fails: got %v, want %v", err, cut)
+	}
+	if err := copySynced(&unsynced{}, iotest.ErrReader(fmt.Errorf("cut off: %w", io.EOF))); err == nil {
+		t.Error("a source that fails with an end in its error: got no error")
+	}
 }

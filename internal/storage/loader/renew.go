@@ -2,7 +2,6 @@ package loader
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	debversion "pault.ag/go/debian/version"
 )
 
 // ErrNoLoader says that a program is not the boot loader.
@@ -79,7 +80,7 @@ func olderPrograms(dir string, program []byte, may func(old []byte) error) (path
 				return nil, "", err
 			}
 			from, ok := programVersion(old)
-			if !ok || machineOf(old) != machineOf(program) || compareVersions(from, to) >= 0 {
+			if !ok || machineOf(old) != machineOf(program) || !older(from, to) {
 				continue
 			}
 			if err := may(old); err != nil {
@@ -145,7 +146,7 @@ const (
 	maxVersionBytes = 128
 )
 
-// ProgramVersion returns the version of a boot loader; false is for another program.
+// ProgramVersion returns the version of a boot loader, which is one by deb-version(7); false is for another program, and for one whose version has another form.
 func ProgramVersion(program []byte) (string, bool) { return programVersion(program) }
 
 func programVersion(program []byte) (string, bool) {
@@ -154,7 +155,10 @@ func programVersion(program []byte) (string, bool) {
 		return "", false
 	}
 	version, _, ok := bytes.Cut(rest[:min(len(rest), maxVersionBytes)], []byte(versionEnd))
-	if !ok || len(version) == 0 || bytes.ContainsFunc(version, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !ok || bytes.ContainsFunc(version, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", false
+	}
+	if _, err := debversion.Parse(string(version)); err != nil {
 		return "", false
 	}
 	return string(version), true
@@ -173,33 +177,12 @@ func machineOf(program []byte) uint16 {
 	return binary.LittleEndian.Uint16(program[at:])
 }
 
-// compareVersions orders versions of one program as dpkg and systemd do: numbers as numbers, a tilde before the end, and all else behind it.
-func compareVersions(a, b string) int {
-	for {
-		n := cmp.Or(compareNumbers(number(a), number(b)), cmp.Compare(rank(a[len(number(a)):]), rank(b[len(number(b)):])))
-		a, b = a[len(number(a)):], b[len(number(b)):]
-		if n != 0 || a == "" {
-			return n
-		}
-		a, b = a[1:], b[1:]
+// older tells whether one version of a program comes before another as dpkg and systemd order them. What is no version comes before none, and none before it.
+func older(a, b string) bool {
+	from, err := debversion.Parse(a)
+	if err != nil {
+		return false
 	}
-}
-
-// number is what a text begins with of digits.
-func number(s string) string { return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))] }
-
-func compareNumbers(a, b string) int {
-	a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
-	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
-}
-
-// rank is the place of what a text begins with that begins with no digit.
-func rank(s string) int {
-	switch {
-	case s == "":
-		return 0
-	case s[0] == '~':
-		return -1
-	}
-	return int(s[0]) + 1
+	to, err := debversion.Parse(b)
+	return err == nil && debversion.Compare(from, to) < 0
 }

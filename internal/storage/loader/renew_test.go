@@ -110,24 +110,22 @@ func TestRenewNeedsRoom(t *testing.T) {
 
 func TestCompareVersions(t *testing.T) {
 	ordered := []string{
-		"", "254.1", "257~rc1-1", "257", "257-1", "257.1", "257.13-1~deb13u1", "257.13-1~deb13u2", "257.13-1~deb13u10", "257.13-1", "257.13-2", "258~rc1", "258", "1000",
+		"254.1", "257~rc1-1", "257", "257-1", "257.1", "257.13-1~deb13u1", "257.13-1~deb13u2", "257.13-1~deb13u10", "257.13-1", "257.13-2", "258~rc1", "258", "1000",
 	}
 	for i, a := range ordered {
 		for j, b := range ordered {
-			want := 0
-			switch {
-			case i < j:
-				want = -1
-			case i > j:
-				want = 1
-			}
-			if got := compareVersions(a, b); got != want {
-				t.Errorf("%q and %q: got %d, want %d", a, b, got, want)
+			if got, want := older(a, b), i < j; got != want {
+				t.Errorf("%q is older than %q: got %t, want %t", a, b, got, want)
 			}
 		}
 	}
-	if got := compareVersions("257.013", "257.13"); got != 0 {
-		t.Errorf("a zero in front: got %d", got)
+	if older("257.013", "257.13") || older("257.13", "257.013") {
+		t.Error("a zero in front of a number makes a difference")
+	}
+	for _, none := range []string{"", "v257", "257-12-g0a1b2c^", "257 .1"} {
+		if older(none, "258") || older("1", none) {
+			t.Errorf("%q is no version, and has a place in their order", none)
+		}
 	}
 }
 
@@ -135,8 +133,8 @@ func FuzzCompareVersions(f *testing.F) {
 	f.Add("257.13-1~deb13u1", "257.13-1~deb13u2")
 	f.Add("~", "")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		if compareVersions(a, b) != -compareVersions(b, a) || compareVersions(a, a) != 0 {
-			t.Errorf("%q and %q: %d and %d", a, b, compareVersions(a, b), compareVersions(b, a))
+		if older(a, b) && older(b, a) || older(a, a) {
+			t.Errorf("%q and %q: each is older than the other, or than itself", a, b)
 		}
 	})
 }

@@ -11,6 +11,19 @@ import (
 	"testing"
 )
 
+// smallBytes is the room in a smallDevice: three pieces of those that are encrypted at once.
+const smallBytes = 3 * encloseBytes
+
+// smallDevice is a device for what need not be large, as emulated processors are slow at it.
+func smallDevice(t *testing.T) string {
+	t.Helper()
+	path := device(t)
+	if err := os.Truncate(path, HeaderBytes+smallBytes); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // content is what goes into a volume of the tests.
 func content(t *testing.T, n int) []byte {
 	t.Helper()
@@ -24,8 +37,8 @@ func content(t *testing.T, n int) []byte {
 // TestEnclose: the header is as Format makes it, and nothing of the content is in the clear.
 func TestEnclose(t *testing.T) {
 	c := program(t)
-	path := device(t)
-	plain := content(t, 12<<20)
+	path := smallDevice(t)
+	plain := content(t, smallBytes)
 	key, _ := NewKey()
 	if err := c.Enclose(t.Context(), path, "state", key, bytes.NewReader(plain)); err != nil {
 		t.Fatal(err)
@@ -38,7 +51,7 @@ func TestEnclose(t *testing.T) {
 		t.Errorf("its key opens slot %d, %v", slot, err)
 	}
 	raw, err := os.ReadFile(path)
-	if err != nil || len(raw) != 16<<20 || bytes.Contains(raw, []byte("plain text")) {
+	if err != nil || len(raw) != HeaderBytes+smallBytes || bytes.Contains(raw, []byte("plain text")) {
 		t.Fatalf("%d bytes are in the file, as they went in: %v", len(raw), err)
 	}
 }
@@ -82,18 +95,18 @@ func TestEncloseRefuses(t *testing.T) {
 	key, _ := NewKey()
 	broken := errors.New("input/output error")
 	for name, in := range map[string]io.Reader{
-		"nothing": bytes.NewReader(nil), "too little": bytes.NewReader(make([]byte, 12<<20-1)), "too much": bytes.NewReader(make([]byte, 12<<20+1)),
-		"an error": io.MultiReader(bytes.NewReader(make([]byte, 5<<20)), failing{broken}),
+		"nothing": bytes.NewReader(nil), "too little": bytes.NewReader(make([]byte, smallBytes-1)), "too much": bytes.NewReader(make([]byte, smallBytes+1)),
+		"an error": io.MultiReader(bytes.NewReader(make([]byte, 2*encloseBytes)), failing{broken}),
 	} {
-		if err := c.Enclose(t.Context(), device(t), "state", key, in); err == nil || name == "an error" && !errors.Is(err, broken) {
+		if err := c.Enclose(t.Context(), smallDevice(t), "state", key, in); err == nil || name == "an error" && !errors.Is(err, broken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	odd := device(t)
-	if err := os.Truncate(odd, 16<<20+512); err != nil {
+	odd := smallDevice(t)
+	if err := os.Truncate(odd, HeaderBytes+smallBytes+512); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Enclose(t.Context(), odd, "state", key, bytes.NewReader(make([]byte, 12<<20+512))); err == nil {
+	if err := c.Enclose(t.Context(), odd, "state", key, bytes.NewReader(make([]byte, smallBytes+512))); err == nil {
 		t.Error("half a sector was encrypted")
 	}
 	if err := c.Enclose(t.Context(), filepath.Join(t.TempDir(), "nosuch"), "state", key, bytes.NewReader(nil)); err == nil {

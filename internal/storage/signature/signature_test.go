@@ -85,10 +85,12 @@ func (s *sparse) ReadAt(b []byte, at int64) (int, error) {
 	n := int(max(min(int64(len(b)), s.size-at), 0))
 	clear(b[:n])
 	for page, data := range s.pages {
-		for i, c := range data {
-			if p := page*pageBytes + int64(i) - at; p >= 0 && p < int64(n) {
-				b[p] = c
-			}
+		from := page*pageBytes - at
+		if from < 0 {
+			data, from = data[min(-from, pageBytes):], 0
+		}
+		if from < int64(n) {
+			copy(b[from:n], data)
 		}
 	}
 	if n < len(b) {

@@ -25,6 +25,24 @@ const (
 	stateVariable Variable = "SecureBoot"
 )
 
+// setupVariable is 1 while firmware takes keys from anybody (UEFI 2.10, 3.3 and 32.3).
+const setupVariable Variable = "SetupMode"
+
+// InSetupMode says from efivarfs whether firmware is in setup mode. A machine without the variable is not.
+func InSetupMode(variables fs.FS) (bool, error) {
+	mode, err := readVariable(variables, setupVariable)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil && (len(mode) != 1 || mode[0] > 1) {
+		err = fmt.Errorf("%s has %d bytes, want one of 0 or 1", setupVariable, len(mode))
+	}
+	if err != nil {
+		return false, fmt.Errorf("read whether the firmware is in setup mode: %w", err)
+	}
+	return mode[0] == 1, nil
+}
+
 // Read reads the firmware's variables from efivarfs. A machine without them does not check.
 func Read(variables fs.FS) (Firmware, error) {
 	state, err := readVariable(variables, stateVariable)

@@ -9,6 +9,31 @@ import (
 	"testing/fstest"
 )
 
+// TestInSetupMode: firmware that says so is, and one that says nothing is not; what it cannot say is an error.
+func TestInSetupMode(t *testing.T) {
+	for name, c := range map[string]struct {
+		file []byte
+		want bool
+		says string
+	}{
+		"no variable": {nil, false, ""},
+		"off":         {[]byte{6, 0, 0, 0, 0}, false, ""},
+		"on":          {[]byte{6, 0, 0, 0, 1}, true, ""},
+		"neither":     {[]byte{6, 0, 0, 0, 2}, false, "setup mode"},
+		"long":        {[]byte{6, 0, 0, 0, 1, 1}, false, "2 bytes"},
+		"short":       {[]byte{6}, false, "1 bytes"},
+	} {
+		variables := fstest.MapFS{}
+		if c.file != nil {
+			variables[setupVariable.EFIName()] = &fstest.MapFile{Data: c.file}
+		}
+		got, err := InSetupMode(variables)
+		if got != c.want || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %t, %v; want %t, %q", name, got, err, c.want, c.says)
+		}
+	}
+}
+
 // TestStarts: what firmware with such variables starts, and why it does not.
 func TestStarts(t *testing.T) {
 	signer, other, authority := newSigner(t, "db", nil), newSigner(t, "other", nil), newSigner(t, "authority", nil)

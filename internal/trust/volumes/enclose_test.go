@@ -20,6 +20,7 @@ import (
 
 // TestEnclose: a volume of another disk is sealed while the TPM gives out nothing any more, and opens in the next boot like one that the node has made.
 func TestEnclose(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	v := n.boot("release 1")
 	if err := v.Cap(t.Context()); err != nil {
@@ -60,6 +61,7 @@ func TestEnclose(t *testing.T) {
 
 // TestWouldOpen: an image is judged by its signature, and by what the machine adds to any.
 func TestWouldOpen(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	built := releasetest.Kernel(t, pe.IMAGE_FILE_MACHINE_AMD64, ".cmdline", "roothash=ab quiet")
 	signed, err := bundle.SignKernel(built, bundle.Keys{Policy: n.signer})

@@ -39,6 +39,7 @@ func (n *node) forge(volume, from, to string) {
 // inEachMode runs a test on a node for each thing that opens disks; with -short for the TPM alone.
 func inEachMode(t *testing.T, run func(t *testing.T, n *node)) {
 	t.Helper()
+	t.Parallel()
 	for mode, begin := range map[storage.Mode]func(*testing.T) *node{
 		storage.TPM: made, storage.Passphrase: byPassphrase, storage.KMS: func(t *testing.T) *node {
 			n, _ := atServer(t)
@@ -48,7 +49,10 @@ func inEachMode(t *testing.T, run func(t *testing.T, n *node)) {
 		if testing.Short() && mode != storage.TPM {
 			continue
 		}
-		t.Run(string(mode), func(t *testing.T) { run(t, begin(t)) })
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			run(t, begin(t))
+		})
 	}
 }
 

@@ -61,6 +61,7 @@ func (n *node) tries(v *Volumes, is error, says string) {
 
 // TestOtherWays: both open with every boot and every release, have their keys changed, and are no matter of the image.
 func TestOtherWays(t *testing.T) {
+	t.Parallel()
 	for mode, begin := range map[storage.Mode]func(*testing.T) *node{
 		storage.KMS: func(t *testing.T) *node {
 			n, _ := atServer(t)
@@ -69,6 +70,7 @@ func TestOtherWays(t *testing.T) {
 		storage.Passphrase: byPassphrase,
 	} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
 			n := begin(t)
 			r, err := n.agent().RecoveryKey()
 			if err != nil {
@@ -117,6 +119,7 @@ func TestOtherWays(t *testing.T) {
 
 // TestKeyServerAway: the node asks for as long as it takes, and opens its disk when the server is back; it is never given up.
 func TestKeyServerAway(t *testing.T) {
+	t.Parallel()
 	n, s := atServer(t)
 	v := n.boot("release 1")
 	s.Stop()
@@ -141,6 +144,7 @@ func TestKeyServerAway(t *testing.T) {
 
 // TestKeyServerLost: the recovery key opens the disk, and another server keeps the key from then on.
 func TestKeyServerLost(t *testing.T) {
+	t.Parallel()
 	n, s := atServer(t)
 	key, err := n.agent().RecoveryKey()
 	if err != nil {
@@ -178,6 +182,7 @@ func TestKeyServerLost(t *testing.T) {
 
 // TestOtherMachineAndHeader: a disk in another machine is refused for good; one whose token was changed waits for a better answer, which never comes.
 func TestOtherMachineAndHeader(t *testing.T) {
+	t.Parallel()
 	n, s := atServer(t)
 	n.uuid = otherMachine
 	asked := len(s.Asked())
@@ -219,6 +224,7 @@ func TestOtherMachineAndHeader(t *testing.T) {
 
 // TestPassphrase: another one, and none, is waited for; one that was seen not to open the disk is not computed again.
 func TestPassphrase(t *testing.T) {
+	t.Parallel()
 	n := byPassphrase(t)
 	for _, c := range []struct {
 		text string
@@ -276,6 +282,8 @@ func TestPassphrase(t *testing.T) {
 
 // TestOtherWaysRefuse: what the next boot could not open is not made, and the disk stays as it was.
 func TestOtherWaysRefuse(t *testing.T) {
+	t.Parallel()
+	loopbackUp(t)
 	away, silly := kmstest.New(t, nil), kmstest.New(t, nil)
 	away.Stop()
 	silly.Behave(kmstest.Manner{Answer: bytes.Repeat([]byte{1}, 60)})
@@ -313,6 +321,8 @@ func TestOtherWaysRefuse(t *testing.T) {
 
 // TestEncloseOtherWays: a volume of another disk opens as one that the node has made itself.
 func TestEncloseOtherWays(t *testing.T) {
+	t.Parallel()
+	loopbackUp(t)
 	s := kmstest.New(t, nil)
 	for _, how := range []storage.Encryption{
 		{Mode: storage.KMS, Server: server(s)}, {Mode: storage.Passphrase, Passphrase: storage.NewSecret(goodPassphrase)},
@@ -348,6 +358,7 @@ func TestEncloseOtherWays(t *testing.T) {
 
 // TestAnotherRecoveryKey: in these modes too, a recovery key of something else opens nothing.
 func TestAnotherRecoveryKey(t *testing.T) {
+	t.Parallel()
 	n, s := atServer(t)
 	s.Stop()
 	v := n.boot("release 1")

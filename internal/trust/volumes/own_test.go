@@ -176,6 +176,7 @@ func testServerOfSomebodyElse(t *testing.T, n *node) {
 
 // TestEnrolByTheNextAgent: the agent that opened state ends before it has given it a key of its own. Its successor says so, makes nothing, and the next boot does it.
 func TestEnrolByTheNextAgent(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	v := n.boot("release 1")
 	if err := v.Encrypt(t.Context(), storage.State, n.device(storage.State), n.how); err != nil {
@@ -260,6 +261,7 @@ func (n *node) addUnnamed() []byte {
 
 // TestRotateMakesRoom: a header that has no room for another key, as releases before could leave one, has its keys changed all the same.
 func TestRotateMakesRoom(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	r, err := n.agent().RecoveryKey()
 	if err != nil {
@@ -285,4 +287,26 @@ func TestRotateMakesRoom(t *testing.T) {
 	}
 	n.checkRotated(storage.State, before, r)
 	n.boots("release 1")
+}
+
+// TestWriteFileLeavesNothing: the half of a key that a power cut left is gone once the
+// file is written.
+func TestWriteFileLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".recovery.new"), []byte("cut off"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "recovery")
+	for _, want := range []string{"a key", "another"} {
+		if err := writeFile(path, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 1 {
+			t.Errorf("left: %v, %v; want one file", entries, err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
 }

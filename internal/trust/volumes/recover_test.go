@@ -19,6 +19,7 @@ import (
 
 // TestRecover: a board is replaced. The TPM is another one, the recovery key opens the disk, and from then on the new TPM does.
 func TestRecover(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	key, err := n.agent().RecoveryKey()
 	if err != nil {
@@ -69,6 +70,7 @@ func TestRecover(t *testing.T) {
 
 // TestResealRefuses: what the next boot could not open is not put in the place of what it could.
 func TestResealRefuses(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	before, err := os.ReadFile(n.device(storage.State))
 	if err != nil {
@@ -104,6 +106,7 @@ func otherKeys(t *testing.T) string {
 
 // TestForget: the recovery key is shown until somebody proves that he has it, and opens the volumes afterwards too.
 func TestForget(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	v := n.agent()
 	key, err := v.RecoveryKey()
@@ -140,6 +143,7 @@ func TestForget(t *testing.T) {
 // TestWiped: a reset leaves neither copy of a header nor a key slot, so that neither the TPM nor the recovery key opens anything, and the volumes are made
 // anew with other keys.
 func TestWiped(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	key, err := n.agent().RecoveryKey()
 	if err != nil {

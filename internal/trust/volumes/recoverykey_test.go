@@ -30,6 +30,7 @@ func (n *node) enrol(v *Volumes, volumes ...string) {
 // TestResetOfDataAfterForgetting: data was made anew after somebody had noted the recovery key and had it forgotten. The one that is shown then opens both volumes,
 // and until he has noted that, the one that he has opens what it did.
 func TestResetOfDataAfterForgetting(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	v := n.boots("release 1")
 	first, err := v.RecoveryKey()
@@ -82,6 +83,7 @@ func TestResetOfDataAfterForgetting(t *testing.T) {
 
 // TestForgottenInBetween: the recovery key is to be forgotten when state has it and data is not made yet, or does not have it.
 func TestForgottenInBetween(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	v := n.boot("release 1")
 	mk := func(volume string) {

@@ -127,6 +127,7 @@ func (n *node) boots(release string) *Volumes {
 
 // TestRotate changes the keys of both volumes, twice; the TPM gives out the new one, to the next release too.
 func TestRotate(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	r, err := n.agent().RecoveryKey()
 	if err != nil {
@@ -189,6 +190,7 @@ func testRotateCuts(t *testing.T, n *node) {
 
 // TestRotateAfterAnEnd: what the power brought back of a Rotate that had ended does not count as the next one.
 func TestRotateAfterAnEnd(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	r, err := n.agent().RecoveryKey()
 	if err != nil {
@@ -208,6 +210,7 @@ func TestRotateAfterAnEnd(t *testing.T) {
 
 // TestRotateRefuses: what the TPM would not give out again takes no key's place.
 func TestRotateRefuses(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	whole := n.files()
 	for name, prepare := range map[string]func(*Volumes){

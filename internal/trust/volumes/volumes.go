@@ -23,6 +23,7 @@ type LUKS interface {
 	Format(ctx context.Context, device, label string, s luks.Secret) error
 	Enclose(ctx context.Context, path, label string, s luks.Secret, content io.Reader) error
 	Open(ctx context.Context, device, name string, s luks.Secret) error
+	OpenDisk(ctx context.Context, device, name string, s luks.Secret) error
 	Close(ctx context.Context, name string) error
 	Extend(ctx context.Context, name string, s luks.Secret) error
 	Test(ctx context.Context, device string, s luks.Secret) (int, error)
@@ -77,7 +78,7 @@ func New(cfg Config) *Volumes {
 }
 
 // mapperName is the name of an open volume.
-func mapperName(volume string) string { return "cyvive-" + volume }
+func mapperName(volume string) string { return luks.MapperPrefix + volume }
 
 // Numbers of the tokens in a header.
 const (
@@ -155,12 +156,17 @@ func (v *Volumes) capTPM() error {
 	return t.Cap()
 }
 
-// writeFile makes a file or replaces it as a whole, readable by root only, and on the disk when it returns.
+// writeFile makes a file or replaces it as a whole, readable by root only, and on the disk when it returns. What it writes beside has one name for a
+// file, so that a power cut leaves no more than one half, of a key that was never used, and none once the file is written.
 func writeFile(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	beside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
+	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

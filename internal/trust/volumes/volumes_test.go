@@ -20,6 +20,7 @@ import (
 )
 
 func TestLife(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	data, err := os.ReadFile(filepath.Join(n.dir, "state/keys/recovery"))
 	if err != nil {
@@ -74,6 +75,7 @@ func TestLife(t *testing.T) {
 
 // TestKeyed: state has the key of data from when that is made.
 func TestKeyed(t *testing.T) {
+	t.Parallel()
 	v := made(t).agent()
 	if !v.Keyed(storage.Data) || v.Keyed("other") {
 		t.Errorf("a key for data: %t, for another volume: %t", v.Keyed(storage.Data), v.Keyed("other"))
@@ -91,6 +93,7 @@ var slotsMade = map[string][]int{storage.State: {0, 1, 2}, storage.Data: {0, 1}}
 
 // TestRefused: a machine that may not have the key says why, in this boot and to the next agent; the boot after, it may.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	for name, c := range map[string]struct {
 		boot func() *Volumes
@@ -143,6 +146,7 @@ func TestRefused(t *testing.T) {
 // TestFalseState: a volume of somebody else's, sealed to the same TPM under the same policy, opens; and then there is no key for data, nor one for the
 // true state.
 func TestFalseState(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	truth, err := os.ReadFile(n.device(storage.State))
 	if err != nil {
@@ -175,6 +179,7 @@ func TestFalseState(t *testing.T) {
 
 // TestSwappedHeaders: the token of one volume in the header of another is noticed.
 func TestSwappedHeaders(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	h, err := luks.Inspect(n.device(storage.State))
 	if err != nil {
@@ -194,6 +199,7 @@ func TestSwappedHeaders(t *testing.T) {
 
 // TestEncryptRefuses: where the next boot could not open it, nothing is made, and the disk is as it was.
 func TestEncryptRefuses(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	for name, prepare := range map[string]func(*Volumes){
 		"an image that is not the signed one": func(v *Volumes) { tpmtest.Extend(t, n.tpm, pcr.Kernel, "more") },
@@ -219,6 +225,7 @@ func TestEncryptRefuses(t *testing.T) {
 
 // TestInterrupted: an Encrypt that fails on its way leaves the mark, and the next one begins anew.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	v := n.boot("release 1")
 	disk := blockdev.New(blockdev.Tools{}, "")
@@ -271,6 +278,7 @@ func (k killed) Format(ctx context.Context, device, label string, s luks.Secret)
 
 // TestKilledWhileOpen: the next agent of the same boot closes what the one before has left open, and begins anew.
 func TestKilledWhileOpen(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	v := n.boot("release 1")
 	v.cfg.LUKS = killed{opener{n.cryptsetup, n}, true}
@@ -289,6 +297,7 @@ func TestKilledWhileOpen(t *testing.T) {
 
 // TestOtherDevice: an open volume of the name that lies on another disk is not taken for the node's.
 func TestOtherDevice(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	v := n.boot("release 1")
 	if reason := n.unlock(v, storage.State); reason != "" {
@@ -305,6 +314,7 @@ func TestOtherDevice(t *testing.T) {
 
 // TestOpens: a volume that nothing is sealed for is opened by any image, and a sealed one by none that is not signed; package pcr has the rest.
 func TestOpens(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	if err := Opens(n.device(storage.State), bytes.NewReader(nil)); err != nil {
 		t.Errorf("a blank partition: %v", err)
@@ -326,6 +336,7 @@ func TestOpens(t *testing.T) {
 
 // TestTroubleThatStays: what may pass is tried again, and then it counts as it is.
 func TestTroubleThatStays(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	v := n.boot("release 1")
 	trouble := errors.New("the boot partition cannot be read")
@@ -343,6 +354,7 @@ func TestTroubleThatStays(t *testing.T) {
 
 // TestCapWithoutTPM: a TPM that is out of order keeps a node from what it opened with it, and from nothing else.
 func TestCapWithoutTPM(t *testing.T) {
+	t.Parallel()
 	n := made(t)
 	broken := func(v *Volumes) *Volumes {
 		v.cfg.TPM = func() (*tpm.TPM, error) { return nil, errors.New("out of order") }

@@ -44,6 +44,10 @@ func kernel() []attempt {
 			_, err := unix.AddKey("user", "attack", []byte("x"), unix.KEY_SPEC_USER_KEYRING)
 			return err
 		}),
+		call("make a session keyring of the user's", func() error {
+			_, err := unix.KeyctlJoinSessionKeyring("attack")
+			return err
+		}),
 		call("read the user's keyring", func() error {
 			_, err := unix.KeyctlBuffer(unix.KEYCTL_READ, unix.KEY_SPEC_USER_KEYRING, make([]byte, 64), 0)
 			return err

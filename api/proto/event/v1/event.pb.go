@@ -150,7 +150,7 @@ func (x *StreamEventsRequest) GetTail() uint32 {
 type StreamEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Grows by one with each event of one run of the agent. A caller that is too
-	// slow misses events, which shows as a gap.
+	// slow misses events, which shows as a gap, as do events that were forgotten.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// By the node's clock.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`

@@ -31,7 +31,8 @@ const (
 // EventService tells what changed on the node, and why.
 type EventServiceClient interface {
 	// StreamEvents sends the events that the agent remembers, oldest first. It
-	// remembers the newest 1000 since it was started last.
+	// remembers 1000 since it was started last; of the subject that has most of
+	// them, the oldest is forgotten first.
 	StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error)
 }
 
@@ -69,7 +70,8 @@ type EventService_StreamEventsClient = grpc.ServerStreamingClient[StreamEventsRe
 // EventService tells what changed on the node, and why.
 type EventServiceServer interface {
 	// StreamEvents sends the events that the agent remembers, oldest first. It
-	// remembers the newest 1000 since it was started last.
+	// remembers 1000 since it was started last; of the subject that has most of
+	// them, the oldest is forgotten first.
 	StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error
 	mustEmbedUnimplementedEventServiceServer()
 }

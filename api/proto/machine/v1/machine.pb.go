@@ -1626,8 +1626,9 @@ func (x *Boot) GetReason() string {
 // Milestone is a point of the boot that was reached.
 type Milestone struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// kernel, stage1, init, machined, api, network, storage, etcd,
-	// kube-apiserver, node-ready or pod-running.
+	// kernel, stage1, init, machined, api, network, storage, confinement, etcd,
+	// workload-plane, pod-network, kube-apiserver-serves, kube-apiserver,
+	// node-ready or pod-running.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Source: CLOCK_BOOTTIME at that point.
 	SinceKernelStart *durationpb.Duration `protobuf:"bytes,2,opt,name=since_kernel_start,json=sinceKernelStart,proto3" json:"since_kernel_start,omitempty"`

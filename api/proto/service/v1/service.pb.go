@@ -592,7 +592,7 @@ func (*RestartServiceResponse) Descriptor() ([]byte, []int) {
 
 type StreamLogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As ListServices names it.
+	// As ListServices names it, or so with "previous/" before it, or "previous/kernel".
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// Go on with new lines until the caller hangs up.
 	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
@@ -656,7 +656,8 @@ func (x *StreamLogsRequest) GetTail() uint32 {
 type StreamLogsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One line without its newline. Invalid UTF-8 is replaced by U+FFFD.
-	// Source: the service's ring file in /run/cyvive/log.
+	// Source: the service's ring file in /run/cyvive/log, or in /var/log/services; of the
+	// kernel, /dev/kmsg.
 	Line          string `protobuf:"bytes,1,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -55,8 +55,14 @@ type ServiceServiceClient interface {
 	// has ended; for the agent itself, just before.
 	RestartService(ctx context.Context, in *RestartServiceRequest, opts ...grpc.CallOption) (*RestartServiceResponse, error)
 	// StreamLogs sends what a service wrote to its standard output and error,
-	// oldest first. An unknown service is NOT_FOUND, and the message names those
-	// there are.
+	// oldest first. With "previous/" before its name, that is what it wrote in the
+	// boot before the running one, as far as it was kept: the header
+	// cyvive-incomplete-bin tells if its end may be missing, or it is of an older
+	// boot, and "previous/" alone sends the names of those logs, one a line.
+	// "previous/kernel" is the kernel's, in the form of dmesg --raw. An unknown service
+	// is NOT_FOUND, and the message names those there are; so is a boot of which
+	// nothing was kept. UNAVAILABLE is that the volume with those logs is not in use
+	// yet, and INVALID_ARGUMENT to follow one of them.
 	StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error)
 }
 
@@ -171,8 +177,14 @@ type ServiceServiceServer interface {
 	// has ended; for the agent itself, just before.
 	RestartService(context.Context, *RestartServiceRequest) (*RestartServiceResponse, error)
 	// StreamLogs sends what a service wrote to its standard output and error,
-	// oldest first. An unknown service is NOT_FOUND, and the message names those
-	// there are.
+	// oldest first. With "previous/" before its name, that is what it wrote in the
+	// boot before the running one, as far as it was kept: the header
+	// cyvive-incomplete-bin tells if its end may be missing, or it is of an older
+	// boot, and "previous/" alone sends the names of those logs, one a line.
+	// "previous/kernel" is the kernel's, in the form of dmesg --raw. An unknown service
+	// is NOT_FOUND, and the message names those there are; so is a boot of which
+	// nothing was kept. UNAVAILABLE is that the volume with those logs is not in use
+	// yet, and INVALID_ARGUMENT to follow one of them.
 	StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error
 	mustEmbedUnimplementedServiceServiceServer()
 }

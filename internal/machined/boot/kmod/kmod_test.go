@@ -24,6 +24,10 @@ kernel/drivers/block/virtio_blk.ko:
 kernel/drivers/net/virtio-net.ko.xz: kernel/drivers/net/failover.ko
 kernel/drivers/net/failover.ko:
 kernel/arch/x86/crypto/sha256-ssse3.ko:
+kernel/crypto/crc32c-generic.ko:
+kernel/crypto/crc32c-intel.ko:
+kernel/lib/libcrc32c.ko:
+kernel/fs/erofs/erofs.ko: kernel/lib/libcrc32c.ko
 kernel/a.ko: 
 kernel/b.ko: kernel/bad.ko
 kernel/bad.ko:
@@ -34,9 +38,11 @@ alias virtio:d00000002v* virtio_blk
 alias virtio:d00000001v* virtio_net
 alias crypto-sha256 sha256_ssse3
 alias crypto-sha256 sha256_builtin
+alias crypto-crc32c crc32c_intel
+alias crypto-crc32c crc32c_generic
 alias pci:v00008086d0000[1-3]* bad
 `,
-	"modules.softdep": "softdep ext4 pre: crypto_crc32c a post: b\nsoftdep a pre: ext4\n",
+	"modules.softdep": "softdep ext4 pre: crypto_adler a post: b\nsoftdep a pre: ext4\nsoftdep libcrc32c pre: crypto-crc32c\n",
 	"modules.builtin": "kernel/crypto/sha256_builtin.ko\nkernel/net/ipv4/tcp-cubic.ko\n",
 }
 
@@ -81,6 +87,13 @@ func TestLoad(t *testing.T) {
 		"alias of module and built-in":       {name: "crypto-sha256", want: []string{"sha256-ssse3.ko"}},
 		"loaded already": {
 			name: "virtio-blk", errs: map[string]error{"virtio_blk.ko": unix.EEXIST}, want: []string{"virtio_blk.ko"},
+		},
+		"what it needs softly, by an alias": {
+			name: "erofs", want: []string{"crc32c-intel.ko", "crc32c-generic.ko", "libcrc32c.ko", "erofs.ko"},
+		},
+		"a processor that the first of them is not for": {
+			name: "erofs", errs: map[string]error{"crc32c-intel.ko": unix.ENODEV},
+			want: []string{"crc32c-intel.ko", "crc32c-generic.ko", "libcrc32c.ko", "erofs.ko"},
 		},
 		"unknown": {name: "no-such", err: ErrNoModule},
 		"a dependency fails": {

@@ -153,8 +153,7 @@ func (l *Loader) load(name string, path []string) error {
 	}
 	path = append(path, name)
 	for _, soft := range l.index.pre[name] {
-		// Soft: a module works without, perhaps slower.
-		_ = l.load(soft, path)
+		l.loadSoft(soft, path)
 	}
 	deps := l.index.deps[name]
 	for i := len(deps) - 1; i >= 0; i-- {
@@ -167,6 +166,18 @@ func (l *Loader) load(name string, path []string) error {
 	}
 	l.loaded[name] = true
 	return nil
+}
+
+// loadSoft loads what a module asks to be there before it, by name or alias. It may
+// fail: the module works without, perhaps slower, or the kernel asks Helper for it.
+func (l *Loader) loadSoft(name string, path []string) {
+	modules := []string{name}
+	if _, ok := l.index.files[name]; !ok && !l.index.builtin[name] {
+		modules, _ = matchAliases(l.fsys, []string{name})
+	}
+	for _, m := range modules {
+		_ = l.load(m, path)
+	}
 }
 
 // finit loads a file by finit_module(2). Compressed files are left to the

@@ -16,10 +16,12 @@ const DefaultPath = "/run/cyvive/stage1.json"
 // Marker says what was booted.
 type Marker struct {
 	RootHash string `json:"roothash"` // 64 lower-case hex digits
-	Slot     string `json:"slot"`     // "a" or "b"; empty when the partition's name tells neither
+	Slot     string `json:"slot"`     // "a" or "b"; empty when the partition's name tells neither, and on a Medium
 	// RootPartition and Disk are kernel names, such as vda2 and vda.
 	RootPartition string `json:"rootPartition"`
 	Disk          string `json:"disk"`
+	// Medium says that the disk is that of an installation medium, in memory (package medium).
+	Medium bool `json:"medium,omitempty"`
 }
 
 // Write stores m at path.

@@ -21,6 +21,14 @@ func TestWriteRead(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v\n%s", err, d)
 	}
+	medium := Marker{RootHash: want.RootHash, RootPartition: "loop0p2", Disk: "loop0", Medium: true}
+	path = filepath.Join(t.TempDir(), "medium.json")
+	if err := Write(path, medium); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(path); got != medium || err != nil {
+		t.Errorf("on a medium: %+v, %v", got, err)
+	}
 	for _, text := range []string{"", "{}", `{"roothash":"abc"}`, "[]"} {
 		bad := filepath.Join(t.TempDir(), "bad.json")
 		os.WriteFile(bad, []byte(text), 0o600)

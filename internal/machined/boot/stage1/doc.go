@@ -4,5 +4,6 @@
 //
 // The UUIDs of the root and verity partitions are the two halves of the root
 // hash (UAPI Discoverable Partitions Specification), so a kernel finds its own
-// pair whatever slot or disk it is on, and never another.
+// pair whatever slot or disk it is on, and never another. The initramfs of an
+// installation medium brings the disk with it (package medium), and takes none else.
 package stage1

@@ -66,6 +66,14 @@ func findPair(list []partition, hash [32]byte, esp uuid.UUID) (found pair, sure,
 	return found, false, ok
 }
 
+// ofDisk leaves those of one disk; all of them, where none is named.
+func ofDisk(list []partition, disk string) []partition {
+	if disk == "" {
+		return list
+	}
+	return slices.DeleteFunc(list, func(p partition) bool { return p.Disk != disk })
+}
+
 // onDisk reports whether a partition is on a disk.
 func onDisk(list []partition, disk string, id uuid.UUID) bool {
 	return slices.ContainsFunc(list, func(p partition) bool { return p.Disk == disk && p.UUID == id })

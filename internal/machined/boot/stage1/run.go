@@ -10,12 +10,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/machined/boot/cmdline"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmsg"
 	"github.com/cyvive/cyvive/internal/machined/boot/marker"
+	"github.com/cyvive/cyvive/internal/machined/boot/medium"
 	"github.com/cyvive/cyvive/internal/machined/boot/timeline"
 	"github.com/cyvive/cyvive/internal/machined/boot/uevent"
 	"github.com/cyvive/cyvive/internal/machined/boot/verity"
@@ -58,11 +60,11 @@ func Run() error {
 		return err
 	}
 	dog := &hound{log: log}
-	p, err := openRoot(log, hash, dog)
+	p, onMedium, err := openRoot(log, hash, dog)
 	if err != nil {
 		return err
 	}
-	if err := leaveTraces(p, hash, started); err != nil {
+	if err := leaveTraces(mark(p, hash, onMedium), started); err != nil {
 		return err
 	}
 	log.Info("switching to the verified root", "roothash", fmt.Sprintf("%x", hash), "partition", p.Root.Device)
@@ -105,16 +107,17 @@ func firstMounts() error {
 }
 
 // openRoot loads what it takes, waits for the partitions, and mounts the root
-// file system at newRoot.
-func openRoot(log *slog.Logger, hash [32]byte, dog *hound) (pair, error) {
+// file system at newRoot. It says whether that is in memory, from an installation
+// medium.
+func openRoot(log *slog.Logger, hash [32]byte, dog *hound) (p pair, onMedium bool, err error) {
 	events, err := uevent.Listen()
 	if err != nil {
-		return pair{}, err
+		return p, false, err
 	}
 	defer events.Close()
 	mods, err := kmod.Open("/usr/lib/modules")
 	if err != nil {
-		return pair{}, err
+		return p, false, err
 	}
 	// The kernel asks this program for modules it finds it needs, such as
 	// the fastest SHA-256.
@@ -123,30 +126,39 @@ func openRoot(log *slog.Logger, hash [32]byte, dog *hound) (pair, error) {
 	}
 	for _, m := range []string{"dm-mod", "dm-verity", "erofs"} {
 		if err := mods.Load(m); err != nil {
-			return pair{}, err
+			return p, false, err
 		}
 	}
-	p, err := search(log, events, mods, hash, dog)
+	disk, err := medium.Attach(mods.Load)
 	if err != nil {
-		return p, err
+		return p, false, err
+	}
+	if disk != "" {
+		log.Info("the root is that of an installation medium, in memory", "disk", disk)
+	}
+	p, err = search(log, events, mods, hash, dog, disk)
+	if err != nil {
+		return p, false, err
 	}
 	log.Info("opening verity", "data", p.Root.Device, "tree", p.Verity.Device)
 	d, err := verity.Open("root", "/dev/"+p.Root.Device, "/dev/"+p.Verity.Device, hash)
 	if err != nil {
-		return p, err
+		return p, false, err
 	}
 	if err := os.MkdirAll(newRoot, 0o755); err != nil {
-		return p, fmt.Errorf("make %s: %w", newRoot, err)
+		return p, false, fmt.Errorf("make %s: %w", newRoot, err)
 	}
 	if err := unix.Mount(d.Path, newRoot, "erofs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
-		return p, fmt.Errorf("mount root file system %s (partition %s): %w", d.Path, p.Root.Device, err)
+		return p, false, fmt.Errorf("mount root file system %s (partition %s): %w", d.Path, p.Root.Device, err)
 	}
-	return p, nil
+	return p, disk != "", nil
 }
 
 // search loads drivers for the devices that show up until both partitions do, and
-// meanwhile feeds the watchdog, once there is one among them.
-func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [32]byte, dog *hound) (pair, error) {
+// meanwhile feeds the watchdog, once there is one among them. With a disk named, the
+// partitions of no other count: one that was installed from the same medium has the
+// same root, and is not asked for it.
+func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [32]byte, dog *hound, only string) (pair, error) {
 	rootID, verityID := halves(hash)
 	log.Info("waiting for the root partitions", "root", rootID, "verity", verityID)
 	ctx, cancel := context.WithTimeout(context.Background(), searchDeadline)
@@ -156,7 +168,10 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 	defer poll.Stop()
 	quiet := time.NewTimer(searchQuiet)
 	defer quiet.Stop()
-	esp := bootPartition(log, mods)
+	var esp uuid.UUID
+	if only == "" {
+		esp = bootPartition(log, mods)
+	}
 	began := time.Now()
 	report := began.Add(searchReport)
 	var first time.Time // that a pair was there
@@ -170,6 +185,7 @@ func search(log *slog.Logger, events *uevent.Listener, mods *kmod.Loader, hash [
 		}
 		dog.look(watchdog.Device)
 		list, scanErr := scan("/sys/block", "/dev")
+		list = ofDisk(list, only)
 		if p, sure, ok := findPair(list, hash, esp); ok {
 			if first.IsZero() {
 				first = time.Now()
@@ -214,8 +230,23 @@ func listen(ctx context.Context, events *uevent.Listener) <-chan struct{} {
 	return wake
 }
 
+// mark is what those after stage 1 are told of what was booted.
+func mark(p pair, hash [32]byte, onMedium bool) marker.Marker {
+	m := marker.Marker{
+		RootHash:      fmt.Sprintf("%x", hash),
+		Slot:          p.slot(),
+		RootPartition: p.Root.Device,
+		Disk:          p.Root.Disk,
+		Medium:        onMedium,
+	}
+	if onMedium {
+		m.Slot = "" // there is none to upgrade
+	}
+	return m
+}
+
 // leaveTraces writes the marker and the first milestones into /run.
-func leaveTraces(p pair, hash [32]byte, started time.Duration) error {
+func leaveTraces(m marker.Marker, started time.Duration) error {
 	if err := os.MkdirAll("/run/cyvive", 0o755); err != nil {
 		return fmt.Errorf("make run directory: %w", err)
 	}
@@ -224,10 +255,5 @@ func leaveTraces(p pair, hash [32]byte, started time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return marker.Write(marker.DefaultPath, marker.Marker{
-		RootHash:      fmt.Sprintf("%x", hash),
-		Slot:          p.slot(),
-		RootPartition: p.Root.Device,
-		Disk:          p.Root.Disk,
-	})
+	return marker.Write(marker.DefaultPath, m)
 }

@@ -2,6 +2,7 @@ package stage1
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -66,6 +67,36 @@ func TestFindPair(t *testing.T) {
 		got, sure, ok := findPair(test.list, testHash(), test.esp)
 		if d := cmp.Diff(test.want, got); d != "" || ok != test.ok || sure != test.sure || got.slot() != test.slot {
 			t.Errorf("%s: ok %v, sure %v, slot %q\n%s", name, ok, sure, got.slot(), d)
+		}
+	}
+}
+
+// TestMedium: with the disk of an installation medium in memory, the same root on another disk does not count, whatever partition the kernel image was started
+// from, and what runs has no slot.
+func TestMedium(t *testing.T) {
+	rootID, verityID := halves(testHash())
+	installed := pair{partition{"vda", "vda2", "root-a", rootID}, partition{"vda", "vda3", "verity-a", verityID}}
+	inMemory := pair{partition{"loop0", "loop0p2", "root-a", rootID}, partition{"loop0", "loop0p3", "verity-a", verityID}}
+	all := func() []partition {
+		return []partition{installed.Root, installed.Verity, inMemory.Root, inMemory.Verity}
+	}
+	if d := cmp.Diff(all(), ofDisk(all(), "")); d != "" {
+		t.Errorf("without a medium (-want +got):\n%s", d)
+	}
+	if got, _, ok := findPair(ofDisk(all()[:2], "loop0"), testHash(), uuid.Nil); ok {
+		t.Errorf("before its disk is there: got %v", got)
+	}
+	got, sure, ok := findPair(ofDisk(all(), "loop0"), testHash(), uuid.Nil)
+	if d := cmp.Diff(inMemory, got); d != "" || !sure || !ok {
+		t.Errorf("sure %t, found %t (-want +got):\n%s", sure, ok, d)
+	}
+	hash := fmt.Sprintf("%x", testHash())
+	for want, p := range map[marker.Marker]pair{
+		{RootHash: hash, Slot: "a", RootPartition: "vda2", Disk: "vda"}:         installed,
+		{RootHash: hash, RootPartition: "loop0p2", Disk: "loop0", Medium: true}: inMemory,
+	} {
+		if d := cmp.Diff(want, mark(p, testHash(), p == inMemory)); d != "" {
+			t.Errorf("marker (-want +got):\n%s", d)
 		}
 	}
 }

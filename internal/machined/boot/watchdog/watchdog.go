@@ -22,6 +22,11 @@ import (
 // Device is the machine's first watchdog.
 const Device = "/dev/watchdog0"
 
+// ControllerDevice is that of a management controller. Its driver is not of the
+// kernel's watchdog core, and has the old name only, which it gets if no other has it
+// (drivers/char/ipmi/ipmi_watchdog.c). It begins to count with the first Ping.
+const ControllerDevice = "/dev/watchdog"
+
 const (
 	// Timeout is what is asked of the hardware while init's loop feeds it.
 	Timeout = 60 * time.Second

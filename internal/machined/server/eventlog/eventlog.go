@@ -1,10 +1,13 @@
 // Package eventlog remembers what happened on the node, in memory: the newest
-// events since the agent was started. What must outlive the agent is in the audit
-// log, in the boot ledger and in the logs of services.
+// events since the agent was started, of each source its share: one that changes all
+// the time, as a check whose reason has a time in it, pushes out its own. What must
+// outlive the agent is in the audit log, in the boot ledger and in the logs of services.
 package eventlog
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,15 +27,24 @@ type Log struct {
 
 	mu      sync.Mutex
 	events  []server.Event // oldest first
+	counts  map[source]int // how many of them each source has
 	next    uint64
 	changed chan struct{} // closed with each event
 }
 
 var _ server.Events = (*Log)(nil)
 
+// source is what events are about.
+type source struct {
+	kind    server.EventKind
+	subject string
+}
+
+func sourceOf(e server.Event) source { return source{e.Kind, e.Subject} }
+
 // New returns an empty log; now is its clock.
 func New(now func() time.Time) *Log {
-	return &Log{now: now, next: 1, changed: make(chan struct{})}
+	return &Log{now: now, next: 1, counts: map[source]int{}, changed: make(chan struct{})}
 }
 
 // Add remembers an event. Its sequence number and time are the log's to set.
@@ -40,14 +52,30 @@ func (l *Log) Add(kind server.EventKind, subject, state, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.events) == Keep {
-		l.events = append(l.events[:0], l.events[1:]...)
+		l.forget()
 	}
-	l.events = append(l.events, server.Event{
-		Sequence: l.next, Time: l.now(), Kind: kind, Subject: cut(subject), State: cut(state), Reason: cut(reason),
-	})
+	e := server.Event{Sequence: l.next, Time: l.now(), Kind: kind, Subject: cut(subject), State: cut(state), Reason: cut(reason)}
+	l.events = append(l.events, e)
+	l.counts[sourceOf(e)]++
 	l.next++
 	close(l.changed)
 	l.changed = make(chan struct{})
+}
+
+// forget makes room for one event: the source that has most of them loses its oldest.
+func (l *Log) forget() {
+	at, most := 0, 0
+	for i, e := range l.events {
+		if n := l.counts[sourceOf(e)]; n > most {
+			at, most = i, n
+		}
+	}
+	s := sourceOf(l.events[at])
+	l.counts[s]--
+	if l.counts[s] == 0 {
+		delete(l.counts, s)
+	}
+	l.events = slices.Delete(l.events, at, at+1)
 }
 
 func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxTextBytes)], "\uFFFD") }
@@ -58,7 +86,10 @@ func (l *Log) Stream(ctx context.Context, o server.StreamOptions, send func(serv
 	l.mu.Lock()
 	from := uint64(1)
 	if o.Tail >= 0 {
-		from = l.next - min(uint64(o.Tail), l.next-1)
+		from = l.next
+		if n := min(o.Tail, len(l.events)); n > 0 {
+			from = l.events[len(l.events)-n].Sequence
+		}
 	}
 	end := l.next
 	l.mu.Unlock()
@@ -95,10 +126,8 @@ const batchSize = 64
 func (l *Log) since(from uint64) ([]server.Event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	first := l.next - uint64(len(l.events))
-	if from < first {
-		from = first
-	}
-	rest := l.events[from-first:]
+	// What was forgotten left gaps.
+	i, _ := slices.BinarySearchFunc(l.events, from, func(e server.Event, sequence uint64) int { return cmp.Compare(e.Sequence, sequence) })
+	rest := l.events[i:]
 	return append([]server.Event(nil), rest[:min(len(rest), batchSize)]...), l.changed
 }

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,6 +47,46 @@ func TestKeepsTheNewest(t *testing.T) {
 	}
 	if n := len(l.events[0].Reason); n != maxTextBytes {
 		t.Errorf("a reason of 5000 bytes is kept with %d, want %d", n, maxTextBytes)
+	}
+}
+
+// TestNoisySourceForgetsItsOwn: a check whose reason changes all the time leaves what
+// others told.
+func TestNoisySourceForgetsItsOwn(t *testing.T) {
+	l := New(time.Now)
+	l.Add(server.EventAgent, "agent", "started", "")
+	l.Add(server.EventHealth, "etcd", "not ready", "no answer")
+	for i := range 3 * Keep {
+		l.Add(server.EventHealth, "node", "not ready", fmt.Sprintf("no answer for %d s", i))
+		if i == Keep {
+			l.Add(server.EventService, "node", "failed", "of another kind")
+		}
+	}
+	got := read(t, l, server.StreamOptions{Tail: -1})
+	const quiet, last = 3, 3*Keep + 3 // the third is number Keep+4
+	want := []uint64{1, 2, Keep + 4}
+	for n := uint64(last - (Keep - quiet) + 1); n <= last; n++ {
+		want = append(want, n)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("sequence numbers (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want[1:], read(t, l, server.StreamOptions{Tail: Keep - 1})); diff != "" {
+		t.Errorf("all but one (-want +got):\n%s", diff)
+	}
+}
+
+// TestManySourcesForgetTheOldest: where no source has more than the others, the oldest goes.
+func TestManySourcesForgetTheOldest(t *testing.T) {
+	l := New(time.Now)
+	for i := range Keep + 5 {
+		l.Add(server.EventService, fmt.Sprint(i), "running", "")
+	}
+	if got := read(t, l, server.StreamOptions{Tail: -1}); len(got) != Keep || got[0] != 6 {
+		t.Errorf("got %d events from %d on, want %d from 6", len(got), got[0], Keep)
+	}
+	if len(l.counts) != Keep {
+		t.Errorf("%d sources are counted, want %d", len(l.counts), Keep)
 	}
 }
 

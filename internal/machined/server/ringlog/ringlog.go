@@ -76,6 +76,32 @@ func (s Source) file(name string) (*os.File, error) {
 	return f, nil
 }
 
+// maxRenames is how many renames in a row are waited for: a writer of rings makes one
+// in a megabyte, and two names of one file are no rename at all.
+const maxRenames = 8
+
+// files opens the current file of a ring and the one before it, nil for one that is
+// not there. The current one is opened first: a rename in between shows as both being
+// the same file, and then the renamed one is the one before.
+func (s Source) files(name string) (current, previous *os.File, err error) {
+	for range maxRenames {
+		if current, err = s.file(name); err != nil {
+			return nil, nil, err
+		}
+		if previous, err = s.file(name + ".1"); err != nil {
+			if current != nil {
+				_ = current.Close() // opened for reading
+			}
+			return nil, nil, err
+		}
+		if current == nil || previous == nil || !sameFile(current, previous) {
+			return current, previous, nil
+		}
+		_, _ = current.Close(), previous.Close() // opened for reading
+	}
+	return nil, nil, fmt.Errorf("read log: %s and %s.1 are one file", name, name)
+}
+
 // Reader reads the ring files of some folders. It is immutable and safe for
 // concurrent use; it implements [server.Logs].
 type Reader struct {
@@ -95,7 +121,7 @@ func New(sources ...Source) *Reader {
 func (r *Reader) Names() ([]string, error) {
 	var names []string
 	for _, s := range r.sources {
-		found, err := s.names()
+		found, err := s.Names()
 		if err != nil {
 			return nil, err
 		}
@@ -106,8 +132,9 @@ func (r *Reader) Names() ([]string, error) {
 	return names, nil
 }
 
-// names returns the base names of a folder's ring files, sorted.
-func (s Source) names() ([]string, error) {
+// Names returns the names of the folder's services that have a log, sorted, without
+// the prefix. A folder that is not there has none.
+func (s Source) Names() ([]string, error) {
 	dir, err := s.open(".", syscall.O_DIRECTORY)
 	if errors.Is(err, fs.ErrNotExist) || err != nil && s.Within != "" {
 		return nil, nil
@@ -163,7 +190,7 @@ func (r *Reader) resolve(service string) (Source, string, error) {
 	var file string
 	var all []string
 	for _, s := range r.sources {
-		names, err := s.names()
+		names, err := s.Names()
 		if err != nil {
 			return Source{}, "", err
 		}
@@ -234,23 +261,11 @@ func (f *follower) begin(o server.StreamOptions) error {
 	return last.each(emit)
 }
 
-// open opens the current file, if there is one, and returns the one before it,
-// if there is one. The current one is opened first: a rename in between shows
-// as both being the same file, and then the renamed one is the one before.
+// open opens the current file, if there is one, and returns the one before it, if
+// there is one.
 func (f *follower) open() (previous *os.File, err error) {
-	for {
-		if f.file, err = f.source.file(f.name); err != nil {
-			return nil, err
-		}
-		if previous, err = f.source.file(f.name + ".1"); err != nil {
-			return nil, err
-		}
-		if f.file == nil || previous == nil || !sameFile(f.file, previous) {
-			return previous, nil
-		}
-		f.close()
-		_ = previous.Close() // opened for reading
-	}
+	f.file, previous, err = f.source.files(f.name)
+	return previous, err
 }
 
 // poll sends what is new.

@@ -5,6 +5,7 @@ package servertest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -20,12 +21,15 @@ import (
 // Node is a node made of what its fields say. It implements everything the
 // server needs; calls are counted. Set the fields before it serves.
 type Node struct {
-	VersionValue  server.Version
-	Checks        []server.Check
-	NodeValue     server.Node
-	Records       []server.Record
-	ServiceList   []server.Service
-	Lines         map[string][]string
+	VersionValue server.Version
+	Checks       []server.Check
+	NodeValue    server.Node
+	Records      []server.Record
+	ServiceList  []server.Service
+	Lines        map[string][]string
+	// PastLines are what services wrote in the boot before, and PastLacks what is missing of it.
+	PastLines     map[string][]string
+	PastLacks     string
 	ContainerList []server.Container
 	BootList      []server.Boot
 	CrashList     []server.Crash
@@ -47,6 +51,10 @@ type Node struct {
 	Disks    Disks
 
 	Extensions Extensions
+	Pools      Pools
+	Datasets   Datasets
+
+	Replication Replication
 	// Targets are the machine's disks, for installations: the first one that has a serial number is installed on.
 	Targets []*installv1.Disk
 	// DiskData is what the disk of a serial number holds, and DiskFault is how an installation on it ends, if not well.
@@ -82,6 +90,7 @@ var (
 	_ server.Crashes    = (*Node)(nil)
 	_ server.Inventory  = (*Node)(nil)
 	_ server.Logs       = Logs{}
+	_ server.PastLogs   = Logs{}
 	_ server.Dmesg      = Dmesg{}
 	_ server.Kube       = (*Node)(nil)
 	_ server.Kernel     = (*Node)(nil)
@@ -339,7 +348,7 @@ func (f Files) Read(ctx context.Context, path string, offset, limit uint64, send
 	return send([]byte(data[:min(limit, uint64(len(data)))]))
 }
 
-// Logs is a node's Lines as logs. A followed log never brings more.
+// Logs is a node's Lines and PastLines as logs. A followed log never brings more.
 type Logs struct{ *Node }
 
 // Stream implements server.Logs.
@@ -352,6 +361,32 @@ func (l Logs) Stream(ctx context.Context, service string, o server.StreamOptions
 		return fmt.Errorf("service %q %w", service, server.ErrNotFound)
 	}
 	return stream(ctx, lines, o, func(line string) error { return send([]byte(line)) })
+}
+
+// PastServices implements server.PastLogs.
+func (l Logs) PastServices(context.Context) ([]string, error) {
+	if err := l.called("past services"); err != nil {
+		return nil, err
+	}
+	if len(l.PastLines) == 0 {
+		return nil, fmt.Errorf("logs of the boot before: %w", server.ErrNotFound)
+	}
+	return slices.Sorted(maps.Keys(l.PastLines)), nil
+}
+
+// PastLog implements server.PastLogs.
+func (l Logs) PastLog(ctx context.Context, service string, tail int, lacks func(string), send func([]byte) error) error {
+	if err := l.called("past log " + service); err != nil {
+		return err
+	}
+	lines, ok := l.PastLines[service]
+	if !ok {
+		return fmt.Errorf("service %q %w", service, server.ErrNotFound)
+	}
+	if l.PastLacks != "" {
+		lacks(l.PastLacks)
+	}
+	return stream(ctx, lines, server.StreamOptions{Tail: tail}, func(line string) error { return send([]byte(line)) })
 }
 
 // Dmesg is a node's Records as the kernel's log. A followed log never brings

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Writer appends to a ring. It may be used by several goroutines; each Write
@@ -46,6 +48,22 @@ func (w *Writer) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.size += int64(n)
 	return n, err
+}
+
+// Flush has the kernel begin to write to the disk what the newer file has, and does not
+// wait until that is there (sync_file_range(2)). The file's size, and a turn, are on the disk with
+// the file system's next commit. On ZFS, whose writes are not in the page cache, nothing is begun by
+// it, and all of it is there with the next transaction group.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.file == nil {
+		return os.ErrClosed
+	}
+	if err := unix.SyncFileRange(int(w.file.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE); err != nil {
+		return fmt.Errorf("flush log %s: %w", w.path, err)
+	}
+	return nil
 }
 
 // Close closes the file. Later writes are os.ErrClosed.

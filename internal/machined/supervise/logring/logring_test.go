@@ -30,8 +30,11 @@ func TestWriterTurns(t *testing.T) {
 	}
 	check(path, "z\n")
 	check(path+".1", "a line longer than the limit\n")
-	if err := errors.Join(w.Close(), w.Close()); err != nil {
+	if err := errors.Join(w.Flush(), w.Close(), w.Close()); err != nil {
 		t.Error(err)
+	}
+	if err := w.Flush(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("flush after close: %v, want %v", err, os.ErrClosed)
 	}
 	if _, err := w.Write([]byte("x")); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("write after close: %v, want %v", err, os.ErrClosed)
