@@ -137,12 +137,13 @@ func (a *Agent) connectPeer(j plan.Replication) (replication.Side, io.Closer, er
 	if a.snapshot().came != inTime {
 		return nil, nil, fmt.Errorf("connect to node %s: %w: its state volume has not been read", j.Peer.Address, replicate.ErrNotReady)
 	}
+	own := a.identityNow().Clients
+	if own == nil {
+		return nil, nil, fmt.Errorf("connect to node %s: %w: its API has no certificate of the configuration's authority", j.Peer.Address, replicate.ErrNotReady)
+	}
 	authority := peerAuthority(j.Peer)
 	if authority == nil {
-		authority = a.identityNow().Clients
-	}
-	if authority == nil {
-		return nil, nil, fmt.Errorf("connect to node %s: %w: its API has no certificate of the configuration's authority", j.Peer.Address, replicate.ErrNotReady)
+		authority = own
 	}
 	conn, err := peer.Connect(peer.Target{
 		Address: j.Peer.Address, Identity: j.Peer.Identity, Authority: authority,

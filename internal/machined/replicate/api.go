@@ -128,7 +128,8 @@ func choose(conflicts []*replication.Conflict, choices []*replicationv1.Choice) 
 	return out, nil
 }
 
-// ask has a run begin as soon as it can.
+// ask has a run begin as soon as it can. It never is one that has begun: that may have looked already at what there is. One that is asked for and has not begun does
+// for who asks for no more than that.
 func (v api) ask(name string, act replicationv1.Act, decisions []replication.Decision) (uint64, error) {
 	m := v.m
 	m.mu.Lock()
@@ -137,10 +138,10 @@ func (v api) ask(name string, act replicationv1.Act, decisions []replication.Dec
 	switch {
 	case j == nil:
 		return 0, notDeclared(name)
+	case j.asked != nil && j.asked.act == act && act == replicationv1.Act_ACT_REPLICATE && len(decisions) == 0:
+		return j.asked.number, nil
 	case j.asked != nil:
 		return 0, fmt.Errorf("%w: the job %s is asked for already, and waits for %s", server.ErrPrecondition, name, j.waits())
-	case j.run != nil && act == replicationv1.Act_ACT_REPLICATE && len(decisions) == 0:
-		return j.run.number, nil // it does that now
 	}
 	m.runs++
 	j.asked = &request{number: m.runs, act: act, decisions: decisions}

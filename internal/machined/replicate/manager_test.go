@@ -299,19 +299,26 @@ func TestQueue(t *testing.T) {
 	if !strings.Contains(j.GetReason(), "the job one") {
 		t.Errorf("reason %q", j.GetReason())
 	}
-	for range 2 {
-		_, err := f.API().Run(t.Context(), "two", nil)
-		if err != nil && (!errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "waits for the job one, which works")) {
-			t.Errorf("asked for while it waits: %v", err)
-		}
+	asked, err := f.API().Run(t.Context(), "two", nil)
+	f.must(err)
+	if again, err := f.API().Run(t.Context(), "two", nil); err != nil || again != asked {
+		t.Errorf("asked for while it waits: run %d, then %d, %v", asked, again, err)
 	}
+	if _, err := f.API().Failback(t.Context(), "two", "alpha/x/y", nil); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "waits for the job one, which works") {
+		t.Errorf("something else asked for while it waits: %v", err)
+	}
+	f.snapshot("late") // the run that goes on does not know of it
+	after, err := f.API().Run(t.Context(), "one", nil)
+	f.must(err)
 	one := f.await("one", "progress", func(j *replicationv1.Job) bool { return j.GetProgress() != nil })
 	if p := one.GetProgress(); p.GetSteps() != 2 || len(p.GetDatasets()) == 0 || one.GetPhase() != replicationv1.Phase_PHASE_RUNNING {
 		t.Errorf("progress %v", p)
 	}
 	close(hold)
 	f.await("two", "end", func(j *replicationv1.Job) bool { return j.GetLast().GetSucceeded() })
-	f.await("one", "end", func(j *replicationv1.Job) bool { return j.GetLast().GetSucceeded() })
+	if j := f.done("one", after); !f.replica("alpha/x", "late") {
+		t.Errorf("what was asked for during a run is without what came before it was asked for: %v", j)
+	}
 }
 
 // TestTakenOut: a run ends when its job is taken out of the configuration.

@@ -153,7 +153,7 @@ func TestDatasetRefusals(t *testing.T) {
 	if err := rollback("tank/a@1", "tank/a"); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("rollback that does not name what is lost: %v", err)
 	}
-	if err := destroy("tank", "tank"); status.Code(err) != codes.FailedPrecondition {
+	if _, err := datasets.Destroy(ctx, &datasetv1.DestroyRequest{Name: "tank", Confirm: "tank", All: true, Plan: []byte("tank")}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("destroy what is declared: %v", err)
 	}
 }
