@@ -24,8 +24,10 @@ func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bench", Short: "Measure a node beside Debian with kubeadm, its upgrades and rollbacks, its pools and replication", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Only != "" && !slices.Contains(bench.Parts, o.Only) {
-				return fmt.Errorf("read --only: got %q, expected one of %s", o.Only, strings.Join(bench.Parts, ", "))
+			for _, part := range o.Only {
+				if !slices.Contains(bench.Parts, part) {
+					return fmt.Errorf("read --only: got %q, expected some of %s", part, strings.Join(bench.Parts, ","))
+				}
 			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout, fmt.Errorf("gave up after %s", f.timeout))
 			defer cancel()
@@ -50,7 +52,7 @@ func benchCommand() *cobra.Command {
 			if err := buildGuestProgram(ctx, f.options.Arch, "bench/ramroot/guest", o.RAMRoot); err != nil {
 				return err
 			}
-			if o.Only == "" || o.Only == "replication" {
+			if len(o.Only) == 0 || slices.Contains(o.Only, "replication") {
 				o.Guest, o.PeerTest = filepath.Join(home, "guest"), filepath.Join(home, "peer.test")
 				if err := buildGuestProgram(ctx, f.options.Arch, "guest", o.Guest); err != nil {
 					return err
@@ -78,7 +80,7 @@ func benchCommand() *cobra.Command {
 	flags.StringVar(&result, "result", "out/bench.json", "file for the figures")
 	flags.DurationVar(&o.Idle, "idle", 15*time.Minute, "length of the idle time")
 	flags.DurationVar(&o.Settle, "settle", 3*time.Minute, "pause before the idle time")
-	flags.StringVar(&o.Only, "only", "", "measure one part only: "+strings.Join(bench.Parts, ", "))
+	flags.StringSliceVar(&o.Only, "only", nil, "measure some parts only: "+strings.Join(bench.Parts, ", "))
 	flags.Lookup("timeout").DefValue = "6h"
 	f.timeout = 6 * time.Hour
 	return cmd

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,8 +37,8 @@ type Options struct {
 	Pod []byte
 	// Settle is the pause before, Idle the length of the idle time.
 	Settle, Idle time.Duration
-	// Only is one of Parts, or empty for all.
-	Only string
+	// Only are some of Parts, or none for all.
+	Only []string
 	// Out receives progress.
 	Out io.Writer
 }
@@ -69,7 +70,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	var errs []error
 	for _, part := range Parts {
-		if o.Only != "" && o.Only != part {
+		if len(o.Only) > 0 && !slices.Contains(o.Only, part) {
 			continue
 		}
 		if err := measures[part](); err != nil {
