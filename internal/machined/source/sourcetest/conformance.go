@@ -50,7 +50,7 @@ const (
 // Conformance runs the suite. Open makes a subject whose requests take the given time at most.
 func Conformance(t *testing.T, open func(t *testing.T, timeout time.Duration) Subject) {
 	start := func(t *testing.T) Subject {
-		s := open(t, 10*time.Second)
+		s := open(t, time.Minute)
 		s.settle(t)
 		return s
 	}
