@@ -42,10 +42,10 @@ type ReplicationServiceClient interface {
 	// Watch sends what List does, and again when it differs: while a job runs, its
 	// progress.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
-	// Run has a job run now. It goes on after the call: Watch tells. Decisions are carried
-	// out first. FAILED_PRECONDITION where the other node runs the job, or a decision is
-	// not among what List shows; INVALID_ARGUMENT where a confirmation is not the name of
-	// the dataset.
+	// Run has a job run now, or after the run that goes on: the run that it returns begins
+	// after the call, and goes on behind it: Watch tells. Decisions are carried out first.
+	// FAILED_PRECONDITION where the other node runs the job, or a decision is not among what
+	// List shows; INVALID_ARGUMENT where a confirmation is not the name of the dataset.
 	Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (*RunResponse, error)
 	// PlanFailover sends what Failover would do; it does nothing.
 	PlanFailover(ctx context.Context, in *PlanFailoverRequest, opts ...grpc.CallOption) (*PlanFailoverResponse, error)
@@ -178,10 +178,10 @@ type ReplicationServiceServer interface {
 	// Watch sends what List does, and again when it differs: while a job runs, its
 	// progress.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
-	// Run has a job run now. It goes on after the call: Watch tells. Decisions are carried
-	// out first. FAILED_PRECONDITION where the other node runs the job, or a decision is
-	// not among what List shows; INVALID_ARGUMENT where a confirmation is not the name of
-	// the dataset.
+	// Run has a job run now, or after the run that goes on: the run that it returns begins
+	// after the call, and goes on behind it: Watch tells. Decisions are carried out first.
+	// FAILED_PRECONDITION where the other node runs the job, or a decision is not among what
+	// List shows; INVALID_ARGUMENT where a confirmation is not the name of the dataset.
 	Run(context.Context, *RunRequest) (*RunResponse, error)
 	// PlanFailover sends what Failover would do; it does nothing.
 	PlanFailover(context.Context, *PlanFailoverRequest) (*PlanFailoverResponse, error)
