@@ -135,7 +135,7 @@ soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of
 		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestInstallFromISO|TestInstallFromNetwork|TestReset|TestPowerCuts|TestSecureBoot|TestEncryption|TestKeyServer|TestDiskPassphrase|TestExtensions)$$)' ./test/e2e
 
 .PHONY: bench
-bench: image $(if $(and $(ONLY),$(if $(findstring baseline,$(ONLY)),,none)),,baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node,baseline,upgrade,rollback,memory)
+bench: image $(if $(ONLY),$(findstring baseline,$(ONLY)),baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node,baseline,upgrade,rollback,memory)
 	@bin/qemu bench --arch $(ARCH) --idle $(or $(IDLE),15m) $(if $(ONLY),--only $(ONLY) --result out/bench-$(ONLY).json,--result out/bench.json)
 
 .PHONY: baseline
