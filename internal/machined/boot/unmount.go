@@ -6,8 +6,11 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/machined/boot/loopdev"
 )
 
 // kept are mounts that stay until the end: the verified root, and what the
@@ -73,4 +76,26 @@ func unmount(dir string) error {
 		return fmt.Errorf("unmount %s: %w; make it read-only: %w", dir, err, ro)
 	}
 	return nil
+}
+
+// kubeletPaths begins the paths under which volumes are held that pods have as devices (package csi/mounter).
+const kubeletPaths = "/var/lib/kubelet/"
+
+// letGoOfVolumes ends the loop devices that hold pods' volumes, without which their pools could not be exported. One whose pool is suspended does not end, and
+// keeps the others from nothing.
+func letGoOfVolumes() error {
+	held, err := loopdev.Kernel{}.List(kubeletPaths)
+	errs := make([]error, len(held))
+	var all sync.WaitGroup
+	for i, h := range held {
+		all.Go(func() {
+			going, err := loopdev.Kernel{}.LetGo(h.Name)
+			if err == nil {
+				err = going.Close()
+			}
+			errs[i] = err
+		})
+	}
+	all.Wait()
+	return errors.Join(append(errs, err)...)
 }

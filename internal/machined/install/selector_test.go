@@ -54,10 +54,10 @@ func TestChoose(t *testing.T) {
 		"nothing":                  {Selector{}, ": nothing says which disk is meant"},
 		"an unknown type":          {Selector{Type: "tape"}, `: type "tape" is none of ssd, hdd and nvme`},
 		"a size without condition": {Selector{Sizes: []string{"100GB"}}, `: size "100GB" begins with neither >= nor <=`},
-		"a size of no unit":        {Selector{Sizes: []string{">=100XB"}}, `: size ">=100XB" is no number with one of`},
-		"a size that is none":      {Selector{Sizes: []string{">=NaN"}}, `: size ">=NaN" is no number`},
-		"a size of too much":       {Selector{Sizes: []string{">=99999999999TB"}}, `is no number`},
-		"a negative size":          {Selector{Sizes: []string{"<=-1GB"}}, `is no number`},
+		"a size of no unit":        {Selector{Sizes: []string{">=100XB"}}, `: size "100XB": it has "X" at byte 4, expected one of B, kB, MB`},
+		"a size that is none":      {Selector{Sizes: []string{">=NaN"}}, `: size "NaN": it has "N" at byte 1, expected a number, such as 100GB`},
+		"a size of too much":       {Selector{Sizes: []string{">=99999999999TB"}}, `: size "99999999999TB": it is more than 9223372036854775807 bytes`},
+		"a negative size":          {Selector{Sizes: []string{"<=-1GB"}}, `: size "-1GB": it has "-" at byte 1, expected a number`},
 	} {
 		got, err := Choose(machineDisks(), test.selector)
 		want, isError := strings.CutPrefix(test.want, ": ")
@@ -159,21 +159,6 @@ func TestSizesOfImages(t *testing.T) {
 		}
 		if want, _ := strconv.ParseInt(string(m[1]), 10, 64); got != want*mib {
 			t.Errorf("%s is %d MiB here, %d in images", name, got/mib, want)
-		}
-	}
-}
-
-func TestGlob(t *testing.T) {
-	for _, c := range []struct {
-		pattern, text string
-		want          bool
-	}{
-		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "ab", true}, {"a*", "abc", true}, {"*c", "abc", true}, {"a*c", "abc", true},
-		{"a*b*c", "aXbYbZc", true}, {"a*b", "abc", false}, {"?", "", false}, {"?", "ä", true}, {"a?c", "abc", true}, {"**", "x", true}, {"*?*", "", false},
-		{"abc", "abc", true}, {"abc", "ab", false}, {"ab", "abc", false}, {"*ab*ab*", "ab", false},
-	} {
-		if got := glob(c.pattern, c.text); got != c.want {
-			t.Errorf("glob(%q, %q) = %t", c.pattern, c.text, got)
 		}
 	}
 }

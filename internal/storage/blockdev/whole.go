@@ -87,7 +87,10 @@ func (w *Whole) Renew() error {
 }
 
 // InUse says in words who uses a disk or one of its partitions: what is mounted, and devices that are made of it. It is empty if nobody does.
-func (d *Disk) InUse(name, mountinfo string) (string, error) {
+func (d *Disk) InUse(name, mountinfo string) (string, error) { return d.usedBy(name, mountinfo, "") }
+
+// usedBy is InUse, where a device that is made of it, by the kernel's name, does not count.
+func (d *Disk) usedBy(name, mountinfo, except string) (string, error) {
 	dir := filepath.Join(d.sysfs, "class/block", name)
 	numbers := map[string]string{}
 	devices := []string{""}
@@ -111,7 +114,9 @@ func (d *Disk) InUse(name, mountinfo string) (string, error) {
 		}
 		holders, _ := os.ReadDir(filepath.Join(dir, part, "holders"))
 		for _, h := range holders {
-			users = append(users, fmt.Sprintf("%s is part of %s", device, h.Name()))
+			if h.Name() != except {
+				users = append(users, fmt.Sprintf("%s is part of %s", device, h.Name()))
+			}
 		}
 	}
 	mounts, err := os.ReadFile(mountinfo)

@@ -1,0 +1,141 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+)
+
+// Protect implements replication.Sender. A bookmark that a step goes from cannot be held; one that is not the job's gets a cursor beside it, which
+// nobody else takes away.
+func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error {
+	if err := l.allow(ctx, r.Fence, true); err != nil {
+		return err
+	}
+	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
+	if err != nil {
+		return err
+	}
+	hold := []string{f.Whole(*to)}
+	if r.From != 0 {
+		from := f.Version(r.From)
+		switch {
+		case from == nil:
+			return fmt.Errorf("%s %w: snapshot or bookmark %s is gone", r.FileSystem, replication.ErrChanged, r.From)
+		case !from.Bookmark:
+			hold = append(hold, f.Whole(*from))
+		case r.Cursor:
+			if err := l.cursor(ctx, r.Job, f, *from); err != nil {
+				return err
+			}
+		}
+	}
+	if r.Hold {
+		if err := l.system.Hold(ctx, replication.StepTag(r.Job), hold...); err != nil {
+			return err
+		}
+	}
+	if r.Cursor {
+		return l.cursor(ctx, r.Job, f, *to)
+	}
+	return nil
+}
+
+// cursor makes the cursor of a version.
+func (l *Local) cursor(ctx context.Context, job string, f *replication.FileSystem, v replication.Version) error {
+	name := replication.CursorName(job, v.GUID)
+	if v.Bookmark && v.Name == name {
+		return nil
+	}
+	return there(l.system.Bookmark(ctx, f.Whole(v), f.Name+"#"+name))
+}
+
+// spec looks up what a request for a stream is of.
+func (l *Local) spec(ctx context.Context, r replication.SendRequest) (zfs.SendSpec, error) {
+	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
+	if err != nil {
+		return zfs.SendSpec{}, err
+	}
+	if r.Token != "" {
+		return zfs.SendSpec{ResumeToken: r.Token}, l.fits(ctx, r)
+	}
+	spec := zfs.SendSpec{Snapshot: f.Whole(*to), Large: r.Stream.Large, Raw: r.Stream.Raw, Properties: r.Properties}
+	if r.From != 0 {
+		from := f.Version(r.From)
+		if from == nil {
+			return zfs.SendSpec{}, fmt.Errorf("%s %w: snapshot or bookmark %s is gone", r.FileSystem, replication.ErrChanged, r.From)
+		}
+		spec.From = f.Whole(*from)
+	}
+	return spec, nil
+}
+
+// fits checks that a token is of what was asked for: it is the other side's word, and must not make this one send anything else.
+func (l *Local) fits(ctx context.Context, r replication.SendRequest) error {
+	t, err := l.system.Token(ctx, r.Token)
+	switch {
+	case err != nil:
+		return err
+	case t.To != r.To || t.From != r.From:
+		return fmt.Errorf("%w: it is of %s from %s, asked for are %s from %s", zfs.ErrBadToken, t.To, t.From, r.To, r.From)
+	case t.Raw != r.Stream.Raw || !t.Raw && t.Large != r.Stream.Large:
+		return fmt.Errorf("%w: its stream is made in another way than the job says", zfs.ErrBadToken)
+	}
+	return nil
+}
+
+// Estimate implements replication.Sender.
+func (l *Local) Estimate(ctx context.Context, r replication.SendRequest) (uint64, error) {
+	if err := l.allow(ctx, r.Fence, true); err != nil {
+		return 0, err
+	}
+	spec, err := l.spec(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	return l.system.Estimate(ctx, spec)
+}
+
+// Send implements replication.Sender.
+func (l *Local) Send(ctx context.Context, r replication.SendRequest) (io.ReadCloser, error) {
+	if err := l.allow(ctx, r.Fence, true); err != nil {
+		return nil, err
+	}
+	spec, err := l.spec(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return l.system.Send(ctx, spec)
+}
+
+// Advance implements replication.Sender. The new cursor is there before the old one goes.
+func (l *Local) Advance(ctx context.Context, r replication.AdvanceRequest) error {
+	if err := l.allow(ctx, r.Fence, true); err != nil {
+		return err
+	}
+	f, err := l.one(ctx, r.Job, r.FileSystem)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		return fmt.Errorf("%s %w: it is gone", r.FileSystem, replication.ErrChanged)
+	}
+	if to := f.Version(r.To); r.Cursor && to != nil {
+		if err := l.cursor(ctx, r.Job, f, *to); err != nil {
+			return err
+		}
+	}
+	clean := replication.CleanRequest{Job: r.Job}
+	for _, v := range f.Versions {
+		if v.Step {
+			clean.StepHolds = append(clean.StepHolds, f.Whole(v))
+		}
+		if job, _, ok := replication.ParseCursor(v.Name); v.Bookmark && ok && job == r.Job && (v.GUID != r.To || !r.Cursor) {
+			clean.Cursors = append(clean.Cursors, f.Whole(v))
+		}
+	}
+	return l.Clean(ctx, clean)
+}
