@@ -26,9 +26,13 @@ func (d *Driver) GetCapacity(ctx context.Context, r *spec.GetCapacityRequest) (*
 	}
 	if len(r.GetVolumeCapabilities()) > 0 {
 		w := wish{parameters: p}
-		if w.access, err = d.accessesOf(r.GetVolumeCapabilities()); err != nil || w.choose() != nil {
-			// No volume of that kind can be made here: that is no capacity, and no fault of who asks.
-			return &spec.GetCapacityResponse{}, nil
+		if w.access, err = d.accessesOf(r.GetVolumeCapabilities()); err == nil {
+			err = w.choose()
+		}
+		if err != nil {
+			// What no volume can be is no lack of room. For none external-provisioner leaves a claim that is bound at once as it is, without a word; after an
+			// error it asks for the volume, and tells why there is none (becomeOwner in pkg/controller/controller.go of v6.3.0).
+			return nil, err
 		}
 	}
 	found, err := d.System.List(ctx, zfs.Query{Roots: []string{p.parent}, Kinds: []zfs.Kind{zfs.Filesystem}, Properties: []string{"available"}})

@@ -52,7 +52,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestCapacity: what is left, and nothing for what cannot be made here.
+// TestCapacity: what is left, nothing elsewhere, and an error for what no volume can be.
 func TestCapacity(t *testing.T) {
 	b := newBench(t)
 	here := map[string]string{csi.Name + "/node": "n1"}
@@ -64,10 +64,6 @@ func TestCapacity(t *testing.T) {
 		{"all", &spec.GetCapacityRequest{}, 1 << 40},
 		{"here", &spec.GetCapacityRequest{AccessibleTopology: &spec.Topology{Segments: here}}, 1 << 40},
 		{"elsewhere", &spec.GetCapacityRequest{AccessibleTopology: &spec.Topology{Segments: map[string]string{csi.Name + "/node": "n2"}}}, 0},
-		{"of many nodes", &spec.GetCapacityRequest{VolumeCapabilities: []*spec.VolumeCapability{
-			capability("", spec.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)}}, 0},
-		{"a device with a file system", &spec.GetCapacityRequest{Parameters: map[string]string{"fsType": "ext4"},
-			VolumeCapabilities: []*spec.VolumeCapability{capability("block")}}, 0},
 	} {
 		got, err := b.GetCapacity(b.ctx, c.r)
 		b.must(err)
@@ -75,8 +71,16 @@ func TestCapacity(t *testing.T) {
 			t.Errorf("%s: got %d, want %d", c.name, got.GetAvailableCapacity(), c.want)
 		}
 	}
-	_, err := b.GetCapacity(b.ctx, &spec.GetCapacityRequest{Parameters: map[string]string{"parent": "node"}})
-	b.code("unknown parent", err, codes.InvalidArgument)
+	for name, r := range map[string]*spec.GetCapacityRequest{
+		"unknown parent": {Parameters: map[string]string{"parent": "node"}},
+		"of many nodes":  {VolumeCapabilities: []*spec.VolumeCapability{capability("", spec.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)}},
+		"a device with a file system": {
+			Parameters: map[string]string{"fsType": "ext4"}, VolumeCapabilities: []*spec.VolumeCapability{capability("block")},
+		},
+	} {
+		_, err := b.GetCapacity(b.ctx, r)
+		b.code(name, err, codes.InvalidArgument)
+	}
 }
 
 // TestPages: a list comes in pages, also where it changes meanwhile.
