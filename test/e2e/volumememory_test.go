@@ -32,11 +32,12 @@ func testVolumeMemory(t *testing.T, ctx context.Context, s *suite) {
 func (s *suite) nodeMemory(t *testing.T, ctx context.Context, of string) int64 {
 	t.Helper()
 	text := s.kubectl(t, ctx, "get", "node", s.node.Name, "--output", fmt.Sprintf("jsonpath={.status.%s.memory}", of))
-	// Kubelet writes kibibytes where they are whole, and else bytes (Quantity of k8s.io/apimachinery).
-	unit := int64(1)
-	number, kibibytes := strings.CutSuffix(strings.TrimSpace(text), "Ki")
-	if kibibytes {
-		unit = 1 << 10
+	// In the largest unit of which it is a whole number (CanonicalizeBytes of Quantity, k8s.io/apimachinery): kibibytes, where the memory is no whole number of MiB.
+	number, unit := strings.TrimSpace(text), int64(1)
+	for suffix, bytes := range map[string]int64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30} {
+		if n, ok := strings.CutSuffix(number, suffix); ok {
+			number, unit = n, bytes
+		}
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil {

@@ -126,7 +126,8 @@ func TestVolumes(t *testing.T) {
 		{"ext4", testVolumeExt4}, {"block", testVolumeBlock}, {"agent", testVolumeAgent}, {"pod", testVolumePod}, {"plane", testVolumePlane},
 		{"power-cut", testVolumePowerCut}, {"reboot", testVolumeReboot}, {"delete", testVolumeDelete},
 	} {
-		if !t.Run(part.name, func(t *testing.T) { part.run(t, testContext(t, bootTimeout), s) }) {
+		// In some of them the node boots, and then starts five pods.
+		if !t.Run(part.name, func(t *testing.T) { part.run(t, testContext(t, 2*bootTimeout), s) }) {
 			if _, err := s.Machine(s.node); err != nil {
 				t.Fatalf("the parts behind %s are left out: %v", part.name, err)
 			}
