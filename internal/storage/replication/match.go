@@ -122,12 +122,12 @@ func (p *planner) withSnapshots(s, r *FileSystem) (matched, bool) {
 	case !ordered:
 		p.conflict(s, r, SnapshotOrder, "common snapshots have another order here", p.aside(r))
 		return matched{}, false
-	case diverged(later) || r.WrittenBytes > 0:
-		kind, detail := Modified, "it was written to since its latest snapshot"
+	case diverged(later) || r.writtenTo() || r.WrittenBytes > 0 && p.decided(r.backTo(common.GUID, later)) != nil:
+		kind, detail := Modified, modifiedDetail
 		if diverged(later) {
 			kind, detail = Diverged, "it has later snapshots than the common one: "+strings.Join(later, ", ")
 		}
-		p.conflict(s, r, kind, detail, Decision{Kind: RollBack, Target: r.Name, To: common.GUID, Destroys: later, Changes: r.WrittenBytes > 0}, p.aside(r))
+		p.conflict(s, r, kind, detail, r.backTo(common.GUID, later)...)
 		return matched{}, false
 	case adopt && p.receiver.rootOf(r.Name).Fenced:
 		// What was the primary has nothing that the new one has not.
@@ -142,6 +142,44 @@ func (p *planner) withSnapshots(s, r *FileSystem) (matched, bool) {
 		return m, ok
 	}
 	return matched{common: common}, true
+}
+
+// ownBytes is more than what OpenZFS writes by itself to a dataset that nobody changes: the block with the header of its intent log, in two copies. The header is
+// another when the pool is imported and when the file system is mounted (zil_claim and zil_destroy in module/zfs/zil.c, 2.3.9), and when a dataset is rolled back to
+// a snapshot of one that was in use (dsl_dataset_zero_zil in module/zfs/dsl_dataset.c); written counts it. A change takes the blocks above it too, and mostly more
+// than this. One that does not is found by zfs receive, see [FileSystem.Refused].
+const ownBytes = 32 << 10
+
+// writtenTo says that a dataset was changed since its latest snapshot, as far as a listing tells.
+func (f *FileSystem) writtenTo() bool { return f.WrittenBytes > ownBytes }
+
+const modifiedDetail = "it was written to since its latest snapshot"
+
+// backTo are the decisions about a replica that has more than a snapshot.
+func (f *FileSystem) backTo(to zfs.GUID, later []string) []Decision {
+	return []Decision{
+		{Kind: RollBack, Target: f.Name, To: to, Destroys: later, Changes: f.WrittenBytes > 0}, {Kind: SetAside, Target: f.Name, Name: asideName(f.Name, f.GUID)},
+	}
+}
+
+// Refused is the conflict of a replica that takes nothing behind a snapshot, since zfs receive has found it changed, however little that is: it compares contents,
+// and not sizes (dsl_dataset_modified_since_snap in module/zfs/dsl_dataset.c, 2.3.9).
+func (f *FileSystem) Refused(from zfs.GUID) *Conflict {
+	c := &Conflict{Kind: Modified, Target: f.Name, Detail: modifiedDetail}
+	at := f.Snapshot(from)
+	if at == nil {
+		return c
+	}
+	var later []string
+	for _, v := range f.Versions {
+		if v.CreateTXG > at.CreateTXG {
+			later = append(later, v.suffix())
+		}
+	}
+	changed := *f
+	changed.WrittenBytes = max(changed.WrittenBytes, 1) // the listing may be older than the change
+	c.Options = changed.backTo(from, later)
+	return c
 }
 
 func (p *planner) aside(r *FileSystem) Decision {

@@ -99,3 +99,18 @@ func TestDecisionsName(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// TestOwnWrites: what OpenZFS writes by itself is no change. Where zfs receive has found one all the same, what is decided about it is done.
+func TestOwnWrites(t *testing.T) {
+	r := has("pool/b", 0, 1)
+	r.Replica, r.WrittenBytes = good().ID, 8<<10
+	sender, receiver := Listing{FileSystems: []FileSystem{has("tank/a", 0, 1, 2)}}, Listing{FileSystems: []FileSystem{r}}
+	p := MakePlan(good(), sender, receiver, nil)
+	if len(p.Conflicts) != 0 || len(p.Steps) == 0 {
+		t.Errorf("plan %+v", p)
+	}
+	p = MakePlan(good(), sender, receiver, r.Refused(1).Options[:1])
+	if len(p.Resolutions) != 1 || p.Resolutions[0].Kind != RollBack || !p.Resolutions[0].Changes || len(p.Steps) != 0 {
+		t.Errorf("plan with a decision: %+v", p)
+	}
+}

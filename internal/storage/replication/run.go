@@ -60,6 +60,11 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 		if sender, receiver, err = r.look(ctx); err != nil {
 			return report, err
 		}
+		for _, d := range report.Resolved {
+			if f := receiver.Find(d.Target); f != nil && d.Kind == RollBack {
+				f.WrittenBytes = 0 // what there is was written by OpenZFS, see ownBytes; zfs receive refuses it if it was not
+			}
+		}
 		report.Plan = MakePlan(r.Job, sender, receiver, left)
 	}
 	err = errors.Join(r.Sender.Clean(ctx, report.Plan.SenderClean), r.Receiver.Clean(ctx, report.Plan.ReceiverClean))

@@ -75,7 +75,7 @@ func (j Job) compare(s, r *FileSystem, target string) Comparison {
 			c.Problem = "common snapshots have another order on the two sides"
 		case diverged(later):
 			c.Problem = fmt.Sprintf("the replica has later snapshots of its own: %d", len(later))
-		case r.WrittenBytes > 0:
+		case r.writtenTo():
 			c.Problem = fmt.Sprintf("the replica was written to: %d bytes", r.WrittenBytes)
 		}
 		if common != nil {

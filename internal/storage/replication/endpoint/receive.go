@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -109,6 +110,9 @@ func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, strea
 		}
 	}
 	received := l.system.Receive(ctx, spec, stream)
+	if errors.Is(received, zfs.ErrModified) && f != nil {
+		received = fmt.Errorf("%w: %w", f.Refused(r.From), received)
+	}
 	if err := l.arrived(ctx, r); received == nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (m *Model) Write(_ context.Context, name, file string, data []byte) error {
 		d.open, d.shut = true, false
 	}
 	d.contents = append(slices.Clip(d.contents), record{Name: file, Data: slices.Clone(data)})
-	d.changed = m.next()
+	d.changed, d.logged = m.next(), true
 	d.large = d.large || len(recordsize.Value) > 6 || recordsize.Value > "131072" && len(recordsize.Value) == 6
 	return nil
 }

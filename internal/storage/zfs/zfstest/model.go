@@ -57,6 +57,8 @@ type dataset struct {
 	// contents is what was written, changed the transaction group of the latest change. Both are replaced, never changed in place.
 	contents []record
 	changed  uint64
+	// logged says that its intent log was used; own that OpenZFS alone has written to it since the latest snapshot, which was of such a one.
+	logged, own bool
 	// large says that blocks of more than 128 KiB were written.
 	large     bool
 	snapshots []*snapshot
@@ -79,6 +81,8 @@ type snapshot struct {
 	size     uint64
 	user     map[string]setting
 	holds    map[string]int64
+	// logged is that of the dataset when it was made.
+	logged bool
 	// sending counts streams that are being read.
 	sending int
 }

@@ -207,16 +207,25 @@ func (m *Model) available() uint64 {
 	return uint64(max(roomBytes-used, 0))
 }
 
-// written is how much was written since the latest snapshot.
+const (
+	// headerBytes is the block with the header of the intent log, in two copies of a sector each.
+	headerBytes = 8 << 10
+	// aboveBytes are the blocks above one that is changed, up to that: a dozen of those, in two copies.
+	aboveBytes = 96 << 10
+)
+
+// written is how much was written since the latest snapshot, be it by OpenZFS itself.
 func (d *dataset) written() int {
 	s := d.latest()
-	if s == nil {
+	switch {
+	case s == nil:
 		return size(d.contents)
+	case d.changed > s.txg:
+		return max(size(d.contents)-size(s.contents), 0) + aboveBytes
+	case d.own:
+		return headerBytes
 	}
-	if d.changed <= s.txg {
-		return 0
-	}
-	return max(size(d.contents)-size(s.contents), 1)
+	return 0
 }
 
 func size(records []record) int {

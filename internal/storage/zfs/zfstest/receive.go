@@ -133,7 +133,7 @@ func (m *Model) finish(d *dataset, o zfs.ReceiveSpec) error {
 	_, short, _ := strings.Cut(p.head.ToName, "@")
 	txg := m.next()
 	d.contents, d.changed, d.partial, d.inconsistent = slices.Clip(p.contents), txg, nil, false
-	d.large = d.large || p.head.Large
+	d.large, d.logged, d.own = d.large || p.head.Large, false, false
 	d.size = p.head.Size
 	d.snapshots = append(slices.Clone(d.snapshots), &snapshot{
 		of: d, size: p.head.Size, name: short, guid: p.head.To, txg: txg, created: unix(p.head.Created), contents: d.contents, large: d.large, user: map[string]setting{},

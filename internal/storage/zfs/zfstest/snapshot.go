@@ -49,7 +49,9 @@ func (m *Model) Snapshot(ctx context.Context, names []string, user map[string]st
 		d := m.datasets[of]
 		d.snapshots = append(slices.Clone(d.snapshots), &snapshot{
 			of: d, name: short, guid: m.newGUID(), txg: txg, created: m.now, contents: d.contents, large: d.large, size: d.size, user: maps.Clone(settings),
+			logged: d.logged,
 		})
+		d.own = false
 	}
 	return nil
 }
@@ -75,6 +77,7 @@ func (d *dataset) rollBack(s *snapshot) error {
 		return fmt.Errorf("roll back to %s: %w", s.whole(), zfs.ErrBusy)
 	}
 	d.contents, d.changed, d.large, d.size = s.contents, s.txg, s.large, s.size
+	d.logged, d.own = false, s.logged // dsl_dataset_zero_zil writes another header into what it was rolled back to
 	return nil
 }
 
