@@ -47,7 +47,7 @@ const (
 	// hogTime is how long each of them keeps all that it got.
 	hogTime = 10 * time.Second
 	// hogLimit is in what time each must have got it. With an emulated processor a file
-	// takes about a millisecond, and there are 223,000.
+	// takes some milliseconds, and there are fifty thousand in the room that there is.
 	hogLimit = 20 * time.Minute
 )
 
