@@ -37,8 +37,9 @@ type Outage struct {
 const trialDeadline = 2 * time.Minute
 
 const (
-	// lifeMemoryBytes is the memory of a node without a cluster.
+	// lifeMemoryBytes is the memory of a node without a cluster, fullDiskBytes the disk of the one that becomes full.
 	lifeMemoryBytes = 1 << 30
+	fullDiskBytes   = 6 << 30
 	// healthyTimeout is for a node to come up, pushTimeout for it to take and write a release, tripTimeout for it to be back after it restarts, however
 	// often that is.
 	healthyTimeout = 15 * time.Minute
