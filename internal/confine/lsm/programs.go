@@ -180,8 +180,9 @@ var fileSystems = []int64{
 // sharedFileSystems are those of which there is one for every mount in the machine, or
 // in a network namespace: what one mount of it is made, read-only for instance, all are, in the
 // plane and for the node. So is the node's /run, should ever a folder of it be bound in
-// the plane again.
-var sharedFileSystems = []int64{0x63677270, magicSysfs} // cgroup version 2, sysfs
+// the plane again; and so are datasets of ZFS, as the one that /var is in, which no device
+// tells apart.
+var sharedFileSystems = []int64{0x63677270, magicSysfs, 0x2fc12fc1} // cgroup version 2, sysfs, zfs
 
 // readFile refuses every file that the kernel reads for itself (modules,
 // firmware, kexec images, policies) and that is not of the verified root; save
