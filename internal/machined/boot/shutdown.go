@@ -38,7 +38,7 @@ func goDown(log *slog.Logger, s *supervise.Supervisor, r *supervise.Reaper, a co
 		"containerd": func(ctx context.Context) error { return s.Stop(ctx, "containerd") },
 		"terminate":  func(ctx context.Context) error { return signalAll(ctx, r, unix.SIGTERM) },
 		"kill":       func(ctx context.Context) error { return signalAll(ctx, r, unix.SIGKILL) },
-		"unmount":    func(context.Context) error { return errors.Join(unmountAll(), letGoOfVolumes()) },
+		"unmount":    func(context.Context) error { return errors.Join(unmountAll(), closeExtensions(), letGoOfVolumes()) },
 		"export":     func(ctx context.Context) error { return exportPools(ctx, r) },
 		"sync": func(context.Context) error {
 			unix.Sync()
