@@ -14,8 +14,8 @@ import (
 )
 
 // shutdownDeadline is what the phases of an ordered shutdown may take together
-// (110 s, internal/machined/boot), and a little for the console.
-const shutdownDeadline = 2 * time.Minute
+// (120 s, internal/machined/boot), and a little for the console.
+const shutdownDeadline = 2*time.Minute + 10*time.Second
 
 // awaitBoot waits for the API of another boot than before, and returns the
 // ledger.
