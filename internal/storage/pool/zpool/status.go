@@ -11,9 +11,12 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
+// filesOption has the names of files with errors listed.
+const filesOption = "-v"
+
 // statusOptions: exact numbers (-p), whole paths (-P), slow I/Os (-s), trims (-t), initializing (-i), and files with errors (-v).
 func statusOptions() []string {
-	return []string{"status", "-j", "--json-int", "-p", "-P", "-s", "-t", "-i", "-v"}
+	return []string{"status", "-j", "--json-int", "-p", "-P", "-s", "-t", "-i", filesOption}
 }
 
 func getOptions() []string { return []string{"get", "-j", "--json-int", "-p", "all"} }

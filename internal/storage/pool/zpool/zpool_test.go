@@ -97,6 +97,23 @@ func TestPools(t *testing.T) {
 	}
 }
 
+// TestFileThatIsNoASCII: the name of a file with errors that is no ASCII cuts the output off; the pools are read without such names then.
+func TestFileThatIsNoASCII(t *testing.T) {
+	whole := string(read(t, "status.json"))
+	run := RunnerFunc(func(_ context.Context, args ...string) ([]byte, error) {
+		switch {
+		case args[0] == "get":
+			return read(t, "get.json"), nil
+		case slices.Contains(args, filesOption):
+			return []byte(whole[:len(whole)/2] + "\n"), nil
+		}
+		return []byte(whole), nil
+	})
+	if pools, err := New(run).Pools(t.Context()); err != nil || len(pools) != 2 {
+		t.Errorf("%d pools, %v", len(pools), err)
+	}
+}
+
 // outline is a tree in lines.
 func outline(vs []pool.Vdev, depth int) []string {
 	var out []string
