@@ -22,7 +22,7 @@
 // spare is activated all the same.
 //
 // zed has spares let go by a flag of its own when it brings a device online (ZFS_ONLINE_UNSPARE, which zpool online does not set). Here the spare is detached when
-// the original is well and nothing resilvers any more.
+// the original has been well for [Config].ReleaseAfter, and nothing resilvered meanwhile.
 //
 // zed acts on events alone, and those from before its start are lost. [Engine.Look] also takes a device that has been gone for [Config].SpareAfter for one that a spare
 // is needed for.

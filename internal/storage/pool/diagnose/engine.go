@@ -22,6 +22,10 @@ type Config struct {
 	Keep time.Duration
 	// SpareAfter is how long a device may be gone, without an event that says so, before a spare stands in for it.
 	SpareAfter time.Duration
+	// ReleaseAfter is how long a device has to be well, and nothing resilvers, before its spare is let go. The kernel begins to resilver some transaction groups behind
+	// the one in which a device is brought back (dsl_scan_assess_vdev and dsl_scan_restart_resilver in module/zfs/dsl_scan.c), and refuses to detach a spare only where no
+	// other device of the mirror or RAIDZ has what it holds (vdev_dtl_required in module/zfs/vdev.c).
+	ReleaseAfter time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -34,6 +38,7 @@ func (c Config) withDefaults() Config {
 	c.RemovalWait = cmp.Or(c.RemovalWait, 15*time.Second) // zfs_remove_timeout
 	c.Keep = cmp.Or(c.Keep, 12*time.Hour)                 // CASE_GC_TIMEOUT_SECS
 	c.SpareAfter = cmp.Or(c.SpareAfter, 5*time.Minute)
+	c.ReleaseAfter = cmp.Or(c.ReleaseAfter, time.Minute)
 	return c
 }
 
@@ -59,6 +64,8 @@ type Engine struct {
 	// gone is since when a device has been seen gone; acted are those for which a spare was asked, until they are seen otherwise.
 	gone  map[key]time.Time
 	acted map[key]bool
+	// well is since when a device for which a spare stands in has been seen well, and nothing resilvering.
+	well map[key]time.Time
 }
 
 // maxCases bounds the devices that are watched. A machine has fewer; events may lie.
@@ -66,7 +73,7 @@ const maxCases = 4096
 
 // New returns an engine that knows nothing.
 func New(c Config) *Engine {
-	return &Engine{cfg: c.withDefaults(), cases: map[key]*file{}, gone: map[key]time.Time{}, acted: map[key]bool{}}
+	return &Engine{cfg: c.withDefaults(), cases: map[key]*file{}, gone: map[key]time.Time{}, acted: map[key]bool{}, well: map[key]time.Time{}}
 }
 
 // Mark is a device that answers and is not to be trusted.
@@ -105,6 +112,9 @@ func (e *Engine) Next() time.Time {
 			earlier(since.Add(e.cfg.SpareAfter))
 		}
 	}
+	for _, since := range e.well {
+		earlier(since.Add(e.cfg.ReleaseAfter))
+	}
 	return next
 }
 
@@ -127,6 +137,7 @@ func (e *Engine) Event(ev events.Event, pools []pool.Pool, now time.Time) []Acti
 		e.drop(func(c key, _ *file) bool { return c.pool == ev.PoolGUID })
 		maps.DeleteFunc(e.gone, func(c key, _ time.Time) bool { return c.pool == ev.PoolGUID })
 		maps.DeleteFunc(e.acted, func(c key, _ bool) bool { return c.pool == ev.PoolGUID })
+		maps.DeleteFunc(e.well, func(c key, _ time.Time) bool { return c.pool == ev.PoolGUID })
 		return nil
 	case events.VdevClear:
 		e.drop(func(c key, _ *file) bool { return c.pool == ev.PoolGUID && (ev.VdevGUID == 0 || c.vdev == ev.VdevGUID) })
@@ -148,6 +159,7 @@ func (e *Engine) Event(ev events.Event, pools []pool.Pool, now time.Time) []Acti
 // resource takes what is told of a device itself (zfs_retire_recv).
 func (e *Engine) resource(ev events.Event, pools []pool.Pool, now time.Time) []Action {
 	k := key{ev.PoolGUID, ev.VdevGUID}
+	delete(e.well, k) // it may have been gone since it was seen well
 	state := ev.VdevState
 	if ev.Class == events.Removed {
 		state = pool.Removed

@@ -82,12 +82,15 @@ func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
 			delete(e.acted, k)
 		}
 	}
+	before := e.well
+	e.well = map[key]time.Time{}
 	for _, p := range pools {
 		if p.State == pool.Suspended || p.ReadOnly {
 			continue
 		}
 		for _, v := range p.Vdevs {
 			out = append(out, e.vdev(p, v, now)...)
+			out = append(out, e.release(p, v, before, now)...)
 		}
 	}
 	return out
@@ -121,16 +124,26 @@ func (e *Engine) vdev(p pool.Pool, v pool.Vdev, now time.Time) []Action {
 			out = append(out, e.spare(p, leaf, fmt.Sprintf("it has been %s for %s", leaf.State, since.Round(time.Second)))...)
 		}
 	}
-	return append(out, e.release(p, v)...)
+	return out
 }
 
-// release detaches spares that stand in for a device which is well again. A resilver has to be over: until then the device may lack what was written meanwhile.
-// A device that is only marked is online, too; after a restart, by which marks are lost, the kernel's count of its errors still tells.
-func (e *Engine) release(p pool.Pool, v pool.Vdev) []Action {
+// release detaches spares that stand in for a device which is well again. A resilver has to be over, and not to be about to begin: until then the device may lack what
+// was written meanwhile. A device that is only marked is online, too; after a restart, by which marks are lost, the kernel's count of its errors still tells. Before has
+// since when devices were well, as they were looked at last. What was asked for is asked for again after as long.
+func (e *Engine) release(p pool.Pool, v pool.Vdev, before map[key]time.Time, now time.Time) []Action {
 	var out []Action
 	if v.Type == "spare" && len(v.Children) >= 2 && v.Children[0].State == pool.Online && !p.Scan.Resilvers() && !waits(v) {
 		original := v.Children[0]
-		if f := e.cases[key{p.GUID, original.GUID}]; f != nil && f.verdict != "" || original.ChecksumErrors >= e.cfg.Checksums.N {
+		k := key{p.GUID, original.GUID}
+		if f := e.cases[k]; f != nil && f.verdict != "" || original.ChecksumErrors >= e.cfg.Checksums.N {
+			return nil
+		}
+		since, seen := before[k]
+		if !seen {
+			since = now
+		}
+		if now.Sub(since) < e.cfg.ReleaseAfter {
+			e.well[k] = since
 			return nil
 		}
 		a := Action{Kind: DetachSpare, Pool: p.Name, PoolGUID: p.GUID, Vdev: original.Name, VdevGUID: original.GUID, Why: "it is well again"}
@@ -138,7 +151,7 @@ func (e *Engine) release(p pool.Pool, v pool.Vdev) []Action {
 		return []Action{a}
 	}
 	for _, c := range v.Children {
-		out = append(out, e.release(p, c)...)
+		out = append(out, e.release(p, c, before, now)...)
 	}
 	return out
 }
