@@ -167,6 +167,7 @@ func testPoolPlug(t *testing.T, ctx context.Context, p *pooled) {
 		t.Fatal(err)
 	}
 	p.awaitPool(t, ctx, "tank", "the spare is let go", spareBack)
+	checkResilvered(t, ctx, p)
 }
 
 // testPoolReplace pulls it for good, and declares another in its place.
@@ -227,10 +228,9 @@ func checkPoolHealth(t *testing.T, ctx context.Context, p *pooled) {
 	}
 }
 
-// checkEventOrder: the kernel told of the device that went before the resilver of the spare began, and of its end behind that.
-func checkEventOrder(t *testing.T, ctx context.Context, p *pooled) {
+// eventClasses are the classes of the events of the pool, in order; what tells that a device is gone is "gone".
+func eventClasses(t *testing.T, ctx context.Context, p *pooled) (classes []string) {
 	t.Helper()
-	var classes []string
 	for line := range strings.Lines(p.do(t, ctx, "pool", "events", "--output", "json")) {
 		var event poolv1.StreamEventsResponse
 		if err := protojson.Unmarshal([]byte(line), &event); err != nil {
@@ -244,6 +244,36 @@ func checkEventOrder(t *testing.T, ctx context.Context, p *pooled) {
 			classes = append(classes, event.GetClass())
 		}
 	}
+	return classes
+}
+
+// checkResilvered: the spare was let go behind a resilver of its own and one of the disk that is here again, and not before that had all.
+func checkResilvered(t *testing.T, ctx context.Context, p *pooled) {
+	t.Helper()
+	var classes []string
+	removed := -1
+	eventually(t, ctx, "the kernel has told that the spare is let go", func(ctx context.Context) error {
+		classes = eventClasses(t, ctx, p)
+		if removed = slices.Index(classes, "sysevent.fs.zfs.vdev_remove"); removed < 0 {
+			return fmt.Errorf("events of the pool: %q", classes)
+		}
+		return nil
+	})
+	done := 0
+	for _, class := range classes[:removed] {
+		if class == "sysevent.fs.zfs.resilver_finish" {
+			done++
+		}
+	}
+	if done < 2 {
+		t.Errorf("events of the pool: %q, want the end of two resilvers before the spare is taken out", classes)
+	}
+}
+
+// checkEventOrder: the kernel told of the device that went before the resilver of the spare began, and of its end behind that.
+func checkEventOrder(t *testing.T, ctx context.Context, p *pooled) {
+	t.Helper()
+	classes := eventClasses(t, ctx, p)
 	gone := slices.Index(classes, "gone")
 	begun, done := slices.Index(classes, "sysevent.fs.zfs.resilver_start"), slices.Index(classes, "sysevent.fs.zfs.resilver_finish")
 	if gone < 0 || begun < gone || done < begun {
