@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write what the scripts give into them a
 //
 //	pool NAME                    a pool; all that follows is in it
 //	vdev TYPE-N A B ...          a vdev of devices, or one device alone: vdev disk A
-//	spare|cache|log A ...        devices of other classes
+//	spare|cache|log|special A    devices of other classes
 //	set A STATE [errors=N]       the state of a device, by which event ever that came
 //	stand A S                    spare S stands in for A
 //	resilver on|off              redundancy is being restored
@@ -90,7 +90,7 @@ func (w *world) command(line string) {
 			v = v.Children[0]
 		}
 		w.pool().Vdevs = append(w.pool().Vdevs, v)
-	case "spare", "cache", "log":
+	case "spare", "cache", "log", "special":
 		for _, name := range f[1:] {
 			w.pool().Vdevs = append(w.pool().Vdevs, w.leaf(name, pool.Class(f[0])))
 		}

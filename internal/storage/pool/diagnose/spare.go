@@ -31,10 +31,10 @@ func (e *Engine) spare(p pool.Pool, leaf pool.Vdev, why string) []Action {
 // Failed takes an action that could not be carried out, so that it is returned again when Look next finds that it is needed.
 func (e *Engine) Failed(a Action) { delete(e.acted, key{a.PoolGUID, a.VdevGUID}) }
 
-// spareable says that ZFS would have a spare stand in: not for log and cache devices (zpool_vdev_attach in lib/libzfs/libzfs_pool.c), nor where one does already or the
-// device is being replaced.
+// spareable says that ZFS would have a spare stand in: not for log and cache devices, nor for those of the classes special and dedup (spa_vdev_attach in
+// module/zfs/spa.c, zpool_vdev_attach in lib/libzfs/libzfs_pool.c), nor where one does already or the device is being replaced.
 func spareable(p pool.Pool, leaf pool.Vdev) bool {
-	if leaf.Class == pool.Log || leaf.Class == pool.Cache || leaf.Class == pool.Spare {
+	if leaf.Class != pool.Normal {
 		return false
 	}
 	for _, v := range p.Vdevs {
