@@ -175,7 +175,8 @@ func (b *builder) grow() {
 		}
 		for _, leaf := range v.Leaves() {
 			d, found := b.obs.diskOf(leaf)
-			if leaf.State == Online && (found && d.GrowableBytes >= minGrowBytes || leaf.ExpandableBytes > 0 || v.ExpandableBytes > 0) {
+			// Of a vdev that lacks a device, the size stays as it is (vdev_open in module/zfs/vdev.c, 2.3.9): it grows once it has all.
+			if leaf.State == Online && (found && d.GrowableBytes >= minGrowBytes || leaf.ExpandableBytes > 0 || v.ExpandableBytes > 0 && v.State == Online) {
 				o := Op{Verb: GrowDevice, Vdev: name(leaf), VdevGUID: leaf.GUID, Path: leaf.Path}
 				if found {
 					o.Disk = &d
