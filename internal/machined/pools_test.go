@@ -414,6 +414,18 @@ func TestPoolTended(t *testing.T) {
 	if tend(n) {
 		t.Error("what could not be done counts as done")
 	}
+	// Another disk is where the spare was: it is not taken.
+	foreign := blankDisk("/dev/vdd", "FOREIGN")
+	foreign.Devices, foreign.Contents = append(foreign.Devices, "/dev/vdd1"), "something"
+	m.change(func(m *poolMachine) { m.fail, m.calls, m.disks = nil, nil, append(m.disks, foreign) })
+	n.wakers[plan.Pools].Wake()
+	n.await("the disk", func(s snapshot) bool {
+		return slices.ContainsFunc(s.pools.Status.Disks, func(d pool.Disk) bool { return d.Device == foreign.Device })
+	})
+	spare := diagnose.Action{Kind: diagnose.UseSpare, Pool: "tank", VdevGUID: 102, Spares: []pool.Vdev{{Name: "/dev/vdd1", Path: "/dev/vdd1", GUID: 300}}}
+	if err := n.actOn(t.Context(), spare); err == nil || slices.Contains(m.done(), "replace tank 102 /dev/vdd1") {
+		t.Errorf("another disk in the place of the spare: %v, %q", err, m.done())
+	}
 
 	other := &poolMachine{}
 	cfg := other.config()

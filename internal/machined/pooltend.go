@@ -96,7 +96,23 @@ func (a *Agent) tend(ctx context.Context, engine *diagnose.Engine, batch []event
 }
 
 func (a *Agent) actOn(ctx context.Context, one diagnose.Action) error {
+	if one.Kind == diagnose.UseSpare {
+		if one.Spares = a.inPlace(one.Spares); len(one.Spares) == 0 {
+			return fmt.Errorf("%s: another disk is where the spare was", one)
+		}
+	}
 	acting, cancel := within(ctx, tendActTimeout)
 	defer cancel()
 	return diagnose.Apply(acting, a.cfg.Pools.Control, one)
+}
+
+// inPlace leaves spares out where another disk is by now, as the disks were seen last: zpool is given a path, and would take what is there. ZFS does not notice that a
+// spare was pulled.
+func (a *Agent) inPlace(spares []pool.Vdev) []pool.Vdev {
+	disks := a.snapshot().pools.Status.Disks
+	return slices.DeleteFunc(slices.Clone(spares), func(s pool.Vdev) bool {
+		return slices.ContainsFunc(disks, func(d pool.Disk) bool {
+			return slices.Contains(d.Devices, s.Path) && (d.Label == nil || d.Label.GUID != s.GUID)
+		})
+	})
 }
