@@ -66,6 +66,8 @@ type Engine struct {
 	acted map[key]bool
 	// well is since when a device for which a spare stands in has been seen well, and nothing resilvering.
 	well map[key]time.Time
+	// looked is when Look was called last.
+	looked time.Time
 }
 
 // maxCases bounds the devices that are watched. A machine has fewer; events may lie.
@@ -94,11 +96,12 @@ func (e *Engine) Marks() []Mark {
 	return out
 }
 
-// Next is when Look has something to do, if no event comes before; zero if nothing is pending.
+// Next is when Look has something to do, if no event comes before; zero if nothing is pending. What was due when Look was called last, and could not be done, such as for
+// want of a spare, is not: that waits for an event.
 func (e *Engine) Next() time.Time {
 	var next time.Time
 	earlier := func(t time.Time) {
-		if next.IsZero() || t.Before(next) {
+		if t.After(e.looked) && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
 	}

@@ -83,7 +83,7 @@ func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
 		}
 	}
 	before := e.well
-	e.well = map[key]time.Time{}
+	e.well, e.looked = map[key]time.Time{}, now
 	for _, p := range pools {
 		if p.State == pool.Suspended || p.ReadOnly {
 			continue
