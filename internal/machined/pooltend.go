@@ -37,8 +37,9 @@ func (a *Agent) tendPools(ctx context.Context) error {
 		pools, err := a.poolsForEvents(ctx)
 		if err == nil {
 			next = from + uint64(len(batch))
-			// A look at a pool that is not imported makes events too, and there is nothing to do about those.
-			batch = slices.DeleteFunc(batch, func(e events.Event) bool { return e.Context != events.LoadNone })
+			// A look at a pool that is not imported makes events too, and there is nothing to do about those, nor about what is done to datasets: for each snapshot, all
+			// disks would be looked at.
+			batch = slices.DeleteFunc(batch, func(e events.Event) bool { return e.Context != events.LoadNone || e.Class == events.History })
 		}
 		well := err == nil && a.tend(ctx, engine, batch, pools)
 		wait := poolResync

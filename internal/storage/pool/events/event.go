@@ -40,6 +40,8 @@ const (
 	ResilverFinish Class = "sysevent.fs.zfs.resilver_finish"
 	ScrubStart     Class = "sysevent.fs.zfs.scrub_start"
 	ScrubFinish    Class = "sysevent.fs.zfs.scrub_finish"
+	// History is of each dataset and snapshot that is made, changed or destroyed (spa_history_log_sync in module/zfs/spa_history.c): of a pool itself it tells nothing.
+	History Class = "sysevent.fs.zfs.history_event"
 
 	// Dropped is no event of the kernel: it says that Lost events were never read.
 	Dropped Class = "dropped"
