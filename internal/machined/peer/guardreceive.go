@@ -91,7 +91,7 @@ func (g *Guard) Resolve(ctx context.Context, r *replicationv1.ResolveRequest) er
 	}))
 }
 
-// harmless refuses decisions that lose something here, or would make a replica of what was promoted: those are for a person on this node.
+// harmless refuses decisions that lose something here, or would change what was promoted: those are for a person on this node.
 func harmless(ctx context.Context, a Allowed, local *endpoint.Local, d replication.Decision) error {
 	switch d.Kind {
 	case replication.RollBack:
@@ -104,6 +104,7 @@ func harmless(ctx context.Context, a Allowed, local *endpoint.Local, d replicati
 		if rest, ok := strings.CutPrefix(d.Name, d.Target+".aside-"); !ok || rest == "" || strings.Contains(rest, "/") {
 			return errDenied("set %.300s aside as %.300s: expected a name beside it", d.Target, d.Name)
 		}
+		return unpromoted(ctx, a, local, d.Target) // it would be taken away from who uses it
 	case replication.Adopt:
 		return unpromoted(ctx, a, local, d.Target)
 	case replication.FollowRename, replication.AbortPartial:
@@ -113,7 +114,7 @@ func harmless(ctx context.Context, a Allowed, local *endpoint.Local, d replicati
 	return nil
 }
 
-// unpromoted refuses to make a replica of what lies in a tree that a failover here has made the primary.
+// unpromoted refuses what would take a dataset away from a tree that a failover here has made the primary, or make a replica of it.
 func unpromoted(ctx context.Context, a Allowed, local *endpoint.Local, target string) error {
 	states, err := local.Roots(ctx, a.roots())
 	if err != nil {
@@ -122,7 +123,7 @@ func unpromoted(ctx context.Context, a Allowed, local *endpoint.Local, target st
 	for _, root := range states {
 		within := target == root.Name || strings.HasPrefix(target, root.Name+"/")
 		if within && root.Generation > 0 && !root.Fenced && root.Replica == "" {
-			return errDenied("make a replica of %.300s: its tree was promoted, and is the primary", target)
+			return errDenied("decide about %.300s: its tree was promoted, and is the primary", target)
 		}
 	}
 	return nil

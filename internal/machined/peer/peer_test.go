@@ -484,13 +484,14 @@ func TestHostileRequests(t *testing.T) {
 			t.Errorf("an endless generation, %s: %v", name, err)
 		}
 	}
-	// Once it was promoted here, nobody makes a replica of it from there.
+	// Once it was promoted here, nobody makes a replica of it from there, or takes it away.
 	_, err = replication.Promotion{Job: w.job, Receiver: w.b.local}.Run(ctx)
 	w.must(err)
 	to := last.FileSystems[0].Snapshots()[0].GUID
-	for _, kind := range []replication.DecisionKind{replication.Adopt, replication.RollBack} {
+	for _, kind := range []replication.DecisionKind{replication.Adopt, replication.RollBack, replication.SetAside} {
 		err = w.remote.Resolve(ctx, replication.ResolveRequest{
-			Fence: replication.Fence{Job: jobID, Generation: 99}, Decision: replication.Decision{Kind: kind, Target: target, To: to}, Stream: w.job.Stream,
+			Fence: replication.Fence{Job: jobID, Generation: 99}, Decision: replication.Decision{Kind: kind, Target: target, To: to, Name: target + ".aside-1"},
+			Stream: w.job.Stream,
 		})
 		if !errors.Is(err, peer.ErrRefused) {
 			t.Errorf("%s of what was promoted: %v", kind, err)
