@@ -74,7 +74,7 @@ func (v api) spec(name string) (plan.Replication, []*replication.Conflict, error
 }
 
 // Run implements server.Replication.
-func (v api) Run(_ context.Context, name string, decisions []*replicationv1.Choice) (uint64, error) {
+func (v api) Run(ctx context.Context, name string, decisions []*replicationv1.Choice) (uint64, error) {
 	spec, conflicts, err := v.spec(name)
 	if err != nil {
 		return 0, err
@@ -87,8 +87,12 @@ func (v api) Run(_ context.Context, name string, decisions []*replicationv1.Choi
 		return 0, err
 	}
 	for _, d := range chosen {
-		if spec.Sends && loses(d) {
+		switch {
+		case !loses(d):
+		case spec.Sends:
 			return 0, fmt.Errorf("%w: %s: that is decided on the node on which it is destroyed, %s: nodectl snapshot rollback", server.ErrPrecondition, d, spec.Peer.Address)
+		case !server.MayLose(ctx):
+			return 0, fmt.Errorf("%w: %s: to decide so needs the role %s, as a rollback does", server.ErrDenied, d, server.RoleAdmin)
 		}
 	}
 	return v.ask(name, replicationv1.Act_ACT_REPLICATE, chosen)

@@ -25,7 +25,8 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrUnavailable: trying again later may do. UNAVAILABLE.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrDenied: nobody may have it, whatever the role. PERMISSION_DENIED.
+	// ErrDenied: nobody may have it, whatever the role, or this caller may not.
+	// PERMISSION_DENIED.
 	ErrDenied = errors.New("denied")
 	// ErrIncomplete comes with a list of what could be read, where an interface says so;
 	// the caller gets the list, and the text in IncompleteHeader.

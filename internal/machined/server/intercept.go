@@ -174,6 +174,13 @@ func has(ctx context.Context, role ClientRole) bool {
 	return slices.Contains(c.roles, role)
 }
 
+// MayLose tells whether the caller of a unary method may decide so that something is
+// destroyed, as a rollback does. Who came by no gate may.
+func MayLose(ctx context.Context) bool {
+	_, gated := ctx.Value(callerKey{}).(caller)
+	return !gated || has(ctx, RoleAdmin)
+}
+
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	arrivalOf(ctx).arrived()
 	var resp any

@@ -16,7 +16,8 @@ type Replication interface {
 	List(ctx context.Context, name string) ([]*replicationv1.Job, error)
 	// Changed waits until List may have something else to say, or the context ends.
 	Changed(ctx context.Context)
-	// Run begins a run and returns its number. ErrInvalid where a confirmation is not the name of the dataset.
+	// Run begins a run and returns its number. ErrInvalid where a confirmation is not the name of the dataset, ErrDenied where a decision destroys something
+	// and the caller is none who may have that done, see [MayLose].
 	Run(ctx context.Context, name string, decisions []*replicationv1.Choice) (run uint64, err error)
 	PlanFailover(ctx context.Context, name string) (*replicationv1.PlanFailoverResponse, error)
 	// Failover and Failback are ErrInvalid where confirm is not the name that the protos say.

@@ -91,8 +91,30 @@ func (r ReplicationOf) run(call, name string, act replicationv1.Act, decisions [
 }
 
 // Run implements server.Replication.
-func (r ReplicationOf) Run(_ context.Context, name string, decisions []*replicationv1.Choice) (uint64, error) {
+func (r ReplicationOf) Run(ctx context.Context, name string, decisions []*replicationv1.Choice) (uint64, error) {
+	if !server.MayLose(ctx) && r.loses(name, decisions) {
+		return 0, fmt.Errorf("%w: a decision destroys something", server.ErrDenied)
+	}
 	return r.run("run "+name, name, replicationv1.Act_ACT_REPLICATE, decisions)
+}
+
+// loses says that one of the decisions destroys something.
+func (r ReplicationOf) loses(name string, decisions []*replicationv1.Choice) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	j, err := r.find(name)
+	if err != nil {
+		return false
+	}
+	for _, c := range j.GetConflicts() {
+		for _, o := range c.GetOptions() {
+			chosen := slices.ContainsFunc(decisions, func(d *replicationv1.Choice) bool { return d.GetText() == o.GetText() })
+			if chosen && (len(o.GetDestroys()) > 0 || o.GetChanges()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // PlanFailover implements server.Replication.
