@@ -15,6 +15,8 @@ import (
 const (
 	maxRequestBytes = 256 << 10
 	maxCalls        = 64
+	// maxKubeletCalls is more than kubelet makes on one connection, which is one.
+	maxKubeletCalls = 4
 	// stopTimeout is how long calls under way may take after the context has ended.
 	stopTimeout = 10 * time.Second
 )
@@ -48,7 +50,11 @@ func (a about) NodeGetCapabilities(ctx context.Context, r *spec.NodeGetCapabilit
 // Serve answers callers on a listener, which it closes, until the context ends. Calls that are under way then get ten seconds, and are cancelled. It may be
 // called for several listeners.
 func (d *Driver) Serve(ctx context.Context, listener net.Listener, callers Callers) error {
-	s := grpc.NewServer(grpc.UnaryInterceptor(d.intercept), grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(maxCalls))
+	calls := uint32(maxCalls)
+	if callers&Controllers == 0 {
+		calls = maxKubeletCalls
+	}
+	s := grpc.NewServer(grpc.UnaryInterceptor(d.intercept), grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(calls))
 	spec.RegisterIdentityServer(s, d)
 	if callers&Controllers != 0 {
 		spec.RegisterControllerServer(s, d)

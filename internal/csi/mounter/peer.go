@@ -6,34 +6,72 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
+// maxConnections bounds what is open at once: each call may run a program, and whoever is root of the workload plane can make them. Kubelet makes a connection for each
+// call (newGrpcConn in pkg/volume/csi/csi_client.go of Kubernetes 1.36), which may wait for a pool that is suspended; what comes beyond waits in the kernel.
+const maxConnections = 256
+
 // Of hands on the connections that processes in one cgroup have made, such as /workload/plane/kubelet, and closes all others at once. Refused is told of each of
 // those, by the goroutine that accepts.
 func Of(l net.Listener, cgroup string, refused func(error)) net.Listener {
-	return &guarded{l, cgroup, refused}
+	closed := make(chan struct{})
+	return &guarded{
+		Listener: l, cgroup: cgroup, refused: refused, open: make(chan struct{}, maxConnections), closed: closed, end: sync.OnceFunc(func() { close(closed) }),
+	}
 }
 
 type guarded struct {
 	net.Listener
 	cgroup  string
 	refused func(error)
+	// open has one for each connection that was handed on and is not closed, and one for that which is waited for.
+	open   chan struct{}
+	closed chan struct{}
+	end    func()
+}
+
+// counted is a connection that was handed on. Gone may be called more than once.
+type counted struct {
+	net.Conn
+	gone func()
+}
+
+// Close implements net.Conn.
+func (c *counted) Close() error {
+	defer c.gone()
+	return c.Conn.Close()
+}
+
+// Close implements net.Listener.
+func (g *guarded) Close() error {
+	g.end()
+	return g.Listener.Close()
 }
 
 // Accept implements net.Listener.
 func (g *guarded) Accept() (net.Conn, error) {
 	for {
+		select {
+		case g.open <- struct{}{}:
+		case <-g.closed:
+			return nil, net.ErrClosed
+		}
+		gone := sync.OnceFunc(func() { <-g.open })
 		conn, err := g.Listener.Accept()
 		if err != nil {
+			gone()
 			return nil, err
 		}
 		pid, group, err := peerOf(conn)
 		if err == nil && group == g.cgroup {
-			return conn, nil
+			return &counted{conn, gone}, nil
 		}
 		conn.Close()
+		gone()
 		if err == nil {
 			err = fmt.Errorf("process %d is in cgroup %s, expected %s", pid, group, g.cgroup)
 		}

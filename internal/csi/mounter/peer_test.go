@@ -76,6 +76,75 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// TestOfBounds: there are so many connections at once, and the next one when one of them is closed.
+func TestOfBounds(t *testing.T) {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := parseCgroup(string(text))
+	if err != nil {
+		t.Skipf("needs cgroups of version 2: %v", err)
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, accepted, ended := make(chan error, maxConnections+1), make(chan net.Conn, maxConnections+1), make(chan struct{})
+	guarded := Of(l, own, func(err error) { refused <- err })
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := guarded.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	var open []net.Conn
+	defer func() {
+		guarded.Close()
+		<-ended // though it waits for one of them to be closed
+		for _, conn := range open {
+			conn.Close()
+		}
+	}()
+	for range maxConnections + 1 {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	next := func() {
+		t.Helper()
+		select {
+		case conn := <-accepted:
+			open = append(open, conn)
+		case err := <-refused:
+			if errors.Is(err, unix.ENOPROTOOPT) {
+				t.Skipf("needs Linux 6.5: %v", err)
+			}
+			t.Fatal(err)
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d connections are handed on, and no more", len(open))
+		}
+	}
+	for range maxConnections {
+		next()
+	}
+	select {
+	case conn := <-accepted:
+		open = append(open, conn)
+		t.Errorf("%d connections are open at once, want %d", len(open), maxConnections)
+	case <-time.After(100 * time.Millisecond):
+		open[0].Close()
+		next()
+	}
+}
+
 // TestRootIsNoLink: the plane can put a link in the place of kubelet's directory, or of one above it.
 func TestRootIsNoLink(t *testing.T) {
 	top := t.TempDir()
