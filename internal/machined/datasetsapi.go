@@ -36,6 +36,11 @@ func (v datasetsAPI) List(ctx context.Context, root string) ([]*datasetv1.Datase
 	if root != "" {
 		q.Roots = []string{root}
 	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	list, err := v.a.cfg.Pools.Datasets.List(ctx, q)
 	if err != nil {
 		return nil, poolClassed(err)
@@ -103,6 +108,11 @@ func (v datasetsAPI) planDestroy(ctx context.Context, q dataset.DestroyRequest) 
 			return nil, nil, err
 		}
 	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer end()
 	name, _, _ := strings.Cut(q.Name, "/")
 	found, err := v.a.cfg.Pools.Datasets.List(ctx, zfs.Query{
 		Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot, zfs.Bookmark}, Depth: -1, Properties: []string{"userrefs", "clones", "origin"},

@@ -208,6 +208,8 @@ type Agent struct {
 	peers atomic.Pointer[[]server.Peer]
 	// snapshotted is called when a schedule has made snapshots, for the jobs that send them.
 	snapshotted reconcile.Waker
+	// lists has one for each call that lists datasets now (listturn.go).
+	lists chan struct{}
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
 	loopsCtx  context.Context
@@ -231,7 +233,7 @@ func New(cfg Config) (*Agent, error) {
 			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
 		},
 		containersChanged: reconcile.NewWaker(), views: map[string]view{}, asks: map[string]chan<- func(context.Context){}, poolEvents: newPoolLog(),
-		snapshotted: reconcile.NewWaker(),
+		snapshotted: reconcile.NewWaker(), lists: make(chan struct{}, maxLists),
 	}
 	a.configs.changed = reconcile.NewWaker()
 	pools, others := a.poolTasks()

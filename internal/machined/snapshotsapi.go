@@ -41,6 +41,11 @@ func (v snapshotsAPI) List(ctx context.Context, name string, recursive bool) ([]
 			q.Depth = 0
 		}
 	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	list, err := system.List(ctx, q)
 	if err != nil {
 		return nil, datasetClassed(err)
@@ -172,6 +177,11 @@ func (v snapshotsAPI) PreviewPrune(ctx context.Context, name string) ([]*snapsho
 	if err != nil {
 		return nil, err
 	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	obs, err := v.a.snapshotDomain().Observe(ctx, *spec)
 	if err != nil {
 		return nil, datasetClassed(err)

@@ -129,6 +129,11 @@ func (v snapshotsAPI) Bookmarks(ctx context.Context, name string, recursive bool
 			q.Depth = 0
 		}
 	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	list, err := system.List(ctx, q)
 	if err != nil {
 		return nil, datasetClassed(err)

@@ -73,6 +73,11 @@ func (v snapshotsAPI) PlanRollback(ctx context.Context, snapshot string) (*snaps
 	if err != nil {
 		return nil, err
 	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	l, err := lossOf(ctx, system, snapshot)
 	if err != nil {
 		return nil, datasetClassed(err)
