@@ -136,7 +136,7 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		ExtensionServices: extservice.New(extservice.Config{
 			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,
 		}),
-		Sums:     snapshotSums{"/run/cyvive/snapshots"},
+		Sums:     sumsIn("/run/cyvive/snapshots"),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Cluster:  kube.NewCluster(time.Now),
 		Clock:    kernelClock{},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,17 @@ import (
 // snapshotSums reads the contents of snapshots of file systems by mounting them, each for itself and read-only, below a folder in memory. A snapshot is
 // mounted for this alone, and when a person asks for it: what was received is not mounted otherwise.
 type snapshotSums struct{ dir string }
+
+// sumsIn returns what does so below a folder, which is its own. What an agent that was killed has left mounted there is unmounted: such a snapshot could not be destroyed.
+func sumsIn(dir string) snapshotSums {
+	left, _ := os.ReadDir(dir) // there is none before the first
+	for _, one := range left {
+		path := filepath.Join(dir, one.Name())
+		_ = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) // it may be none
+		_ = os.Remove(path)
+	}
+	return snapshotSums{dir}
+}
 
 // Sum implements endpoint.Summer. It ends with its context.
 func (s snapshotSums) Sum(ctx context.Context, snapshot string) (sum []byte, err error) {
