@@ -211,7 +211,7 @@ func (a *app) failover(ctx context.Context, node string, conn *connection, job s
 		return err
 	}
 	if typed != plan.GetTarget() {
-		return fmt.Errorf("%q is not the job's target; nothing is done", typed)
+		return fmt.Errorf("%q is not the job's target; nothing is done; nodectl replication status has it", typed)
 	}
 	doing, end := context.WithTimeout(ctx, max(a.timeout, failoverTimeout))
 	defer end()
