@@ -73,3 +73,41 @@ func TestBusy(t *testing.T) {
 		check("a placeholder", m, g.MakePlaceholder(ctx, &replicationv1.MakePlaceholderRequest{Job: id, FileSystem: "tank/in"}))
 	}
 }
+
+// TestReadsAreBounded: of one job so many look at once, and others of another.
+func TestReadsAreBounded(t *testing.T) {
+	const id = "11111111-2222-4333-8444-555555555555"
+	job := replication.Job{ID: id, Roots: []replication.Root{{Source: "alpha", Target: "tank/in"}}}
+	g := NewGuard(t.Context(), zfstest.New("node", "tank"), nil, func(string) (Allowed, bool) {
+		return Allowed{Name: "job", Job: job, Works: true, Tops: []string{"tank"}}, true
+	}, func(string) {})
+	look := func() error {
+		return g.Look(t.Context(), &replicationv1.LookRequest{Job: id}, func(*replicationv1.LookResponse) error { return nil })
+	}
+	var ends []func()
+	for range maxReads {
+		end, err := g.read(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, end)
+	}
+	if err := look(); !errors.Is(err, server.ErrUnavailable) {
+		t.Errorf("one look more: %v", err)
+	}
+	if end, err := g.read("another"); err != nil {
+		t.Errorf("of another job: %v", err)
+	} else {
+		end()
+	}
+	ends[0]()
+	if err := look(); err != nil {
+		t.Errorf("when one has ended: %v", err)
+	}
+	for _, end := range ends[1:] {
+		end()
+	}
+	if len(g.reading) > 0 {
+		t.Errorf("under way still: %v", g.reading)
+	}
+}

@@ -52,6 +52,8 @@ type Guard struct {
 	mu sync.Mutex
 	// streams are those that are under way.
 	streams map[*underway]bool
+	// reading counts the looks and checksums that are under way, by job.
+	reading map[string]int
 }
 
 // underway is a stream of a job, or another change. Done is closed when it has ended.
@@ -66,7 +68,28 @@ var _ server.PeerCalls = (*Guard)(nil)
 // NewGuard returns what answers for the datasets of a system, until life ends. Jobs finds what a UUID lets the other node do, and heard is told of each
 // request that is let through; both are called from many goroutines.
 func NewGuard(life context.Context, system zfs.System, summer endpoint.Summer, jobs func(id string) (Allowed, bool), heard func(id string)) *Guard {
-	return &Guard{life: life, system: system, summer: summer, jobs: jobs, heard: heard, streams: map[*underway]bool{}}
+	return &Guard{life: life, system: system, summer: summer, jobs: jobs, heard: heard, streams: map[*underway]bool{}, reading: map[string]int{}}
+}
+
+// maxReads is how many looks and checksums of a job go on at once. A look has all datasets and snapshots of the job in memory until they are sent, and a checksum reads
+// whole file systems; who carries a job out has one of them, and one more for each person who has it verified.
+const maxReads = 4
+
+// read begins one, which ends when end is called.
+func (g *Guard) read(id string) (end func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.reading[id] >= maxReads {
+		return nil, fmt.Errorf("%w: %d looks and checksums of the job are under way already: end one first", server.ErrUnavailable, maxReads)
+	}
+	g.reading[id]++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.reading[id]--; g.reading[id] == 0 {
+			delete(g.reading, id)
+		}
+	}, nil
 }
 
 // errInterrupted is why a stream ends that this node has to itself.
@@ -216,6 +239,11 @@ func (g *Guard) Look(ctx context.Context, r *replicationv1.LookRequest, send fun
 	if r.GetBegin() && a.Works {
 		g.Interrupt(a.Job.ID)
 	}
+	end, err := g.read(a.Job.ID)
+	if err != nil {
+		return err
+	}
+	defer end()
 	listing, err := local.List(ctx, replication.ListRequest{Job: a.Job.ID, Roots: named})
 	if err != nil {
 		return toStatus(err)
@@ -294,6 +322,11 @@ func (g *Guard) Checksum(ctx context.Context, r *replicationv1.ChecksumRequest) 
 	if err != nil {
 		return nil, err
 	}
+	end, err := g.read(a.Job.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	sum, err := local.Checksum(ctx, replication.ChecksumRequest{Job: a.Job.ID, FileSystem: r.GetFileSystem(), To: zfs.GUID(r.GetGuid())})
 	return sum, toStatus(err)
 }
