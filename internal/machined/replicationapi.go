@@ -58,6 +58,11 @@ func (v replicationAPI) PlanFailover(ctx context.Context, name string) (*replica
 	if err != nil {
 		return nil, err
 	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	return jobs.PlanFailover(ctx, name)
 }
 
