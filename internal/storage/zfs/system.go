@@ -58,7 +58,10 @@ type Query struct {
 	// Kinds are those to return; none means all.
 	Kinds []Kind
 	// Depth limits how far below the roots; 0 is the roots alone, with their snapshots and bookmarks, -1 all.
-	Depth      int
+	Depth int
+	// Alone returns the roots and nothing else, whatever Depth is; among them may be snapshots and bookmarks. What it takes does not grow with what they have. It
+	// needs roots; one that does not exist makes the whole [ErrNotExist].
+	Alone      bool
 	Properties []string
 }
 

@@ -60,8 +60,11 @@ const noDatasets = "no datasets available"
 
 // listArgs are the arguments for a query.
 func listArgs(q zfs.Query) ([]string, error) {
+	if q.Alone && len(q.Roots) == 0 {
+		return nil, fmt.Errorf("no root to list alone: %w", zfs.ErrInvalid)
+	}
 	kinds := slices.Clone(q.Kinds)
-	if len(kinds) == 0 {
+	if len(kinds) == 0 || q.Alone {
 		kinds = []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot, zfs.Bookmark}
 	}
 	if slices.Contains(kinds, zfs.Filesystem) || slices.Contains(kinds, zfs.Volume) {
@@ -85,6 +88,8 @@ func listArgs(q zfs.Query) ([]string, error) {
 	}
 	args := []string{"list", "-j", "-p", "-o", columns, "-t", joinKinds(kinds)}
 	switch {
+	case q.Alone:
+		// Without -r and -d it is what is named, as long as not only snapshots or only bookmarks are asked for (zfs_do_list in cmd/zfs/zfs_main.c).
 	case q.Depth < 0:
 		args = append(args, "-r")
 	case slices.Contains(kinds, zfs.Snapshot) || slices.Contains(kinds, zfs.Bookmark):
@@ -126,7 +131,7 @@ func wanted(q zfs.Query, d zfs.Dataset) bool {
 	if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, d.Kind) {
 		return false
 	}
-	if q.Depth < 0 {
+	if q.Depth < 0 || q.Alone {
 		return true
 	}
 	dataset := datasetOf(d.Name)

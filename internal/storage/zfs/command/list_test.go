@@ -63,11 +63,15 @@ func TestListArgs(t *testing.T) {
 		{zfs.Query{Kinds: []zfs.Kind{zfs.Snapshot}, Roots: []string{"tank"}}, "snapshot -d 1 -- tank"},
 		{zfs.Query{Kinds: []zfs.Kind{zfs.Filesystem}, Roots: []string{"tank@s", "tank#b", "tank/x/%recv"}},
 			"filesystem,volume,snapshot,bookmark -d 1 -- tank@s tank#b tank/x/%recv"},
+		{zfs.Query{Kinds: []zfs.Kind{zfs.Snapshot}, Roots: []string{"tank", "tank@s"}, Alone: true}, "filesystem,volume,snapshot,bookmark -- tank tank@s"},
 	} {
 		args, err := listArgs(c.q)
 		if got, ok := strings.CutPrefix(strings.Join(args, " "), "list -j -p -o guid,creation -t "); err != nil || !ok || got != c.want {
 			t.Errorf("%+v: got %q, %v, want %q", c.q, args, err, c.want)
 		}
+	}
+	if args, err := listArgs(zfs.Query{Alone: true}); !errors.Is(err, zfs.ErrInvalid) {
+		t.Errorf("alone, and no root: got %q, %v", args, err)
 	}
 }
 

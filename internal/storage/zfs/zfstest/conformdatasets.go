@@ -40,6 +40,27 @@ func testList(t *testing.T, b bench) {
 	}
 	_, err := b.List(b.ctx, zfs.Query{Roots: []string{b.Name("no")}, Kinds: []zfs.Kind{zfs.Filesystem}, Depth: 0})
 	b.is("list none", err, zfs.ErrNotExist)
+	alone := func(names ...string) ([]string, error) {
+		var roots, got []string
+		for _, name := range names {
+			roots = append(roots, b.Name("%s", name))
+		}
+		found, err := b.List(b.ctx, zfs.Query{Roots: roots, Alone: true})
+		for _, d := range found {
+			got = append(got, strings.TrimPrefix(d.Name, b.Root+"/"))
+		}
+		slices.Sort(got)
+		return got, err
+	}
+	got, err = alone("p/z", "p", "p#m", "p@1", "p")
+	b.must(err)
+	if diff := cmp.Diff([]string{"p", "p#m", "p/z", "p@1"}, got); diff != "" {
+		t.Errorf("alone (-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"no", "p@no", "p#no", "no@1"} {
+		_, err := alone("p", name)
+		b.is("alone, and one of them none: "+name, err, zfs.ErrNotExist)
+	}
 	if s, m := b.get("p@2"), b.get("p#m"); s.GUID != m.GUID || s.GUID == 0 || s.CreateTXG != m.CreateTXG || s.Kind != zfs.Snapshot || m.Kind != zfs.Bookmark {
 		t.Errorf("snapshot %+v and bookmark %+v", s, m)
 	}

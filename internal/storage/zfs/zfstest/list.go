@@ -19,6 +19,9 @@ func (m *Model) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
 		return nil, fmt.Errorf("list: %w", err)
 	}
 	roots := q.Roots
+	if q.Alone && len(roots) == 0 {
+		return nil, fmt.Errorf("list alone: %w: no root", zfs.ErrInvalid)
+	}
 	if len(roots) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(m.datasets)) {
 			if parentOf(name) == "" {
@@ -61,12 +64,15 @@ func (m *Model) listBelow(root string, q zfs.Query) ([]zfs.Dataset, error) {
 	}
 	var out []zfs.Dataset
 	for _, d := range m.below(root) {
-		if q.Depth >= 0 && strings.Count(d.name, "/")-strings.Count(root, "/") > q.Depth {
+		if q.Alone && d.name != root || q.Depth >= 0 && strings.Count(d.name, "/")-strings.Count(root, "/") > q.Depth {
 			continue
 		}
 		out = append(out, zfs.Dataset{
 			Name: d.name, Kind: d.kind, GUID: d.guid, CreateTXG: d.txg, Created: d.created, Properties: m.properties(d, q.Properties),
 		})
+		if q.Alone {
+			break
+		}
 		for _, s := range d.snapshots {
 			out = append(out, m.listedSnapshot(s, q.Properties))
 		}
