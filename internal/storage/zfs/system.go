@@ -35,8 +35,8 @@ type System interface {
 	Promote(ctx context.Context, name string) error
 	// Bookmark makes a bookmark of a snapshot or bookmark.
 	Bookmark(ctx context.Context, of, name string) error
-	// Hold keeps snapshots from being destroyed: all of them, or after an error none, which a crash may keep from being so; a hold that exists is left as
-	// it is. Release takes holds away, and those that are not there, or whose snapshot is gone, do not count. Holds returns the tags of each snapshot named.
+	// Hold keeps snapshots from being destroyed: all of them, or after an error none, which a crash and the end of the context may keep from being so; a
+	// hold that exists is left as it is. Release takes holds away, and those that are not there, or whose snapshot is gone, do not count. Holds returns the tags of each snapshot named.
 	Hold(ctx context.Context, tag string, snapshots ...string) error
 	Release(ctx context.Context, tag string, snapshots ...string) error
 	Holds(ctx context.Context, snapshots ...string) (map[string][]Hold, error)

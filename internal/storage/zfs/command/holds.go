@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,34 +16,74 @@ import (
 // undoTime is how long what is taken away again may take, though nobody waits for the rest any more: the pool may not answer.
 const undoTime = time.Minute
 
-// Hold implements [zfs.System]. zfs hold takes a transaction for each snapshot (zfs_do_hold_rele_impl in cmd/zfs/zfs_main.c): so those that were made
-// are taken away again where another failed, and only a crash leaves some. One that another made at the same time under the same tag is then taken
-// away too.
+// heldAlready ends what zfs hold says of a snapshot that has the hold.
+const heldAlready = ": tag already exists on this dataset"
+
+// Hold implements [zfs.System]. zfs hold takes a transaction for each snapshot (zfs_do_hold_rele_impl in cmd/zfs/zfs_main.c), and names each that it
+// could not hold: so those that were made are taken away again where another failed, and what was held before is not. What a program made that was
+// ended, or that did not say which have failed, stays: who held it before is not known.
 func (s *System) Hold(ctx context.Context, tag string, snapshots ...string) error {
 	if err := checkHolds(tag, snapshots); err != nil {
 		return fmt.Errorf("hold: %w", err)
 	}
-	holds, err := s.Holds(ctx, snapshots...)
-	if err != nil {
-		return fmt.Errorf("hold: %w", err)
-	}
-	missing := slices.DeleteFunc(slices.Clone(snapshots), func(name string) bool { return holdsTag(holds[name], tag) })
-	if len(missing) == 0 {
+	wanted := slices.Clone(snapshots)
+	slices.Sort(wanted)
+	wanted = slices.Compact(wanted)
+	if len(wanted) == 0 {
 		return nil
 	}
-	slices.Sort(missing)
-	missing = slices.Compact(missing)
-	err = s.do(ctx, append([]string{"hold", "--", tag}, missing...)...)
-	if err == nil || onlySaid(err, ": tag already exists on this dataset") {
+	err := s.do(ctx, append([]string{"hold", "--", tag}, wanted...)...)
+	if err == nil {
 		return nil
+	}
+	made, err := afterHold(err, wanted)
+	if err == nil || len(made) == 0 {
+		return err
 	}
 	undoing, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	return errors.Join(err, s.Release(undoing, tag, missing...))
+	return errors.Join(err, s.Release(undoing, tag, made...))
 }
 
-func holdsTag(holds []zfs.Hold, tag string) bool {
-	return slices.ContainsFunc(holds, func(h zfs.Hold) bool { return h.Tag == tag })
+// afterHold tells what a zfs hold that failed has made all the same, as far as it has said that, and its error without what was held before, which is nil
+// where that is all.
+func afterHold(err error, wanted []string) (made []string, left error) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.cut {
+		return nil, err
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](e.Cause); !ok || !exit.Exited() {
+		return nil, err
+	}
+	lines, failed, understood := e.lines(), map[string]bool{}, true
+	var others []string
+	for _, line := range lines {
+		named := slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return !holdFailed(line, name) })
+		understood = understood && len(named) > 0
+		for _, name := range named {
+			failed[name] = true
+		}
+		if !strings.HasSuffix(line, heldAlready) {
+			others = append(others, line)
+		}
+	}
+	if len(lines) > 0 && len(others) == 0 {
+		return nil, nil
+	}
+	rest := *e
+	rest.Said = strings.Join(others, "\n")
+	rest.Class = rest.classify()
+	if len(lines) == 0 || !understood {
+		return nil, &rest
+	}
+	return slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return failed[name] }), &rest
+}
+
+// holdFailed tells whether a line of zfs hold says that a snapshot could not be held: itself (zfs_hold and zfs_hold_nvl in
+// lib/libzfs/libzfs_dataset.c), or with all others of its file system, which is not there.
+func holdFailed(line, snapshot string) bool {
+	of, _, _ := strings.Cut(snapshot, "@")
+	return strings.HasPrefix(line, "cannot hold snapshot '"+snapshot+"': ") || strings.HasPrefix(line, "cannot open '"+of+"': ")
 }
 
 // Release implements [zfs.System]. A snapshot that is gone has no hold, which does not count either.

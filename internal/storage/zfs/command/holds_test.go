@@ -1,7 +1,9 @@
 package command
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -34,38 +36,54 @@ func TestHolds(t *testing.T) {
 
 func TestHold(t *testing.T) {
 	const (
-		list = "holds -H -p -- tank@1 tank@2 tank@3"
-		hold = "hold -- tag tank@2 tank@3"
-		undo = "release -- tag tank@2 tank@3"
+		hold   = "hold -- tag tank@1 tank@2 tank@3"
+		held   = "cannot hold snapshot 'tank@%d': tag already exists on this dataset\n"
+		gone   = "cannot hold snapshot 'tank@2': dataset does not exist\n"
+		noRoom = "cannot hold: out of space\n"
 	)
-	holds := reply{Args: []string{"holds"}, Stdout: "tank@1\ttag\t1\ntank@2\tother\t1\n"}
+	one := fmt.Sprintf(held, 1)
 	for _, c := range []struct {
 		what, said string
-		want       []string
+		undone     string
 		class      error
 	}{
-		{"made", "", []string{list, hold}, nil},
-		{"another was faster", "cannot hold snapshot 'tank@2': tag already exists on this dataset\n", []string{list, hold}, nil},
-		{"one is gone", "cannot hold snapshot 'tank@2': dataset does not exist\n", []string{list, hold, undo}, zfs.ErrNotExist},
-		{"both", "cannot hold snapshot 'tank@2': tag already exists on this dataset\ncannot hold snapshot 'tank@3': dataset does not exist\n",
-			[]string{list, hold, undo}, zfs.ErrExist},
+		{"made", "", "", nil},
+		{"one was held before", one, "", nil},
+		{"all were", one + fmt.Sprintf(held, 2) + fmt.Sprintf(held, 3), "", nil},
+		{"one is gone", gone, "release -- tag tank@1 tank@3", zfs.ErrNotExist},
+		{"one is gone, and one was held before", one + gone, "release -- tag tank@3", zfs.ErrNotExist},
+		{"none is there", "cannot open 'tank': dataset does not exist\n", "", zfs.ErrNotExist},
+		{"which one is not said", noRoom, "", zfs.ErrNoSpace},
+		{"nor beside one that was held before", one + noRoom, "", zfs.ErrNoSpace},
 	} {
-		r := reply{Args: []string{"hold"}, Stderr: c.said, Code: min(len(c.said), 1)}
-		s, calls := fake(t, holds, r, reply{Args: []string{"release"}})
-		if err := s.Hold(t.Context(), "tag", "tank@1", "tank@2", "tank@3"); !errors.Is(err, c.class) {
+		s, calls := fake(t, reply{Args: []string{"hold"}, Stderr: c.said, Code: min(len(c.said), 1)}, reply{Args: []string{"release"}})
+		if err := s.Hold(t.Context(), "tag", "tank@3", "tank@1", "tank@2", "tank@1"); !errors.Is(err, c.class) {
 			t.Errorf("%s: got %v", c.what, err)
 		}
-		if diff := cmp.Diff(c.want, commandLines(calls())); diff != "" {
+		want := []string{hold}
+		if c.undone != "" {
+			want = append(want, c.undone)
+		}
+		if diff := cmp.Diff(want, commandLines(calls())); diff != "" {
 			t.Errorf("%s: calls (-want +got):\n%s", c.what, diff)
 		}
 	}
-	s, calls := fake(t, reply{Args: []string{"holds"}, Stderr: "cannot open 'tank@2': dataset does not exist\n", Code: 1})
-	if err := s.Hold(t.Context(), "tag", "tank@2"); !errors.Is(err, zfs.ErrNotExist) || len(calls()) != 1 {
+	s, calls := fake(t, reply{Args: []string{"hold"}, Code: 1})
+	if err := s.Hold(t.Context(), "tag", "tank@1", "tank@2"); err == nil || len(calls()) != 1 {
+		t.Errorf("failed without a word: %v after %d calls", err, len(calls()))
+	}
+	s, calls = fake(t)
+	if err := s.Hold(t.Context(), "tag"); err != nil || len(calls()) != 0 {
 		t.Errorf("of none: %v after %d calls", err, len(calls()))
 	}
-	s, calls = fake(t, reply{Args: []string{"holds"}, Stdout: "tank@1\ttag\t1\n"})
-	if err := s.Hold(t.Context(), "tag", "tank@1"); err != nil || len(calls()) != 1 {
-		t.Errorf("held already: %v after %d calls", err, len(calls()))
+}
+
+// TestHoldEnded: a program that was ended has not said what it made and what was held before, so that none of it is taken away.
+func TestHoldEnded(t *testing.T) {
+	const said = "cannot hold snapshot 'tank@1': dataset does not exist\n"
+	ended := &Error{Program: "zfs", Said: said, Cause: context.Canceled}
+	if made, err := afterHold(ended, []string{"tank@1", "tank@2"}); len(made) > 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %q, %v", made, err)
 	}
 }
 
