@@ -4,6 +4,8 @@ import "fmt"
 
 // StreamHead is what a stream says of itself in its first record (struct drr_begin of include/sys/zfs_ioctl.h, OpenZFS 2.3.9).
 type StreamHead struct {
+	// Name is that of the snapshot on the sender, whole. What is received has what stands behind the '@'.
+	Name string
 	// Kind is Filesystem or Volume.
 	Kind Kind
 	// From is zero in a full stream.
@@ -22,6 +24,8 @@ type StreamWanted struct {
 	From, To GUID
 	// Package lets a package through too, in which nothing more is looked at: for senders that are trusted with all that is below the destination.
 	Package bool
+	// Found is told of a stream that is what it has to be, before anything of it is received; nil is not.
+	Found func(StreamHead)
 }
 
 // Check says in what a stream is another than the one that was asked for. The error is [ErrInvalid]: to send the same once more would not help.

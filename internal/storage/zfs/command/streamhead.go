@@ -64,6 +64,9 @@ func checkedStream(ctx context.Context, want zfs.StreamWanted, stream io.Reader)
 	if err := want.Check(head); err != nil {
 		return nil, err
 	}
+	if want.Found != nil {
+		want.Found(head)
+	}
 	return io.MultiReader(bytes.NewReader(got.head), stream), nil
 }
 
@@ -100,6 +103,7 @@ func parseStreamHead(data []byte) (zfs.StreamHead, error) {
 		return bad("is of a header of kind %d, expected %d or %d", kind, headSubstream, headCompound)
 	}
 	head := zfs.StreamHead{
+		Name: string(name),
 		From: zfs.GUID(order.Uint64(data[headFromAt:])), To: zfs.GUID(order.Uint64(data[headToAt:])), Clone: order.Uint32(data[headFlagsAt:])&headClone != 0,
 	}
 	switch kind := order.Uint32(data[headKindAt:]); kind {

@@ -46,6 +46,9 @@ func TestParseStreamHead(t *testing.T) {
 	for _, want := range []zfs.StreamHead{
 		{Kind: zfs.Filesystem, To: 1<<63 + 5}, {Kind: zfs.Volume, From: 3, To: 4}, {Kind: zfs.Filesystem, From: 3, To: 4, Clone: true}, {Package: true},
 	} {
+		if !want.Package {
+			want.Name = "tank/a@s"
+		}
 		for _, order := range byteOrders() {
 			got, err := parseStreamHead(headOf(order, want, "tank/a@s"))
 			if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -78,7 +81,8 @@ func TestParseStreamHead(t *testing.T) {
 
 // TestReceiveWanted: what was asked for goes to zfs as a whole, and of anything else zfs is told nothing.
 func TestReceiveWanted(t *testing.T) {
-	want := zfs.StreamWanted{Kind: zfs.Filesystem, From: 1, To: 2}
+	found := ""
+	want := zfs.StreamWanted{Kind: zfs.Filesystem, From: 1, To: 2, Found: func(h zfs.StreamHead) { found += h.Name }}
 	right := zfs.StreamHead{Kind: zfs.Filesystem, From: 1, To: 2}
 	whole := string(headOf(binary.LittleEndian, right, "tank/a@2")) + strings.Repeat("more", 1000)
 	s, calls := fake(t, reply{Read: -1})
@@ -110,6 +114,9 @@ func TestReceiveWanted(t *testing.T) {
 		if got := commandLines(calls()); len(got) > 0 {
 			t.Errorf("%s: zfs was called: %q", what, got)
 		}
+	}
+	if found != "tank/a@2" {
+		t.Errorf("told of %q, want the snapshot of the stream that was right", found)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // testReceiveWanted: only what was asked for is received, and of another stream nothing comes.
-func testReceiveWanted(_ *testing.T, b bench) {
+func testReceiveWanted(t *testing.T, b bench) {
 	b.must(b.Create(b.ctx, b.Name("p"), zfs.CreateOptions{Properties: map[string]string{"atime": "off"}}))
 	b.create("above", "above/r")
 	b.write("p", "f", 3000)
@@ -29,7 +29,11 @@ func testReceiveWanted(_ *testing.T, b bench) {
 	b.is("a step", receive(step, zfs.StreamWanted{Kind: zfs.Filesystem, To: two}), zfs.ErrInvalid)
 	b.is("nothing", receive(nil, zfs.StreamWanted{Kind: zfs.Filesystem, To: one}), zfs.ErrBadStream)
 	b.get("above/r")
-	b.must(receive(full, zfs.StreamWanted{Kind: zfs.Filesystem, To: one}))
+	told := ""
+	b.must(receive(full, zfs.StreamWanted{Kind: zfs.Filesystem, To: one, Found: func(h zfs.StreamHead) { told = h.Name }}))
+	if told != b.Name("p@1") {
+		t.Errorf("told of %q, want %s", told, b.Name("p@1"))
+	}
 	b.must(receive(step, zfs.StreamWanted{Kind: zfs.Filesystem, From: one, To: two})) // a bookmark has the snapshot's GUID
 	b.equal("p@2", "above@2")
 	b.get("above/r")

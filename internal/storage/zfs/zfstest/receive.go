@@ -41,6 +41,9 @@ func (m *Model) Receive(ctx context.Context, o zfs.ReceiveSpec, stream io.Reader
 		if err := o.Want.Check(h.head()); err != nil {
 			return fmt.Errorf("receive into %s: %w", o.Name, err)
 		}
+		if o.Want.Found != nil {
+			o.Want.Found(h.head())
+		}
 	}
 	d, skip, err := m.begin(o, h)
 	if err != nil {

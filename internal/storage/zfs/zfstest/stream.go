@@ -47,7 +47,7 @@ type header struct {
 
 // head is the same in the terms of zfs. What has properties is a package, as zfs send -p makes one.
 func (h header) head() zfs.StreamHead {
-	return zfs.StreamHead{Kind: h.Kind, From: h.From, To: h.To, Clone: h.Clone, Package: len(h.Properties) > 0}
+	return zfs.StreamHead{Name: h.ToName, Kind: h.Kind, From: h.From, To: h.To, Clone: h.Clone, Package: len(h.Properties) > 0}
 }
 
 // token is what a partial receive says of itself.
