@@ -17,38 +17,45 @@ var listed = append([]string{
 	"readonly", "encryption", "encryptionroot", "written", "referenced", "receive_resume_token", "userrefs",
 }, replication.OwnProperties()...)
 
-// List implements replication.Endpoint.
+// List implements replication.Endpoint. What a root says of itself is read with its tree.
 func (l *Local) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
 	var out replication.Listing
-	states, err := l.Roots(ctx, r.Roots)
-	if err != nil {
-		return out, err
-	}
-	for _, state := range states {
-		out.Roots = append(out.Roots, state)
-		if !state.Exists {
-			continue
-		}
-		found, err := l.list(ctx, r.Job, state.Name, -1)
+	for _, root := range r.Roots {
+		state, found, err := l.tree(ctx, r.Job, root, -1)
 		if err != nil {
 			return out, err
 		}
+		out.Roots = append(out.Roots, state)
 		out.FileSystems = append(out.FileSystems, found...)
 	}
 	slices.SortFunc(out.FileSystems, func(a, b replication.FileSystem) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
-// list reads a tree. Without a job it does not look for holds, which takes a program of its own.
+// list reads a tree that has to be there; see tree.
 func (l *Local) list(ctx context.Context, job, root string, depth int) ([]replication.FileSystem, error) {
+	state, found, err := l.tree(ctx, job, root, depth)
+	if err == nil && !state.Exists {
+		err = fmt.Errorf("list %s: it is gone: %w", root, zfs.ErrNotExist)
+	}
+	return found, err
+}
+
+// tree reads a tree, and what its root says of itself: that it does not exist, if so. Without a job it does not look for holds, which takes a program of its
+// own.
+func (l *Local) tree(ctx context.Context, job, root string, depth int) (state replication.RootState, out []replication.FileSystem, err error) {
+	state.Name = root
 	found, err := l.system.List(ctx, zfs.Query{Roots: []string{root}, Kinds: everyKind, Depth: depth, Properties: listed})
+	if errors.Is(err, zfs.ErrNotExist) {
+		return state, nil, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", root, err)
+		return state, nil, fmt.Errorf("list %s: %w", root, err)
 	}
 	var holds map[string][]string
 	if job != "" {
 		if holds, err = l.holds(ctx, found); err != nil {
-			return nil, err
+			return state, nil, err
 		}
 	}
 	byName := map[string]*replication.FileSystem{}
@@ -59,7 +66,10 @@ func (l *Local) list(ctx context.Context, job, root string, depth int) ([]replic
 		}
 		f, err := l.fileSystem(ctx, d)
 		if err != nil {
-			return nil, err
+			return state, nil, err
+		}
+		if d.Name == root {
+			state = rootState(d)
 		}
 		byName[d.Name] = f
 		order = append(order, d.Name)
@@ -75,14 +85,13 @@ func (l *Local) list(ctx context.Context, job, root string, depth int) ([]replic
 			Step: slices.Contains(holds[d.Name], replication.StepTag(job)), Last: slices.Contains(holds[d.Name], replication.LastTag(job)),
 		})
 	}
-	out := make([]replication.FileSystem, 0, len(order))
 	for _, name := range order {
 		f := byName[name]
 		slices.SortStableFunc(f.Versions, older)
 		f.Placeholder = f.Marked && len(f.Snapshots()) == 0
 		out = append(out, *f)
 	}
-	return out, nil
+	return state, out, nil
 }
 
 func older(a, b replication.Version) int {

@@ -123,10 +123,7 @@ func (l *Local) allow(ctx context.Context, f replication.Fence, sending bool) er
 
 // one lists one file system, with the holds of a job or, without one, with none; nil where there is none.
 func (l *Local) one(ctx context.Context, job, name string) (*replication.FileSystem, error) {
-	found, err := l.list(ctx, job, name, 0)
-	if errors.Is(err, zfs.ErrNotExist) {
-		return nil, nil
-	}
+	_, found, err := l.tree(ctx, job, name, 0)
 	if err != nil {
 		return nil, err
 	}

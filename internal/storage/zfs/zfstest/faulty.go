@@ -40,6 +40,7 @@ type Faulty struct {
 	faults  []Fault
 	crashed bool
 	calls   []string
+	all     []string
 }
 
 // Order adds a fault. Faults are independent; each happens once.
@@ -60,7 +61,7 @@ func (f *Faulty) Crash() {
 func (f *Faulty) Restart() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.crashed, f.faults, f.calls = false, nil, nil
+	f.crashed, f.faults, f.calls, f.all = false, nil, nil, nil
 }
 
 // Calls returns the names of the methods that were called since the last restart and change something, or send.
@@ -70,6 +71,13 @@ func (f *Faulty) Calls() []string {
 	return append([]string(nil), f.calls...)
 }
 
+// All returns the names of all methods that were called since the last restart. On a real system each call is a program, or more.
+func (f *Faulty) All() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.all...)
+}
+
 // take decides what happens to a call.
 func (f *Faulty) take(method string, counts bool) (Fault, error) {
 	f.mu.Lock()
@@ -77,6 +85,7 @@ func (f *Faulty) take(method string, counts bool) (Fault, error) {
 	if f.crashed {
 		return Fault{}, ErrCrashed
 	}
+	f.all = append(f.all, method)
 	if counts {
 		f.calls = append(f.calls, method)
 	}

@@ -141,6 +141,12 @@ func TestFaulty(t *testing.T) {
 	if diff := cmp.Diff([]string{"Send"}, f.Calls()); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
+	if _, err := f.List(ctx, zfs.Query{}); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"Send", "List"}, f.All()); diff != "" {
+		t.Errorf("all calls (-want +got):\n%s", diff)
+	}
 }
 
 // FuzzReceive: no stream breaks the model, and what it takes it can send again.
