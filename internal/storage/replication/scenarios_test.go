@@ -139,6 +139,21 @@ func plainScenarios() []scenario {
 			p.snapshot("2")
 			p.ok()
 		}},
+		{"nameTakenAfterThePlan", func(p *pair) {
+			p.replicated()
+			p.write("")
+			p.snapshot("2")
+			p.a.faulty.Order(zfstest.Fault{Method: "Estimate", Do: func() {
+				p.must(p.a.Rename(p.ctx(), p.from("@2"), p.from("@two")))
+				p.only("@2")
+			}})
+			_, err := p.run()
+			p.must(err)
+			if r := p.listing(p.b, p.dst).Find(p.dst).Snapshots(); len(r) != 2 || r[1].Name != "two" {
+				p.t.Errorf("%+v were received, want the snapshot of the plan", r)
+			}
+			p.ok() // and now the one that took its name
+		}},
 		{"snapshotFilter", func(p *pair) {
 			p.job.Snapshots = []string{"daily-", "weekly-"}
 			for _, name := range []string{"daily-1", "hourly-1", "weekly-1"} {

@@ -20,10 +20,14 @@ var listed = append([]string{
 // List implements replication.Endpoint. What a root says of itself is read with its tree.
 func (l *Local) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
 	var out replication.Listing
+	l.memory.forget(r.Job, r.Roots)
 	for _, root := range r.Roots {
 		state, found, err := l.tree(ctx, r.Job, root, -1)
 		if err != nil {
 			return out, err
+		}
+		for i := range found {
+			l.memory.keep(&found[i], since(&found[i], r.Job))
 		}
 		out.Roots = append(out.Roots, state)
 		out.FileSystems = append(out.FileSystems, found...)
@@ -79,11 +83,9 @@ func (l *Local) tree(ctx context.Context, job, root string, depth int) (state re
 		if i < 0 || byName[d.Name[:i]] == nil {
 			continue
 		}
-		f := byName[d.Name[:i]]
-		f.Versions = append(f.Versions, replication.Version{
-			Name: d.Name[i+1:], Bookmark: d.Kind == zfs.Bookmark, GUID: d.GUID, CreateTXG: d.CreateTXG, Created: d.Created,
-			Step: slices.Contains(holds[d.Name], replication.StepTag(job)), Last: slices.Contains(holds[d.Name], replication.LastTag(job)),
-		})
+		f, v := byName[d.Name[:i]], versionOf(d)
+		v.Step, v.Last = slices.Contains(holds[d.Name], replication.StepTag(job)), slices.Contains(holds[d.Name], replication.LastTag(job))
+		f.Versions = append(f.Versions, v)
 	}
 	for _, name := range order {
 		f := byName[name]
@@ -92,6 +94,13 @@ func (l *Local) tree(ctx context.Context, job, root string, depth int) (state re
 		out = append(out, *f)
 	}
 	return state, out, nil
+}
+
+// versionOf is a snapshot or bookmark, of whose holds nothing is known.
+func versionOf(d zfs.Dataset) replication.Version {
+	return replication.Version{
+		Name: d.Name[strings.IndexAny(d.Name, "@#")+1:], Bookmark: d.Kind == zfs.Bookmark, GUID: d.GUID, CreateTXG: d.CreateTXG, Created: d.Created,
+	}
 }
 
 func older(a, b replication.Version) int {
@@ -105,15 +114,7 @@ func older(a, b replication.Version) int {
 }
 
 func (l *Local) fileSystem(ctx context.Context, d zfs.Dataset) (*replication.FileSystem, error) {
-	value := func(name string) string { return d.Properties[name].Value }
-	f := &replication.FileSystem{
-		Name: d.Name, Kind: d.Kind, GUID: d.GUID, ReadOnly: value("readonly") == "on",
-		Marked: localOf(d, replication.PropertyPlaceholder) == "on", Replica: localOf(d, replication.PropertyReplica),
-		Stream: localOf(d, replication.PropertyStream), Source: zfs.GUID(number(localOf(d, replication.PropertySource))),
-		Encryption: value("encryption"), EncryptionRoot: dash(value("encryptionroot")),
-		WrittenBytes: number(value("written")), ReferencedBytes: number(value("referenced")),
-		Token: dash(value("receive_resume_token")),
-	}
+	f := fileSystemOf(d)
 	if f.Token == "" {
 		return f, nil
 	}
@@ -123,6 +124,19 @@ func (l *Local) fileSystem(ctx context.Context, d zfs.Dataset) (*replication.Fil
 	}
 	f.Partial = t
 	return f, nil
+}
+
+// fileSystemOf is one without its versions, of which it depends whether it is a placeholder, and without what its token stands for.
+func fileSystemOf(d zfs.Dataset) *replication.FileSystem {
+	value := func(name string) string { return d.Properties[name].Value }
+	return &replication.FileSystem{
+		Name: d.Name, Kind: d.Kind, GUID: d.GUID, ReadOnly: value("readonly") == "on",
+		Marked: localOf(d, replication.PropertyPlaceholder) == "on", Replica: localOf(d, replication.PropertyReplica),
+		Stream: localOf(d, replication.PropertyStream), Source: zfs.GUID(number(localOf(d, replication.PropertySource))),
+		Encryption: value("encryption"), EncryptionRoot: dash(value("encryptionroot")),
+		WrittenBytes: number(value("written")), ReferencedBytes: number(value("referenced")),
+		Token: dash(value("receive_resume_token")),
+	}
 }
 
 // dash takes the sign for "none" away that the programs print.

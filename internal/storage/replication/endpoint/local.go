@@ -20,6 +20,7 @@ type Summer interface {
 type Local struct {
 	system zfs.System
 	summer Summer
+	memory *Memory
 	// tops are datasets from which on downwards what is missing above a replica is made.
 	tops []string
 }
@@ -27,13 +28,22 @@ type Local struct {
 var _ replication.Side = (*Local)(nil)
 
 // New returns the side of a system. A nil summer means that contents cannot be compared here.
-func New(system zfs.System, summer Summer) *Local { return &Local{system: system, summer: summer} }
+func New(system zfs.System, summer Summer) *Local {
+	return &Local{system: system, summer: summer, memory: &Memory{}}
+}
 
 // Under returns the same side, which makes the file systems that are missing above what it receives, as placeholders: from the tops on downwards,
 // themselves included. What lies above a top has to be there.
 func (l *Local) Under(tops ...string) *Local {
 	c := *l
 	c.tops = tops
+	return &c
+}
+
+// Remembering returns the same side with a memory that others may share, such as those of later requests.
+func (l *Local) Remembering(m *Memory) *Local {
+	c := *l
+	c.memory = m
 	return &c
 }
 
@@ -110,6 +120,11 @@ func (l *Local) allow(ctx context.Context, f replication.Fence, sending bool) er
 	if err != nil {
 		return err
 	}
+	return allowed(states, f, sending)
+}
+
+// allowed checks a request against the states of its roots.
+func allowed(states []replication.RootState, f replication.Fence, sending bool) error {
 	for _, root := range states {
 		switch {
 		case root.Generation > f.Generation:
@@ -141,14 +156,20 @@ func (l *Local) snapshot(ctx context.Context, job, name string, guid zfs.GUID) (
 	if err != nil {
 		return nil, nil, err
 	}
+	v, err := snapshotOf(f, name, guid)
+	return f, v, err
+}
+
+// snapshotOf is a snapshot of a file system, which is nil where that is gone.
+func snapshotOf(f *replication.FileSystem, name string, guid zfs.GUID) (*replication.Version, error) {
 	if f == nil {
-		return nil, nil, fmt.Errorf("%s %w: it is gone", name, replication.ErrChanged)
+		return nil, fmt.Errorf("%s %w: it is gone", name, replication.ErrChanged)
 	}
 	v := f.Snapshot(guid)
 	if v == nil {
-		return nil, nil, fmt.Errorf("%s %w: its snapshot %s is gone", name, replication.ErrChanged, guid)
+		return nil, fmt.Errorf("%s %w: its snapshot %s is gone", name, replication.ErrChanged, guid)
 	}
-	return f, v, nil
+	return v, nil
 }
 
 // Clean implements replication.Endpoint.

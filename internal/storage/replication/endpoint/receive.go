@@ -81,10 +81,7 @@ func (l *Local) makeAbove(ctx context.Context, name string, rule replication.Enc
 // Receive implements replication.Receiver. Nothing is received into what is not the job's, whatever the plan says, and nothing but the step's snapshot, whatever
 // the stream is: one that was made by hand could destroy what is below. What has arrived is held.
 func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, stream io.Reader) error {
-	if err := l.allow(ctx, r.Fence, false); err != nil {
-		return err
-	}
-	f, err := l.one(ctx, "", r.FileSystem)
+	f, err := l.destination(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -100,9 +97,14 @@ func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, strea
 	properties[replication.PropertyReplica] = r.Job
 	properties[replication.PropertySource] = r.Source.String()
 	properties[replication.PropertyStream] = r.Stream.String()
+	arriving := ""
 	spec := zfs.ReceiveSpec{
 		Name: r.FileSystem, Resumable: true, Force: r.Over, Override: noted(properties, r.Fence, r.FileSystem),
-		Want: &zfs.StreamWanted{Kind: r.Kind, From: r.From, To: r.To, Package: r.Properties},
+		Want: &zfs.StreamWanted{Kind: r.Kind, From: r.From, To: r.To, Package: r.Properties, Found: func(h zfs.StreamHead) {
+			if _, short, ok := strings.Cut(h.Name, "@"); ok {
+				arriving = r.FileSystem + "@" + short
+			}
+		}},
 	}
 	for _, name := range replication.OwnProperties() {
 		if _, ours := spec.Override[name]; r.Properties && !ours {
@@ -111,27 +113,56 @@ func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, strea
 	}
 	received := l.system.Receive(ctx, spec, stream)
 	if errors.Is(received, zfs.ErrModified) && f != nil {
+		if whole, err := l.one(ctx, "", r.FileSystem); err == nil && whole != nil {
+			f = whole
+		}
 		received = fmt.Errorf("%w: %w", f.Refused(r.From), received)
 	}
-	if err := l.arrived(ctx, r); received == nil {
-		return err
+	if received != nil {
+		arriving = "" // it may have arrived all the same, or not
 	}
-	return received
+	arrived, err := l.arrived(ctx, r, arriving)
+	if received != nil {
+		return received
+	}
+	if err == nil {
+		l.memory.add(r.FileSystem, r.To, arrived)
+	}
+	return err
+}
+
+// destination reads what a stream goes into. Where a step goes on from a snapshot, that is enough of what is there.
+func (l *Local) destination(ctx context.Context, r replication.ReceiveRequest) (*replication.FileSystem, error) {
+	from := r.From
+	if r.Over {
+		from = 0
+	}
+	f, err := l.find(ctx, r.Fence, false, r.FileSystem, from)
+	if err != nil || f == nil || from == 0 || f.Snapshot(from) != nil {
+		return f, err
+	}
+	return l.one(ctx, "", r.FileSystem)
 }
 
 // arrivedTime is how long it may take to hold what has arrived. Nobody else ends it: the pool may not answer.
 const arrivedTime = 2 * time.Minute
 
 // arrived holds a snapshot that is whole, whether or not its sender hears of that: it may be lost by now, and the request with it. What is held is what a
-// failover takes for received.
-func (l *Local) arrived(ctx context.Context, r replication.ReceiveRequest) error {
+// failover takes for received. Its whole name is returned, and may be given, where that is known: what has taken the name since, Complete lets go again.
+func (l *Local) arrived(ctx context.Context, r replication.ReceiveRequest, whole string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), arrivedTime)
 	defer cancel()
+	if whole != "" {
+		if err := l.system.Hold(ctx, replication.LastTag(r.Job), whole); !errors.Is(err, zfs.ErrNotExist) {
+			return whole, err
+		}
+	}
 	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return l.system.Hold(ctx, replication.LastTag(r.Job), f.Whole(*to))
+	whole = f.Whole(*to)
+	return whole, l.system.Hold(ctx, replication.LastTag(r.Job), whole)
 }
 
 // fitting checks that what is there may be received into.

@@ -23,7 +23,7 @@ func TestArrivedEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := New(silent{}, nil).arrived(ctx, replication.ReceiveRequest{FileSystem: "tank/r", To: 1}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := New(silent{}, nil).arrived(ctx, replication.ReceiveRequest{FileSystem: "tank/r", To: 1}, ""); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the end of its own time", err)
 		}
 	})

@@ -12,10 +12,11 @@ import (
 // Protect implements replication.Sender. A bookmark that a step goes from cannot be held; one that is not the job's gets a cursor beside it, which
 // nobody else takes away.
 func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error {
-	if err := l.allow(ctx, r.Fence, true); err != nil {
+	f, err := l.find(ctx, r.Fence, true, r.FileSystem, r.To, r.From)
+	if err != nil {
 		return err
 	}
-	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
+	to, err := snapshotOf(f, r.FileSystem, r.To)
 	if err != nil {
 		return err
 	}
@@ -53,24 +54,35 @@ func (l *Local) cursor(ctx context.Context, job string, f *replication.FileSyste
 	return there(l.system.Bookmark(ctx, f.Whole(v), f.Name+"#"+name))
 }
 
-// spec looks up what a request for a stream is of.
+// spec looks up what a request for a stream is of, and checks it against the generation.
 func (l *Local) spec(ctx context.Context, r replication.SendRequest) (zfs.SendSpec, error) {
-	f, to, err := l.snapshot(ctx, "", r.FileSystem, r.To)
+	from := r.From
+	if r.Token != "" {
+		from = 0
+	}
+	f, err := l.find(ctx, r.Fence, true, r.FileSystem, r.To, from)
+	if err != nil {
+		return zfs.SendSpec{}, err
+	}
+	to, err := snapshotOf(f, r.FileSystem, r.To)
 	if err != nil {
 		return zfs.SendSpec{}, err
 	}
 	if r.Token != "" {
 		return zfs.SendSpec{ResumeToken: r.Token}, l.fits(ctx, r)
 	}
-	spec := zfs.SendSpec{Snapshot: f.Whole(*to), Large: r.Stream.Large, Raw: r.Stream.Raw, Properties: r.Properties}
-	if r.From != 0 {
-		from := f.Version(r.From)
-		if from == nil {
-			return zfs.SendSpec{}, fmt.Errorf("%s %w: snapshot or bookmark %s is gone", r.FileSystem, replication.ErrChanged, r.From)
-		}
-		spec.From = f.Whole(*from)
+	if r.From == 0 {
+		return sendSpec(r, f.Whole(*to), ""), nil
 	}
-	return spec, nil
+	base := f.Version(r.From)
+	if base == nil {
+		return zfs.SendSpec{}, fmt.Errorf("%s %w: snapshot or bookmark %s is gone", r.FileSystem, replication.ErrChanged, r.From)
+	}
+	return sendSpec(r, f.Whole(*to), f.Whole(*base)), nil
+}
+
+func sendSpec(r replication.SendRequest, to, from string) zfs.SendSpec {
+	return zfs.SendSpec{Snapshot: to, From: from, Large: r.Stream.Large, Raw: r.Stream.Raw, Properties: r.Properties}
 }
 
 // fits checks that a token is of what was asked for: it is the other side's word, and must not make this one send anything else.
@@ -87,10 +99,16 @@ func (l *Local) fits(ctx context.Context, r replication.SendRequest) error {
 	return nil
 }
 
-// Estimate implements replication.Sender.
+// Estimate implements replication.Sender. Where names are remembered, they will do for it: it has no effect, and is not exact.
 func (l *Local) Estimate(ctx context.Context, r replication.SendRequest) (uint64, error) {
-	if err := l.allow(ctx, r.Fence, true); err != nil {
-		return 0, err
+	guids := []zfs.GUID{r.To}
+	if r.From != 0 {
+		guids = append(guids, r.From)
+	}
+	if known := l.memory.recall(r.FileSystem, guids); known != nil && r.Token == "" {
+		if bytes, err := l.system.Estimate(ctx, sendSpec(r, known[r.To], known[r.From])); err == nil {
+			return bytes, nil
+		}
 	}
 	spec, err := l.spec(ctx, r)
 	if err != nil {
@@ -101,9 +119,6 @@ func (l *Local) Estimate(ctx context.Context, r replication.SendRequest) (uint64
 
 // Send implements replication.Sender.
 func (l *Local) Send(ctx context.Context, r replication.SendRequest) (io.ReadCloser, error) {
-	if err := l.allow(ctx, r.Fence, true); err != nil {
-		return nil, err
-	}
 	spec, err := l.spec(ctx, r)
 	if err != nil {
 		return nil, err
