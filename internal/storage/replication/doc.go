@@ -13,6 +13,33 @@
 // by what one side believes: a run that was killed anywhere leaves nothing that the next one does not use or take away. How much of this is done is
 // the job's [Guarantee].
 //
+// # What a step costs
+//
+// A side on this machine starts the programs of OpenZFS, and waits for transactions to be written down. A run begins with a look at each side, and an
+// estimate of each step. A step that goes on from another snapshot, whatever the number of snapshots, starts these:
+//
+//	request    side       program            what for                                                          waits for
+//	List       each       zfs list           a root with all below it, once a run; for each root
+//	           each       zfs holds          who holds what of it; only where anything is held
+//	Estimate   sending    zfs send -nP       how long the stream will be
+//	Protect    sending    zfs list           generation of the roots, what the names stand for
+//	                      zfs hold           the step holds: the snapshots that it goes from and to            2 transactions
+//	                      zfs bookmark       the cursor of what it goes to                                     1
+//	Send       sending    zfs list           generation, names
+//	                      zfs send
+//	Receive    receiving  zfs list           generation, the snapshot that it goes on from, what the replica is
+//	                      zfs receive                                                                          its own
+//	                      zfs hold           what has arrived                                                  1
+//	Complete   receiving  zfs list           generation, what has arrived, what the replica is
+//	                      zfs release        what was received before it                                       1
+//	Advance    sending    zfs list           generation, the new cursor, what is held
+//	                      zfs release        the step holds                                                    2
+//	                      zfs destroy        the old cursor                                                    1
+//
+// The generation is read for each request, since another may change it at any time. A request of which names are not known, or stand for something else by
+// now, looks among all snapshots of the file system, which are one or two programs more. The first step of a replica does, and so does one that is finished
+// after its run was killed.
+//
 // # What is never done
 //
 // Nothing that a person may want is destroyed. A replica that was written to, has snapshots of its own or no common one, or is of something else, is

@@ -231,6 +231,15 @@ func killScenarios() []scenario {
 			p.snapshot("4")
 			p.ok()
 		}},
+		{"snapshotRenamedWhileItIsSent", func(p *pair) {
+			// On either side what a step has begun with has another name at its end.
+			p.replicated()
+			p.write("")
+			p.snapshot("2")
+			p.b.faulty.Order(zfstest.Fault{Method: "Receive", Do: func() { p.must(p.a.Rename(p.ctx(), p.from("@2"), p.from("@two"))) }})
+			p.b.faulty.Order(zfstest.Fault{Method: "Hold", Do: func() { p.must(p.b.Rename(p.ctx(), p.to("@2"), p.to("@zwei"))) }})
+			p.ok()
+		}},
 		{"snapshotGoneWhileItIsSent", func(p *pair) {
 			p.job.Guarantee = replication.Incremental
 			p.write("")

@@ -125,10 +125,19 @@ func (l *Local) Receive(ctx context.Context, r replication.ReceiveRequest, strea
 	if received != nil {
 		return received
 	}
-	if err == nil {
-		l.memory.add(r.FileSystem, r.To, arrived)
+	if err != nil {
+		return err
 	}
-	return err
+	l.memory.add(r.FileSystem, r.To, arrived)
+	names := map[string]zfs.GUID{arrived: r.To}
+	if r.From != 0 {
+		if f == nil || f.Snapshot(r.From) == nil {
+			return nil
+		}
+		names[f.Whole(*f.Snapshot(r.From))] = r.From
+	}
+	l.memory.begin(stepKey{job: r.Job, fileSystem: r.FileSystem, receiving: true}, begun{from: r.From, to: r.To, names: names})
+	return nil
 }
 
 // destination reads what a stream goes into. Where a step goes on from a snapshot, that is enough of what is there.
@@ -215,10 +224,11 @@ func (l *Local) abort(ctx context.Context, name string, to zfs.GUID) error {
 
 // Complete implements replication.Receiver. The new hold is there before the old one goes; Receive has taken it already, unless it was cut.
 func (l *Local) Complete(ctx context.Context, r replication.CompleteRequest) error {
-	if err := l.allow(ctx, r.Fence, false); err != nil {
+	f, held, before, err := l.completed(ctx, r)
+	if err != nil {
 		return err
 	}
-	f, to, err := l.snapshot(ctx, r.Job, r.FileSystem, r.To)
+	to, err := snapshotOf(f, r.FileSystem, r.To)
 	if err != nil {
 		return err
 	}
@@ -236,19 +246,52 @@ func (l *Local) Complete(ctx context.Context, r replication.CompleteRequest) err
 		}
 	}
 	tag := replication.LastTag(r.Job)
-	if r.Hold && !to.Last {
+	if r.Hold && !held {
 		if err := l.system.Hold(ctx, tag, f.Whole(*to)); err != nil {
 			return err
-		}
-	}
-	var before []string
-	for _, v := range f.Versions {
-		if v.Last && (v.GUID != r.To || !r.Hold) {
-			before = append(before, f.Whole(v))
 		}
 	}
 	if len(before) == 0 {
 		return nil
 	}
 	return l.system.Release(ctx, tag, before...)
+}
+
+// completed reads a file system for Complete: whether what has arrived is held, and what else is that should be no longer. What Receive has held since the
+// last look, it knows: then only the snapshot that it went on from was held before, and all else a run has let go at its beginning.
+func (l *Local) completed(ctx context.Context, r replication.CompleteRequest) (f *replication.FileSystem, held bool, before []string, err error) {
+	step, ok := l.memory.end(stepKey{job: r.Job, fileSystem: r.FileSystem, receiving: true}, r.To)
+	if ok && r.Hold {
+		seen, err := l.glance(ctx, r.Fence, false, r.FileSystem, step.names)
+		if err != nil {
+			return nil, false, nil, err
+		}
+		if seen != nil {
+			for whole, guid := range step.names {
+				switch {
+				case guid == r.To:
+					held = seen.held[whole]
+				case seen.held[whole]:
+					before = append(before, whole)
+				}
+			}
+			if held {
+				return seen.FileSystem, held, before, nil
+			}
+		}
+	}
+	if err := l.allow(ctx, r.Fence, false); err != nil {
+		return nil, false, nil, err
+	}
+	f, to, err := l.snapshot(ctx, r.Job, r.FileSystem, r.To)
+	if err != nil {
+		return nil, false, nil, err
+	}
+	before = nil
+	for _, v := range f.Versions {
+		if v.Last && (v.GUID != r.To || !r.Hold) {
+			before = append(before, f.Whole(v))
+		}
+	}
+	return f, to.Last, before, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -20,14 +22,14 @@ func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error
 	if err != nil {
 		return err
 	}
-	hold := []string{f.Whole(*to)}
+	held := map[string]zfs.GUID{f.Whole(*to): r.To}
 	if r.From != 0 {
 		from := f.Version(r.From)
 		switch {
 		case from == nil:
 			return fmt.Errorf("%s %w: snapshot or bookmark %s is gone", r.FileSystem, replication.ErrChanged, r.From)
 		case !from.Bookmark:
-			hold = append(hold, f.Whole(*from))
+			held[f.Whole(*from)] = r.From
 		case r.Cursor:
 			if err := l.cursor(ctx, r.Job, f, *from); err != nil {
 				return err
@@ -35,12 +37,20 @@ func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error
 		}
 	}
 	if r.Hold {
-		if err := l.system.Hold(ctx, replication.StepTag(r.Job), hold...); err != nil {
+		if err := l.system.Hold(ctx, replication.StepTag(r.Job), slices.Sorted(maps.Keys(held))...); err != nil {
 			return err
 		}
+	} else {
+		clear(held)
 	}
-	if r.Cursor {
-		return l.cursor(ctx, r.Job, f, *to)
+	if !r.Cursor {
+		return nil
+	}
+	if err := l.cursor(ctx, r.Job, f, *to); err != nil {
+		return err
+	}
+	if r.From != 0 {
+		l.memory.begin(stepKey{job: r.Job, fileSystem: r.FileSystem}, begun{from: r.From, to: r.To, names: held})
 	}
 	return nil
 }
@@ -48,7 +58,7 @@ func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error
 // cursor makes the cursor of a version.
 func (l *Local) cursor(ctx context.Context, job string, f *replication.FileSystem, v replication.Version) error {
 	name := replication.CursorName(job, v.GUID)
-	if v.Bookmark && v.Name == name {
+	if slices.ContainsFunc(f.Versions, func(o replication.Version) bool { return o.Bookmark && o.Name == name }) {
 		return nil
 	}
 	return there(l.system.Bookmark(ctx, f.Whole(v), f.Name+"#"+name))
@@ -126,8 +136,23 @@ func (l *Local) Send(ctx context.Context, r replication.SendRequest) (io.ReadClo
 	return l.system.Send(ctx, spec)
 }
 
-// Advance implements replication.Sender. The new cursor is there before the old one goes.
+// Advance implements replication.Sender. The new cursor is there before the old one goes. What a step that goes on from something has begun here since the
+// last look is all that there is of it: what was there before, a run takes away at its beginning.
 func (l *Local) Advance(ctx context.Context, r replication.AdvanceRequest) error {
+	step, ok := l.memory.end(stepKey{job: r.Job, fileSystem: r.FileSystem}, r.To)
+	if ok && r.Cursor {
+		names := maps.Clone(step.names)
+		names[r.FileSystem+"#"+replication.CursorName(r.Job, r.To)] = r.To
+		seen, err := l.glance(ctx, r.Fence, true, r.FileSystem, names)
+		if err != nil {
+			return err
+		}
+		if seen != nil {
+			return l.Clean(ctx, replication.CleanRequest{
+				Job: r.Job, StepHolds: slices.Sorted(maps.Keys(step.names)), Cursors: []string{r.FileSystem + "#" + replication.CursorName(r.Job, step.from)},
+			})
+		}
+	}
 	if err := l.allow(ctx, r.Fence, true); err != nil {
 		return err
 	}
