@@ -24,7 +24,7 @@
 //	Estimate   sending    zfs send -nP       how long the stream will be
 //	Protect    sending    zfs list           generation of the roots, what the names stand for
 //	                      zfs hold           the step holds: the snapshots that it goes from and to            2 transactions
-//	                      zfs bookmark       the cursor of what it goes to                                     1
+//	                      zfs bookmark       the cursor of what it goes to; beside the holds                   1
 //	Send       sending    zfs list           generation, names
 //	                      zfs send
 //	Receive    receiving  zfs list           generation, the snapshot that it goes on from, what the replica is
@@ -34,8 +34,9 @@
 //	                      zfs release        what was received before it                                       1
 //	Advance    sending    zfs list           generation, the new cursor, what is held
 //	                      zfs release        the step holds                                                    2
-//	                      zfs destroy        the old cursor                                                    1
+//	                      zfs destroy        the old cursor; beside the holds                                  1
 //
+// zfs hold and zfs release take one transaction after the other, for each snapshot; what is beside goes on at the same time.
 // The generation is read for each request, since another may change it at any time. A request of which names are not known, or stand for something else by
 // now, looks among all snapshots of the file system, which are one or two programs more. The first step of a replica does, and so does one that is finished
 // after its run was killed.

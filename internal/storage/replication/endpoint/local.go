@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -172,15 +173,18 @@ func snapshotOf(f *replication.FileSystem, name string, guid zfs.GUID) (*replica
 	return v, nil
 }
 
-// Clean implements replication.Endpoint.
+// Clean implements replication.Endpoint. Holds and cursors go at the same time: each waits for a transaction, which may be the same, and a run that is cut
+// between any two of them leaves what the next one takes away.
 func (l *Local) Clean(ctx context.Context, r replication.CleanRequest) error {
-	var errs []error
+	var step, last error
+	var wait sync.WaitGroup
 	if len(r.StepHolds) > 0 {
-		errs = append(errs, l.system.Release(ctx, replication.StepTag(r.Job), r.StepHolds...))
+		wait.Go(func() { step = l.system.Release(ctx, replication.StepTag(r.Job), r.StepHolds...) })
 	}
 	if len(r.LastHolds) > 0 {
-		errs = append(errs, l.system.Release(ctx, replication.LastTag(r.Job), r.LastHolds...))
+		wait.Go(func() { last = l.system.Release(ctx, replication.LastTag(r.Job), r.LastHolds...) })
 	}
+	var errs []error
 	for _, name := range r.Cursors {
 		if job, _, ok := replication.ParseCursor(behind(name)); !ok || job != r.Job {
 			errs = append(errs, fmt.Errorf("destroy cursor %s: it is none of job %s", name, r.Job))
@@ -188,7 +192,8 @@ func (l *Local) Clean(ctx context.Context, r replication.CleanRequest) error {
 		}
 		errs = append(errs, gone(l.system.Destroy(ctx, name)))
 	}
-	return errors.Join(errs...)
+	wait.Wait()
+	return errors.Join(append(errs, step, last)...)
 }
 
 // behind is the part of a name after the '#'.

@@ -2,17 +2,20 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // Protect implements replication.Sender. A bookmark that a step goes from cannot be held; one that is not the job's gets a cursor beside it, which
-// nobody else takes away.
+// nobody else takes away. Holds and cursor are made at the same time: each waits for a transaction, which may be the same, and what is made of them before
+// a cut is used or taken away by the next run, whichever it is.
 func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error {
 	f, err := l.find(ctx, r.Fence, true, r.FileSystem, r.To, r.From)
 	if err != nil {
@@ -36,20 +39,22 @@ func (l *Local) Protect(ctx context.Context, r replication.ProtectRequest) error
 			}
 		}
 	}
+	var holding, marking error
+	var wait sync.WaitGroup
 	if r.Hold {
-		if err := l.system.Hold(ctx, replication.StepTag(r.Job), slices.Sorted(maps.Keys(held))...); err != nil {
-			return err
-		}
+		names := slices.Sorted(maps.Keys(held))
+		wait.Go(func() { holding = l.system.Hold(ctx, replication.StepTag(r.Job), names...) })
 	} else {
 		clear(held)
 	}
-	if !r.Cursor {
-		return nil
+	if r.Cursor {
+		marking = l.cursor(ctx, r.Job, f, *to)
 	}
-	if err := l.cursor(ctx, r.Job, f, *to); err != nil {
+	wait.Wait()
+	if err := errors.Join(holding, marking); err != nil {
 		return err
 	}
-	if r.From != 0 {
+	if r.From != 0 && r.Cursor {
 		l.memory.begin(stepKey{job: r.Job, fileSystem: r.FileSystem}, begun{from: r.From, to: r.To, names: held})
 	}
 	return nil
