@@ -54,6 +54,8 @@ type Guard struct {
 	streams map[*underway]bool
 	// reading counts the looks and checksums that are under way, by job.
 	reading map[string]int
+	// memories are what the requests of a run have in common, by the job's UUID.
+	memories map[string]*endpoint.Memory
 }
 
 // underway is a stream of a job, or another change. Done is closed when it has ended.
@@ -68,7 +70,10 @@ var _ server.PeerCalls = (*Guard)(nil)
 // NewGuard returns what answers for the datasets of a system, until life ends. Jobs finds what a UUID lets the other node do, and heard is told of each
 // request that is let through; both are called from many goroutines.
 func NewGuard(life context.Context, system zfs.System, summer endpoint.Summer, jobs func(id string) (Allowed, bool), heard func(id string)) *Guard {
-	return &Guard{life: life, system: system, summer: summer, jobs: jobs, heard: heard, streams: map[*underway]bool{}, reading: map[string]int{}}
+	return &Guard{
+		life: life, system: system, summer: summer, jobs: jobs, heard: heard,
+		streams: map[*underway]bool{}, reading: map[string]int{}, memories: map[string]*endpoint.Memory{},
+	}
 }
 
 // maxReads is how many looks and checksums of a job go on at once. A look has all datasets and snapshots of the job in memory until they are sent, and a checksum reads
@@ -90,6 +95,23 @@ func (g *Guard) read(id string) (end func(), err error) {
 			delete(g.reading, id)
 		}
 	}, nil
+}
+
+// memory is that of a job which is known here.
+func (g *Guard) memory(id string) *endpoint.Memory {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.memories[id] == nil {
+		g.memories[id] = &endpoint.Memory{}
+	}
+	return g.memories[id]
+}
+
+// forget is for a job that is not known here, or no longer.
+func (g *Guard) forget(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.memories, id)
 }
 
 // errInterrupted is why a stream ends that this node has to itself.
@@ -170,6 +192,7 @@ func (g *Guard) let(id string, need side, datasets ...string) (Allowed, *endpoin
 	}
 	a, ok := g.jobs(id)
 	if !ok {
+		g.forget(id)
 		return a, nil, errDenied("no job of this node has the UUID %.80q", id)
 	}
 	switch {
@@ -190,7 +213,7 @@ func (g *Guard) let(id string, need side, datasets ...string) (Allowed, *endpoin
 		}
 	}
 	g.heard(id)
-	return a, endpoint.New(claimed{g.system, g, a.Job.ID}, g.summer).Under(a.Tops...), nil
+	return a, endpoint.New(claimed{g.system, g, a.Job.ID}, g.summer).Under(a.Tops...).Remembering(g.memory(a.Job.ID)), nil
 }
 
 // covers is an error for a dataset that the job does not have here; with out, also for one that is left out of what is sent.

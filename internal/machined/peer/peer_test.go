@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 
 	"github.com/cyvive/cyvive/internal/machined/peer"
@@ -256,6 +257,39 @@ func TestCatchUp(t *testing.T) {
 			return nil
 		})
 		w.must(err)
+	})
+}
+
+// TestProgramsOfAStep: the side behind the connection starts no more programs for a step than it would beside the work: what one request has found, the next
+// one need not look for.
+func TestProgramsOfAStep(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, w *world) {
+		w.write("1")
+		w.must(w.run())
+		w.write("2")
+		w.a.faulty.Restart()
+		w.b.faulty.Restart()
+		w.must(w.run())
+		w.same("2")
+		const steps = 2 // of two file systems
+		for what, c := range map[string]struct {
+			machine *machine
+			want    map[string]int
+		}{
+			"sending": {w.a, map[string]int{
+				"List": 1 + 3*steps, "Estimate": steps, "Hold": steps, "Bookmark": steps, "Send": steps, "Release": steps, "Destroy": steps,
+			}},
+			"receiving": {w.b, map[string]int{"List": 1 + 2*steps, "Holds": 1, "Receive": steps, "Hold": steps, "Release": steps}},
+		} {
+			got := map[string]int{}
+			for _, method := range c.machine.faulty.All() {
+				got[method]++
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("on the %s side (-want +got):\n%s", what, diff)
+			}
+		}
 	})
 }
 
