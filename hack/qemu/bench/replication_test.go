@@ -9,11 +9,12 @@ import (
 )
 
 const replicationLine = `figures {"stepBytes":30000000,"programSeconds":[1,2],"jobSeconds":[1.5,2.5],` +
-	`"cutStepBytes":40000000,"cutBytes":21000000,"savedBytes":20000000,"resumedBytes":20100000,"recordBytes":131072}`
+	`"emptyProgramSeconds":[0.4,0.6],"emptyJobSeconds":[2,4],"cutStepBytes":40000000,"cutBytes":21000000,"savedBytes":20000000,"resumedBytes":20100000,"recordBytes":131072}`
 
 func TestParseReplication(t *testing.T) {
 	want := &Replication{
-		StepBytes: 30e6, ProgramSeconds: []float64{1, 2}, JobSeconds: []float64{1.5, 2.5}, CutStepBytes: 40e6, CutBytes: 21e6, SavedBytes: 20e6, ResumedBytes: 20.1e6,
+		StepBytes: 30e6, ProgramSeconds: []float64{1, 2}, JobSeconds: []float64{1.5, 2.5},
+		EmptyProgramSeconds: []float64{0.4, 0.6}, EmptyJobSeconds: []float64{2, 4}, CutStepBytes: 40e6, CutBytes: 21e6, SavedBytes: 20e6, ResumedBytes: 20.1e6,
 		RecordBytes: 128 << 10,
 	}
 	got, err := parseReplication("=== RUN   TestVMFigures\n\n" + replicationLine + "\n--- PASS: TestVMFigures (60.00s)\n")
@@ -23,7 +24,7 @@ func TestParseReplication(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("figures (-want +got):\n%s", d)
 	}
-	for _, text := range []string{"", "PASS\n", "figures {", `figures {"jobSeconds":[1]}`} {
+	for _, text := range []string{"", "PASS\n", "figures {", `figures {"jobSeconds":[1]}`, `figures {"emptyJobSeconds":[1]}`} {
 		if got, err := parseReplication(text); err == nil {
 			t.Errorf("%q: got %+v", text, got)
 		}
@@ -57,7 +58,8 @@ func TestReplicationIsPrinted(t *testing.T) {
 	}
 	words := strings.Join(strings.Fields(text.String()), " ")
 	for _, want := range []string{
-		"replication over mutual TLS, a step MB/s 15.0 zfs send | zfs receive 20.0 0.75",
+		"replication over mutual TLS, steps of 30 MB MB/s 15.0 zfs send | zfs receive 20.0 0.75",
+		"replication over mutual TLS, a step without contents s 3.0 zfs send | zfs receive 0.5 6.00",
 		"replication cut: of what was kept, sent again kB 100.0 one record 131.1 0.76",
 		"replication cut: on its way, and sent again kB 1000.0 - - -",
 	} {

@@ -17,63 +17,77 @@ import (
 
 // figures are what make bench writes down of replication (package bench of hack/qemu, whose Replication they are).
 type figures struct {
-	StepBytes      int64     `json:"stepBytes"`
-	ProgramSeconds []float64 `json:"programSeconds"`
-	JobSeconds     []float64 `json:"jobSeconds"`
-	CutStepBytes   int64     `json:"cutStepBytes"`
-	CutBytes       int64     `json:"cutBytes"`
-	SavedBytes     int64     `json:"savedBytes"`
-	ResumedBytes   int64     `json:"resumedBytes"`
-	RecordBytes    int64     `json:"recordBytes"`
+	StepBytes           int64     `json:"stepBytes"`
+	ProgramSeconds      []float64 `json:"programSeconds"`
+	JobSeconds          []float64 `json:"jobSeconds"`
+	EmptyProgramSeconds []float64 `json:"emptyProgramSeconds"`
+	EmptyJobSeconds     []float64 `json:"emptyJobSeconds"`
+	CutStepBytes        int64     `json:"cutStepBytes"`
+	CutBytes            int64     `json:"cutBytes"`
+	SavedBytes          int64     `json:"savedBytes"`
+	ResumedBytes        int64     `json:"resumedBytes"`
+	RecordBytes         int64     `json:"recordBytes"`
 }
 
 const (
-	// figuresPoolBytes has room for the rounds of a short run, longPoolBytes for those of make bench, with what OpenZFS keeps free.
-	figuresPoolBytes = 512 << 20
-	longPoolBytes    = 768 << 20
-	longRounds       = 5
+	// longFileBytes is a step of make bench: it goes on for so long that the figure is of the stream, and not of what is around it.
+	longFileBytes = 256 << 20
+	// keptFreeBytes is more than what OpenZFS keeps free of a pool of some gibibytes (spa_min_slop in module/zfs/spa_misc.c, 128 MiB), and the blocks that say
+	// where the others are.
+	keptFreeBytes = 192 << 20
+	// longRounds are measured at most, and no more are begun after longEnough, however slow the machine is. They are even: each of the two is first as often as
+	// the other.
+	longRounds = 6
+	longEnough = 6 * time.Minute
+	// emptyRounds are of steps without contents.
+	emptyRounds = 4
 	// lostAtMost is what a step that was cut may send again of what the receiver had read: OpenZFS writes records down by batches of a mebibyte
 	// (zfs_recv_write_batch_size of zfs(4)).
 	lostAtMost = 4 << 20
 )
 
 // TestVMFigures measures a step of a job, with all that belongs to it, beside zfs send into zfs receive of the same snapshots into the same pool, one after the
-// other, and what a step that is cut sends again. With FIGURES=1, which make bench sets, it does so several times, and prints the figures as a line of JSON.
+// other; a step without contents, which is what a step takes beside its stream; and what a step that is cut sends again. With FIGURES=1, which make bench sets,
+// the steps are large, there are several of them, and the figures are printed as a line of JSON.
+//
+// Two snapshots of a step are in a pool at the same time, in beta of two replicas, and once more as much is room for what was written before and is not free yet.
 func TestVMFigures(t *testing.T) {
 	figured := os.Getenv("FIGURES") == "1"
-	rounds, pool := 1, int64(figuresPoolBytes)
+	rounds, empty, fileBytes := 1, 1, int64(vmFileBytes)
 	if figured {
-		rounds, pool = longRounds, longPoolBytes
+		rounds, empty, fileBytes = longRounds, emptyRounds, longFileBytes
 	} else {
 		longOnly(t)
 	}
-	p := newVMPair(t, vmSystem(t, pool), false, false)
+	p := newVMPair(t, vmSystem(t, keptFreeBytes+3*fileBytes, keptFreeBytes+5*fileBytes), false, false)
+	p.fileBytes = fileBytes
 	var f figures
+	begun := time.Now()
 	// The first time makes the datasets, and is not measured.
 	p.write("0")
 	p.piped("", "0")
 	p.must(p.run(t.Context(), func(int) {}))
+	last := "0"
 	for i := range rounds {
-		from, to := strconv.Itoa(i), strconv.Itoa(i+1)
-		p.write(to)
-		f.StepBytes = p.streamBytes(from, to)
-		measures := []func(){
-			func() { f.ProgramSeconds = append(f.ProgramSeconds, p.piped(from, to).Seconds()) },
-			func() {
-				start := time.Now()
-				p.must(p.run(t.Context(), func(int) {}))
-				f.JobSeconds = append(f.JobSeconds, time.Since(start).Seconds())
-			},
+		if i > 0 && i%2 == 0 && time.Since(begun) > longEnough {
+			break
 		}
-		if i%2 == 1 { // what comes second finds more of the source in memory
-			measures[0], measures[1] = measures[1], measures[0]
-		}
-		for _, measure := range measures {
-			measure()
-		}
-		p.same(to)
+		next := strconv.Itoa(i + 1)
+		p.write(next)
+		f.StepBytes = p.measure(i, last, next, &f.ProgramSeconds, &f.JobSeconds)
+		p.drop(last)
+		last = next
 	}
-	p.cut(strconv.Itoa(rounds), "cut", &f)
+	p.same(last)
+	for i := range empty {
+		next := "empty" + strconv.Itoa(i)
+		p.must(p.system.Snapshot(t.Context(), []string{p.job.Roots[0].Source + "@" + next}, nil))
+		p.measure(i, last, next, &f.EmptyProgramSeconds, &f.EmptyJobSeconds)
+		p.drop(last)
+		last = next
+	}
+	p.fileBytes = vmFileBytes
+	p.cut(last, "cut", &f)
 	lost := f.ResumedBytes - (f.CutStepBytes - f.SavedBytes)
 	t.Logf("%+v; %d bytes were sent again of what was saved", f, lost)
 	if f.SavedBytes == 0 || lost > lostAtMost {
@@ -86,6 +100,44 @@ func TestVMFigures(t *testing.T) {
 	}
 }
 
+// measure takes the times of a step by the programs alone and by the job, and returns the length of its stream. Which of them comes second finds more of the
+// source in memory, and so they take turns.
+func (p *vmPair) measure(round int, from, to string, programs, job *[]float64) (streamBytes int64) {
+	p.t.Helper()
+	measures := []func(){
+		func() { *programs = append(*programs, p.piped(from, to).Seconds()) },
+		func() {
+			p.bytes = 0
+			start := time.Now()
+			p.must(p.run(p.t.Context(), func(int) {}))
+			*job = append(*job, time.Since(start).Seconds())
+		},
+	}
+	if round%2 == 1 {
+		measures[0], measures[1] = measures[1], measures[0]
+	}
+	for _, measure := range measures {
+		measure()
+	}
+	return int64(p.bytes)
+}
+
+// drop destroys a snapshot that no step needs any more, and waits until what it took is free: OpenZFS gives blocks back in the background, and uses them again two
+// transaction groups later (TXG_DEFER_SIZE in include/sys/txg.h), for which zpool sync waits.
+func (p *vmPair) drop(snapshot string) {
+	p.t.Helper()
+	for _, name := range []string{p.job.Roots[0].Source, plainReplica, p.job.Roots[0].Target} {
+		p.must(p.system.DestroySnapshots(p.t.Context(), []string{name + "@" + snapshot}))
+	}
+	for _, pool := range []string{"alpha", "beta"} {
+		vmZpool(p.t, "wait", "-t", "free", pool)
+		vmZpool(p.t, "sync", pool)
+	}
+}
+
+// plainReplica is where the programs alone put what they receive.
+const plainReplica = "beta/plain"
+
 // piped sends a snapshot through a pipe, as a person would with the programs alone, and returns how long that took. From is the snapshot before, or empty for all.
 func (p *vmPair) piped(from, to string) time.Duration {
 	p.t.Helper()
@@ -96,7 +148,7 @@ func (p *vmPair) piped(from, to string) time.Duration {
 	reader, writer, err := os.Pipe()
 	p.must(err)
 	send := exec.CommandContext(p.t.Context(), "/usr/bin/zfs", append(args, p.job.Roots[0].Source+"@"+to)...)
-	receive := exec.CommandContext(p.t.Context(), "/usr/bin/zfs", "receive", "-u", "beta/plain")
+	receive := exec.CommandContext(p.t.Context(), "/usr/bin/zfs", "receive", "-u", plainReplica)
 	var sendWords, receiveWords bytes.Buffer
 	send.Stdout, send.Stderr = writer, &sendWords
 	receive.Stdin, receive.Stderr = reader, &receiveWords

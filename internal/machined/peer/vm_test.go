@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func longOnly(t *testing.T) {
 }
 
 // vmSystem loads OpenZFS and makes the pools alpha and beta, in files in memory, which take what is written to them.
-func vmSystem(t *testing.T, poolBytes int64) zfs.System {
+func vmSystem(t *testing.T, alphaBytes, betaBytes int64) zfs.System {
 	t.Helper()
 	switch {
 	case os.Getenv("CYVIVE_VM") == "1":
@@ -65,7 +66,7 @@ func vmSystem(t *testing.T, poolBytes int64) zfs.System {
 	must(mods.Load("zfs"))
 	must(os.WriteFile("/sys/module/zfs/parameters/zfs_arc_max", []byte("134217728"), 0))
 	must(os.MkdirAll(vmDir, 0o700))
-	for _, pool := range []string{"alpha", "beta"} {
+	for pool, poolBytes := range map[string]int64{"alpha": alphaBytes, "beta": betaBytes} {
 		file := filepath.Join(vmDir, pool)
 		must(os.WriteFile(file, nil, 0o600))
 		must(os.Truncate(file, poolBytes))
@@ -126,6 +127,8 @@ type vmPair struct {
 	job    replication.Job
 	pull   bool
 	bytes  int
+	// fileBytes is the size of the file that write writes.
+	fileBytes int64
 }
 
 // newVMPair makes the source. Checksum has the contents of each snapshot compared, too.
@@ -139,7 +142,7 @@ func newVMPair(t *testing.T, system zfs.System, pull, checksum bool) *vmPair {
 		ID: jobID, Direction: direction, Roots: []replication.Root{{Source: "alpha/" + string(direction), Target: "beta/in/alpha/" + string(direction)}},
 		Initial: replication.All, InitialGuarantee: replication.Resumable, Guarantee: replication.Resumable, Stream: replication.Stream{Large: true}, Checksum: checksum,
 	}
-	p := &vmPair{t: t, system: system, local: endpoint.New(system, vmSums{}).Under("beta/in"), job: job, pull: pull}
+	p := &vmPair{t: t, system: system, local: endpoint.New(system, vmSums{}).Under("beta/in"), job: job, pull: pull, fileBytes: vmFileBytes}
 	ours, theirs := servertest.Authority(t, "ours"), servertest.Authority(t, "theirs")
 	guard := peer.NewGuard(t.Context(), system, vmSums{}, func(id string) (peer.Allowed, bool) {
 		return peer.Allowed{Name: "job", Job: job, Sends: pull, Works: true, Tops: []string{"beta/in"}}, id == jobID
@@ -168,16 +171,22 @@ func (p *vmPair) must(err error) {
 	}
 }
 
-// write writes a file that does not compress, and takes a snapshot.
+// write writes a file that does not compress, no two pieces of which are the same, and takes a snapshot.
 func (p *vmPair) write(snapshot string) {
 	p.t.Helper()
 	source := p.job.Roots[0].Source
+	piece := make([]byte, 1<<20)
+	_, err := rand.Read(piece)
+	p.must(err)
 	p.must(vmMounted(source, 0, func(dir string) error {
 		f, err := os.Create(filepath.Join(dir, "file"))
 		if err != nil {
 			return err
 		}
-		_, err = io.CopyN(f, rand.Reader, vmFileBytes)
+		for left := p.fileBytes; left > 0 && err == nil; left -= int64(len(piece)) {
+			binary.LittleEndian.PutUint64(piece, uint64(left))
+			_, err = f.Write(piece)
+		}
 		return errors.Join(err, f.Sync(), f.Close())
 	}))
 	p.must(p.system.Snapshot(p.t.Context(), []string{source + "@" + snapshot}, nil))
@@ -219,7 +228,7 @@ func (p *vmPair) same(snapshot string) {
 // TestVMOverTheAPI replicates between two pools of real OpenZFS over a connection with certificates on both ends: all of it, what changed, and on
 // from where a stream was cut; the other way with LONG=1. How fast that is, TestVMFigures says.
 func TestVMOverTheAPI(t *testing.T) {
-	system := vmSystem(t, vmPoolBytes)
+	system := vmSystem(t, vmPoolBytes, vmPoolBytes)
 	ways := []bool{false}
 	if long() {
 		ways = append(ways, true)
