@@ -183,7 +183,7 @@ func (p *pair) ok(decisions ...replication.Decision) replication.Report {
 	if err != nil {
 		p.t.Fatalf("run: %v\n%s", err, p.states())
 	}
-	// Looked at once for both: on a real system a listing is three programs of a quarter of a second each.
+	// Looked at once for both: on a real system a listing is two programs of a quarter of a second each.
 	sources, replicas := p.listing(p.a, p.src), p.listing(p.b, p.dst)
 	p.sameIn(sources, replicas)
 	p.noneLeftIn(sources, replicas)
