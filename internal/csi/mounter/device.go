@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -103,6 +105,34 @@ func (m *Mounter) candidates(volume string) ([]string, error) {
 func poolOf(volume string) string {
 	pool, _, _ := strings.Cut(volume, "/")
 	return pool
+}
+
+// keep opens the device of a volume. The file's name is its path, and both are the volume's until it is closed: a path alone is another volume's as soon as this one
+// is destroyed, by whoever can do that past the driver, and its number given out again. What is open is neither (dsl_destroy_head_check_impl in
+// module/zfs/dsl_destroy.c, zvol_remove_minors_impl in module/zfs/zvol.c of OpenZFS 2.3.9). It is open for reading, and by nobody alone: so mount(2), and programs
+// that want a device for themselves (O_EXCL, as mke2fs and e2fsck do), get it as if it were not.
+func (m *Mounter) keep(ctx context.Context, volume string) (*os.File, error) {
+	device, err := m.device(ctx, volume)
+	if err != nil {
+		return nil, err
+	}
+	f, err := m.file(device)
+	if err != nil {
+		return nil, fmt.Errorf("open the device of volume %s: %w", volume, err)
+	}
+	is, err := m.nameOpen(f)
+	if err == nil && is != volume {
+		err = fmt.Errorf("it has become that of %s", is)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the device of volume %s, %s: %w", volume, device, err), f.Close())
+	}
+	return f, nil
+}
+
+// openDevice opens a device of devtmpfs.
+func openDevice(device string) (*os.File, error) {
+	return os.OpenFile(device, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 }
 
 // SizeBytes implements csi.Mounts.

@@ -19,22 +19,18 @@ import (
 // Holds implements csi.Mounts. Where a file system is, it is the answer, whatever else may be found: files near the end of a device can look like
 // anything.
 func (m *Mounter) Holds(ctx context.Context, volume string) (string, error) {
-	device, err := m.device(ctx, volume)
-	if err != nil {
-		return "", err
-	}
-	f, err := os.Open(device)
+	f, err := m.keep(ctx, volume)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	size, err := f.Seek(0, 2)
 	if err != nil {
-		return "", fmt.Errorf("read size of %s: %w", device, err)
+		return "", fmt.Errorf("read size of %s: %w", f.Name(), err)
 	}
 	found, err := signature.Find(f, size)
 	if err != nil {
-		return "", fmt.Errorf("look at %s: %w", device, err)
+		return "", fmt.Errorf("look at %s: %w", f.Name(), err)
 	}
 	return holds(found), nil
 }
@@ -57,17 +53,18 @@ func holds(found []signature.Found) string {
 
 // Format implements csi.Mounts.
 func (m *Mounter) Format(ctx context.Context, volume, fileSystem string) error {
-	device, err := m.device(ctx, volume)
+	f, err := m.keep(ctx, volume)
 	if err != nil {
 		return err
 	}
+	defer f.Close()
 	switch {
 	case fileSystem == "ext4" && m.tools.Mke2fs != "":
 		// No blocks for root alone; the device is new, and no discard has to tell it what it knows; and without a lazy journal a power cut later
 		// finds no stale one (mke2fs(8)).
-		return run(ctx, nil, m.tools.Mke2fs, "-q", "-F", "-t", "ext4", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", device)
+		return run(ctx, f, nil, m.tools.Mke2fs, "-q", "-F", "-t", "ext4", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", f.Name())
 	case fileSystem == "xfs" && m.tools.MkfsXFS != "":
-		return run(ctx, nil, m.tools.MkfsXFS, "-q", "-f", "-K", device)
+		return run(ctx, f, nil, m.tools.MkfsXFS, "-q", "-f", "-K", f.Name())
 	}
 	return fmt.Errorf("make file system %s on %s: the image has no program for it", fileSystem, volume)
 }
@@ -77,12 +74,13 @@ func (m *Mounter) Repair(ctx context.Context, volume, fileSystem string) error {
 	if fileSystem != "ext4" {
 		return nil
 	}
-	device, err := m.device(ctx, volume)
+	f, err := m.keep(ctx, volume)
 	if err != nil {
 		return err
 	}
+	defer f.Close()
 	// Its exit code is a set of bits: 1 and 2 say that errors were corrected (e2fsck(8)). What it does not dare to mend by itself is for a person.
-	if err := run(ctx, []int{1, 2, 3}, m.tools.E2fsck, "-p", device); err != nil {
+	if err := run(ctx, f, []int{1, 2, 3}, m.tools.E2fsck, "-p", f.Name()); err != nil {
 		return fmt.Errorf("check file system of volume %s: %w", volume, err)
 	}
 	return nil
@@ -123,10 +121,12 @@ func (m *Mounter) Grow(_ context.Context, fileSystem, target string) error {
 // killAfter is how long a program has to end once it was told to.
 const killAfter = 10 * time.Second
 
-// run runs a program with nothing of the environment. Codes other than 0 may be fine.
-func run(ctx context.Context, fine []int, program string, args ...string) error {
+// run runs a program with nothing of the environment. Codes other than 0 may be fine. It has a device open, so that what it opens by its path is that device also
+// where the agent is killed meanwhile.
+func run(ctx context.Context, device *os.File, fine []int, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/bin"}
+	cmd.ExtraFiles = []*os.File{device}
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = killAfter
 	var said bytes.Buffer

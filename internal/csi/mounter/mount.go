@@ -26,10 +26,12 @@ var data = map[string][]string{"xfs": {"nouuid"}, "ext4": {"errors=remount-ro"}}
 func (m *Mounter) Mount(ctx context.Context, mount csi.Mount) error {
 	source := mount.Volume
 	if mount.FileSystem != "zfs" {
-		var err error
-		if source, err = m.device(ctx, mount.Volume); err != nil {
+		f, err := m.keep(ctx, mount.Volume)
+		if err != nil {
 			return err
 		}
+		defer f.Close()
+		source = f.Name()
 	}
 	var set uintptr
 	if mount.ReadOnly {

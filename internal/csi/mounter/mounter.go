@@ -35,9 +35,10 @@ type Mounter struct {
 	root    string
 	tools   Tools
 	devices Devices
-	// block is the kernel's directory of block devices, name and nameOpen ask one for its volume, and loops hold one. Tests have others.
+	// block is the kernel's directory of block devices, name and nameOpen ask one for its volume, file opens one, and loops hold one. Tests have others.
 	block    string
 	name     func(device string) (string, error)
+	file     func(device string) (*os.File, error)
 	nameOpen func(device *os.File) (string, error)
 	loops    loops
 
@@ -53,7 +54,7 @@ type Mounter struct {
 // New returns a Mounter for a directory of the node, such as /var/plane/lib/kubelet.
 func New(root string, tools Tools, devices Devices) *Mounter {
 	return &Mounter{
-		root: path.Clean(root), tools: tools, devices: devices, block: sysBlock, name: nameOf, nameOpen: zvolName, loops: loopdev.Kernel{},
+		root: path.Clean(root), tools: tools, devices: devices, block: sysBlock, name: nameOf, file: openDevice, nameOpen: zvolName, loops: loopdev.Kernel{},
 		answers: map[string]answer{}, questions: map[string]*question{},
 	}
 }

@@ -251,33 +251,82 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
+const formatted = "node/volumes/a"
+
+// formatter returns a Mounter for which a file of 16 MiB is the device of a volume, and says its name once it is open.
+func formatter(t *testing.T, tools Tools, name string) (m *Mounter, file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "device")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, 16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	z, m := newZvols(t)
+	z.put("/dev/zd0", 1, formatted)
+	m.tools = tools
+	m.file = func(string) (*os.File, error) { return os.Open(file) }
+	m.nameOpen = func(*os.File) (string, error) { return name, nil }
+	return m, file
+}
+
 // TestFormat makes and checks a real file system, on a file in the place of a device.
 func TestFormat(t *testing.T) {
 	tools := Tools{Mke2fs: find(t, "mke2fs"), E2fsck: find(t, "e2fsck")}
 	if d := cmp.Diff([]string{"ext4"}, tools.FileSystems()); d != "" {
 		t.Errorf("file systems that can be made (-want +got):\n%s", d)
 	}
-	file := filepath.Join(t.TempDir(), "device")
-	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, 16<<20)); err != nil {
+	m, file := formatter(t, tools, formatted)
+	if got, err := m.Holds(t.Context(), formatted); err != nil || got != "" {
+		t.Errorf("before, it holds %q, %v", got, err)
+	}
+	if err := m.Format(t.Context(), formatted, "ext4"); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t.Context(), nil, tools.Mke2fs, "-q", "-F", "-t", "ext4", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", file); err != nil {
-		t.Fatal(err)
+	if got, err := m.Holds(t.Context(), formatted); err != nil || got != "ext4" {
+		t.Errorf("it holds %q, %v", got, err)
+	}
+	if err := m.Repair(t.Context(), formatted, "ext4"); err != nil {
+		t.Error(err)
+	}
+	if err := m.Format(t.Context(), formatted, "xfs"); err == nil {
+		t.Error("a file system was made for which there is no program")
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	found, err := signature.Find(f, 16<<20)
-	if got := holds(found); err != nil || got != "ext4" {
-		t.Errorf("it holds %q, %v", got, err)
-	}
-	if err := run(t.Context(), []int{1, 2, 3}, tools.E2fsck, "-p", file); err != nil {
-		t.Error(err)
-	}
-	if err := run(t.Context(), nil, tools.E2fsck, "-p", file+"-gone"); err == nil || !strings.Contains(err.Error(), "gone") {
+	if err := run(t.Context(), f, nil, tools.E2fsck, "-p", file+"-gone"); err == nil || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("of no device: %v", err)
+	}
+}
+
+// TestFormatOther: a device that has become another volume's between the look and the opening is neither read, nor written to, nor mounted.
+func TestFormatOther(t *testing.T) {
+	m, _ := formatter(t, Tools{Mke2fs: "/nosuch/mke2fs", E2fsck: "/nosuch/e2fsck"}, "node/volumes/b")
+	for what, do := range map[string]func() error{
+		"Holds":  func() error { _, err := m.Holds(t.Context(), formatted); return err },
+		"Format": func() error { return m.Format(t.Context(), formatted, "ext4") },
+		"Repair": func() error { return m.Repair(t.Context(), formatted, "ext4") },
+		"Mount": func() error {
+			return m.Mount(t.Context(), csi.Mount{Volume: formatted, Target: "a", FileSystem: "ext4"})
+		},
+	} {
+		if err := do(); err == nil || !strings.Contains(err.Error(), "it has become that of node/volumes/b") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestFormatKeepsTheDevice: a program has the device open from its first moment on, so that no other can come to its path.
+func TestFormatKeepsTheDevice(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	const script = "#!/bin/sh\nfor device; do :; done\ntest /proc/self/fd/3 -ef \"$device\" || exit 9\n"
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := formatter(t, Tools{Mke2fs: program, E2fsck: program}, formatted)
+	if err := errors.Join(m.Format(t.Context(), formatted, "ext4"), m.Repair(t.Context(), formatted, "ext4")); err != nil {
+		t.Error(err)
 	}
 }
 
