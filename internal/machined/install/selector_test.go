@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cyvive/cyvive/internal/storage/luks"
 	"github.com/cyvive/cyvive/internal/storage/signature"
 )
 
@@ -140,6 +141,28 @@ complete: note that all is done
 `
 	if d := cmp.Diff(want, p.String()); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestSmallestDisk: there is room for a pool on the smallest disk that is taken, also in an encrypted volume; and of one that is smaller the error says what is needed.
+func TestSmallestDisk(t *testing.T) {
+	const leastPool = 64 * mib // SPA_MINDEVSIZE in include/sys/fs/zfs.h of OpenZFS 2.3.9
+	s := NodeSizes()
+	r := Release{Version: "1.0.0", Architecture: "amd64", RootHash: strings.Repeat("ab", 32), RootBytes: 1, VerityBytes: 1, KernelBytes: 1}
+	for _, encrypted := range []bool{false, true} {
+		d := Disk{Name: "vdb", Serial: "S", SizeBytes: s.total(), SectorBytes: 512}
+		req := Request{Disk: Selector{Serial: "S"}, Encrypted: encrypted}
+		p, err := Build(req, []Disk{d}, r, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data := p.Layout.partition(dataName).Bytes; data-luks.HeaderBytes < leastPool {
+			t.Errorf("encrypted %t: data has %d bytes, of which an encrypted volume leaves %d", encrypted, data, data-luks.HeaderBytes)
+		}
+		d.SizeBytes -= 512
+		if _, err := Build(req, []Disk{d}, r, s); !errors.Is(err, ErrDisk) || !strings.Contains(err.Error(), "an installation needs 2.858 GB") {
+			t.Errorf("encrypted %t: a disk that is smaller: %v", encrypted, err)
+		}
 	}
 }
 
