@@ -21,6 +21,9 @@ const maxFillBytes = 1 << 30
 type room struct {
 	TotalBytes     uint64 `json:"totalBytes"`
 	AvailableBytes uint64 `json:"availableBytes"`
+	// BlockBytes is the block size, which of a file system of ZFS is its record size
+	// (zfs_statvfs in module/os/linux/zfs/zfs_vfsops.c of OpenZFS 2.3.9).
+	BlockBytes uint64 `json:"blockBytes"`
 }
 
 // filePages serve files of the pod's volumes. What "/put" and "/fill" have answered with "ok" is on the disk; else they answer with the name of the error's number,
@@ -69,8 +72,26 @@ func filePages(m *http.ServeMux) {
 			http.Error(w, errorName(err), http.StatusNotFound)
 			return
 		}
-		writeJSON(w, room{s.Blocks * uint64(s.Bsize), s.Bavail * uint64(s.Bsize)})
+		writeJSON(w, room{s.Blocks * uint64(s.Bsize), s.Bavail * uint64(s.Bsize), uint64(s.Bsize)})
 	})
+	m.HandleFunc("GET /size", func(w http.ResponseWriter, r *http.Request) {
+		n, err := size(r.URL.Query().Get("path"))
+		if err != nil {
+			http.Error(w, errorName(err), http.StatusNotFound)
+			return
+		}
+		fmt.Fprintln(w, n)
+	})
+}
+
+// size is that of a file or of a device, in bytes.
+func size(path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Seek(0, io.SeekEnd)
 }
 
 // readSome reads a file, or as much of it as is asked for.

@@ -34,6 +34,8 @@ func TestFilePages(t *testing.T) {
 		{"/fill?path=" + filepath.Join(dir, "full") + "&bytes=100000", "ENOSPC", http.StatusOK},
 		{"/fill?path=" + file + "&bytes=-1", `bytes "-1": expected a number up to 1073741824`, http.StatusBadRequest},
 		{"/room?path=" + dir + "/none", "ENOENT", http.StatusNotFound},
+		{"/size?path=" + file, "100000", http.StatusOK},
+		{"/size?path=" + dir + "/none", "ENOENT", http.StatusNotFound},
 	} {
 		if code, body := visit(t, h, step.page); code != step.code || strings.TrimSpace(body) != step.want {
 			t.Errorf("%s: %d %q, want %d %q", step.page, code, body, step.code, step.want)
@@ -47,7 +49,7 @@ func TestFilePages(t *testing.T) {
 	}
 	_, body := visit(t, h, "/room?path="+dir)
 	var r room
-	if err := json.Unmarshal([]byte(body), &r); err != nil || r.TotalBytes == 0 || r.AvailableBytes > r.TotalBytes {
+	if err := json.Unmarshal([]byte(body), &r); err != nil || r.TotalBytes == 0 || r.AvailableBytes > r.TotalBytes || r.BlockBytes == 0 {
 		t.Errorf("/room: %s, %v", body, err)
 	}
 }

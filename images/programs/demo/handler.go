@@ -87,6 +87,7 @@ func handler(hostname, proc string, diagnose bool, now func() time.Time) *http.S
 		_, _ = w.Write(body)
 	})
 	filePages(m)
+	countPages(m)
 	return m
 }
 
