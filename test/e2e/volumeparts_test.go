@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-
-	"google.golang.org/protobuf/encoding/protojson"
 
 	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
@@ -45,32 +44,48 @@ func testVolumeDriver(t *testing.T, ctx context.Context, s *suite) {
 	}
 }
 
-// testVolumeWrite: the pod of a StatefulSet gets its volume, and sees no other.
+// testVolumeWrite: the pod of a StatefulSet gets its volumes, and sees no others.
 func testVolumeWrite(t *testing.T, ctx context.Context, s *suite) {
-	if err := s.RunPod(ctx, "db-0", []byte(volumeStatefulSet)); err != nil {
+	if err := s.RunPod(ctx, "db-0", []byte(volumeTunedClass+"---"+volumeStatefulSet)); err != nil {
 		t.Fatal(err)
 	}
 	s.put(t, ctx, "db-0", "first")
 	s.has(t, ctx, "db-0", "first")
-	var volumes []string
+	var mounted []string
 	for line := range strings.Lines(s.page(t, ctx, "db-0", "/mounts")) {
-		if strings.Contains(line, "node/volumes") {
-			volumes = append(volumes, line)
+		// The fifth field is where it is mounted (proc_pid_mountinfo(5)).
+		if fields := strings.Fields(line); strings.Contains(line, volumesParent) && len(fields) > 4 {
+			mounted = append(mounted, fields[4])
 		}
 	}
-	// That the node has mounted it without devices does not show here: runc takes such options off what it binds, unless they are asked for (rw clears all).
-	if len(volumes) != 1 || !strings.Contains(volumes[0], " /data ") {
-		t.Errorf("the pod has the volumes %q, want its own on /data", volumes)
+	slices.Sort(mounted)
+	// That the node has mounted them without devices does not show here: runc takes such options off what it binds, unless they are asked for (rw clears all).
+	if !slices.Equal(mounted, []string{"/data", "/more"}) {
+		t.Errorf("the pod has volumes on %q, want its own on /data and /more", mounted)
 	}
+	s.tuned(t, ctx)
 	if got := s.page(t, ctx, "db-0", "/fill?path=/data/large&bytes=20000000"); got != "EDQUOT" && got != "ENOSPC" {
 		t.Errorf("more than the volume has: %s", got)
 	}
 	s.has(t, ctx, "db-0", "first")
 }
 
+// tuned wants the second volume of db-0 to have the properties of its class.
+func (s *suite) tuned(t *testing.T, ctx context.Context) {
+	t.Helper()
+	const size, record = 16 << 20, 16384
+	d := s.volumeDataset(t, ctx, "more-db-0")
+	if d.GetCompression() != "zstd" || d.GetRefquotaBytes() != size || d.GetRefreservationBytes() != size {
+		t.Errorf("the dataset of the class tuned is %v, want compression zstd, and a quota and reservation of %d", d, size)
+	}
+	if room, err := s.room(ctx, "db-0", "/more"); err != nil || room.BlockBytes != record {
+		t.Errorf("the pod sees records of %d bytes, %v, want %d", room.BlockBytes, err, record)
+	}
+}
+
 // testVolumeGrow grows the volume under the pod.
 func testVolumeGrow(t *testing.T, ctx context.Context, s *suite) {
-	s.grow(t, ctx, "data-db-0", "db-0")
+	s.grow(t, ctx, "data-db-0", "db-0", s.totalBytes)
 	if got := s.page(t, ctx, "db-0", "/fill?path=/data/large&bytes=20000000"); got != "ok" {
 		t.Errorf("what did not fit before: %s", got)
 	}
@@ -101,13 +116,103 @@ func testVolumeSnapshot(t *testing.T, ctx context.Context, s *suite) {
 	s.has(t, ctx, "db-0", "after")
 }
 
-// testVolumeGroup takes snapshots of two volumes at once.
+// testVolumeGroup takes snapshots of two volumes at once, while a pod counts in them, and makes volumes of both. They have what was there in one moment: snapshots
+// that are taken one after the other are many numbers apart. The pod with these volumes stays until the power is cut.
 func testVolumeGroup(t *testing.T, ctx context.Context, s *suite) {
-	s.kubectl(t, ctx, "label", "pvc", "data-db-0", "restored", "grouped=yes")
+	s.kubectl(t, ctx, "label", "pvc", "data-db-0", "more-db-0", "grouped=yes")
+	if got := s.page(t, ctx, "db-0", "/count?path=/data/count&path=/more/count"); got != "ok" {
+		t.Fatalf("db-0 counts: %s", got)
+	}
+	before := s.number(t, ctx, "db-0", "/get?path=/more/count")
 	if err := s.Tools().Apply(ctx, []byte(volumeGroup)); err != nil {
 		t.Fatal(err)
 	}
 	s.kubectl(t, ctx, "wait", "volumegroupsnapshot", "both", "--for=jsonpath={.status.readyToUse}=true", "--timeout=3m")
+	last := s.number(t, ctx, "db-0", "/counted")
+	members := s.members(t, ctx)
+	manifest := strings.NewReplacer("DATA", members["data-db-0"], "MORE", members["more-db-0"]).Replace(volumeMoment)
+	if err := s.RunPod(ctx, "moment", []byte(manifest)); err != nil {
+		t.Fatal(err)
+	}
+	data, more := s.number(t, ctx, "moment", "/get?path=/data/count"), s.number(t, ctx, "moment", "/get?path=/more/count")
+	t.Logf("counted from %d to %d, and taken at %d and %d", before, last, data, more)
+	if data <= before || data >= last || data != more && data != more+1 {
+		t.Errorf("the volumes of the group have %d and %d, want two that are one moment's, between %d and %d", data, more, before, last)
+	}
+}
+
+// number is a page of a pod that is a number.
+func (s *suite) number(t *testing.T, ctx context.Context, pod, page string) uint64 {
+	t.Helper()
+	text := s.page(t, ctx, pod, page)
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s of %s: %v", page, pod, err)
+	}
+	return n
+}
+
+// members are the snapshots of the group, by the claims of which they are, once they can be used. Kubernetes makes an object of each, which the group owns.
+func (s *suite) members(t *testing.T, ctx context.Context) map[string]string {
+	t.Helper()
+	var found map[string]string
+	eventually(t, ctx, "wait for the snapshots of the group", func(ctx context.Context) error {
+		out, err := s.Tools().Kubectl(ctx, "get", "volumesnapshots", "--output", "json")
+		if err != nil {
+			return err
+		}
+		found, err = membersOf([]byte(out), "both")
+		if err == nil && (found["data-db-0"] == "" || found["more-db-0"] == "" || len(found) != 2) {
+			err = fmt.Errorf("there are %v", found)
+		}
+		return err
+	})
+	return found
+}
+
+// membersOf reads a list of VolumeSnapshots (snapshot.storage.k8s.io/v1), and returns those of a group that can be used, by their claims.
+func membersOf(list []byte, group string) (map[string]string, error) {
+	var snapshots struct {
+		Items []struct {
+			Metadata struct {
+				Name            string
+				OwnerReferences []struct{ Kind, Name string }
+			}
+			Spec struct {
+				Source struct{ PersistentVolumeClaimName string }
+			}
+			Status struct{ ReadyToUse bool }
+		}
+	}
+	if err := json.Unmarshal(list, &snapshots); err != nil {
+		return nil, fmt.Errorf("read list of snapshots: %w", err)
+	}
+	found := map[string]string{}
+	for _, one := range snapshots.Items {
+		for _, owner := range one.Metadata.OwnerReferences {
+			if owner.Kind == "VolumeGroupSnapshot" && owner.Name == group && one.Status.ReadyToUse {
+				found[one.Spec.Source.PersistentVolumeClaimName] = one.Metadata.Name
+			}
+		}
+	}
+	return found, nil
+}
+
+// TestMembers reads a list as the API server sends it, with a snapshot of no group, and one of a group that cannot be used yet.
+func TestMembers(t *testing.T) {
+	const list = `{"apiVersion":"v1","kind":"List","items":[
+		{"metadata":{"name":"before"},"spec":{"source":{"persistentVolumeClaimName":"data-db-0"}},"status":{"readyToUse":true}},
+		{"metadata":{"name":"snapshot-1","ownerReferences":[{"apiVersion":"groupsnapshot.storage.k8s.io/v1","kind":"VolumeGroupSnapshot","name":"both","uid":"u"}]},
+			"spec":{"source":{"persistentVolumeClaimName":"data-db-0"}},"status":{"readyToUse":true}},
+		{"metadata":{"name":"snapshot-2","ownerReferences":[{"apiVersion":"groupsnapshot.storage.k8s.io/v1","kind":"VolumeGroupSnapshot","name":"both","uid":"u"}]},
+			"spec":{"source":{"persistentVolumeClaimName":"more-db-0"}}}]}`
+	got, err := membersOf([]byte(list), "both")
+	if err != nil || len(got) != 1 || got["data-db-0"] != "snapshot-1" {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := membersOf([]byte("no list"), "both"); err == nil {
+		t.Error("what is no list was read")
+	}
 }
 
 // testVolumeExt4: a device with a file system on it is one more kind of volume, and grows with its file system.
@@ -122,12 +227,15 @@ func testVolumeExt4(t *testing.T, ctx context.Context, s *suite) {
 	if mounts := s.page(t, ctx, "disk", "/mounts"); !strings.Contains(mounts, " - ext4 /dev/zd") {
 		t.Errorf("mounts of the pod: %s", mounts)
 	}
-	s.grow(t, ctx, "disk", "disk")
+	if d := s.volumeDataset(t, ctx, "disk"); d.GetKind() != datasetv1.Kind_KIND_VOLUME || d.GetCompression() != "lzjb" || d.GetRefreservationBytes() != 0 {
+		t.Errorf("the dataset of the class disk is %v, want a volume with compression lzjb and no reservation", d)
+	}
+	s.grow(t, ctx, "disk", "disk", s.totalBytes)
 	s.has(t, ctx, "disk", "ext4")
 }
 
-// testVolumeBlock: a pod has a device for its volume, as the user that it runs as. One that has all rights opens what pods have, and no other block device of the
-// machine, and mounts none.
+// testVolumeBlock: a pod has a device for its volume, as the user that it runs as, and it grows under the pod. One that has all rights opens what pods have, and no
+// other block device of the machine, and mounts none.
 func testVolumeBlock(t *testing.T, ctx context.Context, s *suite) {
 	if err := s.RunPod(ctx, "raw", volumeManifest("raw", "volumeMode: Block", volumeDevice)); err != nil {
 		t.Fatal(err)
@@ -135,6 +243,8 @@ func testVolumeBlock(t *testing.T, ctx context.Context, s *suite) {
 	if got := s.page(t, ctx, "raw", "/put?path=/dev/data&text=raw"); got != "ok" {
 		t.Fatalf("the pod writes to its device: %s", got)
 	}
+	s.hasRaw(t, ctx)
+	s.grow(t, ctx, "raw", "raw", s.deviceBytes)
 	s.hasRaw(t, ctx)
 	if err := s.RunPod(ctx, "privileged", volumeManifest("privileged", "volumeMode: Block", volumePrivileged)); err != nil {
 		t.Fatal(err)
@@ -232,12 +342,14 @@ func testVolumePlane(t *testing.T, ctx context.Context, s *suite) {
 	s.foundAgain(t, ctx, containers, "plane")
 }
 
-// testVolumePowerCut pulls the plug right after a write.
+// testVolumePowerCut pulls the plug right after a write, and after a pod and its claims were deleted, which nobody has had the time to take away: they are gone when
+// the node is back.
 func testVolumePowerCut(t *testing.T, ctx context.Context, s *suite) {
 	before := currentBoot(t, ctx, s)
 	containers := s.volumeContainers(t, ctx)
 	s.put(t, ctx, "disk", "synced")
 	s.put(t, ctx, "db-0", "synced")
+	gone := s.deleteMoment(t, ctx)
 	if err := machine(t, s.Cluster, s.node).PowerCut(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -246,6 +358,44 @@ func testVolumePowerCut(t *testing.T, ctx context.Context, s *suite) {
 	}
 	checkEnd(t, awaitBoot(t, ctx, s, before), before, machinev1.BootEnd_BOOT_END_UNCLEAN)
 	s.foundAgain(t, ctx, containers, "synced")
+	s.awaitGone(t, ctx, gone)
+}
+
+// deleteMoment deletes the pod with the volumes of the group's snapshots, and their claims, and returns their datasets.
+func (s *suite) deleteMoment(t *testing.T, ctx context.Context) []string {
+	t.Helper()
+	const data, more = "moment-data", "moment-more"
+	if out := s.kubectl(t, ctx, "get", "pvc", "--output", "name"); !strings.Contains(out, data) || !strings.Contains(out, more) {
+		t.Errorf("the part that makes the pod moment has failed: there are %s", strings.Fields(out))
+		return nil
+	}
+	datasets := s.datasetsOf(t, ctx, data, more)
+	// The claims stay as long as a pod has them. By force, that is deleted at once, while it runs.
+	s.kubectl(t, ctx, "delete", "pvc", data, more, "--wait=false")
+	s.kubectl(t, ctx, "delete", "pod", "moment", "--ignore-not-found", "--grace-period=0", "--force", "--wait=false")
+	return datasets
+}
+
+// awaitGone waits until datasets are gone, and with them the claims. One that is mounted anywhere is not destroyed: ZFS says that it is busy.
+func (s *suite) awaitGone(t *testing.T, ctx context.Context, gone []string) {
+	t.Helper()
+	eventually(t, ctx, "wait for "+strings.Join(gone, " and ")+" to go", func(ctx context.Context) error {
+		all, err := s.listVolumes(ctx)
+		if err != nil {
+			return err
+		}
+		for _, d := range all {
+			if slices.Contains(gone, d.GetName()) {
+				return errors.New(d.GetName() + " is still there")
+			}
+		}
+		return nil
+	})
+	for _, claim := range []string{"moment-data", "moment-more"} {
+		if out := s.kubectl(t, ctx, "get", "pvc", claim, "--ignore-not-found", "--output", "name"); strings.TrimSpace(out) != "" {
+			t.Errorf("%s is there without its volume", claim)
+		}
+	}
 }
 
 // testVolumeReboot: with volumes of all kinds in use the node goes down in order, its pool exported.
@@ -293,7 +443,8 @@ func (s *suite) foundAgain(t *testing.T, ctx context.Context, before map[string]
 
 // testVolumeDelete: what Kubernetes deletes is gone from the pool, in whatever order.
 func testVolumeDelete(t *testing.T, ctx context.Context, s *suite) {
-	s.kubectl(t, ctx, "delete", "statefulset/db", "pod/disk", "pod/restored", "pod/cloned", "pod/raw", "--timeout=3m")
+	// The last one goes in an earlier part, unless that failed.
+	s.kubectl(t, ctx, "delete", "statefulset/db", "pod/disk", "pod/restored", "pod/cloned", "pod/raw", "pod/moment", "--ignore-not-found", "--timeout=3m")
 	s.kubectl(t, ctx, "delete", "pvc", "--all", "--timeout=3m")
 	s.kubectl(t, ctx, "delete", "volumegroupsnapshot/both", "volumesnapshot/before", "--timeout=3m")
 	eventually(t, ctx, "wait for the volumes to go", func(ctx context.Context) error {
@@ -304,15 +455,12 @@ func testVolumeDelete(t *testing.T, ctx context.Context, s *suite) {
 		if err != nil {
 			return err
 		}
-		if out, err = s.Tools().Nodectl(ctx, "dataset", "list", "node/volumes", "--output", "json"); err != nil {
+		all, err := s.listVolumes(ctx)
+		if err != nil {
 			return err
 		}
-		var list datasetv1.ListResponse
-		if err := protojson.Unmarshal([]byte(out), &list); err != nil {
-			return err
-		}
-		for _, d := range list.GetDatasets() {
-			if name, below := strings.CutPrefix(d.GetName(), "node/volumes/"); below && name != "_deleted" {
+		for _, d := range all {
+			if name, below := strings.CutPrefix(d.GetName(), volumesParent+"/"); below && name != "_deleted" {
 				return errors.New(d.GetName() + " is still there")
 			}
 		}
