@@ -295,6 +295,10 @@ func TestPoolActs(t *testing.T) {
 	if err := api.Online(ctx, "tank", "102"); !errors.Is(err, server.ErrPrecondition) || !slices.Contains(m.done(), "clear tank 102") {
 		t.Errorf("of a pool that is suspended: %v, %q", err, m.done())
 	}
+	m.change(func(m *poolMachine) { m.fail = fmt.Errorf("zpool: it %w", pool.ErrStaysOut) })
+	if err := api.Online(ctx, "tank", "102"); !errors.Is(err, server.ErrPrecondition) {
+		t.Errorf("of a device that stays out of use: %v", err)
+	}
 	m.change(func(m *poolMachine) {
 		m.fail = nil
 		m.scan("tank", pool.Scan{Function: pool.Resilver, Progress: pool.Running})()

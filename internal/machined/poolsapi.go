@@ -198,7 +198,7 @@ func poolClassed(err error) error {
 		server.ErrInvalid:  {zfs.ErrInvalid},
 		server.ErrPrecondition: {
 			zfs.ErrBusy, zfs.ErrHeld, zfs.ErrHasDependents, zfs.ErrExist, zfs.ErrNoSpace, zfs.ErrReadOnly, zfs.ErrSuspended, pool.ErrLastCopy, pool.ErrUnconfirmed,
-			pool.ErrInUseElsewhere, pool.ErrNewer, pool.ErrTooSmall,
+			pool.ErrInUseElsewhere, pool.ErrNewer, pool.ErrTooSmall, pool.ErrStaysOut,
 		},
 	} {
 		for _, e := range errs {

@@ -36,7 +36,7 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 	case ReplaceDevice, AttachDevice, ExpandRAIDZ:
 		return r.join(ctx, op)
 	case BringOnline:
-		return r.online(ctx, op)
+		return r.bringOnline(ctx, op)
 	case ReopenDisk:
 		_, err := r.devices.Reopen(ctx, *op.Disk)
 		return err
@@ -122,6 +122,16 @@ func (r *Reconciler) join(ctx context.Context, op Op) error {
 		return r.pools.Replace(ctx, op.Pool, op.Vdev, device)
 	}
 	return r.pools.Attach(ctx, op.Pool, op.Vdev, device)
+}
+
+// bringOnline brings a device back. One that stays out of use all the same is not tried over and over: what comes behind it, such as the replacement of the device, would
+// never have its turn.
+func (r *Reconciler) bringOnline(ctx context.Context, op Op) error {
+	err := r.online(ctx, op)
+	if errors.Is(err, ErrStaysOut) {
+		r.unopened[op.VdevGUID] = r.now().Add(unopenedLife)
+	}
+	return err
 }
 
 // online brings a device back that may have another name by now.

@@ -161,9 +161,20 @@ func (b *builder) online() {
 		}
 		d, found := b.obs.diskOf(leaf)
 		// Of a container whose disk is gone, the kernel does not say that it was pulled: it fails, and ZFS takes it for faulty, or has not noticed yet.
-		if found && d.usable() == "" && (leaf.State == Removed || leaf.State == Unavailable || d.stale() && d.Container.Keyed) {
-			b.op(Op{Verb: BringOnline, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Path: leaf.Path, Disk: &d})
+		if !found || d.usable() != "" || leaf.State != Removed && leaf.State != Unavailable && !(d.stale() && d.Container.Keyed) {
+			continue
 		}
+		if b.obs.Unopened[leaf.GUID] {
+			why := leaf.Why()
+			if why != "" {
+				why = ": " + why
+			}
+			b.condition(DeviceFails, fmt.Sprintf("%s of pool %s is here, on %s, and stays out of use%s", leaf.Name, b.pool.Name, d, why),
+				fmt.Sprintf("Declare another disk in its place. It is tried again when it was plugged in anew, every %d minutes, and at once by `nodectl pool online %s %s`.",
+					int(unopenedLife.Minutes()), b.pool.Name, leaf.GUID))
+			continue
+		}
+		b.op(Op{Verb: BringOnline, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Path: leaf.Path, Disk: &d})
 	}
 }
 

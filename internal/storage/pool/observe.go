@@ -24,6 +24,9 @@ type Observed struct {
 	// Claimed are pools whose import was refused a while ago, since another system used them last. That is not told of each that is found: what is told of one is
 	// the first of many things (check_status in lib/libzfs/libzfs_status.c, 2.3.9), and nothing where the other system has no hostid.
 	Claimed map[zfs.GUID]bool
+	// Unopened are devices that were brought online a while ago and stayed out of use, though their disks are here. Each attempt stops the I/O of a whole vdev
+	// (vdev_reopen in module/zfs/vdev.c, 2.3.9), and makes an event for which pools are looked at again.
+	Unopened map[zfs.GUID]bool
 }
 
 // Reconciler is the domain of pools. It implements the Domain of package reconcile.
@@ -32,21 +35,24 @@ type Reconciler struct {
 	devices Devices
 	memory  Memory
 	now     func() time.Time
-	// claimed has the pools of Observed.Claimed, each with the time until which it counts.
-	claimed map[zfs.GUID]time.Time
+	// claimed has the pools of Observed.Claimed, unopened the devices of Observed.Unopened, each with the time until which it counts.
+	claimed, unopened map[zfs.GUID]time.Time
 }
 
 // claimLife is how long an import that was refused is not tried again as it was: the other system may export the pool meanwhile.
 const claimLife = 10 * time.Minute
 
+// unopenedLife is how long a device that stayed out of use is not brought online again, unless its disk was gone meanwhile.
+const unopenedLife = 10 * time.Minute
+
 // New returns the domain. Now is the clock; nothing but schedules, rates and the ages of things depend on it.
 func New(pools Pools, devices Devices, memory Memory, now func() time.Time) *Reconciler {
-	return &Reconciler{pools: pools, devices: devices, memory: memory, now: now, claimed: map[zfs.GUID]time.Time{}}
+	return &Reconciler{pools: pools, devices: devices, memory: memory, now: now, claimed: map[zfs.GUID]time.Time{}, unopened: map[zfs.GUID]time.Time{}}
 }
 
 // Observe reads disks and pools, and makes the dry runs of rewinds that are declared.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}}
+	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}, Unopened: map[zfs.GUID]bool{}}
 	for guid, until := range r.claimed {
 		if obs.Claimed[guid] = obs.Now.Before(until); !obs.Claimed[guid] {
 			delete(r.claimed, guid)
@@ -55,6 +61,12 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	var err error
 	if obs.Disks, err = r.devices.Disks(ctx); err != nil {
 		return Observed{}, fmt.Errorf("list disks: %w", err)
+	}
+	for guid, until := range r.unopened {
+		here := slices.ContainsFunc(obs.Disks, func(d Disk) bool { return d.Label != nil && d.Label.GUID == guid })
+		if obs.Unopened[guid] = here && obs.Now.Before(until); !obs.Unopened[guid] {
+			delete(r.unopened, guid)
+		}
 	}
 	if obs.Pools, err = r.pools.Pools(ctx); err != nil {
 		return Observed{}, fmt.Errorf("list pools: %w", err)

@@ -273,6 +273,60 @@ func TestDisks(t *testing.T) {
 	want(t, m)
 }
 
+// TestStaysOut: a device that stays out of use is brought online once, told of, and in the way of nothing; it is tried again after a while, or when its disk comes anew.
+func TestStaysOut(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m, spec)
+	m.Pull("s2")
+	m.Plug("s2")
+	m.Dead["s2"] = true
+	changes(m)
+	r := pool.New(m, m, m, func() time.Time { return m.Now })
+	step := func(spec pool.Spec) (pool.Status, error) {
+		t.Helper()
+		obs, err := r.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range r.Diff(spec, obs) {
+			if err := r.Apply(t.Context(), spec, o); err != nil {
+				return r.Status(spec, obs), err
+			}
+		}
+		return r.Status(spec, obs), nil
+	}
+	for range 2 {
+		if _, err := step(spec); !errors.Is(err, pool.ErrStaysOut) {
+			t.Errorf("brought online: %v, want %v", err, pool.ErrStaysOut)
+		}
+		want(t, m, "path tank /dev/vdc1", "online tank")
+		s, err := step(spec)
+		if err != nil || !slices.Equal(kinds(s), []pool.Kind{pool.DeviceFails}) || !strings.Contains(s.Pools[0].Conditions[0].Next, "nodectl pool online tank ") {
+			t.Errorf("tried again at once: %+v, %v", s.Pools[0], err)
+		}
+		want(t, m)
+		m.Now = m.Now.Add(time.Hour)
+	}
+	if _, err := step(spec); !errors.Is(err, pool.ErrStaysOut) {
+		t.Errorf("after a while: %v", err)
+	}
+	changes(m)
+	m.Pull("s2")
+	if _, err := step(spec); err != nil {
+		t.Error(err)
+	}
+	m.Plug("s2")
+	if _, err := step(spec); !errors.Is(err, pool.ErrStaysOut) {
+		t.Errorf("plugged in anew: %v", err)
+	}
+	want(t, m, "path tank /dev/vdc1", "online tank")
+	if _, err := step(tank(mirror("s1", "s3"))); err != nil {
+		t.Errorf("another in its place: %v", err)
+	}
+	want(t, m, "prepare s3", "replace tank /dev/vdd1")
+}
+
 // TestAmbiguousSelector: a device whose selector has come to mean several disks keeps its place, and a new disk takes that of the device that is gone.
 func TestAmbiguousSelector(t *testing.T) {
 	m := pooltest.New(5)

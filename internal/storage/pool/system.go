@@ -20,6 +20,8 @@ var (
 	ErrNewer = errors.New("is newer than this system's ZFS")
 	// ErrTooSmall: a device is smaller than those that it is to stand in for.
 	ErrTooSmall = errors.New("device is too small")
+	// ErrStaysOut: a device was brought online, and ZFS does not open it, or has it for faulty.
+	ErrStaysOut = errors.New("stays out of use, though it was brought online")
 )
 
 // Pools is what is asked of the programs of OpenZFS. Package zpool implements it, and pooltest fakes it. All methods may be called concurrently. Names of vdevs are as
@@ -50,7 +52,7 @@ type Pools interface {
 	Offline(ctx context.Context, pool, vdev string, fault bool) error
 	// OfflineForNow takes a device out until it is brought back, or the pool is imported the next time.
 	OfflineForNow(ctx context.Context, pool, vdev string) error
-	// Online brings a device back. With expand it is used to its whole size.
+	// Online brings a device back. With expand it is used to its whole size. One that is out of use behind that is ErrStaysOut.
 	Online(ctx context.Context, pool, vdev string, expand bool) error
 	// SetPath says where a device of a pool is now. Nothing is opened by it.
 	SetPath(ctx context.Context, pool, vdev, device string) error

@@ -40,6 +40,8 @@ type Machine struct {
 	Keys bool
 	// Busy are disks, by serial number, whose former container is in use until its leaf is taken offline.
 	Busy map[string]bool
+	// Dead are disks, by serial number, whose leaf stays out of use when it is brought online.
+	Dead map[string]bool
 
 	guid zfs.GUID
 }
@@ -49,7 +51,7 @@ func New(disks int) *Machine {
 	m := &Machine{
 		Now: time.Unix(1e9, 0).UTC(), All: map[string]*pool.Disk{}, Pulled: map[string]bool{}, Loaded: map[string]*pool.Pool{}, On: map[string]*pool.Pool{},
 		Memories: map[string]zfs.GUID{}, Problems: map[string]pool.Problem{}, Claimed: map[string]bool{}, PowerIn: -1, guid: 1000,
-		Busy: map[string]bool{},
+		Busy: map[string]bool{}, Dead: map[string]bool{},
 	}
 	for n := range disks + 1 {
 		name := "vd" + string(rune('a'+n))

@@ -144,6 +144,12 @@ func (m *Machine) letGo(v *pool.Vdev) {
 // Online implements pool.Pools.
 func (m *Machine) Online(_ context.Context, name, vdev string, expand bool) error {
 	return m.on("online "+name, vdev, func(p *pool.Pool, _ *[]pool.Vdev, v *pool.Vdev) error {
+		for serial, d := range m.All {
+			if m.Dead[serial] && d.Label != nil && d.Label.GUID == v.GUID {
+				v.State = pool.Unavailable
+				return fmt.Errorf("online %s: it %w", vdev, pool.ErrStaysOut)
+			}
+		}
 		v.State = pool.Online
 		if expand {
 			v.ExpandableBytes = 0

@@ -2,8 +2,10 @@ package zpool
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cyvive/cyvive/internal/storage/pool"
 )
@@ -133,13 +135,20 @@ func (z *Zpool) OfflineForNow(ctx context.Context, name, vdev string) error {
 	return z.do(ctx, []string{"offline", "-t"}, name, vdev)
 }
 
+// staysOut is what zpool_do_online (cmd/zpool/zpool_main.c, 2.3.9) says on its standard output of a device that is not well behind it. It ends well.
+const staysOut = "onlined, but remains in faulted state"
+
 // Online implements pool.Pools.
 func (z *Zpool) Online(ctx context.Context, name, vdev string, expand bool) error {
 	options := []string{"online"}
 	if expand {
 		options = append(options, "-e")
 	}
-	return z.do(ctx, options, name, vdev)
+	out, err := z.run(ctx, options, name, vdev)
+	if strings.Contains(string(out), staysOut) {
+		return fmt.Errorf("bring %s of pool %s online: it %w", vdev, name, pool.ErrStaysOut)
+	}
+	return err
 }
 
 // Clear implements pool.Pools.

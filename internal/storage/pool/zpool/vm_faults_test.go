@@ -197,6 +197,9 @@ func TestVMMissing(t *testing.T) {
 	if p.State != pool.Degraded || p.MessageID != "ZFS-8000-2Q" || gone.State != pool.Unavailable || gone.GUID == 0 || gone.Path != d[0] || gone.Why() == "" {
 		t.Errorf("%s %s %+v", p.State, p.MessageID, gone)
 	}
+	if err := z.Online(ctx, "half", gone.GUID.String(), false); !errors.Is(err, pool.ErrStaysOut) {
+		t.Errorf("brought online while it is missing: %v, want %v", err, pool.ErrStaysOut)
+	}
 	must(t, os.Rename(filepath.Join(away, "a"), d[0]))
 	must(t, z.Online(ctx, "half", gone.GUID.String(), false))
 	wait(t, "half", "resilver")

@@ -401,6 +401,24 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestStaysOut: zpool online ends well also where the device is out of use behind it.
+func TestStaysOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer answer
+		want   error
+	}{
+		"in use": {answer{}, nil},
+		"gone":   {answer{out: "warning: device '13' onlined, but remains in faulted state\nuse 'zpool replace' to replace devices that are no longer present\n"}, pool.ErrStaysOut},
+		"gone, and not grown": {answer{out: "warning: device '13' onlined, but remains in faulted state\nerror: failed to expand usable space on unhealthy device '13'\n",
+			err: errors.New("run zpool online: exit status 1")}, pool.ErrStaysOut},
+	} {
+		z := New(&program{t: t, answers: map[string]answer{"online": c.answer}})
+		if err := z.Online(t.Context(), "tank", "13", false); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]error{
 		"cannot open 'x': no such pool":                                           zfs.ErrNotExist,
