@@ -64,6 +64,14 @@ func degradedNext(p Pool) string {
 	return "Look at the devices of the pool; the state comes from one of them, and passes when it does."
 }
 
+// cacheNext says what to do about a cache device that is out of use.
+func cacheNext(p Pool, leaf Vdev) string {
+	if leaf.State == Offline {
+		return fmt.Sprintf("Bring it online with `nodectl pool online %s %s`, or take it out of the declaration.", p.Name, leaf.GUID)
+	}
+	return "Plug its disk in again: where it is declared, it is added anew by itself. If it is broken, declare another, or none."
+}
+
 // onlineAdvice is for a pool all of whose vdevs are online.
 func onlineAdvice(p Pool, now time.Time) (healthy bool, summary, next string) {
 	for _, leaf := range p.Leaves() {
@@ -72,7 +80,11 @@ func onlineAdvice(p Pool, now time.Time) (healthy bool, summary, next string) {
 				"Scrub the pool. If errors come again, declare another disk in its place; if not, clear them."
 		}
 		if leaf.Class == Spare && leaf.State != Available && leaf.State != InUse && leaf.State != Online {
-			return false, fmt.Sprintf("Spare %s cannot be used: %s.", leaf.Name, leaf.State), "Declare another spare."
+			return false, fmt.Sprintf("Spare %s cannot be used: %s.", leaf.Name, leaf.State),
+				"Plug its disk in again: where it is declared, it is added anew by itself. If it is broken, declare another spare."
+		}
+		if leaf.Class == Cache && leaf.State.lost() {
+			return false, fmt.Sprintf("Cache device %s cannot be used: %s. No data is lost.", leaf.Name, leaf.State), cacheNext(p, leaf)
 		}
 	}
 	switch {

@@ -50,6 +50,8 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 		return r.pools.Set(ctx, op.Pool, op.Property, op.Value)
 	case DetachDevice:
 		return r.pools.Detach(ctx, op.Pool, op.Vdev)
+	case RenewDevice:
+		return r.renew(ctx, op)
 	case RemoveVdev:
 		return r.pools.Remove(ctx, op.Pool, op.Vdev)
 	case StartScrub:
@@ -182,6 +184,30 @@ func (r *Reconciler) onlineAnew(ctx context.Context, op Op) error {
 		return err
 	}
 	return r.pools.Online(ctx, op.Pool, op.Vdev, false)
+}
+
+// renew takes a spare or cache device out and adds it anew, where its disk is now. What was begun is gone on with when ctx ends: to add what was taken out, and is not blank,
+// would wait for a person.
+func (r *Reconciler) renew(ctx context.Context, op Op) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), anewTime)
+	defer cancel()
+	class, d := op.Groups[0].Class, op.Groups[0].Disks[0]
+	if err := r.pools.Remove(ctx, op.Pool, op.Vdev); err != nil {
+		return err
+	}
+	var device string
+	if d.stale() { // nothing has the one that leads nowhere any more
+		var err error
+		if device, err = r.devices.Reopen(ctx, d); err != nil {
+			return err
+		}
+	} else {
+		device = d.Label.Device
+	}
+	return r.pools.Add(ctx, op.Pool, []Group{{Class: class, Devices: []string{device}}})
 }
 
 func (r *Reconciler) growDevice(ctx context.Context, op Op) error {

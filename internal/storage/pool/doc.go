@@ -3,7 +3,8 @@
 // # What is never done by itself
 //
 // Nothing that destroys anything is done without a [Confirmation] that names the pool and repeats the operation as it was shown: creating on a disk that
-// holds data, destroying, importing by a rewind or against another system's claim, and removing. Such an operation is in the plan with what it Needs, and
+// holds data, destroying, importing by a rewind or against another system's claim, and removing (but for a spare or cache device that
+// is out of use and added anew at once). Such an operation is in the plan with what it Needs, and
 // [Reconciler.Apply] refuses it. Since a confirmation holds for the text of one operation, and that names its disks, one that was given for other disks, or for
 // a pool that has changed since, counts for nothing.
 //

@@ -275,6 +275,23 @@ func TestEncryptedPull(t *testing.T) {
 	want(t, m, "reopen s1", "import tank force=false rewind=false readonly=false")
 }
 
+// TestEncryptedSparePull: a spare that was pulled is opened anew when it is here again, though ZFS has not noticed, and nothing tells it.
+func TestEncryptedSparePull(t *testing.T) {
+	m, spec := encryptedMachine(t)
+	spec.Pools[0].Spares = serials("s3")
+	reach(t, m, spec)
+	changes(m)
+	m.Pull("s3")
+	vdevs := m.Loaded["tank"].Vdevs
+	vdevs[slices.IndexFunc(vdevs, func(v pool.Vdev) bool { return v.Class == pool.Spare })].State = pool.Available
+	m.Plug("s3")
+	s := reach(t, m, spec)
+	want(t, m, "remove tank", "reopen s3", "add tank")
+	if !s.Pools[0].Healthy {
+		t.Errorf("%+v", s.Pools[0])
+	}
+}
+
 // TestEncryptedPullIsGoneOnWith: a device that was taken offline to be opened anew is brought back, also when the time of the pass is over meanwhile.
 func TestEncryptedPullIsGoneOnWith(t *testing.T) {
 	m, spec := encryptedMachine(t)

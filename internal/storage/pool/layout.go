@@ -147,7 +147,8 @@ func (b *builder) singles(class Class, verb Verb, slots []slot) []Op {
 	var last []Op
 	complete := true
 	for _, s := range slots {
-		if s.found && slices.ContainsFunc(b.pool.Vdevs, func(v Vdev) bool { return v.Class == class && b.isOn(v, s.disk) }) {
+		if at := slices.IndexFunc(b.pool.Vdevs, func(v Vdev) bool { return s.found && v.Class == class && b.isOn(v, s.disk) }); at >= 0 {
+			b.renew(b.pool.Vdevs[at], s.disk)
 			continue
 		}
 		if complete = b.takes(s) && complete; !complete {
@@ -166,6 +167,26 @@ func (b *builder) singles(class Class, verb Verb, slots []slot) []Op {
 		}
 	}
 	return last
+}
+
+// renew has a spare or cache device that is out of use, and whose disk is here, taken out and added anew. It would stay so: an import opens it where it was, be that another
+// disk by now, on which it then does not find its label (spa_load_spares and spa_load_l2cache in module/zfs/spa.c, vdev_validate_aux in module/zfs/vdev.c, 2.3.9); and
+// zpool online refuses a spare, as it does a cache in a pool with autoexpand (zpool_vdev_online in lib/libzfs/libzfs_pool.c). What a person took offline stays so, as does
+// what had too many errors.
+func (b *builder) renew(v Vdev, d Disk) {
+	lost := v.State == Removed || v.State == Unavailable || v.State == Faulted && v.Reason == "CORRUPT_DATA"
+	if d.stale() {
+		lost = d.Container.Keyed && v.State != InUse && v.State != Offline
+	}
+	if !lost || d.usable() != "" {
+		return
+	}
+	o := Op{Verb: RenewDevice, Vdev: name(v), VdevGUID: v.GUID, Path: v.Path, Groups: []DiskGroup{{Class: v.Class, Disks: []Disk{d}}}}
+	if b.pool.Checkpoint != nil { // which keeps it from being taken out (spa_vdev_remove in module/zfs/vdev_removal.c)
+		b.copyOp(o)
+		return
+	}
+	b.op(o)
 }
 
 // isOn says that a leaf is on a disk.

@@ -27,6 +27,7 @@ const (
 	AddVdev       Verb = "add vdev to pool"
 	AddSpare      Verb = "add spare to pool"
 	AddCache      Verb = "add cache to pool"
+	RenewDevice   Verb = "take out and add anew in pool"
 	GrowDevice    Verb = "grow device of pool"
 	DetachDevice  Verb = "detach from pool"
 	RemoveVdev    Verb = "remove from pool"

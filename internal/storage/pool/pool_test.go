@@ -327,6 +327,57 @@ func TestStaysOut(t *testing.T) {
 	want(t, m, "prepare s3", "replace tank /dev/vdd1")
 }
 
+// TestSpareAndCacheComeBack: a spare or cache that was pulled, or that was not found where it was at the import, is added anew where its disk is now; what a person took
+// offline, or what stands in, is left alone.
+func TestSpareAndCacheComeBack(t *testing.T) {
+	m := pooltest.New(5)
+	spec := tank(mirror("s1", "s2"))
+	spec.Pools[0].Spares, spec.Pools[0].Cache = serials("s3"), serials("s4")
+	reach(t, m, spec)
+	m.Pull("s3")
+	m.Pull("s4")
+	changes(m)
+	if s := reach(t, m, spec); !slices.Equal(kinds(s), []pool.Kind{pool.DiskMissing, pool.DiskMissing}) {
+		t.Errorf("%+v", s.Pools[0])
+	}
+	want(t, m)
+	m.Plug("s3")
+	m.Plug("s4")
+	m.Move("s3", "vdy")
+	m.Move("s4", "vdz")
+	s := reach(t, m, spec)
+	want(t, m, "remove tank", "add tank", "remove tank", "add tank")
+	if p := s.Pools[0]; !p.Healthy || len(p.Conditions) > 0 || !strings.Contains(p.Picture, "vdy1") || !strings.Contains(p.Picture, "vdz1") {
+		t.Errorf("%+v", p)
+	}
+	single := func(class pool.Class) *pool.Vdev {
+		vdevs := m.Loaded["tank"].Vdevs
+		return &vdevs[slices.IndexFunc(vdevs, func(v pool.Vdev) bool { return v.Class == class })]
+	}
+	// At an import another disk was where it had been.
+	spare := single(pool.Spare)
+	spare.State, spare.Reason, spare.Path = pool.Faulted, "CORRUPT_DATA", "/dev/vdf1"
+	reach(t, m, spec)
+	want(t, m, "remove tank", "add tank")
+	for name, change := range map[string]func(){
+		"offline":    func() { single(pool.Cache).State = pool.Offline },
+		"its errors": func() { single(pool.Cache).State, single(pool.Cache).Reason = pool.Faulted, "ERR_EXCEEDED" },
+		"stands in":  func() { single(pool.Spare).State = pool.InUse },
+	} {
+		change()
+		reach(t, m, spec)
+		if got := changes(m); len(got) > 0 {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	single(pool.Spare).State = pool.Removed
+	m.Loaded["tank"].Checkpoint = &pool.Checkpoint{}
+	if s := reach(t, m, spec); !slices.Equal(kinds(s), []pool.Kind{pool.HasCheckpoint}) {
+		t.Errorf("with a checkpoint: %+v", s.Pools[0])
+	}
+	want(t, m)
+}
+
 // TestAmbiguousSelector: a device whose selector has come to mean several disks keeps its place, and a new disk takes that of the device that is gone.
 func TestAmbiguousSelector(t *testing.T) {
 	m := pooltest.New(5)

@@ -2,6 +2,8 @@ package zpool_test
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -30,7 +32,7 @@ func classesPool(raidz, cache []string) pool.Spec {
 }
 
 // TestVMDomainClasses: the domain, on the real program, makes a pool with devices of every class, finds it as it is declared, also when it has been imported again,
-// makes its RAIDZ wider, and asks before it takes a device out.
+// adds a spare and a cache anew that were late at the import, makes its RAIDZ wider, and asks before it takes a device out.
 func TestVMDomainClasses(t *testing.T) {
 	longOnly(t)
 	z := vm(t)
@@ -76,6 +78,22 @@ func TestVMDomainClasses(t *testing.T) {
 	has(map[pool.Class]int{pool.Normal: 3, pool.Special: 2, pool.Dedup: 2, pool.Log: 1, pool.Cache: 1, pool.Spare: 1})
 	must(t, z.Export(ctx, "tank"))
 	reach("import", classesPool(three, []string{"c1"}), pool.ImportPool)
+	// A spare and a cache that were late at the import.
+	guid, away := one(t, z, "tank").GUID, t.TempDir()
+	must(t, z.Export(ctx, "tank"))
+	for _, late := range []string{"s1", "c1"} {
+		must(t, os.Rename(filepath.Join(f.dir, late), filepath.Join(away, late)))
+	}
+	must(t, z.Import(ctx, pool.Import{GUID: guid, Name: "tank", Devices: []string{f.dir}}))
+	for _, late := range []string{"s1", "c1"} {
+		must(t, os.Rename(filepath.Join(away, late), filepath.Join(f.dir, late)))
+	}
+	reach("they are here", classesPool(three, []string{"c1"}), pool.RenewDevice, pool.RenewDevice)
+	for _, leaf := range one(t, z, "tank").Leaves() {
+		if leaf.State != pool.Online && leaf.State != pool.Available {
+			t.Errorf("once all are here, %s is %s", leaf.Name, leaf.State)
+		}
+	}
 	four := append(three, "d4")
 	reach("make wider", classesPool(four, []string{"c1"}), pool.ExpandRAIDZ)
 	less := classesPool(four, nil)
