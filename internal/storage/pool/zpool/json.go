@@ -123,6 +123,13 @@ func nesting(data []byte) int {
 	return deepest
 }
 
+// isCut says that a document ends in its middle. Without a locale, the program ends it at the first byte of a text that is no ASCII, and all pools behind that are lost
+// (nvlist_print_json_string in lib/libnvpair/libnvpair_json.c, 2.3.9).
+func isCut(err error) bool {
+	var cut *json.SyntaxError
+	return errors.As(err, &cut)
+}
+
 // decode reads one document of zpool -j. Nothing at all stands for no pools: zpool list prints nothing then.
 func decode(data []byte, command string, into any) error {
 	if len(bytes.TrimSpace(data)) == 0 {

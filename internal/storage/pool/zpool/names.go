@@ -3,7 +3,6 @@ package zpool
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,10 +33,7 @@ func (z *Zpool) status(ctx context.Context) ([]pool.Pool, error) {
 			return nil, err
 		}
 		named, err := z.statusBy(ctx, statusOptions())
-		// Without a locale, the program ends at the first byte of a text that is no ASCII, as the name of a file with errors may have, and all pools behind that are
-		// lost (nvlist_print_json_string in lib/libnvpair/libnvpair_json.c, 2.3.9).
-		var cut *json.SyntaxError
-		if errors.As(err, &cut) {
+		if isCut(err) { // as by the name of a file with errors
 			named, err = z.statusBy(ctx, slices.DeleteFunc(statusOptions(), func(o string) bool { return o == filesOption }))
 		}
 		if err != nil {

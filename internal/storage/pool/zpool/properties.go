@@ -2,8 +2,11 @@ package zpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"strconv"
+	"strings"
 
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -39,6 +42,60 @@ func parseProperties(data []byte) (map[zfs.GUID]map[string]zfs.Property, error) 
 		out[zfs.GUID(e.value.GUID)] = e.value.typed()
 	}
 	return out, nil
+}
+
+// properties are those of all pools, by their GUIDs.
+func (z *Zpool) properties(ctx context.Context) (map[zfs.GUID]map[string]zfs.Property, error) {
+	out, err := z.run(ctx, getOptions())
+	if err != nil && !strings.Contains(err.Error(), "no pools available") {
+		return nil, fmt.Errorf("list pools: %w", err)
+	}
+	all, err := parseProperties(out)
+	if isCut(err) {
+		return z.propertiesApart(ctx)
+	}
+	return all, err
+}
+
+// ownOptions have only those properties read that this package and package pool go by, of which none is a text of whoever made the pool: a user property, or the comment,
+// may have any bytes.
+func ownOptions() []string {
+	return []string{
+		"get", "-j", "--json-int", "-p", "size,allocated,free,expandsize,capacity,fragmentation,health,guid,readonly,ashift,autoexpand,autoreplace,autotrim,compatibility," +
+			"dedup_table_quota,failmode,multihost,feature@raidz_expansion",
+	}
+}
+
+// propertiesApart reads the properties of one pool after the other, so that a text which cuts those of one off hides no other.
+func (z *Zpool) propertiesApart(ctx context.Context) (map[zfs.GUID]map[string]zfs.Property, error) {
+	out, err := z.run(ctx, listOptions())
+	if err != nil {
+		return nil, fmt.Errorf("list pools: %w", err)
+	}
+	pools, err := parseList(out)
+	if err != nil {
+		return nil, err
+	}
+	all := map[zfs.GUID]map[string]zfs.Property{}
+	for _, p := range pools {
+		one, err := z.propertiesOf(ctx, p.Name, getOptions())
+		if isCut(err) {
+			one, err = z.propertiesOf(ctx, p.Name, ownOptions())
+		}
+		if err != nil && !errors.Is(err, zfs.ErrNotExist) { // it was exported meanwhile
+			return nil, err
+		}
+		maps.Copy(all, one)
+	}
+	return all, nil
+}
+
+func (z *Zpool) propertiesOf(ctx context.Context, name string, options []string) (map[zfs.GUID]map[string]zfs.Property, error) {
+	out, err := z.run(ctx, options, name)
+	if err != nil {
+		return nil, fmt.Errorf("read the properties of pool %s: %w", name, err)
+	}
+	return parseProperties(out)
 }
 
 // setProperties gives a pool its properties, and what is read from them. Of one that cannot be used zpool tells "-" for most.

@@ -23,11 +23,7 @@ func getOptions() []string { return []string{"get", "-j", "--json-int", "-p", "a
 
 // Pools implements pool.Pools. A pool that is exported between the commands that it takes is left out.
 func (z *Zpool) Pools(ctx context.Context) ([]pool.Pool, error) {
-	out, err := z.run(ctx, getOptions())
-	if err != nil && !strings.Contains(err.Error(), "no pools available") {
-		return nil, fmt.Errorf("list pools: %w", err)
-	}
-	properties, err := parseProperties(out)
+	properties, err := z.properties(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -220,6 +220,11 @@ func TestVMLife(t *testing.T) {
 	checkLabels(t, p)
 
 	must(t, z.Set(ctx, "tank", "comment", "it's \"here\""))
+	must(t, z.Set(ctx, "tank", "org.example:note", "caf\xe9")) // no ASCII: it cuts off what zpool tells
+	if p = one(t, z, "tank"); p.Properties["ashift"].Value != "12" || p.SizeBytes == 0 {
+		t.Errorf("with a user property that is no ASCII: %+v", p)
+	}
+	must(t, z.Set(ctx, "tank", "org.example:note", ""))
 	must(t, z.Add(ctx, "tank", []pool.Group{{Layout: pool.Mirror, Devices: d[7:9]}}))
 	p = one(t, z, "tank")
 	added := p.Vdevs[slices.IndexFunc(p.Vdevs, func(v pool.Vdev) bool { return len(v.Children) > 0 && v.Children[0].Path == d[7] })]

@@ -114,6 +114,38 @@ func TestFileThatIsNoASCII(t *testing.T) {
 	}
 }
 
+// TestPropertyThatIsNoASCII: a user property that is no ASCII cuts the output off. It costs its pool those properties that nobody goes by, and the others nothing.
+func TestPropertyThatIsNoASCII(t *testing.T) {
+	whole := string(read(t, "get.json"))
+	one := func(name, guid, property string) []byte {
+		return fmt.Appendf(nil, `{"output_version":{"command":"zpool get"},"pools":{%q:{"name":%[1]q,"pool_guid":%s,"properties":{%q:{"value":"on"}}}}}`, name, guid, property)
+	}
+	all := strings.Join(getOptions(), " ")
+	var calls []string
+	run := RunnerFunc(func(_ context.Context, args ...string) ([]byte, error) {
+		calls = append(calls, strings.Join(args, " "))
+		switch call := strings.Join(args, " "); {
+		case args[0] == "status":
+			return read(t, "status.json"), nil
+		case args[0] == "list":
+			return read(t, "list.json"), nil
+		case call == all, call == all+" tank":
+			return []byte(whole[:len(whole)/2] + "\n"), nil
+		case args[len(args)-1] == "tank":
+			return one("tank", "15451357997522795478", "autotrim"), nil
+		}
+		return one("bpool", "7", "readonly"), nil
+	})
+	pools, err := New(run).Pools(t.Context())
+	if err != nil || len(pools) != 2 || !pools[0].ReadOnly || pools[1].Properties["autotrim"].Value != "on" {
+		t.Errorf("%+v, %v", pools, err)
+	}
+	want := []string{all, strings.Join(listOptions(), " "), all + " tank", strings.Join(ownOptions(), " ") + " tank", all + " bpool"}
+	if d := cmp.Diff(want, calls[:min(len(want), len(calls))]); d != "" {
+		t.Errorf("calls (-want +got):\n%s", d)
+	}
+}
+
 // outline is a tree in lines.
 func outline(vs []pool.Vdev, depth int) []string {
 	var out []string
