@@ -60,7 +60,10 @@ func classes() []class {
 		{pool.ErrInUseElsewhere, []string{"pool is imported on", "pool has the multihost property on"}}, // EZFS_ACTIVE_POOL, and do_import
 		{pool.ErrNewer, []string{"unsupported version or feature", "using an unsupported ZFS version"}},
 		{pool.ErrTooSmall, []string{"device is too small", "is less than the minimum size"}}, // zpool_vdev_attach, zpool_create
-		{zfs.ErrNotExist, []string{"no such pool", "no such device in pool", "no such vdev"}},
+		{zfs.ErrNotExist, []string{
+			"no such pool", "no such device in pool", "no such vdev",
+			"couldn't find device", "device not in pool", // zpool_do_online, zpool_do_set
+		}},
 		{zfs.ErrExist, []string{"pool already exists", "pool or dataset exists", "a pool with that name", "checkpoint exists", "checkpoint already exists"}},
 		{zfs.ErrNoSpace, []string{"out of space"}},
 		{zfs.ErrReadOnly, []string{"pool is read-only", "read-only property", "is readonly"}},
@@ -70,7 +73,8 @@ func classes() []class {
 		}},
 		{zfs.ErrInvalid, []string{
 			"invalid property", "invalid name", "invalid vdev", "invalid target vdev", "must be one of",
-			"invalid character", "name is reserved", "name must begin", // zpool_name_valid in lib/libzfs/libzfs_pool.c
+			"device is reserved as a hot spare", "cannot expand cache devices", // zpool_vdev_online in lib/libzfs/libzfs_pool.c
+			"invalid character", "name is reserved", "name must begin", // zpool_name_valid there
 		}},
 	}
 }

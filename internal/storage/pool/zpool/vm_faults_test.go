@@ -274,6 +274,8 @@ func TestVMErrors(t *testing.T) {
 		"destroy what is not":       {z.Destroy(ctx, "none"), zfs.ErrNotExist},
 		"export what is not":        {z.Export(ctx, "none"), zfs.ErrNotExist},
 		"offline what is not":       {z.Offline(ctx, "tank", "/no/such", false), zfs.ErrNotExist},
+		"online what is not":        {z.Online(ctx, "tank", "12345", false), zfs.ErrNotExist},
+		"path of what is not":       {z.SetPath(ctx, "tank", "12345", "/dev/vdx1"), zfs.ErrNotExist},
 		"detach what is not":        {z.Detach(ctx, "tank", "12345"), zfs.ErrNotExist},
 		"a bad value":               {z.Set(ctx, "tank", "failmode", "maybe"), zfs.ErrInvalid},
 		"a bad property":            {z.Set(ctx, "tank", "nosuch", "1"), zfs.ErrInvalid},

@@ -455,6 +455,9 @@ func TestErrors(t *testing.T) {
 	for text, want := range map[string]error{
 		"cannot open 'x': no such pool":                                           zfs.ErrNotExist,
 		"cannot offline /dev/z: no such device in pool":                           zfs.ErrNotExist,
+		`couldn't find device "/dev/z" in pool "tank"`:                            zfs.ErrNotExist,
+		"cannot find '13' in 'tank': device not in pool":                          zfs.ErrNotExist,
+		"cannot online 13: device is reserved as a hot spare":                     zfs.ErrInvalid,
 		"cannot create 'tank': pool already exists":                               zfs.ErrExist,
 		"cannot import 'tank': a pool with that name is already created/imported": zfs.ErrExist,
 		"cannot export 'tank': pool is busy":                                      zfs.ErrBusy,
