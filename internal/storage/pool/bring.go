@@ -153,6 +153,14 @@ func (b *builder) damaged(i Importable, o Op, name string) {
 
 // create makes a pool of disks that are all here. Those that hold something are named.
 func (b *builder) create() {
+	if len(b.spec.Vdevs) == 0 {
+		text := fmt.Sprintf("pool %s is on none of this machine's disks, and no disks are declared to make it of", b.spec.Name)
+		if shut := b.obs.shut(); shut != "" {
+			text += "; these could not be opened: " + shut
+		}
+		b.condition(Missing, text, "Plug its disks in, or declare the disks that hold its data.")
+		return
+	}
 	r := newResolver(b.obs.Disks)
 	var groups []DiskGroup
 	var all []Disk

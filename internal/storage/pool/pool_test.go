@@ -166,6 +166,23 @@ func TestCreateOnData(t *testing.T) {
 	want(t, m, "prepare s1", "prepare s2", "create tank", "remember tank")
 }
 
+// TestNothingToMakeItOf: a pool that is declared without disks is imported as it is, and is not waited for in silence where it is not here.
+func TestNothingToMakeItOf(t *testing.T) {
+	m := pooltest.New(2)
+	bare := pool.Spec{Pools: []pool.PoolSpec{{Name: "tank"}}}
+	if s := reach(t, m, bare); s.Ready || !slices.Equal(kinds(s), []pool.Kind{pool.Missing}) || !strings.Contains(s.Reason, "no disks are declared to make it of") {
+		t.Errorf("%+v", s)
+	}
+	want(t, m)
+	reach(t, m, tank(mirror("s1", "s2")))
+	m.Off("tank")
+	changes(m)
+	if s := reach(t, m, bare); !s.Ready || len(kinds(s)) != 0 {
+		t.Errorf("%+v", s)
+	}
+	want(t, m, "import tank force=false rewind=false readonly=false")
+}
+
 // TestPowerCuts: whenever the power fails, the next pass goes on, and nothing asks for a confirmation that did not before.
 func TestPowerCuts(t *testing.T) {
 	for cut := range 8 {
@@ -897,33 +914,6 @@ func TestLasts(t *testing.T) {
 		if got := (pool.Op{Verb: verb}).Lasts(); got != want {
 			t.Errorf("%s: %t, want %t", verb, got, want)
 		}
-	}
-}
-
-func TestCheck(t *testing.T) {
-	bad := pool.Spec{Pools: []pool.PoolSpec{
-		{Name: "mirror1", Vdevs: []pool.VdevSpec{mirror("a")}},
-		{Name: "x y", Vdevs: []pool.VdevSpec{{Layout: pool.RAIDZ2, Disks: serials("a", "b")}, {Class: pool.Log, Layout: pool.RAIDZ1, Disks: serials("a", "b")}}},
-		{Name: "-a"}, {Name: "ok", GUID: 5}, {Name: "ok", GUID: 5},
-		{Name: "p", Vdevs: []pool.VdevSpec{{Disks: []disk.Selector{{}}}, {Layout: "stripe", Disks: serials("a")}, {Class: pool.Spare, Disks: serials("a")}}, Properties: map[string]string{"cachefile": "x"}},
-		{Name: strings.Repeat("a", 65), GUID: 1, Presence: "gone"},
-	}}
-	err := bad.Check()
-	for _, text := range []string{
-		`"mirror1": pool name "mirror1" is not valid: expected none that begins with mirror`, `"mirror1": vdev 1: a mirror of one disk`, `"x y": its name has a space at byte 2`, "vdev 1: raidz2 of 2 disks; expected 3 or more",
-		"vdev 2: a log is a single disk or a mirror", `"-a": pool name "-a" is not valid: it has "-" at byte 1, expected a letter`, `"-a": it has no vdev for data`, `"ok": it is declared twice`,
-		"a disk: the selector of a disk is not valid: nothing says which disk is meant", `vdev 2: layout "stripe" is none of`, "vdev 3: class spare is no vdev", `property "cachefile" cannot be set here`,
-		"its name has 65 bytes, expected 64 at most", `presence "gone" is none of`,
-	} {
-		if err == nil || !strings.Contains(err.Error(), text) {
-			t.Errorf("no word of %q", text)
-		}
-	}
-	if !errors.Is(err, pool.ErrSpec) {
-		t.Error(err)
-	}
-	if err := tank(mirror("a", "b")).Check(); err != nil {
-		t.Error(err)
 	}
 }
 

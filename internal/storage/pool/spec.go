@@ -11,7 +11,7 @@ import (
 // that zpool looks for in /usr/share/zfs/compatibility.d (zpool-features(7)).
 const Compatibility = "openzfs-2.3"
 
-// Spec is the whole desired state of the machine's pools. Pools that are not in it are left as they are.
+// Spec is the whole desired state of the machine's pools. Pools that are not in it are left as they are. Who reads it from documents has checked it (package config).
 type Spec struct {
 	Pools []PoolSpec
 	// Confirmed are the operations that a person has allowed. The caller takes one away once it was carried out, or is too old.
@@ -48,7 +48,7 @@ type PoolSpec struct {
 	// Vdevs are the top-level ones of every class; Cache and Spares have no redundancy of their own.
 	Vdevs         []VdevSpec
 	Cache, Spares []disk.Selector
-	// Properties are those of zpoolprops(7) that the domain sets ([Settable]). Compatibility and autotrim=on stand in for what is not said.
+	// Properties are those of zpoolprops(7) that are to be set. Compatibility and autotrim=on stand in for what is not said.
 	Properties map[string]string
 	Encryption Encryption
 	// ReadOnly imports it so; nothing of it is changed then.
@@ -131,11 +131,6 @@ type VdevSpec struct {
 type Confirmation struct {
 	// Pool is the pool's name, as a person has typed it; Operation is Op.String() of what was shown to them.
 	Pool, Operation string
-}
-
-// Settable are the properties that the domain sets (zpoolprops(7)).
-func Settable() []string {
-	return []string{"ashift", "autoexpand", "autoreplace", "autotrim", "comment", "compatibility", "dedup_table_quota", "failmode", "multihost"}
 }
 
 // properties are those of the pool with the defaults.
