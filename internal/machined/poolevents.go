@@ -13,8 +13,13 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/pool/events"
 )
 
-// keepPoolEvents is how many events of pools are remembered.
-const keepPoolEvents = 1000
+const (
+	// keepPoolEvents is how many events of pools are remembered.
+	keepPoolEvents = 1000
+	// keepPoolHistory is how many of these are of what was done to datasets and snapshots: a schedule that prunes makes as many at once, for which no error of a device is
+	// forgotten.
+	keepPoolHistory = keepPoolEvents / 2
+)
 
 // poolEventsRetry is how long to wait before the stream of events is opened again.
 const poolEventsRetry = 5 * time.Second
@@ -22,10 +27,18 @@ const poolEventsRetry = 5 * time.Second
 // poolLog remembers events of pools, in memory: the kernel keeps the latest over a restart of the agent. Its methods are safe for concurrent use.
 type poolLog struct {
 	mu     sync.Mutex
-	events []events.Event // oldest first
-	// first is the number of the oldest, counted from the agent's start.
-	first   uint64
+	events []poolEvent // oldest first
+	// history is how many of them are of class events.History.
+	history int
+	// next is the number of the next event.
+	next    uint64
 	changed chan struct{} // closed with each event
+}
+
+// poolEvent is an event and its number, counted from the agent's start.
+type poolEvent struct {
+	events.Event
+	number uint64
 }
 
 func newPoolLog() *poolLog { return &poolLog{changed: make(chan struct{})} }
@@ -33,28 +46,45 @@ func newPoolLog() *poolLog { return &poolLog{changed: make(chan struct{})} }
 func (l *poolLog) add(e events.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.events) == keepPoolEvents {
-		l.events = append(l.events[:0], l.events[1:]...)
-		l.first++
+	if e.Class == events.History {
+		if l.history == keepPoolHistory {
+			l.forget(slices.IndexFunc(l.events, func(o poolEvent) bool { return o.Class == events.History }))
+		}
+		l.history++
 	}
-	l.events = append(l.events, e)
+	if len(l.events) == keepPoolEvents {
+		l.forget(0)
+	}
+	l.events = append(l.events, poolEvent{e, l.next})
+	l.next++
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// since returns the events from a number on, the number of the first of them, and what is closed with the next event.
-func (l *poolLog) since(from uint64) ([]events.Event, uint64, <-chan struct{}) {
+// forget drops an event.
+func (l *poolLog) forget(at int) {
+	if l.events[at].Class == events.History {
+		l.history--
+	}
+	l.events = slices.Delete(l.events, at, at+1)
+}
+
+// since returns the events from a number on, the number of the next event, and what is closed with that.
+func (l *poolLog) since(from uint64) (list []events.Event, next uint64, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from = max(from, l.first)
-	return slices.Clone(l.events[from-l.first:]), from, l.changed
+	for _, e := range l.events {
+		if e.number >= from {
+			list = append(list, e.Event)
+		}
+	}
+	return list, l.next, l.changed
 }
 
 // stream calls send for each event that is wanted, oldest first. A receiver that is too slow misses those that are forgotten meanwhile.
 func (l *poolLog) stream(ctx context.Context, o server.PoolEventOptions, send func(events.Event) error) error {
 	mark := events.Mark{EID: o.AfterID, Time: o.AfterTime}
-	batch, from, changed := l.since(0)
-	next := from + uint64(len(batch))
+	batch, next, changed := l.since(0)
 	batch = slices.DeleteFunc(batch, func(e events.Event) bool { return o.AfterID != 0 && mark.Seen(e) })
 	if o.Tail >= 0 {
 		batch = batch[max(0, len(batch)-o.Tail):]
@@ -73,8 +103,7 @@ func (l *poolLog) stream(ctx context.Context, o server.PoolEventOptions, send fu
 			return nil
 		case <-changed:
 		}
-		batch, from, changed = l.since(next)
-		next = from + uint64(len(batch))
+		batch, next, changed = l.since(next)
 	}
 }
 

@@ -480,11 +480,28 @@ func TestPoolLogForgets(t *testing.T) {
 	for i := range keepPoolEvents + 5 {
 		l.add(events.Event{EID: uint64(i + 1)})
 	}
-	got, from, _ := l.since(0)
-	if len(got) != keepPoolEvents || from != 5 || got[0].EID != 6 {
-		t.Errorf("%d events from %d on, the first is %d", len(got), from, got[0].EID)
+	got, next, _ := l.since(0)
+	if len(got) != keepPoolEvents || next != keepPoolEvents+5 || got[0].EID != 6 {
+		t.Errorf("%d events before %d, the first is %d", len(got), next, got[0].EID)
 	}
-	if rest, from, _ := l.since(keepPoolEvents + 4); len(rest) != 1 || from != keepPoolEvents+4 {
-		t.Errorf("%d events from %d on", len(rest), from)
+	if rest, next, _ := l.since(keepPoolEvents + 4); len(rest) != 1 || next != keepPoolEvents+5 {
+		t.Errorf("%d events before %d", len(rest), next)
+	}
+	// Snapshots that are made and pruned push no fault out.
+	l = newPoolLog()
+	l.add(events.Event{Class: events.IO, EID: 1})
+	for i := range 2 * keepPoolEvents {
+		l.add(events.Event{Class: events.History, EID: uint64(i + 2)})
+	}
+	l.add(events.Event{Class: events.Removed, EID: 2*keepPoolEvents + 2})
+	got, next, _ = l.since(0)
+	if n := len(got); n != keepPoolHistory+2 || got[0].EID != 1 || got[1].EID != keepPoolHistory*3+2 || got[n-1].Class != events.Removed || next != 2*keepPoolEvents+2 {
+		t.Errorf("%d events before %d, from %+v, %+v", n, next, got[0], got[1])
+	}
+	for i := range 2 * keepPoolEvents {
+		l.add(events.Event{Class: events.IO, EID: uint64(2*keepPoolEvents + 3 + i)})
+	}
+	if got, _, _ = l.since(0); len(got) != keepPoolEvents || l.history != 0 {
+		t.Errorf("%d events, %d of them of history", len(got), l.history)
 	}
 }

@@ -33,10 +33,10 @@ func (a *Agent) tendPools(ctx context.Context) error {
 	engine := diagnose.New(diagnose.Config{})
 	var next uint64
 	for {
-		batch, from, changed := a.poolEvents.since(next)
+		batch, behind, changed := a.poolEvents.since(next)
 		pools, err := a.poolsForEvents(ctx)
 		if err == nil {
-			next = from + uint64(len(batch))
+			next = behind
 			// A look at a pool that is not imported makes events too, and there is nothing to do about those, nor about what is done to datasets: for each snapshot, all
 			// disks would be looked at.
 			batch = slices.DeleteFunc(batch, func(e events.Event) bool { return e.Context != events.LoadNone || e.Class == events.History })

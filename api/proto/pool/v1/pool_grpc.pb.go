@@ -92,7 +92,8 @@ type PoolServiceClient interface {
 	GetCache(ctx context.Context, in *GetCacheRequest, opts ...grpc.CallOption) (*GetCacheResponse, error)
 	// StreamEvents sends what the kernel reports of pools, oldest first, beginning with
 	// what the node remembers: the latest 1000, of which the kernel keeps 512 over a
-	// restart of the agent.
+	// restart of the agent. At most 500 of them are of what was done to datasets and
+	// snapshots (sysevent.fs.zfs.history_event).
 	StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error)
 }
 
@@ -273,7 +274,8 @@ type PoolServiceServer interface {
 	GetCache(context.Context, *GetCacheRequest) (*GetCacheResponse, error)
 	// StreamEvents sends what the kernel reports of pools, oldest first, beginning with
 	// what the node remembers: the latest 1000, of which the kernel keeps 512 over a
-	// restart of the agent.
+	// restart of the agent. At most 500 of them are of what was done to datasets and
+	// snapshots (sysevent.fs.zfs.history_event).
 	StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error
 	mustEmbedUnimplementedPoolServiceServer()
 }
