@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/diskfs/go-diskfs/partition/gpt"
 	"github.com/google/go-cmp/cmp"
@@ -209,9 +210,8 @@ func TestVMVolumes(t *testing.T) {
 	if d := cmp.Diff([]string{"grow partition", "import pool of", "grow pool of"}, verbs); d != "" {
 		t.Errorf("operations on a disk that grew (-want +got):\n%s\n%v", d, applied)
 	}
-	state, err := nodePool().Pool(t.Context(), storage.PoolName, []string{"mountpoint"})
-	if err != nil || state.SizeBytes < 300<<20 || state.ExpandableBytes >= 1<<20 || state.GUID == 0 || state.Datasets["etcd"]["mountpoint"] != "legacy" {
-		t.Errorf("the pool after growing: %+v, %v", state, err)
+	if state := grownPool(t, 300<<20); state.ExpandableBytes >= 1<<20 || state.GUID == 0 || state.Datasets["etcd"]["mountpoint"] != "legacy" {
+		t.Errorf("the pool after growing: %+v", state)
 	}
 	checkSealed(t, spec)
 	down(t, spec, false)
@@ -225,6 +225,23 @@ func TestVMVolumes(t *testing.T) {
 		t.Errorf("file of the first boot: %q, %v", data, err)
 	}
 	down(t, spec, true)
+}
+
+// grownPool is the node's pool once it has so many bytes: what zpool online -e asks for, a thread of the kernel adds behind it (SPA_ASYNC_CONFIG_UPDATE of vdev_online in
+// module/zfs/vdev.c, and spa_async_thread in module/zfs/spa.c, OpenZFS 2.3.9).
+func grownPool(t *testing.T, least uint64) storage.PoolState {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		state, err := nodePool().Pool(t.Context(), storage.PoolName, []string{"mountpoint"})
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case state.SizeBytes >= least:
+			return state
+		case time.Now().After(end):
+			t.Fatalf("waited for a minute until pool %s has %d bytes: %+v", storage.PoolName, least, state)
+		}
+	}
 }
 
 // TestVMPoolMark: the mark of a pool that is being made is there until it is made. Neither zpool, which clears the beginning of a partition, nor the kernel's labels
