@@ -462,6 +462,8 @@ func TestErrors(t *testing.T) {
 		"cannot import 'tank': a pool with that name is already created/imported": zfs.ErrExist,
 		"cannot export 'tank': pool is busy":                                      zfs.ErrBusy,
 		"cannot scrub tank: currently resilvering":                                zfs.ErrBusy,
+		"cannot remove b: removal for this vdev is already in progress.":          zfs.ErrBusy,
+		"cannot remove c: Pool busy; removal may already be in progress":          zfs.ErrBusy,
 		"cannot replace /dev/a with /dev/b: device is too small":                  pool.ErrTooSmall,
 		"cannot import 'tank': pool was previously in use from another system.":   pool.ErrUsedElsewhere,
 		"cannot import 'tank': pool is imported on a (hostid: 0x1)":               pool.ErrInUseElsewhere,
