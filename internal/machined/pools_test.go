@@ -306,6 +306,10 @@ func TestPoolActs(t *testing.T) {
 	if err := api.Scrub(ctx, "tank", start); !errors.Is(err, server.ErrPrecondition) {
 		t.Errorf("scrub of what resilvers: %v", err)
 	}
+	m.change(func(m *poolMachine) { m.scan("tank", pool.Scan{})(); m.pools[0].State, m.calls = pool.Suspended, nil })
+	if err := api.Scrub(ctx, "tank", start); !errors.Is(err, server.ErrPrecondition) || slices.Contains(m.done(), "scrub tank") {
+		t.Errorf("scrub of what is suspended: %v, %q", err, m.done())
+	}
 	n.ending.mu.Lock()
 	n.ending.asked = true
 	n.ending.mu.Unlock()

@@ -19,6 +19,8 @@ func (v poolsAPI) Scrub(ctx context.Context, name string, action poolv1.ScrubAct
 	goes := scan.Active() && scan.Function == pool.Scrub
 	no := func(why string) error { return fmt.Errorf("scrub pool %s: %w: %s", name, server.ErrPrecondition, why) }
 	switch {
+	case p.State == pool.Suspended: // the kernel would have the program wait, and not let it be ended (ZFS_IOC_POOL_SCRUB in module/zfs/zfs_ioctl.c, OpenZFS 2.3.9: POOL_CHECK_NONE)
+		return no("all its I/O has stopped; bring its devices back, then clear its errors")
 	case scan.Resilvers():
 		return no("its redundancy is being restored, which reads all of it too; wait until that is done")
 	case action == poolv1.ScrubAction_SCRUB_ACTION_START && goes && scan.Paused.IsZero():

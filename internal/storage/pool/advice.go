@@ -32,7 +32,7 @@ func advice(p Pool, now time.Time) (healthy bool, summary, next string) {
 	switch {
 	case p.State == Suspended:
 		return false, "All I/O has stopped, since too many devices do not answer. " + bad,
-			"Bring the devices back, then clear the pool's errors. What waits to be written is written then; a reboot before loses it."
+			fmt.Sprintf("Bring the devices back, then clear the pool's errors: `nodectl pool clear %s`. What waits to be written is written then; a reboot before loses it.", p.Name)
 	case p.DataErrors > 0:
 		return false, fmt.Sprintf("%d blocks of data are lost for good. %s", p.DataErrors, bad),
 			"Restore the files that are named from a snapshot, replica or backup, then scrub twice; the errors go with the second."
