@@ -35,6 +35,9 @@ RUNFLAG = $(if $(RUN),-run '$(RUN)')
 # processors; make check has vetted all.
 UNITFLAGS := -vet=off -parallel 4
 TOOL := go tool -modfile=hack/tools/go.mod
+# Packages whose tests in virtual machines have long forms, which LONG=1 asks for. They take hours, and more memory.
+LONG_VM := ./internal/csi/mounter ./internal/machined/peer ./internal/storage/pool/zpool ./internal/storage/replication ./internal/storage/zfs/command
+VM_TIMEOUT := $(if $(filter 1,$(LONG)),24h,20m)
 # Packages with tests that say they need root, or a virtual machine.
 packages_with = $$(grep -rlE --include=*_test.go '$(1)' internal cmd hack test/planes | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 
@@ -111,31 +114,37 @@ unit-test: ## run the tests that need nothing, once more with the race detector 
 	go test $(UNITFLAGS) $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes)$$') # root-test runs the second whole
 	go test -race -short $(UNITFLAGS) $(RUNFLAG) $$(go list ./internal/... ./cmd/... | grep -v /trust/volumes$$) # the one left out starts nothing beside itself
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
+	cd images/kubernetes && CGO_ENABLED=0 go test -trimpath -tags grpcnotrace $(RUNFLAG) ./gates ./csi
 
 .PHONY: root-test
 root-test: ## run the tests that need root, in namespaces of their own (RUN=regexp)
 	@hack/root-test.sh '$(RUN)' $(call packages_with,REQUIRE_ROOT)
 
 # Of tests of whole nodes that run beside each other, two at a time: their deadlines
-# are for emulated processors, each of which has one of the host to itself.
+# are for emulated processors, each of which has one of the host to itself. What of
+# the packages needs no machine has run whole in unit-test, and is short here.
 .PHONY: vm-test
 vm-test: bin/qemu bin/nodectl bin/guest ## run the tests in virtual machines, and whole nodes (RUN=regexp)
-	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 -timeout 20m $(RUNFLAG) \
-		-exec '$(CURDIR)/bin/qemu exec --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(call packages_with,CYVIVE_VM)
+	@$(if $(filter 1,$(LONG)),bin/qemu setup --arch $(ARCH) --with fio)
+	REQUIRE_VM=1 REQUIRE_ROOT=1 CGO_ENABLED=0 go test -p 2 $(if $(filter 1,$(LONG)),,-short) -timeout $(VM_TIMEOUT) $(RUNFLAG) \
+		-exec '$(CURDIR)/bin/qemu exec --timeout $(VM_TIMEOUT) $(if $(filter 1,$(LONG)),--memory-mib 2048) --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(call packages_with,CYVIVE_VM)
 	cd images && ARCH=$(ARCH) REQUIRE_IMAGE=1 go test -count=1 $(RUNFLAG) ./internal/build
-	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 5h -parallel 2 -v $(RUNFLAG) ./test/e2e
+	REQUIRE_VM=1 ARCH=$(ARCH) go test -count=1 -timeout 10h -parallel 2 -v $(RUNFLAG) ./test/e2e
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RUN=regexp)
 	@hack/fuzz.sh '$(or $(TIME),20s)' '$(RUN)'
 
 .PHONY: soak
-soak: setup image bin/qemu bin/nodectl ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), what opens disks
+soak: setup image bin/qemu bin/nodectl bin/guest ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), 50 of pools, what opens disks, pools whose disks fail, OpenZFS itself, replication on real pools and between two nodes, volumes of pods
+	@bin/qemu setup --arch $(ARCH) --with fio
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) LONG=1 CUTS=$(or $(CUTS),200) \
-		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestInstallFromISO|TestInstallFromNetwork|TestReset|TestPowerCuts|TestSecureBoot|TestEncryption|TestKeyServer|TestDiskPassphrase|TestExtensions)$$)' ./test/e2e
+		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestInstallFromISO|TestInstallFromNetwork|TestReset|TestPowerCuts|TestPools|TestPoolCuts|TestReplication|TestVolumes|TestSecureBoot|TestEncryption|TestKeyServer|TestDiskPassphrase|TestEncryptedPools|TestExtensions)$$)' ./test/e2e
+	REQUIRE_VM=1 LONG=1 CGO_ENABLED=0 go test -p 1 -count=1 -timeout 24h -v -run '$(or $(RUN),^TestVM)' \
+		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --memory-mib 2048 --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(LONG_VM)
 
 .PHONY: bench
-bench: image $(if $(ONLY),$(findstring baseline,$(ONLY)),baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades and rollbacks into out/bench.json (IDLE=15m, ONLY=node,baseline,upgrade,rollback,memory)
+bench: image $(if $(ONLY),$(findstring baseline,$(ONLY)),baseline) bin/qemu ## measure a node beside Debian with kubeadm, upgrades, rollbacks, pools and replication into out/bench.json (IDLE=15m, ONLY=node,baseline,upgrade,rollback,memory,pools,replication)
 	@bin/qemu bench --arch $(ARCH) --idle $(or $(IDLE),15m) $(if $(ONLY),--only $(ONLY) --result out/bench-$(ONLY).json,--result out/bench.json)
 
 .PHONY: baseline

@@ -101,6 +101,8 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 	crypt := volumesOf(log, disk, bootPartition, m.Slot, facts.UUID)
 	boot.Encrypts, boot.TPM = true, hasTPM()
 	extensions := extensionsOf(log, boot.Version)
+	zfs := programs()
+	pools, noPools := poolsOf(log.With("part", "pools"), zfs, disk, crypt, hardware, m.Disk, stateDir)
 	services := bpf.New(bpf.DefaultDir, bpf.DefaultCgroup)
 	rings := []keptlog.Ring{
 		{Source: ringlog.Source{Dir: logDir}, MaxLogs: 44},
@@ -122,16 +124,19 @@ func adapters(log *slog.Logger, m marker.Marker) (machined.Config, func(), error
 		Log: log, Audit: audit, Console: os.Stderr, Boot: boot, StateDir: stateDir, MachineID: "/run/cyvive/machine-id",
 		Source:  sources(facts),
 		Network: network.New(host, leases, services),
-		Storage: storage.New(disk, mount.Mounts{}, crypt), Vault: crypt,
+		Storage: storage.New(disk, mount.Mounts{}, nodePool(zfs), crypt), Vault: crypt,
+		Pools: pools, NoPools: noPools,
 		Etcd: etcd.New(etcd.Config{Containers: held.Runtime(runtimes[0]), Layout: etcd.NodeLayout(), Held: held.Names}),
 		Kube: kube.New(kube.Config{
 			System: held.Runtime(runtimes[0]), Kubelet: held.Runtime(runtimes[1]), Images: runtimes[2], Layout: kube.NodeLayout(), Held: held.Names,
 			Empty: func(f kube.FileSystem) error { return mount.Fresh(f.Dir, f.Mode, f.SizeBytes) },
 		}),
+		CSI:        csiDriver(log, zfs, boot.Version.OS),
 		Extensions: extensions,
 		ExtensionServices: extservice.New(extservice.Config{
 			Containers: held.Runtime(runtimes[0]), Layout: extservice.NodeLayout(), Held: held.Names,
 		}),
+		Sums:     sumsIn("/run/cyvive/snapshots"),
 		Services: kube.NewServiceWatch(log.With("part", "services")),
 		Cluster:  kube.NewCluster(time.Now),
 		Clock:    kernelClock{},

@@ -108,6 +108,9 @@ func (c *connection) lastCause() error {
 	return c.cause
 }
 
+// maxAnswerBytes is more than any answer has: a snapshot takes some hundred bytes of a list, and a node may have hundreds of thousands.
+const maxAnswerBytes = 128 << 20
+
 // dial prepares a connection; it is made with the first call.
 func (t *target) dial(node string) (*connection, error) {
 	c, name := &connection{node: node}, node
@@ -123,6 +126,7 @@ func (t *target) dial(node string) (*connection, error) {
 			return conn, err
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 10 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", node, err)

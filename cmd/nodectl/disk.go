@@ -108,9 +108,10 @@ func (a *app) diskRecoverCommand() *cobra.Command {
 		Short: "Open a node's volume with its recovery key, which is read from standard input",
 		Long: "Open a node's volume, as a rule state, with its recovery key, which is read from standard input. The node goes on from there by itself. Until its\n" +
 			"disk is sealed anew (`nodectl disk reseal`), it needs the key again with each boot. A node whose only configuration is on that volume is in\n" +
-			"maintenance mode until then: its owner reaches it by --maintenance, with the --fingerprint that its console shows.",
+			"maintenance mode until then: its owner reaches it by --maintenance, with the --fingerprint that its console shows.\n" +
+			"An encrypted disk of a pool is named as by `nodectl disk list`; pools stands for all of them that the key opens.",
 		Args:              oneArg("the volume"),
-		ValidArgsFunction: cobra.FixedCompletions([]string{"state", "data"}, cobra.ShellCompDirectiveNoFileComp),
+		ValidArgsFunction: cobra.FixedCompletions([]string{"state", "data", "pools"}, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, err := a.readRecoveryKey()
 			if err != nil {

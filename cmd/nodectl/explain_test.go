@@ -97,6 +97,17 @@ func TestExplainStatus(t *testing.T) {
 	}
 }
 
+// TestFailoverWithoutAnAnswer: that none came does not mean that it was not done.
+func TestFailoverWithoutAnAnswer(t *testing.T) {
+	for code, want := range map[codes.Code]string{
+		codes.DeadlineExceeded: "goes on with it", codes.Canceled: "goes on with it", codes.FailedPrecondition: "replicas were changed", codes.Unavailable: "replicas were changed",
+	} {
+		if got := goesOn(status.Error(code, "replicas were changed")); !strings.Contains(got.Error(), want) {
+			t.Errorf("%v: got %v, want %q", code, got, want)
+		}
+	}
+}
+
 // TestExplainMaintenance: with --maintenance, a refusal means something else.
 func TestExplainMaintenance(t *testing.T) {
 	for reason, want := range map[string]string{

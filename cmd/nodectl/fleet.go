@@ -98,6 +98,31 @@ func both[T proto.Message](ctx context.Context, a *app, call func(context.Contex
 	return a.report(errorsOf(results))
 }
 
+// noted is unary with a second table below the first, in tables alone and only where there is something in it.
+func noted[T proto.Message](ctx context.Context, a *app, call func(context.Context, *connection) (T, error), first, second columns[T]) error {
+	t, err := a.target()
+	if err != nil {
+		return err
+	}
+	results := each(ctx, t, func(ctx context.Context, _ string, conn *connection) (T, error) {
+		ctx, cancel := context.WithTimeout(ctx, a.timeout)
+		defer cancel()
+		return call(ctx, conn)
+	})
+	if err := writeResults(a, results, first); err != nil {
+		return err
+	}
+	if a.format == output.FormatTable && slices.ContainsFunc(results, func(r result[T]) bool { return r.err == nil && len(second.rows(r.resp)) > 0 }) {
+		if _, err := fmt.Fprintln(a.stdout); err != nil {
+			return fmt.Errorf("write output: %w", err)
+		}
+		if err := writeResults(a, results, second); err != nil {
+			return err
+		}
+	}
+	return a.report(errorsOf(results))
+}
+
 // writeResults writes the responses there are.
 func writeResults[T proto.Message](a *app, results []result[T], c columns[T]) error {
 	several := len(results) > 1

@@ -33,7 +33,10 @@ func (a *app) progress(node, what string) *progress {
 const progressInterval = 200 * time.Millisecond
 
 // at shows that n of a total are done.
-func (p *progress) at(n, total uint64) {
+func (p *progress) at(n, total uint64) { p.with(n, total, "") }
+
+// with is at, with more behind it on a terminal.
+func (p *progress) with(n, total uint64, more string) {
 	if total == 0 {
 		return
 	}
@@ -46,7 +49,7 @@ func (p *progress) at(n, total uint64) {
 	}
 	if now := p.now(); n == total || now.Sub(p.shown) >= progressInterval {
 		p.shown, p.open = now, true
-		fmt.Fprintf(p.out, "\r%s: %s %s of %s, %s\x1b[K", p.node, p.what, bytesText(n), bytesText(total), percent(n, total))
+		fmt.Fprintf(p.out, "\r%s: %s %s of %s, %s%s\x1b[K", p.node, p.what, bytesText(n), bytesText(total), percent(n, total), more)
 	}
 }
 

@@ -88,7 +88,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.serviceCommand(), a.logsCommand(), a.dmesgCommand(),
 		a.eventsCommand(), a.filesCommand(), a.sbomCommand(), a.dashboardCommand(),
 		a.bootsCommand(), a.timelineCommand(), a.crashesCommand(), a.containerCommand(), a.inventoryCommand(), a.supportCommand(),
-		a.auditCommand(), a.diskCommand(), a.extensionCommand(), a.rebootCommand(), a.shutdownCommand(), a.uncordonCommand(), a.upgradeCommand(),
+		a.auditCommand(), a.diskCommand(), a.poolCommand(), a.datasetCommand(), a.snapshotCommand(), a.replicationCommand(), a.extensionCommand(), a.rebootCommand(), a.shutdownCommand(), a.uncordonCommand(), a.upgradeCommand(),
 		a.rollbackCommand(), a.installCommand(),
 		a.resetCommand(),
 		a.configCommand(), a.configEditCommand(), a.validateCommand(), a.kubeconfigCommand(), a.genCommand(), a.contextCommand(),

@@ -17,9 +17,13 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	filev1 "github.com/cyvive/cyvive/api/proto/file/v1"
 	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
+	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/auditlog"
@@ -51,7 +55,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": cmdAddress, "serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "mode": cmdMode, "tamper": cmdTamper,
 			"keep": cmdKeep, "fingerprint": cmdFingerprint, "clock": cmdClock,
-			"pause": cmdPause, "unfit": cmdUnfit, "pods": cmdPods, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack, "nocrash": cmdNoCrash,
+			"pause": cmdPause, "unfit": cmdUnfit, "pods": cmdPods, "diskfault": cmdDiskFault, "stays": cmdStays, "agekey": cmdAgeKey, "unpack": cmdUnpack,
+			"scrubs": cmdScrubs, "nocrash": cmdNoCrash,
 		},
 	})
 }
@@ -209,6 +214,18 @@ func cmdPods(ts *testscript.TestScript, _ bool, args []string) {
 	nodesOf(ts).values[args[0]].Change(func(n *servertest.Node) { n.DrainSteps, n.DrainOutcome = steps, outcome })
 }
 
+// cmdScrubs has what the next scrub of a node's pool has to read be read after two seconds: scrubs VARIABLE.
+func cmdScrubs(ts *testscript.TestScript, _ bool, args []string) {
+	node := nodesOf(ts).values[args[0]]
+	end := time.AfterFunc(2*time.Second, func() {
+		node.Change(func(n *servertest.Node) {
+			scan := n.Pools.List.Pools[0].Scan
+			scan.Progress, scan.DoneBytes, scan.EndedAt = poolv1.Progress_PROGRESS_FINISHED, scan.GetTotalBytes(), timestamppb.Now()
+		})
+	})
+	ts.Defer(func() { end.Stop() })
+}
+
 // cmdStop stops a node: stop VARIABLE.
 func cmdStop(ts *testscript.TestScript, _ bool, args []string) {
 	nodesOf(ts).apis[args[0]].Stop(scriptTB{ts: ts})
@@ -295,6 +312,36 @@ func exampleNode() *servertest.Node {
 				State: server.ExtensionStored,
 			},
 		},
+		Pools:       examplePools(at.Add(72 * time.Hour)),
+		Replication: exampleReplication(),
+		Datasets: servertest.Datasets{
+			List: []*datasetv1.Dataset{
+				{Name: "tank", Kind: datasetv1.Kind_KIND_FILESYSTEM, UsedBytes: 4 << 30, Compression: "zstd", CompressRatio: 1.5, Mountpoint: "none"},
+				{
+					Name: "tank/data", Kind: datasetv1.Kind_KIND_FILESYSTEM, UsedBytes: 3 << 30, AvailableBytes: 7 << 30, ReferencedBytes: 1 << 30, SnapshotsBytes: 512 << 20,
+					QuotaBytes: 10 << 30, Compression: "zstd", CompressRatio: 1.85, Mountpoint: "/var/mnt/data", Mounted: true, Declared: true,
+				},
+				{Name: "tank/vol", Kind: datasetv1.Kind_KIND_VOLUME, UsedBytes: 1 << 30, VolumeBytes: 2 << 30, Compression: "lz4", CompressRatio: 1},
+			},
+			Snapshots: []*snapshotv1.Snapshot{
+				{Name: "tank/data@mon", CreatedAt: timestamppb.New(at), UsedBytes: 1 << 20}, {Name: "tank/data@tue", CreatedAt: timestamppb.New(at.Add(24 * time.Hour))},
+				{Name: "tank/vol@one", CreatedAt: timestamppb.New(at), Holds: []string{"keep"}, Clones: []string{"tank/clone"}},
+			},
+			Meanwhile: []*snapshotv1.Snapshot{{Name: "tank/vol@meanwhile"}},
+			Diff: &snapshotv1.DiffResponse{Truncated: true, Changes: []*snapshotv1.Change{
+				{Kind: snapshotv1.ChangeKind_CHANGE_KIND_ADDED, Path: "/var/mnt/data/a"},
+				{Kind: snapshotv1.ChangeKind_CHANGE_KIND_RENAMED, Path: "/var/mnt/data/old", NewPath: "/var/mnt/data/new"},
+			}},
+			Conditions: []*datasetv1.Condition{{Dataset: "tank/new", Reason: "ParentMissing", Text: "tank/x is not there; declare it, too"}},
+			Schedules: []*snapshotv1.Schedule{
+				{Name: "daily", Snapshots: 12, NewestAt: timestamppb.New(at)}, {
+					Name: "late", Problems: []string{"schedule late: tank/gone: there is no such dataset"}, FailingSince: timestamppb.New(at), RetryAt: timestamppb.New(at.Add(5 * time.Minute)),
+				},
+			},
+			Verdicts: []*snapshotv1.Verdict{
+				{Snapshot: "tank/data@mon", Fate: snapshotv1.Fate_FATE_GOES}, {Snapshot: "tank/vol@one", Fate: snapshotv1.Fate_FATE_STUCK, Reasons: []string{"is held by keep"}},
+			},
+		},
 		VersionValue: server.Version{
 			OS: "0.1.0", KernelRelease: "6.12.57", RootHash: "00112233445566778899", Slot: "a",
 			Components: []server.Component{{Name: "etcd", Version: "3.6.12", Source: "go.etcd.io/etcd"}},
@@ -379,6 +426,48 @@ func exampleNode() *servertest.Node {
 	}
 }
 
+// examplePools are a pool with a disk that failed, one that is to be made, and the node's own.
+func examplePools(at time.Time) servertest.Pools {
+	missing := &poolv1.Condition{Pool: "tank", Kind: "disk not found", Text: "no disk matches serial S-9", Next: "Plug the disk in, or correct its selector."}
+	create := &poolv1.Operation{
+		Pool: "fast", Needs: "what its disks hold is lost", Waiting: true,
+		Text: "create pool fast: data mirror of Fast Disk S-1 and Fast Disk S-2; what its disks hold is lost",
+	}
+	return servertest.Pools{
+		Last:  []string{"tank /dev/vdb1"},
+		Cache: &poolv1.GetCacheResponse{SizeBytes: 300 << 20, TargetBytes: 400 << 20, MaxBytes: 512 << 20, EvictableBytes: 200 << 20, Hits: 995, Misses: 5},
+		List: &poolv1.ListResponse{Reason: "pool fast: it is not imported yet", ObservedAt: timestamppb.New(at), Pools: []*poolv1.Pool{
+			{
+				Name: "tank", Guid: 7, Declared: true, Imported: true, State: poolv1.State_STATE_DEGRADED, SizeBytes: 8 << 30, AllocatedBytes: 1 << 30, FreeBytes: 7 << 30,
+				CapacityPercent: new(uint32(12)), FragmentationPercent: new(uint32(3)), Conditions: []*poolv1.Condition{missing}, DamagedFiles: []string{"/var/lib/volumes/a\x1bb"},
+				Summary: "It works, and with less redundancy than it should have. /dev/vdc1 is FAULTED: it had too many errors.",
+				Next:    "Declare another disk in the place of /dev/vdc1.",
+				Vdevs: []*poolv1.Vdev{{Name: "mirror-0", Type: "mirror", State: poolv1.State_STATE_DEGRADED, Children: []*poolv1.Vdev{
+					{Name: "/dev/vdb1", Type: "disk", State: poolv1.State_STATE_ONLINE}, {Name: "/dev/vdc1", Type: "disk", State: poolv1.State_STATE_FAULTED, ChecksumErrors: 12},
+				}}},
+				Picture: "tank         DEGRADED\n└─ mirror-0  DEGRADED\n   ├─ vdb1   ONLINE\n   └─ vdc1   FAULTED   it had too many errors\n",
+			},
+			{Name: "fast", Declared: true, Summary: "It is not imported yet.", Next: "Confirm with the pool's name.", Waiting: []*poolv1.Operation{create}},
+			{Name: "node", Guid: 9, Imported: true, Healthy: true, State: poolv1.State_STATE_ONLINE, SizeBytes: 4 << 30, Summary: "It is well.", Next: "Nothing."},
+		}},
+		Importable: []*poolv1.Importable{{
+			Name: "old", Guid: 77, State: poolv1.State_STATE_UNAVAILABLE, Problem: "devices are missing", Destroyed: true, Missing: []string{"/dev/vdx1"},
+			Message: "One or more devices are missing.",
+		}},
+		Plan: &poolv1.PlanResponse{
+			Operations: []*poolv1.Operation{{Pool: "tank", Text: "start scrub of pool tank (7)"}, create}, Conditions: []*poolv1.Condition{missing},
+		},
+		Events: []*poolv1.StreamEventsResponse{
+			{
+				Id: 16, Time: timestamppb.New(at.Add(500 * time.Millisecond)), Class: "ereport.fs.zfs.checksum", Pool: "tank", VdevPath: "/dev/vdc1",
+				Text: "a checksum was wrong: /dev/vdc1",
+			},
+			{Class: "dropped", Lost: 3, Text: "3 events were lost before anybody read them"},
+			{Id: 17, Time: timestamppb.New(at.Add(time.Second)), Class: "sysevent.fs.zfs.scrub_finish", Pool: "tank", Text: "scrub done"},
+		},
+	}
+}
+
 const exampleKubeconfig = `apiVersion: v1
 kind: Config
 clusters:
@@ -392,3 +481,46 @@ contexts:
   context: {cluster: demo, user: demo}
 current-context: demo
 `
+
+// exampleReplication has a job that sends, with a decision that is open, and one that receives.
+func exampleReplication() servertest.Replication {
+	at := timestamppb.New(time.Date(2026, 11, 26, 4, 0, 0, 0, time.UTC))
+	rollBack := &replicationv1.Decision{
+		Kind: "RollBack", Target: "backup/tank/data", To: 7, Changes: true, Text: "roll backup/tank/data back to the snapshot 7, which destroys what was written since the latest snapshot",
+	}
+	aside := &replicationv1.Decision{
+		Kind: "SetAside", Target: "backup/tank/data", Name: "backup/tank/data.aside-01", Text: "rename backup/tank/data to backup/tank/data.aside-01 and begin anew",
+	}
+	changed := &replicationv1.Conflict{
+		Kind: "Modified", Source: "tank/data", Target: "backup/tank/data", Detail: "it was written to since its latest snapshot", Options: []*replicationv1.Decision{rollBack, aside},
+	}
+	return servertest.Replication{
+		Jobs: []*replicationv1.Job{{
+			Name: "offsite", Uuid: "2f5c7f0e-8f43-4f0a-9a3d-5b8a3b1c7e10", Sends: true, Runs: true, PeerAddress: "10.5.0.9:50000", PeerIdentity: "node2.example",
+			Target: "backup", Schedule: "every 10m0s", Limit: 50 << 20, NextAt: at,
+			Roots: []*replicationv1.Root{{Source: "tank/data", Target: "backup/tank/data", Role: replicationv1.Role_ROLE_PRIMARY, Generation: 2}},
+			Phase: replicationv1.Phase_PHASE_BLOCKED, Reason: "a person has to decide about 1 datasets", Conflicts: []*replicationv1.Conflict{changed},
+			Problem: "a person has to decide about 1 datasets, see nodectl replication status", FailingSince: timestamppb.New(time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)),
+			Progress: &replicationv1.Progress{
+				Run: 0, Phase: "replicating", Steps: 4, StepsDone: 1, ExpectedBytes: 4 << 30, SentBytes: 1 << 30, BytesPerSecond: 100 << 20, Remaining: durationpb.New(31 * time.Second),
+				Datasets: []*replicationv1.DatasetProgress{{
+					Source: "tank/data/x", Target: "backup/tank/data/x", Steps: 2, State: "transferring", Reason: "transferring", ExpectedBytes: 2 << 30, SentBytes: 1 << 30,
+				}},
+			},
+			Orphans: []string{"backup/tank/data/gone"},
+		}, {
+			Name: "from-node3", Uuid: "8d0f6a4e-1d39-4c53-8f51-2d1c2f3a4b5c", PeerAddress: "node3.example:50000", PeerIdentity: "node3.example", Target: "tank/in",
+			Roots: []*replicationv1.Root{{Source: "data", Target: "tank/in/data", Role: replicationv1.Role_ROLE_REPLICA}}, Phase: replicationv1.Phase_PHASE_PEER,
+			Reason: "the other node runs it", HeardAt: at,
+		}},
+		Plan: &replicationv1.PlanFailoverResponse{
+			Target: "tank/in", Generation: 1, Received: []*replicationv1.Received{{Dataset: "tank/in/data", Snapshot: "hourly-1", CreatedAt: at}, {Dataset: "tank/in/data/x"}},
+		},
+		Untold: "no route to the node",
+		Verdicts: []*replicationv1.VerifyResponse{
+			{Source: "tank/data", Target: "backup/tank/data", Snapshot: "hourly-1", Guid: 7, Contents: replicationv1.Contents_CONTENTS_SAME},
+			{Source: "tank/data/x", Target: "backup/tank/data/x", Snapshot: "hourly-1", Behind: 2, Contents: replicationv1.Contents_CONTENTS_NOT_COMPARED, Note: "checksum of a volume"},
+			{Source: "tank/data/y", Target: "backup/tank/data/y", Problem: "the replica was written to: 512 bytes"},
+		},
+	}
+}

@@ -22,7 +22,7 @@ func benchCommand() *cobra.Command {
 	var o bench.Options
 	var result string
 	cmd := &cobra.Command{
-		Use: "bench", Short: "Measure a node beside Debian with kubeadm, and its upgrades and rollbacks", Args: cobra.NoArgs,
+		Use: "bench", Short: "Measure a node beside Debian with kubeadm, its upgrades and rollbacks, its pools and replication", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, part := range o.Only {
 				if !slices.Contains(bench.Parts, part) {
@@ -51,6 +51,15 @@ func benchCommand() *cobra.Command {
 			o.RAMRoot = filepath.Join(home, "ramroot")
 			if err := buildGuestProgram(ctx, f.options.Arch, "bench/ramroot/guest", o.RAMRoot); err != nil {
 				return err
+			}
+			if len(o.Only) == 0 || slices.Contains(o.Only, "replication") {
+				o.Guest, o.PeerTest = filepath.Join(home, "guest"), filepath.Join(home, "peer.test")
+				if err := buildGuestProgram(ctx, f.options.Arch, "guest", o.Guest); err != nil {
+					return err
+				}
+				if err := buildTest(ctx, f.options.Arch, "internal/machined/peer", o.PeerTest); err != nil {
+					return err
+				}
 			}
 			if o.Root, err = filepath.Abs("."); err != nil {
 				return err
@@ -91,7 +100,17 @@ func writeResult(path string, r *bench.Result) error {
 
 // buildGuestProgram compiles a program of a machine, by its place in hack/qemu.
 func buildGuestProgram(ctx context.Context, arch, name, path string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/cyvive/cyvive/hack/qemu/"+name)
+	return compile(ctx, arch, name, "build", "-o", path, "github.com/cyvive/cyvive/hack/qemu/"+name)
+}
+
+// buildTest compiles the tests of a package, by its place in the repository.
+func buildTest(ctx context.Context, arch, name, path string) error {
+	return compile(ctx, arch, name, "test", "-c", "-o", path, "github.com/cyvive/cyvive/"+name)
+}
+
+// compile has the go command make a program for a machine.
+func compile(ctx context.Context, arch, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w: %s", name, err, out)

@@ -17,7 +17,7 @@ import (
 )
 
 // passedEnv names the variables that go on to the guest.
-var passedEnv = []string{"REQUIRE_ROOT", "REQUIRE_VM", "SEED", "GODEBUG", "GOTRACEBACK"}
+var passedEnv = []string{"REQUIRE_ROOT", "REQUIRE_VM", "SEED", "LONG", "GODEBUG", "GOTRACEBACK"}
 
 func execCommand() *cobra.Command {
 	o := vmtest.Options{Stdout: os.Stdout, Stderr: os.Stderr}

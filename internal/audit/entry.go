@@ -62,7 +62,7 @@ type Entry struct {
 	Peer    string        `json:"peer,omitempty"` // address and port
 	Took    time.Duration `json:"took,omitempty"`
 	Error   string        `json:"error,omitempty"`
-	Count   uint64        `json:"count,omitempty"`
+	Count   uint64        `json:"count,omitempty"` // by the kind; of KindCall, how many calls the entry stands for, if they are several
 }
 
 // MaxLineBytes bounds a line with its newline: Seal cuts the texts of an entry, which callers choose, to what fits.

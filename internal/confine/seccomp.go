@@ -53,6 +53,18 @@ func forbiddenArgs() []specs.LinuxSyscall {
 	} {
 		rules = append(rules, refuse("ioctl", 1, request))
 	}
+	// A device that is a pod's volume is for reading and writing: the kernel looks for no
+	// partitions on it, takes no commands for a disk below it, and keeps no log of it, whose buffers are
+	// memory of no pod's. Numbers: linux/fs.h, scsi/sg.h, linux/blktrace_api.h.
+	for _, request := range []uint64{
+		0x125f,     // BLKRRPART
+		0x1269,     // BLKPG
+		0x2285,     // SG_IO
+		0xc0481273, // BLKTRACESETUP
+		0xc0401273, // BLKTRACESETUP32, of a 32-bit program of amd64
+	} {
+		rules = append(rules, refuse("ioctl", 1, request))
+	}
 	// syslog(2): reading is kubelet's; clearing and silencing are not.
 	for _, action := range []uint64{4, 5, 6, 7, 8} {
 		rules = append(rules, refuse("syslog", 0, action))

@@ -47,6 +47,12 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 		}
 		r.dnsApplied = r.now()
 		return nil
+	case ApplyVolumes:
+		if err := r.api.Apply(ctx, spec, op.Manifests); err != nil {
+			return err
+		}
+		r.volumesApplied = r.now()
+		return nil
 	}
 	return fmt.Errorf("apply operation %d: not known", int(op.Kind))
 }
@@ -54,13 +60,13 @@ func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
 // writeSecrets writes the set of the workload plane, or those of all others.
 func (r *Reconciler) writeSecrets(spec Spec, target string) error {
 	now := r.now()
-	inside := map[string]string{apiServer: "/secrets", controllerManager: "/secrets", scheduler: "/secrets"}
+	inside := map[string]string{apiServer: "/secrets", controllerManager: "/secrets", scheduler: "/secrets", csiControllers: "/secrets"}
 	sets, err := Secrets(spec, inside, now)
 	if err != nil {
 		return err
 	}
 	stamp := store.Stamp{Inputs: inputs(spec), RenewAt: now.Add(renewAfter), MadeAt: now}
-	uids := map[string]int{apiServer: apiServerUID, controllerManager: controllerManagerUID, scheduler: schedulerUID}
+	uids := map[string]int{apiServer: apiServerUID, controllerManager: controllerManagerUID, scheduler: schedulerUID, csiControllers: CSIControllersUID}
 	for name, files := range sets {
 		if (name == plane) != (target == plane) {
 			continue
@@ -142,27 +148,36 @@ func (r *Reconciler) run(ctx context.Context, spec Spec, name string) error {
 		if c.Name != name {
 			continue
 		}
-		if name == apiServer {
-			if err := r.makeAuditLog(); err != nil {
-				return err
-			}
+		if err := r.prepare(name); err != nil {
+			return err
 		}
 		return r.system.Ensure(ctx, c)
 	}
 	return fmt.Errorf("run container %s: not one of kubernetes", name)
 }
 
-// makeAuditLog makes the directory of the API server's audit log, its own.
-func (r *Reconciler) makeAuditLog() error {
-	dir := filepath.Join(r.layout.Log, apiServer)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make directory of the audit log: %w", err)
+// prepare makes the directory that a container of the control plane has bound, if it has one.
+func (r *Reconciler) prepare(name string) error {
+	switch name {
+	case apiServer:
+		return makeDir(filepath.Join(r.layout.Log, apiServer), "the audit log", 0o700, apiServerUID, apiServerUID)
+	case csiControllers:
+		// The driver's own, too. Whoever reaches a socket in it can have volumes made and destroyed.
+		return makeDir(r.layout.CSI, "the CSI driver's socket", 0o750, 0, CSIControllersUID)
+	}
+	return nil
+}
+
+// makeDir makes a directory and gives it away. Only root can, and a test may not be.
+func makeDir(dir, what string, mode os.FileMode, uid, gid int) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return fmt.Errorf("make directory of %s: %w", what, err)
 	}
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	if err := os.Chown(dir, apiServerUID, apiServerUID); err != nil {
-		return fmt.Errorf("give directory of the audit log away: %w", err)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		return fmt.Errorf("give directory of %s away: %w", what, err)
 	}
 	return nil
 }

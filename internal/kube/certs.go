@@ -23,6 +23,7 @@ const (
 // from. When it changes, the files are written anew. Registries have files of their own.
 func inputs(spec Spec) string {
 	spec.Registries = Registries{}
+	spec.Volumes = false // they add a program, and are nothing to the others
 	return store.Fingerprint([]any{
 		spec, // the authorities and keys in it encode as fixed texts, hence:
 		string(spec.CA.CertificatePEM()), string(spec.FrontProxyCA.CertificatePEM()),
@@ -37,6 +38,7 @@ func inputs(spec Spec) string {
 func revision(spec Spec) string {
 	spec.Addresses = []netip.Addr{primary(spec)}
 	spec.CertSANs, spec.Endpoint = nil, ""
+	spec.CacheBytes = 0 // kubelet alone reads it
 	return inputs(spec)
 }
 
@@ -73,8 +75,11 @@ func Secrets(spec Spec, dirs map[string]string, now time.Time) (map[string]map[s
 	sets := map[string]map[string][]byte{
 		apiServer:         apiServerFiles(i, spec, kubelets, public),
 		controllerManager: controllerManagerFiles(i, spec, kubelets, dirs[controllerManager]),
-		scheduler:         schedulerFiles(i, spec, dirs[scheduler]),
+		scheduler:         clientFiles(i, spec, dirs[scheduler], "system:kube-scheduler"),
 		plane:             planeFiles(i, spec, kubelets),
+	}
+	if spec.Volumes {
+		sets[csiControllers] = clientFiles(i, spec, dirs[csiControllers], csiUser)
 	}
 	return sets, i.err
 }
@@ -116,12 +121,13 @@ func controllerManagerFiles(i *issuer, spec Spec, kubelets *pki.Authority, dir s
 	return files
 }
 
-func schedulerFiles(i *issuer, spec Spec, dir string) map[string][]byte {
+// clientFiles are those of a program that is a client of the API server and nothing else, by the name user.
+func clientFiles(i *issuer, spec Spec, dir, user string) map[string][]byte {
 	files := map[string][]byte{
 		"ca.crt":     spec.CA.CertificatePEM(),
 		"kubeconfig": kubeconfigOfFiles(dir, "client"),
 	}
-	i.pair(files, "client", spec.CA, pki.Request{CommonName: "system:kube-scheduler", Client: true})
+	i.pair(files, "client", spec.CA, pki.Request{CommonName: user, Client: true})
 	return files
 }
 

@@ -51,8 +51,9 @@ func kubeletConfig(spec Spec) object {
 		"containerLogMaxFiles":            3,
 		"enforceNodeAllocatable":          []string{"pods"},
 		// What the node itself needs beside the plane: the system plane's
-		// containers, the agent and the page cache they work with.
-		"systemReserved": object{"cpu": "200m", "memory": "768Mi", "pid": "4000"},
+		// containers, the agent and the page cache they work with; and what ZFS
+		// keeps of what it has read, which no cgroup is charged for.
+		"systemReserved": object{"cpu": "200m", "memory": fmt.Sprintf("%dMi", 768+roundedMiB(spec.CacheBytes)), "pid": "4000"},
 		// Of the plane's own limit, what kubelet and its containerd need: pods must
 		// meet theirs first, so that one of them is killed and nothing else starves.
 		"kubeReserved": object{"memory": "256Mi"},
@@ -65,6 +66,9 @@ func kubeletConfig(spec Spec) object {
 		"imageGCLowThresholdPercent":  80,
 	}
 }
+
+// roundedMiB is a size in MiB, rounded up.
+func roundedMiB(n uint64) uint64 { return n>>20 + min(n&(1<<20-1), 1) }
 
 // authenticationConfig lets a caller without credentials ask for health and
 // nothing else.

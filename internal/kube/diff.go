@@ -36,6 +36,8 @@ const (
 	// ApplyDNS applies the Manifests of cluster DNS, and before them that by which
 	// pods know kubelets.
 	ApplyDNS
+	// ApplyVolumes applies the Manifests of volumes.
+	ApplyVolumes
 )
 
 // Op is one operation of the domain.
@@ -47,9 +49,9 @@ type Op struct {
 	Manifests []Manifest
 }
 
-// dnsResync is how soon an object of cluster DNS that somebody changed or deleted is put right on a node that is Ready: in a boot nothing waits for that,
-// and an API server that has just come up has enough to do. A change of what it should be is applied at once.
-const dnsResync = 10 * time.Minute
+// objectResync is how soon an object of cluster DNS or of volumes that somebody changed or deleted is put right on a node that is Ready: in a boot nothing
+// waits for that, and an API server that has just come up has enough to do. A change of what it should be is applied at once.
+const objectResync = 10 * time.Minute
 
 // String says what the operation does, without contents.
 func (o Op) String() string {
@@ -75,6 +77,8 @@ func (o Op) String() string {
 		return "label node as control plane"
 	case ApplyDNS:
 		return "apply cluster DNS"
+	case ApplyVolumes:
+		return "apply objects of persistent volumes"
 	}
 	return "unknown operation"
 }
@@ -91,13 +95,14 @@ func (o Op) String() string {
 // next plane from being started;
 // images before the CNI configuration, without which the node is not Ready, so
 // that no pod is placed here before its image is, and that as soon as the node's pod range is known: the one that it kept, until the API server tells of
-// one, ready or not. Where that is another, the plane ends before anything else is done with it. Cluster DNS comes when there is a node for it.
+// one, ready or not. Where that is another, the plane ends before anything else is done with it. Cluster DNS comes when there is a node for it, and what
+// volumes need.
 func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 	if obs.Unavailable {
 		return nil
 	}
 	var ops []Op
-	for _, name := range secretSets() {
+	for _, name := range secretSets(spec) {
 		if name != plane && !obs.SecretsCurrent[name] {
 			ops = append(ops, Op{Kind: WriteSecrets})
 			break
@@ -149,11 +154,24 @@ func (r *Reconciler) Diff(spec Spec, obs Observed) []Op {
 		ops = append(ops, Op{Kind: LabelNode})
 	}
 	manifests, revision := DNSManifests(spec, obs.Upstreams)
-	resync := nodeReady(obs) && obs.Now.Sub(obs.DNSApplied) > dnsResync
-	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || resync) {
+	if obs.API.Ready && obs.API.Node != nil && (obs.API.DNSRevision != revision || resync(obs, obs.DNSApplied)) {
 		ops = append(ops, Op{Kind: ApplyDNS, Manifests: append(kubeletManifests(spec), manifests...)})
 	}
-	return ops
+	return append(ops, volumeOps(spec, obs)...)
+}
+
+// volumeOps applies the objects of volumes, under the same conditions as cluster DNS.
+func volumeOps(spec Spec, obs Observed) []Op {
+	want := obs.VolumeObjects.Revision
+	if !spec.Volumes || !obs.API.Ready || obs.API.Node == nil || obs.API.VolumesRevision == want && !resync(obs, obs.VolumesApplied) {
+		return nil
+	}
+	return []Op{{Kind: ApplyVolumes, Manifests: obs.VolumeObjects.Manifests}}
+}
+
+// resync reports whether objects that are as they should be, for all that their revision tells, are to be applied once more.
+func resync(obs Observed, applied time.Time) bool {
+	return nodeReady(obs) && obs.Now.Sub(applied) > objectResync
 }
 
 // startable returns the containers that can work now.

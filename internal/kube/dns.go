@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// revisionAnnotation is on the Deployment of cluster DNS, the last object to be applied, and identifies all of them.
+	// revisionAnnotation is on the object that is applied last, of cluster DNS its Deployment, and identifies all of them.
 	revisionAnnotation = "cyvive.dev/revision"
 
 	dnsNamespace      = "kube-system"
@@ -55,14 +55,30 @@ func DNSManifests(spec Spec, upstreams []netip.Addr) ([]Manifest, string) {
 	}
 	deployment := dnsObject("apps/v1", "Deployment", dnsName, object{"spec": dnsDeployment(spec)})
 	manifests = append(manifests, Manifest{dnsDeploymentPath, deployment})
+	revision := revisionOf(manifests)
+	annotate(deployment, revisionAnnotation, revision)
+	return manifests, revision
+}
+
+// revisionOf identifies manifests by all that is in them.
+func revisionOf(manifests []Manifest) string {
 	var all bytes.Buffer
 	for _, m := range manifests {
 		all.Write(encode(m.Object))
 	}
 	sum := sha256.Sum256(all.Bytes())
-	revision := hex.EncodeToString(sum[:8])
-	deployment["metadata"].(object)["annotations"] = object{revisionAnnotation: revision}
-	return manifests, revision
+	return hex.EncodeToString(sum[:8])
+}
+
+// annotate gives an object, which has metadata, an annotation.
+func annotate(o object, name, value string) {
+	metadata := o["metadata"].(object)
+	annotations, _ := metadata["annotations"].(object)
+	if annotations == nil {
+		annotations = object{}
+		metadata["annotations"] = annotations
+	}
+	annotations[name] = value
 }
 
 func dnsLabels() object { return object{"k8s-app": "kube-dns"} }

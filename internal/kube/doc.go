@@ -6,7 +6,9 @@
 // system, starts the containers from the verified root in the order in which
 // they can work, brings the images of the default bundle into the workload
 // plane, and tells by the API server's own answers whether the node is Ready. It
-// also keeps cluster DNS applied.
+// also keeps cluster DNS applied; and what persistent volumes need, where the node
+// makes them: csi-controllers is one more container of the control plane then, and
+// stands between Kubernetes and the node's CSI driver.
 //
 // Beside that, [ServiceWatch] tells of the cluster's services and their endpoints as
 // the terms of package service. What it does not follow: node ports, load

@@ -51,10 +51,12 @@ func newWorld(t *testing.T) *world {
 	in := func(name string) string { return filepath.Join(w.dir, name) }
 	w.layout = kube.Layout{
 		Rootfs: "/rootfs", Plane: "/plane", Secrets: in("secrets"), PlaneRun: in("run"), PlaneVar: in("var"), PlaneCNI: in("cni"), PlaneRegistries: in("registries"),
-		PodRange: in("kept/pod-range.json"), Log: in("log"), Images: in("images"), ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
+		PodRange: in("kept/pod-range.json"), Log: in("log"), Images: in("images"), Definitions: in("definitions"), CSI: in("csi"),
+		ResolvConf: in("resolv.conf"), MachineID: in("machine-id"),
 	}
 	for name, text := range map[string]string{
 		"images/pause.tar": "", "images/demo.tar": "", "resolv.conf": "nameserver 10.5.0.1\n", "machine-id": "0123\n",
+		"definitions/things.json": `{"kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"}}`,
 	} {
 		if err := os.MkdirAll(filepath.Dir(in(name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -566,6 +568,25 @@ func testContainersAreAsRecorded(t *testing.T) {
 		dns.WriteString(m.Path + "\n" + string(data) + "\n")
 	}
 	golden(t, "dns.txt", dns.String())
+}
+
+// TestMemoryOfZFSIsReserved: kubelet leaves it to others, and nothing is started anew for it.
+func TestMemoryOfZFSIsReserved(t *testing.T) { synctest.Test(t, testMemoryOfZFSIsReserved) }
+
+func testMemoryOfZFSIsReserved(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	for _, c := range []struct {
+		bytes uint64
+		want  string
+	}{{256 << 20, `"1024Mi"`}, {300<<20 + 1, `"1069Mi"`}, {0, `"768Mi"`}} {
+		w.spec.CacheBytes = c.bytes
+		w.expect("what kubelet reads is written", "issue certificates of kubernetes", "issue certificates of the workload plane")
+		data, err := os.ReadFile(filepath.Join(w.layout.Secrets, "plane", "kubelet.yaml"))
+		if err != nil || !strings.Contains(string(data), `"memory": `+c.want) {
+			t.Errorf("with %d bytes: %v, want %s in\n%s", c.bytes, err, c.want, data)
+		}
+	}
 }
 
 // TestPlaneIsNotTrusted: whatever the plane's root makes of the plane's files, nothing

@@ -26,6 +26,8 @@ type Layout struct {
 	Log string
 	// Images holds the archives of the default bundle.
 	Images string
+	// Definitions holds the CustomResourceDefinitions of snapshots, and CSI the sockets of the node's CSI driver.
+	Definitions, CSI string
 	// ResolvConf and MachineID are the node's; the plane gets copies.
 	ResolvConf, MachineID string
 	// Processors of the node.
@@ -44,12 +46,14 @@ func NodeLayout() Layout {
 
 		PlaneRegistries: "/run/cyvive/registries",
 
-		PodRange:   "/var/kube/pod-range.json",
-		Log:        "/var/log",
-		Images:     "/usr/lib/cyvive/images",
-		ResolvConf: "/run/cyvive/resolv.conf",
-		MachineID:  "/run/cyvive/machine-id",
-		Processors: runtime.NumCPU(),
+		PodRange:    "/var/kube/pod-range.json",
+		Log:         "/var/log",
+		Images:      "/usr/lib/cyvive/images",
+		Definitions: "/usr/lib/cyvive/definitions",
+		CSI:         "/run/cyvive/csi",
+		ResolvConf:  "/run/cyvive/resolv.conf",
+		MachineID:   "/run/cyvive/machine-id",
+		Processors:  runtime.NumCPU(),
 	}
 }
 
@@ -58,6 +62,7 @@ const (
 	apiServer         = "kube-apiserver"
 	controllerManager = "kube-controller-manager"
 	scheduler         = "kube-scheduler"
+	csiControllers    = "csi-controllers"
 	plane             = "plane"
 )
 
@@ -67,6 +72,8 @@ const (
 	apiServerUID         = 901
 	controllerManagerUID = 902
 	schedulerUID         = 903
+	// CSIControllersUID is also the group that must be able to connect to the CSI driver's socket.
+	CSIControllersUID = 904
 )
 
 // controlPlane returns the containers of namespace system, in start order.
@@ -100,9 +107,17 @@ func controlPlane(spec Spec, l Layout) []container.Spec {
 	api.Env = append([]string{"PATH=/usr/bin"}, container.GoGCAfterStart(l.Processors, 512<<20)...)
 	api.OOMScoreAdj = -998
 	api.Mounts = append(api.Mounts, container.Bind(l.Log+"/"+apiServer, "/run", "nosuid", "nodev", "noexec"))
-	return []container.Spec{
+	list := []container.Spec{
 		api,
 		base(controllerManager, controllerManagerUID, ControllerManagerArgs(spec, "/secrets")),
 		base(scheduler, schedulerUID, SchedulerArgs("/secrets")),
 	}
+	if spec.Volumes {
+		csi := base(csiControllers, CSIControllersUID, CSIControllersArgs(spec, "/secrets", "/run"))
+		// Volumes that exist need none of it.
+		csi.MemoryMinBytes, csi.CPUWeight, csi.OOMScoreAdj = 32<<20, 100, -800
+		csi.Mounts = append(csi.Mounts, container.Bind(l.CSI, "/run", "ro", "nosuid", "nodev", "noexec"))
+		list = append(list, csi)
+	}
+	return list
 }

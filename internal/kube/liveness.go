@@ -24,12 +24,16 @@ const (
 	silentSaid = time.Minute
 )
 
+// csiHealth is where csi-controllers says that it is alive, and nothing else: a port that Kubernetes has not given to another program.
+const csiHealth = "127.0.0.1:10271"
+
 // healthURL are where the parts of the control plane say how they are, to
 // everyone, on loopback.
 var healthURL = map[string]string{
 	apiServer:         "https://127.0.0.1:6443/livez",
 	controllerManager: "https://127.0.0.1:10257/healthz",
 	scheduler:         "https://127.0.0.1:10259/healthz",
+	csiControllers:    "http://" + csiHealth + "/healthz",
 }
 
 // healthClient does not verify who answers: all that counts is that somebody does,

@@ -58,6 +58,9 @@ type Observed struct {
 	// DNSApplied is when this agent last applied cluster DNS; Upstreams are the servers for names outside of the cluster.
 	DNSApplied time.Time
 	Upstreams  []netip.Addr
+	// VolumesApplied is when this agent last applied VolumeObjects. Both are the zero value for a spec without volumes.
+	VolumesApplied time.Time
+	VolumeObjects  VolumeObjects
 	// APIProblem is why the API server is not ready, in words; empty when it is.
 	APIProblem string
 }
@@ -74,13 +77,15 @@ type API struct {
 	PodStarts []time.Time
 	// DNSRevision identifies what cluster DNS was last made from; empty if it is not there.
 	DNSRevision string
+	// VolumesRevision is the same for the objects of volumes.
+	VolumesRevision string
 }
 
 // Observe looks at files, containers and, if it runs, the API server.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	obs := Observed{Now: r.now(), Held: r.held(), DNSApplied: r.dnsApplied, SecretsCurrent: map[string]bool{}, Containers: map[string]container.Info{}}
 	wanted := inputs(spec)
-	for _, name := range secretSets() {
+	for _, name := range secretSets(spec) {
 		stamp, err := store.Read(filepath.Join(r.layout.Secrets, name))
 		if err != nil {
 			return Observed{}, fmt.Errorf("observe secrets of %s: %w", name, err)
@@ -93,6 +98,9 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	if p := obs.Containers[plane]; p.State == container.Running {
 		obs.PlaneSince = r.planeSince.of(p.StartedAt, obs.Now)
 	}
+	if err := r.observeVolumes(spec, &obs); err != nil {
+		return obs, err
+	}
 	answer := r.apiAsker.ask(ctx, spec, obs.Containers)
 	obs.Silent = answer.silence(obs.Containers)
 	if obs.Containers[apiServer].State == container.Running {
@@ -104,6 +112,22 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	obs.RegistriesStale = registriesStale(r.layout.PlaneRegistries, registryFiles(spec.Registries))
 	obs.KeptRange = readPodRange(r.layout.PodRange, spec)
 	return obs, r.observeFiles(&obs)
+}
+
+// observeVolumes reads what the image has of custom resources, once: it does not change, and is large.
+func (r *Reconciler) observeVolumes(spec Spec, obs *Observed) error {
+	if !spec.Volumes {
+		return nil
+	}
+	if r.volumes.Revision == "" {
+		definitions, err := ReadDefinitions(r.layout.Definitions)
+		if err != nil {
+			return err
+		}
+		r.volumes = NewVolumeObjects(definitions)
+	}
+	obs.VolumeObjects, obs.VolumesApplied = r.volumes, r.volumesApplied
+	return nil
 }
 
 // since follows the start of a container by a clock that may be set back. What was started by the clock before, in what is the future now, was there when

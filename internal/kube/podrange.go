@@ -13,10 +13,10 @@ import (
 )
 
 // podRange is the file in which a node keeps its pod range over boots, so that the network
-// of its pods is there when the API server answers, and not some time after it. It lies
-// beside the data of etcd, of which it is a copy, and goes with it. Pods have addresses of
-// no other range: where the API server tells of another, the plane ends (EndPlane), and
-// what is kept is forgotten.
+// of its pods is there when the API server answers, and not some time after it. It lies in
+// the pool in which the data of etcd are, of which it is a copy, and goes with them. Pods
+// have addresses of no other range: where the API server tells of another, the plane ends
+// (EndPlane), and what is kept is forgotten.
 type podRange struct {
 	// Of identifies the node of the cluster whose range it is.
 	Of string `json:"of"`

@@ -71,8 +71,10 @@ type Reconciler struct {
 	apiAsker        apiAsker
 	importer        importer
 	planeSince      since
-	// dnsApplied is when this agent last applied cluster DNS.
-	dnsApplied time.Time
+	// dnsApplied and volumesApplied are when this agent last applied cluster DNS, and the objects of volumes.
+	dnsApplied, volumesApplied time.Time
+	// volumes has the zero value until the image's definitions are read.
+	volumes VolumeObjects
 }
 
 // New returns the domain.
@@ -98,4 +100,10 @@ func New(c Config) *Reconciler {
 }
 
 // secretSets are the containers that have a secrets directory.
-func secretSets() []string { return []string{apiServer, controllerManager, scheduler, plane} }
+func secretSets(spec Spec) []string {
+	sets := []string{apiServer, controllerManager, scheduler, plane}
+	if spec.Volumes {
+		sets = append(sets, csiControllers)
+	}
+	return sets
+}

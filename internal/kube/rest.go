@@ -77,15 +77,23 @@ func (c *restClient) Observe(ctx context.Context, spec Spec) (API, error) {
 	if api.PodStarts, err = parsePods(data); err != nil {
 		return api, err
 	}
-	data, err = ask(dnsDeploymentPath)
-	if errors.Is(err, errNotFound) {
-		return api, nil
-	}
-	if err != nil {
+	if api.DNSRevision, err = c.revision(ctx, spec, dnsDeploymentPath); err != nil || !spec.Volumes {
 		return api, err
 	}
-	api.DNSRevision, err = parseRevision(data)
+	api.VolumesRevision, err = c.revision(ctx, spec, groupClassPath)
 	return api, err
+}
+
+// revision returns what the object at path, and those that were applied before it, were made from; empty if it is not there.
+func (c *restClient) revision(ctx context.Context, spec Spec, path string) (string, error) {
+	data, err := c.do(ctx, spec, http.MethodGet, path, "", nil)
+	if errors.Is(err, errNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return parseRevision(data)
 }
 
 // Apply implements APIServer, by server-side apply

@@ -138,6 +138,14 @@ func TestObserveAsksForReadinessNodeAndPods(t *testing.T) {
 	if api, err := c.Observe(t.Context(), spec); err != nil || api.DNSRevision != "7" {
 		t.Errorf("with cluster DNS: got %+v, %v", api, err)
 	}
+	answers["/apis/groupsnapshot.storage.k8s.io/v1/volumegroupsnapshotclasses/zfs"] = `{"metadata":{"annotations":{"cyvive.dev/revision":"8"}}}`
+	if api, err := c.Observe(t.Context(), spec); err != nil || api.VolumesRevision != "" {
+		t.Errorf("volumes that nobody asked for: got %+v, %v", api, err)
+	}
+	spec.Volumes = true
+	if api, err := c.Observe(t.Context(), spec); err != nil || api.DNSRevision != "7" || api.VolumesRevision != "8" {
+		t.Errorf("with volumes: got %+v, %v", api, err)
+	}
 	answers["/readyz"] = "fail"
 	calls = nil
 	if api, err := c.Observe(t.Context(), spec); err == nil || api.Ready || !api.Serves || !strings.Contains(err.Error(), "500") || api.Node == nil || !api.Node.Ready {

@@ -25,6 +25,12 @@ type Spec struct {
 	DNSDomain string
 	// Version is the version of the default bundle, the tag of its images.
 	Version string
+	// Volumes says that persistent volumes are made by the node's CSI driver, VolumeDriver: csi-controllers runs, and what Kubernetes needs of objects is kept
+	// applied. Neither is taken away when it becomes false; see plan, change.go.
+	Volumes bool
+	// CacheBytes is the most that ZFS keeps in memory of what it has read, which pods cannot have: kubelet reserves it. It is read when kubelet starts; nothing
+	// is started anew for another.
+	CacheBytes uint64
 
 	// CA signs API server and all clients of Kubernetes, and the authority of
 	// kubelets' own servers is derived from it; FrontProxyCA signs the requests

@@ -33,6 +33,9 @@ func (a *APIServer) Serve(api kube.API) {
 	if api.DNSRevision == "" {
 		api.DNSRevision = a.api.DNSRevision
 	}
+	if api.VolumesRevision == "" {
+		api.VolumesRevision = a.api.VolumesRevision
+	}
 	a.api, a.problem = api, ""
 }
 
@@ -40,7 +43,7 @@ func (a *APIServer) Serve(api kube.API) {
 func (a *APIServer) Fail(problem string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.api, a.problem = kube.API{DNSRevision: a.api.DNSRevision}, problem
+	a.api, a.problem = kube.API{DNSRevision: a.api.DNSRevision, VolumesRevision: a.api.VolumesRevision}, problem
 }
 
 // Silence makes it take questions and not answer them until they are given up, or
@@ -89,7 +92,7 @@ func (a *APIServer) MarkControlPlane(context.Context, kube.Spec) error {
 	return nil
 }
 
-// Apply implements kube.APIServer. Of what it is given it keeps the revision of cluster DNS.
+// Apply implements kube.APIServer. Of what it is given it keeps the revisions of cluster DNS and of volumes.
 func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manifest) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,8 +101,13 @@ func (a *APIServer) Apply(_ context.Context, _ kube.Spec, manifests []kube.Manif
 	}
 	for _, m := range manifests {
 		annotations, _ := m.Object["metadata"].(map[string]any)["annotations"].(map[string]any)
-		if revision, ok := annotations["cyvive.dev/revision"].(string); ok {
+		revision, ok := annotations["cyvive.dev/revision"].(string)
+		switch {
+		case !ok:
+		case m.Object["kind"] == "Deployment":
 			a.api.DNSRevision = revision
+		default:
+			a.api.VolumesRevision = revision
 		}
 	}
 	return nil

@@ -121,6 +121,8 @@ func (a *Agent) certify(s snapshot, addresses []netip.Addr) error {
 	}
 	m := s.input.Config.Machine
 	request.CommonName, request.Lifetime = m.Hostname, apiLifetime
+	// By it the node is known to others, too, when it asks them for something.
+	request.Client, request.Organizations = true, []string{string(server.RolePeer)}
 	request.DNSNames = append(request.DNSNames, m.Hostname)
 	for _, san := range m.CertSANs {
 		if addr, err := netip.ParseAddr(san); err == nil {
@@ -164,7 +166,7 @@ func (a *Agent) storedPair(authority *pki.Authority, request pki.Request, now ti
 	return pair, nil
 }
 
-// serves says whether a pair is the authority's, has all names and addresses of the request, and a third of its life before it.
+// serves says whether a pair is the authority's, is for all that the request is for, and has a third of its life before it.
 func serves(pair pki.Pair, authority *pki.Authority, request pki.Request, now time.Time) bool {
 	loaded, err := pair.TLS()
 	if err != nil {
@@ -176,6 +178,9 @@ func serves(pair pki.Pair, authority *pki.Authority, request pki.Request, now ti
 	}
 	_, err = cert.Verify(x509.VerifyOptions{Roots: authority.Pool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil || cert.NotAfter.Sub(now) < cert.NotAfter.Sub(cert.NotBefore)/3 {
+		return false
+	}
+	if request.Client && !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || !slices.Equal(cert.Subject.Organization, request.Organizations) {
 		return false
 	}
 	for _, name := range request.DNSNames {

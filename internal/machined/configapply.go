@@ -58,6 +58,9 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 			return server.ConfigResult{}, fmt.Errorf("%w: %w", server.ErrPrecondition, err)
 		}
 	}
+	if err := a.keepsJobs(ctx, &d); err != nil {
+		return server.ConfigResult{}, err
+	}
 	result := server.ConfigResult{Revision: c.store.Record().Current}
 	whole, force := true, d.inForce(d.cfg)
 	if d.current != nil {

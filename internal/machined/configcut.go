@@ -54,7 +54,7 @@ func (a *Agent) cutOff(ctx context.Context, cfg *config.Config, caller network.C
 	if from == nil || to == nil || !before.desired.Differs(after.desired, plan.Network) {
 		return "", nil
 	}
-	obs, err := asked(ctx, a.asks[plan.Network], func(ctx context.Context) (network.Observed, error) { return a.cfg.Network.Observe(ctx, *to) })
+	obs, err := inLoop(ctx, a.asks[plan.Network], previewTimeout, func(ctx context.Context) (network.Observed, error) { return a.cfg.Network.Observe(ctx, *to) })
 	switch {
 	case err != nil:
 		return "", err

@@ -58,7 +58,7 @@ func TestEncryptionOnPlainDisk(t *testing.T) {
 			}
 			b := startBareWith(t, state, disk, func(cfg *Config) {
 				if cfg.Boot.TPM = c.tpm; c.tpm {
-					cfg.Storage = storage.New(disk, disk, disk)
+					cfg.Storage = storage.New(disk, disk, disk, disk)
 				}
 			}, maintenance.Claim{From: "the image"})
 			b.await("a plain state volume", func(s snapshot) bool { return mounted(s, storage.State) && s.storage.Status.Ready })

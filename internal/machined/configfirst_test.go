@@ -25,7 +25,7 @@ func TestFirstConfigurationMakesTheVolumes(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			state, disk := t.TempDir(), storagetest.New(1<<30)
-			sealed := func(c *Config) { c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk) }
+			sealed := func(c *Config) { c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk, disk) }
 			b := startBareWith(t, state, disk, sealed, maintenance.Claim{From: "the image"})
 			print, before := b.shown(t), disk.String()
 			configs := configv1.NewConfigServiceClient(b.dial(t, b.certificate(t, b.owner)))
@@ -66,7 +66,7 @@ func TestFirstConfigurationMakesTheVolumes(t *testing.T) {
 func TestVolumesThatCannotBeMade(t *testing.T) {
 	t.Parallel()
 	disk := storagetest.New(1 << 30)
-	b := startBareWith(t, t.TempDir(), disk, func(c *Config) { c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk) }, maintenance.Claim{From: "the image"})
+	b := startBareWith(t, t.TempDir(), disk, func(c *Config) { c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk, disk) }, maintenance.Claim{From: "the image"})
 	apply := func(d time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
@@ -108,7 +108,7 @@ func (s slowStorage) Apply(ctx context.Context, spec storage.Spec, op storage.Op
 func TestTwoFirstConfigurations(t *testing.T) {
 	t.Parallel()
 	disk := storagetest.New(1 << 30)
-	slow := slowStorage{storage.New(disk, disk, disk), make(chan struct{})}
+	slow := slowStorage{storage.New(disk, disk, disk, disk), make(chan struct{})}
 	b := startBareWith(t, t.TempDir(), disk, func(c *Config) { c.Boot.TPM, c.Storage = true, slow }, maintenance.Claim{From: "the image"})
 	b.await("volumes that wait", func(s snapshot) bool { return s.storage.Status.StateUndecided })
 	apply := func(mode config.EncryptionMode, expected uint64) error {

@@ -204,6 +204,11 @@ func (a *Agent) keepFound(doc *Document) {
 		}
 		return
 	}
+	if err == nil && current != nil {
+		if before, err := c.read(current.Number); err == nil {
+			a.tellGoneJobs(before, a.snapshot().input.Config, doc.Name)
+		}
+	}
 	_, err = c.store.Add(configstore.Revision{By: doc.Name, Mode: configstore.Source, Document: doc.Data},
 		func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Found(n) })
 	if err != nil {

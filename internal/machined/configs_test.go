@@ -859,7 +859,7 @@ func TestSealedConfiguration(t *testing.T) {
 	start := func(boot, docs string, claims ...maintenance.Claim) *node {
 		disk.Boot(true)
 		n := startNodeWith(t, state, disk, func(c *Config) {
-			c.Boot.ID, c.Boot.TPM, c.Storage = boot, true, storage.New(disk, disk, disk)
+			c.Boot.ID, c.Boot.TPM, c.Storage = boot, true, storage.New(disk, disk, disk, disk)
 			c.Source.(*source).own(claims...)
 		})
 		n.source.set([]byte(docs))

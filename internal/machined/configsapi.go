@@ -287,7 +287,7 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 	}
 	v.a.compareInForce(&d)
 	if t := record.Trying; t == nil || t.Back != revision {
-		if err := d.judge(); err != nil {
+		if err := errors.Join(d.judge(), v.a.keepsJobs(ctx, &d)); err != nil {
 			return server.ConfigResult{}, err // a trial goes on then
 		}
 	}

@@ -28,6 +28,8 @@ type Vault interface {
 	Rotate(ctx context.Context, volume, device string, how storage.Encryption) error
 	// Keyed says that the state volume, which is mounted, has a key for a volume, or may have one.
 	Keyed(volume string) bool
+	// RecoverDisk opens an encrypted disk of a pool with the recovery key of the node that has made it, and gives it a key of this node's where that has a place.
+	RecoverDisk(ctx context.Context, name, partition string, k recovery.Key) error
 }
 
 // disksAPI implements server.Disks.
@@ -44,7 +46,7 @@ func (d disksAPI) Volumes(context.Context) ([]server.Volume, error) {
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: the node has not looked at its disk yet", server.ErrUnavailable)
 	}
-	return out, nil
+	return append(out, d.poolDisks()...), nil
 }
 
 // volume returns what is known of a volume that is encrypted.
@@ -100,7 +102,10 @@ func (d disksAPI) ForgetRecoveryKey(_ context.Context, key string) error {
 	if _, err := d.state(); err != nil {
 		return err
 	}
-	devices := map[string]string{}
+	devices, err := d.enrolledDisks()
+	if err != nil {
+		return err
+	}
 	for _, v := range d.a.snapshot().storage.Status.Volumes {
 		switch {
 		case v.Encrypted:
@@ -117,6 +122,9 @@ func (d disksAPI) Recover(ctx context.Context, name, key string) error {
 	k, err := recovery.Parse(key)
 	if err != nil {
 		return fmt.Errorf("%w: %w", server.ErrInvalid, err)
+	}
+	if isPoolDisk(name) {
+		return d.recoverDisks(ctx, name, k)
 	}
 	v, err := d.volume(name)
 	switch {
@@ -201,7 +209,20 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 		d.a.wakers[plan.Storage].Wake()
 		names = append(names, v.Name)
 	}
-	return names, nil
+	var errs []error // one disk that cannot be written to keeps no other from another key
+	for _, c := range d.containers() {
+		if !c.Open || !c.Keyed {
+			continue
+		}
+		if err := d.a.cfg.Vault.Rotate(context.WithoutCancel(ctx), c.Name, c.Partition, how); err != nil {
+			errs = append(errs, diskClassed(err))
+			continue
+		}
+		d.a.log.Warn("an encrypted disk has another key", "disk", c.Name)
+		d.a.events.Add(server.EventAgent, "disk "+c.Name, "key changed", "the key before opens it no more")
+		names = append(names, c.Name)
+	}
+	return names, errors.Join(errs...)
 }
 
 // diskClassed gives an error of the vault the class that clients are told.
@@ -211,7 +232,7 @@ func diskClassed(err error) error {
 		server.ErrInvalid:     {volumes.ErrOtherRecoveryKey},
 		server.ErrUnavailable: {volumes.ErrNotEnrolled, kms.ErrServer},
 		server.ErrPrecondition: {
-			volumes.ErrOpen, volumes.ErrForm, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned, volumes.ErrNoKeyServer,
+			volumes.ErrOpen, volumes.ErrForm, volumes.ErrNoPlace, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned, volumes.ErrNoKeyServer,
 			passphrase.ErrNone, passphrase.ErrWrong, wrap.ErrNoMachine, wrap.ErrOtherMachine,
 		},
 	} {

@@ -29,6 +29,9 @@ type vault struct {
 	seal    error
 	sealed  int
 	rotated []string
+	// recovered are encrypted disks of pools, and broken is one that neither opens nor gets another key.
+	recovered []string
+	broken    string
 	// how is what was sealed with last.
 	how storage.Encryption
 }
@@ -80,10 +83,26 @@ func (v *vault) Rotate(_ context.Context, volume, device string, how storage.Enc
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.how = how
+	if volume == v.broken {
+		return errors.New("input/output error")
+	}
 	if v.seal == nil {
 		v.rotated = append(v.rotated, volume+" on "+device)
 	}
 	return v.seal
+}
+
+func (v *vault) RecoverDisk(_ context.Context, name, partition string, k recovery.Key) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case name == v.broken:
+		return volumes.ErrForm
+	case k != v.key:
+		return volumes.ErrOtherRecoveryKey
+	}
+	v.recovered = append(v.recovered, name+" on "+partition)
+	return nil
 }
 
 func (v *vault) Keyed(volume string) bool { return v.disk.Keyed(volume) }
@@ -96,7 +115,7 @@ func sealedNode(t *testing.T, changed bool) (*node, *vault) {
 	state := t.TempDir()
 	start := func() *node {
 		n := startNodeWith(t, state, disk, func(c *Config) {
-			c.Boot.TPM, c.Storage, c.Vault = true, storage.New(disk, disk, disk), v
+			c.Boot.TPM, c.Storage, c.Vault = true, storage.New(disk, disk, disk, disk), v
 		})
 		n.source.set(withEncryption(t, "tpm"))
 		return n

@@ -5,7 +5,8 @@
 // loops of the domains. The tasks are:
 //
 //	configuration   takes the documents of the state volume, or looks for some until it has valid ones; then ends trials of others
-//	loops           one for each domain: network, storage, etcd, Kubernetes
+//	loops           one for each domain: network, storage, etcd, Kubernetes, services of extensions; where there is OpenZFS also pools, datasets and
+//	                snapshots
 //	identity        once state is mounted: machine ID, boot ledger
 //	certificate     the API's own certificate, for the addresses of the moment; whom the node answers without a configuration
 //	                (package maintenance), and what its console says then
@@ -19,6 +20,9 @@
 //	reset           goes on with one whose agent ended before the machine did
 //	clock           has time servers keep the node's clock
 //	service events  makes events of what services do
+//	volumes         once Kubernetes wants them: the CSI driver
+//	pools           where there is OpenZFS: what the kernel reports of them, disks that fail, and how much memory ZFS has
+//	replication     where there is OpenZFS: runs the jobs of the configuration, and answers the nodes that they name
 //	milestones      writes the boot's timeline, once for each name
 //	server          the node API, from the first moment on
 //

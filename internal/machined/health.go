@@ -23,7 +23,7 @@ func health(s snapshot) []server.Check {
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}
-	return slices.Concat(checks, extensionsHealth(s), upgradeHealth(s), resetHealth(s))
+	return slices.Concat(checks, volumesHealth(s), poolsHealth(s), datasetsHealth(s), replicationHealth(s), cacheHealth(s), extensionsHealth(s), upgradeHealth(s), resetHealth(s))
 }
 
 // onMedium says that the system runs from an installation medium; empty if it does not.
@@ -81,6 +81,22 @@ func first(texts ...string) string {
 		}
 	}
 	return ""
+}
+
+// sinceText is since when something is so, behind what it is.
+func sinceText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ", since " + t.UTC().Format(time.RFC3339)
+}
+
+// sooner is the earlier of two times, of which a zero one counts for nothing.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // dated sets when each check last changed.

@@ -13,6 +13,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/replicate"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/storage"
@@ -240,4 +241,32 @@ func TestNothingStoredYet(t *testing.T) {
 		defer n.configs.mu.Unlock()
 		return n.configs.store.Record().Current == 1
 	})
+}
+
+// TestJobsOfAFoundConfiguration: by what was found without the state volume no other node is answered as one of a job, and no job reaches one.
+func TestJobsOfAFoundConfiguration(t *testing.T) {
+	t.Parallel()
+	a, b := replicatingNode(t, "node-a"), replicatingNode(t, "node-b")
+	a.configure(b, config.ReplicationJob{Direction: config.DirectionPush, Run: config.RunHere})
+	jobs, err := plan.Replications(a.Agent.snapshot().input.Config)
+	if err != nil || len(jobs) != 1 {
+		t.Fatalf("jobs %+v, %v", jobs, err)
+	}
+	for _, came := range []coming{missed, reading} {
+		a.update(func(s *snapshot) { s.came = came })
+		if named := a.namedPeers(); len(named) > 0 {
+			t.Errorf("%s: nodes are answered: %+v", came, named)
+		}
+		if _, _, err := a.connectPeer(jobs[0]); !errors.Is(err, replicate.ErrNotReady) {
+			t.Errorf("%s: a job reaches its peer: %v", came, err)
+		}
+	}
+	a.update(func(s *snapshot) { s.came = inTime })
+	_, conn, err := a.connectPeer(jobs[0])
+	if err != nil || len(a.namedPeers()) == 0 {
+		t.Fatalf("once it was read: %v, and nodes %+v", err, a.namedPeers())
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
 }

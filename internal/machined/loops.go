@@ -62,21 +62,25 @@ func (a *Agent) loopTasks() []task {
 	return tasks
 }
 
-// loopTask ties the loop of one domain to the snapshot.
+// loopTask ties the loop of one domain to the snapshot. More may change how the loop runs.
 func loopTask[Spec, Observed any, Op fmt.Stringer, Status any](
 	a *Agent, domain reconcile.Domain[Spec, Observed, Op, Status], name string, resync time.Duration,
-	spec func(plan.Desired) *Spec, publish func(*snapshot, state.Report[Status]), settled func(Status) bool,
+	spec func(plan.Desired) *Spec, publish func(*snapshot, state.Report[Status]), settled func(Status) bool, more ...func(*reconcile.Config[Spec, Status]),
 ) task {
 	ask := make(chan func(context.Context))
 	a.views[name], a.asks[name] = viewOf(domain, ask, spec), ask
 	return task{"loop " + name, func(ctx context.Context) error {
-		return reconcile.Run(ctx, domain, reconcile.Config[Spec, Status]{
+		cfg := reconcile.Config[Spec, Status]{
 			Name: name, Log: a.log, Wake: a.wakers[name], Ask: ask, Resync: resync, Settled: settled,
 			Desired: func() reconcile.Desired[Spec] {
 				s := a.snapshot()
 				return reconcile.Desired[Spec]{Generation: s.generation, Spec: spec(s.desired), Waits: s.desired.Waits[name]}
 			},
 			Publish: func(r state.Report[Status]) { a.update(func(s *snapshot) { publish(s, r) }) },
-		})
+		}
+		for _, change := range more {
+			change(&cfg)
+		}
+		return reconcile.Run(ctx, domain, cfg)
 	}}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/internal/container"
+	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/etcd"
 	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -19,8 +20,10 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/hold"
 	"github.com/cyvive/cyvive/internal/machined/keptlog"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
+	"github.com/cyvive/cyvive/internal/machined/peer"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
+	"github.com/cyvive/cyvive/internal/machined/replicate"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
@@ -30,6 +33,7 @@ import (
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
 )
 
 // Init is PID 1, as the agent needs it. *control.Client implements it.
@@ -55,8 +59,14 @@ type Services interface {
 	Run(ctx context.Context, spec kube.Spec, publish func(*service.Table))
 }
 
-// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, Kept, SBOM, More, Vault, Extensions, Upgrades, Installs,
-// Resets, Crash, Pace and Watchers.
+// CSI is the node's CSI driver. *node.Runner of package csi/node implements it.
+type CSI interface {
+	// Run runs the driver until ctx ends, and calls publish with each change of its status. What is mounted stays.
+	Run(ctx context.Context, spec csi.Spec, publish func(csi.Status))
+}
+
+// Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, CSI, Kept, SBOM, More, Vault, Extensions, Pools,
+// NoPools, Sums, Upgrades, Installs, Resets, Crash, Pace and Watchers.
 type Config struct {
 	Log *slog.Logger
 	// Audit is the log of the API's calls; nil keeps none. It moves to the state volume when that is there.
@@ -109,6 +119,13 @@ type Config struct {
 	Vault Vault
 	// Extensions is nil on a node that keeps none.
 	Extensions Extensions
+	// Pools is nil on a node without OpenZFS; NoPools then says why, after "this node has no OpenZFS: ", if that is known.
+	Pools   *Pools
+	NoPools string
+	// Sums reads the contents of snapshots, to compare those of two nodes; nil has none compared.
+	Sums endpoint.Summer
+	// CSI is nil on a node that makes no volumes for pods.
+	CSI CSI
 	// Upgrades is nil on a node that was not started from a slot.
 	Upgrades *Upgrades
 	// Installs is nil on such a node too, unless it was started from an installation medium.
@@ -181,6 +198,18 @@ type Agent struct {
 	views   map[string]view
 	asks    map[string]chan<- func(context.Context)
 	domains []task
+	// confirmed are operations on pools that a person has allowed; poolEvents is what the kernel reports of pools, and others are the tasks for them.
+	confirmed  confirmations
+	poolEvents *poolLog
+	others     []task
+	// jobs are those that replicate, nil on a node without OpenZFS; peers are the nodes that they name.
+	jobs  *replicate.Manager
+	guard *peer.Guard
+	peers atomic.Pointer[[]server.Peer]
+	// snapshotted is called when a schedule has made snapshots, for the jobs that send them.
+	snapshotted reconcile.Waker
+	// lists has one for each call that lists datasets now (listturn.go).
+	lists chan struct{}
 	// loops ends the loops of the domains when a teardown begins.
 	loops     context.CancelFunc
 	loopsCtx  context.Context
@@ -200,16 +229,22 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, now: cfg.Now, events: eventlog.New(cfg.Now),
 		wakers: map[string]reconcile.Waker{
 			plan.Network: cfg.NetworkWake, plan.Storage: reconcile.NewWaker(),
+			plan.Pools: reconcile.NewWaker(), plan.Datasets: reconcile.NewWaker(), plan.Snapshots: reconcile.NewWaker(),
 			plan.Etcd: reconcile.NewWaker(), plan.Kubernetes: reconcile.NewWaker(), plan.Extensions: reconcile.NewWaker(),
 		},
-		containersChanged: reconcile.NewWaker(), views: map[string]view{}, asks: map[string]chan<- func(context.Context){},
+		containersChanged: reconcile.NewWaker(), views: map[string]view{}, asks: map[string]chan<- func(context.Context){}, poolEvents: newPoolLog(),
+		snapshotted: reconcile.NewWaker(), lists: make(chan struct{}, maxLists),
 	}
 	a.configs.changed = reconcile.NewWaker()
-	a.domains = a.loopTasks()
+	pools, others := a.poolTasks()
+	a.domains, a.others = append(a.loopTasks(), pools...), others
 	a.loopsCtx, a.loops = context.WithCancel(context.Background())
+	a.domains = append(a.domains, a.replicationTasks()...)
 	a.events.Add(server.EventAgent, "agent", "started", "version "+cfg.Boot.Version.OS)
 	input := plan.Input{Disk: cfg.Boot.Disk, Medium: cfg.Boot.Medium, TPM: cfg.Boot.TPM, Encrypts: cfg.Boot.Encrypts, Version: cfg.Boot.Version.OS}
-	a.store = state.New(snapshot{input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil}.planned(cfg.Now()))
+	a.store = state.New(snapshot{
+		input: input, held: cfg.Held.Names(), upgradable: cfg.Upgrades != nil, extensible: cfg.Extensions != nil, pooled: cfg.Pools != nil, noPools: noPools(cfg),
+	}.planned(cfg.Now()))
 	a.tellHealth(nil, a.snapshot().checks)
 	var err error
 	if a.key, err = newNodeKey(); err != nil {
@@ -233,9 +268,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"confinement", a.confine}, {"runtime", a.runContainerd}, {"milestones", a.keepMilestones},
 		{"services", a.watchServices}, {"upgrades", a.keepUpgrades}, {"reset", a.keepReset}, {"extensions", a.keepExtensions},
 		{"clock", a.keepClock}, {"gates", a.watchGates}, {"cordon", a.keepUncordoned},
-		{"service events", a.tellServices}, {"logs", a.keepLogs},
+		{"service events", a.tellServices}, {"logs", a.keepLogs}, {"volumes", a.serveVolumes},
 	}
-	tasks = append(tasks, a.containerWatchers()...)
+	tasks = append(append(tasks, a.containerWatchers()...), a.others...)
 	for i, watch := range a.cfg.Watchers {
 		tasks = append(tasks, task{fmt.Sprintf("watcher %d", i), watch})
 	}

@@ -21,7 +21,7 @@ import (
 // withTPM gives a machine a TPM, and what opens its volumes.
 func withTPM(disk *storagetest.Machine, v *vault) func(*Config) {
 	return func(c *Config) {
-		c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk)
+		c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk, disk)
 		if v != nil {
 			c.Vault = v
 		}

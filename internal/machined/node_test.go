@@ -315,7 +315,7 @@ func startNodeWith(t *testing.T, state string, disk *storagetest.Machine, change
 		Audit:    n.audit,
 		Boot:     Boot{ID: t.Name(), StartedAt: time.Unix(1000, 0), Version: server.Version{OS: "1.0", Slot: "a"}, Disk: "/dev/vda"},
 		StateDir: state, MachineID: filepath.Join(t.TempDir(), "machine-id"), Source: n.source,
-		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk, nil),
+		Network: network.New(n.host, n.dhcp, n.services), Storage: storage.New(n.disk, n.disk, n.disk, nil),
 		Etcd: as[etcd.Observed, etcd.Op](n.etcd), Kube: as[kube.Observed, kube.Op](n.kube),
 		ExtensionServices: extservice.New(extservice.Config{
 			Containers: n.held.Runtime(n.containers), Layout: extservice.Layout{Data: t.TempDir(), Cgroup: "/extensions"}, Held: n.held.Names,

@@ -47,7 +47,7 @@ func withKeyServer(t *testing.T) []byte {
 // encrypts gives a machine what encrypts its disk without a TPM.
 func encrypts(disk *storagetest.Machine, v *vault) func(*Config) {
 	return func(c *Config) {
-		c.Boot.Encrypts, c.Storage, c.Vault = true, storage.New(disk, disk, disk), v
+		c.Boot.Encrypts, c.Storage, c.Vault = true, storage.New(disk, disk, disk, disk), v
 	}
 }
 
@@ -279,7 +279,7 @@ func TestPassphraseIsThereAtBoot(t *testing.T) {
 		disk.Boot(true)
 		n = startNodeWith(t, state, disk, func(c *Config) {
 			encrypts(disk, v)(c)
-			c.Boot.ID, c.Storage = "second", storage.New(disk, disk, picky{disk, passphrase})
+			c.Boot.ID, c.Storage = "second", storage.New(disk, disk, disk, picky{disk, passphrase})
 			beside := c.Source.(*source)
 			beside.give(given)
 			beside.set(bytes.Replace(docs, []byte("hostname: node1"), []byte("hostname: beside"), 1))

@@ -25,7 +25,7 @@ func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
 	domain reconcile.Domain[Spec, Observed, Op, Status], ask chan<- func(context.Context), spec func(plan.Desired) *Spec,
 ) view {
 	return func(ctx context.Context, d plan.Desired) ([]string, error) {
-		return asked(ctx, ask, func(ctx context.Context) ([]string, error) {
+		return inLoop(ctx, ask, previewTimeout, func(ctx context.Context) ([]string, error) {
 			obs, err := domain.Observe(ctx, *spec(d))
 			if err != nil {
 				return nil, err
@@ -39,31 +39,35 @@ func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
 	}
 }
 
-// asked returns what look says, which is called by a domain's loop between two passes, and has previewTimeout.
-func asked[T any](ctx context.Context, ask chan<- func(context.Context), look func(context.Context) (T, error)) (T, error) {
+// inLoop looks from a loop, between two passes of it. It waits previewTimeout at most for its turn, and longest for that and the answer together.
+func inLoop[T any](ctx context.Context, ask chan<- func(context.Context), longest time.Duration, look func(context.Context) (T, error)) (T, error) {
 	type answer struct {
-		got T
+		out T
 		err error
 	}
 	var none T
-	ctx, cancel := context.WithTimeout(ctx, previewTimeout)
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
+	turn := time.NewTimer(previewTimeout)
+	defer turn.Stop()
 	answers := make(chan answer, 1)
 	do := func(loop context.Context) {
 		// The caller's time, but not beyond the end of the loop.
 		stop := context.AfterFunc(loop, cancel)
 		defer stop()
-		got, err := look(ctx)
-		answers <- answer{got, err}
+		out, err := look(ctx)
+		answers <- answer{out, err}
 	}
 	select {
 	case ask <- do:
+	case <-turn.C:
+		return none, fmt.Errorf("ask the loop: %w", context.DeadlineExceeded)
 	case <-ctx.Done():
 		return none, fmt.Errorf("ask the loop: %w", ctx.Err())
 	}
 	select {
 	case got := <-answers:
-		return got.got, got.err
+		return got.out, got.err
 	case <-ctx.Done(): // a system call may take longer than its context
 		return none, fmt.Errorf("look at the system: %w", ctx.Err())
 	}
@@ -81,7 +85,7 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 	if own := agentOperations(before.input.Config, cfg); len(own) > 0 {
 		domains = append(domains, server.ConfigDomain{Name: agentDomain, Operations: own})
 	}
-	for _, name := range []string{plan.Network, plan.Storage, plan.Etcd, plan.Kubernetes} {
+	for _, name := range []string{plan.Network, plan.Storage, plan.Pools, plan.Datasets, plan.Snapshots, plan.Etcd, plan.Kubernetes} {
 		if !before.desired.Differs(after.desired, name) {
 			continue
 		}

@@ -54,3 +54,21 @@ func TestPreviewOfStuckDomains(t *testing.T) {
 		}
 	})
 }
+
+// TestLooksThatTakeLong: what has its turn may take longer than it may wait for that.
+func TestLooksThatTakeLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ask, begun := make(chan func(context.Context)), time.Now()
+		slowly := func(ctx context.Context) (int, error) {
+			time.Sleep(2 * previewTimeout)
+			return 7, ctx.Err()
+		}
+		go func() { (<-ask)(t.Context()) }()
+		if got, err := inLoop(t.Context(), ask, poolLookTimeout, slowly); got != 7 || err != nil {
+			t.Errorf("got %d, %v", got, err)
+		}
+		if _, err := inLoop(t.Context(), ask, poolLookTimeout, slowly); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != 3*previewTimeout {
+			t.Errorf("a loop in a pass: %v after %v", err, time.Since(begun))
+		}
+	})
+}

@@ -9,12 +9,17 @@ import (
 
 // serve listens and answers, and tries again when the socket cannot be opened.
 func (a *Agent) serve(ctx context.Context) error {
+	var calls server.PeerCalls
+	if a.guard != nil {
+		calls = a.guard
+	}
 	s := server.New(server.Config{
 		Identity: a.identityNow, Logger: a.log, Audit: a.cfg.Audit, Now: a.now,
 		Machine: machineAPI{a}, Dmesg: a.cfg.Dmesg, Services: servicesAPI{a}, Logs: a.cfg.Logs, PastLogs: pastLogsAPI{a},
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
-		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Disks: disksAPI{a}, Extensions: extensionsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory,
-		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed,
+		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Disks: disksAPI{a}, Extensions: extensionsAPI{a}, Pools: poolsAPI{a}, Datasets: datasetsAPI{a},
+		Snapshots: snapshotsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory,
+		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed, Replication: replicationAPI{a}, Peers: a.namedPeers, PeerCalls: calls,
 	})
 	a.server.Store(s)
 	a.serveMore(ctx, s)

@@ -56,7 +56,7 @@ func (v servicesAPI) Services(ctx context.Context) ([]server.Service, error) {
 
 // startRank orders the containers of the node as they are started; others come after them.
 func startRank(name string) int {
-	order := []string{"etcd", "kube-apiserver", planeService, "kube-controller-manager", "kube-scheduler"}
+	order := []string{"etcd", "kube-apiserver", planeService, "kube-controller-manager", "kube-scheduler", "csi-controllers"}
 	if i := slices.Index(order, name); i >= 0 {
 		return i
 	}

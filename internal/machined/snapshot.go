@@ -5,12 +5,14 @@ import (
 	"reflect"
 	"time"
 
+	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/etcd"
 	extservice "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
 	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/replicate"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/machined/timesync"
@@ -18,6 +20,9 @@ import (
 	"github.com/cyvive/cyvive/internal/network"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/dataset"
+	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/snapshots"
 )
 
 // snapshot is everything that the agent knows. A stored one is never changed.
@@ -65,6 +70,24 @@ type snapshot struct {
 	// resetProblem is why a reset does not go on; empty if none has to.
 	resetProblem string
 
+	// pooled: the node has OpenZFS; noPools says why not. pools is what its loop has told, at poolsAt; zero while it has not.
+	pooled  bool
+	noPools string
+	pools   state.Report[pool.Status]
+	poolsAt time.Time
+	// poolsSeen: the loop has ended a pass in which it has looked at the pools, and done what can be done to each.
+	poolsSeen bool
+	// datasets and schedules are what the loops of datasets and snapshots have told, cache is how the memory of ZFS is limited.
+	datasets  state.Report[dataset.Status]
+	schedules state.Report[snapshots.Status]
+	cache     cacheStatus
+	// replication is how the jobs are, in short.
+	replication []replicate.Status
+
+	// drives: the node has a CSI driver, known from when its task runs. csi is how that is.
+	drives bool
+	csi    csi.Status
+
 	network state.Report[network.Status]
 	storage state.Report[storage.Status]
 	etcd    state.Report[etcd.Status]
@@ -98,7 +121,7 @@ func (s snapshot) isConfined() bool { return s.confined == s.profile() }
 func (s snapshot) planned(now time.Time) snapshot {
 	desired := plan.Build(s.input, plan.Facts{
 		Network: s.network.Status, Storage: s.storage.Status, Etcd: s.etcd.Status, Identity: s.identity, Confined: s.isConfined(),
-		Services: s.services, Extensions: s.extensionSpec(),
+		Services: s.services, Extensions: s.extensionSpec(), Pooled: s.pooled, PoolsSeen: s.poolsSeen, CacheBytes: s.cache.reserved,
 	})
 	if !reflect.DeepEqual(desired, s.desired) {
 		s.generation++
@@ -123,6 +146,7 @@ func (a *Agent) update(change func(*snapshot)) {
 		a.tellHealth(before.checks, after.checks)
 		return after
 	})
+	a.wakeForPools(before, after)
 	if !before.network.Status.Ready && after.network.Status.Ready && after.storage.Status.StateAwaits != "" {
 		a.wakers[plan.Storage].Wake() // what the volume waits for may be reached now
 	}

@@ -79,7 +79,7 @@ func TestVolumesWaitForTheConfiguration(t *testing.T) {
 			t.Parallel()
 			disk := storagetest.New(1 << 30)
 			n := startNodeWith(t, t.TempDir(), disk, func(c *Config) {
-				c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk)
+				c.Boot.TPM, c.Storage = true, storage.New(disk, disk, disk, disk)
 			})
 			n.await("a disk that waits", func(s snapshot) bool { return s.storage.Status.StateUndecided })
 			if got := disk.String(); !strings.Contains(got, `state 64 MiB signature=""`) || !strings.Contains(got, "mounts map[]") {

@@ -125,8 +125,8 @@ func (s snapshot) deadline() time.Duration {
 	return s.input.Config.Machine.Upgrade.Deadline
 }
 
-// gates are what has to hold for a release to stay: its API, all else that health is made of (of the time only as timeIsGate says), and what the
-// configuration asks for besides.
+// gates are what has to hold for a release to stay: its API, all else that health is made of but what the node is ready without (of the time as timeIsGate
+// says), and what the configuration asks for besides.
 func gates(s snapshot) []upgrade.Gate {
 	api := upgrade.Gate{Name: "api", Holds: s.listening, Since: s.listeningSince}
 	if !s.listening {
@@ -134,7 +134,7 @@ func gates(s snapshot) []upgrade.Gate {
 	}
 	out := []upgrade.Gate{api}
 	for _, c := range s.checks {
-		if c.Name != upgradeCheck && (c.Name != timeCheck || s.timeIsGate()) {
+		if c.Name != upgradeCheck && !c.Aside {
 			out = append(out, upgrade.Gate{Name: c.Name, Holds: c.Healthy, Since: c.Since, Reason: c.Reason})
 		}
 	}

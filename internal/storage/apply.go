@@ -30,6 +30,8 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 		return r.disk.FinishFormat(ctx, op.Partition.Device)
 	case Check:
 		return r.disk.Check(ctx, op.Partition.Device)
+	case MakeMountPoint:
+		return r.mounts.MakeMountPoint(op.Dataset.Target)
 	case MakeDirectory:
 		return r.mounts.MakeDirectory(op.Directory.Path, op.Directory.Mode)
 	}
@@ -38,11 +40,11 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 		return fmt.Errorf("find volume %s: not in the specification", op.Volume)
 	}
 	v := spec.Volumes[i]
-	switch op.Verb {
-	case Mount:
+	if v.Pool != nil {
+		return r.applyPool(ctx, v.Pool, op)
+	}
+	if op.Verb == Mount {
 		return r.mounts.Mount(op.Partition.Device, v.Target, FileSystem, v.Options)
-	case Resize:
-		return r.mounts.Resize(v.Target, op.Partition.Device)
 	}
 	panic(fmt.Sprintf("storage: unknown operation %q", op.Verb))
 }
@@ -68,4 +70,33 @@ func (r *Reconciler) applyCrypt(ctx context.Context, spec Spec, op Op) error {
 		return r.crypt.Cap(ctx)
 	}
 	panic(fmt.Sprintf("storage: unknown operation %q", op.Verb))
+}
+
+func (r *Reconciler) applyPool(ctx context.Context, p *Pool, op Op) error {
+	switch op.Verb {
+	case MakePool:
+		return r.makePool(ctx, p, op.Partition.Device)
+	case Import:
+		return r.pools.Import(ctx, p.Name, op.GUID, op.Partition.Device)
+	case Expand:
+		return r.pools.Expand(ctx, p.Name, op.Partition.Device)
+	case MakeDataset:
+		return r.pools.MakeDataset(ctx, op.Source, op.Properties)
+	case SetDataset:
+		return r.pools.SetDataset(ctx, op.Source, op.Properties)
+	case Mount:
+		return r.mounts.Mount(op.Source, op.Dataset.Target, PoolMember, op.Dataset.Options)
+	}
+	panic(fmt.Sprintf("storage: unknown operation %q", op.Verb))
+}
+
+// makePool makes a pool under the mark that says so: one that lies there with the mark was never used, and is made again.
+func (r *Reconciler) makePool(ctx context.Context, p *Pool, device string) error {
+	if err := r.disk.BeginPool(ctx, device); err != nil {
+		return err
+	}
+	if err := r.pools.Make(ctx, p.Name, device, p.Properties, p.Inherited); err != nil {
+		return err
+	}
+	return r.disk.FinishFormat(ctx, device)
 }

@@ -16,7 +16,7 @@ import (
 
 // sealedSpec is the layout of a node with a TPM, with volumes that are made in a mode.
 func sealedSpec(mode storage.Mode) storage.Spec {
-	spec := storage.DefaultSpec("/dev/vda", 900)
+	spec := storage.DefaultSpec("/dev/vda")
 	spec.Cap = true
 	for i := range spec.Volumes {
 		spec.Volumes[i].Encryption.Mode = mode
@@ -25,7 +25,7 @@ func sealedSpec(mode storage.Mode) storage.Spec {
 }
 
 func firstSealedBoot() []string {
-	return []string{
+	ops := []string{
 		"make encrypted volume on state (/dev/vda6)",
 		"unlock state (/dev/vda6)",
 		"have the TPM give out no more keys",
@@ -33,11 +33,9 @@ func firstSealedBoot() []string {
 		"make directory /state", "give a recovery key to state (/dev/vda6)",
 		"grow partition data (/dev/vda7)", "make encrypted volume on data (/dev/vda7)",
 		"unlock data (/dev/vda7)",
-		"record state of data: clean", "make file system on data (/dev/mapper/data)", "mount data (/dev/mapper/data)",
-		"make directory /var/etcd", "make directory /var/plane", "make directory /var/log", "make directory /var/upgrade",
-		"make directory /var/extensions", "make directory /var/extensions/store", "make directory /var/extensions/data",
-		"give a recovery key to data (/dev/vda7)",
+		"record state of data: clean", "make pool on data (/dev/mapper/data)",
 	}
+	return append(append(ops, firstDatasets()...), "give a recovery key to data (/dev/vda7)")
 }
 
 // keyless is a machine whose state volume was opened by an agent that has ended.
@@ -51,7 +49,7 @@ func (keyless) Enrol(context.Context, string, string) error { return errKeyless 
 func TestEnrolFails(t *testing.T) {
 	machine := storagetest.New(10 << 30)
 	broken := keyless{machine}
-	domain, spec := storage.New(machine, machine, broken), sealedSpec(storage.TPM)
+	domain, spec := storage.New(machine, machine, machine, broken), sealedSpec(storage.TPM)
 	whole := firstSealedBoot()
 	for _, want := range [][]string{whole[:7], whole[8 : len(whole)-1], nil} {
 		applied, _, err := pass(t, domain, spec)
@@ -64,7 +62,7 @@ func TestEnrolFails(t *testing.T) {
 		t.Errorf("the next pass: %v, %+v", err, status)
 	}
 	machine.Boot(true)
-	applied, status, err := pass(t, storage.New(machine, machine, machine), spec)
+	applied, status, err := pass(t, storage.New(machine, machine, machine, machine), spec)
 	if err != nil || !status.Volumes[0].Enrolled || !status.Volumes[1].Enrolled || !slices.Contains(applied, "give a recovery key to state (/dev/vda6)") {
 		t.Errorf("the next boot: %v, %v, %+v", err, applied, status)
 	}
@@ -97,7 +95,7 @@ func (f *fragile) Enrol(ctx context.Context, volume, device string) error {
 func TestDataFails(t *testing.T) {
 	for enrols := range 3 {
 		f, spec := &fragile{storagetest.New(10 << 30), enrols}, sealedSpec(storage.TPM)
-		domain := storage.New(f, f, f)
+		domain := storage.New(f, f, f, f)
 		// Each attempt in vain ends a pass, and has data tried in the next.
 		for n := range 2*enrols + 1 {
 			want := errFragile
@@ -117,7 +115,7 @@ func TestDataFails(t *testing.T) {
 
 func TestEncryptedBoots(t *testing.T) {
 	machine := storagetest.New(10 << 30)
-	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	domain, spec := storage.New(machine, machine, machine, machine), sealedSpec(storage.TPM)
 	applied, status, err := pass(t, domain, spec)
 	if d := cmp.Diff(firstSealedBoot(), applied); d != "" || err != nil {
 		t.Errorf("first boot: %v (-want +got):\n%s", err, d)
@@ -127,8 +125,9 @@ func TestEncryptedBoots(t *testing.T) {
 	}
 	again := []string{
 		"unlock state (/dev/vda6)", "have the TPM give out no more keys", "record state of state: clean", "mount state (/dev/mapper/state)",
-		"unlock data (/dev/vda7)", "record state of data: clean", "mount data (/dev/mapper/data)",
+		"unlock data (/dev/vda7)", "record state of data: clean", "import pool of data (/dev/mapper/data)",
 	}
+	again = append(again, laterDatasets()...)
 	// How volumes are made has no say in how those that are there are opened.
 	for _, mode := range []storage.Mode{storage.TPM, storage.Undecided, storage.Plain} {
 		machine.Boot(true)
@@ -139,7 +138,7 @@ func TestEncryptedBoots(t *testing.T) {
 	}
 	machine.Boot(false)
 	applied, _, err = pass(t, domain, spec)
-	if err != nil || !slices.Contains(applied, "check file system on data (/dev/mapper/data)") {
+	if err != nil || !slices.Contains(applied, "record state of data: unclean") {
 		t.Errorf("after a power cut: %v, %v", applied, err)
 	}
 }
@@ -147,7 +146,7 @@ func TestEncryptedBoots(t *testing.T) {
 // TestUndecided: the disk of a node that has no configuration yet is left as it is.
 func TestUndecided(t *testing.T) {
 	machine := storagetest.New(10 << 30)
-	domain := storage.New(machine, machine, machine)
+	domain := storage.New(machine, machine, machine, machine)
 	applied, status, err := pass(t, domain, sealedSpec(storage.Undecided))
 	const reason = "volume state is made when the configuration is known"
 	if len(applied) != 0 || err != nil || status.Ready || !status.StateUndecided || !strings.Contains(status.Reason, reason) {
@@ -157,7 +156,7 @@ func TestUndecided(t *testing.T) {
 		t.Errorf("with a configuration: %v, %v", applied, err)
 	}
 	machine = storagetest.New(10 << 30)
-	domain = storage.New(machine, machine, machine)
+	domain = storage.New(machine, machine, machine, machine)
 	if _, _, err := pass(t, domain, sealedSpec(storage.Undecided)); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +169,7 @@ func TestUndecided(t *testing.T) {
 // TestHeld: data is not begun before the configuration is on state, nor is its key; where it is there already nothing is held.
 func TestHeld(t *testing.T) {
 	machine := storagetest.New(10 << 30)
-	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	domain, spec := storage.New(machine, machine, machine, machine), sealedSpec(storage.TPM)
 	spec.Volumes[1].Encryption.Held = true
 	want := firstSealedBoot()[:8]
 	applied, status, err := pass(t, domain, spec)
@@ -194,8 +193,8 @@ func TestHeld(t *testing.T) {
 // TestPlainStaysPlain: a node whose volumes are not encrypted goes on as it did and is ready, with a TPM and whatever the configuration says, and says so of each.
 func TestPlainStaysPlain(t *testing.T) {
 	machine := storagetest.New(0)
-	domain := storage.New(machine, machine, machine)
-	if _, _, err := pass(t, domain, storage.DefaultSpec("/dev/vda", 900)); err != nil {
+	domain := storage.New(machine, machine, machine, machine)
+	if _, _, err := pass(t, domain, storage.DefaultSpec("/dev/vda")); err != nil {
 		t.Fatal(err)
 	}
 	const text = "volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew"
@@ -206,8 +205,9 @@ func TestPlainStaysPlain(t *testing.T) {
 		applied, status, err := pass(t, domain, sealedSpec(mode))
 		want := []string{
 			"have the TPM give out no more keys",
-			"record state of state: clean", "mount state (/dev/vda6)", "record state of data: clean", "mount data (/dev/vda7)",
+			"record state of state: clean", "mount state (/dev/vda6)", "record state of data: clean", "import pool of data (/dev/vda7)",
 		}
+		want = append(want, laterDatasets()...)
 		if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready || status.Reason != "" || !status.DataMounted {
 			t.Errorf("mode %q: %v, %q (-want +got):\n%s", mode, err, status.Reason, d)
 		}
@@ -224,12 +224,14 @@ func TestPlainStaysPlain(t *testing.T) {
 func TestPlainDataBesideEncryptedState(t *testing.T) {
 	for _, mode := range allModes {
 		machine := storagetest.New(0)
-		domain := storage.New(machine, machine, machine)
+		domain := storage.New(machine, machine, machine, machine)
 		if _, _, err := pass(t, domain, sealedSpec(mode)); err != nil {
 			t.Fatal(err)
 		}
 		machine.Boot(true)
-		machine.SetContents("/dev/vda7", storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20})
+		machine.SetContents("/dev/vda7", storage.Contents{
+			Signature: storage.PoolMember, Pool: storage.PoolLabel{Name: storage.PoolName, GUID: 1, Exported: true},
+		})
 		for _, c := range []struct {
 			mode   storage.Mode
 			reason string
@@ -250,15 +252,15 @@ func TestWithoutTPM(t *testing.T) {
 	machine := storagetest.New(0)
 	spec := sealedSpec(storage.TPM)
 	spec.Cap = false
-	applied, _, err := pass(t, storage.New(machine, machine, nil), spec)
+	applied, _, err := pass(t, storage.New(machine, machine, machine, nil), spec)
 	if len(applied) != 0 || err == nil || !strings.Contains(err.Error(), "no TPM 2.0") {
 		t.Errorf("a blank disk: %v, %v", applied, err)
 	}
-	if _, _, err := pass(t, storage.New(machine, machine, machine), sealedSpec(storage.TPM)); err != nil {
+	if _, _, err := pass(t, storage.New(machine, machine, machine, machine), sealedSpec(storage.TPM)); err != nil {
 		t.Fatal(err)
 	}
 	machine.Boot(true)
-	applied, _, err = pass(t, storage.New(machine, machine, nil), storage.DefaultSpec("/dev/vda", 900))
+	applied, _, err = pass(t, storage.New(machine, machine, machine, nil), storage.DefaultSpec("/dev/vda"))
 	if len(applied) != 0 || err == nil || !strings.Contains(err.Error(), "unlock state") {
 		t.Errorf("an encrypted disk: %v, %v", applied, err)
 	}
@@ -267,7 +269,7 @@ func TestWithoutTPM(t *testing.T) {
 // TestChangedMachine: a state volume that does not open stays as it is, data too, and the TPM is told to give out nothing all the same.
 func TestChangedMachine(t *testing.T) {
 	machine := storagetest.New(0)
-	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	domain, spec := storage.New(machine, machine, machine, machine), sealedSpec(storage.TPM)
 	if _, _, err := pass(t, domain, spec); err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +301,7 @@ func TestChangedMachine(t *testing.T) {
 
 // TestFalseState puts volumes of somebody else's in the place of state: data stays shut, whatever they are, and nothing is unsealed after one was read.
 func TestFalseState(t *testing.T) {
-	plain := storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: 64 << 20}
+	plain := storage.Contents{Signature: storage.FileSystem, Clean: true}
 	for name, state := range map[string]storage.Contents{"blank": {Blank: true}, "plain": plain, "damaged": {Signature: "a damaged LUKS volume"}} {
 		for _, mode := range []storage.Mode{storage.Undecided, storage.Plain} {
 			for _, made := range allModes {
@@ -313,7 +315,7 @@ func TestFalseState(t *testing.T) {
 func checkFalseState(t *testing.T, name string, made, mode storage.Mode, state storage.Contents) {
 	t.Helper()
 	machine := storagetest.New(0)
-	domain := storage.New(machine, machine, machine)
+	domain := storage.New(machine, machine, machine, machine)
 	if _, _, err := pass(t, domain, sealedSpec(made)); err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +326,7 @@ func checkFalseState(t *testing.T, name string, made, mode storage.Mode, state s
 	if i := slices.IndexFunc(applied, func(op string) bool { return strings.HasPrefix(op, "mount state") }); i >= 0 && (at < 0 || at > i) {
 		t.Errorf("%s: state was mounted before the cap: %v", name, applied)
 	}
-	if strings.Contains(machine.String(), "encrypted data") || slices.Contains(applied, "mount data (/dev/mapper/data)") {
+	if strings.Contains(machine.String(), "encrypted data") || slices.Contains(applied, "import pool of data (/dev/mapper/data)") {
 		t.Errorf("%s: data was opened: %v", name, applied)
 	}
 	if mode == storage.Undecided && state.Blank {
@@ -340,7 +342,7 @@ func TestEncryptRefuses(t *testing.T) {
 	for name, contents := range map[string]storage.Contents{"ntfs": {Signature: "ntfs"}, "unknown data": {}} {
 		machine := storagetest.New(0)
 		machine.SetContents("/dev/vda7", contents)
-		applied, status, err := pass(t, storage.New(machine, machine, machine), sealedSpec(storage.TPM))
+		applied, status, err := pass(t, storage.New(machine, machine, machine, machine), sealedSpec(storage.TPM))
 		if err != nil || status.Ready || !strings.Contains(status.Reason, "it is left alone") {
 			t.Errorf("%s: %v, %q", name, err, status.Reason)
 		}
@@ -350,15 +352,15 @@ func TestEncryptRefuses(t *testing.T) {
 	}
 	// Inside of an encrypted volume the same holds.
 	machine := storagetest.New(0)
-	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	domain, spec := storage.New(machine, machine, machine, machine), sealedSpec(storage.TPM)
 	if _, _, err := pass(t, domain, spec); err != nil {
 		t.Fatal(err)
 	}
 	machine.Boot(true)
 	machine.SetContents("/dev/mapper/data", storage.Contents{})
 	applied, status, err := pass(t, domain, spec)
-	want := "encrypted volume data (/dev/mapper/data) holds data without a known file system, expected ext4 or blank; it is left alone"
-	if err != nil || status.Reason != want || slices.Contains(applied, "make file system on data (/dev/mapper/data)") {
+	want := "encrypted volume data (/dev/mapper/data) holds data without a known file system, expected zfs or blank; it is left alone"
+	if err != nil || status.Reason != want || slices.Contains(applied, "make pool on data (/dev/mapper/data)") {
 		t.Errorf("%v, %q: %v", err, status.Reason, applied)
 	}
 }
@@ -366,13 +368,16 @@ func TestEncryptRefuses(t *testing.T) {
 // TestEncryptedGrows: partition, volume and file system, one after the other.
 func TestEncryptedGrows(t *testing.T) {
 	machine := storagetest.New(0)
-	domain, spec := storage.New(machine, machine, machine), sealedSpec(storage.TPM)
+	domain, spec := storage.New(machine, machine, machine, machine), sealedSpec(storage.TPM)
 	if _, _, err := pass(t, domain, spec); err != nil {
 		t.Fatal(err)
 	}
 	machine.GrowDisk(10 << 30)
 	applied, status, err := pass(t, domain, spec)
-	want := []string{"grow partition data (/dev/vda7)", "grow encrypted volume data (/dev/mapper/data)", "grow file system of data (/dev/mapper/data)"}
+	want := []string{"grow partition data (/dev/vda7)", "grow encrypted volume data (/dev/mapper/data)", "grow pool of data (/dev/mapper/data)",
+		"set properties of dataset node/var: refreservation=540016640", "set properties of dataset node/etcd: refreservation=1080033280",
+		"set properties of dataset node/log: quota=1080033280",
+	}
 	if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready {
 		t.Errorf("%v, %q (-want +got):\n%s", err, status.Reason, d)
 	}
@@ -382,13 +387,13 @@ func TestEncryptedGrows(t *testing.T) {
 func TestEncryptedPowerCuts(t *testing.T) {
 	spec := sealedSpec(storage.TPM)
 	whole := storagetest.New(10 << 30)
-	if _, _, err := pass(t, storage.New(whole, whole, whole), spec); err != nil {
+	if _, _, err := pass(t, storage.New(whole, whole, whole, whole), spec); err != nil {
 		t.Fatal(err)
 	}
 	for cut := range firstSealedBoot() {
 		for second := range 8 {
 			machine := storagetest.New(10 << 30)
-			domain := storage.New(machine, machine, machine)
+			domain := storage.New(machine, machine, machine, machine)
 			for _, at := range []int{cut, second} {
 				machine.FailPower(at)
 				if _, _, err := pass(t, domain, spec); err != nil && !errors.Is(err, storagetest.ErrPower) {
@@ -409,7 +414,7 @@ func TestEncryptedPowerCuts(t *testing.T) {
 // TestInterruptedThenPlain: a volume that was begun and never finished holds nothing, so another mode may make it.
 func TestInterruptedThenPlain(t *testing.T) {
 	machine := storagetest.New(0)
-	domain := storage.New(machine, machine, machine)
+	domain := storage.New(machine, machine, machine, machine)
 	machine.FailPower(0)
 	if _, _, err := pass(t, domain, sealedSpec(storage.TPM)); !errors.Is(err, storagetest.ErrPower) {
 		t.Fatal(err)
@@ -435,12 +440,13 @@ func TestOtherKeys(t *testing.T) {
 	for _, mode := range otherModes {
 		for _, tpm := range []bool{true, false} {
 			machine := storagetest.New(10 << 30)
-			domain, spec := storage.New(machine, machine, machine), sealedSpec(mode)
+			domain, spec := storage.New(machine, machine, machine, machine), sealedSpec(mode)
 			spec.Cap = tpm
 			want, again := without(firstSealedBoot()), []string{
 				"unlock state (/dev/vda6)", "record state of state: clean", "mount state (/dev/mapper/state)",
-				"unlock data (/dev/vda7)", "record state of data: clean", "mount data (/dev/mapper/data)",
+				"unlock data (/dev/vda7)", "record state of data: clean", "import pool of data (/dev/mapper/data)",
 			}
+			again = append(again, laterDatasets()...)
 			if tpm {
 				want, again = append([]string{limit}, want...), append([]string{limit}, again...)
 			}
@@ -467,7 +473,7 @@ func TestAwaitsKey(t *testing.T) {
 	for _, mode := range otherModes {
 		for _, person := range []bool{false, true} {
 			machine := storagetest.New(0)
-			domain, spec := storage.New(machine, machine, machine), sealedSpec(mode)
+			domain, spec := storage.New(machine, machine, machine, machine), sealedSpec(mode)
 			machine.Missing("the key server is away")
 			applied, status, err := pass(t, domain, spec)
 			if err == nil || !strings.Contains(err.Error(), "is away") || slices.Contains(applied, "unlock state (/dev/vda6)") || status.Volumes[0].Encrypted {
@@ -526,7 +532,7 @@ func TestSealedOtherwise(t *testing.T) {
 	}
 	for name, later := range others {
 		machine := storagetest.New(0)
-		domain := storage.New(machine, machine, machine)
+		domain := storage.New(machine, machine, machine, machine)
 		for _, e := range []storage.Encryption{made, later} {
 			spec := sealedSpec(storage.KMS)
 			for i := range spec.Volumes {

@@ -17,6 +17,8 @@ type Disk interface {
 	Grow(ctx context.Context, disk string, number int) error
 	// Format makes a file system with the label. It does not check what was there.
 	Format(ctx context.Context, device, label string) error
+	// BeginPool puts such a mark on a device on which a pool is going to be made.
+	BeginPool(ctx context.Context, device string) error
 	// FinishFormat removes the mark of a Format that was interrupted after the file system was complete.
 	FinishFormat(ctx context.Context, device string) error
 	// Check repairs what can be repaired without a decision by a person. The error says that there is more.
@@ -29,15 +31,17 @@ type Disk interface {
 
 // Mounts is the side of mounted file systems.
 type Mounts interface {
-	// Mounted returns the device numbers ("major:minor") of what is mounted on each target. Targets with nothing on them are absent.
-	Mounted(targets []string) (map[string]string, error)
-	Mount(device, target, fileSystem string, options []string) error
-	// Resize grows the mounted file system to the size of its device.
-	Resize(target, device string) error
+	// Mounted returns what is mounted on each target. Targets with nothing on them are absent.
+	Mounted(targets []string) (map[string]MountState, error)
+	// Mount mounts a device, or a dataset, on a directory.
+	Mount(source, target, fileSystem string, options []string) error
 	// Directory returns the permissions of a directory, or fs.ErrNotExist.
 	Directory(path string) (fs.FileMode, error)
 	// MakeDirectory makes the directory, or sets the permissions of one that exists.
 	MakeDirectory(path string, mode fs.FileMode) error
+	// MakeMountPoint makes the directory, if it is not there, and has the kernel let nobody write in it: what is written while nothing is mounted
+	// would be hidden later. Nothing is mounted on it now.
+	MakeMountPoint(path string) error
 }
 
 // Crypt is the side of encrypted volumes. Methods that change something may be repeated after an interruption at any point.
@@ -99,9 +103,10 @@ type Contents struct {
 	Blank bool
 	// Formatting says that a Format, or an Encrypt, of this partition was begun and not finished.
 	Formatting bool
-	// Clean and FileSystemBytes are read from the superblock of a FileSystem.
-	Clean           bool
-	FileSystemBytes uint64
+	// Clean is read from the superblock of a FileSystem.
+	Clean bool
+	// Pool is set for a PoolMember.
+	Pool PoolLabel
 }
 
 // Observed is the storage as found.
@@ -125,7 +130,10 @@ type VolumeState struct {
 	// Crypt is set for a volume that is encrypted, and Inner is what it holds, once it is open.
 	Crypt CryptState
 	Inner Contents
-	// Mounted says that this partition, or what is in it, is mounted on the volume's target; Covered that something else is.
+	// Pool is that of a volume which is to be one, and Datasets says which of its are mounted on their targets.
+	Pool     PoolState
+	Datasets map[string]bool
+	// Mounted says that this partition, or what is in it, is mounted on the volume's target, and each dataset on its; Covered that something else is.
 	Mounted, Covered bool
 	// Recorded says that cleanliness was recorded in this boot, and RecordedClean what.
 	Recorded, RecordedClean bool
@@ -153,14 +161,15 @@ func (s VolumeState) holder() (Partition, Contents) {
 type Reconciler struct {
 	disk   Disk
 	mounts Mounts
+	pools  Pools
 	crypt  Crypt
 	// enrolLast is Observed.EnrolLast. It belongs to the goroutine of the loop.
 	enrolLast bool
 }
 
-// New returns the domain on the given devices and mounts. With a nil Crypt it opens no encrypted volume, and makes none.
-func New(disk Disk, mounts Mounts, crypt Crypt) *Reconciler {
-	return &Reconciler{disk: disk, mounts: mounts, crypt: crypt}
+// New returns the domain on the given devices, mounts and pools. With a nil Crypt it opens no encrypted volume, and makes none.
+func New(disk Disk, mounts Mounts, pools Pools, crypt Crypt) *Reconciler {
+	return &Reconciler{disk: disk, mounts: mounts, pools: pools, crypt: crypt}
 }
 
 // Observe reads partitions, their contents, mounts and directories.
@@ -175,7 +184,7 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	}
 	var targets []string
 	for _, v := range spec.Volumes {
-		targets = append(targets, v.Target)
+		targets = append(targets, v.targets()...)
 	}
 	mounted, err := r.mounts.Mounted(targets)
 	if err != nil {
@@ -195,9 +204,8 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 				state.Found, state.Partition = true, p
 			}
 		}
-		on, some := mounted[v.Target]
-		if err := r.observeVolume(ctx, v, &state, on); err != nil {
-			if v.Name == State || some || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+		if err := r.observeVolume(ctx, v, &state, mounted); err != nil {
+			if _, some := mounted[v.Target]; v.Name == State || some || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
 				return Observed{}, err // of a device that is not there yet, too: it is about to come
 			}
 			// It does not keep the node from its state volume, over which it can be mended.
@@ -205,14 +213,15 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 				Found: true, Partition: state.Partition, Problem: err.Error(), Recorded: state.Recorded, RecordedClean: state.RecordedClean,
 			}
 		}
-		state.Covered = some && !state.Mounted
 		obs.Volumes[v.Name] = state
 	}
 	return obs, nil
 }
 
-// observeVolume looks at one volume; on are the device numbers of what is mounted on its target, empty if nothing is.
-func (r *Reconciler) observeVolume(ctx context.Context, v Volume, state *VolumeState, on string) error {
+// observeVolume looks at one volume; mounted is what lies on the targets of all.
+func (r *Reconciler) observeVolume(ctx context.Context, v Volume, state *VolumeState, mounted map[string]MountState) error {
+	on, some := mounted[v.Target]
+	state.Covered = some
 	if !state.Found {
 		return nil
 	}
@@ -225,13 +234,20 @@ func (r *Reconciler) observeVolume(ctx context.Context, v Volume, state *VolumeS
 			return err
 		}
 	}
-	holder, _ := state.holder()
-	state.Mounted = on != "" && on == holder.Numbers
+	if v.Pool != nil {
+		if err := r.observePool(ctx, v, state, mounted); err != nil {
+			return err
+		}
+	} else {
+		holder, _ := state.holder()
+		state.Mounted = some && on.Numbers == holder.Numbers
+		state.Covered = some && !state.Mounted
+	}
 	if !state.Mounted {
 		return nil
 	}
 	state.Directories = map[string]fs.FileMode{}
-	for _, d := range v.Directories {
+	for _, d := range v.directories() {
 		mode, err := r.mounts.Directory(d.Path)
 		if err == nil {
 			state.Directories[d.Path] = mode

@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"strconv"
 )
 
-// FileSystem is the type of file system that the domain makes and mounts.
-const FileSystem = "ext4"
+// FileSystem is the type of file system that the domain makes and mounts. PoolMember is the Signature of a device of a pool of ZFS.
+const (
+	FileSystem = "ext4"
+	PoolMember = "zfs"
+)
+
+// PoolName is the name of the node's own pool.
+const PoolName = "node"
 
 // The names of the node's volumes, which are the names of their partitions too.
 const (
@@ -89,16 +94,62 @@ type Spec struct {
 type Volume struct {
 	// Name is the partition's name in the partition table, and the label of its file system.
 	Name string
-	// Target is the directory on which it is mounted.
+	// Target is the directory on which it is mounted; that of a volume with a pool is that of its first dataset.
 	Target string
 	// Encryption is how it is made.
 	Encryption Encryption
-	// Options are mount options of mount(8), such as nodev.
+	// Options are mount options of mount(8), such as nodev. A volume with a pool has none: its datasets do.
 	Options []string
-	// Grow says that the partition, which is the last one, is grown to the end of the disk, and its file system with it.
+	// Pool makes the volume a pool of ZFS in place of a file system.
+	Pool *Pool
+	// Grow says that the partition, which is the last one, is grown to the end of the disk, and its pool with it.
 	Grow bool
 	// Directories are made on the mounted volume, parents before children.
 	Directories []Directory
+}
+
+// signature is what a partition holds that was made for the volume.
+func (v Volume) signature() string {
+	if v.Pool != nil {
+		return PoolMember
+	}
+	return FileSystem
+}
+
+// Pool is what a volume holds that is not a single file system.
+type Pool struct {
+	Name string
+	// Properties are given to zpool create, and not changed afterwards; Inherited are properties of its root dataset, which all in it inherit.
+	Properties, Inherited map[string]string
+	// Datasets are made and mounted in this order.
+	Datasets []Dataset
+}
+
+// Dataset is a file system of a pool.
+type Dataset struct {
+	// Name is the part behind the pool's.
+	Name string
+	// Target is where it is mounted; empty for one that only has others below it.
+	Target  string
+	Options []string
+	// Properties are kept as they are here; others that a person has set are left alone.
+	Properties map[string]string
+	// Reserve is kept for it whatever others write, and Quota is what it may take with its snapshots. The zero Share is none.
+	Reserve, Quota Share
+	// Directories are made once it is mounted, parents before children.
+	Directories []Directory
+}
+
+// Share is a part of a pool.
+type Share struct {
+	// Percent is that of the pool's size, and MaxBytes what it is at most.
+	Percent, MaxBytes uint64
+}
+
+// bytes of a pool with a size, in whole MiB so that a pool that grew by a little changes nothing.
+func (s Share) bytes(poolBytes uint64) uint64 {
+	const mib = 1 << 20
+	return min(poolBytes/100*s.Percent, s.MaxBytes) / mib * mib
 }
 
 // Directory is a directory owned by root. The zero Mode leaves permissions of one that exists alone.
@@ -114,19 +165,51 @@ const UpgradeDir = "/var/upgrade"
 // ExtensionsDir is where extensions lie, and below it the data of their services.
 const ExtensionsDir = "/var/extensions"
 
-// DefaultSpec is the layout of every node: what the API and the boot ledger keep in state, and what everything else writes in data. etcd is
-// the user that the last blocks of data are kept for.
-func DefaultSpec(disk string, etcd uint32) Spec {
+// DefaultSpec is the layout of every node: what the API and the boot ledger keep in state, and what everything else writes in data, which is the pool of
+// ZFS of the node.
+func DefaultSpec(disk string) Spec {
 	return Spec{Disk: disk, Volumes: []Volume{
 		{
 			Name: State, Target: "/state", Options: []string{"nosuid", "nodev", "noexec", "noatime"},
 			Directories: []Directory{{"/state", 0o700}},
 		},
-		{
-			// Not nosuid: root file systems of pods lie here, and images bring programs of that kind.
-			// The last blocks are etcd's, and of who has CAP_SYS_RESOURCE: a pod that fills the disk does not stop etcd (ext4(5), resuid).
-			Name: Data, Target: "/var", Options: []string{"nodev", "noatime", "resuid=" + strconv.FormatUint(uint64(etcd), 10)}, Grow: true,
-			Directories: []Directory{{"/var/etcd", 0o700}, {"/var/plane", 0o755}, {"/var/log", 0o755}, {UpgradeDir, 0o700}, {ExtensionsDir, 0o700}, {ExtensionsDir + "/store", 0o700}, {ExtensionsDir + "/data", 0o700}},
-		},
+		{Name: Data, Target: "/var", Grow: true, Pool: nodePool()},
 	}}
+}
+
+// nodePool has a dataset for each who writes much, so that none takes the room of another: etcd's is kept for it, and what is left when logs, images and
+// pods have taken all they may is enough for the next release.
+func nodePool() *Pool {
+	const gib = 1 << 30
+	return &Pool{
+		Name: PoolName,
+		// A node that goes back to the release before has to import it again: features are those of OpenZFS 2.3 for good, and not of what is newer
+		// (zpoolprops(7), compatibility). Sectors of 4096 bytes, as a disk may be copied to one that has them (ashift).
+		Properties: map[string]string{"ashift": "12", "autotrim": "on", "compatibility": "openzfs-2.3"},
+		Inherited: map[string]string{
+			"acltype": "posix", "atime": "off", "canmount": "off", "compression": "lz4", "dnodesize": "auto", "mountpoint": "none", "xattr": "sa",
+		},
+		Datasets: []Dataset{
+			{
+				Name: "var", Target: "/var", Options: []string{"nodev", "noatime"}, Reserve: Share{5, gib},
+				Directories: []Directory{
+					{"/var/plane", 0o755}, {"/var/plane/lib", 0o755}, {UpgradeDir, 0o700},
+					{ExtensionsDir, 0o700}, {ExtensionsDir + "/store", 0o700}, {ExtensionsDir + "/data", 0o700},
+				},
+			},
+			// The database is written in pages of 4 KiB, and the log in entries of about as much: records of 128 KiB would be read and written whole for each.
+			{
+				Name: "etcd", Target: "/var/etcd", Options: []string{"nosuid", "nodev", "noexec", "noatime"}, Properties: map[string]string{"recordsize": "16384"},
+				Reserve: Share{10, 10 * gib}, Directories: []Directory{{"/var/etcd", 0o700}},
+			},
+			{
+				Name: "log", Target: "/var/log", Options: []string{"nosuid", "nodev", "noexec", "noatime"}, Properties: map[string]string{"compression": "zstd"},
+				Quota: Share{10, 4 * gib}, Directories: []Directory{{"/var/log", 0o755}},
+			},
+			// Not nosuid: root file systems of pods lie here, and images bring programs of that kind.
+			{Name: "containerd", Target: "/var/plane/lib/containerd", Options: []string{"nodev", "noatime"}, Directories: []Directory{{"/var/plane/lib/containerd", 0o700}}},
+			{Name: "kubelet", Target: "/var/plane/lib/kubelet", Options: []string{"nodev", "noatime"}, Directories: []Directory{{"/var/plane/lib/kubelet", 0o700}}},
+			{Name: "volumes"},
+		},
+	}
 }

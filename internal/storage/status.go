@@ -78,7 +78,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 
 // undecided says that a volume is blank, and left so until it is known how it is to be made.
 func undecided(v Volume, s VolumeState) bool {
-	return v.Encryption.Mode == Undecided && s.Contents.Signature != FileSystem && !s.encrypted() && refusal(v, s) == ""
+	return v.Encryption.Mode == Undecided && s.Contents.Signature != v.signature() && !s.encrypted() && refusal(v, s) == ""
 }
 
 // plainAgainst says that a volume is plain where the configuration would have it encrypted; empty if it is not so. Beside an encrypted state volume it counts as
@@ -87,7 +87,7 @@ func undecided(v Volume, s VolumeState) bool {
 // did.
 func plainAgainst(v Volume, s VolumeState, besideEncrypted bool) string {
 	_, contents := s.holder()
-	plain := s.Found && !s.encrypted() && contents.Signature == FileSystem
+	plain := s.Found && !s.encrypted() && contents.Signature == v.signature()
 	switch {
 	case plain && v.Encryption.Mode.Encrypts():
 		return fmt.Sprintf("volume %s is not encrypted, as the configuration has it, and holds data; a reset makes it anew", v.Name)
@@ -118,7 +118,7 @@ func awaits(v Volume, s VolumeState) string {
 // waitsFor says what a volume waits for; empty if for nothing. Keys says that the state volume is mounted.
 func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 	_, contents := s.holder()
-	plain := !s.encrypted() && contents.Signature == FileSystem
+	plain := !s.encrypted() && contents.Signature == v.signature()
 	switch reason := refusal(v, s); {
 	case reason != "":
 		return reason
@@ -133,18 +133,25 @@ func waitsFor(v Volume, s VolumeState, usable, keys bool) string {
 	case v.Name != State && !keys && !plain && (s.encrypted() || v.Encryption.Mode.Encrypts()):
 		return fmt.Sprintf("volume %s has its key on volume %s, which is not mounted", v.Name, State)
 	}
-	return fmt.Sprintf("volume %s is not mounted yet%s", v.Name, before(s))
+	return fmt.Sprintf("volume %s is not mounted yet%s", v.Name, before(v, s))
 }
 
 // before says what takes its time before a volume is mounted; empty if nothing does.
-func before(s VolumeState) string {
-	_, contents := s.holder()
+func before(v Volume, s VolumeState) string {
+	_, c := s.holder()
+	made := c.Signature == v.signature()
 	switch {
-	case s.Mounted || s.encrypted() && !s.open():
+	case s.Mounted || s.encrypted() && !s.open() || s.Pool.Imported:
 		return ""
-	case contents.Signature != FileSystem:
+	case v.Pool != nil && (!made || c.Formatting):
+		return ": its pool is made first"
+	case v.Pool != nil && !c.Pool.Exported:
+		return ": its pool was not left in order, and is imported first, which takes as long as the disk needs"
+	case v.Pool != nil:
+		return ""
+	case !made:
 		return ": its file system is made first"
-	case !contents.Clean && !contents.Formatting:
+	case !c.Clean && !c.Formatting:
 		return ": its file system was not left clean, and is checked first, which takes as long as the disk needs"
 	}
 	return ""

@@ -98,7 +98,7 @@ func mapped(volume string) string { return "/dev/mapper/" + volume }
 func (m *Machine) Encrypt(_ context.Context, volume, device string, how storage.Encryption) error {
 	return m.change(func() error {
 		switch {
-		case volume != storage.State && m.mounts["/state"] == "":
+		case volume != storage.State && m.mounts["/state"] == (storage.MountState{}):
 			return errors.New("encrypt: there is no place for the key")
 		case volume == storage.State && how.Mode != storage.TPM && m.crypt.missing != "":
 			return errors.New("encrypt: " + m.crypt.missing)
@@ -126,7 +126,7 @@ func (m *Machine) Unlock(_ context.Context, volume, device string, _ storage.Enc
 		case sealed && m.crypt.changed:
 			m.crypt.refused[volume] = "PCR 11 is another"
 			return nil
-		case volume != storage.State && m.mounts["/state"] == "":
+		case volume != storage.State && m.mounts["/state"] == (storage.MountState{}):
 			return errors.New("unlock: the key is on a volume that is not mounted")
 		case volume != storage.State && !m.crypt.keys[volume]:
 			m.crypt.refused[volume] = "volume state has no key for it"

@@ -23,12 +23,13 @@ type Machine struct {
 	contents   map[string]storage.Contents
 	// mounts holds device numbers by target, directories permissions by path, records cleanliness by volume. All are lost with the power,
 	// but directories of mounted volumes.
-	mounts      map[string]string
+	mounts      map[string]storage.MountState
 	directories map[string]fs.FileMode
 	records     map[string]bool
 	powerIn     int
-	// crypt is what encrypted volumes need; see crypt.go.
+	// crypt is what encrypted volumes need, and pools are those of ZFS; see crypt.go and pools.go.
 	crypt crypt
+	pools pools
 }
 
 // New returns a machine with blank partitions state (64 MiB) and data (64 MiB, which can grow by growBytes).
@@ -39,8 +40,8 @@ func New(growBytes uint64) *Machine {
 			{Number: 7, Name: storage.Data, Device: "/dev/vda7", Numbers: "254:7", SizeBytes: 64 << 20, GrowableBytes: growBytes},
 		},
 		contents: map[string]storage.Contents{"/dev/vda6": {Blank: true}, "/dev/vda7": {Blank: true}},
-		mounts:   map[string]string{}, directories: map[string]fs.FileMode{}, records: map[string]bool{},
-		powerIn: -1, crypt: newCrypt(),
+		mounts:   map[string]storage.MountState{}, directories: map[string]fs.FileMode{}, records: map[string]bool{},
+		powerIn: -1, crypt: newCrypt(), pools: newPools(),
 	}
 }
 
@@ -71,16 +72,17 @@ func (m *Machine) FailPower(n int) {
 func (m *Machine) Boot(clean bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, numbers := range m.mounts {
+	for _, on := range m.mounts {
 		for _, p := range m.holders() {
-			if p.Numbers == numbers {
+			if p.Numbers == on.Numbers {
 				c := m.contents[p.Device]
 				c.Clean = clean
 				m.contents[p.Device] = c
 			}
 		}
 	}
-	m.mounts, m.records, m.powerIn = map[string]string{}, map[string]bool{}, -1
+	m.mounts, m.records, m.powerIn = map[string]storage.MountState{}, map[string]bool{}, -1
+	m.exportPool(clean)
 	m.crypt.reset()
 }
 
@@ -94,6 +96,7 @@ func (m *Machine) String() string {
 		fmt.Fprintf(&b, "%s %d MiB signature=%q formatting=%t\n", p.Name, p.SizeBytes>>20, c.Signature, c.Formatting)
 	}
 	m.crypt.print(&b, m.contents)
+	m.pools.print(&b)
 	fmt.Fprintf(&b, "mounts %v\ndirectories %v\n", m.mounts, m.directories)
 	return b.String()
 }
@@ -158,10 +161,9 @@ func (m *Machine) Grow(_ context.Context, _ string, number int) error {
 // Format implements storage.Disk. Interrupted, it leaves its mark and a beginning that is not blank.
 func (m *Machine) Format(_ context.Context, device, _ string) error {
 	return m.change(func() error {
-		size := m.size(device)
 		m.forgetKeys(device)
 		return m.edit(device, func(c *storage.Contents) {
-			*c = storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: size}
+			*c = storage.Contents{Signature: storage.FileSystem, Clean: true}
 		})
 	}, func() error {
 		return m.edit(device, func(c *storage.Contents) { *c = storage.Contents{Formatting: true} })
@@ -205,13 +207,13 @@ func (m *Machine) Record(volume string, clean bool) error {
 }
 
 // Mounted implements storage.Mounts.
-func (m *Machine) Mounted(targets []string) (map[string]string, error) {
+func (m *Machine) Mounted(targets []string) (map[string]storage.MountState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := map[string]string{}
+	out := map[string]storage.MountState{}
 	for _, t := range targets {
-		if numbers, ok := m.mounts[t]; ok {
-			out[t] = numbers
+		if on, ok := m.mounts[t]; ok {
+			out[t] = on
 		}
 	}
 	return out, nil
@@ -220,24 +222,19 @@ func (m *Machine) Mounted(targets []string) (map[string]string, error) {
 // Mount implements storage.Mounts. It refuses what mount(2) would, and what e2fsck should have seen first.
 func (m *Machine) Mount(device, target, fileSystem string, _ []string) error {
 	return m.change(func() error {
+		if fileSystem == storage.PoolMember {
+			return m.mountDataset(device, target)
+		}
 		c := m.contents[device]
 		if c.Signature != fileSystem || c.Formatting || !c.Clean {
 			return fmt.Errorf("mount %s on %s: wrong file system, or not checked: %+v", device, target, c)
 		}
 		for _, p := range m.holders() {
 			if p.Device == device {
-				m.mounts[target] = p.Numbers
+				m.mounts[target] = storage.MountState{Numbers: p.Numbers, FileSystem: fileSystem, Source: device}
 			}
 		}
 		return nil
-	}, nil)
-}
-
-// Resize implements storage.Mounts.
-func (m *Machine) Resize(_, device string) error {
-	return m.change(func() error {
-		size := m.size(device)
-		return m.edit(device, func(c *storage.Contents) { c.FileSystemBytes = size })
 	}, nil)
 }
 

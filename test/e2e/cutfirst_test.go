@@ -13,7 +13,7 @@ import (
 // firstBootCourse is what a node says while it is set up: each of these when it has been done.
 func firstBootCourse() course {
 	return newCourse("from the plug to the agent", "", "before the file system of state", `machined started`, "state is mounted", `make file system on state`,
-		"data grows", `make directory /state`, "data is set up", `grow partition data`, "data is mounted, identity and ledger", `make file system on data`,
+		"data grows", `make directory /state`, "the pool is made", `grow partition data`, "datasets, identity and ledger", `make pool on data`,
 		"the rest of the boot", `milestone=storage`)
 }
 

@@ -54,8 +54,13 @@ type cutNode struct {
 
 func newCutNode(t *testing.T, ctx context.Context, e env, seed uint64) *cutNode {
 	t.Helper()
+	return newCutNodeIn(t, ctx, e, e.options(t), seed)
+}
+
+// newCutNodeIn is newCutNode in a machine of one's own, but for its disks.
+func newCutNodeIn(t *testing.T, ctx context.Context, e env, o cluster.Options, seed uint64) *cutNode {
+	t.Helper()
 	n := &cutNode{random: rand.New(rand.NewPCG(seed, 0)), versions: map[string]string{}}
-	o := e.options(t)
 	// After the machine, which what create registers stops, and before the folder is removed.
 	t.Cleanup(func() { n.close(t) })
 	o.Disks = n.disks

@@ -14,8 +14,8 @@ import (
 )
 
 // shutdownDeadline is what the phases of an ordered shutdown may take together
-// (110 s, internal/machined/boot), and a little for the console.
-const shutdownDeadline = 2 * time.Minute
+// (120 s, internal/machined/boot), and a little for the console.
+const shutdownDeadline = 2*time.Minute + 10*time.Second
 
 // awaitBoot waits for the API of another boot than before, and returns the
 // ledger.
@@ -72,7 +72,7 @@ func (s *suite) recover(t *testing.T, ctx context.Context) {
 	}
 }
 
-// keptAfter is when a line of a log is on the disk: the node looks each ten seconds, the file system commits after five more, and emulated processors take their time.
+// keptAfter is when a line of a log is on the disk: the node looks each ten seconds, the pool writes after five more, and emulated processors take their time.
 const keptAfter = 30 * time.Second
 
 // keptService is one whose log is looked at over the end of a boot.

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,6 +19,7 @@ import (
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/qemu/probe"
 	"github.com/cyvive/cyvive/hack/qemu/wire"
+	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
 // part is a process of the node that must come back when it is killed.
@@ -163,17 +162,16 @@ func (s *survivors) apiServerStart(t *testing.T, ctx context.Context) time.Durat
 func probed(t *testing.T, ctx context.Context, e env) *survivors {
 	t.Helper()
 	o := e.options(t)
-	o.Probe = filepath.Join(t.TempDir(), "probe")
-	build := exec.CommandContext(ctx, "go", "build", "-o", o.Probe, "github.com/cyvive/cyvive/hack/qemu/probe/guest")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+e.arch)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build probe: %v\n%s", err, out)
-	}
+	o.Probe = e.guestProbe(t, ctx)
 	o.Wire = true
 	o.DiskBytes = 6 << 30 // so that it is full soon
 	c := create(t, ctx, o)
 	s := &survivors{suite: &suite{Cluster: c, env: e, node: c.Nodes()[0]}}
-	var err error
+	// Its driver is one more way from the plane to the system.
+	err := c.Reconfigure(s.node, func(c *config.Config) { c.Cluster.Volumes = config.VolumesZFS })
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.wire, err = c.Wire(s.node); err != nil {
 		t.Fatal(err)
 	}

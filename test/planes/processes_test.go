@@ -53,7 +53,7 @@ func programs(t *testing.T) string {
 // checkPorts fails where another program has a port that the test needs.
 func checkPorts(t *testing.T) {
 	t.Helper()
-	for _, port := range []string{"2379", "2380", "6443", "10257", "10259"} {
+	for _, port := range []string{"2379", "2380", "6443", "10257", "10259", "10271"} {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
 			t.Fatalf("a port of the control plane is taken: %v", err)
@@ -67,7 +67,7 @@ func checkPorts(t *testing.T) {
 func TestControlPlane(t *testing.T) {
 	bin := programs(t)
 	checkPorts(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	spec, member := specs(t, time.Now())
 	dir, api, kubernetes := serveAPI(ctx, t, bin, "127.0.0.1", spec, member)
@@ -127,7 +127,13 @@ func TestControlPlane(t *testing.T) {
 			waitFor(ctx, t, name+" healthy", func() error { _, err := getURL(ctx, insecure, url); return err })
 		}
 	})
-	t.Run("cluster DNS is what the API server takes", func(t *testing.T) { applyDNS(ctx, t, api, spec) })
+	t.Run("cluster DNS is what the API server takes", func(t *testing.T) {
+		manifests, revision := kube.DNSManifests(spec, []netip.Addr{netip.MustParseAddr("192.0.2.53")})
+		applyTwice(ctx, t, api, manifests, revision)
+	})
+	t.Run("so are the objects of volumes, and csi-controllers runs", func(t *testing.T) {
+		makeVolumes(ctx, t, api, bin, filepath.Join(dir, "csi-controllers"), spec, kubernetes)
+	})
 	t.Run("the node is drained", func(t *testing.T) { drainNode(ctx, t, api, spec) })
 	t.Run("services are followed", func(t *testing.T) { followServices(ctx, t, api, spec) })
 	t.Run("secrets are sealed in etcd", func(t *testing.T) {
@@ -164,7 +170,7 @@ func serveAPI(ctx context.Context, t *testing.T, bin, bind string, spec kube.Spe
 	}
 	writeFiles(t, filepath.Join(dir, "etcd"), files)
 	dirs := map[string]string{}
-	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "csi-controllers"} {
 		dirs[name] = filepath.Join(dir, name)
 	}
 	sets, err := kube.Secrets(spec, dirs, now)
@@ -193,27 +199,12 @@ func serveAPI(ctx context.Context, t *testing.T, bin, bind string, spec kube.Spe
 	return dir, api, kubernetes
 }
 
-// applyDNS applies every object twice, and wants the second time to change nothing.
-func applyDNS(ctx context.Context, t *testing.T, api *http.Client, spec kube.Spec) {
-	manifests, revision := kube.DNSManifests(spec, []netip.Addr{netip.MustParseAddr("192.0.2.53")})
+// applyTwice applies every object twice, and wants the second time to change nothing. The last one is to bear the revision of all of them.
+func applyTwice(ctx context.Context, t *testing.T, api *http.Client, manifests []kube.Manifest, revision string) {
+	t.Helper()
 	var versions [2][]string
 	for round := range versions {
-		for _, m := range manifests {
-			body, err := json.Marshal(m.Object)
-			if err != nil {
-				t.Fatal(err)
-			}
-			// Fields that the API does not have are refused, and not passed over.
-			url := "https://127.0.0.1:6443" + m.Path + "?fieldManager=cyvive&force=true&fieldValidation=Strict"
-			request, err := http.NewRequestWithContext(ctx, http.MethodPatch, url, bytes.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			request.Header.Set("Content-Type", "application/apply-patch+yaml")
-			answer, err := do(api, request)
-			if err != nil {
-				t.Fatal(err)
-			}
+		for i, m := range manifests {
 			var object struct {
 				Metadata struct {
 					Generation      int
@@ -221,15 +212,20 @@ func applyDNS(ctx context.Context, t *testing.T, api *http.Client, spec kube.Spe
 					Annotations     map[string]string
 				}
 			}
-			if err := json.Unmarshal(answer, &object); err != nil {
-				t.Fatal(err)
-			}
-			version := object.Metadata.ResourceVersion
-			if object.Metadata.Generation > 0 { // that of a Deployment changes with its status, too
-				version = fmt.Sprintf("generation %d", object.Metadata.Generation)
-				if got := object.Metadata.Annotations["cyvive.dev/revision"]; got != revision {
-					t.Errorf("revision on the deployment: got %q, want %q", got, revision)
+			// A custom resource is there some moments after its definition.
+			waitFor(ctx, t, "answer to "+m.Path, func() error {
+				answer, err := applyStrictly(ctx, api, m)
+				if err != nil {
+					return err
 				}
+				return json.Unmarshal(answer, &object)
+			})
+			version := object.Metadata.ResourceVersion
+			if object.Metadata.Generation > 0 { // the other changes with its status, too
+				version = fmt.Sprintf("generation %d", object.Metadata.Generation)
+			}
+			if got := object.Metadata.Annotations["cyvive.dev/revision"]; i == len(manifests)-1 && got != revision {
+				t.Errorf("revision on %s: got %q, want %q", m.Path, got, revision)
 			}
 			versions[round] = append(versions[round], version)
 		}
@@ -237,6 +233,21 @@ func applyDNS(ctx context.Context, t *testing.T, api *http.Client, spec kube.Spe
 	if !slices.Equal(versions[0], versions[1]) {
 		t.Errorf("applying again made of versions %v %v", versions[0], versions[1])
 	}
+}
+
+// applyStrictly applies an object. Fields that the API does not have are refused, and not passed over.
+func applyStrictly(ctx context.Context, api *http.Client, m kube.Manifest) ([]byte, error) {
+	body, err := json.Marshal(m.Object)
+	if err != nil {
+		return nil, err
+	}
+	url := "https://127.0.0.1:6443" + m.Path + "?fieldManager=cyvive&force=true&fieldValidation=Strict"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/apply-patch+yaml")
+	return do(api, request)
 }
 
 // followServices makes a service and its slice, and takes them away again.
@@ -312,7 +323,7 @@ func specs(t *testing.T, now time.Time) (kube.Spec, etcd.Spec) {
 		Endpoint: "https://127.0.0.1:6443", PodCIDR: netip.MustParsePrefix("10.244.0.0/16"),
 		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), DNSDomain: "cluster.local", Version: "0.1.0",
 		CA: authority("kubernetes"), FrontProxyCA: authority("front-proxy"), EtcdCA: authority("etcd"),
-		ServiceAccountKey: key, EncryptionKey: bytes.Repeat([]byte{7}, 32),
+		ServiceAccountKey: key, EncryptionKey: bytes.Repeat([]byte{7}, 32), Volumes: true,
 	}
 	return spec, etcd.Spec{Name: "node1", Address: loopback, CA: spec.EtcdCA}
 }
@@ -385,13 +396,18 @@ func getURL(ctx context.Context, c *http.Client, url string) ([]byte, error) {
 }
 
 func post(ctx context.Context, c *http.Client, path, body string) error {
+	_, err := postFor(ctx, c, path, body)
+	return err
+}
+
+// postFor returns the answer.
+func postFor(ctx context.Context, c *http.Client, path, body string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://127.0.0.1:6443"+path, strings.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	_, err = do(c, request)
-	return err
+	return do(c, request)
 }
 
 func do(c *http.Client, request *http.Request) ([]byte, error) {

@@ -9,9 +9,10 @@
 //   - from inside, by package probe, whose program runs in both and reads /proc:
 //     memory, the network card's counters, and each process's memory.
 //
-// Upgrades, rollbacks and the place of the root are measured on nodes alone, which
-// the baseline has nothing beside; they are held against an ordinary reboot of the
-// same node, or against each other.
+// Upgrades, rollbacks, the place of the root and pools are measured on nodes alone,
+// which the baseline has nothing beside; they are held against an ordinary reboot of
+// the same node, the programs of OpenZFS alone, or each other. Replication is measured
+// by a test, in a machine of the test runner with two pools.
 //
 // Nothing here passes or fails by a time: the figures are written down, with the
 // machine they were taken on.

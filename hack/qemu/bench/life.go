@@ -15,12 +15,14 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
-// Life are the figures of a node's life: of getting another release, of getting rid of one that is no good, and of where its root is. They are of
-// nodes that start from firmware, as machines do, each group on a node of its own.
+// Life are the figures of a node's life: of getting another release, of getting rid of one that is no good, of where its root is, and of its pools. They are
+// of nodes that start from firmware, as machines do, but for the last three, each group on a node of its own, and the last in a machine of the test runner.
 type Life struct {
-	Upgrade   *Upgrade    `json:"upgrade,omitempty"`
-	Rollbacks []Rollback  `json:"rollbacks,omitempty"`
-	Memory    *RootMemory `json:"memory,omitempty"`
+	Upgrade     *Upgrade     `json:"upgrade,omitempty"`
+	Rollbacks   []Rollback   `json:"rollbacks,omitempty"`
+	Memory      *RootMemory  `json:"memory,omitempty"`
+	Pools       *Pools       `json:"pools,omitempty"`
+	Replication *Replication `json:"replication,omitempty"`
 }
 
 // Outage is the time in which a node did not answer on its API because it started again.
@@ -35,8 +37,9 @@ type Outage struct {
 const trialDeadline = 2 * time.Minute
 
 const (
-	// lifeMemoryBytes is the memory of a node without a cluster.
+	// lifeMemoryBytes is the memory of a node without a cluster, fullDiskBytes the disk of the one that becomes full.
 	lifeMemoryBytes = 1 << 30
+	fullDiskBytes   = 6 << 30
 	// healthyTimeout is for a node to come up, pushTimeout for it to take and write a release, tripTimeout for it to be back after it restarts, however
 	// often that is.
 	healthyTimeout = 15 * time.Minute

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -20,6 +21,11 @@ const (
 	ordinary    = "ordinary reboot"
 	ofRelease   = "size of the release"
 	rootOnDisk  = "root on verity"
+	withNone    = "with none"
+	oneList     = "one zfs list"
+	justBefore  = "before"
+	theProgram  = "zfs send | zfs receive"
+	oneRecord   = "one record"
 	lifeNothing = "-"
 )
 
@@ -43,6 +49,27 @@ func (l *Life) rows() (rows []liferow) {
 		add("memory with the root on verity", "MB", float64(m.VerityBytes)/mb, "", 0)
 		if m.RAMBytes > 0 {
 			add("memory with the root in RAM", "MB", float64(m.RAMBytes)/mb, rootOnDisk, float64(m.VerityBytes)/mb)
+		}
+	}
+	return slices.Concat(rows, l.Pools.rows(), l.Replication.rows())
+}
+
+// rows are those of pools.
+func (p *Pools) rows() (rows []liferow) {
+	if p == nil {
+		return nil
+	}
+	snapshots := fmt.Sprintf("%d snapshots: ", p.Snapshots)
+	for _, r := range []liferow{
+		{fmt.Sprintf("machined with %d datasets", p.Datasets), "MB", float64(p.MachinedBytes) / mb, withNone, float64(p.MachinedBytesBefore) / mb},
+		{snapshots + "list over the API", "s", p.ListSeconds, oneList, p.ProgramSeconds},
+		{snapshots + "what a schedule prunes", "s", p.PlanSeconds, oneList, p.ProgramSeconds},
+		{snapshots + "most memory of machined", "MB", float64(p.MachinedPeakBytes) / mb, oneList, float64(p.ProgramPeakBytes) / mb},
+		{snapshots + "machined", "MB", float64(p.MachinedPeakBytes) / mb, justBefore, float64(p.MachinedBytes) / mb},
+		{"a disk is pulled: until its spare is being filled", "s", p.SpareSeconds, "", 0},
+	} {
+		if r.value > 0 { // what comes behind a failure was not measured
+			rows = append(rows, r)
 		}
 	}
 	return rows

@@ -29,6 +29,8 @@ type Options struct {
 	Cluster cluster.Options
 	// Root is the repository, of which releases are built; absolute. RAMRoot is the guest program of package ramroot.
 	Root, RAMRoot string
+	// PeerTest is the test binary of package peer of machined, Guest the program that runs it in a machine (package vmtest).
+	PeerTest, Guest string
 	// Listing is the reviewed list of the image, which names its programs.
 	Listing string
 	// Pod is the manifest of the demonstration pod.
@@ -44,7 +46,7 @@ type Options struct {
 func (o Options) say(format string, args ...any) { fmt.Fprintf(o.Out, "bench: "+format+"\n", args...) }
 
 // Parts are what can be measured alone, in the order in which all are.
-var Parts = []string{"node", "baseline", "upgrade", "rollback", "memory"}
+var Parts = []string{"node", "baseline", "upgrade", "rollback", "memory", "pools", "replication"}
 
 // Run measures one part after the other: at once, each would slow the others
 // down. A part that fails does not keep the next from being measured; with an error
@@ -62,6 +64,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		"upgrade":  func() (err error) { life.Upgrade, err = o.upgrade(ctx); return err },
 		"rollback": func() (err error) { life.Rollbacks, err = o.rollbacks(ctx); return err },
 		"memory":   func() (err error) { life.Memory, err = o.memory(ctx); return err },
+		"pools":    func() (err error) { life.Pools, err = o.pools(ctx); return err },
+
+		"replication": func() (err error) { life.Replication, err = o.replication(ctx); return err },
 	}
 	var errs []error
 	for _, part := range Parts {
@@ -73,7 +78,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			errs = append(errs, fmt.Errorf("measure %s: %w", part, err))
 		}
 	}
-	if life.Upgrade != nil || life.Rollbacks != nil || life.Memory != nil {
+	if life.Upgrade != nil || life.Rollbacks != nil || life.Memory != nil || life.Pools != nil || life.Replication != nil {
 		r.Life = life
 	}
 	r.compare()

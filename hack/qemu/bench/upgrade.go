@@ -9,6 +9,7 @@ import (
 
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
+	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/release/variant"
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
@@ -146,8 +147,9 @@ func (o Options) rollbacks(ctx context.Context) (all []Rollback, err error) {
 	if err != nil {
 		return all, err
 	}
-	// What a full disk is felt by is etcd, so this node has a cluster.
-	t, err = o.traveller(ctx, "bench-full", nil, func(cfg *config.Config) { cfg.Machine.Upgrade.Deadline = trialDeadline })
+	// What a full disk is felt by is etcd, so this node has a cluster; and its disk is small, since all of it is written.
+	small := func(c *cluster.Options) { c.DiskBytes = fullDiskBytes }
+	t, err = o.traveller(ctx, "bench-full", small, func(cfg *config.Config) { cfg.Machine.Upgrade.Deadline = trialDeadline })
 	if err != nil {
 		return all, err
 	}

@@ -42,6 +42,12 @@ type Options struct {
 	DiskBytes int64
 	// SpareBytes gives each node a second, empty disk; see Cluster.UseSpare.
 	SpareBytes int64
+	// Empty are further disks of each node, each in a slot; see vm.Disk.
+	Empty []EmptyDisk
+	// Nodes is how many machines there are; 0 is one. They run no cluster together: see Cluster.Alone.
+	Nodes int
+	// Cabled joins two nodes by a second card of each, with nothing else on that network; see Cluster.Cable.
+	Cabled bool
 	// Disks, where set, says what disks a node has, in place of its own and the second one: it is asked at each start, with the
 	// machine's folder. For tests whose disks do what those of a folder do not.
 	Disks func(dir string) []vm.Disk
@@ -73,6 +79,9 @@ type Options struct {
 	// their kernel directly, and Probe asks them. For tests that must see, or
 	// kill, what the node hides.
 	Probe string
+	// ProbeFiles are files of this machine, by whole paths, that the probe has at the
+	// same paths: programs for it to run, and what they need (probe.Closure).
+	ProbeFiles []string
 	// Out receives progress for a person; nil discards it.
 	Out io.Writer
 }
@@ -241,7 +250,7 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 		CPUs: c.options.CPUs, MemoryBytes: c.options.MemoryBytes,
 		FirmwareCode: firmware.Code, FirmwareVars: firmware.Vars,
 		Disks:    c.disks(dir),
-		Network:  lan.Arguments(index),
+		Network:  append(lan.Arguments(index), c.cable(index)...),
 		Watchdog: true,
 		SMM:      c.options.SecureBoot && c.options.SMM,
 		TPM:      c.record.TPM,
@@ -260,12 +269,12 @@ func (c *Cluster) machineConfig(index int) (vm.Config, error) {
 func (c *Cluster) disks(dir string) []vm.Disk {
 	userData := vm.Disk{Path: filepath.Join(dir, cidataFile), Format: "raw", ReadOnly: true, Serial: "cidata"}
 	if c.options.Disks != nil {
-		return append(c.options.Disks(dir), userData)
+		return append(append(c.options.Disks(dir), userData), c.emptyDisks(dir)...)
 	}
 	path, format := diskIn(dir)
 	disks := []vm.Disk{{Path: path, Format: format, Serial: SystemSerial}, userData}
 	if _, err := os.Stat(filepath.Join(dir, spareFile)); err == nil {
 		disks = append(disks, vm.Disk{Path: filepath.Join(dir, spareFile), Format: "qcow2", Serial: SpareSerial})
 	}
-	return disks
+	return append(disks, c.emptyDisks(dir)...)
 }

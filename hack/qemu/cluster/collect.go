@@ -28,7 +28,7 @@ func (c *Cluster) Collect(ctx context.Context) []string {
 			continue // the node answers nothing; its console is all there is
 		}
 		for _, name := range services {
-			c.collect(ctx, filepath.Join(dir, name+".log"), c.tools.Nodectl, c.nodectlArgs(node, "logs", name))
+			c.collect(ctx, filepath.Join(dir, name+".log"), c.tools.Nodectl, c.NodeArgs(node, "logs", name))
 		}
 		for file, args := range map[string][]string{
 			"health.json":     {"health", "--output", "json"},
@@ -38,7 +38,7 @@ func (c *Cluster) Collect(ctx context.Context) []string {
 			"boots.json":      {"boots", "--output", "json"},
 			"dmesg.txt":       {"dmesg"},
 		} {
-			c.collect(ctx, filepath.Join(dir, file), c.tools.Nodectl, c.nodectlArgs(node, args...))
+			c.collect(ctx, filepath.Join(dir, file), c.tools.Nodectl, c.NodeArgs(node, args...))
 		}
 		for file, args := range map[string][]string{
 			"pods.yaml":   {"get", "pods", "--all-namespaces", "--output", "yaml", "--request-timeout", "8s"},
@@ -65,7 +65,7 @@ func (c *Cluster) collect(ctx context.Context, path string, ask func(context.Con
 func (c *Cluster) serviceNames(ctx context.Context, node Node) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, collectTimeout)
 	defer cancel()
-	out, err := c.tools.Nodectl(ctx, c.nodectlArgs(node, "service", "list", "--output", "json")...)
+	out, err := c.tools.Nodectl(ctx, c.NodeArgs(node, "service", "list", "--output", "json")...)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+
+	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
 
 // Files of a node's machine.
@@ -30,6 +32,30 @@ const (
 	SystemSerial = "system"
 	SpareSerial  = "spare"
 )
+
+// EmptyDisk is a disk of zeros that a node has besides its own.
+type EmptyDisk struct {
+	// Serial is the disk's serial number, and by it what vm.PullDisk takes.
+	Serial    string
+	SizeBytes int64
+	// Socket, in place of a size, is that of an NBD server in the machine's folder, which a test has for it.
+	Socket string
+}
+
+func (d EmptyDisk) file() string { return "empty-" + d.Serial + ".qcow2" }
+
+// emptyDisks are those of a machine, each in a slot.
+func (c *Cluster) emptyDisks(dir string) []vm.Disk {
+	var disks []vm.Disk
+	for _, d := range c.options.Empty {
+		disk := vm.Disk{Path: filepath.Join(dir, d.file()), Format: "qcow2", Serial: d.Serial, Slot: true}
+		if d.Socket != "" {
+			disk = vm.Disk{Socket: d.Socket, Format: "raw", Serial: d.Serial, Slot: true}
+		}
+		disks = append(disks, disk)
+	}
+	return disks
+}
 
 // image is the file that the nodes' disks begin as.
 func (o Options) image() string {

@@ -38,6 +38,22 @@ func TestDisks(t *testing.T) {
 	if d := cmp.Diff([]string{"mine", "cidata"}, serials(Options{Disks: own})); d != "" || asked != dir {
 		t.Errorf("with disks of its own, asked for %q (-want +got):\n%s", asked, d)
 	}
+	empty := []EmptyDisk{{Serial: "a", SizeBytes: 1 << 30}, {Serial: "b", SizeBytes: 1 << 30}}
+	if d := cmp.Diff([]string{"system", "cidata", "spare", "a", "b"}, serials(Options{Empty: empty})); d != "" {
+		t.Errorf("with empty ones (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"mine", "cidata", "a", "b"}, serials(Options{Disks: own, Empty: empty})); d != "" {
+		t.Errorf("with disks of its own and empty ones (-want +got):\n%s", d)
+	}
+	served := newCluster(Options{Empty: []EmptyDisk{{Serial: "c", Socket: "c.sock"}}}, record{}).emptyDisks(dir)
+	if d := cmp.Diff([]vm.Disk{{Socket: "c.sock", Format: "raw", Serial: "c", Slot: true}}, served); d != "" {
+		t.Errorf("one that is served (-want +got):\n%s", d)
+	}
+	for _, disk := range newCluster(Options{Empty: empty}, record{}).emptyDisks(dir) {
+		if !disk.Slot || filepath.Dir(disk.Path) != dir || !strings.Contains(disk.Path, disk.Serial) {
+			t.Errorf("an empty disk: %+v", disk)
+		}
+	}
 }
 
 // rebuild puts another file in an image's place, as the builder does.

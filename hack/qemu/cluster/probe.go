@@ -17,7 +17,7 @@ func (c *Cluster) addProbe(config *vm.Config) error {
 	config.Ports = append(config.Ports, vm.Port{Name: probe.PortName})
 	return c.bootDirectly(config, func(path string) (string, error) {
 		return "rdinit=" + probe.GuestPath, probe.WriteInitramfs(path, filepath.Join(c.options.ImageDir, initramfsFile),
-			filepath.Join(c.options.ImageDir, "modules"), c.options.Probe)
+			filepath.Join(c.options.ImageDir, "modules"), c.options.Probe, c.options.ProbeFiles...)
 	})
 }
 

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cyvive/cyvive/hack/qemu/cidata"
-	"github.com/cyvive/cyvive/hack/qemu/network"
 	"github.com/cyvive/cyvive/hack/qemu/preflight"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
@@ -39,13 +39,12 @@ func Create(ctx context.Context, o Options) (*Cluster, error) {
 	if err := check(o); err != nil {
 		return nil, err
 	}
-	ports, err := network.FreePorts(or(o.APIPort, nodeAPIPort), or(o.KubernetesPort, kubernetesPort))
+	nodes, err := o.nodes()
 	if err != nil {
 		return nil, fmt.Errorf("make cluster: %w", err)
 	}
 	c := newCluster(o, record{
-		Name: o.Name, Arch: o.Arch, Home: o.Home, TPM: o.TPM, CPUs: o.CPUs, MemoryBytes: o.MemoryBytes,
-		Nodes: []Node{{Name: "node1", APIPort: ports[0], KubernetesPort: ports[1]}},
+		Name: o.Name, Arch: o.Arch, Home: o.Home, TPM: o.TPM, CPUs: o.CPUs, MemoryBytes: o.MemoryBytes, Nodes: nodes,
 	})
 	for _, node := range c.record.Nodes {
 		if err := os.MkdirAll(c.NodeDir(node), 0o700); err != nil {
@@ -76,9 +75,9 @@ func or(port, usual uint16) uint16 {
 // Needs is what the options ask of the host.
 func (o Options) Needs() preflight.Needs {
 	needs := preflight.Needs{
-		Arch: o.Arch, MemoryBytes: o.MemoryBytes, Dir: o.Dir,
+		Arch: o.Arch, MemoryBytes: o.MemoryBytes * int64(o.machines()), Dir: o.Dir,
 		// A fresh node writes well below a gibibyte; three leave room to use it.
-		DiskBytes: min(o.DiskBytes, 3<<30),
+		DiskBytes: min(o.DiskBytes, 3<<30) * int64(o.machines()),
 	}
 	for _, port := range []uint16{o.APIPort, o.KubernetesPort} {
 		if port != 0 {
@@ -145,6 +144,14 @@ func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 			return err
 		}
 	}
+	for _, disk := range c.options.Empty {
+		if disk.Socket != "" {
+			continue
+		}
+		if err := CreateEmpty(ctx, filepath.Join(dir, disk.file()), disk.SizeBytes); err != nil {
+			return err
+		}
+	}
 	userData, err := os.ReadFile(c.UserDataPath(node))
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
@@ -180,19 +187,27 @@ func (c *Cluster) StartAgain(ctx context.Context) error {
 
 // Start starts the machines that do not run. They take up the disks as they are.
 func (c *Cluster) Start(ctx context.Context) error {
-	for i, node := range c.record.Nodes {
-		if _, err := c.Machine(node); !errors.Is(err, vm.ErrNotRunning) {
-			continue
+	for _, node := range c.record.Nodes {
+		if err := c.StartNode(ctx, node); err != nil {
+			return err
 		}
-		config, err := c.machineConfig(i)
-		if err != nil {
-			return fmt.Errorf("start node %s: %w", node.Name, err)
-		}
-		c.report.printf("start %s with %s: node API at 127.0.0.1:%d, Kubernetes at 127.0.0.1:%d",
-			node.Name, config.Accel, node.APIPort, node.KubernetesPort)
-		if _, err := vm.Start(ctx, config); err != nil {
-			return fmt.Errorf("start node %s: %w", node.Name, err)
-		}
+	}
+	return nil
+}
+
+// StartNode is Start for one node.
+func (c *Cluster) StartNode(ctx context.Context, node Node) error {
+	if _, err := c.Machine(node); !errors.Is(err, vm.ErrNotRunning) {
+		return nil
+	}
+	config, err := c.machineConfig(slices.Index(c.record.Nodes, node))
+	if err != nil {
+		return fmt.Errorf("start node %s: %w", node.Name, err)
+	}
+	c.report.printf("start %s with %s: node API at 127.0.0.1:%d, Kubernetes at 127.0.0.1:%d",
+		node.Name, config.Accel, node.APIPort, node.KubernetesPort)
+	if _, err := vm.Start(ctx, config); err != nil {
+		return fmt.Errorf("start node %s: %w", node.Name, err)
 	}
 	return nil
 }

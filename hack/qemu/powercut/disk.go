@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -23,8 +24,13 @@ var (
 	ErrEnded     = errors.New("the disk was given up")
 )
 
+// ErrBroken is what a machine gets, as an I/O error, of a disk that Break has broken.
+var ErrBroken = errors.New("the disk is broken")
+
 // Disk is a disk with a volatile cache. Its methods may be called concurrently.
 type Disk struct {
+	broken atomic.Bool
+
 	mu        sync.Mutex
 	medium    *Image
 	sizeBytes int64
@@ -53,6 +59,9 @@ func New(below *Image, path string, sizeBytes, cacheBytes int64, random *rand.Ra
 	}
 	return &Disk{medium: medium, sizeBytes: sizeBytes, cache: newCache(int(cacheBytes / blockBytes)), rand: random}, nil
 }
+
+// Break has each read, write and flush of a machine fail from now on, or mends the disk. What it holds stays as it is.
+func (d *Disk) Break(broken bool) { d.broken.Store(broken) }
 
 // SizeBytes is the disk's size.
 func (d *Disk) SizeBytes() int64 { return d.sizeBytes }

@@ -169,6 +169,8 @@ func serveOne(in *bufio.Reader, out *bufio.Writer, d *Disk) error {
 	case failed == nil:
 	case errors.Is(failed, ErrRange):
 		code = errInvalid
+	case errors.Is(failed, ErrBroken):
+		code, failed = errIO, nil // as it should be
 	default:
 		code, failed = errIO, fmt.Errorf("%w: %w", errMedium, failed)
 	}
@@ -187,6 +189,9 @@ func serveOne(in *bufio.Reader, out *bufio.Writer, d *Disk) error {
 
 // do does what a command asks for.
 func do(d *Disk, r request, data []byte) (err error) {
+	if d.broken.Load() && r.kind != cmdTrim {
+		return ErrBroken
+	}
 	switch r.kind {
 	case cmdRead:
 		_, err = d.ReadAt(data, r.at)

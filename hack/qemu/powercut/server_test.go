@@ -106,6 +106,29 @@ func (c client) reply(handle uint64, code uint32, data []byte) {
 	c.want(uint32(0x67446698), code, handle, data)
 }
 
+// TestBroken: a disk that is broken answers with I/O errors, on the same connection, and has what it had when it is mended.
+func TestBroken(t *testing.T) {
+	dir := t.TempDir()
+	d := newDisk(t, nil, 1<<20, DefaultCacheBytes, 1)
+	serve(t, dir, d)
+	t.Chdir(dir)
+	c := dial(t, "disk.sock")
+	c.hello(1 << 20)
+	one := bytes.Repeat([]byte{1}, 512)
+	c.command(0, 1, 1, 0, 512, one)
+	c.reply(1, 0, nil)
+	d.Break(true)
+	c.command(0, 1, 2, 0, 512, bytes.Repeat([]byte{2}, 512))
+	c.reply(2, 5, nil)
+	c.command(0, 0, 3, 0, 512, nil)
+	c.reply(3, 5, nil)
+	c.command(0, 3, 4, 0, 0, nil)
+	c.reply(4, 5, nil)
+	d.Break(false)
+	c.command(0, 0, 5, 0, 512, nil)
+	c.reply(5, 0, one)
+}
+
 func TestProtocol(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("long-", 20))
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -62,6 +62,13 @@ func (c *Client) Run(ctx context.Context, path string, args ...string) (string, 
 	return string(r.Data), err
 }
 
+// Measure is as Run, and tells the most memory that the program took, or that the probe
+// has where that is more: what was there before execve(2) counts (exec_mmap in fs/exec.c).
+func (c *Client) Measure(ctx context.Context, path string, args ...string) (out string, peakBytes int64, err error) {
+	r, err := c.ask(ctx, Request{Op: OpRun, Path: path, Args: args})
+	return string(r.Data), r.PeakBytes, err
+}
+
 // ask sends one request and reads its answer. After an error of the connection
 // the client is of no more use: the next answer might be this one's.
 func (c *Client) ask(ctx context.Context, request Request) (response Response, err error) {

@@ -12,6 +12,8 @@ const (
 	// ModuleDir holds the modules to load, named so that their order is the one
 	// to load them in.
 	ModuleDir = "/probe/modules"
+	// FilesDir holds files that the probe gets into its root, each below its path there.
+	FilesDir = "/probe/files"
 )
 
 // Op is what a request asks for.
@@ -49,8 +51,10 @@ type Request struct {
 // Response is one line from the guest.
 type Response struct {
 	// Error is empty where the request was fulfilled.
-	Error     string    `json:"error,omitempty"`
-	Data      []byte    `json:"data,omitempty"`
+	Error string `json:"error,omitempty"`
+	Data  []byte `json:"data,omitempty"`
+	// PeakBytes is the most memory that the program of OpRun took.
+	PeakBytes int64     `json:"peak_bytes,omitempty"`
 	Names     []string  `json:"names,omitempty"`
 	Processes []Process `json:"processes,omitempty"`
 }

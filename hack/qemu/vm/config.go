@@ -40,6 +40,9 @@ type Disk struct {
 	Snapshot bool
 	// Serial is what the guest reads in /sys/block/*/serial, 20 bytes at most.
 	Serial string
+	// Slot puts the disk into a slot of its own, out of which PullDisk takes it while the machine runs, by its Serial: letters, digits and dashes. It is
+	// nothing to start from.
+	Slot bool
 }
 
 // Port is one virtio-serial port, which the guest finds by its name in
@@ -192,6 +195,9 @@ func (c Config) uuid() uuid.UUID {
 }
 
 func (d Disk) arguments(index int, bootable bool) []string {
+	if d.Slot {
+		return d.slotArguments(index)
+	}
 	drive := fmt.Sprintf("if=none,id=disk%d,format=%s,cache=writeback,discard=unmap,%s", index, d.Format, d.file())
 	if d.ReadOnly || d.CD {
 		drive += ",readonly=on"

@@ -21,6 +21,9 @@ func TestArguments(t *testing.T) {
 	direct.Ports = []Port{{Name: "p", Path: "/d/port"}}
 	served := base
 	served.Disks = []Disk{{Socket: "a,b.sock", Format: "raw", Serial: "system"}}
+	slotted := base
+	slotted.Disks = append(slotted.Disks[:1:1],
+		Disk{Path: "/d/p,1", Format: "qcow2", Serial: "one", Slot: true}, Disk{Socket: "p2.sock", Format: "raw", Serial: "two", Slot: true, ReadOnly: true})
 	withCD := base
 	withCD.Disks = []Disk{{Path: "/d/x", Format: "qcow2"}, {Path: "/d/m.iso", Format: "raw", CD: true, Serial: "medium"}}
 	sealed := base
@@ -43,6 +46,12 @@ func TestArguments(t *testing.T) {
 		{"served disk", served, []string{
 			"-drive if=none,id=disk0,format=raw,cache=writeback,discard=unmap,file.driver=nbd,file.server.type=unix,file.server.path=a,,b.sock -device virtio-blk-pci,drive=disk0,serial=system",
 		}, []string{"file=/d"}},
+		{"slots", slotted, []string{
+			"serial=system,bootindex=0 -blockdev driver=qcow2,node-name=node-one,discard=unmap,file.driver=file,file.filename=/d/p,,1",
+			"-device pcie-root-port,id=slot-one,chassis=2,slot=2 -device virtio-blk-pci,drive=node-one,id=device-one,bus=slot-one,serial=one -blockdev",
+			"-blockdev driver=raw,node-name=node-two,discard=unmap,file.driver=nbd,file.server.type=unix,file.server.path=p2.sock,read-only=on",
+			"-device pcie-root-port,id=slot-two,chassis=3,slot=3 -device virtio-blk-pci,drive=node-two,id=device-two,bus=slot-two,serial=two",
+		}, []string{"bootindex=1", "bootindex=2"}},
 		{"CD", withCD, []string{
 			"file=/d/m.iso,readonly=on -device virtio-scsi-pci,id=scsi1 -device scsi-cd,bus=scsi1.0,drive=disk1,serial=medium,bootindex=1",
 			"file=/d/x -device virtio-blk-pci,drive=disk0,bootindex=0",

@@ -141,15 +141,8 @@ func (m *Monitor) deadline(ctx context.Context) {
 	_ = m.conn.SetDeadline(at)
 }
 
-// command opens the monitor for one command without arguments or answer.
-func (v *VM) command(ctx context.Context, name string) error {
-	m, err := v.Monitor(ctx)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	return m.Execute(ctx, name, nil, nil)
-}
+// command runs one command without arguments or answer.
+func (v *VM) command(ctx context.Context, name string) error { return v.execute(ctx, name, nil) }
 
 // PressPower presses the ACPI power key.
 func (v *VM) PressPower(ctx context.Context) error { return v.command(ctx, "system_powerdown") }

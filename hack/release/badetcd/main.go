@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -16,8 +17,12 @@ import (
 // dataDir is etcd's in its container (internal/etcd, member.go).
 const dataDir = "/var/lib/etcd"
 
-// again is how long it waits until it takes what others have given back.
-const again = 5 * time.Second
+const (
+	// again is how long it waits until it takes what others have given back.
+	again = 5 * time.Second
+	// blockBytes is how much it takes at once.
+	blockBytes = 1 << 20
+)
 
 func main() {
 	err := run(os.Getpid(), os.Args)
@@ -38,35 +43,26 @@ func run(pid int, args []string) error {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "badetcd: takes all room of the data volume")
+	noise := make([]byte, blockBytes)
+	_, _ = rand.Read(noise) // it never fails (crypto/rand)
 	for size := int64(0); ; time.Sleep(again) {
-		if size, err = fill(f, size); err != nil {
+		if size, err = fill(f, noise, size); err != nil {
 			return err
 		}
 	}
 }
 
-// fill makes a file so long that no room is left beside it. It takes half of what is left again and again, without writing it.
-func fill(f *os.File, size int64) (int64, error) {
-	var fs unix.Statfs_t
+// fill writes a file on until no room is left beside it. ZFS keeps no room for what is not written (zpl_fallocate_common in module/os/linux/zfs/zpl_file.c of OpenZFS
+// 2.3), nor for what compresses.
+func fill(f *os.File, noise []byte, size int64) (int64, error) {
 	for {
-		if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
-			return size, err
-		}
-		more := int64(fs.Bavail) * fs.Bsize
-		if more == 0 {
-			return size, nil
-		}
-		err := unix.Fallocate(int(f.Fd()), 0, size, more)
-		for errors.Is(err, unix.ENOSPC) && more > fs.Bsize {
-			more = max(more/2, fs.Bsize)
-			err = unix.Fallocate(int(f.Fd()), 0, size, more)
-		}
+		n, err := f.WriteAt(noise, size)
+		size += int64(n)
 		if errors.Is(err, unix.ENOSPC) {
 			return size, nil
 		}
 		if err != nil {
-			return size, fmt.Errorf("take %d bytes: %w", more, err)
+			return size, fmt.Errorf("take room behind byte %d: %w", size, err)
 		}
-		size += more
 	}
 }

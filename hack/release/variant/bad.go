@@ -99,7 +99,8 @@ func Light() []string {
 	const lib = "/usr/lib/cyvive"
 	var flags []string
 	for _, name := range []string{
-		"/rootfs/kubernetes/usr/bin/kube-controller-manager", "/rootfs/kubernetes/usr/bin/kube-scheduler", "/plane/usr/bin/kubelet",
+		"/rootfs/kubernetes/usr/bin/kube-controller-manager", "/rootfs/kubernetes/usr/bin/kube-scheduler",
+		"/rootfs/kubernetes/usr/bin/csi-controllers", "/plane/usr/bin/kubelet",
 		// The other names of the file first.
 		"/rootfs/kubernetes/usr/bin/kube-apiserver",
 		"/rootfs/etcd/usr/bin/etcd", "/images/coredns.tar", "/images/demo.tar", "/images/pause.tar",

@@ -91,12 +91,14 @@ type results struct {
 	sbom       []byte              // sbom.spdx.json
 	userland   string              // archive of the C programs
 	bundle     string              // directory: <program>.tar
-	initramfs  string
-	layout     *tree.Tree // what is in the root
-	root       string     // root.erofs
-	verity     string     // root.verity
-	rootHash   string     // 64 hex digits
-	uki        []byte
+	// definitions are those of custom resources, as JSON, by the names of their files.
+	definitions map[string][]byte
+	initramfs   string
+	layout      *tree.Tree // what is in the root
+	root        string     // root.erofs
+	verity      string     // root.verity
+	rootHash    string     // 64 hex digits
+	uki         []byte
 }
 
 // Run builds the image.

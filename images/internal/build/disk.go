@@ -14,13 +14,14 @@ import (
 const mib = 1 << 20
 
 // Sizes of the partitions. Both slots have the same, for updates; data is
-// last, and the node grows it to the end of its disk.
+// last, and the node grows it to the end of its disk. What it has at least is what
+// ZFS takes, 64 MiB, and the 4 MiB of the header of an encrypted volume.
 const (
 	espBytes    = 512 * mib
 	rootBytes   = 1024 * mib
 	verityBytes = 16 * mib
 	stateBytes  = 64 * mib
-	dataBytes   = 64 * mib
+	dataBytes   = 68 * mib
 )
 
 // Of kernel images the boot partition holds that of each slot, and beside them
@@ -48,7 +49,7 @@ func (b *builder) disk(ctx context.Context) error {
 	if err := b.fits(); err != nil {
 		return err
 	}
-	key := step.Key("disk-2", string(boot), string(b.results.uki), b.results.rootHash, loaderConf, string(entry(b.version)))
+	key := step.Key("disk-3", string(boot), string(b.results.uki), b.results.rootHash, loaderConf, string(entry(b.version)))
 	mark := b.out(".disk")
 	if old, err := os.ReadFile(mark); err == nil && string(old) == key && exists(b.out("disk.raw")) && exists(b.out("disk.qcow2")) {
 		fmt.Fprintf(b.Progress, "mkimage: %-12s cached\n", "disk")

@@ -94,7 +94,7 @@ func pinned(e erofs.Entry) bool {
 	switch name := path.Base(e.Path); {
 	case path.Base(path.Dir(e.Path)) == builtModules:
 		return false
-	case strings.Contains(e.Path, "/lib/modules/"), strings.HasPrefix(e.Path, firmwareDir+"/"), strings.HasPrefix(e.Path, "/usr/share/doc/"), strings.Contains(name, ".so."), name == "mke2fs.conf", name == path.Base(authoritiesFile):
+	case strings.Contains(e.Path, "/lib/modules/"), strings.HasPrefix(e.Path, firmwareDir+"/"), strings.HasPrefix(e.Path, "/usr/share/doc/"), strings.Contains(name, ".so."), slices.Contains(dataFiles, e.Path), name == path.Base(authoritiesFile):
 		return true
 	default:
 		return slices.ContainsFunc(cPrograms, func(p string) bool { return path.Base(p) == name }) || name == "mkfs.ext4"
@@ -161,7 +161,7 @@ func TestImageHoldsNoWayIn(t *testing.T) {
 var expected = map[string]bool{
 	"init": true, "machined": true, "containerd": true, "containerd-shim-runc-v2": true, "runc": true,
 	"mke2fs": true, "mkfs.ext4": true, "e2fsck": true, "cryptsetup": true, "zfs": true, "zpool": true, "mount": true, "umount": true,
-	"etcd": true, "kubelet": true, "kube-apiserver": true, "kube-controller-manager": true, "kube-scheduler": true,
+	"etcd": true, "kubelet": true, "kube-apiserver": true, "kube-controller-manager": true, "kube-scheduler": true, "csi-controllers": true,
 	"cyvive": true, // the CNI plugin, another name of init
 }
 
@@ -204,6 +204,7 @@ func TestImageLayout(t *testing.T) {
 		"/usr/bin/init": "f", "/usr/bin/machined": "f", "/usr/bin/mkfs.ext4": "f", "/sbin": "l",
 		"/etc/os-release": "l", "/etc/resolv.conf": "l", "/etc/machine-id": "l", "/etc/mke2fs.conf": "f",
 		rootfs + "/etcd/usr/bin/etcd": "f", rootfs + "/etcd/var/lib/etcd": "d", rootfs + "/etcd/secrets": "d",
+		rootfs + "/kubernetes/usr/bin/csi-controllers": "f", "/usr/lib/cyvive/definitions/volumesnapshots.snapshot.storage.k8s.io.json": "f",
 		rootfs + "/kubernetes/usr/bin/kube-apiserver": "f", rootfs + "/kubernetes/usr/bin/kube-scheduler": "f",
 		plane + "/usr/bin/kubelet": "f", plane + "/opt/cni/bin/cyvive": "f", plane + "/etc/kubernetes": "d",
 		authoritiesFile: "f", plane + authoritiesFile: "f", rootfs + "/kubernetes" + authoritiesFile: "f",

@@ -28,7 +28,7 @@ func (b *builder) layout() (*tree.Tree, error) {
 		t.Symlink(name, target)
 	}
 	for _, add := range []func(*tree.Tree) error{
-		b.addUserland, b.addPrograms, b.addModules, b.addFirmware, b.addMicrocodeLicenses, b.addIdentity, b.addSystemRootfs, b.addPlane, b.addBundle,
+		b.addUserland, b.addPrograms, b.addModules, b.addFirmware, b.addMicrocodeLicenses, b.addIdentity, b.addSystemRootfs, b.addPlane, b.addBundle, b.addDefinitions,
 		b.addKeys, b.addOwner, b.addExtensionKeys, b.addLoader, b.Variant.change,
 	} {
 		if err := add(t); err != nil {
@@ -103,7 +103,7 @@ func (b *builder) addSystemRootfs(t *tree.Tree) error {
 	if err := t.Hardlink(kube+authoritiesFile, authoritiesFile); err != nil {
 		return err
 	}
-	for _, name := range []string{kube + "/usr/bin/kube-controller-manager", kube + "/usr/bin/kube-scheduler", planeDir + "/usr/bin/kubelet"} {
+	for _, name := range []string{kube + "/usr/bin/kube-controller-manager", kube + "/usr/bin/kube-scheduler", kube + "/usr/bin/csi-controllers", planeDir + "/usr/bin/kubelet"} {
 		if err := t.Hardlink(name, first); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +43,17 @@ func (b *builder) programs(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.publishTested()
+	dir, err := programs.ModuleDir(ctx, filepath.Join(b.Images, kubernetesDir), definitionsModule)
+	if err != nil {
+		return err
+	}
+	if b.results.definitions, err = readDefinitions(dir); err != nil {
+		return err
+	}
+	if err := b.publishTested(); err != nil {
+		return err
+	}
+	return b.publishDefinitions()
 }
 
 // publishTested puts the programs that tests start as processes beside the
@@ -158,9 +169,9 @@ func (b *builder) addComponent(p programs.Program, version string) {
 }
 
 // moduleKey hashes what decides a program of the module in dir: the module's
-// requirements with their checksums, and the Go files of the program's package
-// where that is a directory of the module, and of directories that stand in for
-// other modules.
+// requirements with their checksums, and the Go files of the program's package and
+// of the packages below it, where that is a directory of the module, and those of
+// directories that stand in for other modules.
 func moduleKey(dir, pkg string) (string, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
@@ -181,14 +192,12 @@ func moduleKey(dir, pkg string) (string, error) {
 		}
 	}
 	for _, s := range sources {
-		names, err := filepath.Glob(filepath.Join(dir, s, "*.go"))
+		names, err := goFiles(filepath.Join(dir, s))
 		if err != nil {
 			return "", fmt.Errorf("hash module %s: %w", dir, err)
 		}
-		for _, name := range names { // sorted by Glob
-			if !strings.HasSuffix(name, "_test.go") {
-				files = append(files, filepath.Join(s, filepath.Base(name)))
-			}
+		for _, name := range names {
+			files = append(files, filepath.Join(s, name))
 		}
 	}
 	var parts []string
@@ -200,4 +209,27 @@ func moduleKey(dir, pkg string) (string, error) {
 		parts = append(parts, name, string(b))
 	}
 	return step.Key(parts...), nil
+}
+
+// goFiles lists the Go files in dir and below it, relative to it and sorted, without
+// tests and what they read, and without modules of their own.
+func goFiles(dir string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			_, err := os.Stat(filepath.Join(path, "go.mod"))
+			if path != dir && (d.Name() == "testdata" || err == nil) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			files = append(files, strings.TrimPrefix(path, dir+string(filepath.Separator)))
+		}
+		return nil
+	})
+	return files, err
 }

@@ -20,6 +20,13 @@ var cPrograms = []string{
 	"/usr/bin/mount", "/usr/bin/umount",
 }
 
+// loadedLibraries are opened by name at run time, so that no program lists them: libgcc_s by glibc's pthread_cancel (nptl/pthread_cancel.c), which zfs send
+// ends its thread of progress with, and aborts without.
+func loadedLibraries(arch string) []string { return []string{libDir(arch) + "/libgcc_s.so.1"} }
+
+// dataFiles are what programs read: mke2fs its defaults, zpool the features of a release that a pool is kept to (zpoolprops(7), compatibility).
+var dataFiles = []string{"/etc/mke2fs.conf", "/usr/share/zfs/compatibility.d/openzfs-2.3"}
+
 // bootFiles of the package systemd-boot-efi go into the image's boot
 // partition, not into its root.
 const bootDir = "/usr/lib/systemd/boot/efi/"
@@ -41,7 +48,7 @@ func (b *builder) userland(context.Context) error {
 			packages, sums = append(packages, p), append(sums, p.SHA256)
 		}
 	}
-	key := step.Key("userland-3", b.Arch, strings.Join(cPrograms, " "), strings.Join(sums, " "))
+	key := step.Key("userland-4", b.Arch, strings.Join(slices.Concat(cPrograms, loadedLibraries(b.Arch), dataFiles), " "), strings.Join(sums, " "))
 	dir, err := b.run.Cached("userland", key, func(dir string) error {
 		from, to := tree.New(), tree.New()
 		owner := map[string]string{} // path → package
@@ -57,11 +64,11 @@ func (b *builder) userland(context.Context) error {
 				return err
 			}
 		}
-		if _, err := tree.CopyClosure(to, from, libDir(b.Arch), cPrograms...); err != nil {
+		if _, err := tree.CopyClosure(to, from, libDir(b.Arch), append(loadedLibraries(b.Arch), cPrograms...)...); err != nil {
 			return err
 		}
 		for _, name := range from.Paths() {
-			if e := from.Get(name); e.Kind == tree.File && (strings.HasPrefix(name, bootDir) || name == "/etc/mke2fs.conf") {
+			if e := from.Get(name); e.Kind == tree.File && (strings.HasPrefix(name, bootDir) || slices.Contains(dataFiles, name)) {
 				to.Put(name, e)
 			}
 		}
@@ -106,7 +113,7 @@ func (b *builder) imageFile(name string) bool {
 	switch {
 	case dir == "/usr/bin", dir == "/usr/sbin", dir == libDir(b.Arch), dir == "/usr/lib64":
 		return true
-	case name == "/etc/mke2fs.conf", strings.HasPrefix(name, bootDir), isAuthority(name):
+	case slices.Contains(dataFiles, name), strings.HasPrefix(name, bootDir), isAuthority(name):
 		return true
 	}
 	return false

@@ -2,6 +2,7 @@ package programs
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -41,6 +42,22 @@ func ModuleVersion(ctx context.Context, dir, module string) (string, error) {
 		return "", fmt.Errorf("find version of %s: %w", module, err)
 	}
 	return strings.TrimSpace(string(b)), nil
+}
+
+// ModuleDir returns the directory with the sources of a module, of the version that
+// the module in dir requires, and has go fetch it if it is not there.
+func ModuleDir(ctx context.Context, dir, module string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd.Dir = dir
+	b, err := cmd.Output()
+	var m struct{ Dir, Error string }
+	if e := json.Unmarshal(b, &m); err == nil {
+		err = e
+	}
+	if err != nil || m.Dir == "" {
+		return "", fmt.Errorf("find sources of %s: %s (%v)", module, m.Error, err)
+	}
+	return m.Dir, nil
 }
 
 // Builder builds programs.

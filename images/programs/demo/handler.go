@@ -59,6 +59,14 @@ func handler(hostname, proc string, diagnose bool, now func() time.Time) *http.S
 		}
 		_, _ = w.Write(b)
 	})
+	m.HandleFunc("GET /blocks", func(w http.ResponseWriter, _ *http.Request) {
+		list, err := blocks("/sys", "/dev")
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		writeJSON(w, list)
+	})
 	m.HandleFunc("GET /write", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, tryWrite(r.URL.Query().Get("path")))
 	})
@@ -78,6 +86,8 @@ func handler(hostname, proc string, diagnose bool, now func() time.Time) *http.S
 		}
 		_, _ = w.Write(body)
 	})
+	filePages(m)
+	countPages(m)
 	return m
 }
 

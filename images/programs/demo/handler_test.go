@@ -86,7 +86,7 @@ func TestWritePage(t *testing.T) {
 
 func TestDiagnosisIsOff(t *testing.T) {
 	h := handler("pod", "/proc", false, time.Now)
-	for _, page := range []string{"/processes", "/mounts", "/write?path=/x", "/resolve?name=x", "/fetch?url=x"} {
+	for _, page := range []string{"/processes", "/mounts", "/blocks", "/write?path=/x", "/resolve?name=x", "/fetch?url=x", "/put?path=/x", "/fill?path=/x&bytes=1", "/get?path=/x", "/room?path=/", "/size?path=/x", "/count?path=/x", "/counted"} {
 		if code, _ := visit(t, h, page); code != http.StatusNotFound {
 			t.Errorf("%s answers %d without --diagnose", page, code)
 		}

@@ -27,7 +27,7 @@ const (
 
 func main() {
 	listen := flag.String("listen", ":8080", "address to listen on")
-	diagnose := flag.Bool("diagnose", false, "also serve /processes, /mounts, /write, /resolve and /fetch")
+	diagnose := flag.Bool("diagnose", false, "also serve /processes, /mounts, /blocks, /write, /resolve, /fetch, /put, /fill, /get, /room, /size, /count and /counted")
 	ask := flag.String("ask", "", "URL of a service of these servers to ask all the time; /asked tells of the answers")
 	flag.Parse()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))

@@ -19,17 +19,17 @@ const maxAdmitted = 64
 
 // ErrNotEnforced says that the programs are not in force, so that nothing can be
 // admitted past them.
-var ErrNotEnforced = errors.New("the programs that say where modules come from are not in force")
+var ErrNotEnforced = errors.New("the programs that go by the list are not in force")
 
-// admittedMap returns the map of devices, made and pinned by the first call in a
+// pinnedMap returns a map, made and pinned under its name by the first call in a
 // boot.
-func admittedMap(pins string) (*ebpf.Map, error) {
-	pin := filepath.Join(pins, admittedPin)
+func pinnedMap(pins string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	pin := filepath.Join(pins, spec.Name)
 	m, err := ebpf.LoadPinnedMap(pin, nil)
 	if !errors.Is(err, os.ErrNotExist) {
 		return m, err
 	}
-	if m, err = ebpf.NewMap(admittedSpec()); err != nil {
+	if m, err = ebpf.NewMap(spec); err != nil {
 		return nil, err
 	}
 	if err := m.Pin(pin); err != nil {
@@ -74,13 +74,22 @@ func Admit(p Paths, devices []uint32) ([]uint32, error) {
 		}
 		for _, d := range devices {
 			if err := m.Put(d, uint8(1)); err != nil {
-				return nil, fmt.Errorf("admit modules: device %d:%d: %w", d>>20, d&(1<<20-1), err)
+				return nil, fmt.Errorf("admit modules: device %s: %w", numbers(d), err)
 			}
 		}
 		if err := m.Freeze(); err != nil {
 			return nil, fmt.Errorf("admit modules: close the list: %w", err)
 		}
 	}
+	out, err := keys(m)
+	if err != nil {
+		return nil, fmt.Errorf("admit modules: read the list: %w", err)
+	}
+	return out, nil
+}
+
+// keys are the devices in a map, in order.
+func keys(m *ebpf.Map) ([]uint32, error) {
 	var out []uint32
 	var device uint32
 	var one uint8
@@ -88,9 +97,9 @@ func Admit(p Paths, devices []uint32) ([]uint32, error) {
 	for all.Next(&device, &one) {
 		out = append(out, device)
 	}
-	if err := all.Err(); err != nil {
-		return nil, fmt.Errorf("admit modules: read the list: %w", err)
-	}
 	slices.Sort(out)
-	return out, nil
+	return out, all.Err()
 }
+
+// numbers writes a device as MAJOR:MINOR.
+func numbers(device uint32) string { return fmt.Sprintf("%d:%d", device>>20, device&(1<<20-1)) }

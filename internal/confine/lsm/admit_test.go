@@ -12,3 +12,10 @@ func TestAdmittedSpec(t *testing.T) {
 		t.Errorf("the list is made by %+v", s)
 	}
 }
+
+// TestVolumesSpec: nor to the list of volumes, of which TestVMEnforce sees the rest.
+func TestVolumesSpec(t *testing.T) {
+	if s := volumesSpec(); s.Flags&unix.BPF_F_RDONLY_PROG == 0 || s.MaxEntries != maxVolumes || s.KeySize != 4 {
+		t.Errorf("the list is made by %+v", s)
+	}
+}

@@ -12,6 +12,11 @@
 // plane can reach the pins, nor get a descriptor of program or link by its
 // number, since that is one of the things refused.
 //
+// Two lists are theirs: of the devices that modules come from, which is closed when a boot
+// begins, and of the block devices that pods may open ([Volumes]), which the agent changes
+// as volumes are handed to pods and taken back. A file system that lies on a device is
+// mounted by the node alone, also where a pod may open the device.
+//
 // They are written as instructions, with the offsets of kernel structures looked
 // up in the running kernel's own type information: there is so little to them that
 // a C compiler in the build would be the larger part to trust.

@@ -55,12 +55,17 @@ func Enforce(p Paths, strict bool) error {
 	if err := os.MkdirAll(p.Pins, 0o700); err != nil {
 		return fmt.Errorf("make directory of pins: %w", err)
 	}
-	admitted, err := admittedMap(p.Pins)
+	admitted, err := pinnedMap(p.Pins, admittedSpec())
 	if err != nil {
 		return fmt.Errorf("make map of devices: %w", err)
 	}
 	defer admitted.Close() // its pin, and the program, keep it
-	t.Admitted = admitted.FD()
+	volumes, err := pinnedMap(p.Pins, volumesSpec())
+	if err != nil {
+		return fmt.Errorf("make map of volumes: %w", err)
+	}
+	defer volumes.Close() // likewise
+	t.Admitted, t.Volumes = admitted.FD(), volumes.FD()
 	l := &layout{spec: types}
 	list := programs(t, l)
 	if l.err != nil {

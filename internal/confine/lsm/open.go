@@ -11,22 +11,31 @@ const (
 	procDepth = 8
 )
 
-// openFile falls through to a refusal. Refused are block devices, and writing
+// openFile falls through to a refusal. Refused are block devices that are not on the
+// list ([Volumes]), and writing
 //
 //	/sys        all of it is the machine's: drivers, power, module parameters
 //	/proc/NAME  likewise (sysrq-trigger, irq, mtrr, bus, scsi, acpi), save
 //	            /proc/PID and, of /proc/sys, what belongs to a namespace
 //
 // cgroups are another file system, and not meant.
-func openFile(l *layout) asm.Instructions {
+func openFile(t Target, l *layout) asm.Instructions {
 	parent := l.offset("dentry", "d_parent")
 	code := asm.Instructions{
 		asm.LoadMem(asm.R7, asm.R6, 0, asm.DWord),
 		asm.LoadMem(asm.R8, asm.R7, l.offset("file", "f_inode"), asm.DWord),
 		asm.LoadMem(asm.R1, asm.R8, l.offset("inode", "i_mode"), asm.Half),
 		asm.And.Imm(asm.R1, typeMask),
-		asm.JEq.Imm(asm.R1, typeBlock, deny),
-		asm.LoadMem(asm.R1, asm.R7, l.offset("file", "f_mode"), asm.Word),
+		asm.JNE.Imm(asm.R1, typeBlock, "no block device"),
+		asm.LoadMem(asm.R1, asm.R8, l.offset("inode", "i_rdev"), asm.Word),
+		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
+		asm.LoadMapPtr(asm.R1, t.Volumes),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(),
+		asm.JNE.Imm(asm.R0, 0, allow),
+		asm.Ja.Label(deny),
+		asm.LoadMem(asm.R1, asm.R7, l.offset("file", "f_mode"), asm.Word).WithSymbol("no block device"),
 		asm.And.Imm(asm.R1, modeWrite),
 		asm.JEq.Imm(asm.R1, 0, allow),
 		asm.LoadMem(asm.R8, asm.R8, l.offset("inode", "i_sb"), asm.DWord),

@@ -16,8 +16,9 @@ type Target struct {
 	// They are on the first level of the tree.
 	Trusted []uint64
 	// Admitted is a descriptor of the map of further devices that modules may come
-	// from; see Admit.
-	Admitted int
+	// from; see Admit. Volumes is one of the map of block devices that pods may open;
+	// see Volumes.
+	Admitted, Volumes int
 }
 
 // program is one hook and what it does.
@@ -49,6 +50,18 @@ func programs(t Target, l *layout) []program {
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R1, l.offset("bpf_prog", "type"), asm.Word),
 		}, denyValues(programTypes)...), permit)},
+		// Before sb_kern_mount is asked, the kernel has read what is on the device, and may have
+		// mended it. A list of options begins with the device's name; without one, nothing is read.
+		// Of an option that is let through the hook itself says that it is the file system's
+		// (-ENOPARAM): it is called when no program has an error (BPF_TRAMP_MODIFY_RETURN in
+		// kernel/bpf/trampoline.c).
+		{hook: "fs_context_parse_param", code: t.confined(asm.Instructions{
+			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R1, l.offset("fs_context", "fs_type"), asm.DWord),
+			asm.LoadMem(asm.R1, asm.R1, l.offset("file_system_type", "fs_flags"), asm.Word),
+			asm.And.Imm(asm.R1, requiresDevice),
+			asm.JNE.Imm(asm.R1, 0, deny),
+		}, permit)},
 		{hook: "sb_kern_mount", code: t.confined(append(asm.Instructions{
 			asm.LoadMem(asm.R7, asm.R6, 0, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_bdev"), asm.DWord),
@@ -65,9 +78,12 @@ func programs(t Target, l *layout) []program {
 			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_dev"), asm.Word),
 			asm.LoadImm(asm.R2, int64(t.RunDevice), asm.DWord),
 			asm.JEq.Reg(asm.R1, asm.R2, deny),
+			// Single files of it are bound in the plane: the devices of volumes.
+			asm.LoadImm(asm.R2, int64(t.DevDevice), asm.DWord),
+			asm.JEq.Reg(asm.R1, asm.R2, deny),
 			asm.LoadMem(asm.R1, asm.R7, l.offset("super_block", "s_magic"), asm.DWord),
 		}, denyValues(sharedFileSystems)...), permit)},
-		{hook: "file_open", code: t.confined(openFile(l), refuse)},
+		{hook: "file_open", code: t.confined(openFile(t, l), refuse)},
 		{hook: "ptrace_access_check", code: t.confined(asm.Instructions{
 			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R1, l.offset("task_struct", "thread_pid"), asm.DWord),
@@ -92,6 +108,10 @@ const (
 	eperm       = -1
 	allow, deny = "allow", "deny"
 )
+
+// requiresDevice is FS_REQUIRES_DEV (include/linux/fs.h): a file system that lies on a block
+// device.
+const requiresDevice = 1
 
 // cgroupDevice is BPF_PROG_TYPE_CGROUP_DEVICE: the runtime needs one of these for
 // each container, and it decides about the devices of one group only.
@@ -147,7 +167,8 @@ var programTypes = []int64{
 // of ZFS is mounted by its name. Besides them, two kinds are refused that the number
 // does not tell. One is what lies on a block device: where the node has mounted it
 // already, the kernel opens no device to mount it again, so that no device rule
-// stands between a pod and the node's partitions. The other is devtmpfs, of which
+// stands between a pod and the node's partitions; and the rules let volumes of ZFS
+// through, of which only those on a list may be opened. The other is devtmpfs, of which
 // there is one in the machine, and which has tmpfs's number.
 var fileSystems = []int64{
 	0x64626720, 0x74726163, 0x73636673, // debugfs, tracefs, securityfs
@@ -159,8 +180,9 @@ var fileSystems = []int64{
 // sharedFileSystems are those of which there is one for every mount in the machine, or
 // in a network namespace: what one mount of it is made, read-only for instance, all are, in the
 // plane and for the node. So is the node's /run, should ever a folder of it be bound in
-// the plane again.
-var sharedFileSystems = []int64{0x63677270, magicSysfs} // cgroup version 2, sysfs
+// the plane again; and so are datasets of ZFS, as the one that /var is in, which no device
+// tells apart.
+var sharedFileSystems = []int64{0x63677270, magicSysfs, 0x2fc12fc1} // cgroup version 2, sysfs, zfs
 
 // readFile refuses every file that the kernel reads for itself (modules,
 // firmware, kexec images, policies) and that is not of the verified root; save

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,11 +36,16 @@ func attempts() []attempt {
 		{"tmpfs", mountNew("tmpfs"), nil, nil},
 		{"disk that is mounted already", mountAgain, unix.EPERM, nil},
 		{"debugfs by fsopen", fsopen("debugfs"), unix.EPERM, nil},
+		// Where it is refused only when it is mounted, the kernel has read it by then.
+		{"name of a device for a file system", sourceOf("erofs"), unix.EPERM, nil},
+		{"name of a device for none", sourceOf("tmpfs"), nil, nil},
 		{"read-only root for everybody", func() error { return unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_RDONLY, "") }, unix.EPERM, nil},
 		{"control groups for everybody", remount("/sys/fs/cgroup"), unix.EPERM, nil},
 		{"/sys for everybody", remount("/sys"), unix.EPERM, nil},
 		{"the node's /run for everybody", remount(runDir), unix.EPERM, nil},
+		{"the node's /dev for everybody", remount("/dev"), unix.EPERM, nil},
 		{"a file system of one's own", remountOwn, nil, nil},
+		{"its options", sizedTmpfs, nil, nil},
 		{"block device", open("/dev/vda", unix.O_RDONLY), unix.EPERM, nil},
 		{"sysrq", open("/proc/sysrq-trigger", unix.O_WRONLY), unix.EPERM, nil},
 		{"interrupts", open("/proc/irq/default_smp_affinity", unix.O_WRONLY), unix.EPERM, nil},
@@ -142,6 +148,24 @@ func remountOwn() error {
 	return errors.Join(remount(dir)(), unix.Unmount(dir, 0))
 }
 
+// sizedTmpfs is an error, too, where the file system was not told of its option.
+func sizedTmpfs() error {
+	const bytes = 64 << 10
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(dir)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		return err
+	}
+	var s unix.Statfs_t
+	if err = unix.Statfs(dir, &s); err == nil && int64(s.Blocks)*int64(s.Bsize) != bytes {
+		err = fmt.Errorf("the file system has %d blocks of %d bytes, want %d bytes", s.Blocks, s.Bsize, bytes)
+	}
+	return errors.Join(err, unix.Unmount(dir, 0))
+}
+
 func fsopen(kind string) func() error {
 	return func() error {
 		fd, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
@@ -150,6 +174,18 @@ func fsopen(kind string) func() error {
 		}
 		defer unix.Close(fd)
 		return unix.FsconfigCreate(fd)
+	}
+}
+
+// sourceOf begins a file system, and names what it is to be mounted from.
+func sourceOf(kind string) func() error {
+	return func() error {
+		fd, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.FsconfigSetString(fd, "source", "/dev/vda")
 	}
 }
 
@@ -302,6 +338,7 @@ func TestVMEnforce(t *testing.T) {
 	run(t, "/sys/fs/cgroup/workload/pod", "confined")
 	run(t, "/sys/fs/cgroup/workload", "confined")
 	run(t, "/sys/fs/cgroup/extensions/one", "confined")
+	listed(t, p)
 	code(t)
 	admission(t, p)
 	strict(t, p)
@@ -327,6 +364,52 @@ func strict(t *testing.T, p Paths) {
 	}
 	run(t, "/sys/fs/cgroup/workload/pod", "confined")
 }
+
+// listed: a pod opens a block device as long as it is on the list, and that alone; it is mounted no more than any other.
+func listed(t *testing.T, p Paths) {
+	t.Helper()
+	const pod = "/sys/fs/cgroup/workload/pod"
+	list := VolumesOf(p)
+	var s unix.Stat_t
+	if err := unix.Stat("/dev/vda", &s); err != nil {
+		t.Fatal(err)
+	}
+	disk := unix.Major(s.Rdev)<<20 | unix.Minor(s.Rdev)
+	other := disk + 1
+	if err := list.Admit(other); err != nil {
+		t.Fatal(err)
+	}
+	run(t, pod, "confined")
+	for range 2 {
+		if err := list.Admit(disk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Enforce(p, false); err != nil { // as the next agent does
+		t.Fatal(err)
+	}
+	if got, err := VolumesOf(p).Admitted(); err != nil || !slices.Equal(got, []uint32{disk, other}) {
+		t.Errorf("listed are %v, %v, want %v", got, err, []uint32{disk, other})
+	}
+	run(t, pod, "confined, listed")
+	for range 2 {
+		if err := errors.Join(list.Refuse(disk), list.Refuse(other)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, pod, "confined")
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.Pins, volumesPin), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := adder(m); !errors.Is(err, unix.EACCES) {
+		t.Errorf("a program that adds to the list: %v, want EACCES", err)
+	}
+}
+
+// listedAttempts are those that have another result where the disk is listed, for a process that is confined.
+var listedAttempts = map[string]error{"block device": nil}
 
 // strictAttempts are those that have another result in the strict profile, for a
 // process that is confined.
@@ -484,11 +567,15 @@ func TestChildAttempts(t *testing.T) {
 		return
 	}
 	kind, strict := strings.CutSuffix(as, ", strict")
+	kind, listed := strings.CutSuffix(kind, ", listed")
 	for _, a := range attempts() {
 		want := a.free
 		if kind == "confined" {
 			want = a.confined
 			if other, ok := strictAttempts[a.name]; ok && strict {
+				want = other
+			}
+			if other, ok := listedAttempts[a.name]; ok && listed {
 				want = other
 			}
 		}

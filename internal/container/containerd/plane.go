@@ -39,4 +39,6 @@ func planeIsolation(spec *specs.Spec) {
 			Allow: true, Type: "c", Major: &major, Minor: &minor, Access: d.Access + "m",
 		})
 	}
+	volumes := int64(confine.VolumeMajor)
+	spec.Linux.Resources.Devices = append(spec.Linux.Resources.Devices, specs.LinuxDeviceCgroup{Allow: true, Type: "b", Major: &volumes, Access: "rwm"})
 }

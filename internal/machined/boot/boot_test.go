@@ -230,7 +230,7 @@ func TestShutdownPhases(t *testing.T) {
 		names = append(names, p.Name)
 		total += p.Deadline
 	}
-	if d := cmp.Diff([]string{"machined", "containerd", "terminate", "kill", "unmount", "sync"}, names); d != "" {
+	if d := cmp.Diff([]string{"machined", "containerd", "terminate", "kill", "unmount", "export", "sync"}, names); d != "" {
 		t.Error(d)
 	}
 	if total > 2*time.Minute {

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"syscall"
@@ -22,6 +23,7 @@ var shutdownPhases = []phases.Phase{
 	{Name: "terminate", Deadline: 5 * time.Second},
 	{Name: "kill", Deadline: 5 * time.Second},
 	{Name: "unmount", Deadline: 15 * time.Second},
+	{Name: "export", Deadline: 10 * time.Second},
 	{Name: "sync", Deadline: 15 * time.Second},
 }
 
@@ -36,7 +38,8 @@ func goDown(log *slog.Logger, s *supervise.Supervisor, r *supervise.Reaper, a co
 		"containerd": func(ctx context.Context) error { return s.Stop(ctx, "containerd") },
 		"terminate":  func(ctx context.Context) error { return signalAll(ctx, r, unix.SIGTERM) },
 		"kill":       func(ctx context.Context) error { return signalAll(ctx, r, unix.SIGKILL) },
-		"unmount":    func(context.Context) error { return unmountAll() },
+		"unmount":    func(context.Context) error { return errors.Join(unmountAll(), closeExtensions(), letGoOfVolumes()) },
+		"export":     func(ctx context.Context) error { return exportPools(ctx, r) },
 		"sync": func(context.Context) error {
 			unix.Sync()
 			return nil

@@ -4,10 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/machined/boot/loopdev"
+	"github.com/cyvive/cyvive/internal/machined/boot/verity"
 )
 
 // kept are mounts that stay until the end: the verified root, and what the
@@ -51,7 +56,7 @@ func unescape(s string) string {
 }
 
 // unmountAll unmounts what is not kept. What is busy is made read-only, which
-// leaves its file system clean all the same.
+// leaves its file system clean all the same, but the pool of a dataset in use.
 func unmountAll() error {
 	raw, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -73,4 +78,52 @@ func unmount(dir string) error {
 		return fmt.Errorf("unmount %s: %w; make it read-only: %w", dir, err, ro)
 	}
 	return nil
+}
+
+// extensionDevices begins the names of the devices in which extensions are open (package extension/kernel).
+const extensionDevices = "extension-"
+
+// closeExtensions closes what extensions were mounted from. It lies on files of the data volume by way of loop devices, which end with it; until then that is busy,
+// and its pool cannot be exported. What was busy is unmounted once more.
+func closeExtensions() error {
+	files, err := filepath.Glob("/sys/block/dm-*/dm/name") // since Linux 2.6.29
+	if err != nil {
+		return fmt.Errorf("list devices of extensions: %w", err)
+	}
+	var errs []error
+	closed := false
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		name := strings.TrimSpace(string(text))
+		if err != nil || !strings.HasPrefix(name, extensionDevices) {
+			continue
+		}
+		errs, closed = append(errs, verity.Close(name)), true
+	}
+	if closed {
+		errs = append(errs, unmountAll())
+	}
+	return errors.Join(errs...)
+}
+
+// kubeletPaths begins the paths under which volumes are held that pods have as devices (package csi/mounter).
+const kubeletPaths = "/var/lib/kubelet/"
+
+// letGoOfVolumes ends the loop devices that hold pods' volumes, without which their pools could not be exported. One whose pool is suspended does not end, and
+// keeps the others from nothing.
+func letGoOfVolumes() error {
+	held, err := loopdev.Kernel{}.List(kubeletPaths)
+	errs := make([]error, len(held))
+	var all sync.WaitGroup
+	for i, h := range held {
+		all.Go(func() {
+			going, err := loopdev.Kernel{}.LetGo(h.Name)
+			if err == nil {
+				err = going.Close()
+			}
+			errs[i] = err
+		})
+	}
+	all.Wait()
+	return errors.Join(append(errs, err)...)
 }

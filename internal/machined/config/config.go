@@ -19,6 +19,11 @@ type Config struct {
 	Cluster *Cluster
 	// Registries is the zero value without a Registries document.
 	Registries Registries
+	// What follows is by the order of the documents; no two of one list have the same name.
+	Pools             []Pool
+	Datasets          []Dataset
+	SnapshotSchedules []SnapshotSchedule
+	ReplicationJobs   []ReplicationJob
 }
 
 // Machine is the identity of the node and the authority of its API.
@@ -177,6 +182,15 @@ type Role string
 // RoleControlPlane runs etcd and the control plane beside kubelet. It is the only role so far.
 const RoleControlPlane Role = "controlplane"
 
+// VolumeMaker says who makes the persistent volumes of a cluster.
+type VolumeMaker string
+
+// The makers of volumes: nobody of the node's, and the node's CSI driver, on its ZFS pools.
+const (
+	VolumesNone VolumeMaker = "none"
+	VolumesZFS  VolumeMaker = "zfs"
+)
+
 // Cluster is what the node needs to know of its Kubernetes cluster.
 type Cluster struct {
 	Name string
@@ -187,7 +201,9 @@ type Cluster struct {
 	ServiceCIDR netip.Prefix
 	DNSDomain   string
 	// CertSANs are further names and addresses in kube-apiserver's certificate.
-	CertSANs     []string
+	CertSANs []string
+	// Volumes is who makes persistent volumes; parsed, it is never empty.
+	Volumes      VolumeMaker
 	CA           KeyPair
 	FrontProxyCA KeyPair
 	EtcdCA       KeyPair

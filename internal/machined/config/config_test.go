@@ -79,7 +79,8 @@ func full(t testing.TB) *Config {
 		Cluster: &Cluster{
 			Name: "demo", Endpoint: "https://127.0.0.1:6443", Role: RoleControlPlane,
 			PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), DNSDomain: "cluster.local",
-			CA: authority(t, "kubernetes"), FrontProxyCA: authority(t, "front"), EtcdCA: authority(t, "etcd"),
+			Volumes: VolumesZFS,
+			CA:      authority(t, "kubernetes"), FrontProxyCA: authority(t, "front"), EtcdCA: authority(t, "etcd"),
 			ServiceAccountKey: authority(t, "sa").Key, EncryptionKey: NewSecret(base64.StdEncoding.EncodeToString(key)),
 		},
 		Registries: Registries{
@@ -92,6 +93,7 @@ func full(t testing.TB) *Config {
 				{Name: AnyRegistry, Mirrors: []string{"https://[fd00::5]:5000/all/"}},
 			},
 		},
+		Pools: pools(), Datasets: datasets(), SnapshotSchedules: schedules(), ReplicationJobs: jobs(t),
 	}
 }
 
@@ -142,16 +144,21 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestEveryTruncationIsRefused cuts a whole configuration after each byte.
+// TestEveryTruncationIsRefused cuts a configuration after each byte, and one with all kinds of documents after some.
 func TestEveryTruncationIsRefused(t *testing.T) {
-	data, err := Marshal(full(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole := len(strings.TrimRight(string(data), "\n"))
-	for n := range whole {
-		if _, err := Parse("user-data", data[:n]); err == nil {
-			t.Errorf("accepted the first %d of %d bytes, up to %q", n, len(data), data[max(0, n-30):n])
+	all := full(t)
+	node := *all
+	node.Pools, node.Datasets, node.SnapshotSchedules, node.ReplicationJobs = nil, nil, nil, nil
+	for step, cfg := range map[int]*Config{1: &node, 89: all} {
+		data, err := Marshal(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := len(strings.TrimRight(string(data), "\n"))
+		for n := 0; n < whole; n += step {
+			if _, err := Parse("user-data", data[:n]); err == nil {
+				t.Errorf("accepted the first %d of %d bytes, up to %q", n, len(data), data[max(0, n-30):n])
+			}
 		}
 	}
 }

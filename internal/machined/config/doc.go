@@ -1,8 +1,9 @@
 // Package config turns the configuration documents of a node into one typed, validated [Config].
 //
 // A configuration is a stream of YAML documents with the apiVersion [APIVersion] and a kind: Machine (required), Network, Cluster and Registries
-// (each optional, each at most once). Decoding is strict and complete: it walks the YAML nodes itself instead of letting a library fill
-// structs, so that every mistake is reported with file, line, field and what was expected, and all mistakes are reported together
+// (each optional, each at most once), and Pool, Dataset, SnapshotSchedule and ReplicationJob, of which there may be several with different
+// names. Decoding is strict and complete: it walks the YAML nodes itself
+// instead of letting a library fill structs, so that every mistake is reported with file, line, field and what was expected, and all mistakes are reported together
 // ([Errors]). Unknown fields, kinds and duplicate documents are mistakes. Values of secret fields never appear in an error, a log line or
 // a formatted value: they have the type [Secret].
 //

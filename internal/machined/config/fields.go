@@ -1,5 +1,7 @@
 package config
 
+import "strconv"
+
 // Field describes one field of a document: the schema is made of it.
 type Field struct {
 	Name string
@@ -13,8 +15,9 @@ type Field struct {
 	Required bool
 	// Default is the value of a field that is left out, as a document would have it; empty is none.
 	Default string
-	// Values are all that is allowed, where that is a choice.
-	Values []string
+	// Values are all that is allowed, where that is a choice; Pattern is a regular expression for the form, where there is one.
+	Values  []string
+	Pattern string
 	// Secret fields are never shown.
 	Secret bool
 	// Fields are those of an object.
@@ -30,7 +33,25 @@ const (
 	TypeBool     Type = "true or false"
 	TypeDuration Type = "duration"
 	TypeObject   Type = "object"
+	// TypeCount is a whole number, and TypeSize one of bytes.
+	TypeCount Type = "count"
+	TypeSize  Type = "size"
+	// TypeMap is a mapping of texts under names that are free but for the field's Pattern.
+	TypeMap Type = "map"
 )
+
+// fallback is the default in the form of the field; nil is none.
+func (f Field) fallback() any {
+	switch n, err := strconv.Atoi(f.Default); {
+	case f.Default == "":
+		return nil
+	case f.Type == TypeBool:
+		return f.Default == "true"
+	case f.Type == TypeCount && err == nil:
+		return n
+	}
+	return f.Default
+}
 
 // Document is one kind of document.
 type Document struct {
@@ -94,7 +115,9 @@ func registryFields() []Field {
 }
 
 // Documents returns every kind of document with all of its fields. The header (apiVersion and kind) is common to all.
-func Documents() []Document {
+func Documents() []Document { return append(nodeDocuments(), storageDocuments()...) }
+
+func nodeDocuments() []Document {
 	return []Document{
 		{
 			Kind: "Machine", Doc: "What the node is called, and who may use its API.",
@@ -154,6 +177,10 @@ func Documents() []Document {
 				{Name: "serviceCIDR", Doc: "The network of service addresses, IPv4, from /8 to /28, apart from podCIDR.", Type: TypeText, Default: defaultServiceCIDR.String()},
 				{Name: "dnsDomain", Doc: "The domain of the cluster's DNS.", Type: TypeText, Default: defaultDNSDomain},
 				{Name: "certSANs", Doc: "Further names and addresses in kube-apiserver's certificate.", Type: TypeText, List: true},
+				{
+					Name: "volumes", Doc: "Who makes persistent volumes: the node's CSI driver, on its ZFS pools, or nobody of the node's.", Type: TypeText,
+					Default: string(VolumesNone), Values: []string{string(VolumesNone), string(VolumesZFS)},
+				},
 				authorityField("ca", "The authority of Kubernetes, from which that of kubelets' own servers is derived."),
 				authorityField("frontProxyCA", "The authority of Kubernetes' front proxy."),
 				authorityField("etcdCA", "The authority of etcd."),

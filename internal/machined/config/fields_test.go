@@ -22,6 +22,8 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	docs := map[string]reflect.Type{
 		"Machine": reflect.TypeFor[machineDoc](), "Network": reflect.TypeFor[networkDoc](), "Cluster": reflect.TypeFor[clusterDoc](),
 		"Registries": reflect.TypeFor[registriesDoc](),
+		"Pool":       reflect.TypeFor[poolDoc](), "Dataset": reflect.TypeFor[datasetDoc](), "SnapshotSchedule": reflect.TypeFor[snapshotScheduleDoc](),
+		"ReplicationJob": reflect.TypeFor[replicationJobDoc](),
 	}
 	for _, d := range Documents() {
 		if d.Doc == "" || docs[d.Kind] == nil {
@@ -75,6 +77,15 @@ func compareField(t *testing.T, path string, written reflect.Type, f Field) {
 	} else if list {
 		written = written.Elem()
 	}
+	if written.Kind() == reflect.Map {
+		if f.Type != TypeMap && len(f.Fields) == 0 {
+			t.Errorf("%s: a mapping of texts, and described as %s without fields", path, f.Type)
+		}
+		return
+	}
+	if (written.Kind() == reflect.Int) != (f.Type == TypeCount) {
+		t.Errorf("%s: %s, and described as %s", path, written.Kind(), f.Type)
+	}
 	if object := written.Kind() == reflect.Struct; object != (f.Type == TypeObject) {
 		t.Errorf("%s: a mapping is %v, and described as %s", path, object, f.Type)
 	} else if object {
@@ -92,8 +103,15 @@ func TestDescribedDefaults(t *testing.T) {
 	cfg.Machine.CertSANs, cfg.Machine.Profile, cfg.Machine.Upgrade, cfg.Machine.Disk = nil, "", Upgrade{}, Disk{}
 	cfg.Machine.Extensions = nil
 	cfg.Network = Network{}
+	bare := DatasetTree{Name: "tank/data", Recursive: true}
+	cfg.Pools = []Pool{{Name: "tank", Autotrim: true, Data: []DiskGroup{{Disks: []DiskSelector{{Serial: "S1"}}}}}}
+	cfg.Datasets = []Dataset{{Name: "tank/data"}, {Name: "tank/v", Volume: &Volume{SizeBytes: 1 << 30}}}
+	cfg.SnapshotSchedules = []SnapshotSchedule{{Name: "s", Datasets: []DatasetTree{bare}}}
+	cfg.ReplicationJobs = []ReplicationJob{{
+		Name: "j", UUID: "0b6c2f9e-5a0e-4c39-9a55-0123456789ab", Direction: DirectionPush, Peer: Peer{Address: "node2"}, Sources: []DatasetTree{bare}, Target: "backup",
+	}}
 	c := cfg.Cluster
-	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs = netip.Prefix{}, netip.Prefix{}, "", nil
+	c.PodCIDR, c.ServiceCIDR, c.DNSDomain, c.CertSANs, c.Volumes = netip.Prefix{}, netip.Prefix{}, "", nil, ""
 	data, err := Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +153,9 @@ func fill(doc map[string]any, fields []Field) (n int) {
 		switch {
 		case f.Type == TypeObject && !f.List:
 			inner, ok := doc[f.Name].(map[string]any)
+			if !ok && slices.ContainsFunc(f.Fields, func(f Field) bool { return f.Required }) {
+				continue
+			}
 			if !ok {
 				inner = map[string]any{}
 			}
@@ -142,7 +163,7 @@ func fill(doc map[string]any, fields []Field) (n int) {
 				doc[f.Name], n = inner, n+added
 			}
 		case f.Default != "" && doc[f.Name] == nil:
-			doc[f.Name], n = f.Default, n+1
+			doc[f.Name], n = f.fallback(), n+1
 		}
 	}
 	return n
@@ -173,7 +194,7 @@ func TestSchema(t *testing.T) {
 	if err := json.Unmarshal(got, &decoded); err != nil {
 		t.Fatal(err)
 	}
-	if kinds := fmt.Sprint(len(decoded["$defs"].(map[string]any))); kinds != "4" {
+	if kinds := fmt.Sprint(len(decoded["$defs"].(map[string]any))); kinds != "8" {
 		t.Errorf("the schema has %s kinds", kinds)
 	}
 }

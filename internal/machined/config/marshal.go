@@ -84,6 +84,7 @@ type (
 		ServiceCIDR       string   `yaml:"serviceCIDR,omitempty"`
 		DNSDomain         string   `yaml:"dnsDomain,omitempty"`
 		CertSANs          []string `yaml:"certSANs,omitempty"`
+		Volumes           string   `yaml:"volumes,omitempty"`
 		CA                pairDoc  `yaml:"ca"`
 		FrontProxyCA      pairDoc  `yaml:"frontProxyCA"`
 		EtcdCA            pairDoc  `yaml:"etcdCA"`
@@ -107,7 +108,7 @@ type (
 	}
 )
 
-// Marshal writes the documents of cfg, secrets included, and checks that Parse accepts them. Fields at their zero value that have a
+// Marshal writes the documents of cfg, secrets included, and checks that Parse accepts them, but for kinds that it does not take yet. Fields at their zero value that have a
 // default are left out; a Network without links is left out whole. The document that no configuration can do without comes last, and its
 // key last in it: so whatever is cut off at the end, Parse refuses the rest.
 func Marshal(cfg *Config) ([]byte, error) {
@@ -121,6 +122,7 @@ func Marshal(cfg *Config) ([]byte, error) {
 	if len(cfg.Network.Links) > 0 {
 		docs = append(docs, network(cfg.Network))
 	}
+	docs = append(docs, storage(cfg)...)
 	profile := string(cfg.Machine.Profile)
 	if cfg.Machine.Profile == ProfileStandard {
 		profile = ""
@@ -220,6 +222,9 @@ func cluster(c *Cluster) clusterDoc {
 		header: header{APIVersion, "Cluster"}, Name: c.Name, Endpoint: c.Endpoint, Role: string(c.Role), DNSDomain: c.DNSDomain,
 		CertSANs: c.CertSANs, CA: pair(c.CA), FrontProxyCA: pair(c.FrontProxyCA), EtcdCA: pair(c.EtcdCA),
 		ServiceAccountKey: c.ServiceAccountKey.Reveal(), EncryptionKey: c.EncryptionKey.Reveal(),
+	}
+	if c.Volumes != VolumesNone {
+		doc.Volumes = string(c.Volumes)
 	}
 	if c.PodCIDR.IsValid() {
 		doc.PodCIDR = c.PodCIDR.String()

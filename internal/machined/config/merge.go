@@ -9,18 +9,18 @@ import (
 
 // Merge applies the documents of a patch to those of base, and returns the result, which need not be valid.
 //
-// A document of the patch goes onto the one of the same kind, or is added. Mappings are merged field by field, and null removes a field. Lists are replaced,
-// but for those whose items have a name: there an item of the patch goes onto the one of the same name, or is added, and {name: x, $patch: delete} removes
-// one. A document with $patch: delete is removed. (These are the rules of Kubernetes' strategic merge patch.)
+// A document of the patch goes onto the one of the same kind and, where there may be several, name; or it is added. Mappings are merged field by field, and
+// null removes a field. Lists are replaced, but for those whose items have a name: there an item of the patch goes onto the one of the same name, or is
+// added, and {name: x, $patch: delete} removes one. A document with $patch: delete is removed. (These are the rules of Kubernetes' strategic merge patch.)
 func Merge(base, patch []byte) ([]byte, error) {
 	patches := map[string]*yaml.Node{}
 	var order []string
 	_, err := edit(patch, func(doc *yaml.Node, _ []Field) {
-		kind := kindOf(doc)
-		if patches[kind] == nil {
-			order = append(order, kind)
+		title := titleOf(doc)
+		if patches[title] == nil {
+			order = append(order, title)
 		}
-		patches[kind] = doc
+		patches[title] = doc
 	})
 	if err != nil {
 		var all Errors
@@ -31,18 +31,23 @@ func Merge(base, patch []byte) ([]byte, error) {
 		return nil, fmt.Errorf("read patch: %w", err)
 	}
 	if patches[""] != nil {
-		return nil, Errors{{File: "patch", Line: patches[""].Line, Field: "kind", Problem: "missing or unknown, expected " + kinds}}
+		return nil, Errors{{File: "patch", Line: patches[""].Line, Field: "kind", Problem: "missing or unknown, expected " + kinds()}}
+	}
+	for _, kind := range allKinds() {
+		if doc := patches[kind+"[]"]; doc != nil {
+			return nil, Errors{{File: "patch", Line: doc.Line, Field: kind + ".name", Problem: "missing, expected the name of the document that is meant"}}
+		}
 	}
 	var removed []string
 	merged, err := edit(base, func(doc *yaml.Node, _ []Field) {
-		kind := kindOf(doc)
-		p := patches[kind]
+		title := titleOf(doc)
+		p := patches[title]
 		if p == nil {
 			return
 		}
-		delete(patches, kind)
+		delete(patches, title)
 		if deletes(p) {
-			removed = append(removed, kind)
+			removed = append(removed, title)
 			*doc = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}
 			return
 		}
@@ -51,8 +56,8 @@ func Merge(base, patch []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	for _, kind := range order {
-		p := patches[kind]
+	for _, title := range order {
+		p := patches[title]
 		if p == nil || deletes(p) {
 			continue
 		}

@@ -14,8 +14,9 @@ type decoder struct {
 	errs Errors
 	// unsure is set when a document's kind could not be told, so that none can be called missing.
 	unsure bool
-	// network is the Network document, once it was met.
+	// network is the Network document, once it was met, and storage are those about storage.
 	network *object
+	storage storageDocs
 }
 
 func (d *decoder) fail(line int, field, format string, args ...any) {

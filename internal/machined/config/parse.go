@@ -45,6 +45,10 @@ func Parse(name string, data []byte) (*Config, error) {
 	if seen["Machine"] == 0 && !d.unsure {
 		d.fail(0, "", "no document of kind Machine, expected exactly one")
 	}
+	if !d.unsure {
+		d.storage.check()
+	}
+	d.storage.into(cfg)
 	if len(d.errs) > 0 {
 		slices.SortStableFunc(d.errs, func(a, b *Error) int { return a.Line - b.Line })
 		return nil, d.errs
@@ -60,16 +64,20 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 		return
 	}
 	version := o.requiredText("apiVersion", APIVersion, func(s string) bool { return s == APIVersion })
-	kind := o.requiredText("kind", kinds, isKind)
+	kind := o.requiredText("kind", kinds(), isKind)
 	if version == "" || kind == "" {
 		d.unsure = true
 		return
 	}
-	if first := seen[kind]; first != 0 {
-		d.fail(node.Line, kind, "second document of this kind, expected only the one on line %d", first)
+	what := "of this kind"
+	if isMany(kind) {
+		what = "of this kind and name"
+	}
+	if first := seen[titleOf(node)]; first != 0 {
+		d.fail(node.Line, kind, "second document %s, expected only the one on line %d", what, first)
 		return
 	}
-	seen[kind] = node.Line
+	seen[titleOf(node)] = node.Line
 	switch kind {
 	case "Machine":
 		cfg.Machine = o.machine()
@@ -79,6 +87,14 @@ func (d *decoder) document(cfg *Config, node *yaml.Node, seen map[string]int) {
 		cfg.Cluster = o.cluster()
 	case "Registries":
 		cfg.Registries = o.registries()
+	case "Pool":
+		d.storage.pools = append(d.storage.pools, read[Pool]{o, o.pool()})
+	case "Dataset":
+		d.storage.datasets = append(d.storage.datasets, read[Dataset]{o, o.dataset()})
+	case "SnapshotSchedule":
+		d.storage.schedules = append(d.storage.schedules, read[SnapshotSchedule]{o, o.snapshotSchedule()})
+	case "ReplicationJob":
+		d.storage.jobs = append(d.storage.jobs, read[ReplicationJob]{o, o.replicationJob()})
 	}
 	o.done()
 }
@@ -99,23 +115,6 @@ func (d *decoder) apart(cfg *Config) {
 			}
 		}
 	}
-}
-
-// kinds names them for error texts.
-const kinds = "Machine, Network, Cluster or Registries"
-
-func isKind(s string) bool {
-	return s == "Machine" || s == "Network" || s == "Cluster" || s == "Registries"
-}
-
-// kindOf looks for the kind of a document before it is read, for the paths of its mistakes; it is empty if there is none that is known.
-func kindOf(node *yaml.Node) string {
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		if node.Content[i].Value == "kind" && isKind(node.Content[i+1].Value) {
-			return node.Content[i+1].Value
-		}
-	}
-	return ""
 }
 
 var (
@@ -201,6 +200,14 @@ func (o *object) inner(name string, read func(*object)) {
 	f.done()
 }
 
+func (o *object) volumes() VolumeMaker {
+	text := o.text("volumes", "none or zfs", func(s string) bool { return s == string(VolumesNone) || s == string(VolumesZFS) })
+	if text == "" {
+		return VolumesNone
+	}
+	return VolumeMaker(text)
+}
+
 func (o *object) profile() Profile {
 	text := o.text("profile", "standard or strict", func(s string) bool {
 		return s == string(ProfileStandard) || s == string(ProfileStrict)
@@ -278,6 +285,7 @@ func (o *object) cluster() *Cluster {
 		c.DNSDomain = defaultDNSDomain
 	}
 	c.CertSANs = texts(o, "certSANs", "a DNS name or an IP address", parseSAN)
+	c.Volumes = o.volumes()
 	c.CA = o.keyPair("ca")
 	c.FrontProxyCA = o.keyPair("frontProxyCA")
 	c.EtcdCA = o.keyPair("etcdCA")

@@ -56,8 +56,19 @@ func redactField(value *yaml.Node, f Field) {
 		}
 	case f.Type == TypeObject:
 		redactObject(value, f.Fields)
+	case f.Type == TypeMap && value.Kind == yaml.MappingNode:
+		redactMap(value)
 	case value.Kind != yaml.ScalarNode:
 		redactAll(value)
+	}
+}
+
+// redactMap leaves the texts of a mapping whose names are free.
+func redactMap(node *yaml.Node) {
+	for i := 1; i < len(node.Content); i += 2 {
+		if node.Content[i].Kind != yaml.ScalarNode {
+			redactAll(node.Content[i])
+		}
 	}
 }
 
@@ -67,13 +78,13 @@ func redactField(value *yaml.Node, f Field) {
 func Restore(data, stored []byte) ([]byte, error) {
 	secrets := map[string]*yaml.Node{}
 	_, err := edit(stored, func(doc *yaml.Node, fields []Field) {
-		eachSecret(doc, fields, kindOf(doc), byTexts, func(path string, value *yaml.Node) { secrets[path] = value })
+		eachSecret(doc, fields, titleOf(doc), byTexts, func(path string, value *yaml.Node) { secrets[path] = value })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the stored configuration: %w", err)
 	}
 	return edit(data, func(doc *yaml.Node, fields []Field) {
-		eachSecret(doc, fields, kindOf(doc), byTexts, func(path string, value *yaml.Node) {
+		eachSecret(doc, fields, titleOf(doc), byTexts, func(path string, value *yaml.Node) {
 			if from := secrets[path]; from != nil && value.Kind == yaml.ScalarNode && value.Value == redacted {
 				value.Value, value.Style, value.Tag = from.Value, from.Style, from.Tag
 			}
@@ -127,7 +138,7 @@ func GivenSecrets(data []byte) ([]string, error) {
 func secretsOf(data []byte) (texts map[string]string, order []string, err error) {
 	texts = map[string]string{}
 	_, err = edit(data, func(doc *yaml.Node, fields []Field) {
-		eachSecret(doc, fields, kindOf(doc), byPlace, func(path string, value *yaml.Node) {
+		eachSecret(doc, fields, titleOf(doc), byPlace, func(path string, value *yaml.Node) {
 			texts[path] = value.Value
 			order = append(order, path)
 		})

@@ -63,18 +63,29 @@ func (f Field) schema() map[string]any {
 		s = map[string]any{"type": "boolean"}
 	case TypeDuration:
 		s = map[string]any{"type": "string", "pattern": durationPattern}
+	case TypeCount:
+		s = map[string]any{"type": "integer", "minimum": 0}
+	case TypeSize:
+		s = map[string]any{"type": "string", "pattern": sizePattern}
+	case TypeMap:
+		s = map[string]any{
+			"type": "object", "additionalProperties": map[string]any{"type": "string"}, "propertyNames": map[string]any{"pattern": f.Pattern},
+		}
 	default:
 		s = map[string]any{"type": "string"}
 	}
 	if len(f.Values) > 0 {
 		s["enum"] = f.Values
 	}
+	if f.Pattern != "" && f.Type == TypeText {
+		s["pattern"] = f.Pattern
+	}
 	if f.List {
 		s = map[string]any{"type": "array", "items": s}
 	}
 	s["description"] = f.Doc
-	if f.Default != "" {
-		s["default"] = f.Default
+	if v := f.fallback(); v != nil {
+		s["default"] = v
 	}
 	if f.Secret {
 		s["writeOnly"] = true

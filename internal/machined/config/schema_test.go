@@ -122,7 +122,11 @@ func spoil(t *testing.T, s *jsonschema.Schema, doc, part map[string]any) (n int)
 	refused("an unknown field")
 	delete(part, "unknownField")
 	for name, value := range part {
-		for what, wrong := range map[string]any{"a number": 7, "a mapping of other fields": map[string]any{"other": "x"}, "a list of numbers": []any{7}} {
+		number := any(7)
+		if _, is := value.(int); is {
+			number = "7"
+		}
+		for what, wrong := range map[string]any{"a number, or none": number, "a mapping of other fields": map[string]any{"other": "x"}, "a list of numbers": []any{7}} {
 			part[name] = wrong
 			refused(what + " for " + name)
 		}

@@ -18,7 +18,12 @@ import (
 type walk struct {
 	docs   []map[string]any
 	fields int
+	// given are the paths of fields that the documents give.
+	given map[string]bool
 }
+
+// needed are fields that are not required, but by others that the complete configuration has; with what is said when they are missing.
+var needed = map[string]string{"Pool.data": "expected at least one group of disks that hold the data"}
 
 // TestEveryField walks the fields of all documents. Each has its entry in the published schema, and a documentation line. Left out, it must be given or
 // has the described default; of another form, or misspelt, it is refused by its name. With -short that is done with one field of three.
@@ -29,7 +34,7 @@ func TestEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &walk{}
+	w := &walk{given: map[string]bool{}}
 	for stream := yaml.NewDecoder(strings.NewReader(string(data))); ; {
 		var doc map[string]any
 		if err := stream.Decode(&doc); errors.Is(err, io.EOF) {
@@ -50,11 +55,12 @@ func TestEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range Documents() {
-		i := slices.IndexFunc(w.docs, func(doc map[string]any) bool { return doc["kind"] == d.Kind })
-		if i < 0 {
-			t.Fatalf("the complete configuration of the tests has no %s", d.Kind)
+		for _, doc := range w.docs {
+			if doc["kind"] == d.Kind {
+				w.object(t, d.Kind, d.Kind, d.Fields, doc, schema.Defs[d.Kind])
+			}
 		}
-		w.object(t, d.Kind, d.Fields, w.docs[i], schema.Defs[d.Kind])
+		w.missing(t, d.Kind, d.Fields)
 	}
 	if w.fields < 30 {
 		t.Errorf("%d fields were walked, which cannot be all", w.fields)
@@ -73,8 +79,20 @@ func (w *walk) parse(t *testing.T) (*Config, error) {
 	return Parse("user-data", []byte(out.String()))
 }
 
-// object walks the fields of one mapping, which is part of the documents.
-func (w *walk) object(t *testing.T, path string, fields []Field, m, schema map[string]any) {
+// missing wants each field to be given once at least.
+func (w *walk) missing(t *testing.T, title string, fields []Field) {
+	t.Helper()
+	for _, f := range fields {
+		if at := title + "." + f.Name; !w.given[at] {
+			t.Errorf("%s: the complete configuration of the tests does not give it", at)
+		} else if f.Type == TypeObject {
+			w.missing(t, at, f.Fields)
+		}
+	}
+}
+
+// object walks the fields of one mapping, which is part of the documents. Path is that of mistakes, and title the same without the places of items.
+func (w *walk) object(t *testing.T, path, title string, fields []Field, m, schema map[string]any) {
 	t.Helper()
 	properties, _ := schema["properties"].(map[string]any)
 	for _, f := range fields {
@@ -82,9 +100,9 @@ func (w *walk) object(t *testing.T, path string, fields []Field, m, schema map[s
 		at := path + "." + f.Name
 		value, ok := m[f.Name]
 		if !ok {
-			t.Errorf("%s: the complete configuration of the tests does not give it", at)
 			continue
 		}
+		w.given[title+"."+f.Name] = true
 		entry, _ := properties[f.Name].(map[string]any)
 		checkEntry(t, at, f, entry, schema["required"])
 		if !testing.Short() || w.fields%3 == 0 {
@@ -95,11 +113,13 @@ func (w *walk) object(t *testing.T, path string, fields []Field, m, schema map[s
 		m[f.Name] = value
 		switch inner := value.(type) {
 		case map[string]any:
-			w.object(t, at, f.Fields, inner, entry)
+			w.object(t, at, title+"."+f.Name, f.Fields, inner, entry)
 		case []any:
 			if f.Type == TypeObject {
 				items, _ := entry["items"].(map[string]any)
-				w.object(t, at+"[0]", f.Fields, inner[0].(map[string]any), items)
+				for i, item := range inner {
+					w.object(t, fmt.Sprintf("%s[%d]", at, i), title+"."+f.Name, f.Fields, item.(map[string]any), items)
+				}
 			}
 		}
 	}
@@ -114,11 +134,7 @@ func checkEntry(t *testing.T, at string, f Field, entry map[string]any, required
 	}
 	names, _ := required.([]any)
 	got := fmt.Sprint(entry["description"], "|", entry["default"], "|", entry["writeOnly"] == true, "|", entry["type"] == "array", "|", slices.Contains(names, any(f.Name)))
-	var fallback any
-	if f.Default != "" {
-		fallback = f.Default
-	}
-	if want := fmt.Sprint(f.Doc, "|", fallback, "|", f.Secret, "|", f.List, "|", f.Required); got != want {
+	if want := fmt.Sprint(f.Doc, "|", f.fallback(), "|", f.Secret, "|", f.List, "|", f.Required); got != want {
 		t.Errorf("%s: the schema says %s, and the table %s", at, got, want)
 	}
 	shape := entry
@@ -140,6 +156,12 @@ func (w *walk) leaveOut(t *testing.T, at string, f Field, m map[string]any) {
 	defer func() { m[f.Name] = value }()
 	delete(m, f.Name)
 	got, err := w.parse(t)
+	if text := needed[at]; text != "" {
+		if err == nil || !strings.Contains(err.Error(), at+": missing, "+text) {
+			t.Errorf("%s is needed by others, and without it: %v", at, err)
+		}
+		return
+	}
 	if f.Required {
 		if err == nil || !strings.Contains(err.Error(), at+": missing") {
 			t.Errorf("%s is required, and without it: %v", at, err)
@@ -153,7 +175,7 @@ func (w *walk) leaveOut(t *testing.T, at string, f Field, m map[string]any) {
 	if f.Default == "" {
 		return
 	}
-	m[f.Name] = f.Default
+	m[f.Name] = f.fallback()
 	want, err := w.parse(t)
 	if d := cmp.Diff(want, got, compare()); err != nil || d != "" {
 		t.Errorf("%s: left out it is not its default: %v (-default +left out)\n%s", at, err, d)

@@ -39,26 +39,18 @@ var (
 )
 
 // String tells the disk from others, for a person.
-func (d Disk) String() string {
-	words := []string{sizeText(d.SizeBytes)}
-	for _, f := range (Selector{}).fields(d) {
-		if f.got != "" {
-			words = append(words, f.name+" "+f.got)
-		}
-	}
-	return d.Name + " (" + strings.Join(words, ", ") + ")"
-}
+func (d Disk) String() string { return d.identity().String() }
 
 // Choose returns the one disk that a selector means. It is never the one that the node runs from. The error is ErrRequest or ErrDisk, and says of each
 // disk why it was or was not meant.
 func Choose(disks []Disk, s Selector) (Disk, error) {
-	if err := s.check(); err != nil {
-		return Disk{}, err
+	if err := s.Check(); err != nil {
+		return Disk{}, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
 	var matching []Disk
 	var lines []string
 	for _, d := range disks {
-		why := s.mismatches(d)
+		why := s.Mismatches(d.identity())
 		if d.System {
 			why = append([]string{"the node runs from it"}, why...)
 		}
@@ -82,15 +74,7 @@ func Choose(disks []Disk, s Selector) (Disk, error) {
 }
 
 // names are those by which a disk's data can be given up.
-func (d Disk) names() []string {
-	var out []string
-	for _, n := range []string{d.Serial, d.WWN} {
-		if n != "" {
-			out = append(out, n)
-		}
-	}
-	return out
-}
+func (d Disk) names() []string { return d.identity().Names() }
 
 // usable says why nothing can be put onto a disk, whatever it holds.
 func (d Disk) usable() error {

@@ -17,7 +17,7 @@ func FuzzSelector(f *testing.F) {
 	f.Fuzz(func(t *testing.T, size, kind, model, serial, wwn, bus, path string) {
 		s := Selector{Sizes: []string{size}, Type: kind, Model: model, Serial: serial, WWN: wwn, Bus: bus, Path: path}
 		d, err := Choose(machineDisks(), s)
-		if err == nil && (d.System || len(s.mismatches(d)) > 0) {
+		if err == nil && (d.System || len(s.Mismatches(d.identity())) > 0) {
 			t.Errorf("%v chose %v", s, d)
 		}
 	})

@@ -22,9 +22,10 @@ type Sizes struct {
 	Data int64
 }
 
-// NodeSizes are those of every node, and of its images (images/internal/build/disk.go).
+// NodeSizes are those of every node, and of its images (images/internal/build/disk.go). The least of data is what ZFS takes (SPA_MINDEVSIZE of
+// include/sys/fs/zfs.h), and the header of an encrypted volume before it.
 func NodeSizes() Sizes {
-	return Sizes{ESP: 512 * mib, Root: 1024 * mib, Verity: 16 * mib, State: 64 * mib, Data: 64 * mib}
+	return Sizes{ESP: 512 * mib, Root: 1024 * mib, Verity: 16 * mib, State: 64 * mib, Data: 68 * mib}
 }
 
 // total is the smallest disk that has room.

@@ -24,7 +24,7 @@ const (
 	// fileBytes bounds each of the two files of a log, passBytes what one pass takes of it.
 	fileBytes = 512 << 10
 	passBytes = 256 << 10
-	// reserveBytes is what logs leave of the volume to others.
+	// reserveBytes is what logs leave to others of the room that their dataset has.
 	reserveBytes = 64 << 20
 	// maxNameBytes is more than the name of any service has.
 	maxNameBytes = 64
@@ -34,8 +34,8 @@ const (
 	gap = "[lines are missing here: more was written than is kept, or the log began anew]\n"
 )
 
-// ErrNoRoom is that the volume has less room than the logs leave to others.
-var ErrNoRoom = errors.New("less than 64 MiB are left on the volume")
+// ErrNoRoom is that there is less room than the logs leave to others.
+var ErrNoRoom = errors.New("less than 64 MiB are left for logs on the data volume")
 
 // Ring is a folder of rings, and of how many of them a log is kept at most. Its Prefix is empty, or the name of a folder and a slash.
 type Ring struct {
@@ -61,7 +61,7 @@ type Config struct {
 	Rings []Ring
 	// Kernel is kept as a log of the name [server.KernelLog], which counts among those of the rings without a prefix. It may be nil.
 	Kernel Kernel
-	// Free is how many bytes a volume has left for anybody; nil asks the kernel.
+	// Free is how many bytes can still be written in a folder, by anybody; nil asks the kernel.
 	Free func(dir string) (uint64, error)
 }
 
@@ -99,7 +99,7 @@ func New(cfg Config) *Store {
 	return &Store{cfg: cfg}
 }
 
-// free asks the kernel, for who is not root.
+// free asks the kernel, for who is not root. Of a dataset of ZFS that is what its quota or the pool leaves, whichever is less (zfs_statvfs of OpenZFS 2.3).
 func free(dir string) (uint64, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

@@ -23,7 +23,8 @@ const (
 
 // Change is one field in which two configurations differ.
 type Change struct {
-	// Field is its path from the kind on, such as Cluster.dnsDomain; a part of it that is changed as a whole, such as Machine.ca, counts as a field.
+	// Field is its path from the kind on, such as Cluster.dnsDomain; a part of it that is changed as a whole, such as Machine.ca, counts as a field. Of a
+	// kind of which there may be several documents it has the name, such as Dataset[tank/data].properties.
 	Field  string
 	Effect Effect
 	// Why says why it does not take effect at once, for a person; empty for Live.
@@ -49,6 +50,8 @@ type field struct {
 	keep func(to, from *config.Config)
 	// judge, where it is set, decides by the two configurations instead of effect and why.
 	judge func(from, to *config.Config) (Effect, string)
+	// changes, where it is set, finds the changes by itself: all above but path and keep is not set then.
+	changes func(from, to *config.Config) []Change
 }
 
 // Reasons that several fields have.
@@ -59,7 +62,7 @@ const (
 
 // fields is the table. Each field of a document is covered by exactly one row, by its own path or by that of a part it belongs to.
 func fields() []field {
-	return slices.Concat(machineFields(), networkFields(), clusterFields(), registriesFields())
+	return slices.Concat(machineFields(), networkFields(), clusterFields(), registriesFields(), storageFields())
 }
 
 func machineFields() []field {
@@ -118,6 +121,8 @@ func clusterFields() []field {
 	}
 	live := func(path string, value func(*config.Cluster) any) field { return of(path, Live, "", value, nil) }
 	type cluster = config.Cluster
+	volumes := of("volumes", Live, "", func(c *cluster) any { return c.Volumes }, func(to, from *cluster) { to.Volumes = from.Volumes })
+	volumes.judge = judgeVolumes
 	return []field{
 		of("name", Reboot, atTheirStart, func(c *cluster) any { return c.Name }, func(to, from *cluster) { to.Name = from.Name }),
 		live("endpoint", func(c *cluster) any { return c.Endpoint }),
@@ -126,6 +131,7 @@ func clusterFields() []field {
 		of("serviceCIDR", Never, forItsLife, func(c *cluster) any { return c.ServiceCIDR }, func(to, from *cluster) { to.ServiceCIDR = from.ServiceCIDR }),
 		of("dnsDomain", Reboot, atTheirStart, func(c *cluster) any { return c.DNSDomain }, func(to, from *cluster) { to.DNSDomain = from.DNSDomain }),
 		live("certSANs", func(c *cluster) any { return c.CertSANs }),
+		volumes,
 		of("ca", Reboot, atTheirStart, func(c *cluster) any { return c.CA }, func(to, from *cluster) { to.CA = from.CA }),
 		of("frontProxyCA", Reboot, atTheirStart, func(c *cluster) any { return c.FrontProxyCA }, func(to, from *cluster) { to.FrontProxyCA = from.FrontProxyCA }),
 		of("etcdCA", Reboot, atTheirStart, func(c *cluster) any { return c.EtcdCA }, func(to, from *cluster) { to.EtcdCA = from.EtcdCA }),
@@ -147,6 +153,14 @@ func judgeHostname(from, to *config.Config) (Effect, string) {
 	return Never, "Kubernetes and etcd know the node by it; reset the node to give it another"
 }
 
+// judgeVolumes lets the programs that make volumes be started at once; nothing of a cluster is stopped while it runs.
+func judgeVolumes(from, to *config.Config) (Effect, string) {
+	if from.Cluster != nil && from.Cluster.Volumes == config.VolumesZFS {
+		return Reboot, "csi-controllers runs until then; what Kubernetes has of the volumes stays"
+	}
+	return Live, ""
+}
+
 // Compare returns the fields in which two configurations differ, in the order of the table. A Cluster document that comes or goes is one
 // change, of the field Cluster.
 func Compare(from, to *config.Config) []Change {
@@ -158,6 +172,10 @@ func Compare(from, to *config.Config) []Change {
 		changes = append(changes, Change{Field: "Cluster", Effect: Reboot, Why: "what runs of the cluster is not stopped until then"})
 	}
 	for _, f := range fields() {
+		if f.changes != nil {
+			changes = append(changes, f.changes(from, to)...)
+			continue
+		}
 		if strings.HasPrefix(f.path, "Cluster.") && (from.Cluster == nil || to.Cluster == nil) || same(f.value(from), f.value(to)) {
 			continue
 		}
@@ -182,11 +200,13 @@ func Assume(changes []Change, paths []string) []Change {
 		given := slices.ContainsFunc(paths, func(p string) bool {
 			return p == f.path || strings.HasPrefix(p, f.path+".") || strings.HasPrefix(p, f.path+"[")
 		})
-		i := slices.IndexFunc(changes, func(c Change) bool { return c.Field == f.path })
-		switch {
-		case i >= 0:
-			out = append(out, changes[i])
-		case given && !(whole && strings.HasPrefix(f.path, "Cluster.")):
+		before := len(out)
+		for _, c := range changes {
+			if rowOf(c.Field) == f.path {
+				out = append(out, c)
+			}
+		}
+		if len(out) == before && given && !(whole && strings.HasPrefix(f.path, "Cluster.")) {
 			out = append(out, Change{Field: f.path, Effect: f.effect, Why: f.why})
 		}
 	}
@@ -217,7 +237,7 @@ func InForce(began, wanted *config.Config) *config.Config {
 		keeps[f.path] = f.keep
 	}
 	for _, c := range Compare(began, wanted) {
-		if keep := keeps[c.Field]; keep != nil && c.Effect != Live {
+		if keep := keeps[rowOf(c.Field)]; keep != nil && c.Effect != Live {
 			keep(&out, began)
 		}
 	}

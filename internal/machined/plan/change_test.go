@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -64,7 +65,8 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 		return func(c *config.Config) { c.Registries.Registries = []config.Registry{r} }
 	}
 	client := server(config.KeyServer{Client: &config.KeyPair{Certificate: "other", Key: config.NewSecret("other")}})
-	return map[string]func(*config.Config){
+	all := storageChanges()
+	maps.Copy(all, map[string]func(*config.Config){
 		"Machine.disk.encryption.kms.endpoint": server(config.KeyServer{Endpoint: "https://other"}), "Machine.disk.encryption.kms.ca": server(config.KeyServer{CA: "other"}),
 		"Machine.disk.encryption.kms.client.certificate": client, "Machine.disk.encryption.kms.client.key": client,
 		"Machine.hostname": func(c *config.Config) { c.Machine.Hostname = "other" }, "Machine.ca.certificate": ca, "Machine.ca.key": ca,
@@ -92,6 +94,7 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 		"Cluster.serviceCIDR":                          func(c *config.Config) { c.Cluster.ServiceCIDR = network },
 		"Cluster.dnsDomain":                            func(c *config.Config) { c.Cluster.DNSDomain = "other" },
 		"Cluster.certSANs":                             func(c *config.Config) { c.Cluster.CertSANs = []string{"other"} },
+		"Cluster.volumes":                              func(c *config.Config) { c.Cluster.Volumes = config.VolumesZFS },
 		"Cluster.ca.certificate":                       kubernetes, "Cluster.ca.key": kubernetes,
 		"Cluster.frontProxyCA.certificate": front, "Cluster.frontProxyCA.key": front,
 		"Cluster.etcdCA.certificate": etcd, "Cluster.etcdCA.key": etcd,
@@ -102,7 +105,8 @@ func otherwise(other *config.Config) map[string]func(*config.Config) {
 		"Registries.registries.credentials.password": registry(config.Registry{Credentials: &config.Credentials{Password: config.NewSecret("other")}}),
 		"Cluster.serviceAccountKey":                  func(c *config.Config) { c.Cluster.ServiceAccountKey = config.NewSecret("other") },
 		"Cluster.encryptionKey":                      func(c *config.Config) { c.Cluster.EncryptionKey = config.NewSecret("other") },
-	}
+	})
+	return all
 }
 
 // copied is a configuration that can be changed without another.
@@ -120,6 +124,7 @@ func copied(c *config.Config) *config.Config {
 func TestEveryFieldCanBeJudged(t *testing.T) {
 	_, _, cluster := inputs(t)
 	_, _, other := inputs(t)
+	withStorage(cluster.Config)
 	change := otherwise(other.Config)
 	paths := leaves()
 	for _, path := range paths {
@@ -141,7 +146,7 @@ func TestEveryFieldCanBeJudged(t *testing.T) {
 		wanted := copied(cluster.Config)
 		do(wanted)
 		list := Compare(cluster.Config, wanted)
-		if len(list) != 1 || list[0].Field != rows[0] || (list[0].Why == "") != (list[0].Effect == Live) {
+		if len(list) != 1 || rowOf(list[0].Field) != rows[0] || (list[0].Why == "") != (list[0].Effect == Live) {
 			t.Errorf("%s: the changes are %v", path, list)
 			continue
 		}
@@ -177,6 +182,11 @@ func TestComparedDocuments(t *testing.T) {
 		}
 		return c
 	}
+	volumes := func(of config.VolumeMaker) *config.Config {
+		c := copied(cluster.Config)
+		c.Cluster.Volumes = of
+		return c
+	}
 	for name, test := range map[string]struct {
 		from, to *config.Config
 		want     []Change
@@ -185,6 +195,11 @@ func TestComparedDocuments(t *testing.T) {
 		"nothing":         {cluster.Config, copied(cluster.Config), nil, true},
 		"a cluster comes": {none, copied(cluster.Config), []Change{{Field: "Cluster", Effect: Live}}, true},
 		"a cluster goes":  {cluster.Config, none, []Change{{"Cluster", Reboot, "what runs of the cluster is not stopped until then"}}, false},
+		"volumes come":    {volumes(config.VolumesNone), volumes(config.VolumesZFS), []Change{{Field: "Cluster.volumes", Effect: Live}}, true},
+		"volumes go": {
+			volumes(config.VolumesZFS), volumes(config.VolumesNone),
+			[]Change{{"Cluster.volumes", Reboot, "csi-controllers runs until then; what Kubernetes has of the volumes stays"}}, false,
+		},
 		"a cluster and a name go": {cluster.Config, both, []Change{
 			{"Cluster", Reboot, "what runs of the cluster is not stopped until then"},
 			{"Machine.hostname", Reboot, "what runs of the cluster knows the node by it until then"},

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/etcd"
 	extensions "github.com/cyvive/cyvive/internal/extension/service"
 	"github.com/cyvive/cyvive/internal/kube"
@@ -13,12 +14,18 @@ import (
 	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/service"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/dataset"
+	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/snapshots"
 )
 
 // The domains, as keys of Desired.Waits.
 const (
 	Network    = "network"
 	Storage    = "storage"
+	Pools      = "pools"
+	Datasets   = "datasets"
+	Snapshots  = "snapshots"
 	Etcd       = "etcd"
 	Kubernetes = "kubernetes"
 	Extensions = "extensions"
@@ -63,14 +70,26 @@ type Facts struct {
 	Extensions *extensions.Spec
 	// Services are the cluster's service addresses; nil until they are known.
 	Services *service.Table
+	// Pooled says that the node has OpenZFS, PoolsSeen that its pools have been reached, as far as they can be, once. CacheBytes is what kubelet is to leave to
+	// what ZFS keeps in memory, 0 until that is decided.
+	Pooled     bool
+	PoolsSeen  bool
+	CacheBytes uint64
 }
 
 // Desired is what every domain is to reach. A nil specification holds its domain back; Waits then has the reason.
 type Desired struct {
 	Network *network.Spec
 	Storage *storage.Spec
-	Etcd    *etcd.Spec
-	Kube    *kube.Spec
+	// Pools are those that are declared: the node's own is of Storage.
+	Pools *pool.Spec
+	// Datasets and Snapshots are those that are declared.
+	Datasets  *dataset.Spec
+	Snapshots *snapshots.Spec
+	Etcd      *etcd.Spec
+	Kube      *kube.Spec
+	// CSI is the node's CSI driver. It is wanted with Kubernetes, and is no domain: it has no reason to wait of its own.
+	CSI *csi.Spec
 	// Extensions are the services of extensions.
 	Extensions *extensions.Spec
 	// Waits holds a reason for each domain that is held back, by the names above.
@@ -85,6 +104,12 @@ func (d Desired) Differs(o Desired, domain string) bool {
 			return d.Network
 		case Storage:
 			return d.Storage
+		case Pools:
+			return d.Pools
+		case Datasets:
+			return d.Datasets
+		case Snapshots:
+			return d.Snapshots
 		case Etcd:
 			return d.Etcd
 		case Kubernetes:
@@ -105,6 +130,7 @@ func Build(in Input, facts Facts) Desired {
 	} else {
 		d.Storage = storageSpec(in)
 	}
+	d.planPools(in, facts)
 	if d.Extensions = facts.Extensions; d.Extensions == nil {
 		d.Waits[Extensions] = waitForExtensions
 	}
@@ -148,7 +174,16 @@ func Build(in Input, facts Facts) Desired {
 		d.Waits[Kubernetes] = waitForExtensions
 		return d
 	}
+	// kubelet reads what it leaves to others at its start only.
+	if facts.Pooled && facts.CacheBytes == 0 {
+		d.Waits[Kubernetes] = "waiting for the pools to be known, by which it is decided how much memory ZFS may use"
+		return d
+	}
 	d.Kube = KubeSpec(in, facts.Network.Addresses)
+	d.Kube.CacheBytes = facts.CacheBytes
+	if d.Kube.Volumes {
+		d.CSI = csiSpec(in.Config)
+	}
 	return d
 }
 
@@ -196,7 +231,7 @@ func orUnknown(reason string) string {
 // them does not wait for it. An encrypted volume beside state is not made before the configuration is stored: that state has its key tells the next boot that
 // there was one.
 func storageSpec(in Input) *storage.Spec {
-	spec := storage.DefaultSpec(in.Disk, etcd.UID)
+	spec := storage.DefaultSpec(in.Disk)
 	spec.Cap = in.TPM
 	wanted := config.Encryption{Mode: in.Encryption, KMS: in.KeyServer}
 	if in.Config != nil {
@@ -255,7 +290,7 @@ func KubeSpec(in Input, addresses []netip.Prefix) *kube.Spec {
 		ClusterName: c.Name, NodeName: in.Config.Machine.Hostname, Endpoint: c.Endpoint, CertSANs: c.CertSANs,
 		PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, DNSDomain: c.DNSDomain, Version: in.Version,
 		CA: in.Trust.Kubernetes, FrontProxyCA: in.Trust.FrontProxy, EtcdCA: in.Trust.Etcd,
-		ServiceAccountKey: in.Trust.ServiceAccountKey, EncryptionKey: in.Trust.EncryptionKey,
+		ServiceAccountKey: in.Trust.ServiceAccountKey, EncryptionKey: in.Trust.EncryptionKey, Volumes: c.Volumes == config.VolumesZFS,
 	}
 	for _, p := range OwnAddresses(in.Config, addresses) {
 		spec.Addresses = append(spec.Addresses, p.Addr())

@@ -78,6 +78,12 @@ func TestOrderOfLayers(t *testing.T) {
 		{"on an installation medium", onMedium, Facts{Network: up}, "network", OnMedium},
 		{"all", cluster, Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}},
 			"network storage etcd kubernetes extensions", ""},
+		{"not decided what ZFS may use", cluster,
+			Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}, Pooled: true},
+			"network storage etcd extensions", "waiting for the pools to be known, by which it is decided how much memory ZFS may use"},
+		{"all, with pools", cluster,
+			Facts{Network: up, Storage: stored, Identity: true, Confined: true, Etcd: etcd.Status{Running: true}, Extensions: &extensions.Spec{}, Pooled: true, CacheBytes: 1 << 28},
+			"network storage etcd kubernetes extensions", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := Build(test.in, test.facts)
@@ -98,6 +104,9 @@ func TestOrderOfLayers(t *testing.T) {
 			}
 			if d.Waits[Kubernetes] != test.waits {
 				t.Errorf("Kubernetes waits: got %q, want %q", d.Waits[Kubernetes], test.waits)
+			}
+			if d.Kube != nil && d.Kube.CacheBytes != test.facts.CacheBytes {
+				t.Errorf("kubelet leaves %d bytes to ZFS, want %d", d.Kube.CacheBytes, test.facts.CacheBytes)
 			}
 		})
 	}
@@ -178,7 +187,7 @@ func TestHowVolumesAreMade(t *testing.T) {
 			}
 		}
 	}
-	if d := cmp.Diff(storage.DefaultSpec("/dev/vda", etcd.UID), *Build(plain, Facts{}).Storage); d != "" {
+	if d := cmp.Diff(storage.DefaultSpec("/dev/vda"), *Build(plain, Facts{}).Storage); d != "" {
 		t.Errorf("without TPM and encryption it is another layout (-before +now):\n%s", d)
 	}
 }

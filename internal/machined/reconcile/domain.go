@@ -18,6 +18,10 @@ type Domain[Spec, Observed any, Op fmt.Stringer, Status any] interface {
 	Status(spec Spec, obs Observed) Status
 }
 
-// Lasting is implemented by operations of which some take as long as the machine needs for them, such as the repair of a file system: cut off after some
-// time, they would begin anew for ever. They end with the loop only.
+// Lasting is implemented by operations of which some take as long as the machine needs for them, such as the repair of a file system: cut off after the time
+// of a pass, they would begin anew for ever. They have hours ([Config].Lasting), so that what never ends is told of, and tried again.
 type Lasting interface{ Lasts() bool }
+
+// Parted is implemented by operations on parts of the machine that have nothing to do with each other, such as pools. One that fails keeps back what comes
+// after it on its own part, and no other: else one part that cannot be brought about would be in the way of all.
+type Parted interface{ Part() string }

@@ -37,8 +37,13 @@ type Config[Spec, Status any] struct {
 	// (0 means 1 s): the things waited for, such as an answer of another program, send no event.
 	Settled func(Status) bool
 	Poll    time.Duration
+	// Again, if set, tells from a Status after what time something is due that no event tells of: the next pass is then at the latest. 0 is never. It is for
+	// domains that go by the clock; what comes sooner, Poll or Resync, counts as well.
+	Again func(Status) time.Duration
 	// Timeout bounds one pass, but for its operations that are Lasting, before and after which it is counted anew; 0 means 10 minutes.
 	Timeout time.Duration
+	// Lasting bounds each of those; 0 means 6 hours.
+	Lasting time.Duration
 	// Publish receives each report, from the loop's goroutine. It must not block.
 	Publish func(state.Report[Status])
 	// Log may be nil, which discards.
@@ -89,6 +94,8 @@ type loop[Spec, Observed any, Op fmt.Stringer, Status any] struct {
 	failures int
 	status   Status
 	logged   string
+	// tried is the Report's, of the pass that goes on.
+	tried bool
 }
 
 func withDefaults[Spec, Status any](cfg Config[Spec, Status]) Config[Spec, Status] {
@@ -101,6 +108,7 @@ func withDefaults[Spec, Status any](cfg Config[Spec, Status]) Config[Spec, Statu
 	def(&cfg.Backoff, 500*time.Millisecond)
 	def(&cfg.BackoffMax, 30*time.Second)
 	def(&cfg.Timeout, 10*time.Minute)
+	def(&cfg.Lasting, 6*time.Hour)
 	def(&cfg.Poll, time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -123,25 +131,37 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	}
 	report := state.Report[Status]{Generation: desired.Generation, Satisfied: err == nil, Status: l.status}
 	if err != nil {
-		report.Problem = err.Error()
+		report.Problem, report.Tried = err.Error(), l.tried
 	}
 	l.note(report.Problem)
 	l.cfg.Publish(report)
 	if err == nil {
 		l.failures = 0
-		if l.cfg.Settled != nil && !l.cfg.Settled(l.status) {
-			return l.cfg.Poll
-		}
-		return l.cfg.Resync
+		return l.rest()
 	}
 	l.failures++
 	return l.backoff()
+}
+
+// rest is the time until the next pass after one that went well.
+func (l *loop[Spec, Observed, Op, Status]) rest() time.Duration {
+	delay := l.cfg.Resync
+	if l.cfg.Settled != nil && !l.cfg.Settled(l.status) {
+		delay = l.cfg.Poll
+	}
+	if l.cfg.Again != nil {
+		if due := l.cfg.Again(l.status); due > 0 {
+			delay = min(delay, due)
+		}
+	}
+	return delay
 }
 
 // converge applies operations until an observation needs none. It publishes each operation before it starts.
 func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired Desired[Spec]) error {
 	spec, end := *desired.Spec, time.Now().Add(l.cfg.Timeout)
 	for range maxRounds {
+		l.tried = false
 		obs, err := l.observe(ctx, end, spec)
 		if err != nil {
 			return fmt.Errorf("observe %s: %w", l.cfg.Name, err)
@@ -151,35 +171,81 @@ func (l *loop[Spec, Observed, Op, Status]) converge(ctx context.Context, desired
 		if len(ops) == 0 {
 			return nil
 		}
-		for _, op := range ops {
-			l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
-			start := time.Now()
-			if err := l.apply(ctx, end, spec, op); err != nil {
-				return fmt.Errorf("%s: %w", op, err)
-			}
-			if lasts(op) {
-				end = time.Now().Add(l.cfg.Timeout)
-			}
-			l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
+		if end, err = l.round(ctx, end, desired, ops); err != nil {
+			return err
 		}
 	}
+	l.tried = true
 	return ErrNotConverging
 }
 
-func (l *loop[Spec, Observed, Op, Status]) observe(ctx context.Context, end time.Time, spec Spec) (Observed, error) {
-	ctx, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
-	return l.domain.Observe(ctx, spec)
+// round applies operations in their order, and returns until when the pass may go on. It ends with the first that fails or, where they are Parted, leaves out
+// what comes after that on the same part.
+func (l *loop[Spec, Observed, Op, Status]) round(ctx context.Context, end time.Time, desired Desired[Spec], ops []Op) (time.Time, error) {
+	failed := map[string]bool{}
+	var errs []error
+	l.tried = true
+	for _, op := range ops {
+		part, parted := partOf(op)
+		if failed[part] {
+			continue
+		}
+		l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
+		start := time.Now()
+		err := l.apply(ctx, end, *desired.Spec, op)
+		if lasts(op) {
+			end = time.Now().Add(l.cfg.Timeout)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", op, err))
+			if !parted || ctx.Err() != nil || !time.Now().Before(end) {
+				l.tried = false
+				break
+			}
+			failed[part] = true
+			continue
+		}
+		l.cfg.Log.Info("operation applied", "operation", op.String(), "took", time.Since(start).Round(time.Millisecond))
+	}
+	return end, errors.Join(errs...)
 }
 
-// apply carries out one operation until end at the latest, or for as long as it lasts.
-func (l *loop[Spec, Observed, Op, Status]) apply(ctx context.Context, end time.Time, spec Spec, op Op) error {
-	if lasts(op) {
-		return l.domain.Apply(ctx, spec, op)
+// partOf is the part of the machine that an operation is on, if it is Parted.
+func partOf(op fmt.Stringer) (part string, parted bool) {
+	p, parted := op.(Parted)
+	if !parted {
+		return "", false
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
+	return p.Part(), true
+}
+
+func (l *loop[Spec, Observed, Op, Status]) observe(ctx context.Context, end time.Time, spec Spec) (Observed, error) {
+	why := fmt.Errorf("not done within %s, the time of a pass: %w", l.cfg.Timeout, context.DeadlineExceeded)
+	ctx, cancel := context.WithDeadlineCause(ctx, end, why)
 	defer cancel()
-	return l.domain.Apply(ctx, spec, op)
+	obs, err := l.domain.Observe(ctx, spec)
+	return obs, timed(ctx, err, why)
+}
+
+// apply carries out one operation until end at the latest or, if it lasts, for as long as that may take.
+func (l *loop[Spec, Observed, Op, Status]) apply(ctx context.Context, end time.Time, spec Spec, op Op) error {
+	why := fmt.Errorf("not done within %s, the time of a pass: %w", l.cfg.Timeout, context.DeadlineExceeded)
+	if lasts(op) {
+		end = time.Now().Add(l.cfg.Lasting)
+		why = fmt.Errorf("not done after %s, the most that is waited for it; it is tried again, and the kernel's log may have the reason: %w",
+			l.cfg.Lasting, context.DeadlineExceeded)
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, end, why)
+	defer cancel()
+	return timed(ctx, l.domain.Apply(ctx, spec, op), why)
+}
+
+// timed has an error of what was cut off say so: domains and what they call hand on the context's error, or its cause.
+func timed(ctx context.Context, err, why error) error {
+	if err == nil || context.Cause(ctx) != why || errors.Is(err, why) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", why, err)
 }
 
 func lasts(op fmt.Stringer) bool {

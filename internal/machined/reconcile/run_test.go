@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -181,7 +184,7 @@ func TestBacksOffWithJitterAndRecovers(t *testing.T) {
 		start := time.Now()
 		h.want(1, 1)
 		synctest.Wait()
-		if got := h.last(); got.Problem != "count to 1: no luck" || got.Waits() != got.Problem || got.Satisfied {
+		if got := h.last(); got.Problem != "count to 1: no luck" || got.Waits() != got.Problem || got.Satisfied || got.Tried {
 			t.Errorf("report of a failure: %+v", got)
 		}
 		time.Sleep(10 * time.Minute)
@@ -218,6 +221,31 @@ func TestResyncAndPolling(t *testing.T) {
 			t.Errorf("%d passes in 10 s without being settled, want 11", h.passes)
 		}
 	}, func(c *Config[int, count]) { c.Settled = func(count) bool { return false } })
+}
+
+// TestAgain: what goes by the clock has its pass when it is due, and no sooner; nothing that is due leaves all as it was.
+func TestAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		settled bool
+		due     time.Duration
+		passes  int
+	}{
+		"due": {true, 20 * time.Minute, 4}, "after the resync": {true, 2 * time.Hour, 2}, "never": {true, 0, 2}, "waits for more": {false, 20 * time.Minute, 3601},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, h *harness) {
+				h.want(1, 0)
+				time.Sleep(time.Hour + time.Millisecond)
+				synctest.Wait()
+				if h.passes != c.passes {
+					t.Errorf("%d passes in an hour, want %d", h.passes, c.passes)
+				}
+			}, func(cfg *Config[int, count]) {
+				cfg.Settled = func(count) bool { return c.settled }
+				cfg.Again = func(count) time.Duration { return c.due }
+			})
+		})
+	}
 }
 
 func TestDoesNotSpin(t *testing.T) {
@@ -257,6 +285,13 @@ func TestTimeoutEndsAPass(t *testing.T) {
 		if h.passes < 2 {
 			t.Errorf("%d passes: one that hangs was not ended", h.passes)
 		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if !slices.ContainsFunc(h.reports, func(r state.Report[count]) bool {
+			return strings.Contains(r.Problem, "count to 1: not done within 1m0s, the time of a pass")
+		}) {
+			t.Errorf("reports: %+v", h.reports)
+		}
 	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
 }
 
@@ -273,6 +308,29 @@ func TestLastingOperation(t *testing.T) {
 		if d := cmp.Diff([]step{100, 101}, h.applied); d != "" {
 			t.Errorf("applied (-want +got):\n%s", d)
 		}
+	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
+}
+
+// TestLastingOperationThatNeverEnds: it is ended after hours, and what is told names it, what it had, and that it is tried again.
+func TestLastingOperationThatNeverEnds(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.set(func() { h.value, h.delay = 99, 24*time.Hour })
+		h.want(1, 100)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := h.last(); got.Doing != "count to 100" || got.Problem != "" {
+			t.Errorf("while it goes on: %+v", got)
+		}
+		time.Sleep(6 * time.Hour)
+		synctest.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, r := range h.reports {
+			if strings.HasPrefix(r.Problem, "count to 100: not done after 6h0m0s, the most that is waited for it; it is tried again") {
+				return
+			}
+		}
+		t.Errorf("reports: %+v", h.reports)
 	}, func(c *Config[int, count]) { c.Timeout = time.Minute })
 }
 
@@ -300,5 +358,80 @@ func TestAsked(t *testing.T) {
 	}, func(c *Config[int, count]) {
 		ask = make(chan func(context.Context))
 		c.Ask = ask
+	})
+}
+
+// parts is a domain of two parts, of which each counts up to the specification; broken says of a part that nothing can be done on it.
+type parts struct {
+	values map[string]int
+	broken map[string]bool
+	tried  []string
+}
+
+type partStep struct {
+	part string
+	to   int
+}
+
+func (s partStep) String() string { return fmt.Sprintf("%s to %d", s.part, s.to) }
+
+// Part implements Parted.
+func (s partStep) Part() string { return s.part }
+
+func (p *parts) Observe(context.Context, int) (map[string]int, error) {
+	return maps.Clone(p.values), nil
+}
+
+func (p *parts) Diff(spec int, obs map[string]int) []partStep {
+	var out []partStep
+	for _, part := range slices.Sorted(maps.Keys(obs)) {
+		for v := obs[part] + 1; v <= spec; v++ {
+			out = append(out, partStep{part, v})
+		}
+	}
+	return out
+}
+
+func (p *parts) Apply(_ context.Context, _ int, op partStep) error {
+	p.tried = append(p.tried, op.String())
+	if p.broken[op.part] {
+		return errors.New("it is broken")
+	}
+	p.values[op.part] = op.to
+	return nil
+}
+
+func (p *parts) Status(int, map[string]int) count { return count{} }
+
+// TestPartsDoNotWait: a part on which nothing can be done keeps no other back, and is told of.
+func TestPartsDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		domain := &parts{values: map[string]int{"a": 0, "b": 0}, broken: map[string]bool{"a": true}}
+		spec := 2
+		var last state.Report[count]
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = Run(ctx, domain, Config[int, count]{
+				Name: "parts", Desired: func() Desired[int] { return Desired[int]{Generation: 1, Spec: &spec} }, Backoff: time.Hour, BackoffMax: time.Hour,
+				Publish: func(r state.Report[count]) { last = r },
+			})
+		}()
+		synctest.Wait()
+		if d := cmp.Diff([]string{"a to 1", "b to 1", "b to 2"}, domain.tried); d != "" {
+			t.Errorf("tried (-want +got):\n%s", d)
+		}
+		if last.Satisfied || last.Problem != "a to 1: it is broken" || !last.Tried {
+			t.Errorf("report: %+v", last)
+		}
+		domain.broken = nil
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if !last.Satisfied || last.Tried || domain.values["a"] != 2 {
+			t.Errorf("once it is mended: %+v, %v", last, domain.values)
+		}
+		cancel()
+		<-ended
 	})
 }

@@ -78,6 +78,9 @@ func (s *arrivals) tap(ctx context.Context, info *tap.Info) (context.Context, er
 	if verified {
 		limit, rates = s.limits.RunningPerSubject, s.subjects
 	}
+	if sessionOf(ctx).node {
+		limit = s.limits.RunningPerNode
+	}
 	a.holder = who
 	switch {
 	case strings.Count(a.method, "/") != 2 || a.method[0] != '/':

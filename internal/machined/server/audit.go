@@ -21,6 +21,7 @@ type auditService struct {
 
 // StreamEntries implements auditv1.AuditServiceServer.
 func (s *auditService) StreamEntries(req *auditv1.StreamEntriesRequest, stream grpc.ServerStreamingServer[auditv1.StreamEntriesResponse]) error {
+	s.recorder.flushRepeats()
 	s.recorder.flush()
 	filter := req.GetSubject() != "" || req.GetMethod() != "" || req.GetCode() != "" || req.GetSince() != nil
 	return s.log.Read(stream.Context(), func(line []byte) error {

@@ -7,6 +7,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
@@ -16,8 +17,11 @@ import (
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
 
@@ -39,7 +43,11 @@ const (
 	RoleBackup ClientRole = "etcd:backup"
 )
 
-// roles returns every role there is.
+// RolePeer is what nodes carry themselves, in the certificates of their APIs. It allows nothing but to ask what a job of this node's
+// configuration has the peer ask.
+const RolePeer ClientRole = "node:peer"
+
+// roles returns every role of clients that there is.
 func roles() []ClientRole {
 	return []ClientRole{RoleAdmin, RoleOperator, RoleReader, RoleBackup}
 }
@@ -49,6 +57,8 @@ type rule struct {
 	roles []ClientRole
 	// maintenance is who may while the node has no configuration.
 	maintenance access
+	// peer: it is for the node that a job of the configuration names, whoever vouches for it.
+	peer bool
 	// acts: it does something to the node, so the audit log has it before it
 	// is done.
 	acts bool
@@ -72,6 +82,10 @@ func rules() map[string]rule {
 	admins := []ClientRole{RoleAdmin}
 	operators := []ClientRole{RoleAdmin, RoleOperator}
 	readers := []ClientRole{RoleAdmin, RoleOperator, RoleReader}
+	// What goes on all the time between nodes is in the audit log, and is no event.
+	peers := rule{roles: []ClientRole{RolePeer}, maintenance: forNobody, peer: true}
+	peersAct := peers
+	peersAct.acts = true
 	return map[string]rule{
 		machinev1.MachineService_GetIdentity_FullMethodName: {roles: roles(), maintenance: forAnyone},
 		machinev1.MachineService_GetVersion_FullMethodName:  {roles: roles(), maintenance: forAnyone},
@@ -155,6 +169,59 @@ func rules() map[string]rule {
 		extensionv1.ExtensionService_List_FullMethodName:    {roles: readers, maintenance: forNobody},
 		extensionv1.ExtensionService_Remove_FullMethodName:  {roles: admins, maintenance: forNobody, acts: true},
 		extensionv1.ExtensionService_GetSBOM_FullMethodName: {roles: readers, maintenance: forNobody},
+
+		poolv1.PoolService_List_FullMethodName:           {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_ListImportable_FullMethodName: {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_Plan_FullMethodName:           {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_GetCache_FullMethodName:       {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_StreamEvents_FullMethodName:   {roles: readers, maintenance: forNobody},
+		poolv1.PoolService_Scrub_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Trim_FullMethodName:           {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Online_FullMethodName:         {roles: operators, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Clear_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
+		// These can cost data, or bring it nearer to that.
+		poolv1.PoolService_Confirm_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		poolv1.PoolService_Offline_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+
+		datasetv1.DatasetService_List_FullMethodName:        {roles: readers, maintenance: forNobody},
+		datasetv1.DatasetService_PlanDestroy_FullMethodName: {roles: readers, maintenance: forNobody},
+		datasetv1.DatasetService_Destroy_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+
+		snapshotv1.SnapshotService_List_FullMethodName:         {roles: readers, maintenance: forNobody},
+		snapshotv1.SnapshotService_PlanRollback_FullMethodName: {roles: readers, maintenance: forNobody},
+		snapshotv1.SnapshotService_PreviewPrune_FullMethodName: {roles: readers, maintenance: forNobody},
+		snapshotv1.SnapshotService_Create_FullMethodName:       {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Clone_FullMethodName:        {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Bookmark_FullMethodName:     {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Diff_FullMethodName:         {roles: operators, maintenance: forNobody}, // it names files
+		snapshotv1.SnapshotService_Hold_FullMethodName:         {roles: operators, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Release_FullMethodName:      {roles: admins, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Destroy_FullMethodName:      {roles: admins, maintenance: forNobody, acts: true},
+		snapshotv1.SnapshotService_Rollback_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
+
+		replicationv1.ReplicationService_List_FullMethodName:         {roles: readers, maintenance: forNobody},
+		replicationv1.ReplicationService_Watch_FullMethodName:        {roles: readers, maintenance: forNobody},
+		replicationv1.ReplicationService_PlanFailover_FullMethodName: {roles: readers, maintenance: forNobody},
+		replicationv1.ReplicationService_Run_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
+		replicationv1.ReplicationService_Verify_FullMethodName:       {roles: operators, maintenance: forNobody, acts: true},
+		// These say where the data is written to.
+		replicationv1.ReplicationService_Failover_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+		replicationv1.ReplicationService_Failback_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
+
+		replicationv1.PeerService_Look_FullMethodName:            peers,
+		replicationv1.PeerService_Clean_FullMethodName:           peers,
+		replicationv1.PeerService_Checksum_FullMethodName:        peers,
+		replicationv1.PeerService_Estimate_FullMethodName:        peers,
+		replicationv1.PeerService_Protect_FullMethodName:         peers,
+		replicationv1.PeerService_Send_FullMethodName:            peers,
+		replicationv1.PeerService_Advance_FullMethodName:         peers,
+		replicationv1.PeerService_MakePlaceholder_FullMethodName: peers,
+		replicationv1.PeerService_Receive_FullMethodName:         peers,
+		replicationv1.PeerService_Abort_FullMethodName:           peers,
+		replicationv1.PeerService_Complete_FullMethodName:        peers,
+		replicationv1.PeerService_Learn_FullMethodName:           peersAct,
+		replicationv1.PeerService_Freeze_FullMethodName:          peersAct,
+		replicationv1.PeerService_Resolve_FullMethodName:         peersAct,
 
 		auditv1.AuditService_StreamEntries_FullMethodName: {roles: operators, maintenance: forNobody},
 	}

@@ -26,17 +26,7 @@ func verify(chain []*x509.Certificate, authority *x509.CertPool, now time.Time) 
 	}
 	leaf := chain[0]
 	c := caller{subject: leaf.Subject.CommonName, serial: leaf.SerialNumber.Text(16)}
-	intermediates := x509.NewCertPool()
-	for _, cert := range chain[1:] {
-		intermediates.AddCert(cert)
-	}
-	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots:         authority,
-		Intermediates: intermediates,
-		CurrentTime:   now,
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
-	if err != nil {
+	if err := verifyChain(chain, authority, now); err != nil {
 		return c, refuseChain(leaf, err, now)
 	}
 	roles, unknown := rolesOf(leaf)
@@ -51,11 +41,26 @@ func verify(chain []*x509.Certificate, authority *x509.CertPool, now time.Time) 
 	}
 }
 
+// verifyChain checks that an authority vouches for the leaf of a chain as a client's.
+func verifyChain(chain []*x509.Certificate, authority *x509.CertPool, now time.Time) error {
+	intermediates := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		intermediates.AddCert(cert)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{
+		Roots:         authority,
+		Intermediates: intermediates,
+		CurrentTime:   now,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	return err
+}
+
 // rolesOf splits the organisations of a certificate into roles and the rest,
 // which allows nothing.
 func rolesOf(leaf *x509.Certificate) (known []ClientRole, unknown []string) {
 	for _, o := range leaf.Subject.Organization {
-		if slices.Contains(roles(), ClientRole(o)) {
+		if ClientRole(o) == RolePeer || slices.Contains(roles(), ClientRole(o)) {
 			known = append(known, ClientRole(o))
 		} else {
 			unknown = append(unknown, o)
@@ -91,6 +96,10 @@ func refuseChain(leaf *x509.Certificate, err error, now time.Time) *refusal {
 
 func refuseNoCertificate() *refusal {
 	return refuse(ReasonNoCertificate, "no client certificate: this node is configured and answers only clients with a certificate of its authority")
+}
+
+func refuseWrongRole(method string, want []ClientRole, c caller) *refusal {
+	return refuse(ReasonWrongRole, fmt.Sprintf("%s needs one of the roles %s, and the client certificate %q has %s", method, join(want), c.subject, join(c.roles)))
 }
 
 func refuseNoRole(subject string) *refusal {

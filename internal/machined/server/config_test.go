@@ -49,7 +49,7 @@ func TestConfig(t *testing.T) {
 	wrong, err := client.Validate(t.Context(), &configv1.ValidateRequest{Document: "kind: Planet\n", Name: "mine.yaml"})
 	check(t, &configv1.ValidateResponse{Mistakes: []*configv1.Mistake{
 		{File: "mine.yaml", Line: 1, Field: "apiVersion", Problem: "missing, expected cyvive.dev/v1alpha1"},
-		{File: "mine.yaml", Line: 1, Field: "kind", Problem: `got "Planet", expected Machine, Network, Cluster or Registries`},
+		{File: "mine.yaml", Line: 1, Field: "kind", Problem: `got "Planet", expected Machine, Network, Cluster, Registries, Pool, Dataset, SnapshotSchedule or ReplicationJob`},
 	}}, wrong, err)
 	tried, err := client.Apply(t.Context(), &configv1.ApplyRequest{Patch: patch, Name: "a", Mode: configv1.Mode_MODE_TRY, TryTimeout: durationpb.New(time.Minute), ExpectedRevision: 1})
 	check(t, &configv1.ApplyResponse{
@@ -111,7 +111,7 @@ func TestConfigIsRefused(t *testing.T) {
 		t.Errorf("a revision that is not kept: %v", err)
 	}
 	_, err = client.Apply(t.Context(), &configv1.ApplyRequest{Document: "kind: Planet\n"})
-	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "Machine, Network, Cluster or Registries") {
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "Machine, Network, Cluster, Registries, Pool, Dataset, SnapshotSchedule or ReplicationJob") {
 		t.Errorf("a document that is wrong: %v", err)
 	}
 	_, err = client.Apply(t.Context(), &configv1.ApplyRequest{Document: strings.Repeat("#", 64<<10)})

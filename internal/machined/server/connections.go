@@ -86,8 +86,8 @@ func (t *connections) add(raw net.Conn) *conn {
 	return c
 }
 
-// verify notes whose connection it is.
-func (t *connections) verify(c *conn, subject string) {
+// verify notes whose connection it is, of whom so many may be open.
+func (t *connections) verify(c *conn, subject string, most int) {
 	t.mu.Lock()
 	if c.closed {
 		t.mu.Unlock()
@@ -96,7 +96,7 @@ func (t *connections) verify(c *conn, subject string) {
 	c.holder, c.verified = subject, true
 	t.verified++
 	var victim *conn
-	if t.count(true)[subject] > t.limits.ConnectionsPerSubject {
+	if t.count(true)[subject] > most {
 		victim = t.oldest(true, subject)
 	} else if t.verified > t.limits.Connections-t.limits.ReservedConnections {
 		victim = t.oldest(true, largest(t.count(true)))

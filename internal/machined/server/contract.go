@@ -25,7 +25,8 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrUnavailable: trying again later may do. UNAVAILABLE.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrDenied: nobody may have it, whatever the role. PERMISSION_DENIED.
+	// ErrDenied: nobody may have it, whatever the role, or this caller may not.
+	// PERMISSION_DENIED.
 	ErrDenied = errors.New("denied")
 	// ErrIncomplete comes with a list of what could be read, where an interface says so;
 	// the caller gets the list, and the text in IncompleteHeader.
@@ -77,6 +78,18 @@ type Check struct {
 	// Aside says that the node is ready without it: what is wrong is not the node's,
 	// and its work goes on.
 	Aside bool
+	// Again is when the node tries what the Reason is about again by itself; zero where
+	// it does so all the time, or never. It is told behind the Reason, and its change is
+	// none of the check.
+	Again time.Time
+}
+
+// why is the reason with when it is tried again.
+func (c Check) why() string {
+	if c.Again.IsZero() || c.Reason == "" {
+		return c.Reason
+	}
+	return c.Reason + "; tried again at " + c.Again.UTC().Format(time.RFC3339)
 }
 
 // Role is the part a node plays in its cluster.

@@ -2,7 +2,7 @@ package server
 
 import "context"
 
-// Volume is one of the node's own volumes.
+// Volume is one of the node's own volumes, or an encrypted disk of a pool, which counts as mounted while it is open.
 type Volume struct {
 	Name, Device string
 	SizeBytes    uint64
@@ -25,7 +25,7 @@ type Disks interface {
 	// ForgetRecoveryKey removes the key that is given, and no other: ErrInvalid.
 	// ErrUnavailable while an encrypted volume is still to get it.
 	ForgetRecoveryKey(ctx context.Context, key string) error
-	// Recover opens a volume. ErrNotFound for one that is not there, ErrInvalid for
+	// Recover opens a volume, a disk of a pool that another node has encrypted, or, as pools, all of those that the key opens. ErrNotFound for one that is not there, ErrInvalid for
 	// another key, ErrPrecondition for a volume that is open or not encrypted.
 	Recover(ctx context.Context, volume, key string) error
 	// Reseal seals the state volume to the TPM as it is. ErrPrecondition where that

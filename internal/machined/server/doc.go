@@ -29,13 +29,21 @@
 // stream would outlive the certificate that it was let in by. Until then nothing
 // more is done on them, so that no caller loses the answer to what was.
 //
+// # Peers
+//
+// Nodes call each other for replication, with the certificates of their own APIs. Such a method has an entry that says so; who calls it is verified by
+// the authority that a job of the configuration has for that node, which is trusted for nothing else, and has to have the name that the job has for it
+// (peergate.go). Their connections have larger windows (peerserver.go). Which datasets it may ask for is decided behind PeerCalls, by the same job.
+//
 // # Audit
 //
 // Every call is an entry of a hash-chained log (package audit), the refused
 // ones too, and so are connections that come to no TLS session. What acts on
 // the node, and every stream, is in the log before it is done. Of callers that
 // are not verified only so many are written out in a time; the rest is counted,
-// so that nobody can push other entries out of a log whose size is bounded.
+// so that nobody can push other entries out of a log whose size is bounded. Nor
+// can replication: of what a node asks for with each step, one call an hour is an
+// entry, with all that fail or are refused, and the rest is counted (repeats.go).
 //
 // # Limits
 //

@@ -16,6 +16,15 @@ func Rules() map[string][]ClientRole {
 	return all
 }
 
+// ForPeers says which methods are for nodes that a job names.
+func ForPeers() map[string]bool {
+	all := map[string]bool{}
+	for method, r := range rules() {
+		all[method] = r.peer
+	}
+	return all
+}
+
 // Who may call a method in maintenance mode.
 const (
 	ForNobody = forNobody

@@ -69,14 +69,14 @@ func (h *httpServer) start() {
 
 type connKey struct{}
 
-// httpConn is a connection, and what its handshake showed.
-type httpConn struct {
+// handedConn is a connection that the handshake hands over, and what that showed.
+type handedConn struct {
 	net.Conn
 	session session
 }
 
 // take serves a connection.
-func (h *httpServer) take(c httpConn) {
+func (h *httpServer) take(c handedConn) {
 	select {
 	case h.conns.conns <- c:
 	case <-h.conns.closed:
@@ -92,7 +92,7 @@ func (h *httpServer) close() {
 
 func (h *httpServer) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	start := h.gate.now()
-	conn := r.Context().Value(connKey{}).(httpConn)
+	conn := r.Context().Value(connKey{}).(handedConn)
 	s := conn.session
 	e := audit.Entry{Kind: audit.KindCall, Time: start, Method: MetricsPath, Peer: r.RemoteAddr, Subject: s.subject}
 	holder, rates := s.subject, h.arrivals.subjects
@@ -150,7 +150,7 @@ func (h *httpServer) due(subject string, now time.Time) bool {
 
 // serveOther refuses what is no metrics, after the same judgement.
 func (h *httpServer) serveOther(w http.ResponseWriter, r *http.Request) {
-	s := r.Context().Value(connKey{}).(httpConn).session
+	s := r.Context().Value(connKey{}).(handedConn).session
 	method := fmt.Sprintf("%.10s %.100s", r.Method, r.URL.Path)
 	c, refused := h.gate.judge(method, s)
 	if refused == nil {

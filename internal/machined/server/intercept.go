@@ -26,6 +26,7 @@ type gate struct {
 	rules    map[string]rule // never changed
 	recorder *recorder
 	limits   Limits
+	peers    func() []Peer
 	acted    func(method, subject, code string)
 
 	mu sync.Mutex
@@ -109,6 +110,10 @@ func (g *gate) judgeBy(id Identity, method string, chain []*x509.Certificate) (c
 	if id.Clients == nil {
 		return id.Unconfigured.judge(method, r, known, chain, g.now())
 	}
+	if r.peer {
+		c, _, refused := verifyPeer(method, chain, id.Clients, g.peers(), g.now())
+		return c, refused
+	}
 	c, refused := id.verify(chain, g.now())
 	if refused != nil {
 		return c, refused
@@ -117,7 +122,7 @@ func (g *gate) judgeBy(id Identity, method string, chain []*x509.Certificate) (c
 		return c, refuse(ReasonNoSuchMethod, fmt.Sprintf("%s is not a method of this node's API: it may be of another version", method))
 	}
 	if !r.allows(c.roles) {
-		return c, refuse(ReasonWrongRole, fmt.Sprintf("%s needs one of the roles %s, and the client certificate %q has %s", method, join(r.roles), c.subject, join(c.roles)))
+		return c, refuseWrongRole(method, r.roles, c)
 	}
 	return c, nil
 }
@@ -169,6 +174,13 @@ func has(ctx context.Context, role ClientRole) bool {
 	return slices.Contains(c.roles, role)
 }
 
+// MayLose tells whether the caller of a unary method may decide so that something is
+// destroyed, as a rollback does. Who came by no gate may.
+func MayLose(ctx context.Context) bool {
+	_, gated := ctx.Value(callerKey{}).(caller)
+	return !gated || has(ctx, RoleAdmin)
+}
+
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	arrivalOf(ctx).arrived()
 	var resp any
@@ -190,7 +202,7 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 }
 
 // call lets one call through or not. With begin, the log has it before it is
-// done, and not only when it has ended.
+// done, and not only when it has ended. What nodes repeat is counted there.
 func (g *gate) call(ctx context.Context, method string, begin bool, do func(caller) error) error {
 	arrivalOf(ctx).passed()
 	defer g.follow(arrivalOf(ctx))()
@@ -200,10 +212,12 @@ func (g *gate) call(ctx context.Context, method string, begin bool, do func(call
 		g.recorder.refused(entryOf(ctx, method, c, start), refused)
 		return refused
 	}
-	if begin {
+	rule := g.rules[method]
+	again := rule.peer && !rule.acts && !g.recorder.first(entryOf(ctx, method, c, start))
+	if begin && !again {
 		e := entryOf(ctx, method, c, start)
 		e.Kind = audit.KindBegin
-		g.recorder.record(e, g.rules[method].acts)
+		g.recorder.record(e, rule.acts)
 	}
 	err := toStatus(do(c))
 	e := entryOf(ctx, method, c, start)
@@ -213,12 +227,16 @@ func (g *gate) call(ctx context.Context, method string, begin bool, do func(call
 	if err != nil {
 		e.Error = status.Convert(err).Message()
 	}
-	if len(c.roles) == 0 { // anybody, on a node without an owner
+	switch {
+	case len(c.roles) == 0: // anybody, on a node without an owner
 		g.recorder.unverified(e)
 		return err
+	case again && err == nil:
+		g.recorder.repeated(e)
+		return nil
 	}
-	g.recorder.record(e, g.rules[method].acts)
-	if g.rules[method].acts && g.acted != nil {
+	g.recorder.record(e, rule.acts)
+	if rule.acts && g.acted != nil {
 		g.acted(method, c.subject, e.Code)
 	}
 	return err

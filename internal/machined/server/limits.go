@@ -16,6 +16,9 @@ type Limits struct {
 	// that is verified, and for one address whose clients are not. The oldest
 	// makes way for a new one.
 	ConnectionsPerSubject, ConnectionsPerAddress int
+	// ConnectionsPerNode may be open for one node that a job names, whose windows are
+	// larger, and RunningPerNode are its calls at once, of which each may run a program.
+	ConnectionsPerNode, RunningPerNode int
 
 	// CallsPerSecond is what a verified client may call, after a burst of
 	// CallsBurst; UnverifiedPerSecond and UnverifiedBurst are for an address.
@@ -38,7 +41,7 @@ type Limits struct {
 // the API: an idle connection takes some 30 KiB, a running stream some 20.
 func DefaultLimits() Limits {
 	return Limits{
-		Connections: 1024, ReservedConnections: 128, ConnectionsPerSubject: 640, ConnectionsPerAddress: 512,
+		Connections: 1024, ReservedConnections: 128, ConnectionsPerSubject: 640, ConnectionsPerAddress: 512, ConnectionsPerNode: 32, RunningPerNode: 128,
 		CallsPerSecond: 2000, CallsBurst: 4000, UnverifiedPerSecond: 50, UnverifiedBurst: 200,
 		RunningPerSubject: 1024, RunningPerAddress: 128,
 		HandshakeTimeout: 10 * time.Second, RequestTimeout: 20 * time.Second, WriteTimeout: 20 * time.Second, StallTimeout: 5 * time.Minute,
@@ -55,6 +58,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.CallsPerSecond, &d.CallsPerSecond}, {&l.CallsBurst, &d.CallsBurst},
 		{&l.UnverifiedPerSecond, &d.UnverifiedPerSecond}, {&l.UnverifiedBurst, &d.UnverifiedBurst},
 		{&l.RunningPerSubject, &d.RunningPerSubject}, {&l.RunningPerAddress, &d.RunningPerAddress},
+		{&l.ConnectionsPerNode, &d.ConnectionsPerNode}, {&l.RunningPerNode, &d.RunningPerNode},
 	} {
 		if *v.have == 0 {
 			*v.have = *v.def

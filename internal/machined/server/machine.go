@@ -70,7 +70,7 @@ func (s *machineService) GetHealth(ctx context.Context, _ *machinev1.GetHealthRe
 	resp := &machinev1.GetHealthResponse{Healthy: healthy}
 	for _, c := range checks {
 		resp.Checks = append(resp.Checks, &machinev1.HealthCheck{
-			Name: c.Name, Healthy: c.Healthy, Reason: c.Reason, Since: timeToProto(c.Since),
+			Name: c.Name, Healthy: c.Healthy, Reason: c.why(), Since: timeToProto(c.Since),
 		})
 	}
 	return resp, nil
@@ -81,7 +81,7 @@ func (s *machineService) GetHealth(ctx context.Context, _ *machinev1.GetHealthRe
 func overall(checks []Check) (healthy bool, reason string) {
 	for _, c := range checks {
 		if !c.Healthy {
-			return false, c.Name + ": " + c.Reason
+			return false, c.Name + ": " + c.why()
 		}
 	}
 	if len(checks) == 0 {

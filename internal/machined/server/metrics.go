@@ -66,6 +66,9 @@ func (m *metrics) text(ctx context.Context) ([]byte, error) {
 	w.sample(float64(open-verified), "verified", "false")
 	w.stats(stats)
 	w.cgroups(groups)
+	w.pools(ctx, m.config.Pools)
+	w.replication(ctx, m.config.Replication)
+	w.schedules(ctx, m.config.Snapshots)
 	return w.out.Bytes(), nil
 }
 

@@ -22,8 +22,8 @@ const (
 )
 
 // recorder writes the audit log. Calls of verified callers are all written, save
-// floods that do not come to the gate; of others some are, and the rest is
-// counted.
+// floods that do not come to the gate and what nodes repeat (repeats.go); of
+// others some are, and the rest is counted.
 type recorder struct {
 	log Audit
 	now func() time.Time
@@ -32,10 +32,14 @@ type recorder struct {
 	mu         sync.Mutex
 	limit      *rate.Limiter
 	suppressed map[string]uint64 // by code
+	repeats    map[string]*repeat
 }
 
 func newRecorder(c Config) *recorder {
-	return &recorder{log: c.Audit, now: c.Now, out: c.Logger, limit: rate.NewLimiter(unverifiedPerSecond, unverifiedBurst), suppressed: map[string]uint64{}}
+	return &recorder{
+		log: c.Audit, now: c.Now, out: c.Logger, limit: rate.NewLimiter(unverifiedPerSecond, unverifiedBurst), suppressed: map[string]uint64{},
+		repeats: map[string]*repeat{},
+	}
 }
 
 // record writes an entry, after the count of those that were not.

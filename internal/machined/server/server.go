@@ -18,6 +18,7 @@ import (
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
 	containerv1 "github.com/cyvive/cyvive/api/proto/container/v1"
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	diskv1 "github.com/cyvive/cyvive/api/proto/disk/v1"
 	eventv1 "github.com/cyvive/cyvive/api/proto/event/v1"
 	extensionv1 "github.com/cyvive/cyvive/api/proto/extension/v1"
@@ -27,8 +28,11 @@ import (
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	kubev1 "github.com/cyvive/cyvive/api/proto/kube/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	resetv1 "github.com/cyvive/cyvive/api/proto/reset/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 )
 
@@ -53,7 +57,7 @@ const (
 	stopTimeout = 2 * time.Second
 )
 
-// Config is what a Server is made of. Every interface must be set but Audit.
+// Config is what a Server is made of. Every interface must be set but Audit, and PeerCalls where Peers is nil.
 type Config struct {
 	// Identity returns the server's certificate and its clients' authority. It
 	// is called for each handshake and each call, from many goroutines, must
@@ -97,6 +101,16 @@ type Config struct {
 	Resets     Resets
 	Disks      Disks
 	Extensions Extensions
+	Pools      Pools
+	Datasets   Datasets
+	Snapshots  Snapshots
+
+	Replication Replication
+	// Peers returns the nodes that jobs of the configuration name. It is called for calls of nodes, from many goroutines, and must be quick. Nil names
+	// none.
+	Peers func() []Peer
+	// PeerCalls is asked by those nodes.
+	PeerCalls PeerCalls
 }
 
 // Server is the node API. Its methods are safe for concurrent use.
@@ -104,6 +118,7 @@ type Server struct {
 	grpc     *grpc.Server
 	gate     *gate
 	http     *httpServer
+	nodes    *peerServer
 	table    *connections
 	recorder *recorder
 }
@@ -119,15 +134,17 @@ func New(c Config) *Server {
 	if c.Audit == nil {
 		c.Audit = noAudit{}
 	}
+	if c.Peers == nil {
+		c.Peers = func() []Peer { return nil }
+	}
 	c.Limits = c.Limits.withDefaults()
 	r := newRecorder(c)
-	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), recorder: r, limits: c.Limits, acted: c.Acted}
+	g := &gate{identity: c.Identity, now: c.Now, rules: rules(), recorder: r, limits: c.Limits, peers: c.Peers, acted: c.Acted}
 	arrivals := newArrivals(c.Limits, c.Now, r)
 	table := newConnections(c.Limits)
 	web := newHTTPServer(c, g, arrivals, table)
 	secure := tlsConfig(c.Identity)
-	s := grpc.NewServer(
-		grpc.Creds(handshakes{credentials.NewTLS(secure), secure, c.Identity, c.Now, r, table, web}),
+	options := []grpc.ServerOption{
 		grpc.InTapHandle(arrivals.tap),
 		grpc.StatsHandler(arrivals),
 		grpc.UnaryInterceptor(g.unary),
@@ -138,10 +155,6 @@ func New(c Config) *Server {
 		}),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.MaxConcurrentStreams(maxConcurrentStreams),
-		grpc.StaticStreamWindowSize(windowBytes),
-		grpc.StaticConnWindowSize(windowBytes),
-		grpc.ReadBufferSize(readBufferBytes),
 		grpc.ConnectionTimeout(c.Limits.HandshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: idleTimeout,
@@ -152,7 +165,15 @@ func New(c Config) *Server {
 			MinTime:             minPingInterval,
 			PermitWithoutStream: true,
 		}),
-	)
+	}
+	nodes := newPeerServer(options)
+	s := grpc.NewServer(append(options,
+		grpc.Creds(handshakes{credentials.NewTLS(secure), secure, c.Identity, c.Now, r, table, web, c.Peers, nodes}),
+		grpc.MaxConcurrentStreams(maxConcurrentStreams),
+		grpc.StaticStreamWindowSize(windowBytes),
+		grpc.StaticConnWindowSize(windowBytes),
+		grpc.ReadBufferSize(readBufferBytes),
+	)...)
 	machinev1.RegisterMachineServiceServer(s, &machineService{config: c})
 	servicev1.RegisterServiceServiceServer(s, &serviceService{services: c.Services, logs: c.Logs, past: c.PastLogs})
 	containerv1.RegisterContainerServiceServer(s, &containerService{containers: c.Containers})
@@ -167,8 +188,15 @@ func New(c Config) *Server {
 	configv1.RegisterConfigServiceServer(s, &configService{configs: c.Configs})
 	diskv1.RegisterDiskServiceServer(s, &diskService{disks: c.Disks})
 	extensionv1.RegisterExtensionServiceServer(s, &extensionService{extensions: c.Extensions})
+	poolv1.RegisterPoolServiceServer(s, &poolService{pools: c.Pools})
+	datasetv1.RegisterDatasetServiceServer(s, &datasetService{datasets: c.Datasets})
+	snapshotv1.RegisterSnapshotServiceServer(s, &snapshotService{snapshots: c.Snapshots})
+	replicationv1.RegisterReplicationServiceServer(s, &replicationService{config: c})
+	peer := &peerService{calls: c.PeerCalls, jobs: g.peerJobs}
+	replicationv1.RegisterPeerServiceServer(s, peer)
+	replicationv1.RegisterPeerServiceServer(nodes.grpc, peer)
 	auditv1.RegisterAuditServiceServer(s, &auditService{log: c.Audit, recorder: r})
-	return &Server{grpc: s, gate: g, http: web, table: table, recorder: r}
+	return &Server{grpc: s, gate: g, http: web, nodes: nodes, table: table, recorder: r}
 }
 
 // goodbyeTime is for what a call ends with to get to the client before its
@@ -191,18 +219,21 @@ func (s *Server) AuthorityChanged() {
 // several listeners at once, with one context: the first to end stops all.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.http.start()
+	s.nodes.start()
 	stopped := make(chan struct{})
 	unregister := context.AfterFunc(ctx, func() {
 		defer close(stopped)
 		kill := time.AfterFunc(stopTimeout, s.grpc.Stop)
 		defer kill.Stop()
 		s.http.close()
+		s.nodes.close()
 		s.grpc.GracefulStop()
 	})
 	err := s.grpc.Serve(listener{l, s.table})
 	if !unregister() {
 		<-stopped
 	}
+	s.recorder.flushRepeats()
 	s.recorder.flush()
 	if err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
 		return fmt.Errorf("serve node API on %v: %w", l.Addr(), err)

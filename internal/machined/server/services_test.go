@@ -72,6 +72,13 @@ func TestMachine(t *testing.T) {
 	if n, nodeErr := client.GetNode(t.Context(), &machinev1.GetNodeRequest{}); err != nil || nodeErr != nil || health.GetHealthy() || !n.GetReady() || n.GetReason() != "" {
 		t.Errorf("without what is aside: got %v, %v and %v, %v, want it ready and not healthy", health, err, n, nodeErr)
 	}
+	node.Change(func(n *servertest.Node) {
+		n.Checks = []server.Check{{Name: "snapshots", Reason: "no room", Again: at.Add(5 * time.Minute)}, {Name: "network", Healthy: true, Again: at}}
+	})
+	health, err = client.GetHealth(t.Context(), &machinev1.GetHealthRequest{})
+	check(t, &machinev1.GetHealthResponse{Checks: []*machinev1.HealthCheck{
+		{Name: "snapshots", Reason: "no room; tried again at 2026-11-23T04:05:00Z"}, {Name: "network", Healthy: true},
+	}}, health, err)
 	node.Change(func(n *servertest.Node) { n.Checks = nil })
 	if health, err = client.GetHealth(t.Context(), &machinev1.GetHealthRequest{}); err != nil || health.GetHealthy() {
 		t.Errorf("health without a check: got %v, %v, want it not healthy", health, err)

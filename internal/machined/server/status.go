@@ -35,6 +35,7 @@ const (
 	ReasonConfigured       Reason = "CONFIGURED"
 	ReasonAuthorityChanged Reason = "AUTHORITY_CHANGED"
 	ReasonNoSuchMethod     Reason = "NO_SUCH_METHOD"
+	ReasonNotPeer          Reason = "NOT_A_PEER"
 )
 
 // ReasonNotReady is that of UNAVAILABLE where the node itself answers so, and not a
@@ -44,7 +45,7 @@ const ReasonNotReady Reason = "NOT_READY"
 // code is the gRPC status of a refusal.
 func (r Reason) code() codes.Code {
 	switch r {
-	case ReasonNoRole, ReasonUnknownRole, ReasonWrongRole:
+	case ReasonNoRole, ReasonUnknownRole, ReasonWrongRole, ReasonNotPeer:
 		return codes.PermissionDenied
 	case ReasonMaintenance:
 		return codes.FailedPrecondition

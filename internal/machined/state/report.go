@@ -14,6 +14,9 @@ type Report[Status any] struct {
 	Doing string
 	// Problem is the text of the error that ended the pass, empty if none did. The loop tries again by itself.
 	Problem string
+	// Tried says of a pass with a Problem that it has observed, and has tried all operations but those behind one that failed on the same part of the machine
+	// (reconcile.Parted): Status is of that pass, and what is not reached cannot be now.
+	Tried bool
 }
 
 // Waits says in words what stands between the domain and its desired state: the reason it is held back, its last error or what it is

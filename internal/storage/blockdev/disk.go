@@ -16,6 +16,7 @@ import (
 
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/luks"
+	"github.com/cyvive/cyvive/internal/storage/zfs/label"
 )
 
 const (
@@ -23,9 +24,13 @@ const (
 	// there, so that one with a damaged superblock is not taken for blank.
 	blankBytes = 1 << 20
 	markBytes  = 512
+	// poolMarkAt is where the mark of a pool lies. Of the first 8 KiB of a device, vl_pad1 of vdev_label_t (include/sys/vdev_impl.h, OpenZFS 2.3.9), the kernel writes
+	// nothing; but zpool create clears the first 4 KiB of a partition (zero_label in cmd/zpool/zpool_vdev.c), before there is a label.
+	poolMarkAt = 4 << 10
 )
 
-// formatMark is written to the end of a partition while a file system is made on it. mke2fs, told not to discard, does not write there.
+// formatMark is written to a partition while something is made on it, at a place where what is made does not write: at its end, where neither mke2fs, told
+// not to discard, nor the header of an encrypted volume comes to; or, for a pool of ZFS, which has labels there, near its beginning (poolMarkAt).
 func formatMark() []byte {
 	mark := make([]byte, markBytes)
 	copy(mark, "cyvive: a file system is being made here\n")
@@ -128,7 +133,7 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 		sb, err := parseSuperblock(head[superblockOffset:])
 		switch {
 		case err == nil:
-			c.Signature, c.Clean, c.FileSystemBytes = storage.FileSystem, sb.clean, sb.sizeBytes
+			c.Signature, c.Clean = storage.FileSystem, sb.clean
 			return c, nil
 		case !errors.Is(err, errNoSuperblock):
 			// A power cut may have come between its sectors while it was made: that is to be made again.
@@ -138,18 +143,21 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 			return c, nil
 		}
 	}
-	if c.Blank {
-		return c, nil
-	}
 	// After ext4: what was made over an encrypted volume may have left the second copy of its header.
-	switch signature, err := luksSignature(f); {
-	case err != nil:
+	if !c.Blank {
+		switch signature, err := luksSignature(f); {
+		case err != nil:
+			return c, err
+		case signature == damagedVolume && c.Formatting:
+			return c, nil
+		case signature != "":
+			c.Signature = signature
+			return c, nil
+		}
+	}
+	// After both, which may have left labels at the end; and where the beginning is blank, too: a pool is found by any of its labels.
+	if c.Signature, c.Pool, err = poolSignature(f, c.Formatting); c.Signature != "" || err != nil || c.Blank {
 		return c, err
-	case signature == damagedVolume && c.Formatting:
-		return c, nil
-	case signature != "":
-		c.Signature = signature
-		return c, nil
 	}
 	info, err := blkid.Probe(f, blkid.WithSkipLocking(true))
 	if err != nil {
@@ -179,9 +187,34 @@ func luksSignature(f *os.File) (string, error) {
 	return "an encrypted volume of another form", nil
 }
 
+// poolSignature names what of ZFS is there; empty if nothing is. Begun says that something is being made there: labels of which none is whole yet are then those of
+// a pool that is made again, and not damaged.
+func poolSignature(f *os.File, begun bool) (string, storage.PoolLabel, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return "", storage.PoolLabel{}, fmt.Errorf("find end of %s: %w", f.Name(), err)
+	}
+	l, err := label.Read(f, size)
+	switch {
+	case errors.Is(err, label.ErrNone):
+		return "", storage.PoolLabel{}, nil
+	case errors.Is(err, label.ErrDamaged) && begun:
+		return storage.PoolMember, storage.PoolLabel{}, nil
+	case errors.Is(err, label.ErrDamaged):
+		return "a device of a damaged pool of ZFS", storage.PoolLabel{}, nil
+	case err != nil:
+		return "", storage.PoolLabel{}, fmt.Errorf("probe %s: %w", f.Name(), err)
+	case l.State == label.Spare || l.State == label.Cache:
+		return "a " + l.State.String() + " device of ZFS", storage.PoolLabel{}, nil
+	}
+	return storage.PoolMember, storage.PoolLabel{
+		Name: l.Name, GUID: l.PoolGUID, Exported: l.State == label.Exported, Destroyed: l.State == label.Destroyed,
+	}, nil
+}
+
 // Format makes a file system. While it does, a mark at the end of the device tells a later attempt that what lies there is its own.
 func (d *Disk) Format(ctx context.Context, device, label string) error {
-	if err := setMark(device, formatMark()); err != nil {
+	if err := setMark(device, atEnd, formatMark()); err != nil {
 		return err
 	}
 	if err := d.tools.makeFileSystem(ctx, device, label); err != nil {
@@ -192,12 +225,34 @@ func (d *Disk) Format(ctx context.Context, device, label string) error {
 
 // BeginFormat puts the mark on a device on which something is made by others than Format: an encrypted volume.
 func (d *Disk) BeginFormat(_ context.Context, device string) error {
-	return setMark(device, formatMark())
+	return setMark(device, atEnd, formatMark())
 }
 
-// FinishFormat removes the mark.
+// BeginPool puts the mark on a device on which a pool of ZFS is made.
+func (d *Disk) BeginPool(_ context.Context, device string) error {
+	return setMark(device, forPool, formatMark())
+}
+
+// FinishFormat removes the mark, wherever it is.
 func (d *Disk) FinishFormat(_ context.Context, device string) error {
-	return setMark(device, make([]byte, markBytes))
+	f, err := os.Open(device)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range []place{forPool, atEnd} {
+		marked, err := p.has(f)
+		if err != nil {
+			return err
+		}
+		if !marked {
+			continue
+		}
+		if err := setMark(device, p, make([]byte, markBytes)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Check runs e2fsck in its automatic mode.
@@ -205,30 +260,61 @@ func (d *Disk) Check(ctx context.Context, device string) error {
 	return d.tools.checkFileSystem(ctx, device)
 }
 
-func hasMark(f *os.File) (bool, error) {
+// place is where a mark lies.
+type place int
+
+const (
+	forPool place = iota
+	atEnd
+)
+
+// offset of the place on a device, negative on one that is too small.
+func (p place) offset(f *os.File) (int64, error) {
 	end, err := f.Seek(0, io.SeekEnd)
-	if err != nil || end < markBytes {
+	if err != nil {
+		return 0, fmt.Errorf("find end of %s: %w", f.Name(), err)
+	}
+	switch {
+	case p == atEnd:
+		return end - markBytes, nil
+	case end < poolMarkAt+markBytes:
+		return -1, nil
+	}
+	return poolMarkAt, nil
+}
+
+func (p place) has(f *os.File) (bool, error) {
+	at, err := p.offset(f)
+	if err != nil || at < 0 {
 		return false, err
 	}
 	mark := make([]byte, markBytes)
-	if _, err := f.ReadAt(mark, end-markBytes); err != nil {
-		return false, fmt.Errorf("read end of %s: %w", f.Name(), err)
+	if _, err := f.ReadAt(mark, at); err != nil {
+		return false, fmt.Errorf("read mark of %s at byte %d: %w", f.Name(), at, err)
 	}
 	return bytes.Equal(mark, formatMark()), nil
 }
 
-func setMark(device string, mark []byte) error {
+func hasMark(f *os.File) (bool, error) {
+	marked, err := forPool.has(f)
+	if marked || err != nil {
+		return marked, err
+	}
+	return atEnd.has(f)
+}
+
+func setMark(device string, p place, mark []byte) error {
 	f, err := os.OpenFile(device, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	end, err := f.Seek(0, io.SeekEnd)
+	at, err := p.offset(f)
 	if err != nil {
-		return fmt.Errorf("find end of %s: %w", device, err)
+		return err
 	}
-	if _, err := f.WriteAt(mark, end-markBytes); err != nil {
-		return fmt.Errorf("write end of %s: %w", device, err)
+	if _, err := f.WriteAt(mark, at); err != nil {
+		return fmt.Errorf("write mark of %s at byte %d: %w", device, at, err)
 	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", device, err)

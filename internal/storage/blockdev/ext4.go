@@ -17,7 +17,6 @@ const (
 	stateValid          = 0x0001 // EXT4_VALID_FS: unmounted cleanly
 	stateErrors         = 0x0002 // EXT4_ERROR_FS: errors were found
 	incompatRecover     = 0x0004 // EXT4_FEATURE_INCOMPAT_RECOVER: the journal is to be replayed
-	incompat64Bit       = 0x0080 // EXT4_FEATURE_INCOMPAT_64BIT
 	roCompatChecksum    = 0x0400 // EXT4_FEATURE_RO_COMPAT_METADATA_CSUM
 	checksumTypeCRC32C  = 1
 	maxLogBlockSize     = 6 // EXT4_MAX_BLOCK_LOG_SIZE 16, less EXT4_MIN_BLOCK_LOG_SIZE 10
@@ -26,8 +25,7 @@ const (
 
 // superblock is what the domain needs of an ext4 superblock.
 type superblock struct {
-	label     string
-	sizeBytes uint64
+	label string
 	// clean says that the file system was unmounted, its journal needs no replay and no error was noted.
 	clean bool
 }
@@ -50,18 +48,10 @@ func parseSuperblock(b []byte) (superblock, error) {
 			return superblock{}, errors.New("parse ext4 superblock: wrong checksum")
 		}
 	}
-	shift := le32(0x18)
-	if shift > maxLogBlockSize {
+	if shift := le32(0x18); shift > maxLogBlockSize {
 		return superblock{}, fmt.Errorf("parse ext4 superblock: block size 2^(10+%d) is out of range", shift)
 	}
-	blocks := uint64(le32(0x04))
 	incompat := le32(0x60)
-	if incompat&incompat64Bit != 0 {
-		blocks |= uint64(le32(0x150)) << 32
-	}
-	if blocks >= 1<<(63-10-maxLogBlockSize) {
-		return superblock{}, fmt.Errorf("parse ext4 superblock: %d blocks are out of range", blocks)
-	}
 	state := binary.LittleEndian.Uint16(b[0x3A:])
 	label := b[0x78:0x88]
 	for i, c := range label {
@@ -71,8 +61,7 @@ func parseSuperblock(b []byte) (superblock, error) {
 		}
 	}
 	return superblock{
-		label:     string(label),
-		sizeBytes: blocks << (10 + shift),
-		clean:     state&stateValid != 0 && state&stateErrors == 0 && incompat&incompatRecover == 0,
+		label: string(label),
+		clean: state&stateValid != 0 && state&stateErrors == 0 && incompat&incompatRecover == 0,
 	}, nil
 }

@@ -64,7 +64,7 @@ func TestFileSystemFromBlankToRepaired(t *testing.T) {
 	if err := disk.Format(t.Context(), path, "data"); err != nil {
 		t.Fatal(err)
 	}
-	want := storage.Contents{Signature: storage.FileSystem, Clean: true, FileSystemBytes: size}
+	want := storage.Contents{Signature: storage.FileSystem, Clean: true}
 	if got := contents(); got != want {
 		t.Errorf("after Format: %+v, want %+v", got, want)
 	}
@@ -170,7 +170,7 @@ func TestCutAmidSuperblock(t *testing.T) {
 	if c, err := disk.Contents(t.Context(), path); err != nil || c.Signature != "a damaged ext4 file system" {
 		t.Errorf("without a mark: %+v, %v", c, err)
 	}
-	if err := setMark(path, formatMark()); err != nil {
+	if err := setMark(path, atEnd, formatMark()); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := disk.Contents(t.Context(), path); err != nil || c != (storage.Contents{Formatting: true}) {

@@ -52,22 +52,22 @@ func TestContentsOfEncrypted(t *testing.T) {
 		}
 	}
 	check("made", storage.Contents{Signature: storage.Encrypted})
-	if err := setMark(path, formatMark()); err != nil {
+	if err := setMark(path, atEnd, formatMark()); err != nil {
 		t.Fatal(err)
 	}
 	check("being made", storage.Contents{Signature: storage.Encrypted, Formatting: true})
-	if err := setMark(path, make([]byte, markBytes)); err != nil {
+	if err := setMark(path, atEnd, make([]byte, markBytes)); err != nil {
 		t.Fatal(err)
 	}
 	write(4096, "junk")
 	check("first copy damaged", storage.Contents{Signature: storage.Encrypted})
 	write(16<<10+4096, "junk")
 	check("both copies damaged", storage.Contents{Signature: "a damaged encrypted volume"})
-	if err := setMark(path, formatMark()); err != nil {
+	if err := setMark(path, atEnd, formatMark()); err != nil {
 		t.Fatal(err)
 	}
 	check("both copies damaged while it is made", storage.Contents{Formatting: true})
-	if err := setMark(path, make([]byte, markBytes)); err != nil {
+	if err := setMark(path, atEnd, make([]byte, markBytes)); err != nil {
 		t.Fatal(err)
 	}
 	write(6, "\x00\x01")

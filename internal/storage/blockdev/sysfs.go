@@ -89,7 +89,9 @@ func variable(text, name string) string {
 	return ""
 }
 
-// Devices returns the paths of all block devices that hold something, disks before their partitions, without RAM disks and loops.
+// Devices returns the paths of all block devices that hold something, disks before their partitions, without RAM disks, loops and volumes of ZFS (ZVOL_DEV_NAME in
+// include/sys/fs/zfs.h of OpenZFS). Nobody has put those beside the machine: what is on one may have come from another node, by replication, and one in a pool that
+// is suspended does not answer.
 func Devices(sysfs string) ([]string, error) {
 	dir := filepath.Join(sysfs, "class/block")
 	entries, err := os.ReadDir(dir)
@@ -99,7 +101,8 @@ func Devices(sysfs string) ([]string, error) {
 	var out []string
 	for _, e := range entries {
 		size, err := readNumber(filepath.Join(dir, e.Name(), "size"))
-		if err != nil || size == 0 || strings.HasPrefix(e.Name(), "ram") || strings.HasPrefix(e.Name(), "loop") {
+		made := strings.HasPrefix(e.Name(), "ram") || strings.HasPrefix(e.Name(), "loop") || strings.HasPrefix(e.Name(), "zd")
+		if err != nil || size == 0 || made {
 			continue
 		}
 		out = append(out, "/dev/"+e.Name())

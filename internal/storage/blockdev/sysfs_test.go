@@ -55,7 +55,7 @@ func TestPartitionsFromSysfs(t *testing.T) {
 func TestDevices(t *testing.T) {
 	root := sysfs(t, map[string]string{
 		"class/block/vda/size": "10\n", "class/block/sr0/size": "0\n", "class/block/ram0/size": "10\n", "class/block/loop0/size": "10\n",
-		"class/block/vdb/size": "8\n",
+		"class/block/vdb/size": "8\n", "class/block/zd0/size": "10\n", "class/block/zd16p1/size": "10\n",
 	})
 	got, err := Devices(root)
 	if d := cmp.Diff([]string{"/dev/vda", "/dev/vdb"}, got); d != "" || err != nil {

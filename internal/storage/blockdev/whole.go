@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/storage/signature"
 )
 
 // MakeImage makes a file system with a label in a file, which has its size, with all that lies in a folder.
@@ -87,7 +89,10 @@ func (w *Whole) Renew() error {
 }
 
 // InUse says in words who uses a disk or one of its partitions: what is mounted, and devices that are made of it. It is empty if nobody does.
-func (d *Disk) InUse(name, mountinfo string) (string, error) {
+func (d *Disk) InUse(name, mountinfo string) (string, error) { return d.usedBy(name, mountinfo, "") }
+
+// usedBy is InUse, where a device that is made of it, by the kernel's name, does not count.
+func (d *Disk) usedBy(name, mountinfo, except string) (string, error) {
 	dir := filepath.Join(d.sysfs, "class/block", name)
 	numbers := map[string]string{}
 	devices := []string{""}
@@ -111,7 +116,9 @@ func (d *Disk) InUse(name, mountinfo string) (string, error) {
 		}
 		holders, _ := os.ReadDir(filepath.Join(dir, part, "holders"))
 		for _, h := range holders {
-			users = append(users, fmt.Sprintf("%s is part of %s", device, h.Name()))
+			if h.Name() != except {
+				users = append(users, fmt.Sprintf("%s is part of %s", device, h.Name()))
+			}
 		}
 	}
 	mounts, err := os.ReadFile(mountinfo)
@@ -152,10 +159,12 @@ const (
 	// the headers and keys of LUKS2, which take 16 MiB (cryptsetup-luksFormat(8), "--luks2-keyslots-size").
 	wipeHeadBytes = 16 << 20
 	wipeTailBytes = 1 << 20
+	// wipeInnerBytes are overwritten at both ends of each of its partitions: half of the labels of ZFS are at the end of one, which is anywhere on the disk.
+	wipeInnerBytes = 1 << 20
 )
 
-// Wipe discards what a device holds, and overwrites both of its ends with zeros. It has to be used by nobody, else it is unix.EBUSY. What a device that does
-// not discard, or fails to, holds elsewhere stays there, and nothing leads to it.
+// Wipe discards what a device holds, and overwrites with zeros both of its ends, and those of each partition that its table has. It has to be used by nobody, else
+// it is unix.EBUSY. What a device that does not discard, or fails to, holds elsewhere stays there, and nothing leads to it.
 func Wipe(ctx context.Context, device string) error {
 	w, err := OpenWhole(device, true)
 	if err != nil {
@@ -169,19 +178,16 @@ func Wipe(ctx context.Context, device string) error {
 }
 
 func (w *Whole) wipe(ctx context.Context, discard func(at, n int64) error) error {
+	// Before the table is gone, which is overwritten last: where nothing is discarded, a wipe that was cut off is begun anew by it.
+	parts := w.partitionEnds()
 	// At most a hint: afterwards anything may be read there. Adapters that announce it and cannot do it (EREMOTEIO, EIO) are common, and a node that was
 	// told to wipe does nothing else before it has.
 	_ = discard(0, w.SizeBytes)
 	head, tail := min(wipeHeadBytes, w.SizeBytes), min(wipeTailBytes, w.SizeBytes)
-	zeros := make([]byte, wipeTailBytes)
-	for at := int64(0); at < w.SizeBytes; at += wipeTailBytes {
-		if at >= head && at < w.SizeBytes-tail {
-			at = max(at, (w.SizeBytes-tail)/wipeTailBytes*wipeTailBytes)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := w.WriteAt(zeros[:min(wipeTailBytes, w.SizeBytes-at)], at); err != nil {
+	end := max(head, (w.SizeBytes-tail)/wipeTailBytes*wipeTailBytes)
+	parts = append(parts, signature.Range{Bytes: head}, signature.Range{Offset: end, Bytes: w.SizeBytes - end})
+	for _, part := range parts {
+		if err := w.zero(ctx, part); err != nil {
 			return err
 		}
 	}
@@ -189,4 +195,44 @@ func (w *Whole) wipe(ctx context.Context, discard func(at, n int64) error) error
 		return fmt.Errorf("sync: %w", err)
 	}
 	return nil
+}
+
+// zeroBytes are written at once.
+const zeroBytes = 1 << 20
+
+// zero overwrites a part of the device with zeros.
+func (w *Whole) zero(ctx context.Context, part signature.Range) error {
+	zeros := make([]byte, zeroBytes)
+	for at, end := part.Offset, part.Offset+part.Bytes; at < end; at += zeroBytes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := w.WriteAt(zeros[:min(zeroBytes, end-at)], at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// partitionEnds are both ends of each partition that a GUID partition table has. Of a table that cannot be read there are none.
+func (w *Whole) partitionEnds() []signature.Range {
+	t, err := readTable(w, uint64(w.SectorBytes), uint64(w.SizeBytes))
+	if err != nil {
+		return nil
+	}
+	var ends []signature.Range
+	for n := 1; n <= len(t.entries)/t.entryBytes; n++ {
+		e := t.entry(n)
+		if e == nil {
+			continue
+		}
+		first, last := bounds(e)
+		if first > last || last >= t.sectors {
+			continue // it is not on this disk
+		}
+		start, end := int64(first*t.sectorBytes), int64((last+1)*t.sectorBytes)
+		bytes := min(wipeInnerBytes, end-start)
+		ends = append(ends, signature.Range{Offset: start, Bytes: bytes}, signature.Range{Offset: end - bytes, Bytes: bytes})
+	}
+	return ends
 }

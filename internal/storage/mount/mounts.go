@@ -11,22 +11,24 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/storage"
 )
 
 // Mounts implements storage.Mounts in the mount namespace of the process.
 type Mounts struct{}
 
 // Mounted returns what is mounted on each target; where several are stacked, the topmost.
-func (Mounts) Mounted(targets []string) (map[string]string, error) {
+func (Mounts) Mounted(targets []string) (map[string]storage.MountState, error) {
 	infos, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
 		return !slices.Contains(targets, i.Mountpoint), false
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read mountinfo: %w", err)
 	}
-	out := map[string]string{}
+	out := map[string]storage.MountState{}
 	for _, i := range infos {
-		out[i.Mountpoint] = fmt.Sprintf("%d:%d", i.Major, i.Minor)
+		out[i.Mountpoint] = storage.MountState{Numbers: fmt.Sprintf("%d:%d", i.Major, i.Minor), FileSystem: i.FSType, Source: i.Source}
 	}
 	return out, nil
 }
@@ -97,6 +99,46 @@ func (Mounts) MakeDirectory(path string, mode fs.FileMode) error {
 		return syncDirectory(filepath.Dir(path))
 	}
 	return syncDirectory(path)
+}
+
+// immutable is FS_IMMUTABLE_FL of the kernel's include/uapi/linux/fs.h: nobody, root neither, makes or removes anything in such a directory. ext4 and ZFS
+// keep it.
+const immutable = 0x10
+
+// MakeMountPoint makes a directory that only what is mounted on it can be written in. On a file system that is read-only that is so anyway.
+func (Mounts) MakeMountPoint(path string) error {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(path), &stat); err != nil {
+		return fmt.Errorf("look at %s: %w", filepath.Dir(path), err)
+	}
+	if stat.Flags&unix.ST_RDONLY != 0 {
+		if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+			return fmt.Errorf("make mount point %s: the file system is read-only, and there is no such directory", path)
+		}
+		return nil
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	d, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := seal(d); err != nil {
+		return fmt.Errorf("seal mount point %s: %w", path, err)
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// seal makes an open directory immutable.
+func seal(d *os.File) error {
+	f := inodeFlags{d}
+	set, err := f.get()
+	if err != nil {
+		return err
+	}
+	return f.set(set | immutable)
 }
 
 func syncDirectory(path string) error {

@@ -7,11 +7,15 @@
 //	with header ──▶ a key of state ──opens──▶ state ──holds──▶ keys/data      ──opens──▶ data
 //	                                                └───────▶ keys/recovery  opens both, until it was shown to a person and is removed
 //	                                                └───────▶ keys/state     opens state too, so that another key can be sealed when none is given out
+//	                                                ├───────▶ keys/pool-*    each opens one disk of a declared pool
 //	                                                └───────▶ keys/*.new     what is to take the place of one of them, while it is changed
 //
 // A volume's header names what opens it: a token of the type of tpm, kms or passphrase for the key that is sealed, and one of the type RecoveryType for the
 // slot of the recovery key. By the first it is known, for the life of the volume, how it opens. A key that is sealed, in whatever mode, is made for that and is
 // nothing else.
+//
+// A disk of a declared pool is a volume of its own, with a name that is made at random, and is the label in its header: by that its key is found, wherever the disk is
+// plugged in. It has the recovery key too, so that it can be opened in another machine: there it gets a key of that machine's, which lies on its state.
 //
 // # Somebody else's volumes
 //

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/cyvive/cyvive/internal/storage"
 )
@@ -49,7 +50,8 @@ func (v *Volumes) findMapped(name string) (string, error) {
 	for _, dir := range dirs {
 		got, err := readLine(filepath.Join(dir, "dm/name")) // since Linux 2.6.29
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.EINVAL):
+			// It is being closed: kernfs answers so, and dm_attr_show of drivers/md/dm-sysfs.c. Others open and close volumes meanwhile.
 		case err != nil:
 			return "", err
 		case got == name:

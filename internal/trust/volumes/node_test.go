@@ -197,7 +197,38 @@ func (o opener) Open(ctx context.Context, device, name string, s luks.Secret) er
 	return errors.Join(err, os.WriteFile(filepath.Join(o.n.dir, "mapper", name), noise, 0o600))
 }
 
+// OpenDisk is Open where the device says, too, who holds it. The volume is then closed whatever it holds.
+func (o opener) OpenDisk(ctx context.Context, device, name string, s luks.Secret) error {
+	block := filepath.Join(o.n.dir, "sys/class/block")
+	if _, err := os.Lstat(filepath.Join(block, "dm-"+name)); err == nil {
+		return luks.ErrBusy
+	}
+	if err := o.Open(ctx, device, name, s); err != nil {
+		return err
+	}
+	return errors.Join(
+		os.MkdirAll(filepath.Join(block, filepath.Base(device), "holders/dm-"+name), 0o755),
+		os.WriteFile(filepath.Join(block, "dm-"+name, "disk"), nil, 0o644),
+	)
+}
+
+// closeDisk closes what OpenDisk has opened; closed is false for another volume.
+func (o opener) closeDisk(name string) (closed bool, err error) {
+	block := filepath.Join(o.n.dir, "sys/class/block")
+	if _, err := os.Lstat(filepath.Join(block, "dm-"+name, "disk")); err != nil {
+		return false, nil
+	}
+	holders, err := filepath.Glob(filepath.Join(block, "*/holders/dm-"+name))
+	for _, h := range holders {
+		err = errors.Join(err, os.Remove(h))
+	}
+	return true, errors.Join(err, os.Remove(filepath.Join(o.n.dir, "mapper", name)), os.RemoveAll(filepath.Join(block, "dm-"+name)))
+}
+
 func (o opener) Close(_ context.Context, name string) error {
+	if closed, err := o.closeDisk(name); closed || err != nil {
+		return err
+	}
 	data, err := os.ReadFile(filepath.Join(o.n.dir, "mapper", name))
 	if err != nil || len(bytes.Trim(data[:blankBytes], "\x00")) > 0 || len(bytes.Trim(data[blankBytes:], "\x00")) == 0 {
 		o.n.t.Errorf("closed after its beginning was to be made zero, and nothing behind it: %v", err)

@@ -23,6 +23,7 @@ type LUKS interface {
 	Format(ctx context.Context, device, label string, s luks.Secret) error
 	Enclose(ctx context.Context, path, label string, s luks.Secret, content io.Reader) error
 	Open(ctx context.Context, device, name string, s luks.Secret) error
+	OpenDisk(ctx context.Context, device, name string, s luks.Secret) error
 	Close(ctx context.Context, name string) error
 	Extend(ctx context.Context, name string, s luks.Secret) error
 	Test(ctx context.Context, device string, s luks.Secret) (int, error)
@@ -77,7 +78,7 @@ func New(cfg Config) *Volumes {
 }
 
 // mapperName is the name of an open volume.
-func mapperName(volume string) string { return "cyvive-" + volume }
+func mapperName(volume string) string { return luks.MapperPrefix + volume }
 
 // Numbers of the tokens in a header.
 const (

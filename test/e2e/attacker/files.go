@@ -22,6 +22,7 @@ func files() []attempt {
 		dangerous(call("set quotas of the data partition", quota)),
 		dangerous(call("give all control groups other options", remount("/sys/fs/cgroup"))),
 		dangerous(call("give the machine's /sys other options", remount("/sys"))),
+		dangerous(call("give the data volume other options", remount("/var"))),
 		{name: "see a folder of the node's /run", do: mountLine(" /cyvive/")},
 		{name: "see the state partition's mount", do: mountLine(" /state ")},
 		{name: "see etcd's mount", do: mountLine("etcd")},

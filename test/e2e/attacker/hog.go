@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,9 @@ const scratch = "/scratch"
 const (
 	blockBytes  = 4 << 20
 	memoryBytes = 64 << 20
+	// fileBytes is what a file of the hog of inodes holds. ZFS has as many inodes as there is
+	// room for: without a content, there would be millions before there are no more.
+	fileBytes = 64 << 10
 	// again is the pause before a hog that got no more tries once more.
 	again = 100 * time.Millisecond
 )
@@ -28,6 +32,14 @@ func full(err error) {
 	once.Do(func() { fmt.Println("no more:", err) })
 	pause := unix.NsecToTimespec(again.Nanoseconds())
 	_ = unix.Nanosleep(&pause, nil)
+}
+
+// noise is content that takes as much room as it has bytes: of what compresses, such as
+// zeros, ZFS keeps less, or nothing.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // it never fails (crypto/rand)
+	return b
 }
 
 // hogs take all that they get of one thing, keep it, and ask for more until they
@@ -60,11 +72,12 @@ var hogs = map[string]func(){
 		}
 	},
 	"inodes": func() {
+		content := noise(fileBytes)
 		for folder := 0; ; folder++ {
 			dir := filepath.Join(scratch, fmt.Sprint(folder))
 			err := os.Mkdir(dir, 0o700)
 			for file := 0; err == nil && file < 10000; file++ {
-				err = unix.Mknod(filepath.Join(dir, fmt.Sprint(file)), unix.S_IFREG|0o600, 0)
+				err = os.WriteFile(filepath.Join(dir, fmt.Sprint(file)), content, 0o600)
 			}
 			if err != nil {
 				full(err)
@@ -72,7 +85,7 @@ var hogs = map[string]func(){
 		}
 	},
 	"disk": func() {
-		block := make([]byte, blockBytes)
+		block := noise(blockBytes)
 		for file := 0; ; file++ {
 			f, err := os.Create(filepath.Join(scratch, fmt.Sprint(file)))
 			for err == nil {

@@ -25,6 +25,9 @@ func sockets() []attempt {
 	return []attempt{
 		{name: "connect to a socket file of the system plane", do: socketFiles},
 		{name: "connect to an abstract socket of the system plane", do: abstractSockets},
+		{name: "ask the CSI driver for a volume", do: volumeSocket},
+		{name: "ask the CSI driver to mount a volume", do: kubeletSocket},
+		{name: "mount a dataset by its name", do: mountDataset},
 		{name: "read etcd without a certificate", do: secure("https://127.0.0.1:2379/version")},
 		{name: "read etcd's metrics", do: plain("http://127.0.0.1:2381/metrics")},
 		{name: "read etcd in clear", do: plain("http://127.0.0.1:2379/version")},
@@ -62,7 +65,7 @@ func peer(conn net.Conn) (int32, error) {
 	return peer.Pid, nil
 }
 
-// socketFiles tries all of the host's root.
+// socketFiles tries all of the host's root, but for what the system plane has there for kubelet alone: there are attempts at that.
 func socketFiles() (string, error) {
 	var found string
 	tried := 0
@@ -70,7 +73,7 @@ func socketFiles() (string, error) {
 		switch {
 		case strings.HasPrefix(path, host+"/proc/"), strings.HasPrefix(path, host+"/sys/"):
 			return fs.SkipDir
-		case err != nil || entry.Type()&fs.ModeSocket == 0:
+		case err != nil || entry.Type()&fs.ModeSocket == 0 || strings.Contains(path, kubeletDriver):
 			return nil
 		}
 		tried++

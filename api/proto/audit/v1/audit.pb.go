@@ -195,7 +195,8 @@ type StreamEntriesResponse struct {
 	Code  string               `protobuf:"bytes,11,opt,name=code,proto3" json:"code,omitempty"`
 	Took  *durationpb.Duration `protobuf:"bytes,12,opt,name=took,proto3" json:"took,omitempty"`
 	Error string               `protobuf:"bytes,13,opt,name=error,proto3" json:"error,omitempty"`
-	// Of refusals or entries, by the kind; bytes for ENTRY_KIND_RESUMED.
+	// Of refusals or entries, by the kind; bytes for ENTRY_KIND_RESUMED. Of a call that
+	// nodes repeat, how many like it went well since the entry before, this one included.
 	Count         uint64 `protobuf:"varint,14,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

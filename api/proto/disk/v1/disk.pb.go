@@ -108,16 +108,17 @@ func (x *ListVolumesResponse) GetVolumes() []*Volume {
 	return nil
 }
 
-// Volume is one of the node's own volumes.
+// Volume is one of the node's own volumes, or an encrypted disk of a pool.
 type Volume struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// state or data. Source: the partition's name.
+	// state, data, or the label of an encrypted disk. Source: the partition's name, or
+	// the LUKS2 header.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Path of its partition.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
 	// Size of its partition.
 	SizeBytes uint64 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	// It is mounted where the node uses it.
+	// It is mounted where the node uses it; a disk of a pool is open.
 	Mounted bool `protobuf:"varint,4,opt,name=mounted,proto3" json:"mounted,omitempty"`
 	// It is encrypted. Source: its LUKS2 header.
 	Encrypted bool `protobuf:"varint,5,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
@@ -373,7 +374,7 @@ func (*ForgetRecoveryKeyResponse) Descriptor() ([]byte, []int) {
 
 type RecoverRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the volume.
+	// Name of the volume; pools stands for all disks of pools that the key opens.
 	Volume string `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"`
 	// The key, as a person types it.
 	RecoveryKey   string `protobuf:"bytes,2,opt,name=recovery_key,json=recoveryKey,proto3" json:"recovery_key,omitempty"`

@@ -67,21 +67,38 @@ func loadModules() error {
 }
 
 func enterRoot() error {
-	for _, m := range []struct{ kind, dir string }{
-		{"tmpfs", ""}, {"devtmpfs", "dev"}, {"proc", "proc"}, {"sysfs", "sys"}, {"cgroup2", "sys/fs/cgroup"},
+	for _, m := range []struct {
+		kind, dir string
+		flags     uintptr
+	}{
+		{"tmpfs", "", 0}, // the programs that were brought along are run
+		{"devtmpfs", "dev", unix.MS_NOEXEC}, {"proc", "proc", unix.MS_NOEXEC}, {"sysfs", "sys", unix.MS_NOEXEC},
+		{"cgroup2", "sys/fs/cgroup", unix.MS_NOEXEC},
 	} {
 		dir := filepath.Join(root, m.dir)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("mount %s: %w", m.kind, err)
 		}
-		if err := unix.Mount(m.kind, dir, m.kind, unix.MS_NOSUID|unix.MS_NOEXEC, ""); err != nil {
+		if err := unix.Mount(m.kind, dir, m.kind, unix.MS_NOSUID|m.flags, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", m.kind, err)
 		}
+	}
+	if err := takeFiles(); err != nil {
+		return err
 	}
 	if err := unix.Chroot(root); err != nil {
 		return fmt.Errorf("enter %s: %w", root, err)
 	}
 	return os.Chdir("/")
+}
+
+// takeFiles moves what was brought along into the root: stage 1 removes it where it
+// lies.
+func takeFiles() error {
+	if err := os.CopyFS(root, os.DirFS(probe.FilesDir)); err != nil {
+		return fmt.Errorf("take files of the initramfs: %w", err)
+	}
+	return os.RemoveAll(probe.FilesDir) // its memory is needed
 }
 
 // openPort waits for the probe's port to come up behind its driver.
@@ -136,7 +153,7 @@ func handle(line []byte) (r probe.Response) {
 		case probe.OpWrite:
 			err = os.WriteFile(q.Path, q.Data, 0o755)
 		case probe.OpRun:
-			r.Data, err = run(q.Path, q.Args)
+			r.Data, r.PeakBytes, err = run(q.Path, q.Args)
 		default:
 			err = fmt.Errorf("operation %q is not known", q.Op)
 		}
@@ -147,13 +164,19 @@ func handle(line []byte) (r probe.Response) {
 	return r
 }
 
-func run(path string, args []string) ([]byte, error) {
-	out, err := exec.Command(path, args...).Output()
+func run(path string, args []string) (out []byte, peakBytes int64, err error) {
+	cmd := exec.Command(path, args...)
+	out, err = cmd.Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		err = fmt.Errorf("%w: %s", err, failed.Stderr)
 	}
-	return out, err
+	if cmd.ProcessState != nil {
+		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			peakBytes = usage.Maxrss << 10 // getrusage(2): in kilobytes
+		}
+	}
+	return out, peakBytes, err
 }
 
 // processes lists what runs; one that ends meanwhile is left out.

@@ -70,25 +70,50 @@ func StartOn(tb testing.TB, l net.Listener, n *Node, authority *pki.Authority, l
 // StartWithin is StartOn with limits of the test's own.
 func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, authority *pki.Authority, log server.Audit) *API {
 	tb.Helper()
+	return start(tb, l, authority, func(c *server.Config) {
+		n.serve(c)
+		c.Audit, c.Limits = log, limits
+	})
+}
+
+// serve has the node answer for everything.
+func (n *Node) serve(c *server.Config) {
+	c.Machine, c.Dmesg, c.Services, c.Logs, c.Containers, c.Boots, c.Crashes, c.Kube = n, Dmesg{n}, n, Logs{n}, n, n, n, n
+	c.Kernel, c.Inventory, c.Events, c.Files, c.Upgrades, c.Configs, c.Disks = n, n, Events{n}, Files{n}, n, Configs{n}, n
+	c.Extensions, c.Installs, c.Resets, c.Pools, c.Datasets, c.Snapshots = ExtensionsOf{n}, Installs{n}, Resets{n}, PoolsOf{n}, DatasetsOf{n}, SnapshotsOf{n}
+	c.Replication, c.PastLogs = ReplicationOf{n}, Logs{n}
+	c.SBOM = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(n.SBOM)), nil }
+}
+
+// start serves what is set in the configuration.
+func start(tb testing.TB, l net.Listener, authority *pki.Authority, set func(*server.Config)) *API {
+	tb.Helper()
 	a := &API{Address: l.Addr().String(), done: make(chan error, 1)}
 	a.makeKey(tb)
 	a.SetAuthority(tb, authority)
-	s := server.New(server.Config{
+	c := server.Config{
 		Identity: func() server.Identity { return *a.identity.Load() },
-		Audit:    log,
-		Limits:   limits,
 		Acted:    a.act,
 		Now:      func() time.Time { return time.Now().Add(time.Duration(a.clock.Load())) },
-		Machine:  n, Dmesg: Dmesg{n}, Services: n, Logs: Logs{n}, PastLogs: Logs{n}, Containers: n, Boots: n, Crashes: n, Kube: n, Kernel: n, Inventory: n, Events: Events{n},
-		Files: Files{n}, Upgrades: n, Configs: Configs{n}, Disks: n, Extensions: ExtensionsOf{n}, Installs: Installs{n}, Resets: Resets{n},
-		SBOM: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(n.SBOM)), nil },
-	})
+	}
+	set(&c)
+	s := server.New(c)
 	a.Server = s
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
 	go func() { a.done <- s.Serve(ctx, l) }()
 	tb.Cleanup(func() { a.Stop(tb) })
 	return a
+}
+
+// StartPeer serves nothing but what is for nodes that jobs name.
+func StartPeer(tb testing.TB, authority *pki.Authority, log server.Audit, peers func() []server.Peer, calls server.PeerCalls) *API {
+	tb.Helper()
+	n := &Node{}
+	return start(tb, Listen(tb), authority, func(c *server.Config) {
+		n.serve(c)
+		c.Audit, c.Peers, c.PeerCalls = log, peers, calls
+	})
 }
 
 func (a *API) act(method, subject, code string) {

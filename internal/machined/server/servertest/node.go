@@ -51,6 +51,10 @@ type Node struct {
 	Disks    Disks
 
 	Extensions Extensions
+	Pools      Pools
+	Datasets   Datasets
+
+	Replication Replication
 	// Targets are the machine's disks, for installations: the first one that has a serial number is installed on.
 	Targets []*installv1.Disk
 	// DiskData is what the disk of a serial number holds, and DiskFault is how an installation on it ends, if not well.

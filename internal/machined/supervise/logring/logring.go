@@ -52,7 +52,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // Flush has the kernel begin to write to the disk what the newer file has, and does not
 // wait until that is there (sync_file_range(2)). The file's size, and a turn, are on the disk with
-// the file system's next commit.
+// the file system's next commit. On ZFS, whose writes are not in the page cache, nothing is begun by
+// it, and all of it is there with the next transaction group.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

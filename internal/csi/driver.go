@@ -1,0 +1,144 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	spec "github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+)
+
+// Name is the driver's, in StorageClass.provisioner and in kubelet's registry.
+const Name = "zfs.csi.cyvive.dev"
+
+// DefaultParent is where volumes are on a node's own pool.
+const DefaultParent = "node/volumes"
+
+// KubeletDir is kubelet's directory, as kubelet says it.
+const KubeletDir = "/var/lib/kubelet"
+
+// maxParent is how long the name of a parent may be, so that names below it stay under the 255 bytes of ZFS, with snapshots and when deleted.
+const maxParent = 80
+
+// Config is what a Driver is made of.
+type Config struct {
+	// NodeName is the node's in Kubernetes.
+	NodeName string
+	// Version is that of the operating system.
+	Version string
+	// Parents are file systems below which volumes are made. None is below another, and those of pools that are not imported yet may come later. The first is what a
+	// StorageClass gets that names none.
+	Parents []string
+	// KubeletDir is the directory below which kubelet's paths are; empty is [KubeletDir].
+	KubeletDir string
+	// FileSystems are those that a zvol can be formatted with: ext4, xfs.
+	FileSystems []string
+	System      zfs.System
+	Mounts      Mounts
+	Pools       Pools
+	// Logger is told of each call that changes something or fails. Nil discards.
+	Logger *slog.Logger
+}
+
+// Driver is the four services of one node. Its methods may be called concurrently.
+type Driver struct {
+	spec.UnimplementedIdentityServer
+	spec.UnimplementedControllerServer
+	spec.UnimplementedGroupControllerServer
+	spec.UnimplementedNodeServer
+
+	Config
+	locks locks
+	// dirty says that something may have been left aside that nobody needs.
+	dirty atomic.Bool
+}
+
+// New checks the configuration. It asks neither ZFS nor the kernel.
+func New(c Config) (*Driver, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.KubeletDir == "" {
+		c.KubeletDir = KubeletDir
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("configure CSI driver: %w", err)
+	}
+	d := &Driver{Config: c}
+	d.dirty.Store(true)
+	return d, nil
+}
+
+func (c Config) check() error {
+	switch {
+	case c.System == nil || c.Mounts == nil || c.Pools == nil:
+		return errors.New("system, mounts and pools have to be given")
+	case !isSegment(c.NodeName):
+		return fmt.Errorf("node name %q: expected letters, digits, '-', '_' and '.', 63 at most", c.NodeName)
+	case c.Version == "":
+		return errors.New("the version is empty")
+	case !path.IsAbs(c.KubeletDir) || path.Clean(c.KubeletDir) != c.KubeletDir || c.KubeletDir == "/":
+		return fmt.Errorf("kubelet's directory %q: expected an absolute path", c.KubeletDir)
+	case len(c.Parents) == 0:
+		return errors.New("there is no parent for volumes")
+	}
+	for _, name := range c.FileSystems {
+		if name != ext4 && name != xfs {
+			return fmt.Errorf("file system %q: expected ext4 or xfs", name)
+		}
+	}
+	for i, parent := range c.Parents {
+		if !IsParent(parent) {
+			return fmt.Errorf("parent %q: expected POOL/NAME of letters, digits, '-', '_', '.' and ':', %d bytes at most", parent, maxParent)
+		}
+		for _, other := range c.Parents[:i] {
+			if strings.HasPrefix(parent+"/", other+"/") || strings.HasPrefix(other+"/", parent+"/") {
+				return fmt.Errorf("parent %s lies in parent %s, or is the same", parent, other)
+			}
+		}
+	}
+	return nil
+}
+
+// poolOf is the pool of a dataset.
+func poolOf(dataset string) string {
+	pool, _, _ := strings.Cut(dataset, "/")
+	return pool
+}
+
+// pools are those of the parents, each once.
+func (d *Driver) pools() []string {
+	var names []string
+	for _, parent := range d.Parents {
+		if pool := poolOf(parent); !slices.Contains(names, pool) {
+			names = append(names, pool)
+		}
+	}
+	return names
+}
+
+// Pools tells what [zfs.System] does not.
+type Pools interface {
+	// Pool returns what is known of an imported pool. One that is not imported is [zfs.ErrNotExist].
+	// It is asked with nearly every call, and every few seconds besides.
+	Pool(ctx context.Context, name string) (Pool, error)
+	// DataErrors counts the files and blocks of an imported pool that are lost for good. It is asked about a volume's health only.
+	DataErrors(ctx context.Context, name string) (uint64, error)
+}
+
+// suspended is the state of a pool that has stopped all I/O.
+const suspended = "SUSPENDED"
+
+// Pool is a pool's identity and state.
+type Pool struct {
+	GUID zfs.GUID
+	// State is as zpool status has it: ONLINE, DEGRADED, FAULTED, UNAVAIL, SUSPENDED.
+	State string
+}

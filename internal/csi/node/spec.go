@@ -1,0 +1,17 @@
+package node
+
+// Spec is what differs between drivers.
+type Spec struct {
+	// NodeName is the node's in Kubernetes.
+	NodeName string
+	// Parents are the file systems below which volumes are made. Those that are not there yet, or whose pool is not imported, may come later.
+	Parents []string
+}
+
+// Status is how the driver is.
+type Status struct {
+	// Ready says that kubelet has taken the driver, which answers on both sockets.
+	Ready bool
+	// Reason is why it is not ready, in words; empty when it is.
+	Reason string
+}

@@ -1,0 +1,126 @@
+package csi_test
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/gomega"
+
+	"github.com/cyvive/cyvive/internal/csi"
+	"github.com/cyvive/cyvive/internal/csi/csitest"
+)
+
+// skips are the specs of csi-sanity that say nothing about this driver, by a part of what they say why they are left out. All others have to run.
+var skips = []string{
+	"Controller Publish, UnpublishVolume not supported", "ControllerPublishVolume not supported", "ControllerUnpublishVolume not supported",
+	"SNAPSHOT_ACCESSIBILITY_CONSTRAINTS not supported",
+}
+
+// TestSanity runs the whole of csi-sanity, for each kind of volume: a dataset, a device, and a device with a file system.
+func TestSanity(t *testing.T) {
+	b := newBench(t)
+	socket := serve(t, b.Driver)
+	gomega.RegisterFailHandler(ginkgo.Fail)
+	for name, change := range map[string]func(*sanity.TestConfig){
+		"dataset": func(*sanity.TestConfig) {},
+		"block":   func(c *sanity.TestConfig) { c.TestVolumeAccessType = "block" },
+		"ext4": func(c *sanity.TestConfig) {
+			c.TestVolumeParameters = map[string]string{"fsType": "ext4", "sparse": "true"}
+		},
+	} {
+		c := sanityConfig(socket, b.mounts)
+		change(&c)
+		ginkgo.Describe(name, func() { sanity.GinkgoTest(&c) })
+	}
+	ran := 0
+	ginkgo.ReportAfterSuite("nothing is left out unnoticed", func(r ginkgo.Report) {
+		for _, one := range r.SpecReports {
+			why := one.Failure.Message
+			if one.State.String() == "skipped" && !containsAny(why, skips) {
+				t.Errorf("%s was skipped: %s", one.FullText(), why)
+			}
+			if one.State.String() == "passed" && strings.Contains(one.FullText(), "Service") {
+				ran++
+			}
+		}
+	})
+	suite, reporter := ginkgo.GinkgoConfiguration()
+	reporter.Succinct = true
+	if !ginkgo.RunSpecs(t, "csi-sanity", suite, reporter) {
+		t.Error("csi-sanity failed")
+	}
+	if ran < 3*50 {
+		t.Errorf("%d specs passed, expected 150 at least", ran)
+	}
+	if left := b.names(); len(left) > 0 {
+		t.Errorf("left behind: %s", strings.Join(left, ", "))
+	}
+}
+
+func containsAny(s string, parts []string) bool {
+	for _, part := range parts {
+		if strings.Contains(s, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// serve serves a driver to all callers on a socket until the test ends.
+func serve(t *testing.T, d *csi.Driver) string { return serveTo(t, d, csi.Kubelet|csi.Controllers) }
+
+func serveTo(t *testing.T, d *csi.Driver, callers csi.Callers) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "csi.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- d.Serve(ctx, listener, callers) }()
+	t.Cleanup(func() {
+		stop()
+		select {
+		case err := <-served:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("the server does not stop")
+		}
+	})
+	return socket
+}
+
+// sanityConfig is that of csi-sanity for a kernel in memory.
+func sanityConfig(socket string, mounts *csitest.Mounts) sanity.TestConfig {
+	relative := func(p string) string { return strings.TrimPrefix(p, csi.KubeletDir+"/") }
+	c := sanity.NewTestConfig()
+	c.Address = "unix://" + socket
+	c.TargetPath, c.StagingPath = csi.KubeletDir+"/csi-mount", csi.KubeletDir+"/csi-staging"
+	make := func(p string) (string, error) {
+		mounts.MakeDirectory(relative(p))
+		return p, nil
+	}
+	remove := func(p string) error { return mounts.RemoveDirectory(relative(p)) }
+	c.CreateTargetDir, c.CreateStagingDir, c.RemoveTargetPath, c.RemoveStagingPath = make, make, remove, remove
+	c.CheckPath = func(p string) (sanity.PathKind, error) {
+		switch mounts.KindOf(relative(p)) {
+		case csitest.Directory:
+			return sanity.PathIsDir, nil
+		case csitest.File:
+			return sanity.PathIsFile, nil
+		}
+		return sanity.PathIsNotFound, nil
+	}
+	c.TestVolumeMutableParameters = map[string]string{"compression": "zstd"}
+	c.IdempotentCount = 3
+	return c
+}

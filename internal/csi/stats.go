@@ -1,0 +1,85 @@
+package csi
+
+import (
+	"context"
+
+	spec "github.com/container-storage-interface/spec/lib/go/csi"
+)
+
+// NodeGetVolumeStats implements the Node service.
+func (d *Driver) NodeGetVolumeStats(ctx context.Context, r *spec.NodeGetVolumeStatsRequest) (*spec.NodeGetVolumeStatsResponse, error) {
+	v, target, err := d.at(ctx, r.GetVolumeId(), r.GetVolumePath())
+	if err != nil {
+		return nil, failure(err, "read usage")
+	}
+	if v.block() {
+		size, err := d.Mounts.SizeBytes(ctx, v.dataset)
+		if err != nil {
+			return nil, failure(err, "read size of volume %s", v.id)
+		}
+		return &spec.NodeGetVolumeStatsResponse{Usage: []*spec.VolumeUsage{{Unit: spec.VolumeUsage_BYTES, Total: size}}}, nil
+	}
+	u, err := d.Mounts.Usage(ctx, target)
+	if err != nil {
+		return nil, failure(err, "read usage of volume %s", v.id)
+	}
+	return &spec.NodeGetVolumeStatsResponse{Usage: []*spec.VolumeUsage{
+		{Unit: spec.VolumeUsage_BYTES, Total: u.TotalBytes, Used: u.UsedBytes, Available: u.AvailableBytes},
+		{Unit: spec.VolumeUsage_INODES, Total: u.TotalInodes, Used: u.UsedInodes, Available: u.AvailableInodes},
+	}}, nil
+}
+
+// at returns the volume that is staged or published on a path.
+func (d *Driver) at(ctx context.Context, id, path string) (volume, string, error) {
+	switch {
+	case id == "":
+		return volume{}, "", refuse("volume id: expected one")
+	case path == "":
+		return volume{}, "", refuse("volume path: expected one")
+	}
+	v, err := d.find(ctx, id)
+	if err != nil {
+		return v, "", err
+	}
+	target, err := d.target(path)
+	if err != nil {
+		return v, "", notFound("volume %s is not there: %v", id, err)
+	}
+	if v.block() {
+		target = publishedAt(target)
+	}
+	m, err := d.mountedOn(ctx, target)
+	if err != nil {
+		return v, "", err
+	}
+	if m == nil || m.Volume != v.dataset {
+		return v, "", notFound("volume %s is not mounted on %s", id, path)
+	}
+	return v, target, nil
+}
+
+// NodeExpandVolume implements the Node service. It grows the volume, too, if that has not been done by ControllerExpandVolume: external-resizer is
+// one for all nodes, and has only this one then.
+func (d *Driver) NodeExpandVolume(ctx context.Context, r *spec.NodeExpandVolumeRequest) (*spec.NodeExpandVolumeResponse, error) {
+	release, err := d.locks.take(ctx, r.GetVolumeId())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	v, target, err := d.at(ctx, r.GetVolumeId(), r.GetVolumePath())
+	if err != nil {
+		return nil, failure(err, "expand volume")
+	}
+	if err := d.capable(v, r.GetVolumeCapability()); err != nil {
+		return nil, err
+	}
+	if err := d.enlarge(ctx, &v, r.GetCapacityRange()); err != nil {
+		return nil, err
+	}
+	if v.fileSystem == ext4 || v.fileSystem == xfs {
+		if err := d.Mounts.Grow(ctx, v.fileSystem, target); err != nil {
+			return nil, failure(err, "grow file system of volume %s", v.id)
+		}
+	}
+	return &spec.NodeExpandVolumeResponse{CapacityBytes: v.capacity}, nil
+}

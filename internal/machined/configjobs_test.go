@@ -1,0 +1,122 @@
+package machined
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/replicate"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
+	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
+)
+
+// receiving is a configuration with a job of two trees.
+func receiving(change func(*config.ReplicationJob)) *config.Config {
+	j := config.ReplicationJob{
+		Name: "offsite", UUID: offsiteUUID, Direction: config.DirectionPull, Run: config.RunPeer, Peer: config.Peer{Address: "node-a:50000"},
+		Sources: []config.DatasetTree{{Name: "tank/data", Recursive: true}, {Name: "tank/more", Recursive: true}}, Target: "tank/in",
+		Guarantee:   config.Guarantees{Initial: config.GuaranteeResumability, Incremental: config.GuaranteeResumability},
+		Compression: config.CompressionStored, History: config.HistoryAll,
+	}
+	if change != nil {
+		change(&j)
+	}
+	return &config.Config{ReplicationJobs: []config.ReplicationJob{j}}
+}
+
+// TestJobsThatStay: a job whose replica was failed over to is not taken out, nor is a tree of it, unless the old primary is said to be retired.
+func TestJobsThatStay(t *testing.T) {
+	ctx := t.Context()
+	receives := receiving
+	none := &config.Config{}
+	promoted := map[string]string{replication.PropertyGeneration: "1"}
+	replica := map[string]string{replication.PropertyGeneration: "1", replication.PropertyReplica: offsiteUUID}
+	fenced := map[string]string{replication.PropertyGeneration: "2", replication.PropertyFenced: "2"}
+	promoting := map[string]string{replication.PropertyGeneration: "1", replication.PropertyPromoting: "1", replication.PropertyReplica: offsiteUUID}
+	retired := func(j *config.ReplicationJob) { j.PeerRetired = true }
+	for _, c := range []struct {
+		what     string
+		is       map[string]string // nil: it is not there
+		from, to *config.Config
+		suspend  bool
+		refused  string
+	}{
+		{"promoted", promoted, receives(nil), none, false, "tank/in/tank/data is the primary"},
+		{"being promoted", promoting, receives(nil), none, false, "tank/in/tank/data is the primary"},
+		{"replica", replica, receives(nil), none, false, ""},
+		{"failed back", fenced, receives(nil), none, false, ""},
+		{"not there", nil, receives(nil), none, false, ""},
+		{"not there, and declared", nil, receives(func(j *config.ReplicationJob) { j.Promoted = true }), none, false, "tank/in/tank/data, tank/in/tank/more is the primary"},
+		{"cannot be read", promoted, receives(nil), none, true, "cannot be told"},
+		{"retired", promoted, receives(retired), none, false, ""},
+		{"retired, and cannot be read", promoted, receives(retired), none, true, ""},
+		{"retired in the same change", promoted, receives(nil), receives(retired), false, ""},
+		{"kept", promoted, receives(nil), receives(func(j *config.ReplicationJob) { j.Name, j.Promoted = "other", true }), false, ""},
+		{"without its tree", promoted, receives(nil), receives(func(j *config.ReplicationJob) { j.Sources = j.Sources[1:] }), false, "tank/in/tank/data is the primary"},
+		{"without another tree", promoted, receives(nil), receives(func(j *config.ReplicationJob) { j.Sources = j.Sources[:1] }), false, ""},
+		{"with another target", promoted, receives(nil), receives(func(j *config.ReplicationJob) { j.Target = "tank/out" }), false, "tank/in/tank/data is the primary"},
+		{"on the node that sends", promoted, receives(func(j *config.ReplicationJob) { j.Direction, j.Run = config.DirectionPush, config.RunHere }), none, false, ""},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			model := zfstest.New("node-b", "tank")
+			var err error
+			for _, name := range []string{"tank/in", "tank/in/tank", "tank/in/tank/data"} {
+				if c.is != nil {
+					err = errors.Join(err, model.Create(ctx, name, zfs.CreateOptions{}))
+				}
+			}
+			if c.is != nil {
+				err = errors.Join(err, model.Set(ctx, "tank/in/tank/data", c.is))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var system zfs.System = model
+			if c.suspend {
+				system = &suspended{System: model, pool: "tank"}
+			}
+			a := &Agent{jobs: replicate.New(replicate.Config{System: system})}
+			err = a.keepsJobs(ctx, &draft{current: c.from, cfg: c.to})
+			switch {
+			case c.refused == "" && err != nil:
+				t.Errorf("it is refused: %v", err)
+			case c.refused != "" && (!errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "peerRetired: true")):
+				t.Errorf("got %v, want words of %q", err, c.refused)
+			}
+		})
+	}
+}
+
+// TestJobsThatASourceTakesOut: at a boot that is not refused, and the node says so.
+func TestJobsThatASourceTakesOut(t *testing.T) {
+	none, part := &config.Config{}, receiving(func(j *config.ReplicationJob) { j.Sources = j.Sources[:1] })
+	sends := receiving(func(j *config.ReplicationJob) { j.Direction, j.Run = config.DirectionPush, config.RunHere })
+	for _, c := range []struct {
+		what     string
+		from, to *config.Config
+		told     string
+	}{
+		{"gone", receiving(nil), none, "tank/in/tank/data, tank/in/tank/more"}, {"a tree of it", receiving(nil), part, "receives tank/in/tank/more any more"},
+		{"retired", receiving(func(j *config.ReplicationJob) { j.PeerRetired = true }), none, ""},
+		{"kept", receiving(nil), receiving(nil), ""}, {"on the node that sends", sends, none, ""}, {"none before", none, receiving(nil), ""},
+	} {
+		a := &Agent{log: slog.New(slog.DiscardHandler), events: eventlog.New(time.Now)}
+		a.tellGoneJobs(c.from, c.to, "the volume cidata")
+		told := ""
+		if err := a.events.Stream(t.Context(), server.StreamOptions{Tail: -1}, func(e server.Event) error {
+			told += e.Reason
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if (c.told == "") != (told == "") || !strings.Contains(told, c.told) {
+			t.Errorf("%s: told %q, want words of %q", c.what, told, c.told)
+		}
+	}
+}

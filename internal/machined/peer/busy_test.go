@@ -1,0 +1,113 @@
+package peer
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
+)
+
+// TestBusy: what a node has to itself nobody else changes, not even a request that was let through just before; and whoever asks may look.
+func TestBusy(t *testing.T) {
+	ctx := t.Context()
+	const id = "11111111-2222-4333-8444-555555555555"
+	from := zfstest.New("other", "alpha")
+	if err := errors.Join(from.Write(ctx, "alpha", "file", []byte("text")), from.Snapshot(ctx, []string{"alpha@s"}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	sent, err := from.List(ctx, zfs.Query{Roots: []string{"alpha@s"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := from.Send(ctx, zfs.SendSpec{Snapshot: "alpha@s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := replication.Job{ID: id, Direction: replication.Push, Roots: []replication.Root{{Source: "alpha", Target: "tank/in"}}}
+	for _, c := range []struct {
+		what string
+		// free is how often the job is asked for before the node needs its datasets.
+		free  int
+		class error
+		works bool
+	}{
+		{"from the start", 0, server.ErrUnavailable, false},
+		{"since it was let through", 1, nil, false},
+		{"never", 10, nil, true},
+	} {
+		node := func() (*zfstest.Model, *Guard) {
+			m, asked := zfstest.New("node", "tank"), 0
+			return m, NewGuard(ctx, m, nil, func(string) (Allowed, bool) {
+				asked++
+				return Allowed{Name: "job", Job: job, Works: true, Busy: asked > c.free, Tops: []string{"tank"}}, true
+			}, func(string) {})
+		}
+		m, g := node()
+		header := &replicationv1.ReceiveHeader{
+			Job: id, FileSystem: "tank/in", Kind: replicationv1.Kind_KIND_FILESYSTEM, ToGuid: uint64(sent[0].GUID), Stream: job.Stream.String(),
+		}
+		check := func(what string, m *zfstest.Model, err error) {
+			t.Helper()
+			if c.works != (err == nil) || c.class != nil && !errors.Is(err, c.class) {
+				t.Errorf("busy %s: %s: %v", c.what, what, err)
+			}
+			if _, err := m.List(ctx, zfs.Query{Roots: []string{"tank/in"}}); c.works != (err == nil) {
+				t.Errorf("busy %s: what comes of %s: %v", c.what, what, err)
+			}
+		}
+		check("receive", m, g.Receive(ctx, header, bytes.NewReader(data)))
+		if err := g.Look(ctx, &replicationv1.LookRequest{Job: id}, func(*replicationv1.LookResponse) error { return nil }); err != nil {
+			t.Errorf("busy %s: look: %v", c.what, err)
+		}
+		m, g = node()
+		check("a placeholder", m, g.MakePlaceholder(ctx, &replicationv1.MakePlaceholderRequest{Job: id, FileSystem: "tank/in"}))
+	}
+}
+
+// TestReadsAreBounded: of one job so many look at once, and others of another.
+func TestReadsAreBounded(t *testing.T) {
+	const id = "11111111-2222-4333-8444-555555555555"
+	job := replication.Job{ID: id, Roots: []replication.Root{{Source: "alpha", Target: "tank/in"}}}
+	g := NewGuard(t.Context(), zfstest.New("node", "tank"), nil, func(string) (Allowed, bool) {
+		return Allowed{Name: "job", Job: job, Works: true, Tops: []string{"tank"}}, true
+	}, func(string) {})
+	look := func() error {
+		return g.Look(t.Context(), &replicationv1.LookRequest{Job: id}, func(*replicationv1.LookResponse) error { return nil })
+	}
+	var ends []func()
+	for range maxReads {
+		end, err := g.read(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, end)
+	}
+	if err := look(); !errors.Is(err, server.ErrUnavailable) {
+		t.Errorf("one look more: %v", err)
+	}
+	if end, err := g.read("another"); err != nil {
+		t.Errorf("of another job: %v", err)
+	} else {
+		end()
+	}
+	ends[0]()
+	if err := look(); err != nil {
+		t.Errorf("when one has ended: %v", err)
+	}
+	for _, end := range ends[1:] {
+		end()
+	}
+	if len(g.reading) > 0 {
+		t.Errorf("under way still: %v", g.reading)
+	}
+}

@@ -1,0 +1,204 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
+	"github.com/cyvive/cyvive/internal/machined/peer"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage/replication"
+)
+
+const (
+	// tellTimeout is for the old primary to be told of its end. One that is lost does not answer, and is told when it comes back.
+	tellTimeout = 15 * time.Second
+	// stepAsideTimeout is for a run to end that is in the way: its programs are killed, and those that the kernel holds are not waited for by anybody else.
+	stepAsideTimeout = 30 * time.Second
+	// failoverTimeout is for a failover: a property or two of each dataset.
+	failoverTimeout = 30 * time.Minute
+)
+
+// errSteppedAside is why a run ends that is in the way of a failover.
+var errSteppedAside = errors.New("the replica is being promoted")
+
+// errFailoverTimeout is why a failover ends that does not.
+var errFailoverTimeout = fmt.Errorf("the failover has not ended within %s; call it again, and it goes on where it was cut: %w", failoverTimeout, context.DeadlineExceeded)
+
+// PlanFailover implements server.Replication.
+func (v api) PlanFailover(ctx context.Context, name string) (*replicationv1.PlanFailoverResponse, error) {
+	spec, _, err := v.spec(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := mustReceive(spec); err != nil {
+		return nil, err
+	}
+	if err := v.m.cfg.Stays(spec); err != nil {
+		return nil, err
+	}
+	listing, conflicts, err := v.replicas(ctx, spec)
+	if err != nil {
+		return nil, classed(err)
+	}
+	out := &replicationv1.PlanFailoverResponse{Target: valid(spec.Top), Generation: listing.Generation() + 1}
+	for _, r := range listing.Roots {
+		if r.Promoting {
+			out.Generation = listing.Generation()
+		}
+	}
+	for i := range listing.FileSystems {
+		f := &listing.FileSystems[i]
+		if f.Replica != spec.Job.ID {
+			continue
+		}
+		one := &replicationv1.Received{Dataset: valid(f.Name)}
+		if last := f.Received(); last != nil {
+			one.Snapshot, one.CreatedAt = valid(last.Name), stamped(last.Created)
+		}
+		out.Received = append(out.Received, one)
+	}
+	for _, c := range conflicts {
+		out.Conflicts = append(out.Conflicts, peer.ConflictToProto(c))
+	}
+	return out, nil
+}
+
+// mustReceive is an error for a job of which this node has the source.
+func mustReceive(s plan.Replication) error {
+	if !s.Sends {
+		return nil
+	}
+	return fmt.Errorf("%w: this node has the source of the job %s: what is promoted is its replica, on the node %s", server.ErrPrecondition, s.Name, s.Peer.Address)
+}
+
+// replicas lists what a job has received here, and what of it was changed.
+func (v api) replicas(ctx context.Context, s plan.Replication) (replication.Listing, []*replication.Conflict, error) {
+	listing, err := v.m.side(s).List(ctx, replication.ListRequest{Job: s.Job.ID, Roots: s.Job.Targets()})
+	var conflicts []*replication.Conflict
+	for i := range listing.FileSystems {
+		f := &listing.FileSystems[i]
+		if f.Replica != s.Job.ID || len(f.Snapshots()) == 0 {
+			continue
+		}
+		if c := f.Changed(); c != nil {
+			conflicts = append(conflicts, c)
+		}
+	}
+	return listing, conflicts, err
+}
+
+// Failover implements server.Replication. Once it has begun, it goes on though the caller hangs up.
+func (v api) Failover(ctx context.Context, name, confirm string, decisions []*replicationv1.Choice) (*replicationv1.FailoverResponse, error) {
+	spec, _, err := v.spec(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := mustReceive(spec); err != nil {
+		return nil, err
+	}
+	if confirm != spec.Top {
+		return nil, fmt.Errorf("%w: the confirmation %.300q is not the target of the job, %q", server.ErrInvalid, confirm, spec.Top)
+	}
+	release, err := v.m.hold(ctx, spec.Job.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	// A configuration that is given from now on is refused if it has the job no more (Promoted): so none comes in between.
+	if err := v.m.cfg.Stays(spec); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), failoverTimeout, errFailoverTimeout)
+	defer cancel()
+	ended := func(err error) error {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w: %w", server.ErrUnavailable, context.Cause(ctx), err)
+		}
+		return classed(err)
+	}
+	v.m.cfg.Interrupt(spec.Job.ID)
+	v.m.cfg.Interrupt(replication.ReverseID(spec.Job.ID))
+	_, conflicts, err := v.replicas(ctx, spec)
+	if err != nil {
+		return nil, ended(err)
+	}
+	chosen, err := choose(conflicts, decisions)
+	if err != nil {
+		return nil, err
+	}
+	generation, err := replication.Promotion{Job: spec.Job, Receiver: v.m.side(spec)}.Run(ctx, chosen...)
+	if err != nil {
+		return nil, ended(err)
+	}
+	v.m.cfg.Log.Warn("failed over", "job", name, "generation", generation)
+	v.m.cfg.Tell(name, "failed over", fmt.Sprintf("the replica on this node is the primary, of generation %d", generation))
+	out := &replicationv1.FailoverResponse{Generation: generation, Told: true}
+	if err := v.tell(ctx, spec, generation); err != nil {
+		out.Told, out.Untold = false, valid(err.Error())
+		v.m.cfg.Log.Warn("the old primary is not told yet", "job", name, "error", err)
+	}
+	return out, nil
+}
+
+// tell tells the old primary of the generation that has begun, which fences it.
+func (v api) tell(ctx context.Context, s plan.Replication, generation uint64) error {
+	there, conn, err := v.m.cfg.Connect(s)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	sources := s.Job.Sources()
+	return there.Learn(ctx, replication.LearnRequest{
+		Fence: replication.Fence{Job: s.Job.ID, Roots: sources, Generation: generation}, Primaries: sources,
+	})
+}
+
+// hold ends the run of a job, and keeps another from beginning, and the other node from its datasets, until release is called. What the other node has
+// under way is interrupted after that, so that nothing takes its place.
+func (m *Manager) hold(ctx context.Context, id string) (release func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.jobs[id]
+	if j == nil {
+		return nil, fmt.Errorf("%w: the job was taken out of the configuration", server.ErrNotFound)
+	}
+	if j.held {
+		return nil, fmt.Errorf("%w: a failover of the job %s is under way", server.ErrPrecondition, j.spec.Name)
+	}
+	j.held = true
+	m.news()
+	release = func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		j.held, j.rootsAt = false, time.Time{}
+		m.news()
+		m.wake.Wake()
+	}
+	r, name := j.run, j.spec.Name
+	if r == nil {
+		return release, nil
+	}
+	r.cancel(errSteppedAside)
+	m.mu.Unlock()
+	timer := time.NewTimer(stepAsideTimeout)
+	defer timer.Stop()
+	select {
+	case <-r.done:
+	case <-timer.C:
+		err = fmt.Errorf("%w: run %d of the job %s was ended %s ago, and has not: the kernel holds what it began, as where a pool does not answer; "+
+			"see nodectl pool status, and try again", server.ErrUnavailable, r.number, name, stepAsideTimeout)
+	case <-ctx.Done():
+		err = fmt.Errorf("wait for the end of run %d of the job %s: %w", r.number, name, context.Cause(ctx))
+	}
+	if err != nil {
+		release()
+	}
+	m.mu.Lock() // for the unlock that is deferred
+	return release, err
+}

@@ -1,0 +1,64 @@
+package dataset
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+)
+
+// retryAfter is how long a dataset is left alone after ZFS has refused to change it.
+const retryAfter = time.Minute
+
+// Apply carries out one operation. What is refused is kept as a condition of the dataset, and tried again after a while: the others do not wait for it. The
+// error is only that of a context which ended.
+func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
+	if _, waits := r.refused[op.Dataset]; waits {
+		return nil // an operation before this one was refused in the same pass
+	}
+	err := r.carry(ctx, op)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		r.refused[op.Dataset] = refusal{why: err.Error(), until: r.uptime() + retryAfter}
+	}
+	return nil
+}
+
+// carry carries out one operation of Diff.
+func (r *Reconciler) carry(ctx context.Context, op Op) error {
+	switch op.Verb {
+	case Seal:
+		if err := r.mounts.Seal(ctx, op.Target); err != nil {
+			return err
+		}
+		r.sealed[op.Target] = true
+		return nil
+	case Mount, Unmount:
+		clear(r.sealed) // what lies in it has its mount points elsewhere now
+		if op.Verb == Unmount {
+			return r.mounts.Unmount(ctx, op.Target)
+		}
+		return r.mounts.Mount(ctx, op.Dataset, op.Target, op.Options)
+	}
+	return Carry(ctx, r.system, op)
+}
+
+// Carry carries out one operation on a system that is none on mounts, be it of Diff or of [PlanDestroy].
+func Carry(ctx context.Context, system zfs.System, op Op) error {
+	switch op.Verb {
+	case Create:
+		return system.Create(ctx, op.Dataset, zfs.CreateOptions{SizeBytes: op.SizeBytes, Sparse: op.Sparse, Properties: op.Properties})
+	case Set:
+		return system.Set(ctx, op.Dataset, op.Properties)
+	case Inherit:
+		return system.Inherit(ctx, op.Dataset, op.Property)
+	case DestroySnapshots:
+		return system.DestroySnapshots(ctx, op.Snapshots)
+	case Destroy:
+		return system.Destroy(ctx, op.Dataset)
+	}
+	panic(fmt.Sprintf("dataset: unknown operation %q", op.Verb))
+}

@@ -1,0 +1,174 @@
+package diagnose
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cyvive/cyvive/internal/storage/pool"
+)
+
+// spare asks for a spare to stand in for a device, once, if there is one that is free.
+func (e *Engine) spare(p pool.Pool, leaf pool.Vdev, why string) []Action {
+	k := key{p.GUID, leaf.GUID}
+	if e.acted[k] || !spareable(p, leaf) {
+		return nil
+	}
+	a := Action{Kind: UseSpare, Pool: p.Name, PoolGUID: p.GUID, Vdev: leaf.Name, VdevGUID: leaf.GUID, Why: why}
+	for _, v := range p.Vdevs {
+		if v.Class == pool.Spare && v.State == pool.Available {
+			a.Spares = append(a.Spares, v)
+		}
+	}
+	if len(a.Spares) == 0 {
+		return nil
+	}
+	e.acted[k] = true
+	return []Action{a}
+}
+
+// Failed takes an action that could not be carried out, so that it is returned again when Look next finds that it is needed.
+func (e *Engine) Failed(a Action) { delete(e.acted, key{a.PoolGUID, a.VdevGUID}) }
+
+// spareable says that ZFS would have a spare stand in: not for log and cache devices, nor for those of the classes special and dedup (spa_vdev_attach in
+// module/zfs/spa.c, zpool_vdev_attach in lib/libzfs/libzfs_pool.c), nor where one does already or the device is being replaced.
+func spareable(p pool.Pool, leaf pool.Vdev) bool {
+	if leaf.Class != pool.Normal {
+		return false
+	}
+	for _, v := range p.Vdevs {
+		if parent, found := parentOf(v, leaf); found && (parent.Type == "spare" || parent.Type == "replacing") {
+			return false
+		}
+	}
+	return true
+}
+
+// parentOf finds the vdev that a leaf is right below of.
+func parentOf(v pool.Vdev, leaf pool.Vdev) (pool.Vdev, bool) {
+	for _, c := range v.Children {
+		if len(c.Children) == 0 && c.GUID == leaf.GUID {
+			return v, true
+		}
+		if parent, found := parentOf(c, leaf); found {
+			return parent, true
+		}
+	}
+	return pool.Vdev{}, false
+}
+
+// Look compares what is known with the state of all pools, and is due at Next at the latest. It forgets what is gone.
+func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
+	var out []Action
+	present := map[key]pool.State{}
+	for _, p := range pools {
+		for _, leaf := range p.Leaves() {
+			if leaf.Class != pool.Spare {
+				present[key{p.GUID, leaf.GUID}] = leaf.State
+			}
+		}
+	}
+	e.drop(func(k key, f *file) bool {
+		_, there := present[k]
+		f.checksums.forget(now)
+		f.ios.forget(now)
+		f.slow.forget(now)
+		return !there || now.Sub(f.last) > e.cfg.Keep && f.verdict == ""
+	})
+	for k := range e.gone {
+		if s, there := present[k]; !there || !gone(s) {
+			delete(e.gone, k)
+			delete(e.acted, k)
+		}
+	}
+	before := e.well
+	e.well, e.looked = map[key]time.Time{}, now
+	for _, p := range pools {
+		if p.State == pool.Suspended || p.ReadOnly {
+			continue
+		}
+		for _, v := range p.Vdevs {
+			out = append(out, e.vdev(p, v, now)...)
+			out = append(out, e.release(p, v, before, now)...)
+		}
+	}
+	return out
+}
+
+// vdev looks at the devices of a top-level vdev.
+func (e *Engine) vdev(p pool.Pool, v pool.Vdev, now time.Time) []Action {
+	var out []Action
+	for _, leaf := range v.Leaves() {
+		k := key{p.GUID, leaf.GUID}
+		if v.Class == pool.Spare || leaf.GUID == 0 {
+			continue
+		}
+		if f := e.cases[k]; f != nil && !f.due.IsZero() && !now.Before(f.due) {
+			f.due = time.Time{}
+			if leaf.State == pool.Online || leaf.State == pool.Degraded {
+				f.solved = true
+				why := fmt.Sprintf("%d errors of I/O in %s", f.ios.n, f.ios.within)
+				out = append(out, Action{Kind: Fault, Pool: p.Name, PoolGUID: p.GUID, Vdev: leaf.Name, VdevGUID: leaf.GUID, Why: why})
+				out = append(out, e.spare(p, leaf, why)...)
+				continue
+			}
+		}
+		if !gone(leaf.State) {
+			continue
+		}
+		if _, seen := e.gone[k]; !seen {
+			e.gone[k] = now
+		}
+		if since := now.Sub(e.gone[k]); since >= e.cfg.SpareAfter {
+			out = append(out, e.spare(p, leaf, fmt.Sprintf("it has been %s for %s", leaf.State, since.Round(time.Second)))...)
+		}
+	}
+	return out
+}
+
+// release detaches spares that stand in for a device which is well again. A resilver has to be over, and not to be about to begin: until then the device may lack what
+// was written meanwhile. A device that is only marked is online, too; after a restart, by which marks are lost, the kernel's count of its errors still tells. Before has
+// since when devices were well, as they were looked at last. What was asked for is asked for again after as long.
+func (e *Engine) release(p pool.Pool, v pool.Vdev, before map[key]time.Time, now time.Time) []Action {
+	var out []Action
+	if v.Type == "spare" && len(v.Children) >= 2 && v.Children[0].State == pool.Online && !p.Scan.Resilvers() && !waits(v) {
+		original := v.Children[0]
+		k := key{p.GUID, original.GUID}
+		if f := e.cases[k]; f != nil && f.verdict != "" || original.ChecksumErrors >= e.cfg.Checksums.N {
+			return nil
+		}
+		since, seen := before[k]
+		if !seen {
+			since = now
+		}
+		if now.Sub(since) < e.cfg.ReleaseAfter {
+			e.well[k] = since
+			return nil
+		}
+		a := Action{Kind: DetachSpare, Pool: p.Name, PoolGUID: p.GUID, Vdev: original.Name, VdevGUID: original.GUID, Why: "it is well again"}
+		a.Spares = slices.Clone(v.Children[1:])
+		return []Action{a}
+	}
+	for _, c := range v.Children {
+		out = append(out, e.release(p, c, before, now)...)
+	}
+	return out
+}
+
+// waits says that a device below has its resilver still before it, or is being replaced.
+func waits(v pool.Vdev) bool {
+	return v.Waiting || v.Type == "replacing" || slices.ContainsFunc(v.Children, waits)
+}
+
+// Disk takes a disk that has appeared, with the label on it, and brings its device online if it is one that was gone. What a person took offline, or what was faulted for
+// its errors, stays out.
+func (e *Engine) Disk(l pool.Label, pools []pool.Pool) []Action {
+	p, leaf, found := find(pools, key{l.PoolGUID, l.GUID})
+	if !found || leaf.State != pool.Removed && leaf.State != pool.Unavailable {
+		return nil
+	}
+	a := Action{Kind: Online, Pool: p.Name, PoolGUID: p.GUID, Vdev: leaf.Name, VdevGUID: leaf.GUID, Why: "its disk is here again"}
+	a.Device = cmp.Or(l.Device, leaf.Path)
+	return []Action{a}
+}

@@ -1,0 +1,304 @@
+package replication_test
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
+)
+
+// promote makes a primary of the replica.
+func (p *pair) promote(decisions ...replication.Decision) uint64 {
+	p.t.Helper()
+	generation, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx(), decisions...)
+	p.must(err)
+	return generation
+}
+
+// of are properties of one dataset.
+func (p *pair) of(s side, name string, properties ...string) map[string]zfs.Property {
+	p.t.Helper()
+	found, err := s.List(p.ctx(), zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: properties})
+	p.must(err)
+	if len(found) != 1 {
+		p.t.Fatalf("%d datasets of the name %s", len(found), name)
+	}
+	return found[0].Properties
+}
+
+// reversed is the pair in the other direction.
+func (p *pair) reversed() *pair {
+	r := &pair{t: p.t, a: p.b, b: p.a, job: p.job.Reverse(reverseID), src: p.dst, dst: p.src, now: p.now, rand: p.rand, many: p.many, bytes: p.bytes}
+	if p.job.ID == reverseID {
+		r.job.ID = jobID
+	}
+	return r
+}
+
+// forget ends the job on both sides.
+func (p *pair) forget() {
+	p.t.Helper()
+	p.must(replication.Forget(p.ctx(), p.job.ID, p.a.local, []string{p.src}))
+	p.must(replication.Forget(p.ctx(), p.job.ID, p.b.local, []string{p.dst}))
+}
+
+func failoverScenarios() []scenario {
+	return []scenario{
+		{"failover", func(p *pair) {
+			// What has canmount=on while it inherits this would be mounted there.
+			p.must(p.b.Set(p.ctx(), p.b.Root, map[string]string{"mountpoint": p.t.TempDir()}))
+			p.replicated("x")
+			p.b.faulty.Order(zfstest.Fault{Method: "Inherit", Do: func() {
+				if got := p.of(p.b, p.dst, "canmount")["canmount"]; got.Value != "off" {
+					p.t.Errorf("canmount while the mount point is inherited: %+v", got)
+				}
+			}})
+			if g := p.promote(); g != 1 {
+				p.t.Errorf("generation %d, want 1", g)
+			}
+			for _, name := range []string{"", "x"} {
+				got := p.of(p.b, p.to(name), "canmount", "mountpoint", "mounted", "readonly")
+				inherits := got["mountpoint"].Source == zfs.SourceInherited
+				if got["canmount"].Value != "on" || !inherits || got["readonly"].Value != "off" || got["mounted"].Value == "yes" {
+					p.t.Errorf("%s was promoted: %+v", p.to(name), got)
+				}
+			}
+			p.must(p.b.Set(p.ctx(), p.b.Root, map[string]string{"mountpoint": "none"}))
+			p.writeOn(p.b, p.to("x")) // it is a primary
+			p.writeOn(p.b, p.dst)
+		}},
+		{"oldPrimaryIsFenced", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.write("x")
+			p.snapshot("2")
+			p.fails(replication.ErrFenced)
+			for _, name := range []string{"", "x"} {
+				if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("write to %s, which is fenced: %v", p.from(name), err)
+				}
+			}
+			if n := len(p.listing(p.b, p.dst).Find(p.to("x")).Snapshots()); n != 1 {
+				p.t.Errorf("the new primary received something: %d snapshots", n)
+			}
+			f := p.listing(p.a, p.src).Find(p.src)
+			_, err := p.a.local.Send(p.ctx(), replication.SendRequest{
+				Fence: replication.Fence{Job: jobID, Roots: []string{p.src}, Generation: 1}, FileSystem: p.src, To: f.Snapshots()[0].GUID,
+			})
+			if !errors.Is(err, replication.ErrFenced) {
+				p.t.Errorf("send of what is fenced: %v", err)
+			}
+		}},
+		{"volumesAreFenced", func(p *pair) {
+			p.must(p.a.Create(p.ctx(), p.from("v"), zfs.CreateOptions{SizeBytes: 16 << 20, Sparse: true}))
+			m, model := p.a.System.(*zfstest.Model)
+			if model { // TestVMFencedVolume has the device of a real one open
+				p.must(m.Write(p.ctx(), p.from("v"), "block", []byte("1")))
+			}
+			p.replicated()
+			p.promote()
+			p.fails(replication.ErrFenced)
+			if got := p.of(p.a, p.from("v"), "readonly")["readonly"]; got.Value != "on" || got.Source != zfs.SourceLocal {
+				p.t.Errorf("a volume follows what is set on itself, and is fenced by %+v", got)
+			}
+			if model {
+				if err := m.Write(p.ctx(), p.from("v"), "block", []byte("2")); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("a write to a fenced volume that is in use: %v", err)
+				}
+			}
+		}},
+		{"fencedWhileAFileIsOpen", func(p *pair) {
+			// zfs set says that the mount is busy, and has set what it was to.
+			p.replicated("x")
+			p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"readonly": "off"}))
+			p.promote()
+			for range 2 {
+				p.a.faulty.Order(zfstest.Fault{Method: "Set", After: true, Err: errors.New("cannot set mount attributes: Device or resource busy")})
+			}
+			p.fails(replication.ErrFenced)
+			if root := p.listing(p.a, p.src).Roots[0]; !root.Fenced || root.Generation != 1 {
+				p.t.Errorf("the root after one run: %+v", root)
+			}
+			for _, name := range []string{"", "x"} {
+				if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("write to %s, which is fenced: %v", p.from(name), err)
+				}
+			}
+		}},
+		{"promotedReceiverRefuses", func(p *pair) {
+			// The old primary has heard of nothing, and its plan is older than the promotion.
+			p.replicated()
+			p.write("")
+			p.snapshot("2")
+			p.a.faulty.Order(zfstest.Fault{Method: "Send", Do: func() { p.promote() }})
+			p.fails(replication.ErrFenced)
+			p.writeOn(p.b, p.dst)
+		}},
+		{"failback", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			back := p.reversed()
+			back.snapshot("2")
+			back.ok() // the old primary has nothing of its own: no decision is needed
+			p.forget()
+			if g := back.promote(); g != 2 {
+				p.t.Errorf("generation %d, want 2", g)
+			}
+			back.fails(replication.ErrFenced)
+			p.write("x")
+			p.snapshot("3")
+			p.ok()
+			back.forget()
+			p.noneLeft()
+		}},
+		{"failbackWithLocalChanges", func(p *pair) {
+			p.replicated("x")
+			p.write("x")
+			p.snapshot("lost") // was never sent
+			p.write("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			back := p.reversed()
+			back.snapshot("2")
+			c := back.conflict("x", replication.Diverged)
+			if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to the old primary: %v", err)
+			}
+			d := p.option(c, replication.RollBack)
+			if !d.Changes || strings.Join(d.Destroys, " ") != "@lost" {
+				p.t.Errorf("decision %+v does not name all that is lost", d)
+			}
+			root := p.option(back.conflict("", replication.Diverged), replication.RollBack)
+			back.ok(d, root)
+			p.forget()
+		}},
+		{"failbackAfterKillInTheMiddleOfAStep", func(p *pair) {
+			p.replicated()
+			p.write("")
+			p.snapshot("2")
+			p.cut("") // step holds on the one side, a partial receive on the other
+			p.promote()
+			p.writeOn(p.b, p.dst)
+			back := p.reversed()
+			back.snapshot("3")
+			c := back.conflict("", replication.Diverged)
+			back.ok(p.option(c, replication.RollBack))
+			p.forget()
+		}},
+		{"promoteCutAtEachCall", func(p *pair) {
+			for skip := 0; ; skip++ {
+				p.replicated("x")
+				p.b.faulty.Restart()
+				p.b.faulty.Order(zfstest.Fault{Skip: skip, After: skip%2 == 0, Crash: true})
+				_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+				p.b.faulty.Restart()
+				if err == nil {
+					break
+				}
+				if g := p.promote(); g != 1 {
+					p.t.Errorf("after a crash at call %d: generation %d, want 1", skip, g)
+				}
+				p.writeOn(p.b, p.to("x"))
+				p.fails(replication.ErrFenced)
+				p.fresh()
+			}
+		}},
+		{"promoteChangedReplica", func(p *pair) {
+			p.replicated("x")
+			p.byHand("x")
+			promotion := replication.Promotion{Job: p.job, Receiver: p.b.local}
+			_, err := promotion.Run(p.ctx())
+			var c *replication.Conflict
+			if !errors.As(err, &c) || c.Target != p.to("x") || c.Kind != replication.Modified {
+				p.t.Fatalf("promote: %v", err)
+			}
+			want, err := p.b.Sum(p.ctx(), p.to("x@1"))
+			p.must(err)
+			p.promote(p.option(c, replication.RollBack))
+			if got, err := p.b.Sum(p.ctx(), p.to("x")); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was received last, %s", got, err, want)
+			}
+		}},
+		{"promoteAndKeepChanges", func(p *pair) {
+			p.replicated("x")
+			p.byHand("x")
+			want, err := p.b.Sum(p.ctx(), p.to("x"))
+			p.must(err)
+			_, err = (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+			var c *replication.Conflict
+			if !errors.As(err, &c) {
+				p.t.Fatalf("promote: %v", err)
+			}
+			p.promote(p.option(c, replication.Adopt))
+			if got, err := p.b.Sum(p.ctx(), p.to("x")); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was written, %s", got, err, want)
+			}
+		}},
+		{"promoteWithPartialReceive", func(p *pair) {
+			p.replicated()
+			p.write("")
+			p.snapshot("2")
+			p.cut("")
+			p.promote()
+			f := p.listing(p.b, p.dst).Find(p.dst)
+			if f.Token != "" || len(f.Snapshots()) != 1 {
+				p.t.Errorf("promoted: %+v", f)
+			}
+			p.writeOn(p.b, p.dst)
+		}},
+		{"promoteWhatWasReceivedAndNotCompleted", func(p *pair) {
+			p.replicated("x")
+			p.write("x")
+			p.snapshot("2")
+			p.incomplete() // the primary has lost its power
+			want, err := p.a.Sum(p.ctx(), p.from("x@2"))
+			p.must(err)
+			p.promote() // nothing is in doubt
+			if got, err := p.b.Sum(p.ctx(), p.to("x")); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was received last, %s", got, err, want)
+			}
+		}},
+		{"promoteBeforeAnything", func(p *pair) {
+			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+			if !errors.Is(err, zfs.ErrNotExist) {
+				p.t.Errorf("promote: %v", err)
+			}
+		}},
+		{"fenceCutAtEachCall", func(p *pair) {
+			for skip := 0; ; skip++ {
+				p.replicated("x")
+				p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"readonly": "off"}))
+				p.promote()
+				p.a.faulty.Restart()
+				p.a.faulty.Order(zfstest.Fault{Skip: skip, After: skip%2 == 0, Crash: true})
+				_, err := p.run()
+				p.a.faulty.Restart()
+				p.fails(replication.ErrFenced)
+				if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("write after a crash at call %d: %v", skip, err)
+				}
+				if !errors.Is(err, zfstest.ErrCrashed) {
+					break
+				}
+				p.fresh()
+			}
+		}},
+		{"thereAndBackThrice", func(p *pair) {
+			p.replicated("x")
+			for i, name := range []string{"2", "3", "4"} {
+				if g := p.promote(); g != uint64(i+1) {
+					p.t.Errorf("generation %d, want %d", g, i+1)
+				}
+				back := p.reversed()
+				back.write("x")
+				back.snapshot(name)
+				back.ok()
+				p.forget()
+				p = back
+			}
+		}},
+	}
+}
