@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,7 +18,9 @@ import (
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/fat32"
+	"github.com/google/go-cmp/cmp"
 	"github.com/mdlayher/vsock"
+	"github.com/siderolabs/go-blockdevice/v2/block"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -116,19 +120,7 @@ func TestVMKernelClock(t *testing.T) {
 // release is put there all the same, with the options of the node; with the kernel's own it is not.
 func TestVMBootPartitionAfterCut(t *testing.T) {
 	requireVM(t, "it mounts a disk with modules of the node's kernel")
-	device, _, _ := strings.Cut(os.Getenv("CYVIVE_VM_DISKS"), ":")
-	if device == "" {
-		t.Fatal("the virtual machine has no empty disk")
-	}
-	modules, err := kmod.Open("/usr/lib/modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"vfat", "nls_cp437", "nls_ascii"} {
-		if err := modules.Load(name); err != nil {
-			t.Fatal(err)
-		}
-	}
+	device := emptyDisk(t)
 	usual := slices.DeleteFunc(espOptions(), func(o string) bool { return strings.HasPrefix(o, "errors=") })
 	for name, c := range map[string]struct {
 		options []string
@@ -136,7 +128,7 @@ func TestVMBootPartitionAfterCut(t *testing.T) {
 	}{"the node's": {espOptions(), nil}, "the kernel's": {usual, unix.EROFS}} {
 		t.Run(name, func(t *testing.T) {
 			cutBootPartition(t, device, usual)
-			l := bootPartition(t, device, c.options)
+			l := bootPartition(t, device, c.options, nil)
 			if err := l.Put("b", "2", 2, strings.NewReader("kernel 2")); !errors.Is(err, c.want) {
 				t.Fatalf("put: %v, want %v", err, c.want)
 			}
@@ -161,8 +153,135 @@ func TestVMBootPartitionAfterCut(t *testing.T) {
 	}
 }
 
-// bootPartition is one on a device, mounted with options.
-func bootPartition(t *testing.T, device string, options []string) *loader.Loader {
+// TestVMBootEntryOnDisk changes boot entries, and at the end of each change, before anything else has the kernel write, looks at what is on the disk: a file without
+// a counter that leads to nothing, beside one with a counter that is gone, would have a power cut take a blessed release back.
+func TestVMBootEntryOnDisk(t *testing.T) {
+	requireVM(t, "it mounts a disk with modules of the node's kernel")
+	disk := emptyDisk(t)
+	data := emptyBootPartition(t)
+	writeAt(t, disk, data, partitionAt)
+	device := addPartition(t, disk, partitionAt, int64(len(data)))
+	var onDisk map[string]string
+	l := bootPartition(t, device, espOptions(), func() (err error) {
+		onDisk, err = filesOnDisk(t.TempDir(), disk, partitionAt, int64(len(data)))
+		return err
+	})
+	const kernel = "/EFI/cyvive/b.efi"
+	entry := func(left, done int) (path, text string) {
+		e := loader.Entry{Slot: "b", Generation: 1, Version: "2", Left: left, Done: done}
+		return "/" + e.Path(), e.Text()
+	}
+	for _, step := range []struct {
+		what       string
+		do         func() error
+		left, done int
+	}{
+		{"put", func() error { return l.Put("b", "2", 2, strings.NewReader("kernel 2")) }, 2, 0},
+		{"spoil", func() error { return l.Spoil("b") }, 0, 0},
+		{"bless", func() error { return l.Bless("b") }, loader.Unlimited, 0},
+	} {
+		onDisk = nil
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		path, text := entry(step.left, step.done)
+		if d := cmp.Diff(map[string]string{path: text, kernel: "kernel 2"}, onDisk); d != "" {
+			t.Errorf("%s: what is on the disk at its end (-want +got):\n%s", step.what, d)
+		}
+	}
+}
+
+// partitionAt is where a partition begins, in bytes.
+const partitionAt = 1 << 20
+
+// emptyDisk is a disk of the virtual machine that a test may write to. What a FAT file system on it needs of the kernel is loaded.
+func emptyDisk(t *testing.T) string {
+	t.Helper()
+	device, _, _ := strings.Cut(os.Getenv("CYVIVE_VM_DISKS"), ":")
+	if device == "" {
+		t.Fatal("the virtual machine has no empty disk")
+	}
+	modules, err := kmod.Open("/usr/lib/modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"vfat", "nls_cp437", "nls_ascii"} {
+		if err := modules.Load(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return device
+}
+
+// addPartition has the kernel know a partition of a disk that has no table. A partition and its disk have each their own page cache: what is read of the disk is not
+// what is about to be written to the partition.
+func addPartition(t *testing.T, disk string, at, size int64) (device string) {
+	t.Helper()
+	d, err := block.NewFromPath(disk, block.OpenForWrite())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.KernelPartitionAdd(1, uint64(at), uint64(size)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d, err := block.NewFromPath(disk, block.OpenForWrite())
+		if err == nil {
+			err = errors.Join(d.KernelPartitionDelete(1), d.Close())
+		}
+		if err != nil {
+			t.Errorf("remove the partition: %v", err)
+		}
+	})
+	return disk + "1"
+}
+
+// filesOnDisk are the contents of the files of a FAT file system, as the disk has them. Dir is for a copy.
+func filesOnDisk(dir, disk string, at, size int64) (map[string]string, error) {
+	f, err := os.OpenFile(disk, os.O_RDONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// O_DIRECT takes memory that is aligned to the disk's blocks (open(2)).
+	data, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Munmap(data)
+	if _, err := f.ReadAt(data, at); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "fat")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return nil, err
+	}
+	image, err := file.OpenFromPath(path, true)
+	if err != nil {
+		return nil, err
+	}
+	defer image.Close()
+	volume, err := fat32.Read(image, size, 0, 512)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	return files, fs.WalkDir(volume, ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(volume, path)
+		if err != nil {
+			return fmt.Errorf("read /%s as it is on the disk: %w", path, err)
+		}
+		files["/"+path] = string(data)
+		return nil
+	})
+}
+
+// bootPartition is one on a device, mounted with options. Done, if there is one, is called when a change of it is at its end and it is mounted still.
+func bootPartition(t *testing.T, device string, options []string, done func() error) *loader.Loader {
 	t.Helper()
 	dir := t.TempDir()
 	var mounts mount.Mounts
@@ -170,12 +289,16 @@ func bootPartition(t *testing.T, device string, options []string) *loader.Loader
 		if err := mounts.Mount(device, dir, "vfat", options); err != nil {
 			return loader.Volume{}, err
 		}
-		return loader.Volume{Dir: dir, FreeBytes: 1 << 20, Close: func() error { return mounts.Unmount(dir) }}, nil
+		unmount := func() error { return mounts.Unmount(dir) }
+		if done == nil {
+			return loader.Volume{Dir: dir, FreeBytes: 1 << 20, Close: unmount}, nil
+		}
+		return loader.Volume{Dir: dir, FreeBytes: 1 << 20, Close: func() error { return errors.Join(done(), unmount()) }}, nil
 	})
 }
 
-// cutBootPartition makes a boot partition with a release in slot b, and then has the tables of FAT be as they were before that.
-func cutBootPartition(t *testing.T, device string, options []string) {
+// emptyBootPartition is a boot partition with the directories that a node has there.
+func emptyBootPartition(t *testing.T) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fat")
 	const size = 48 << 20
@@ -197,25 +320,34 @@ func cutBootPartition(t *testing.T, device string, options []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := func(data []byte, at int64) {
-		t.Helper()
-		f, err := os.OpenFile(device, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		_, err = f.WriteAt(data, at)
-		if err := errors.Join(err, f.Sync()); err != nil {
-			t.Fatal(err)
-		}
+	return data
+}
+
+// writeAt puts data on a device.
+func writeAt(t *testing.T, device string, data []byte, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	write(data, 0)
-	if err := bootPartition(t, device, options).Put("b", "1", 2, strings.NewReader("kernel 1")); err != nil {
+	defer f.Close()
+	_, err = f.WriteAt(data, at)
+	if err := errors.Join(err, f.Sync()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cutBootPartition makes a boot partition with a release in slot b, and then has the tables of FAT be as they were before that.
+func cutBootPartition(t *testing.T, device string, options []string) {
+	t.Helper()
+	data := emptyBootPartition(t)
+	writeAt(t, device, data, 0)
+	if err := bootPartition(t, device, options, nil).Put("b", "1", 2, strings.NewReader("kernel 1")); err != nil {
 		t.Fatal(err)
 	}
 	// Microsoft's FAT specification 1.03: BPB_RsvdSecCnt, BPB_NumFATs and BPB_FATSz32.
 	const sector = 512
 	first := int(binary.LittleEndian.Uint16(data[14:])) * sector
 	bytes := int(data[16]) * int(binary.LittleEndian.Uint32(data[36:])) * sector
-	write(data[first:first+bytes], int64(first))
+	writeAt(t, device, data[first:first+bytes], int64(first))
 }

@@ -64,7 +64,7 @@ func KernelPath(slot string) string { return kernelPath(slot) }
 
 func kernelPath(slot string) string { return "EFI/cyvive/" + slot + ".efi" }
 
-// parseText reads what Text has written. A file without a valid version has generation 0: it comes last, as it does for the boot loader.
+// parseText reads what Text has written. A file without a valid version has generation 0, which no entry has that is whole.
 func (e Entry) parseText(text string) Entry {
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")

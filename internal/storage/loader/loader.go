@@ -109,7 +109,8 @@ const reserveBytes = 1 << 20
 
 func entriesDir(dir string) string { return filepath.Join(dir, "loader/entries") }
 
-// readAll returns the node's entries, which may be two for a slot after a power cut.
+// readAll returns the node's entries, which may be two for a slot after a power cut. A file that one left empty is no entry: it names no program, so the boot loader
+// passes over it, and what is beside it is the slot's still.
 func readAll(dir string) ([]Entry, error) {
 	files, err := os.ReadDir(entriesDir(dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +130,9 @@ func readAll(dir string) ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, e.parseText(string(text)))
+		if e = e.parseText(string(text)); e.Generation > 0 {
+			all = append(all, e)
+		}
 	}
 	return all, nil
 }
@@ -298,26 +301,48 @@ func tidy(dir string) error {
 	return nil
 }
 
-// replace puts a file on the disk under a name that nobody looks for, and then gives it its own.
+// replace makes a file, or takes the place of one, that firmware and boot loader may look for at any moment: whenever the power fails, what was there before is
+// there whole, or the new one is.
+//
+// FAT has no journal, and a rename is several writes in no order (vfat_rename, fs/fat/namei_vfat.c, Linux 6.12): the first name goes, and the second comes. Where
+// the file's clusters are and how long it is belongs to its own record, which is written with the file and not with the directory: until then a name that is new
+// leads to an empty file, and one that was there to the clusters of the old file. Those become free when nobody has that open any more. So the old one is held open
+// until the others are on the disk, the first name's end before the second's record: else both names would lead to the same clusters, and whoever
+// removed one would take them from the other.
 func replace(path string, from io.Reader) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.Create(path + newSuffix)
+	old, err := os.Open(path)
+	if err == nil {
+		defer old.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	beside := path + newSuffix
+	// A half that a power cut has left, or a whole that had not got its name yet.
+	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if err := copySynced(f, from); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(beside))
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(f.Sync(), syncDir(dir)); err != nil {
+		return errors.Join(err, os.Remove(beside))
+	}
+	if err := os.Rename(beside, path); err != nil {
+		return errors.Join(err, os.Remove(beside))
+	}
+	if err := syncDir(dir); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // syncBytes is how much is written until it is put on the disk.

@@ -127,6 +127,31 @@ func TestCutBetween(t *testing.T) {
 	}
 }
 
+// TestEmptyEntry: the power failed amid a blessing, when the file without a counter had its name and nothing in it. The boot loader passes over that, and the entry of
+// the slot is the one with the counter still: it is blessed again, and the file is whole after that.
+func TestEmptyEntry(t *testing.T) {
+	l, dir := open(t)
+	tried := Entry{Slot: "b", Generation: 2, Version: "t", Left: 0, Done: 2}
+	put(t, dir, "cyvive-a.conf", Entry{Slot: "a", Generation: 1, Version: "t"}.Text())
+	put(t, dir, "cyvive-b.conf", "")
+	put(t, dir, tried.name(), tried.Text())
+	s, err := l.Read()
+	if got, ok := s.Entry("b"); err != nil || !ok || got != tried {
+		t.Errorf("the entry of slot b is %+v, %t, %v; want %+v", got, ok, err, tried)
+	}
+	if err := l.Bless("b"); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"cyvive-a.conf", "cyvive-b.conf"}, names(t, dir)); d != "" {
+		t.Errorf("after the blessing (-want +got):\n%s", d)
+	}
+	s, err = l.Read()
+	want := Entry{Slot: "b", Generation: 2, Version: "t", Left: Unlimited}
+	if got, _ := s.Entry("b"); err != nil || got != want {
+		t.Errorf("the entry of slot b is %+v, %v; want %+v", got, err, want)
+	}
+}
+
 // TestNothingToChange: an entry that is as it should be is not written again; another one of its slot goes.
 func TestNothingToChange(t *testing.T) {
 	l, dir := open(t)

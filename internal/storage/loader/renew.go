@@ -44,7 +44,7 @@ func (l *Loader) Renew(program []byte, may func(old []byte) error) (was string, 
 			return fmt.Errorf("the boot partition has %d bytes left, and %d are needed", v.FreeBytes, need)
 		}
 		for _, path := range older {
-			if err := swap(path, program); err != nil {
+			if err := replace(path, bytes.NewReader(program)); err != nil {
 				return err
 			}
 		}
@@ -99,43 +99,6 @@ func readProgram(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxProgramBytes))
-}
-
-// swap replaces a file that firmware may look for at any moment.
-//
-// FAT has no journal, and a rename over a file is several writes in no order (vfat_rename, fs/fat/namei_vfat.c, Linux 6.12): the first name goes, the second
-// leads to the new file's clusters, which is part of the new file's own record, and the clusters of the old file become free when nobody has it open any more. So
-// the old one is held open until the others are on the disk, the first before the second: else both names would lead to the same clusters, and whoever
-// removed one would take them from the other.
-func swap(path string, program []byte) error {
-	old, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer old.Close()
-	beside := path + newSuffix
-	// A half that a power cut has left, or a whole that had not got its name yet.
-	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(program); err != nil {
-		return errors.Join(err, os.Remove(beside))
-	}
-	if err := errors.Join(f.Sync(), syncDir(filepath.Dir(path))); err != nil {
-		return errors.Join(err, os.Remove(beside))
-	}
-	if err := os.Rename(beside, path); err != nil {
-		return errors.Join(err, os.Remove(beside))
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close(), old.Close())
 }
 
 // Marks around the version of systemd-boot, in its section .sdmagic (src/boot/boot.c of systemd 257.13); bootctl knows it by them as well.
