@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,10 +46,12 @@ type pair struct {
 	job  replication.Job
 	// src and dst are the roots; both are below what the test may use.
 	src, dst string
-	now      time.Time
-	rand     *rand.Rand
-	waits    int
-	many     int
+	// clock guards now and waits while a job runs: its workers ask beside each other.
+	clock sync.Mutex
+	now   time.Time
+	waits int
+	rand  *rand.Rand
+	many  int
 	// bytes is the size of a file.
 	bytes int
 }
@@ -159,8 +162,15 @@ func (p *pair) only(names ...string) {
 
 func (p *pair) runner() *replication.Runner {
 	return &replication.Runner{
-		Job: p.job, Sender: p.a.local, Receiver: p.b.local, Now: func() time.Time { return p.now },
+		Job: p.job, Sender: p.a.local, Receiver: p.b.local,
+		Now: func() time.Time {
+			p.clock.Lock()
+			defer p.clock.Unlock()
+			return p.now
+		},
 		Sleep: func(ctx context.Context, until time.Time) error {
+			p.clock.Lock()
+			defer p.clock.Unlock()
 			p.waits++
 			p.now = until
 			return ctx.Err()

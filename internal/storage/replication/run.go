@@ -18,7 +18,7 @@ type Runner struct {
 	Receiver Receiver
 	// Policy is for each step; zero means 5 attempts, a wait of 1 s to 1 min, and what the job says about checksums.
 	Policy Policy
-	// Now and Sleep stand for the clock; nil for the real one. Sleep ends with its context.
+	// Now and Sleep stand for the clock; nil for the real one. They are called concurrently, and Sleep ends with its context.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, until time.Time) error
 	// Planned is called with the plan and its estimates before the first step; nil is not.
