@@ -167,25 +167,21 @@ func TestVMBootEntryOnDisk(t *testing.T) {
 		return err
 	})
 	const kernel = "/EFI/cyvive/b.efi"
-	entry := func(left, done int) (path, text string) {
-		e := loader.Entry{Slot: "b", Generation: 1, Version: "2", Left: left, Done: done}
-		return "/" + e.Path(), e.Text()
-	}
 	for _, step := range []struct {
-		what       string
-		do         func() error
-		left, done int
+		what string
+		do   func() error
+		left int
 	}{
-		{"put", func() error { return l.Put("b", "2", 2, strings.NewReader("kernel 2")) }, 2, 0},
-		{"spoil", func() error { return l.Spoil("b") }, 0, 0},
-		{"bless", func() error { return l.Bless("b") }, loader.Unlimited, 0},
+		{"put", func() error { return l.Put("b", "2", 2, strings.NewReader("kernel 2")) }, 2},
+		{"spoil", func() error { return l.Spoil("b") }, 0},
+		{"bless", func() error { return l.Bless("b") }, loader.Unlimited},
 	} {
 		onDisk = nil
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.what, err)
 		}
-		path, text := entry(step.left, step.done)
-		if d := cmp.Diff(map[string]string{path: text, kernel: "kernel 2"}, onDisk); d != "" {
+		e := loader.Entry{Slot: "b", Generation: 1, Version: "2", Left: step.left}
+		if d := cmp.Diff(map[string]string{"/" + e.Path(): e.Text(), kernel: "kernel 2"}, onDisk); d != "" {
 			t.Errorf("%s: what is on the disk at its end (-want +got):\n%s", step.what, d)
 		}
 	}

@@ -12,8 +12,8 @@
 // put, so that the newest one is tried whatever release it is: going back to an older release is an upgrade like any other. No variable of the
 // firmware is needed, which some machines cannot write.
 //
-// A change is a new file that is on the disk, name and contents, before the ones that it replaces are removed. A power cut between the two leaves both; the next
-// change of the slot makes one of them again.
+// A change is a new file that is on the disk, name and contents, before the ones that it replaces are removed. A power cut between the two leaves both, of which the
+// new one may be empty and counts for nothing then; the next change of the slot makes one of them again.
 //
 // # What the boot loader does
 //

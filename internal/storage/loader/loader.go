@@ -301,8 +301,8 @@ func tidy(dir string) error {
 	return nil
 }
 
-// replace makes a file, or takes the place of one, that firmware and boot loader may look for at any moment: whenever the power fails, what was there before is
-// there whole, or the new one is.
+// replace makes a file, or takes the place of one, that firmware and boot loader may look for at any moment. Whenever the power fails, the one that was there is
+// there whole, or the new one is; where none was, an empty one may be.
 //
 // FAT has no journal, and a rename is several writes in no order (vfat_rename, fs/fat/namei_vfat.c, Linux 6.12): the first name goes, and the second comes. Where
 // the file's clusters are and how long it is belongs to its own record, which is written with the file and not with the directory: until then a name that is new
