@@ -104,9 +104,14 @@ func (a *Agent) search(ctx context.Context) error {
 }
 
 // nothingFound is what to make of places that hold nothing, after looks for some time; nil while something may still appear. A state volume that waits for
-// its key may hold the configuration, and what it waits for may need the network.
+// its key may hold the configuration, and what it waits for may need the network; so may one that has got its key, until it is mounted.
 func (a *Agent) nothingFound(searched time.Duration) error {
-	if what := a.snapshot().storage.Status.StateAwaits; what != "" && searched >= awaitAfter {
+	s := a.snapshot().storage.Status
+	what := s.StateAwaits
+	if s.StateOpens {
+		what = "it is open, and not mounted yet"
+	}
+	if what != "" && searched >= awaitAfter {
 		return &Waiting{For: "the state volume, which may hold the configuration: " + what}
 	}
 	if searched < a.cfg.Pace.SearchFor {

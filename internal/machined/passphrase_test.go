@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,6 +111,56 @@ func TestKeyServerAway(t *testing.T) {
 	if _, err := api.RotateKeys(t.Context()); !errors.Is(err, server.ErrUnavailable) {
 		t.Errorf("with the server away: %v", err)
 	}
+}
+
+// heldMounts mounts nothing until it is closed.
+type heldMounts struct {
+	storage.Mounts
+	closed chan struct{}
+}
+
+func (h heldMounts) Mount(device, target, fileSystem string, options []string) error {
+	<-h.closed
+	return h.Mounts.Mount(device, target, fileSystem, options)
+}
+
+// TestOpensSlowly: a disk takes its time from when its key is there until it is mounted. The node waits for that, too: it is not in maintenance mode for a moment,
+// and its configuration is not said to be nowhere.
+func TestOpensSlowly(t *testing.T) {
+	t.Parallel()
+	state, disk := t.TempDir(), storagetest.New(1<<30)
+	v := &vault{disk: disk, key: recovery.New()}
+	first, docs := startNodeWith(t, state, disk, encrypts(disk, v)), withKeyServer(t)
+	first.source.set(docs)
+	first.await("storage", func(s snapshot) bool { return s.storage.Status.Ready && s.identity })
+	first.applied(docs)
+	first.end()
+
+	disk.Missing("the key server is away")
+	disk.Boot(true)
+	held := heldMounts{disk, make(chan struct{})}
+	mount := sync.OnceFunc(func() { close(held.closed) })
+	n := startNodeWith(t, state, disk, func(c *Config) {
+		encrypts(disk, v)(c)
+		c.Storage = storage.New(disk, held, disk)
+		c.Pace.SearchFor = awaitAfter + time.Second
+	})
+	t.Cleanup(mount)
+	n.await("what it waits for", func(s snapshot) bool { return strings.HasSuffix(reasonOf(s, "config"), ": the key server is away") })
+	disk.Missing("")
+	n.wakers[plan.Storage].Wake()
+	n.await("an open disk", func(s snapshot) bool { return s.storage.Status.StateOpens })
+	n.configs.changed.Wake()
+	n.await("what it waits for now", func(s snapshot) bool {
+		return strings.HasSuffix(reasonOf(s, "config"), "waiting for the state volume, which may hold the configuration: it is open, and not mounted yet")
+	})
+	if s := n.snapshot(); s.mode.Maintenance() || s.without {
+		t.Errorf("mode %s, without a configuration: %t", s.mode, s.without)
+	}
+	mount()
+	n.await("its configuration", func(s snapshot) bool {
+		return s.input.Config != nil && s.input.Config.Machine.Hostname == "node9" && s.came == inTime
+	})
 }
 
 // TestKeyServerRecovered: the recovery key opens what the server does not.

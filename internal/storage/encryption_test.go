@@ -494,12 +494,18 @@ func TestAwaitsKey(t *testing.T) {
 			if capped, err := machine.Capped(); !capped || err != nil {
 				t.Errorf("%s: the TPM gives out keys meanwhile: %v", mode, err)
 			}
+			if status.StateOpens {
+				t.Errorf("%s: it is said to be open: %+v", mode, status)
+			}
 			if person {
 				machine.Recover(storage.State, "/dev/vda6")
+				if status := look(t, domain, spec); !status.StateOpens || status.StateAwaits != "" || status.StateMounted {
+					t.Errorf("%s: it is not said to be open: %+v", mode, status)
+				}
 			} else {
 				machine.Missing("")
 			}
-			if _, status, err = pass(t, domain, spec); err != nil || !status.Ready || status.StateAwaits != "" || status.Volumes[0].Shut {
+			if _, status, err = pass(t, domain, spec); err != nil || !status.Ready || status.StateAwaits != "" || status.StateOpens || status.Volumes[0].Shut {
 				t.Errorf("%s, opened by a person %t: %v, %+v", mode, person, err, status)
 			}
 			if d := cmp.Diff(before, machine.String()); d != "" {
@@ -507,6 +513,16 @@ func TestAwaitsKey(t *testing.T) {
 			}
 		}
 	}
+}
+
+// look sums up what is there, and changes nothing.
+func look(t *testing.T, domain *storage.Reconciler, spec storage.Spec) storage.Status {
+	t.Helper()
+	obs, err := domain.Observe(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return domain.Status(spec, obs)
 }
 
 // TestSealedOtherwise: a state volume that was sealed at another key server than the configuration has, or with other certificates, is used, and it is said what the next

@@ -19,6 +19,8 @@ type Status struct {
 	// StateAwaits says what the state volume, which is encrypted, waits for from elsewhere before it can be opened: a key server, or a passphrase. It is
 	// empty if for nothing. A configuration from elsewhere may bring it about.
 	StateAwaits string
+	// StateOpens says that the state volume, which is encrypted, is open, and mounted next: its file system may have to be checked before that.
+	StateOpens bool
 	// Volumes has an entry for each volume of the specification, in its order.
 	Volumes []VolumeStatus
 }
@@ -64,6 +66,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		switch {
 		case v.Name == State:
 			s.StateMounted, s.StateUndecided, s.StateAwaits = usable, undecided(v, state), awaits(v, state)
+			s.StateOpens = state.encrypted() && state.open() && !state.Mounted && refusal(v, state) == ""
 		case v.Name == Data:
 			s.DataMounted = usable
 		}
