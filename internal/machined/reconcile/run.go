@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/state"
@@ -94,8 +95,28 @@ type loop[Spec, Observed any, Op fmt.Stringer, Status any] struct {
 	failures int
 	status   Status
 	logged   string
-	// tried is the Report's, of the pass that goes on.
-	tried bool
+	// tried is the Report's, of the pass that goes on, and failed are its operations that have failed.
+	tried  bool
+	failed []string
+	before failure
+}
+
+// failure is how the last pass ended, if it ended with an error.
+type failure struct {
+	generation uint64
+	problem    string
+	tried      bool
+	operations []string
+}
+
+// doing is the report of an operation that begins. One that has failed in the pass before is reported with the problem of that: whoever looks at the reports would
+// see the problem go and come with each pass otherwise.
+func (l *loop[Spec, Observed, Op, Status]) doing(generation uint64, op Op) state.Report[Status] {
+	r := state.Report[Status]{Generation: generation, Status: l.status, Doing: op.String()}
+	if b := l.before; generation == b.generation && !lasts(op) && slices.Contains(b.operations, r.Doing) {
+		r.Problem, r.Tried = b.problem, b.tried
+	}
+	return r
 }
 
 func withDefaults[Spec, Status any](cfg Config[Spec, Status]) Config[Spec, Status] {
@@ -125,6 +146,7 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 		l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Held: desired.Waits})
 		return l.cfg.Resync
 	}
+	l.failed = nil
 	err := l.converge(ctx, desired)
 	if ctx.Err() != nil {
 		return 0
@@ -136,10 +158,11 @@ func (l *loop[Spec, Observed, Op, Status]) pass(ctx context.Context) time.Durati
 	l.note(report.Problem)
 	l.cfg.Publish(report)
 	if err == nil {
-		l.failures = 0
+		l.failures, l.before = 0, failure{}
 		return l.rest()
 	}
 	l.failures++
+	l.before = failure{desired.Generation, report.Problem, report.Tried, l.failed}
 	return l.backoff()
 }
 
@@ -190,14 +213,14 @@ func (l *loop[Spec, Observed, Op, Status]) round(ctx context.Context, end time.T
 		if failed[part] {
 			continue
 		}
-		l.cfg.Publish(state.Report[Status]{Generation: desired.Generation, Status: l.status, Doing: op.String()})
+		l.cfg.Publish(l.doing(desired.Generation, op))
 		start := time.Now()
 		err := l.apply(ctx, end, *desired.Spec, op)
 		if lasts(op) {
 			end = time.Now().Add(l.cfg.Timeout)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", op, err))
+			errs, l.failed = append(errs, fmt.Errorf("%s: %w", op, err)), append(l.failed, op.String())
 			if !parted || ctx.Err() != nil || !time.Now().Before(end) {
 				l.tried = false
 				break

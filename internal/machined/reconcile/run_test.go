@@ -202,6 +202,40 @@ func TestBacksOffWithJitterAndRecovers(t *testing.T) {
 	})
 }
 
+// TestTriesAgain: the problem of an operation is reported while that is tried again, and not when another begins or something else is wanted.
+func TestTriesAgain(t *testing.T) {
+	run(t, func(t *testing.T, h *harness) {
+		h.set(func() { h.fail, h.delay = errors.New("no luck"), time.Millisecond })
+		h.want(1, 2)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		h.mu.Lock()
+		begun := slices.IndexFunc(h.reports, func(r state.Report[count]) bool { return r.Problem != "" })
+		for _, r := range h.reports[begun:] {
+			if r.Problem != "count to 1: no luck" || r.Waits() != r.Problem || r.Doing != "" && r.Doing != "count to 1" {
+				t.Errorf("report of an operation that fails again: %+v", r)
+			}
+		}
+		end := len(h.reports)
+		h.mu.Unlock()
+		if end < begun+20 {
+			t.Errorf("%d reports in ten minutes", end-begun)
+		}
+		h.want(2, 2)
+		synctest.Wait()
+		if got := h.last(); got.Generation != 2 || got.Doing != "count to 1" || got.Problem != "" {
+			t.Errorf("report of something else that is wanted: %+v", got)
+		}
+		time.Sleep(5 * time.Millisecond)
+		h.set(func() { h.fail, h.delay = nil, time.Minute })
+		time.Sleep(31*time.Second + 90*time.Second)
+		synctest.Wait()
+		if got := h.last(); got.Doing != "count to 2" || got.Problem != "" {
+			t.Errorf("report of the next operation: %+v", got)
+		}
+	})
+}
+
 func TestResyncAndPolling(t *testing.T) {
 	run(t, func(t *testing.T, h *harness) {
 		h.want(1, 1)

@@ -12,7 +12,8 @@ type Report[Status any] struct {
 	Held string
 	// Doing is the operation that is being carried out; empty between passes.
 	Doing string
-	// Problem is the text of the error that ended the pass, empty if none did. The loop tries again by itself.
+	// Problem is the text of the error that ended the pass, empty if none did. The loop tries again by itself; while it does so with what has failed, Doing is
+	// that, and Problem and Tried are those of the pass before.
 	Problem string
 	// Tried says of a pass with a Problem that it has observed, and has tried all operations but those behind one that failed on the same part of the machine
 	// (reconcile.Parted): Status is of that pass, and what is not reached cannot be now.
