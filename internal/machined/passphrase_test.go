@@ -142,7 +142,7 @@ func TestOpensSlowly(t *testing.T) {
 	mount := sync.OnceFunc(func() { close(held.closed) })
 	n := startNodeWith(t, state, disk, func(c *Config) {
 		encrypts(disk, v)(c)
-		c.Storage = storage.New(disk, held, disk)
+		c.Storage = storage.New(disk, held, disk, disk)
 		c.Pace.SearchFor = awaitAfter + time.Second
 	})
 	t.Cleanup(mount)
