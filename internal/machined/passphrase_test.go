@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -113,17 +112,6 @@ func TestKeyServerAway(t *testing.T) {
 	}
 }
 
-// heldMounts mounts nothing until it is closed.
-type heldMounts struct {
-	storage.Mounts
-	closed chan struct{}
-}
-
-func (h heldMounts) Mount(device, target, fileSystem string, options []string) error {
-	<-h.closed
-	return h.Mounts.Mount(device, target, fileSystem, options)
-}
-
 // TestOpensSlowly: a disk takes its time from when its key is there until it is mounted. The node waits for that, too: it is not in maintenance mode for a moment,
 // and its configuration is not said to be nowhere.
 func TestOpensSlowly(t *testing.T) {
@@ -138,14 +126,11 @@ func TestOpensSlowly(t *testing.T) {
 
 	disk.Missing("the key server is away")
 	disk.Boot(true)
-	held := heldMounts{disk, make(chan struct{})}
-	mount := sync.OnceFunc(func() { close(held.closed) })
+	slow := slowStorage{storage.New(disk, disk, disk), "mount state", make(chan struct{})}
 	n := startNodeWith(t, state, disk, func(c *Config) {
 		encrypts(disk, v)(c)
-		c.Storage = storage.New(disk, held, disk)
-		c.Pace.SearchFor = awaitAfter + time.Second
+		c.Storage, c.Pace.SearchFor = slow, awaitAfter+time.Second
 	})
-	t.Cleanup(mount)
 	n.await("what it waits for", func(s snapshot) bool { return strings.HasSuffix(reasonOf(s, "config"), ": the key server is away") })
 	disk.Missing("")
 	n.wakers[plan.Storage].Wake()
@@ -157,7 +142,7 @@ func TestOpensSlowly(t *testing.T) {
 	if s := n.snapshot(); s.mode.Maintenance() || s.without {
 		t.Errorf("mode %s, without a configuration: %t", s.mode, s.without)
 	}
-	mount()
+	close(slow.let)
 	n.await("its configuration", func(s snapshot) bool {
 		return s.input.Config != nil && s.input.Config.Machine.Hostname == "node9" && s.came == inTime
 	})
