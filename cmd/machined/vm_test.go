@@ -190,7 +190,8 @@ func TestVMBootEntryOnDisk(t *testing.T) {
 // partitionAt is where a partition begins, in bytes.
 const partitionAt = 1 << 20
 
-// emptyDisk is a disk of the virtual machine that a test may write to. What a FAT file system on it needs of the kernel is loaded.
+// emptyDisk is a disk of the virtual machine that a test may write to, of which the kernel knows no partition. What a FAT file system on it needs of the kernel is
+// loaded.
 func emptyDisk(t *testing.T) string {
 	t.Helper()
 	device, _, _ := strings.Cut(os.Getenv("CYVIVE_VM_DISKS"), ":")
@@ -205,6 +206,14 @@ func emptyDisk(t *testing.T) string {
 		if err := modules.Load(name); err != nil {
 			t.Fatal(err)
 		}
+	}
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The table of a test before is gone, and the kernel still has what was in it.
+	if err := errors.Join(unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0), f.Close()); err != nil {
+		t.Fatalf("have the kernel read the partitions of %s: %v", device, err)
 	}
 	return device
 }
