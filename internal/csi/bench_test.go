@@ -2,6 +2,7 @@ package csi_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func newBench(t *testing.T) *bench {
 	b.mounts = csitest.NewMounts(b.model)
 	b.pools.Put("node", csi.Pool{GUID: 11, State: "ONLINE"})
 	b.pools.Put("tank", csi.Pool{GUID: 12, State: "ONLINE"})
-	for _, name := range []string{"node/volumes", "node/etcd", "tank/k8s"} {
+	for _, name := range []string{"node/plane", "node/plane/volumes", "node/etcd", "tank/k8s"} {
 		b.must(b.model.Create(b.ctx, name, zfs.CreateOptions{}))
 	}
 	b.start()
@@ -49,7 +50,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start() {
 	b.t.Helper()
 	d, err := csi.New(csi.Config{
-		NodeName: "n1", Version: "1.0.0", Parents: []string{"node/volumes", "tank/k8s"}, FileSystems: []string{"ext4", "xfs"},
+		NodeName: "n1", Version: "1.0.0", Parents: []string{"node/plane/volumes", "tank/k8s"}, FileSystems: []string{"ext4", "xfs"},
 		System: b.system, Mounts: b.mounts, Pools: b.pools,
 	})
 	b.must(err)
@@ -160,11 +161,12 @@ func (b *bench) remove(ids ...string) {
 // names are all datasets and snapshots below the parents, without these; a file system for deleted volumes that is empty is left out.
 func (b *bench) names() []string {
 	b.t.Helper()
-	found, err := b.model.List(b.ctx, zfs.Query{Roots: []string{"node/volumes", "tank/k8s"}, Depth: -1})
+	parents := []string{"node/plane/volumes", "tank/k8s"}
+	found, err := b.model.List(b.ctx, zfs.Query{Roots: parents, Depth: -1})
 	b.must(err)
 	names := []string{}
 	for _, d := range found {
-		if name := d.Name; strings.Count(name, "/") > 1 && !strings.HasSuffix(name, "/_deleted") {
+		if name := d.Name; !slices.Contains(parents, name) && !strings.HasSuffix(name, "/_deleted") {
 			names = append(names, name)
 		}
 	}

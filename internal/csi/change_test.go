@@ -32,7 +32,7 @@ func TestValidate(t *testing.T) {
 			r.VolumeCapabilities[0] = capability("", spec.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)
 		}, "cannot be used on others"},
 		{"another parent", func(r *spec.ValidateVolumeCapabilitiesRequest) {
-			r.Parameters = map[string]string{"parent": "node/volumes"}
+			r.Parameters = map[string]string{"parent": "node/plane/volumes"}
 		}, "is below tank/k8s"},
 		{"no such parameter", func(r *spec.ValidateVolumeCapabilitiesRequest) {
 			r.Parameters = map[string]string{"sync": "disabled"}

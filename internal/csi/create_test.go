@@ -22,22 +22,22 @@ func TestCreate(t *testing.T) {
 		want    map[string]string
 	}{
 		{
-			"dataset", request("a", "", with("compression=zstd-3", "recordsize=16384", "csi.storage.k8s.io/pvc/name=x")), "node/volumes/a",
+			"dataset", request("a", "", with("compression=zstd-3", "recordsize=16384", "csi.storage.k8s.io/pvc/name=x")), "node/plane/volumes/a",
 			map[string]string{"type": "filesystem", "mountpoint": "legacy", "snapdir": "disabled", "refquota": "67108864", "refreservation": "0",
 				"compression": "zstd-3", "recordsize": "16384", "dev.cyvive.csi:filesystem": "zfs"},
 		},
-		{"reserved", request("a", "zfs", with("sparse=false")), "node/volumes/a", map[string]string{"refquota": "67108864", "refreservation": "67108864"}},
+		{"reserved", request("a", "zfs", with("sparse=false")), "node/plane/volumes/a", map[string]string{"refquota": "67108864", "refreservation": "67108864"}},
 		{
 			"device", request("a", "block", with("volblocksize=65536", "parent=tank/k8s")), "tank/k8s/a",
 			map[string]string{"type": "volume", "volsize": "67108864", "volblocksize": "65536", "volmode": "dev", "dev.cyvive.csi:filesystem": "none"},
 		},
-		{"ext4", request("a", "ext4"), "node/volumes/a", map[string]string{"type": "volume", "dev.cyvive.csi:filesystem": "ext4"}},
-		{"xfs by class", request("a", "", with("fsType=xfs"), sized(301*mib, 0)), "node/volumes/a", map[string]string{"dev.cyvive.csi:filesystem": "xfs"}},
-		{"no size", request("a", "", sized(0, 0)), "node/volumes/a", map[string]string{"refquota": "1073741824"}},
-		{"a limit", request("a", "block", sized(0, 10*mib+5)), "node/volumes/a", map[string]string{"volsize": "10485760"}},
-		{"rounded up", request("a", "block", sized(mib+1, 0)), "node/volumes/a", map[string]string{"volsize": "1064960"}},
+		{"ext4", request("a", "ext4"), "node/plane/volumes/a", map[string]string{"type": "volume", "dev.cyvive.csi:filesystem": "ext4"}},
+		{"xfs by class", request("a", "", with("fsType=xfs"), sized(301*mib, 0)), "node/plane/volumes/a", map[string]string{"dev.cyvive.csi:filesystem": "xfs"}},
+		{"no size", request("a", "", sized(0, 0)), "node/plane/volumes/a", map[string]string{"refquota": "1073741824"}},
+		{"a limit", request("a", "block", sized(0, 10*mib+5)), "node/plane/volumes/a", map[string]string{"volsize": "10485760"}},
+		{"rounded up", request("a", "block", sized(mib+1, 0)), "node/plane/volumes/a", map[string]string{"volsize": "1064960"}},
 		{
-			"strange name", request("../etcd@x\n", ""), "node/volumes/x-hash",
+			"strange name", request("../etcd@x\n", ""), "node/plane/volumes/x-hash",
 			map[string]string{"dev.cyvive.csi:name": "..%2Fetcd%40x%0A"},
 		},
 	} {
@@ -47,7 +47,7 @@ func TestCreate(t *testing.T) {
 			b.must(err)
 			dataset := c.dataset
 			if strings.Contains(dataset, "/x-") {
-				dataset = "node/volumes/" + csi.ComponentOf(c.request.GetName())
+				dataset = "node/plane/volumes/" + csi.ComponentOf(c.request.GetName())
 			}
 			got := map[string]string{}
 			for name := range c.want {
@@ -107,7 +107,7 @@ func TestCreateRefused(t *testing.T) {
 		{"mount option", request("b", "", flags("data=writeback")), codes.InvalidArgument, "noatime"},
 		{"other property", request("b", "", with("mountpoint=/etc")), codes.InvalidArgument, "mountpoint"},
 		{"user property", request("b", "", with("dev.cyvive.csi:volume=a")), codes.InvalidArgument, "dev.cyvive.csi:volume"},
-		{"other parent", request("b", "", with("parent=node/etcd")), codes.InvalidArgument, "node/volumes or tank/k8s"},
+		{"other parent", request("b", "", with("parent=node/etcd")), codes.InvalidArgument, "node/plane/volumes or tank/k8s"},
 		{"parent above", request("b", "", with("parent=node")), codes.InvalidArgument, "parent"},
 		{"bad value", request("b", "", with("recordsize=1M")), codes.InvalidArgument, "power of two"},
 		{"property of a device", request("b", "", with("volblocksize=16384")), codes.InvalidArgument, "volume"},
@@ -133,7 +133,7 @@ func TestCreateRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			b.create("a", "")
-			b.must(b.model.Create(b.ctx, "node/volumes/mine", zfs.CreateOptions{}))
+			b.must(b.model.Create(b.ctx, "node/plane/volumes/mine", zfs.CreateOptions{}))
 			before := b.names()
 			_, err := b.CreateVolume(b.ctx, c.r)
 			b.code("create", err, c.want)
@@ -160,7 +160,7 @@ func TestParameters(t *testing.T) {
 	for _, bad := range []string{
 		"compression=", "compression=zstd-20", "compression=zstd-0", "compression=zstd-03", "compression=gzip-10", "compression=lz4-1", "compression=zstd--1",
 		"compression=on\n", "recordsize=0", "recordsize=2048", "recordsize=2097152", "recordsize=4097", "recordsize=+4096", "recordsize=128K", "recordsize= 4096",
-		"volblocksize=262144", "sparse=yes", "parent=", "parent=node/volumes/a", "parent=/node/volumes", "fsType=ext3", "mountpoint=/", "sharenfs=on", "quota=1",
+		"volblocksize=262144", "sparse=yes", "parent=", "parent=node/plane/volumes/a", "parent=/node/plane/volumes", "fsType=ext3", "mountpoint=/", "sharenfs=on", "quota=1",
 		"exec=on", "=", "-o=x", "canmount=on", "readonly=off", "encryption=off", "sync=disabled", "dev.cyvive.csi:capacity=1", "Compression=off",
 	} {
 		name, value, _ := strings.Cut(bad, "=")
@@ -230,7 +230,7 @@ func TestExpandWithoutRoom(t *testing.T) {
 		_, err := b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
 		b.code("expand", err, codes.ResourceExhausted)
 		if kind == "zfs" {
-			b.must(b.model.Set(b.ctx, "node/volumes/a", map[string]string{"refquota": "1073741824"})) // as far as ZFS came
+			b.must(b.model.Set(b.ctx, "node/plane/volumes/a", map[string]string{"refquota": "1073741824"})) // as far as ZFS came
 		}
 		again, err := b.ControllerGetVolume(b.ctx, &spec.ControllerGetVolumeRequest{VolumeId: "a"})
 		b.must(err)
@@ -240,7 +240,7 @@ func TestExpandWithoutRoom(t *testing.T) {
 		b.must(b.stage(v, capability(kind)))
 		_, err = b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
 		b.must(err)
-		if kind == "zfs" && b.property("node/volumes/a", "refreservation") != "1073741824" {
+		if kind == "zfs" && b.property("node/plane/volumes/a", "refreservation") != "1073741824" {
 			t.Error("the reservation did not follow")
 		}
 	}

@@ -71,13 +71,13 @@ func permute(ids []string, call func([]string)) {
 func TestDeleteForeign(t *testing.T) {
 	b := newBench(t)
 	b.create("a", "", with("sparse=false"))
-	for _, name := range []string{"node/volumes/a@hourly", "node/volumes/a@kept"} {
+	for _, name := range []string{"node/plane/volumes/a@hourly", "node/plane/volumes/a@kept"} {
 		b.must(b.model.Snapshot(b.ctx, []string{name}, nil))
 	}
-	b.must(b.model.Hold(b.ctx, "backup", "node/volumes/a@kept"))
-	guid := b.property("node/volumes/a", "guid")
+	b.must(b.model.Hold(b.ctx, "backup", "node/plane/volumes/a@kept"))
+	guid := b.property("node/plane/volumes/a", "guid")
 	b.remove("a")
-	kept := "node/volumes/_deleted/a." + guid
+	kept := "node/plane/volumes/_deleted/a." + guid
 	if diff := cmp.Diff([]string{kept, kept + "@kept"}, b.names()); diff != "" {
 		t.Fatalf("datasets (-want +got):\n%s", diff)
 	}
@@ -97,13 +97,13 @@ func TestDeleteForeign(t *testing.T) {
 func TestReapForeign(t *testing.T) {
 	b := newBench(t)
 	b.create("a", "")
-	for _, name := range []string{"_mine", "_", "_clone-x", "_deleted-1", "_deleted-" + b.property("node/volumes/a", "guid")} {
-		b.must(b.model.Snapshot(b.ctx, []string{"node/volumes/a@" + name}, nil))
+	for _, name := range []string{"_mine", "_", "_clone-x", "_deleted-1", "_deleted-" + b.property("node/plane/volumes/a", "guid")} {
+		b.must(b.model.Snapshot(b.ctx, []string{"node/plane/volumes/a@" + name}, nil))
 	}
-	for _, name := range []string{"node/volumes/_deleted", "node/volumes/_deleted/a.1"} {
+	for _, name := range []string{"node/plane/volumes/_deleted", "node/plane/volumes/_deleted/a.1"} {
 		b.must(b.model.Create(b.ctx, name, zfs.CreateOptions{}))
 	}
-	b.must(b.model.Snapshot(b.ctx, []string{"node/volumes/_deleted/a.1@s"}, nil))
+	b.must(b.model.Snapshot(b.ctx, []string{"node/plane/volumes/_deleted/a.1@s"}, nil))
 	before := b.names()
 	b.create("b", "", of("a"))
 	b.take("a", "s")
@@ -125,12 +125,12 @@ func TestReapForeign(t *testing.T) {
 func TestDeleteMeans(t *testing.T) {
 	b := newBench(t)
 	b.create("a", "")
-	b.must(b.model.Create(b.ctx, "node/volumes/mine", zfs.CreateOptions{}))
-	b.must(b.model.Create(b.ctx, "node/volumes/a/child", zfs.CreateOptions{}))
-	b.must(b.model.Snapshot(b.ctx, []string{"node/volumes/mine@s", "node/etcd@s", "node/volumes/a@mine"}, nil))
+	b.must(b.model.Create(b.ctx, "node/plane/volumes/mine", zfs.CreateOptions{}))
+	b.must(b.model.Create(b.ctx, "node/plane/volumes/a/child", zfs.CreateOptions{}))
+	b.must(b.model.Snapshot(b.ctx, []string{"node/plane/volumes/mine@s", "node/etcd@s", "node/plane/volumes/a@mine"}, nil))
 	before := b.names()
 	for _, id := range []string{
-		"mine", "../etcd", "..", ".", "etcd", "a/child", "node/volumes/a", "node/etcd", "_deleted", "a@mine", "mine@s", "../etcd@s", "a%", "a#", "-r", "a@s@t", "@", "a@", "@s",
+		"mine", "../etcd", "..", ".", "etcd", "a/child", "node/plane/volumes/a", "node/etcd", "_deleted", "a@mine", "mine@s", "../etcd@s", "a%", "a#", "-r", "a@s@t", "@", "a@", "@s",
 	} {
 		b.remove(id)
 	}

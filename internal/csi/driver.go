@@ -19,7 +19,7 @@ import (
 const Name = "zfs.csi.cyvive.dev"
 
 // DefaultParent is where volumes are on a node's own pool.
-const DefaultParent = "node/volumes"
+const DefaultParent = "node/plane/volumes"
 
 // KubeletDir is kubelet's directory, as kubelet says it.
 const KubeletDir = "/var/lib/kubelet"

@@ -33,9 +33,9 @@ func TestConfig(t *testing.T) {
 		"no parent":            func(c *csi.Config) { c.Parents = nil },
 		"a pool":               func(c *csi.Config) { c.Parents = []string{"node"} },
 		"a snapshot":           func(c *csi.Config) { c.Parents = []string{"node/a@b"} },
-		"deleted ones":         func(c *csi.Config) { c.Parents = []string{"node/volumes/_deleted"} },
-		"one in another":       func(c *csi.Config) { c.Parents = []string{"node/volumes", "node/volumes/a"} },
-		"one twice":            func(c *csi.Config) { c.Parents = []string{"node/volumes", "node/volumes"} },
+		"deleted ones":         func(c *csi.Config) { c.Parents = []string{"node/plane/volumes/_deleted"} },
+		"one in another":       func(c *csi.Config) { c.Parents = []string{"node/plane/volumes", "node/plane/volumes/a"} },
+		"one twice":            func(c *csi.Config) { c.Parents = []string{"node/plane/volumes", "node/plane/volumes"} },
 		"a long one":           func(c *csi.Config) { c.Parents = []string{"node/" + strings.Repeat("a", 80)} },
 		"unknown file system":  func(c *csi.Config) { c.FileSystems = []string{"btrfs"} },
 		"an option for a name": func(c *csi.Config) { c.Parents = []string{"-r/a"} },
@@ -46,7 +46,7 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	good.Parents = []string{"node/volumes", "node/volumes2"}
+	good.Parents = []string{"node/plane/volumes", "node/plane/volumes2"}
 	if _, err := csi.New(good); err != nil {
 		t.Error(err)
 	}
@@ -89,7 +89,7 @@ func TestPages(t *testing.T) {
 	var want []string
 	for i := range 7 {
 		name := fmt.Sprintf("v%d", i)
-		b.create(name, "", with("parent="+[]string{"node/volumes", "tank/k8s"}[i%2]))
+		b.create(name, "", with("parent="+[]string{"node/plane/volumes", "tank/k8s"}[i%2]))
 		want = append(want, name)
 	}
 	var got []string
@@ -208,7 +208,7 @@ func (p *countedPools) DataErrors(ctx context.Context, name string) (uint64, err
 func TestHealthOfMany(t *testing.T) {
 	b := newBench(t)
 	for i := range 6 {
-		b.create(fmt.Sprintf("v%d", i), "", with("parent="+[]string{"node/volumes", "tank/k8s"}[i%2]))
+		b.create(fmt.Sprintf("v%d", i), "", with("parent="+[]string{"node/plane/volumes", "tank/k8s"}[i%2]))
 	}
 	pools := &countedPools{Pools: b.pools}
 	c := b.Config
@@ -372,7 +372,7 @@ func TestPoolAway(t *testing.T) {
 	b := newBench(t)
 	b.create("a", "")
 	c := b.Config
-	c.Parents = []string{"node/volumes", "away/volumes"}
+	c.Parents = []string{"node/plane/volumes", "away/volumes"}
 	d, err := csi.New(c)
 	b.must(err)
 	b.Driver = d
@@ -436,7 +436,7 @@ func TestModify(t *testing.T) {
 		_, err := b.ControllerModifyVolume(b.ctx, &spec.ControllerModifyVolumeRequest{VolumeId: c.id, MutableParameters: map[string]string{c.name: c.value}})
 		b.code(c.id+" "+c.name, err, c.want)
 		if c.want == codes.OK {
-			if got := b.property("node/volumes/"+c.id, c.name); got != c.value {
+			if got := b.property("node/plane/volumes/"+c.id, c.name); got != c.value {
 				t.Errorf("%s of %s: got %s", c.name, c.id, got)
 			}
 		}

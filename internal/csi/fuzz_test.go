@@ -33,7 +33,7 @@ func FuzzNames(f *testing.F) {
 		b.must(err)
 		volume := answer.GetVolume().GetVolumeId()
 		snapshot := b.take(volume, name)
-		if names := b.names(); len(names) != 2 || names[0] != "node/volumes/"+volume || names[1] != "node/volumes/"+snapshot || len(snapshot) > 128 {
+		if names := b.names(); len(names) != 2 || names[0] != "node/plane/volumes/"+volume || names[1] != "node/plane/volumes/"+snapshot || len(snapshot) > 128 {
 			t.Fatalf("made %q", names)
 		}
 		b.remove(snapshot, volume)
@@ -61,7 +61,7 @@ func (b *bench) remove2(id string) {
 
 // FuzzParameters: a property that gets through has a value that its table lists, and a path that does lies below kubelet's directory.
 func FuzzParameters(f *testing.F) {
-	for _, one := range []string{"compression=zstd-3", "recordsize=4096", "mountpoint=/", "parent=node/volumes", "sparse=true"} {
+	for _, one := range []string{"compression=zstd-3", "recordsize=4096", "mountpoint=/", "parent=node/plane/volumes", "sparse=true"} {
 		name, value, _ := strings.Cut(one, "=")
 		f.Add(name, value)
 	}

@@ -27,7 +27,7 @@ func TestGroup(t *testing.T) {
 	b.create("far", "", with("parent=tank/k8s"))
 	g, err := b.group("g", "b", "a")
 	b.must(err)
-	if b.property("node/volumes/a@g", "guid") == b.property("node/volumes/b@g", "guid") || len(g.GetSnapshots()) != 2 || !g.GetReadyToUse() {
+	if b.property("node/plane/volumes/a@g", "guid") == b.property("node/plane/volumes/b@g", "guid") || len(g.GetSnapshots()) != 2 || !g.GetReadyToUse() {
 		t.Errorf("group: %v", g)
 	}
 	b.model.Advance(time.Hour)
@@ -70,7 +70,7 @@ func TestGroupRefused(t *testing.T) {
 	b.create("b", "")
 	b.create("far", "", with("parent=tank/k8s"))
 	b.take("a", "s")
-	b.must(b.model.Snapshot(b.ctx, []string{"node/volumes/b@mine"}, nil))
+	b.must(b.model.Snapshot(b.ctx, []string{"node/plane/volumes/b@mine"}, nil))
 	_, err := b.group("g", "a", "b")
 	b.must(err)
 	before := b.names()

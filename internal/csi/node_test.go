@@ -30,7 +30,7 @@ func TestLife(t *testing.T) {
 			b.must(b.publish(v, c, "p2", kind != "block"))
 			held := map[string]string{}
 			if kind == "block" {
-				held = map[string]string{"pods/p1/mount": "node/volumes/a", "pods/p2/mount": "node/volumes/a"}
+				held = map[string]string{"pods/p1/mount": "node/plane/volumes/a", "pods/p2/mount": "node/plane/volumes/a"}
 			}
 			if diff := cmp.Diff(held, b.mounts.Held()); diff != "" {
 				t.Errorf("held and open to pods (-want +got):\n%s", diff)
@@ -44,7 +44,7 @@ func TestLife(t *testing.T) {
 			_, err = b.NodeExpandVolume(b.ctx, &spec.NodeExpandVolumeRequest{VolumeId: "a", VolumePath: path, CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
 			b.must(err)
 			if kind == "ext4" || kind == "xfs" {
-				if got := b.mounts.FileSystemBytes("node/volumes/a"); got != gib {
+				if got := b.mounts.FileSystemBytes("node/plane/volumes/a"); got != gib {
 					t.Errorf("file system has %d bytes", got)
 				}
 			}
@@ -117,9 +117,9 @@ func TestPublishStagedReadOnly(t *testing.T) {
 func TestStageRefused(t *testing.T) {
 	b := newBench(t)
 	v := b.create("a", "ext4")
-	b.mounts.Put("node/volumes/a", "LVM")
+	b.mounts.Put("node/plane/volumes/a", "LVM")
 	b.code("other data", b.stage(v, capability("ext4")), codes.FailedPrecondition)
-	b.mounts.Put("node/volumes/a", "")
+	b.mounts.Put("node/plane/volumes/a", "")
 	b.must(b.stage(v, capability("ext4")))
 	b.code("read-only later", b.stage(v, func() *spec.VolumeCapability {
 		c := capability("ext4")
@@ -210,7 +210,7 @@ func TestCloneIsStaged(t *testing.T) {
 		return nil
 	}
 	b.must(b.stage(c, capability("ext4")))
-	if got := b.mounts.FileSystemBytes("node/volumes/c"); got != 256*mib {
+	if got := b.mounts.FileSystemBytes("node/plane/volumes/c"); got != 256*mib {
 		t.Errorf("file system of the clone has %d bytes", got)
 	}
 }
@@ -278,7 +278,7 @@ func TestPowerCut(t *testing.T) {
 		b.must(b.publish(kept, c, "p1", false))
 		mounted, err := b.mounts.Mounted(b.ctx)
 		b.must(err)
-		if last := mounted[len(mounted)-1]; last.Volume != "node/volumes/a" || last.Target != "pods/p1/mount" {
+		if last := mounted[len(mounted)-1]; last.Volume != "node/plane/volumes/a" || last.Target != "pods/p1/mount" {
 			t.Errorf("%s: mounted %+v", kind, mounted)
 		}
 		b.must(b.unpublish(left, "p2"))
@@ -375,7 +375,7 @@ func TestDeviceLocked(t *testing.T) {
 		})
 		b.must(err)
 		unpublish(csi.DeviceLock(target))
-		if diff := cmp.Diff(map[string]string{target: "node/volumes/a"}, b.mounts.Held()); diff != "" {
+		if diff := cmp.Diff(map[string]string{target: "node/plane/volumes/a"}, b.mounts.Held()); diff != "" {
 			t.Errorf("%s: held and open to pods (-want +got):\n%s", name, diff)
 		}
 		unpublish(target)

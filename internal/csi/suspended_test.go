@@ -174,7 +174,7 @@ func TestSuspendedHere(t *testing.T) {
 	if diff := cmp.Diff(before, b.names()); diff != "" {
 		t.Errorf("datasets (-want +got):\n%s", diff)
 	}
-	for parent, want := range map[string]int64{"node/volumes": 0, "tank/k8s": 1 << 40} {
+	for parent, want := range map[string]int64{"node/plane/volumes": 0, "tank/k8s": 1 << 40} {
 		room, err := b.GetCapacity(b.ctx, &spec.GetCapacityRequest{Parameters: map[string]string{"parent": parent}})
 		b.must(err)
 		if got := room.GetAvailableCapacity(); got != want {

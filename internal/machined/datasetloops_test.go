@@ -32,7 +32,7 @@ properties: {compression: zstd, quota: 1GiB, mountpoint: /var/mnt/data}
 ---
 apiVersion: cyvive.dev/v1alpha1
 kind: Dataset
-name: node/volumes/db
+name: node/plane/volumes/db
 userProperties: {"org.example:owner": me}
 ---
 apiVersion: cyvive.dev/v1alpha1
@@ -107,7 +107,7 @@ func filledNode(t *testing.T) (n *node, m *poolMachine, model *zfstest.Model, mo
 	model, mounts = zfstest.New("node1", "tank", "node"), &someMounts{on: map[string]string{}, options: map[string]string{}}
 	ctx := t.Context()
 	for _, err := range []error{
-		model.Create(ctx, "node/volumes", zfs.CreateOptions{}), model.Snapshot(ctx, []string{"tank@yearly-20200101T000000Z"}, nil),
+		model.Create(ctx, "node/plane", zfs.CreateOptions{}), model.Create(ctx, "node/plane/volumes", zfs.CreateOptions{}), model.Snapshot(ctx, []string{"tank@yearly-20200101T000000Z"}, nil),
 		model.Snapshot(ctx, []string{"tank@yearly-20210101T000000Z"}, nil), model.Snapshot(ctx, []string{"tank@mine"}, nil),
 	} {
 		if err != nil {
@@ -182,7 +182,7 @@ func TestDatasetsAreMade(t *testing.T) {
 		!strings.Contains(list[0].Properties[dataset.ManagedProperty].Value, "compression") {
 		t.Errorf("tank/data: %+v, %v", list, err)
 	}
-	if got := namesBelow(t, model, "node"); !slices.Contains(got, "node/volumes/db") {
+	if got := namesBelow(t, model, "node"); !slices.Contains(got, "node/plane/volumes/db") {
 		t.Errorf("in the system's pool: %q", got)
 	}
 	if on, _ := mounts.Mounted(t.Context()); on["/var/mnt/data"] != "tank/data" || len(on) != 1 || mounts.options["/var/mnt/data"] != "nodev,nosuid" {
@@ -250,7 +250,7 @@ func TestDatasetThatCannotBe(t *testing.T) {
 		for _, one := range s.datasets.Status.Conditions {
 			reasons[one.Dataset] = one.Reason
 		}
-		return !c.Healthy && reasons["tank/data"] == dataset.KindDiffers && reasons["tank/a/b"] == dataset.ParentMissing && reasons["node/volumes/db"] == dataset.NotDeclared
+		return !c.Healthy && reasons["tank/data"] == dataset.KindDiffers && reasons["tank/a/b"] == dataset.ParentMissing && reasons["node/plane/volumes/db"] == dataset.NotDeclared
 	})
 	if got := namesBelow(t, model, "tank"); !slices.Contains(got, "tank/data") || slices.Contains(got, "tank/a/b") {
 		t.Errorf("there are %q", got)
@@ -296,8 +296,8 @@ func TestSnapshotsPreview(t *testing.T) {
 
 func TestSystemDatasets(t *testing.T) {
 	for name, want := range map[string]bool{
-		"node": true, "node/etcd": true, "node/var/x": true, "node/volumes": true, "node/volumesx": true, "node/volumes/": false, "node/volumes/a": false,
-		"node/volumes/a/b": false, "node2/etcd": false, "tank": false, "tank/node": false, "": false,
+		"node": true, "node/etcd": true, "node/var/x": true, "node/plane/volumes": true, "node/plane/volumesx": true, "node/plane/volumes/": false, "node/plane/volumes/a": false,
+		"node/plane/volumes/a/b": false, "node2/etcd": false, "tank": false, "tank/node": false, "": false,
 	} {
 		if got := systemDataset(name); got != want {
 			t.Errorf("%q is the system's: %t", name, got)

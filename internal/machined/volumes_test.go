@@ -89,7 +89,7 @@ func TestVolumes(t *testing.T) {
 	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
 	n.wakers[plan.Etcd].Wake()
 	n.await("Kubernetes wanted again", func(s snapshot) bool { return s.desired.Kube != nil })
-	if !d.has("node/volumes")() || !healthy(n.snapshot(), "volumes") {
+	if !d.has("node/plane/volumes")() || !healthy(n.snapshot(), "volumes") {
 		t.Errorf("while Kubernetes was held back: drivers %+v, check %+v", d.specs, volumesCheck(n.snapshot()))
 	}
 	n.end()
@@ -104,14 +104,14 @@ func TestOtherVolumes(t *testing.T) {
 	n := startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) { c.CSI = d })
 	n.source.set(withVolumes(t))
 	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
-	n.awaitOther("a driver for one pool", d.has("node/volumes"))
+	n.awaitOther("a driver for one pool", d.has("node/plane/volumes"))
 	n.update(func(s *snapshot) {
 		c := *s.input.Config
 		c.Pools = []config.Pool{{Name: "tank", Presence: config.PoolImported}}
 		c.Datasets = []config.Dataset{{Name: "tank/volumes"}}
 		s.input.Config = &c
 	})
-	n.awaitOther("a driver for both pools", d.has("node/volumes", "node/volumes tank/volumes"))
+	n.awaitOther("a driver for both pools", d.has("node/plane/volumes", "node/plane/volumes tank/volumes"))
 }
 
 // TestNoVolumes: without a driver, health says so where volumes are wanted; where they are not, there is no check.

@@ -376,7 +376,7 @@ func TestEncryptedGrows(t *testing.T) {
 	applied, status, err := pass(t, domain, spec)
 	want := []string{"grow partition data (/dev/vda7)", "grow encrypted volume data (/dev/mapper/data)", "grow pool of data (/dev/mapper/data)",
 		"set properties of dataset node/var: refreservation=540016640", "set properties of dataset node/etcd: refreservation=1080033280",
-		"set properties of dataset node/log: quota=1080033280",
+		"set properties of dataset node/log: quota=1080033280", "set properties of dataset node/plane: quota=7516192768",
 	}
 	if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready {
 		t.Errorf("%v, %q (-want +got):\n%s", err, status.Reason, d)

@@ -54,8 +54,24 @@ type MountState struct {
 // whole is the name of a dataset with that of its pool.
 func (p *Pool) whole(d Dataset) string { return p.Name + "/" + d.Name }
 
+// rest is what a dataset may take that has the rest of a pool. Who fills that has not filled the pool, and that room is kept for etcd would not be enough: a write
+// counts with 24 times its size, and with some MiB for what leads to it, until its transaction group is on the disk. What of that goes beyond the room that is
+// kept is refused at once in a pool that is full, and waits for the disk in one that is not (spa_asize_inflation in zfs(4); dsl_dir_tempreserve_impl in
+// module/zfs/dsl_dir.c of OpenZFS 2.3.9). So some room is nobody's.
+func (p *Pool) rest(poolBytes uint64) uint64 {
+	const mib, gib = 1 << 20, 1 << 30
+	// What ZFS keeps for itself (spa_get_slop_space in module/zfs/spa_misc.c), and what is nobody's.
+	slop := max(min(poolBytes/32, 128*gib), min(poolBytes/2, 128*mib))
+	taken := slop + max(32*mib, Share{2, 4 * gib}.bytes(poolBytes))
+	for _, d := range p.Datasets {
+		taken += max(d.Reserve.bytes(poolBytes), d.Quota.bytes(poolBytes))
+	}
+	// A quota of nothing would be none. In whole 64 MiB, so that a pool that grew by a little changes nothing.
+	return max((poolBytes-min(poolBytes, taken))/(64*mib)*(64*mib), 16*mib)
+}
+
 // properties are those that a dataset is to have.
-func (d Dataset) properties(poolBytes uint64) map[string]string {
+func (p *Pool) properties(d Dataset, poolBytes uint64) map[string]string {
 	out := maps.Clone(d.Properties)
 	if out == nil {
 		out = map[string]string{}
@@ -70,6 +86,9 @@ func (d Dataset) properties(poolBytes uint64) map[string]string {
 			out[name] = strconv.FormatUint(share.bytes(poolBytes), 10)
 		}
 	}
+	if d.Rest {
+		out["quota"] = strconv.FormatUint(p.rest(poolBytes), 10)
+	}
 	return out
 }
 
@@ -77,7 +96,7 @@ func (d Dataset) properties(poolBytes uint64) map[string]string {
 func (p *Pool) propertyNames() []string {
 	names := map[string]string{}
 	for _, d := range p.Datasets {
-		maps.Copy(names, d.properties(0))
+		maps.Copy(names, p.properties(d, 0))
 	}
 	return slices.Sorted(maps.Keys(names))
 }
@@ -115,7 +134,7 @@ func (d Dataset) op(verb Verb, v Volume, properties map[string]string) Op {
 
 // propertyOps make a dataset, or mend its properties.
 func propertyOps(v Volume, s VolumeState, d Dataset) []Op {
-	want := d.properties(s.Pool.SizeBytes)
+	want := v.Pool.properties(d, s.Pool.SizeBytes)
 	have, exists := s.Pool.Datasets[d.Name]
 	if !exists {
 		return []Op{d.op(MakeDataset, v, want)}

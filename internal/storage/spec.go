@@ -136,6 +136,8 @@ type Dataset struct {
 	Properties map[string]string
 	// Reserve is kept for it whatever others write, and Quota is what it may take with its snapshots. The zero Share is none.
 	Reserve, Quota Share
+	// Rest gives it, and all below it, a quota of what the pool has beyond the shares of the others and some room to work in (Pool.rest).
+	Rest bool
 	// Directories are made once it is mounted, parents before children.
 	Directories []Directory
 }
@@ -178,7 +180,7 @@ func DefaultSpec(disk string) Spec {
 }
 
 // nodePool has a dataset for each who writes much, so that none takes the room of another: etcd's is kept for it, and what is left when logs, images and
-// pods have taken all they may is enough for the next release.
+// pods have taken all they may is enough for the next release. All that is the workload plane's lies below one dataset, which cannot fill the pool.
 func nodePool() *Pool {
 	const gib = 1 << 30
 	return &Pool{
@@ -206,10 +208,11 @@ func nodePool() *Pool {
 				Name: "log", Target: "/var/log", Options: []string{"nosuid", "nodev", "noexec", "noatime"}, Properties: map[string]string{"compression": "zstd"},
 				Quota: Share{10, 4 * gib}, Directories: []Directory{{"/var/log", 0o755}},
 			},
+			{Name: "plane", Rest: true},
 			// Not nosuid: root file systems of pods lie here, and images bring programs of that kind.
-			{Name: "containerd", Target: "/var/plane/lib/containerd", Options: []string{"nodev", "noatime"}, Directories: []Directory{{"/var/plane/lib/containerd", 0o700}}},
-			{Name: "kubelet", Target: "/var/plane/lib/kubelet", Options: []string{"nodev", "noatime"}, Directories: []Directory{{"/var/plane/lib/kubelet", 0o700}}},
-			{Name: "volumes"},
+			{Name: "plane/containerd", Target: "/var/plane/lib/containerd", Options: []string{"nodev", "noatime"}, Directories: []Directory{{"/var/plane/lib/containerd", 0o700}}},
+			{Name: "plane/kubelet", Target: "/var/plane/lib/kubelet", Options: []string{"nodev", "noatime"}, Directories: []Directory{{"/var/plane/lib/kubelet", 0o700}}},
+			{Name: "plane/volumes"},
 		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -62,11 +63,12 @@ func firstDatasets() []string {
 		"make directory /var/etcd",
 		"make dataset node/log: compression=zstd mountpoint=legacy quota=1080033280", "make mount point /var/log", "mount node/log",
 		"make directory /var/log",
-		"make dataset node/containerd: mountpoint=legacy", "make mount point /var/plane/lib/containerd", "mount node/containerd",
+		"make dataset node/plane: mountpoint=none quota=7516192768",
+		"make dataset node/plane/containerd: mountpoint=legacy", "make mount point /var/plane/lib/containerd", "mount node/plane/containerd",
 		"make directory /var/plane/lib/containerd",
-		"make dataset node/kubelet: mountpoint=legacy", "make mount point /var/plane/lib/kubelet", "mount node/kubelet",
+		"make dataset node/plane/kubelet: mountpoint=legacy", "make mount point /var/plane/lib/kubelet", "mount node/plane/kubelet",
 		"make directory /var/plane/lib/kubelet",
-		"make dataset node/volumes: mountpoint=none",
+		"make dataset node/plane/volumes: mountpoint=none",
 	}
 }
 
@@ -174,7 +176,7 @@ func TestPoolGrowsWithTheDisk(t *testing.T) {
 	want := []string{
 		"grow partition data (/dev/vda7)", "grow pool of data (/dev/vda7)",
 		"set properties of dataset node/var: refreservation=1073741824", "set properties of dataset node/etcd: refreservation=2153775104",
-		"set properties of dataset node/log: quota=2153775104",
+		"set properties of dataset node/log: quota=2153775104", "set properties of dataset node/plane: quota=15032385536",
 	}
 	if d := cmp.Diff(want, applied); d != "" || err != nil || !status.Ready {
 		t.Errorf("%v, %q (-want +got):\n%s", err, status.Reason, d)
@@ -220,6 +222,39 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("status: %+v", status)
 		}
 	})
+}
+
+// TestNobodyFillsThePool: on a pool of whatever size, all that has a limit comes to its limit, and what is reserved is used, before the pool is full: ZFS keeps as much
+// of it for itself as spa_get_slop_space in module/zfs/spa_misc.c (OpenZFS 2.3.9) says. That loses no more than needed.
+func TestNobodyFillsThePool(t *testing.T) {
+	const mib, gib = 1 << 20, 1 << 30
+	for _, size := range []uint64{256 * mib, gib, 3*gib + 5*mib, 20 * gib, 100 * gib, 4 << 40, 100 << 40} {
+		machine := storagetest.New(size)
+		domain, spec := storage.New(machine, machine, machine, nil), storage.DefaultSpec("/dev/vda")
+		if _, _, err := pass(t, domain, spec); err != nil {
+			t.Fatal(err)
+		}
+		state, err := machine.Pool(t.Context(), storage.PoolName, []string{"quota", "refreservation"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		usable := state.SizeBytes - max(min(state.SizeBytes/32, 128*gib), min(state.SizeBytes/2, 128*mib))
+		limits := uint64(0)
+		for name, properties := range state.Datasets {
+			for _, property := range []string{"quota", "refreservation"} {
+				if text := properties[property]; text != "" {
+					n, err := strconv.ParseUint(text, 10, 64)
+					if err != nil || n == 0 {
+						t.Errorf("%s of %s is %q", property, name, text)
+					}
+					limits += n
+				}
+			}
+		}
+		if limits+32*mib > usable || limits+32*mib+64*mib+size/50 < usable {
+			t.Errorf("a pool of %d MiB, of which %d can be used: the limits are %d MiB", state.SizeBytes/mib, usable/mib, limits/mib)
+		}
+	}
 }
 
 // full is a machine whose pool has no room for what is to be kept for somebody.

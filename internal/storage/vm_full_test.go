@@ -20,7 +20,7 @@ func checkFull(t *testing.T, spec storage.Spec) {
 	const least, database = 4 << 20, 8 << 20
 	noise := rand.NewChaCha8([32]byte{1}) // does not compress
 	logs, full := fill(t, noise, filepath.Join(poolTarget(t, spec, "log"), "filler"), 1<<30, false)
-	images, also := fill(t, noise, filepath.Join(poolTarget(t, spec, "containerd"), "filler"), 1<<30, false)
+	images, also := fill(t, noise, filepath.Join(poolTarget(t, spec, "plane/containerd"), "filler"), 1<<30, false)
 	if !full || !also || images < least {
 		t.Errorf("logs took %d bytes and have no more: %t, images %d: %t; want both full, and %d bytes for images", logs, full, images, also, least)
 	}
@@ -34,7 +34,7 @@ func checkFull(t *testing.T, spec storage.Spec) {
 	if took, full := fill(t, noise, filepath.Join(poolTarget(t, spec, "etcd"), "filler"), database, true); full {
 		t.Errorf("in a pool that is full etcd could write %d bytes, want %d", took, database)
 	}
-	for _, name := range []string{"log", "containerd", "etcd"} {
+	for _, name := range []string{"log", "plane/containerd", "etcd"} {
 		if err := os.Remove(filepath.Join(poolTarget(t, spec, name), "filler")); err != nil {
 			t.Errorf("in a pool that is full nothing can be removed: %v", err)
 		}

@@ -297,7 +297,7 @@ func checkSealed(t *testing.T, spec storage.Spec) {
 	if err := os.WriteFile(filepath.Join(kubelet, "stray"), nil, 0o600); !errors.Is(err, unix.EPERM) {
 		t.Errorf("a file below an unmounted dataset: %v, want %v", err, unix.EPERM)
 	}
-	if err := (mount.Mounts{}).Mount(storage.PoolName+"/kubelet", kubelet, storage.PoolMember, nil); err != nil {
+	if err := (mount.Mounts{}).Mount(storage.PoolName+"/plane/kubelet", kubelet, storage.PoolMember, nil); err != nil {
 		t.Fatal(err)
 	}
 }

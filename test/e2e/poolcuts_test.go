@@ -40,7 +40,7 @@ properties: {mountpoint: /var/mnt/data, sync: always, primarycache: metadata}
 ---
 apiVersion: cyvive.dev/v1alpha1
 kind: Dataset
-name: node/volumes/own
+name: node/plane/volumes/own
 properties: {mountpoint: /var/mnt/own, sync: always, primarycache: metadata}
 `
 
@@ -127,7 +127,7 @@ func (n *cutNode) cutWriting(t *testing.T, ctx context.Context, p *pooled, first
 // them is not there any more when it is.
 func (n *cutNode) writeEarly(t *testing.T, ctx context.Context, p *pooled) (files []writtenFile) {
 	t.Helper()
-	datasets := map[string]string{poolsDir: "tank/data", ownDir: "node/volumes/own"}
+	datasets := map[string]string{poolsDir: "tank/data", ownDir: "node/plane/volumes/own"}
 	taken, refused := map[string]int{}, map[string]int{}
 	for i := 0; ; i++ {
 		mounted := 0
@@ -170,5 +170,5 @@ func (p *pooled) bothPools(t *testing.T, ctx context.Context) {
 		p.awaitPool(t, ctx, pool, "pool "+pool+" is well", well)
 	}
 	p.awaitMounted(t, ctx, "tank/data", poolsDir)
-	p.awaitMounted(t, ctx, "node/volumes/own", ownDir)
+	p.awaitMounted(t, ctx, "node/plane/volumes/own", ownDir)
 }

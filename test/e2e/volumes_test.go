@@ -98,7 +98,7 @@ spec:
 
 const (
 	// volumesParent is what volumes are made below where nothing else is said.
-	volumesParent = "node/volumes"
+	volumesParent = "node/plane/volumes"
 
 	volumeMounted = "volumeMounts: [{name: data, mountPath: /data}]"
 	volumeDevice  = "volumeDevices: [{name: data, devicePath: /dev/data}]"

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,8 +41,10 @@ type claims struct {
 func serveDriver(ctx context.Context, t *testing.T, api *http.Client, spec kube.Spec, dir string) *claims {
 	t.Helper()
 	c := &claims{t, ctx, api, zfstest.New(spec.NodeName, "node")}
-	if err := c.model.Create(ctx, csi.DefaultParent, zfs.CreateOptions{}); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{path.Dir(csi.DefaultParent), csi.DefaultParent} {
+		if err := c.model.Create(ctx, name, zfs.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	pools := &csitest.Pools{}
 	pools.Put("node", csi.Pool{GUID: 11, State: "ONLINE"})

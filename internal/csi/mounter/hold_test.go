@@ -40,7 +40,7 @@ func kernel(n uint32) uint32 { return 230<<20 | 16*n }
 
 func newHolders(t *testing.T) *holders {
 	return &holders{
-		t: t, volumes: map[uint64]string{device(0): "node/volumes/a", device(1): "node/volumes/b"}, open: map[*os.File]loopdev.Held{},
+		t: t, volumes: map[uint64]string{device(0): "node/plane/volumes/a", device(1): "node/plane/volumes/b"}, open: map[*os.File]loopdev.Held{},
 		going: map[string]bool{}, listed: map[uint32]bool{},
 	}
 }
@@ -178,12 +178,12 @@ func TestHold(t *testing.T) {
 		}
 	}
 	for range 2 {
-		hold("node/volumes/a", 0, published+"a/p1")
-		hold("node/volumes/a", 0, published+"a/p2")
-		hold("node/volumes/b", 1, published+"b/p1")
+		hold("node/plane/volumes/a", 0, published+"a/p1")
+		hold("node/plane/volumes/a", 0, published+"a/p2")
+		hold("node/plane/volumes/b", 1, published+"b/p1")
 	}
 	h.is("all", []uint32{kernel(0), kernel(1)}, heldDir+"a/dev/p1", heldDir+"a/dev/p2", heldDir+"b/dev/p1")
-	if held, err := m.hold("node/volumes/b", device(1), published+"a/p1"); held || !errors.Is(err, zfs.ErrBusy) {
+	if held, err := m.hold("node/plane/volumes/b", device(1), published+"a/p1"); held || !errors.Is(err, zfs.ErrBusy) {
 		t.Errorf("another device for a target: %t, %v", held, err)
 	}
 	for i, target := range []string{"a/p1", "a/p1", "a/p2", "b/p1", "none"} {
@@ -204,12 +204,12 @@ func TestHold(t *testing.T) {
 func TestHoldOther(t *testing.T) {
 	h := newHolders(t)
 	m := h.mounter()
-	h.volumes[device(0)] = "node/volumes/c"
-	if held, err := m.hold("node/volumes/a", device(0), published+"a/p1"); held || err == nil || !strings.Contains(err.Error(), "node/volumes/c") {
+	h.volumes[device(0)] = "node/plane/volumes/c"
+	if held, err := m.hold("node/plane/volumes/a", device(0), published+"a/p1"); held || err == nil || !strings.Contains(err.Error(), "node/plane/volumes/c") {
 		t.Errorf("%t, %v", held, err)
 	}
 	m.devices = Devices{KubeletDir: "/var/lib/kubelet"}
-	if held, err := m.hold("node/volumes/b", device(1), published+"b/p1"); held || err == nil {
+	if held, err := m.hold("node/plane/volumes/b", device(1), published+"b/p1"); held || err == nil {
 		t.Errorf("without a list: %t, %v", held, err)
 	}
 	if err := errors.Join(m.ReleaseDevice(t.Context(), published+"b/p1"), m.RestoreDevices(t.Context())); err != nil {
@@ -223,12 +223,12 @@ func TestHoldMany(t *testing.T) {
 	h := newHolders(t)
 	m := h.mounter()
 	for i := range maxHeld + 1 {
-		held, err := m.hold("node/volumes/a", device(0), fmt.Sprintf("%sa/p%d", published, i))
+		held, err := m.hold("node/plane/volumes/a", device(0), fmt.Sprintf("%sa/p%d", published, i))
 		if fits := i < maxHeld; held != fits || (err == nil) != fits {
 			t.Fatalf("target %d: %t, %v", i, held, err)
 		}
 	}
-	if held, err := m.hold("node/volumes/a", device(0), published+"a/p0"); !held || err != nil {
+	if held, err := m.hold("node/plane/volumes/a", device(0), published+"a/p0"); !held || err != nil {
 		t.Errorf("one that is held already: %t, %v", held, err)
 	}
 }
@@ -246,8 +246,8 @@ func TestHoldFaults(t *testing.T) {
 			return nil
 		}
 		for _, call := range []func() error{
-			func() error { _, err := m.hold("node/volumes/a", device(0), published+"a/p1"); return err },
-			func() error { _, err := m.hold("node/volumes/a", device(0), published+"a/p2"); return err },
+			func() error { _, err := m.hold("node/plane/volumes/a", device(0), published+"a/p1"); return err },
+			func() error { _, err := m.hold("node/plane/volumes/a", device(0), published+"a/p2"); return err },
 			func() error { return m.ReleaseDevice(t.Context(), published+"a/p1") },
 			func() error { return m.ReleaseDevice(t.Context(), published+"a/p2") },
 		} {
@@ -334,7 +334,7 @@ func (s slow) LetGo(name string) (io.Closer, error) {
 func TestReleaseSuspended(t *testing.T) {
 	h := newHolders(t)
 	m := h.mounter()
-	if held, err := m.hold("node/volumes/a", device(0), published+"a/p1"); err != nil || !held {
+	if held, err := m.hold("node/plane/volumes/a", device(0), published+"a/p1"); err != nil || !held {
 		t.Fatalf("%t, %v", held, err)
 	}
 	s := slow{h, make(chan struct{}), make(chan struct{})}

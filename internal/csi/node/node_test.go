@@ -53,7 +53,7 @@ func run(t *testing.T, change func(*node.Config, *node.Spec)) *bench {
 	t.Helper()
 	b := &bench{t: t, kubelet: t.TempDir(), controllers: filepath.Join(t.TempDir(), "zfs.sock"), pools: &csitest.Pools{}}
 	model := zfstest.New("n1", "node", "tank")
-	for _, name := range []string{"node/volumes", "tank/volumes"} {
+	for _, name := range []string{"node/plane", "node/plane/volumes", "tank/volumes"} {
 		if err := model.Create(t.Context(), name, zfs.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func run(t *testing.T, change func(*node.Config, *node.Spec)) *bench {
 		Kubelet: mounter.New(b.kubelet, mounter.Tools{}, mounter.Devices{}), Guard: func(l net.Listener) net.Listener { return l }, Controllers: b.listen,
 		Look: 5 * time.Millisecond, Pause: 5 * time.Millisecond,
 	}
-	s := node.Spec{NodeName: "n1", Parents: []string{"node/volumes", "tank/volumes"}}
+	s := node.Spec{NodeName: "n1", Parents: []string{"node/plane/volumes", "tank/volumes"}}
 	if change != nil {
 		change(&c, &s)
 	}
@@ -328,7 +328,7 @@ func TestDevices(t *testing.T) {
 	broken.Store(true)
 	b := run(t, func(c *node.Config, _ *node.Spec) {
 		mounts = c.Driver.Mounts.(*csitest.Mounts)
-		mounts.Hold("plugins/left", "node/volumes/left")
+		mounts.Hold("plugins/left", "node/plane/volumes/left")
 		mounts.Hook = func(method string, done bool) error {
 			if method == "RestoreDevices" && !done && broken.Load() {
 				return errors.New("the list is not there yet")

@@ -39,7 +39,7 @@ const (
 // SystemPool is the node's own pool, and SystemVolumes what of it is for datasets of others.
 const (
 	SystemPool    = "node"
-	SystemVolumes = SystemPool + "/volumes"
+	SystemVolumes = SystemPool + "/plane/volumes"
 )
 
 // Presence is whether a pool is to be there.

@@ -47,13 +47,13 @@ func datasets() []Dataset {
 	return []Dataset{
 		{Name: "fast/data", Properties: all, UserProperties: map[string]string{"org.example:owner": "me", "org.example:empty": ""}},
 		{Name: "fast/data/volume", Volume: &Volume{10 << 30, 16 << 10, true}, Properties: map[string]string{"compression": "lz4", "reservation": "1073741825"}},
-		{Name: "node/volumes/x"},
+		{Name: "node/plane/volumes/x"},
 	}
 }
 
 func schedules() []SnapshotSchedule {
 	return []SnapshotSchedule{{
-		Name: "often", Datasets: []DatasetTree{{"fast/data", true, []string{"fast/data/volume"}}, {"node/volumes/x", false, nil}},
+		Name: "often", Datasets: []DatasetTree{{"fast/data", true, []string{"fast/data/volume"}}, {"node/plane/volumes/x", false, nil}},
 		Schedule: Schedule{Every: 15 * time.Minute}, Prefix: "auto-",
 		Keep: Keep{4, 24, 7, 4, 12, 2, "^keep|-1$", 90 * time.Minute},
 	}, {

@@ -31,7 +31,7 @@ func TestCSI(t *testing.T) {
 	}{
 		{config.VolumesNone, running, nil},
 		{config.VolumesZFS, facts, nil},
-		{config.VolumesZFS, running, &csi.Spec{NodeName: "node1", Parents: []string{"node/volumes"}}},
+		{config.VolumesZFS, running, &csi.Spec{NodeName: "node1", Parents: []string{"node/plane/volumes"}}},
 	} {
 		cluster.Config.Cluster.Volumes = test.volumes
 		if d := cmp.Diff(test.want, Build(cluster, test.facts).CSI); d != "" {
@@ -52,10 +52,10 @@ func TestVolumePools(t *testing.T) {
 		},
 		Datasets: []config.Dataset{
 			{Name: "fast/volumes"}, {Name: "tank/volumes"}, {Name: "plain/data/volumes"}, {Name: "disk/volumes", Volume: &config.Volume{SizeBytes: 1 << 30}},
-			{Name: "old/volumes"}, {Name: "away/volumes"}, {Name: "gone/volumes"}, {Name: long + "/volumes"}, {Name: "node/volumes/db"},
+			{Name: "old/volumes"}, {Name: "away/volumes"}, {Name: "gone/volumes"}, {Name: long + "/volumes"}, {Name: "node/plane/volumes/db"},
 		},
 	}
-	if d := cmp.Diff([]string{"node/volumes", "tank/volumes", "fast/volumes"}, csiSpec(cfg).Parents); d != "" {
+	if d := cmp.Diff([]string{"node/plane/volumes", "tank/volumes", "fast/volumes"}, csiSpec(cfg).Parents); d != "" {
 		t.Errorf("parents (-want +got):\n%s", d)
 	}
 }

@@ -20,7 +20,7 @@ func withStorage(c *config.Config) {
 	c.Pools = []config.Pool{{Name: "tank", Data: []config.DiskGroup{{Layout: config.LayoutSingle, Disks: []config.DiskSelector{{Serial: "a"}}}}}}
 	c.Datasets = []config.Dataset{
 		{Name: "tank/v", Volume: &config.Volume{SizeBytes: 1 << 30, BlockBytes: 16384}, Properties: map[string]string{"compression": "lz4"}},
-		{Name: "node/volumes/f", Properties: map[string]string{"quota": "1073741824"}, UserProperties: map[string]string{"org.example:a": "b"}},
+		{Name: "node/plane/volumes/f", Properties: map[string]string{"quota": "1073741824"}, UserProperties: map[string]string{"org.example:a": "b"}},
 	}
 	c.SnapshotSchedules = []config.SnapshotSchedule{{
 		Name: "daily", Datasets: tank, Schedule: config.Schedule{Unit: config.Daily, Hour: 3}, Prefix: "daily-",
@@ -126,16 +126,16 @@ func TestDocumentsAreJudgedOneByOne(t *testing.T) {
 	to := copied(from)
 	to.Datasets = []config.Dataset{
 		{Name: "tank/v", Volume: &config.Volume{SizeBytes: 1 << 29, BlockBytes: 16384}, Properties: map[string]string{"compression": "zstd"}},
-		{Name: "node/volumes/f", Volume: &config.Volume{SizeBytes: 1 << 30}, UserProperties: map[string]string{"org.example:a": "b"}},
+		{Name: "node/plane/volumes/f", Volume: &config.Volume{SizeBytes: 1 << 30}, UserProperties: map[string]string{"org.example:a": "b"}},
 		{Name: "tank/new"},
 	}
 	to.SnapshotSchedules = nil
 	got := Compare(from, to)
 	want := []Change{
 		{Field: "Dataset[tank/new]", Effect: Live},
-		{Field: "Dataset[tank/v].properties", Effect: Live}, {Field: "Dataset[node/volumes/f].properties", Effect: Live},
+		{Field: "Dataset[tank/v].properties", Effect: Live}, {Field: "Dataset[node/plane/volumes/f].properties", Effect: Live},
 		{"Dataset[tank/v].volume", Never, "a volume is never shrunk, since what lies behind its end would be lost"},
-		{"Dataset[node/volumes/f].volume", Never, "a file system does not become a volume, nor a volume a file system; declare another dataset"},
+		{"Dataset[node/plane/volumes/f].volume", Never, "a file system does not become a volume, nor a volume a file system; declare another dataset"},
 		{Field: "SnapshotSchedule[daily]", Effect: Live},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -169,9 +169,9 @@ func TestStorageSpecs(t *testing.T) {
 	}, p); d != "" {
 		t.Errorf("policy (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff(&dataset.Spec{Roots: []string{"node/volumes", "tank"}, Datasets: []dataset.Dataset{
+	if d := cmp.Diff(&dataset.Spec{Roots: []string{"node/plane/volumes", "tank"}, Datasets: []dataset.Dataset{
 		{Name: "tank/v", Kind: zfs.Volume, SizeBytes: 1 << 30, Properties: map[string]string{"compression": "lz4", "volblocksize": "16384"}},
-		{Name: "node/volumes/f", Kind: zfs.Filesystem, Properties: map[string]string{"quota": "1073741824", "org.example:a": "b"}},
+		{Name: "node/plane/volumes/f", Kind: zfs.Filesystem, Properties: map[string]string{"quota": "1073741824", "org.example:a": "b"}},
 	}}, DatasetSpec(standalone.Config)); d != "" {
 		t.Errorf("datasets (-want +got):\n%s", d)
 	}
