@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// A pool is cut so often in make test and in make soak.
-	fewPoolCuts, manyPoolCuts = 1, 50
+	// poolCuts is how often power is cut while files are written to two pools.
+	poolCuts = 50
 	// poolCutLimit is how long one cut may take, with the boot behind it.
 	poolCutLimit = bootTimeout
 	// rereadFiles is how many files of each cut are read again behind the later ones.
@@ -44,18 +44,15 @@ name: node/plane/volumes/own
 properties: {mountpoint: /var/mnt/own, sync: always, primarycache: metadata}
 `
 
-// TestPoolCuts cuts the power of a node while files are written to two pools, on disks that lose what was not flushed (package powercut): once,
-// or with LONG=1 fifty times. After each cut the pools are imported by themselves, and each file is there whose write was acknowledged, be it while the node
+// TestPoolCuts cuts the power of a node fifty times while files are written to two pools, on disks that lose what was not flushed (package powercut).
+// After each cut the pools are imported by themselves, and each file is there whose write was acknowledged, be it while the node
 // started: nothing is written beneath a dataset that is not mounted yet. SEED repeats the moments.
 func TestPoolCuts(t *testing.T) {
-	besideOthers(t)
+	longOnly(t, "a cut takes two minutes")
 	e := requireImage(t)
-	cuts, seed := fewPoolCuts, cutSeed(t)
-	if long() {
-		cuts = manyPoolCuts
-	}
-	t.Logf("SEED=%d, %d cuts", seed, cuts)
-	ctx := testContext(t, 2*bootTimeout+time.Duration(cuts)*poolCutLimit)
+	seed := cutSeed(t)
+	t.Logf("SEED=%d, %d cuts", seed, poolCuts)
+	ctx := testContext(t, 2*bootTimeout+poolCuts*poolCutLimit)
 	o := e.smallOptions(t)
 	o.Probe = e.guestProbe(t, ctx)
 	n := newCutNodeIn(t, ctx, e, o, seed)
@@ -69,12 +66,12 @@ func TestPoolCuts(t *testing.T) {
 	p.apply(t, ctx, cutPools)
 	p.bothPools(t, ctx)
 	var earlier []writtenFile
-	for i := range cuts {
+	for i := range poolCuts {
 		files := n.cutWriting(t, testContext(t, poolCutLimit), p, 1+i*writtenMost)
 		p.hasAll(t, ctx, files)
 		p.hasAll(t, ctx, earlier)
 		if t.Failed() {
-			t.Fatalf("after cut %d of %d; SEED=%d", i+1, cuts, seed)
+			t.Fatalf("after cut %d of %d; SEED=%d", i+1, poolCuts, seed)
 		}
 		for range rereadFiles {
 			earlier = append(earlier, files[n.random.IntN(len(files))])
