@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -40,12 +41,18 @@ func advice(p Pool, now time.Time) (healthy bool, summary, next string) {
 		return false, "It cannot be used: what is left of its devices is too little. " + bad, "Bring devices back. Nothing else helps; do not make it anew before they are given up."
 	case p.Scan.Resilvers():
 		return false, "Redundancy is being restored. " + progress(p.Scan, now), "Wait until it is done, and take no other device out until then."
-	case p.State == Degraded:
+	case p.State == Degraded, p.State == Online && lacks(p):
 		return false, "It works, and with less redundancy than it should have. " + bad, degradedNext(p)
 	case p.State != Online:
 		return false, fmt.Sprintf("It is %s. %s", p.State, bad), "Bring its devices online."
 	}
 	return onlineAdvice(p, now)
+}
+
+// lacks says that a device with data is out of use. That does not show in the state of its pool at once: a device that fails, and is not gone, is faulty by itself, and those
+// above it are looked at when one is attached or opened (spa_async_fault_vdev in module/zfs/spa.c, vdev_set_state in module/zfs/vdev.c, 2.3.9), perhaps at the next scrub.
+func lacks(p Pool) bool {
+	return slices.ContainsFunc(p.Leaves(), func(leaf Vdev) bool { return leaf.Class != Spare && leaf.Class != Cache && leaf.State.lost() })
 }
 
 // degradedNext says what to do about the first device that is not well.

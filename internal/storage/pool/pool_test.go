@@ -935,7 +935,8 @@ func TestAdvice(t *testing.T) {
 					if got.Summary == "" || got.Next == "" || !strings.HasSuffix(got.Summary, ".") || !strings.HasSuffix(got.Next, ".") {
 						t.Errorf("%s, %s, %+v: %q, %q", ps, ls, scan, got.Summary, got.Next)
 					}
-					if got.Healthy != (ps == pool.Online && errs == 0 && !scan.Resilvers()) {
+					lost := slices.Contains([]pool.State{pool.Faulted, pool.Offline, pool.Removed, pool.Unavailable}, ls)
+					if got.Healthy != (ps == pool.Online && errs == 0 && !scan.Resilvers() && !lost) {
 						t.Errorf("%s, %s, %d errors, %+v: healthy %t", ps, ls, errs, scan, got.Healthy)
 					}
 					n++
