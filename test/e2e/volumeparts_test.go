@@ -64,7 +64,7 @@ func testVolumeWrite(t *testing.T, ctx context.Context, s *suite) {
 		t.Errorf("the pod has volumes on %q, want its own on /data and /more", mounted)
 	}
 	s.tuned(t, ctx)
-	if got := s.page(t, ctx, "db-0", "/fill?path=/data/large&bytes=20000000"); got != "EDQUOT" && got != "ENOSPC" {
+	if got := s.fill(t, ctx, "db-0"); got != "EDQUOT" && got != "ENOSPC" {
 		t.Errorf("more than the volume has: %s", got)
 	}
 	s.has(t, ctx, "db-0", "first")
@@ -86,7 +86,7 @@ func (s *suite) tuned(t *testing.T, ctx context.Context) {
 // testVolumeGrow grows the volume under the pod.
 func testVolumeGrow(t *testing.T, ctx context.Context, s *suite) {
 	s.grow(t, ctx, "data-db-0", "db-0", s.totalBytes)
-	if got := s.page(t, ctx, "db-0", "/fill?path=/data/large&bytes=20000000"); got != "ok" {
+	if got := s.fill(t, ctx, "db-0"); got != "ok" {
 		t.Errorf("what did not fit before: %s", got)
 	}
 }

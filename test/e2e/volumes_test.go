@@ -205,9 +205,14 @@ func (s *suite) kubectl(t *testing.T, ctx context.Context, args ...string) strin
 	return out
 }
 
+// pagePath is where the API server passes requests on for a page of a pod with --diagnose.
+func pagePath(pod, page string) string {
+	return "/api/v1/namespaces/default/pods/" + pod + ":8080/proxy" + page
+}
+
 // fetchPage asks a pod with --diagnose for a page.
 func (s *suite) fetchPage(ctx context.Context, pod, page string) (string, error) {
-	body, err := s.Fetch(ctx, "/api/v1/namespaces/default/pods/"+pod+":8080/proxy"+page)
+	body, err := s.Fetch(ctx, pagePath(pod, page))
 	return strings.TrimSpace(body), err
 }
 
@@ -227,6 +232,15 @@ func (s *suite) put(t *testing.T, ctx context.Context, pod, text string) {
 	if got := s.page(t, ctx, pod, "/put?path=/data/file&text="+text); got != "ok" {
 		t.Fatalf("%s writes: %s", pod, got)
 	}
+}
+
+// fill has a pod write 20 MB into a file, and returns what came of it. It asks once, and waits for as long as ctx lets it: whoever asks again empties the file under
+// the request before, which goes on writing. What is being written counts 24 times against the quota of its volume until its transaction group is on the disk, and the
+// blocks that lead to it count some 15 MiB more (dmu_objset_willuse_space and dsl_dataset_check_quota of OpenZFS 2.3.9). So in the last 18 MiB of a volume there is one
+// write in a group, and the pod writes 32 KiB at a time: these are five hundred groups.
+func (s *suite) fill(t *testing.T, ctx context.Context, pod string) string {
+	t.Helper()
+	return strings.TrimSpace(s.kubectl(t, ctx, "get", "--raw", pagePath(pod, "/fill?path=/data/large&bytes=20000000")))
 }
 
 // has wants a pod to find a text in its file.
