@@ -123,7 +123,14 @@ func testVolumeGroup(t *testing.T, ctx context.Context, s *suite) {
 	if got := s.page(t, ctx, "db-0", "/count?path=/data/count&path=/more/count"); got != "ok" {
 		t.Fatalf("db-0 counts: %s", got)
 	}
-	before := s.number(t, ctx, "db-0", "/get?path=/more/count")
+	var before uint64
+	eventually(t, ctx, "wait for the first number", func(ctx context.Context) error {
+		text, err := s.fetchPage(ctx, "db-0", "/get?path=/more/count")
+		if err == nil {
+			before, err = strconv.ParseUint(text, 10, 64) // a file that was made just now is empty
+		}
+		return err
+	})
 	if err := s.Tools().Apply(ctx, []byte(volumeGroup)); err != nil {
 		t.Fatal(err)
 	}
