@@ -112,7 +112,7 @@ func testReplicateSenderCut(t *testing.T, ctx context.Context, r *replicated) {
 
 // testReplicateRetention: a schedule prunes all but the snapshot that the next step begins with, and that step sends what is new alone.
 func testReplicateRetention(t *testing.T, ctx context.Context, r *replicated) {
-	r.from.apply(t, ctx, oftenSchedule)
+	r.from.apply(t, ctx, steadySchedule)
 	r.from.nextSnapshot(t, ctx, sourceDataset, "often-")
 	r.run(t, ctx)
 	received, err := r.to.snapshots(ctx, replicaDataset, "often-")
