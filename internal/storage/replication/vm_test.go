@@ -26,9 +26,13 @@ func realSystem() zfs.System {
 
 // The two machines of a pair are two pools here. They lie in files, which are in memory in the machine of a test: half of that is what its root takes at most
 // (tmpfs(5)). A short run writes a part of them; the long one all in time, and has a machine with 2 GiB.
+//
+// OpenZFS keeps half of a pool below 256 MiB to itself, or else 128 MiB (spa_get_slop_space in module/zfs/spa_misc.c). The long walk writes some 80 MB of files, with half as
+// much that leads to them, and leaves some thousand snapshots, each of which takes 12 KiB at least: a list of what it has freed, three times (dsl_deadlist_clone in
+// module/zfs/dsl_deadlist.c, 2.3.9).
 const (
 	vmDir       = "/replication"
-	vmPoolBytes = 256 << 20
+	vmPoolBytes = 400 << 20
 	vmKey       = vmDir + "/key"
 )
 
