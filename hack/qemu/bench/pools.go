@@ -185,6 +185,9 @@ func (n *poolNode) makeSnapshots(ctx context.Context) error {
 	if err := n.apply(ctx, benchSchedule); err != nil {
 		return err
 	}
+	if err := n.settle(ctx, client); err != nil {
+		return err
+	}
 	if err := n.forgetPeak(ctx); err != nil {
 		return err
 	}
@@ -201,6 +204,25 @@ func (n *poolNode) makeSnapshots(ctx context.Context) error {
 		return err
 	}
 	return n.program(ctx)
+}
+
+// settle waits until the schedule's own loop has listed the snapshots: it does so at once, and again some minutes later, and with both processors at it what is
+// measured meanwhile would be of two lists. From then on all of them find the same in memory, too.
+func (n *poolNode) settle(ctx context.Context, client snapshotv1.SnapshotServiceClient) error {
+	for {
+		if err := rest(ctx, memorySettle); err != nil {
+			return err
+		}
+		preview, err := client.PreviewPrune(ctx, &snapshotv1.PreviewPruneRequest{}, grpc.MaxCallRecvMsgSize(answerBytes))
+		if err != nil {
+			return err
+		}
+		for _, s := range preview.GetSchedules() {
+			if s.GetSnapshots() >= benchRounds*(benchDatasets+2) { // the pool's own, and the writer's
+				return nil
+			}
+		}
+	}
 }
 
 // plan has the snapshots judged, until the schedule is in force.
