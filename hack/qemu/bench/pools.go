@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -274,14 +275,21 @@ func (n *poolNode) pullDisk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	events, err := poolv1.NewPoolServiceClient(n.conn).StreamEvents(watching, &poolv1.StreamEventsRequest{Follow: true})
+	watching, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	// Those of before are left out: a thousand would come first, and be read only when the disk has been pulled.
+	events, err := poolv1.NewPoolServiceClient(n.conn).StreamEvents(watching, &poolv1.StreamEventsRequest{Follow: true, Tail: new(uint32)})
 	if err != nil {
 		return err
 	}
 	wrote := make(chan error, 1)
-	go func() { wrote <- n.write(watching) }()
+	go func() {
+		err := n.write(watching)
+		if err != nil {
+			stop(err) // without a writer nobody may notice the disk, and no event come
+		}
+		wrote <- err
+	}()
 	if err := rest(ctx, writtenFirst); err != nil {
 		return err
 	}
@@ -292,14 +300,14 @@ func (n *poolNode) pullDisk(ctx context.Context) error {
 	for {
 		e, err := events.Recv()
 		if err != nil {
-			return err
+			return errors.Join(context.Cause(watching), err)
 		}
 		if e.GetPool() == benchPool && e.GetClass() == "sysevent.fs.zfs.resilver_start" {
 			break
 		}
 	}
 	n.found.SpareSeconds = time.Since(pulled).Seconds()
-	stop()
+	stop(nil)
 	return <-wrote
 }
 
