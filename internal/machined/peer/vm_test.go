@@ -64,6 +64,8 @@ func vmSystem(t *testing.T, alphaBytes, betaBytes int64) zfs.System {
 	mods, err := kmod.Open("/usr/lib/modules")
 	must(err)
 	must(mods.Load("zfs"))
+	// The least that it keeps first: that is a 32nd of the memory, and a limit below it is not taken, without an error (arc_tuning_update in module/zfs/arc.c).
+	must(os.WriteFile("/sys/module/zfs/parameters/zfs_arc_min", []byte("33554432"), 0))
 	must(os.WriteFile("/sys/module/zfs/parameters/zfs_arc_max", []byte("134217728"), 0))
 	must(os.MkdirAll(vmDir, 0o700))
 	for pool, poolBytes := range map[string]int64{"alpha": alphaBytes, "beta": betaBytes} {
