@@ -36,9 +36,9 @@ type Replication struct {
 }
 
 const (
-	// replicationMemoryBytes is the memory of the machine, in which its pools are: they have 2.4 GiB, and the root, where their files lie, has half of the memory
+	// replicationMemoryBytes is the memory of the machine, in which its pools are: they have 3.6 GiB, and the root, where their files lie, has half of the memory
 	// (tmpfs(5)).
-	replicationMemoryBytes = 6 << 30
+	replicationMemoryBytes = 8 << 30
 	// replicationTimeout is more than the test takes, which begins nothing more after some minutes.
 	replicationTimeout = 20 * time.Minute
 	// figuresLine begins the line with the figures.
