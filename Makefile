@@ -34,6 +34,8 @@ RUNFLAG = $(if $(RUN),-run '$(RUN)')
 # Tests that run beside others mostly wait, so there are more of them than
 # processors; make check has vetted all.
 UNITFLAGS := -vet=off -parallel 4
+# Ginkgo, which csi-sanity is written with, refuses -parallel.
+GINKGO := ./internal/csi
 TOOL := go tool -modfile=hack/tools/go.mod
 # Packages whose tests in virtual machines have long forms, which LONG=1 asks for. They take hours, and more memory.
 LONG_VM := ./internal/csi/mounter ./internal/machined/peer ./internal/storage/pool/zpool ./internal/storage/replication ./internal/storage/zfs/command
@@ -111,8 +113,10 @@ test: setup image check unit-test root-test repro-short vm-test ## run every tes
 
 .PHONY: unit-test
 unit-test: ## run the tests that need nothing, once more with the race detector (RUN=regexp)
-	go test $(UNITFLAGS) $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes)$$') # root-test runs the second whole
-	go test -race -short $(UNITFLAGS) $(RUNFLAG) $$(go list ./internal/... ./cmd/... | grep -v /trust/volumes$$) # the one left out starts nothing beside itself
+	go test $(UNITFLAGS) $(RUNFLAG) $$(go list ./... | grep -vE '/(test/e2e|trust/volumes|internal/csi)$$') # root-test runs the second whole
+	go test -vet=off $(RUNFLAG) $(GINKGO)
+	go test -race -short $(UNITFLAGS) $(RUNFLAG) $$(go list ./internal/... ./cmd/... | grep -vE '/(trust/volumes|internal/csi)$$') # the first left out starts nothing beside itself
+	go test -race -short -vet=off $(RUNFLAG) $(GINKGO)
 	cd images && go test $(RUNFLAG) ./... github.com/cyvive/cyvive/images/startup
 	cd images/kubernetes && CGO_ENABLED=0 go test -trimpath -tags grpcnotrace $(RUNFLAG) ./gates ./csi
 
