@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -314,6 +315,65 @@ func TestVMDatasetMounts(t *testing.T) {
 	if err := below.Unmount(ctx, "/var/mnt/nobody/x"); err != nil {
 		t.Errorf("unmount where nothing is: %v", err)
 	}
+}
+
+// TestVMReadOnlyHasWhatWasSynced: what was synced right before the power failed is there, though the file system has become read-only before it was mounted again, as that
+// of a primary that another has taken the place of. When it may be written in again, it is.
+func TestVMReadOnlyHasWhatWasSynced(t *testing.T) {
+	l := newPoolLab(t)
+	ctx := t.Context()
+	leaf, err := l.disks.Prepare(ctx, l.disk(), false)
+	l.must(err)
+	l.must(l.Control.Create(ctx, pool.Creation{
+		Pool: "tank", Groups: []pool.Group{{Devices: []string{leaf}}}, FileSystem: map[string]string{"mountpoint": "none", "canmount": "off"},
+	}))
+	pools, err := l.Control.Pools(ctx)
+	l.must(err)
+	for _, name := range []string{"tank/plane", "tank/data"} {
+		l.must(l.Datasets.Create(ctx, name, zfs.CreateOptions{Properties: map[string]string{"mountpoint": "legacy"}}))
+	}
+	var mounts mount.Mounts
+	root := t.TempDir()
+	below := mount.Below{Root: root, Seen: "/var", Within: "/var/mnt"}
+	file := root + "/mnt/data/file"
+	up := func() {
+		t.Helper()
+		l.must(mounts.Mount("tank/plane", root, "zfs", nil))
+		l.must(below.Mount(ctx, "tank/data", "/var/mnt/data", nil))
+	}
+	down := func() {
+		if err := errors.Join(below.Unmount(context.Background(), "/var/mnt/data"), mounts.Unmount(root)); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(down)
+	synced := func(text string) {
+		t.Helper()
+		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		l.must(err)
+		_, err = f.WriteString(text)
+		l.must(errors.Join(err, f.Sync(), f.Close()))
+	}
+	up()
+	synced("first")
+	// From here on nothing but logs comes onto the disk, as if the power failed before the next transaction group.
+	if out, err := exec.Command("/usr/bin/zpool", "freeze", "tank").CombinedOutput(); err != nil {
+		t.Fatalf("freeze: %v: %s", err, out)
+	}
+	synced(", last")
+	down()
+	l.must(l.Control.Export(ctx, "tank"))
+	l.must(l.Control.Import(ctx, pool.Import{GUID: pools[0].GUID, Devices: []string{leaf}}))
+	l.must(l.Datasets.Set(ctx, "tank/data", map[string]string{"readonly": "on"}))
+	up()
+	if data, err := os.ReadFile(file); err != nil || string(data) != "first, last" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); !errors.Is(err, unix.EROFS) {
+		t.Errorf("write what is read-only: %v, want %v", err, unix.EROFS)
+	}
+	l.must(l.Datasets.Set(ctx, "tank/data", map[string]string{"readonly": "off"}))
+	synced(", and more")
 }
 
 // TestVMCacheLimits: the module takes both limits, the smaller one first, and says so.

@@ -93,11 +93,29 @@ func (b Below) Mount(_ context.Context, name, target string, options []string) e
 		return err
 	}
 	defer on.Close()
+	if err := replay(name); err != nil {
+		return fmt.Errorf("mount %s on %s: %w", name, target, err)
+	}
 	// mount(2) takes no file descriptor, but its name in /proc.
 	if err := unix.Mount(name, fmt.Sprintf("/proc/self/fd/%d", on.Fd()), storage.PoolMember, set, ""); err != nil {
 		return fmt.Errorf("mount %s on %s: %w", name, target, err)
 	}
 	return nil
+}
+
+// replay has ZFS write what the intent log of a file system holds: what was synced right before the power failed. A mount that may write does so, too, but where the
+// property readonly is on by then, each record is refused, and the log is given up. A read-only mount is lifted for it (zfsvfs_setup in
+// module/os/linux/zfs/zfs_vfsops.c, OpenZFS 2.3.9), and this one is seen by nobody. It is not kept: it would stay read-only when the property goes off. One that is
+// mounted elsewhere has no such log.
+func replay(name string) error {
+	root, err := detached(name, storage.PoolMember)
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return nil
+	case err != nil:
+		return fmt.Errorf("replay intent log: %w", err)
+	}
+	return unix.Close(root)
 }
 
 // Unmount implements dataset.Mounts.
