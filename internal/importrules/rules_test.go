@@ -247,7 +247,7 @@ func rules() []rule {
 			name:     "the driver's mounts know no ZFS but its terms",
 			reason:   "they are handed names of datasets and give them to the kernel; what is made and destroyed is decided in the driver",
 			packages: []string{"internal/csi/mounter"},
-			only:     []string{"internal/csi", "internal/machined/boot/loopdev", "internal/storage/signature", "internal/storage/zfs"},
+			only:     []string{"internal/csi", "internal/machined/boot/loopdev", "internal/storage/mount", "internal/storage/signature", "internal/storage/zfs"},
 		},
 		{
 			name:     "a registrar knows no driver",

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cyvive/cyvive/internal/csi"
+	storagemount "github.com/cyvive/cyvive/internal/storage/mount"
 )
 
 // flags are the options that are flags of mount(2).
@@ -49,6 +50,11 @@ func (m *Mounter) Mount(ctx context.Context, mount csi.Mount) error {
 		return err
 	}
 	defer on.Close()
+	if mount.FileSystem == "zfs" {
+		if err := storagemount.Replay(mount.Volume); err != nil {
+			return fmt.Errorf("mount on %s: %w", mount.Target, classed(err))
+		}
+	}
 	// The open directory is named by /proc, as mount(2) takes no file descriptor.
 	if err := unix.Mount(source, fmt.Sprintf("/proc/self/fd/%d", on.Fd()), mount.FileSystem, set, strings.Join(data[mount.FileSystem], ",")); err != nil {
 		return fmt.Errorf("mount %s on %s: %w", mount.Volume, mount.Target, classed(err))

@@ -93,8 +93,8 @@ func (b Below) Mount(_ context.Context, name, target string, options []string) e
 		return err
 	}
 	defer on.Close()
-	if err := replay(name); err != nil {
-		return fmt.Errorf("mount %s on %s: %w", name, target, err)
+	if err := Replay(name); err != nil {
+		return fmt.Errorf("mount on %s: %w", target, err)
 	}
 	// mount(2) takes no file descriptor, but its name in /proc.
 	if err := unix.Mount(name, fmt.Sprintf("/proc/self/fd/%d", on.Fd()), storage.PoolMember, set, ""); err != nil {
@@ -103,17 +103,17 @@ func (b Below) Mount(_ context.Context, name, target string, options []string) e
 	return nil
 }
 
-// replay has ZFS write what the intent log of a file system holds: what was synced right before the power failed. A mount that may write does so, too, but where the
+// Replay has ZFS write what the intent log of a file system holds: what was synced right before the power failed. A mount that may write does so, too, but where the
 // property readonly is on by then, each record is refused, and the log is given up. A read-only mount is lifted for it (zfsvfs_setup in
 // module/os/linux/zfs/zfs_vfsops.c, OpenZFS 2.3.9), and this one is seen by nobody. It is not kept: it would stay read-only when the property goes off. One that is
 // mounted elsewhere has no such log.
-func replay(name string) error {
+func Replay(name string) error {
 	root, err := detached(name, storage.PoolMember)
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		return nil
 	case err != nil:
-		return fmt.Errorf("replay intent log: %w", err)
+		return fmt.Errorf("replay intent log of %s: %w", name, err)
 	}
 	return unix.Close(root)
 }
