@@ -65,10 +65,10 @@ type survivors struct {
 // TestHostile is hard on one node. It is scanned and watched; a pod with all rights
 // attacks it; then each part is killed in turn, then all at once. Each comes back
 // by itself, and nothing else is touched: not the pod's container, not the other
-// parts, and nothing is left behind. Pods answer in the place of the plane's containerd,
-// which the plane's end puts right. Then there is a service, which works with and
-// without the agent. At last a pod takes all memory that it can get, and with LONG=1
-// others take all else.
+// parts, and nothing is left behind. With LONG=1 pods answer in the place of the plane's
+// containerd. The plane is ended, which puts that right. Then there is a service, which
+// works with and without the agent. At last a pod takes all memory that it can get, and
+// with LONG=1 others take all else.
 //
 // ROUNDS repeats the killing. Without it this is the short form: what Kubernetes
 // itself is made of, which comes back slowest, is not killed alone but with all
