@@ -397,9 +397,11 @@ func TestAsked(t *testing.T) {
 
 // parts is a domain of two parts, of which each counts up to the specification; broken says of a part that nothing can be done on it.
 type parts struct {
+	mu     sync.Mutex // of what is below: a clock that moves orders nothing for the race detector
 	values map[string]int
 	broken map[string]bool
 	tried  []string
+	last   state.Report[count]
 }
 
 type partStep struct {
@@ -413,6 +415,8 @@ func (s partStep) String() string { return fmt.Sprintf("%s to %d", s.part, s.to)
 func (s partStep) Part() string { return s.part }
 
 func (p *parts) Observe(context.Context, int) (map[string]int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return maps.Clone(p.values), nil
 }
 
@@ -427,6 +431,8 @@ func (p *parts) Diff(spec int, obs map[string]int) []partStep {
 }
 
 func (p *parts) Apply(_ context.Context, _ int, op partStep) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.tried = append(p.tried, op.String())
 	if p.broken[op.part] {
 		return errors.New("it is broken")
@@ -437,34 +443,43 @@ func (p *parts) Apply(_ context.Context, _ int, op partStep) error {
 
 func (p *parts) Status(int, map[string]int) count { return count{} }
 
+func (p *parts) publish(r state.Report[count]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = r
+}
+
 // TestPartsDoNotWait: a part on which nothing can be done keeps no other back, and is told of.
 func TestPartsDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		domain := &parts{values: map[string]int{"a": 0, "b": 0}, broken: map[string]bool{"a": true}}
 		spec := 2
-		var last state.Report[count]
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
 			_ = Run(ctx, domain, Config[int, count]{
 				Name: "parts", Desired: func() Desired[int] { return Desired[int]{Generation: 1, Spec: &spec} }, Backoff: time.Hour, BackoffMax: time.Hour,
-				Publish: func(r state.Report[count]) { last = r },
+				Publish: domain.publish,
 			})
 		}()
 		synctest.Wait()
+		domain.mu.Lock()
 		if d := cmp.Diff([]string{"a to 1", "b to 1", "b to 2"}, domain.tried); d != "" {
 			t.Errorf("tried (-want +got):\n%s", d)
 		}
-		if last.Satisfied || last.Problem != "a to 1: it is broken" || !last.Tried {
+		if last := domain.last; last.Satisfied || last.Problem != "a to 1: it is broken" || !last.Tried {
 			t.Errorf("report: %+v", last)
 		}
 		domain.broken = nil
+		domain.mu.Unlock()
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if !last.Satisfied || last.Tried || domain.values["a"] != 2 {
+		domain.mu.Lock()
+		if last := domain.last; !last.Satisfied || last.Tried || domain.values["a"] != 2 {
 			t.Errorf("once it is mended: %+v, %v", last, domain.values)
 		}
+		domain.mu.Unlock()
 		cancel()
 		<-ended
 	})
