@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,14 +14,14 @@ import (
 func TestHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		held := NewHeld()
-		begun := 0
+		var begun atomic.Int64 // the program runs beside the test
 		start := func(ctx context.Context, program string, run func() error, args ...string) error {
 			t.Helper()
 			p, err := newProcess(ctx, program, args)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return p.finish(ctx, held, func() error { begun++; return run() })
+			return p.finish(ctx, held, func() error { begun.Add(1); return run() })
 		}
 		ends := func() error { return nil }
 		goOn, why := make(chan struct{}), errors.New("not done within an hour")
@@ -36,9 +37,9 @@ func TestHeld(t *testing.T) {
 				t.Errorf("no word of %q in %v", text, err)
 			}
 		}
-		begun = 0
-		if err := start(t.Context(), "/bin/zpool", ends, "import", "-N", "7"); !errors.Is(err, ErrHeld) || begun != 0 {
-			t.Errorf("the same again: %v, begun %d times", err, begun)
+		begun.Store(0)
+		if err := start(t.Context(), "/bin/zpool", ends, "import", "-N", "7"); !errors.Is(err, ErrHeld) || begun.Load() != 0 {
+			t.Errorf("the same again: %v, begun %d times", err, begun.Load())
 		}
 		if err := start(t.Context(), "/bin/zpool", ends, "import", "-N", "8"); err != nil {
 			t.Errorf("that of another pool: %v", err)
