@@ -137,6 +137,9 @@ func (n *node) reset(o server.ResetOrder) (said []string, err error) {
 
 func mounts(s snapshot) bool { return s.storage.Status.Ready }
 
+// enrols is when the volumes have their recovery keys too, which comes after they are mounted.
+func enrols(s snapshot) bool { return mounts(s) && s.storage.Satisfied }
+
 func TestReset(t *testing.T) {
 	for name, test := range map[string]struct {
 		cluster bool
@@ -273,7 +276,7 @@ func TestResetEncrypted(t *testing.T) {
 	d.sealed = true
 	n := d.boot(t, state, "boot-1")
 	n.source.set(withEncryption(t, config.EncryptionTPM))
-	n.await("volumes", mounts)
+	n.await("volumes", enrols)
 	half := order(t)
 	half.Data = false
 	if _, err := n.reset(half); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "its key is on volume state: wipe both") {
@@ -300,7 +303,7 @@ func TestResetEncrypted(t *testing.T) {
 	}
 	d.machine.ChangePCRs(false)
 	next.source.set(withEncryption(t, config.EncryptionTPM))
-	next.await("volumes again", mounts)
+	next.await("volumes again", enrols)
 	if d := cmp.Diff(before, d.machine.String()); d != "" {
 		t.Errorf("made anew (-before +after):\n%s", d)
 	}
@@ -312,7 +315,7 @@ func TestResetOfData(t *testing.T) {
 	d.sealed = true
 	n := d.boot(t, state, "boot-1")
 	n.source.set(withEncryption(t, config.EncryptionTPM))
-	n.await("volumes", mounts)
+	n.await("volumes", enrols)
 	before := d.machine.String()
 	o := order(t)
 	o.State = false
@@ -323,7 +326,7 @@ func TestResetOfData(t *testing.T) {
 	d.powerOn()
 	next := d.boot(t, state, "boot-2")
 	next.source.set(withEncryption(t, config.EncryptionTPM))
-	next.await("volumes again", mounts)
+	next.await("volumes again", enrols)
 	if d := cmp.Diff(before, d.machine.String()); d != "" {
 		t.Errorf("made anew (-before +after):\n%s", d)
 	}
