@@ -1,0 +1,104 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
+)
+
+// System is a zfs.System on which a file system that is mounted, and is not read-only any more, stays so.
+//
+// OpenZFS 2.3.9 takes a rollback, and a receive into what is mounted, for another mount: one that finds the file system read-only, by its property too, notes that as an
+// option of the mount (zfs_register_callbacks in module/os/linux/zfs/zfs_vfsops.c). The property goes off, and writes work; but the next rollback obeys the note, and the
+// file system takes no write until it is mounted anew. A remount makes the mount's options anew (zfs_remount, same file).
+type System struct{ zfs.System }
+
+var _ zfs.System = System{}
+
+const readOnly = "readonly"
+
+// Set implements zfs.System.
+func (s System) Set(ctx context.Context, name string, properties map[string]string) error {
+	if err := s.System.Set(ctx, name, properties); err != nil || properties[readOnly] != "off" {
+		return err
+	}
+	return forgetReadOnly(name)
+}
+
+// Inherit implements zfs.System.
+func (s System) Inherit(ctx context.Context, name, property string) error {
+	if err := s.System.Inherit(ctx, name, property); err != nil || property != readOnly {
+		return err
+	}
+	return forgetReadOnly(name)
+}
+
+// forgetReadOnly remounts a file system and all below it that may inherit from it, where they are mounted and take writes. In others it would make the note.
+func forgetReadOnly(name string) error {
+	infos, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+		below := i.Source == name || strings.HasPrefix(i.Source, name+"/")
+		writable := strings.HasPrefix(i.VFSOptions+",", "rw,")
+		return i.FSType != storage.PoolMember || !below || !writable, false
+	})
+	if err != nil {
+		return fmt.Errorf("read mountinfo: %w", err)
+	}
+	done := map[[2]int]bool{} // file systems, of which one may be mounted more than once
+	for _, i := range infos {
+		device := [2]int{i.Major, i.Minor}
+		if done[device] {
+			continue
+		}
+		if done[device], err = remount(i); err != nil {
+			return fmt.Errorf("remount %s: %w", i.Source, err)
+		}
+	}
+	return nil
+}
+
+// remount remounts the file system of a mount as it is, and says whether it has. Where the mount is gone by now, or another is over it, it has not: somebody else may
+// be able to replace directories of its path.
+func remount(i *mountinfo.Info) (bool, error) {
+	root, err := os.Open("/")
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	path, err := filepath.Rel("/", i.Mountpoint)
+	if err != nil {
+		return false, err
+	}
+	fd, err := unix.Openat2(int(root.Fd()), path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS})
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	var stat unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &stat); err != nil { // Linux 5.8
+		return false, err
+	}
+	if stat.Mnt_id != uint64(i.ID) {
+		return false, nil
+	}
+	picked, err := unix.Fspick(fd, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
+	if err != nil {
+		return false, fmt.Errorf("pick: %w", err)
+	}
+	defer unix.Close(picked)
+	if err := unix.FsconfigReconfigure(picked); err != nil {
+		return false, err
+	}
+	return true, nil
+}
