@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -11,10 +12,14 @@ import (
 // retryAfter is how long a dataset is left alone after ZFS has refused to change it.
 const retryAfter = time.Minute
 
-// Apply carries out one operation. What is refused is kept as a condition of the dataset, and tried again after a while: the others do not wait for it. The
-// error is only that of a context which ended.
-func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
-	if _, waits := r.refused[op.Dataset]; waits {
+// Apply carries out one operation. What is refused is kept as a condition of the dataset, and tried again after a while: the others do not wait for it, nor does
+// its mount for a property. The error is only that of a context which ended.
+func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
+	refused := r.refused
+	if op.Verb == Seal || op.Verb == Mount || op.Verb == Unmount {
+		refused = r.unmounted
+	}
+	if _, waits := refused[op.Dataset]; waits || op.Verb == Mount && r.misses(spec, op.Target) {
 		return nil // an operation before this one was refused in the same pass
 	}
 	err := r.carry(ctx, op)
@@ -22,9 +27,17 @@ func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		r.refused[op.Dataset] = refusal{why: err.Error(), until: r.uptime() + retryAfter}
+		refused[op.Dataset] = refusal{why: err.Error(), until: r.uptime() + retryAfter}
 	}
 	return nil
+}
+
+// misses says that what a target lies in was to be mounted before, and could not be. The target would lie in its mount point, which is then no empty one.
+func (r *Reconciler) misses(spec Spec, target string) bool {
+	return slices.ContainsFunc(spec.Datasets, func(e Dataset) bool {
+		_, refused := r.unmounted[e.Name]
+		return refused && e.Target != "" && isBelow(target, e.Target)
+	})
 }
 
 // carry carries out one operation of Diff.

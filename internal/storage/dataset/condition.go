@@ -28,7 +28,7 @@ const (
 	TargetTaken Reason = "TargetTaken"
 	// AboveUnmounted: it is to be mounted in another that is not mounted.
 	AboveUnmounted Reason = "AboveUnmounted"
-	// Refused: ZFS has refused an operation, which is tried again after a while.
+	// Refused: ZFS has refused an operation, or it could not be mounted, which is tried again after a while.
 	Refused Reason = "Refused"
 	// LeftToReplication: properties differ, or the dataset is not there, and replication has it now. Nothing is wrong with that: the document counts when the role is
 	// here.
@@ -163,13 +163,15 @@ func Conditions(spec Spec, obs Observed) []Condition {
 	var out []Condition
 	w := newWalker(spec, obs)
 	for _, d := range spec.sorted() {
-		if c := w.obstacle(d); c != nil {
+		c := w.obstacle(d)
+		if c != nil {
 			out = append(out, *c)
-			continue
 		}
 		state, found := obs.Datasets[d.Name]
-		if !found {
+		if c == nil && !found {
 			w.coming[d.Name] = d.Kind
+		}
+		if !found || c != nil && c.Reason != Refused {
 			continue
 		}
 		out = append(out, differences(d, state)...)

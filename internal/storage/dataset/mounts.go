@@ -35,7 +35,7 @@ func NewMounting(system zfs.System, mounts Mounts, uptime func() time.Duration) 
 // mountable says that a declared dataset is one that could be mounted now. What replication receives is not.
 func mountable(d Dataset, obs Observed) bool {
 	s, found := obs.Datasets[d.Name]
-	return found && d.Kind == zfs.Filesystem && s.Kind == zfs.Filesystem && !s.Received && obs.Refused[d.Name] == ""
+	return found && d.Kind == zfs.Filesystem && s.Kind == zfs.Filesystem && !s.Received && obs.Unmounted[d.Name] == ""
 }
 
 // mountOps first unmount what is declared to be elsewhere, deepest first, and then mount what lies above before what lies in it. One that is declared no longer stays
@@ -73,7 +73,7 @@ func sealOps(spec Spec, obs Observed) []Op {
 	var out []Op
 	for _, d := range spec.byTarget() {
 		_, taken := obs.Mounts[d.Target]
-		if d.Kind != zfs.Filesystem || d.Target == "" || taken || obs.Sealed[d.Target] || obs.Refused[d.Name] != "" {
+		if d.Kind != zfs.Filesystem || d.Target == "" || taken || obs.Sealed[d.Target] || obs.Unmounted[d.Name] != "" {
 			continue
 		}
 		if !mountable(d, obs) && above(d, spec, obs.Mounts) == nil {
@@ -100,6 +100,9 @@ func above(d Dataset, spec Spec, up map[string]string) *Dataset {
 
 // mountCondition says why a dataset is not mounted where it should be, for a reason that does not pass by itself; nil if there is none.
 func mountCondition(d Dataset, spec Spec, obs Observed) *Condition {
+	if why := obs.Unmounted[d.Name]; why != "" {
+		return &Condition{d.Name, Refused, why}
+	}
 	on, taken := obs.Mounts[d.Target]
 	if obs.Mounts == nil || d.Target == "" || on == d.Name || !mountable(d, obs) {
 		return nil

@@ -25,6 +25,9 @@ func (m *mounts) Mounted(context.Context) (map[string]string, error) { return ma
 
 func (m *mounts) Mount(_ context.Context, dataset, target string, options []string) error {
 	m.calls = append(m.calls, fmt.Sprintf("mount %s %s %s", dataset, target, strings.Join(options, ",")))
+	if m.written[target] {
+		return fmt.Errorf("seal %s: it holds something", target)
+	}
 	if m.on[target] != "" {
 		return fmt.Errorf("mount %s: %w", target, zfs.ErrBusy)
 	}
@@ -52,6 +55,7 @@ func (m *mounts) Unmount(_ context.Context, target string) error {
 // mountWorld is a domain that mounts, on models.
 type mountWorld struct {
 	*mounts
+	model  *model
 	t      *testing.T
 	r      *Reconciler
 	spec   Spec
@@ -62,6 +66,7 @@ func newMountWorld(t *testing.T) *mountWorld {
 	w := &mountWorld{mounts: &mounts{on: map[string]string{}, busy: map[string]bool{}, written: map[string]bool{}}, t: t, spec: Spec{Roots: []string{"tank"}}}
 	m := newModel("tank")
 	m.add("tank/replica", zfs.Filesystem).local[replicaProperty] = "job"
+	w.model = m
 	w.r = NewMounting(m, w.mounts, func() time.Duration { return w.uptime })
 	return w
 }
@@ -164,6 +169,36 @@ func TestMountsThatFail(t *testing.T) {
 	w.expect("not at once", []Reason{Refused})
 	w.uptime += retryAfter
 	w.expect("after a while", nil, "unmount /m/a", "mount tank/a /m/x ")
+}
+
+// TestNothingBeneathWhatFails: what lies in a file system that cannot be mounted is not mounted in its mount point, which would hold something from then on.
+func TestNothingBeneathWhatFails(t *testing.T) {
+	w := newMountWorld(t)
+	w.spec.Datasets = []Dataset{fileSystem("tank/a", "/m/a"), fileSystem("tank/b", "/m/a/b")}
+	w.written["/m/a"] = true
+	w.expect("somebody has written there", []Reason{Refused, AboveUnmounted}, "mount tank/a /m/a ")
+	w.uptime += retryAfter
+	w.expect("still", []Reason{Refused, AboveUnmounted}, "mount tank/a /m/a ")
+	w.uptime, w.written["/m/a"] = w.uptime+retryAfter, false
+	w.expect("no more", nil, "mount tank/a /m/a ", "mount tank/b /m/a/b ")
+	w.busy["tank/a"] = true
+	w.spec.Datasets[0].Target, w.spec.Datasets[1].Target = "/m/x", "/m/x/b"
+	w.expect("they move, and one is in use", []Reason{Refused, AboveUnmounted}, "unmount /m/a/b", "unmount /m/a")
+}
+
+// TestMountedWithoutItsProperty: a property that ZFS refuses keeps what is in a dataset from nobody.
+func TestMountedWithoutItsProperty(t *testing.T) {
+	w := newMountWorld(t)
+	w.spec.Datasets = []Dataset{fileSystem("tank/a", "/m/a")}
+	w.pass()
+	delete(w.on, "/m/a") // as after a boot
+	w.model.fail["tank/a"] = zfs.ErrNoSpace
+	w.spec.Datasets[0].Properties = map[string]string{"quota": "1048576"}
+	w.expect("its quota is below what it uses", []Reason{Refused}, "mount tank/a /m/a ")
+	w.expect("it stays", []Reason{Refused})
+	delete(w.model.fail, "tank/a")
+	w.uptime += retryAfter
+	w.expect("after a while", nil)
 }
 
 // TestSeal: nobody can write where datasets are to be mounted, from before their pool is looked for, and while it is not here.

@@ -62,8 +62,8 @@ type Observed struct {
 	Datasets map[string]State
 	// Missing are roots that are not there, or cannot be looked at, and why.
 	Missing map[string]string
-	// Refused is why a dataset could not be changed a while ago; it is left alone for now.
-	Refused map[string]string
+	// Refused is why a dataset could not be changed a while ago, and Unmounted why it could not be mounted, or its mount point not be made. That is left alone for now.
+	Refused, Unmounted map[string]string
 	// Mounts are the datasets by the targets that they are mounted on; nil in a domain that mounts none.
 	Mounts map[string]string
 	// Sealed are targets whose mount points the domain has made, and closed to writers.
@@ -76,9 +76,10 @@ type Reconciler struct {
 	// mounts is nil in a domain that mounts nothing.
 	mounts Mounts
 	// uptime is the time since the machine was started.
-	uptime  func() time.Duration
-	refused map[string]refusal
-	sealed  map[string]bool
+	uptime func() time.Duration
+	// refused are changes by their dataset, unmounted operations on mounts: one whose quota cannot be set is mounted all the same.
+	refused, unmounted map[string]refusal
+	sealed             map[string]bool
 }
 
 type refusal struct {
@@ -88,7 +89,7 @@ type refusal struct {
 
 // New returns the domain on a system, with a clock that never jumps.
 func New(system zfs.System, uptime func() time.Duration) *Reconciler {
-	return &Reconciler{system: system, uptime: uptime, refused: map[string]refusal{}, sealed: map[string]bool{}}
+	return &Reconciler{system: system, uptime: uptime, refused: map[string]refusal{}, unmounted: map[string]refusal{}, sealed: map[string]bool{}}
 }
 
 // What replication marks its datasets with, on those themselves or, where one is fenced, on the root of its tree: package replication has the terms.
@@ -108,7 +109,7 @@ func stats() []string {
 
 // Observe lists what is below the roots. A root that is not there is no error.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Datasets: map[string]State{}, Missing: map[string]string{}, Refused: map[string]string{}, Sealed: maps.Clone(r.sealed)}
+	obs := Observed{Datasets: map[string]State{}, Missing: map[string]string{}, Refused: r.still(r.refused), Unmounted: r.still(r.unmounted), Sealed: maps.Clone(r.sealed)}
 	names := stats()
 	for _, d := range spec.Datasets {
 		for name := range d.Properties {
@@ -139,14 +140,20 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 			obs.Mounts = map[string]string{}
 		}
 	}
-	for name, f := range r.refused {
+	return obs, nil
+}
+
+// still forgets the refusals whose time is over, and returns the others.
+func (r *Reconciler) still(all map[string]refusal) map[string]string {
+	out := map[string]string{}
+	for name, f := range all {
 		if r.uptime() >= f.until {
-			delete(r.refused, name)
+			delete(all, name)
 			continue
 		}
-		obs.Refused[name] = f.why
+		out[name] = f.why
 	}
-	return obs, nil
+	return out
 }
 
 // list reads the datasets below a root, a second time if a mark names a property that nothing declares any more.
