@@ -99,6 +99,12 @@ func (v Vdev) tolerates() int {
 	return layout.parity()
 }
 
+// single says that a vdev that is made of a group is lost with one disk.
+func (g DiskGroup) single() bool { return g.Layout.parity() == 0 && len(g.Disks) == 1 }
+
+// holds says that a top-level vdev has data that is nowhere else.
+func (v Vdev) holds() bool { return v.Class != Log && v.Class != Cache && v.Class != Spare }
+
 // works says that all of a place can be read without one device.
 func (p Pool) works(place Vdev, without zfs.GUID) bool {
 	for _, leaf := range place.Leaves() {

@@ -143,7 +143,11 @@ func (b *builder) setProperties(of func(name string) bool) {
 	slices.Sort(names)
 	for _, name := range names {
 		if got, known := b.pool.Properties[name]; known && !sameValue(got.Value, want[name]) {
-			b.op(Op{Verb: SetProperty, Property: name, Value: want[name]})
+			o := Op{Verb: SetProperty, Property: name, Value: want[name]}
+			if name == "multihost" && want[name] == "off" {
+				o.Needs = "another system that sees its disks can import it at the same time, which destroys it"
+			}
+			b.op(o)
 		}
 	}
 }
@@ -160,8 +164,7 @@ func (b *builder) online() {
 			continue
 		}
 		d, found := b.obs.diskOf(leaf)
-		// Of a container whose disk is gone, the kernel does not say that it was pulled: it fails, and ZFS takes it for faulty, or has not noticed yet.
-		if !found || d.usable() != "" || leaf.State != Removed && leaf.State != Unavailable && !(d.stale() && d.Container.Keyed) {
+		if !found || d.usable() != "" || !leaf.comesBack(d) {
 			continue
 		}
 		if b.obs.Unopened[leaf.GUID] {
@@ -176,6 +179,18 @@ func (b *builder) online() {
 		}
 		b.op(Op{Verb: BringOnline, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Path: leaf.Path, Disk: &d})
 	}
+}
+
+// comesBack says that a device is out of use, and would not be with its disk. Of a container whose disk is gone, the kernel does not say that it was pulled: it fails, and
+// ZFS takes it for faulty, or has not noticed yet. One that ZFS has looked for under its old name, which another disk has now, is of no use to it as it is there.
+func (v Vdev) comesBack(d Disk) bool {
+	switch {
+	case v.State == Removed, v.State == Unavailable:
+		return true
+	case v.State == Faulted && v.Reason == "CORRUPT_DATA":
+		return d.Label != nil && d.Label.GUID == v.GUID && d.Label.Device != v.Path
+	}
+	return d.stale() && d.Container.Keyed
 }
 
 // grow uses devices that have become larger.

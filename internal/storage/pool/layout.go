@@ -119,6 +119,11 @@ func (b *builder) add(p pair, orphans []Vdev) {
 			o.Needs = fmt.Sprintf("vdev %s is not declared, and this one does not take its place: the pool has both then, which cannot be undone where there is RAIDZ", v.Name)
 		}
 	}
+	for _, v := range b.pool.Vdevs {
+		if o.Needs == "" && v.holds() && v.tolerates() > 0 && p.spec.Class != Log && o.Groups[0].single() {
+			o.Needs = fmt.Sprintf("it has no redundancy, unlike %s: all of the pool is lost when its disk fails", v.Name)
+		}
+	}
 	if b.pool.Checkpoint == nil || o.Needs != "" {
 		b.op(o)
 	}
@@ -203,5 +208,5 @@ func (b *builder) remove(v Vdev) []Op {
 			"Declare it, or move the data to a new pool.")
 		return nil
 	}
-	return []Op{{Verb: RemoveVdev, Vdev: v.Name, VdevGUID: v.GUID, Needs: fmt.Sprintf("the %s vdev is gone, and what it holds moves to the others", v.Class)}}
+	return []Op{{Verb: RemoveVdev, Vdev: name(v), VdevGUID: v.GUID, Path: v.Path, Needs: fmt.Sprintf("the %s vdev is gone, and what it holds moves to the others", v.Class)}}
 }

@@ -27,6 +27,9 @@ type Observed struct {
 	// Unopened are devices that were brought online a while ago and stayed out of use, though their disks are here. Each attempt stops the I/O of a whole vdev
 	// (vdev_reopen in module/zfs/vdev.c, 2.3.9), and makes an event for which pools are looked at again.
 	Unopened map[zfs.GUID]bool
+	// Late are pools that lack devices, and were found a moment ago: a disk may answer later than others when a machine starts. Of a mirror, the half that is here may be the
+	// older one, and what was written since would be given up.
+	Late map[zfs.GUID]bool
 }
 
 // Reconciler is the domain of pools. It implements the Domain of package reconcile.
@@ -37,7 +40,12 @@ type Reconciler struct {
 	now     func() time.Time
 	// claimed has the pools of Observed.Claimed, unopened the devices of Observed.Unopened, each with the time until which it counts.
 	claimed, unopened map[zfs.GUID]time.Time
+	// lacking has the pools that lacked devices when they were looked for last, and since when.
+	lacking map[zfs.GUID]time.Time
 }
+
+// latest is how long the missing disks of a pool are waited for, which may have to spin up, before it is imported without them.
+const latest = time.Minute
 
 // claimLife is how long an import that was refused is not tried again as it was: the other system may export the pool meanwhile.
 const claimLife = 10 * time.Minute
@@ -52,7 +60,7 @@ func New(pools Pools, devices Devices, memory Memory, now func() time.Time) *Rec
 
 // Observe reads disks and pools, and makes the dry runs of rewinds that are declared.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}, Unopened: map[zfs.GUID]bool{}}
+	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}, Unopened: map[zfs.GUID]bool{}, Late: map[zfs.GUID]bool{}}
 	for guid, until := range r.claimed {
 		if obs.Claimed[guid] = obs.Now.Before(until); !obs.Claimed[guid] {
 			delete(r.claimed, guid)
@@ -80,11 +88,13 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	}
 	devices := obs.labelled()
 	if !obs.strangers() {
+		r.lacking = nil
 		return obs, nil // to look for pools, zpool reads every device, and opens those pools that it finds
 	}
 	if obs.Importable, err = r.pools.Importable(ctx, devices); err != nil {
 		return Observed{}, fmt.Errorf("look for pools to import: %w", err)
 	}
+	r.await(&obs)
 	for _, p := range spec.Pools {
 		found := obs.candidates(p)
 		if !p.Rewind || len(found) != 1 || found[0].Problem != Damaged {
@@ -95,6 +105,22 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 		}
 	}
 	return obs, nil
+}
+
+// await notes which pools are late.
+func (r *Reconciler) await(obs *Observed) {
+	lacking := map[zfs.GUID]time.Time{}
+	for _, i := range obs.Importable {
+		if len(i.Missing) == 0 || len(i.LostLogs) > 0 { // of the second, a person decides
+			continue
+		}
+		since, known := r.lacking[i.GUID]
+		if !known {
+			since = obs.Now
+		}
+		lacking[i.GUID], obs.Late[i.GUID] = since, obs.Now.Sub(since) < latest
+	}
+	r.lacking = lacking
 }
 
 // reopen opens containers anew whose disks were pulled and are here again, where no pool is in between: until then, nobody can see what is on them. What does

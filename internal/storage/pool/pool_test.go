@@ -14,6 +14,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/disk"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/pooltest"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // serials are selectors of disks.
@@ -236,6 +237,13 @@ func TestGrowing(t *testing.T) {
 	reach(t, m, confirm(less, s))
 	want(t, m, "detach tank", "remove tank")
 
+	single := tank(mirror("s1", "s2"), pool.VdevSpec{Disks: serials("s3")})
+	s = reach(t, m, single)
+	want(t, m)
+	if got := waits(s); len(got) != 1 || !strings.Contains(got[0], "all of the pool is lost when its disk fails") {
+		t.Errorf("a disk without redundancy beside a mirror: waits %q", got)
+	}
+
 	raidz := func(names ...string) pool.Spec {
 		s := tank(pool.VdevSpec{Layout: pool.RAIDZ1, Disks: serials(names...)})
 		s.Pools[0].Name = "z"
@@ -288,6 +296,23 @@ func TestDisks(t *testing.T) {
 		t.Errorf("%v", kinds(s))
 	}
 	want(t, m)
+}
+
+// TestNameTaken: a device whose old name another disk has now, where ZFS has looked for it, comes back under its own. One that cannot be read where it is does not.
+func TestNameTaken(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m, spec)
+	changes(m)
+	leaf := &m.Loaded["tank"].Vdevs[0].Children[1]
+	leaf.State, leaf.Reason = pool.Faulted, "CORRUPT_DATA"
+	reach(t, m, spec)
+	want(t, m)
+	leaf.Path = "/dev/vdd1"
+	if s := reach(t, m, spec); !s.Ready {
+		t.Errorf("%+v", s)
+	}
+	want(t, m, "path tank /dev/vdc1", "online tank")
 }
 
 // TestStaysOut: a device that stays out of use is brought online once, told of, and in the way of nothing; it is tried again after a while, or when its disk comes anew.
@@ -684,6 +709,62 @@ func TestClaim(t *testing.T) {
 	want(t, m, "import tank force=true rewind=true readonly=false")
 }
 
+// lacking has pools that lack a device which they can do without.
+type lacking struct {
+	*pooltest.Machine
+	missing []string
+}
+
+func (l *lacking) Importable(ctx context.Context, devices []string) ([]pool.Importable, error) {
+	found, err := l.Machine.Importable(ctx, devices)
+	for i := range found {
+		found[i].State, found[i].Missing = pool.Degraded, l.missing
+	}
+	return found, err
+}
+
+// TestLateDisk: a mirror is not imported without its other half the moment that one half is found: the other may only be slower, and the newer one.
+func TestLateDisk(t *testing.T) {
+	l := &lacking{Machine: pooltest.New(3), missing: []string{"/dev/vdc1"}}
+	spec := tank(mirror("s1", "s2"))
+	reach(t, l.Machine, spec)
+	r := pool.New(l, l, l, func() time.Time { return l.Now })
+	step := func() pool.Status {
+		t.Helper()
+		obs, err := r.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range r.Diff(spec, obs) {
+			if err := r.Apply(t.Context(), spec, o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return r.Status(spec, obs)
+	}
+	for _, comes := range []bool{true, false} {
+		l.Off("tank")
+		l.missing = []string{"/dev/vdc1"}
+		changes(l.Machine)
+		s := step()
+		want(t, l.Machine)
+		if got := kinds(s); !slices.Equal(got, []pool.Kind{pool.DevicesMissing}) || !strings.Contains(s.Reason, "/dev/vdc1") {
+			t.Errorf("conditions %v, %q", got, s.Reason)
+		}
+		if comes {
+			l.missing = nil
+		} else {
+			l.Now = l.Now.Add(59 * time.Second)
+			step()
+			want(t, l.Machine)
+			l.Now = l.Now.Add(time.Second)
+		}
+		step()
+		want(t, l.Machine, "import tank force=false rewind=false readonly=false")
+		step() // it is imported, and the next time counts from its beginning
+	}
+}
+
 // TestLostLog: a pool whose log is gone is not imported without a word, and neither kept back for ever.
 func TestLostLog(t *testing.T) {
 	m := pooltest.New(3)
@@ -873,6 +954,19 @@ func TestProperties(t *testing.T) {
 	spec.Pools[0].Properties = map[string]string{"autotrim": "off"}
 	reach(t, m, spec)
 	want(t, m, "set tank autotrim=off")
+	m.Loaded["tank"].Properties["multihost"] = zfs.Property{Value: "off"}
+	spec.Pools[0].Properties["multihost"] = "on"
+	reach(t, m, spec)
+	want(t, m, "set tank multihost=on")
+	// It may be on for systems of which this node knows nothing.
+	spec.Pools[0].Properties["multihost"] = "off"
+	s := reach(t, m, spec)
+	want(t, m)
+	if got := waits(s); len(got) != 1 || !strings.Contains(got[0], "multihost=off") {
+		t.Errorf("waits %q", got)
+	}
+	reach(t, m, confirm(spec, s))
+	want(t, m, "set tank multihost=off")
 	// A disk that grew.
 	m.All["s1"].GrowableBytes = 1 << 30
 	reach(t, m, spec)

@@ -80,7 +80,7 @@ func Apply(ctx context.Context, pools pool.Pools, a Action) error {
 		return a.failed(errors.Join(errs...))
 	case DetachSpare:
 		for _, s := range a.Spares {
-			if err := pools.Detach(ctx, a.Pool, s.Path); err != nil && !errors.Is(err, zfs.ErrNotExist) {
+			if err := pools.Detach(ctx, a.Pool, s.GUID.String()); err != nil && !errors.Is(err, zfs.ErrNotExist) {
 				return a.failed(err)
 			}
 		}

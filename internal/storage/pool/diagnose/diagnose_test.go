@@ -88,7 +88,7 @@ func (r *recorder) Online(_ context.Context, p, v string, _ bool) error {
 }
 
 func TestApply(t *testing.T) {
-	spares := []pool.Vdev{{Name: "s", Path: "/dev/s"}, {Name: "t", Path: "/dev/t"}}
+	spares := []pool.Vdev{{Name: "s", Path: "/dev/s", GUID: 8}, {Name: "t", Path: "/dev/t", GUID: 9}}
 	r := &recorder{small: "/dev/s"}
 	for _, a := range []Action{
 		{Kind: Fault, Pool: "tank", VdevGUID: 7},
@@ -101,7 +101,7 @@ func TestApply(t *testing.T) {
 			t.Errorf("%s: %v", a, err)
 		}
 	}
-	want := []string{"offline tank 7 true", "replace tank 7 /dev/s", "replace tank 7 /dev/t", "detach tank /dev/t", "path tank 7 /dev/z", "online tank 7"}
+	want := []string{"offline tank 7 true", "replace tank 7 /dev/s", "replace tank 7 /dev/t", "detach tank 9", "path tank 7 /dev/z", "online tank 7"}
 	if d := cmp.Diff(want, r.calls); d != "" {
 		t.Errorf("calls (-want +got):\n%s", d)
 	}
