@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -45,6 +46,23 @@ func (s snapshot) timeServers() []string {
 		}
 	}
 	return out
+}
+
+// clockTrust is when the clock counts as right though no time server has said so: those of many networks never answer.
+const clockTrust = time.Hour
+
+// clockDoubt says why the clock may be wrong by any time: it is the hardware's until a time server is heard, and there is one that may be. Empty if nothing speaks for it.
+func (a *Agent) clockDoubt(uptime time.Duration) string {
+	s := a.snapshot()
+	switch {
+	case a.cfg.Clock == nil || s.clock.Synchronised || uptime >= clockTrust:
+		return ""
+	case len(s.network.Status.Addresses) == 0:
+		return "the node has no address yet from which to ask for the time"
+	case len(s.timeServers()) == 0:
+		return ""
+	}
+	return cmp.Or(s.clock.Reason, "no time server was asked yet")
 }
 
 // timeCheck is the name of the health check of the clock.

@@ -50,14 +50,24 @@ func TestClock(t *testing.T) {
 	if got := reasonOf(n.snapshot(), "time"); got != "there is no check time" {
 		t.Errorf("without a server: %s", got)
 	}
+	doubts := func(want string, uptime time.Duration) {
+		t.Helper()
+		if got := n.clockDoubt(uptime); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("after %s the clock is in doubt for %q, want %q", uptime, got, want)
+		}
+	}
+	doubts("no address yet", 0)
 	lease := &network.Lease{Address: netip.MustParsePrefix("10.5.0.7/24"), TimeServers: []netip.Addr{netip.MustParseAddr("10.5.0.1")}}
 	n.dhcp.Grant("eth0", lease)
 	n.wakers[plan.Network].Wake()
 	n.await("the reason", func(s snapshot) bool {
 		return strings.Contains(reasonOf(s, "time"), "no time server tells the time: 10.5.0.1: no answer")
 	})
+	doubts("10.5.0.1: no answer", 0)
+	doubts("", time.Hour)
 	answers.Store(true)
 	n.await("the time", func(s snapshot) bool { return healthy(s, "time") })
+	doubts("", 0)
 	if clock.slews.Load() == 0 {
 		t.Error("the clock was not corrected")
 	}

@@ -70,7 +70,10 @@ func (a *Agent) snapshotLoop() task {
 
 // snapshotDomain returns a new domain of snapshots.
 func (a *Agent) snapshotDomain() *snapshots.Reconciler {
-	clock := func() snapshots.Clock { return snapshots.Clock{Now: a.now(), Uptime: a.cfg.Timeline.Now()} }
+	clock := func() snapshots.Clock {
+		uptime := a.cfg.Timeline.Now()
+		return snapshots.Clock{Now: a.now(), Uptime: uptime, Doubt: a.clockDoubt(uptime)}
+	}
 	return snapshots.New(a.cfg.Pools.Datasets, clock, a.bases)
 }
 

@@ -8,7 +8,8 @@
 //	           its time is yet to come ─▶ the clock went back: when it has been seen for as long as the schedule's period, by a clock that does not
 //
 // What is pruned follows from the snapshots alone, too ([Policy.Judge]): rules count snapshots, or hours, days, weeks, months and years that have one, so that
-// neither a clock that jumped nor a machine that was off for long takes any away. Only the least age is reckoned with the clock. A snapshot that was not made
+// neither a clock that jumped nor a machine that was off for long takes any away. Only the least age is reckoned with the clock, and not while that is in doubt
+// ([Clock].Doubt): the hardware's may be years ahead. A snapshot that was not made
 // by the policy is never pruned, nor is the newest that was, nor one that a replication begins its next step with. Those that ZFS would not destroy, held or
 // cloned ones, are stepped over and named.
 //

@@ -130,7 +130,10 @@ func (p Policy) keepOne(dataset string, s Snapshot, nth int, obs Observed, keep 
 	}
 	age := obs.Clock.Now.Sub(s.Created)
 	switch {
-	case k.MinAge == 0 || age >= k.MinAge:
+	case k.MinAge == 0:
+	case obs.Clock.Doubt != "":
+		keep("its age is not known: %s", obs.Clock.Doubt)
+	case age >= k.MinAge:
 	case age < 0:
 		keep("its time is yet to come by the clock, so that its age is not known")
 	default:

@@ -29,6 +29,7 @@ type model struct {
 	// busy snapshots are in use without a trace in the list.
 	busy  map[string]bool
 	lists int
+	doubt bool
 }
 
 type made struct {
@@ -46,7 +47,13 @@ func newModel(datasets ...string) *model {
 	}
 }
 
-func (m *model) clock() Clock { return Clock{Now: m.now, Uptime: m.uptime} }
+func (m *model) clock() Clock {
+	c := Clock{Now: m.now, Uptime: m.uptime}
+	if m.doubt {
+		c.Doubt = "no time server has answered"
+	}
+	return c
+}
 
 // pass lets time go by.
 func (m *model) pass(d time.Duration) { m.now, m.uptime = m.now.Add(d), m.uptime+d }

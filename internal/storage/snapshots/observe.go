@@ -34,6 +34,8 @@ type Clock struct {
 	Now time.Time
 	// Uptime only grows: the time since the machine was started.
 	Uptime time.Duration
+	// Doubt says why Now may be far from the time that it is; empty if nothing speaks for that. Then no snapshot goes for its age.
+	Doubt string
 }
 
 // Bases are snapshots that replication begins its next steps with, and what needs each, in words.
