@@ -125,8 +125,13 @@ func (o Op) Loss() string {
 	return o.Needs + ": " + o.Amount
 }
 
-// Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported.
-func (o Op) Part() string { return o.Pool }
+// Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported, nor its own data from being read through.
+func (o Op) Part() string {
+	if o.Verb == StartScrub || o.Verb == StartTrim {
+		return o.Pool + " by its schedules"
+	}
+	return o.Pool
+}
 
 // Lasts implements reconcile.Lasting: to prepare disks, or erase them, takes as long as they need to discard what they hold, one after the other, and an import as long as its log and
 // what was being freed need. Cut off, they would begin anew for ever.

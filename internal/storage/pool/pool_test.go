@@ -943,6 +943,16 @@ func TestSchedules(t *testing.T) {
 	want(t, m, "trim tank")
 }
 
+// TestPartOfSchedules: what keeps failing, such as a replacement that is too small, keeps no scrub back.
+func TestPartOfSchedules(t *testing.T) {
+	replace := pool.Op{Verb: pool.ReplaceDevice, Pool: "tank"}
+	for _, verb := range []pool.Verb{pool.StartScrub, pool.StartTrim} {
+		if part := (pool.Op{Verb: verb, Pool: "tank"}).Part(); part == replace.Part() {
+			t.Errorf("%s is a part of %q", verb, part)
+		}
+	}
+}
+
 func TestProperties(t *testing.T) {
 	m := pooltest.New(2)
 	spec := tank(mirror("s1", "s2"))
