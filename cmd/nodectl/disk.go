@@ -18,13 +18,13 @@ import (
 )
 
 func (a *app) diskCommand() *cobra.Command {
-	return group("disk", "Look after nodes' own volumes, and what opens those that are encrypted",
+	return group("disk", "Look after nodes' own volumes and the encrypted disks of pools, and what opens them",
 		a.diskListCommand(), a.diskRecoveryKeyCommand(), a.diskRecoverCommand(), a.diskResealCommand(), a.diskRotateCommand())
 }
 
 func (a *app) diskListCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List nodes' own volumes", Args: noArgs,
+		Use: "list", Aliases: []string{"ls"}, Short: "List nodes' own volumes, and the encrypted disks of pools", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*diskv1.ListVolumesResponse, error) {
 				return diskv1.NewDiskServiceClient(conn).ListVolumes(ctx, &diskv1.ListVolumesRequest{})
@@ -55,10 +55,10 @@ func (a *app) diskRecoveryKeyCommand() *cobra.Command {
 	var forget bool
 	c := &cobra.Command{
 		Use:   "recovery-key",
-		Short: "Show a node's recovery key, to be written down",
-		Long: "Show a node's recovery key, to be written down: it opens the node's volumes when nothing else does. Each group has a character that checks the\n" +
-			"others, so a mistake is named later. The node gives the key out until it is told to forget it: --forget reads the key, as it was written down,\n" +
-			"from standard input, and removes it from the node if it is right.",
+		Short: "Show a node's recovery key, to be written down (needs node:admin)",
+		Long: "Show a node's recovery key, to be written down (needs node:admin): it opens the node's volumes, and the encrypted disks of its pools, when nothing else\n" +
+			"does. Each group has a character that checks the others, so a mistake is named later. The node gives the key out until it is told to forget\n" +
+			"it: --forget reads the key, as it was written down, from standard input, and removes it from the node if it is right.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if forget {
@@ -105,10 +105,10 @@ func (a *app) forgetRecoveryKey(ctx context.Context) error {
 func (a *app) diskRecoverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "recover VOLUME",
-		Short: "Open a node's volume with its recovery key, which is read from standard input",
-		Long: "Open a node's volume, as a rule state, with its recovery key, which is read from standard input. The node goes on from there by itself. Until its\n" +
-			"disk is sealed anew (`nodectl disk reseal`), it needs the key again with each boot. A node whose only configuration is on that volume is in\n" +
-			"maintenance mode until then: its owner reaches it by --maintenance, with the --fingerprint that its console shows.\n" +
+		Short: "Open a node's volume with its recovery key, which is read from standard input (needs node:admin)",
+		Long: "Open a node's volume, as a rule state, with its recovery key, which is read from standard input (needs node:admin). The node goes on from there by\n" +
+			"itself. Until its disk is sealed anew (`nodectl disk reseal`), it needs the key again with each boot. A node whose only configuration is on that\n" +
+			"volume is in maintenance mode until then: its owner reaches it by --maintenance, with the --fingerprint that its console shows.\n" +
 			"An encrypted disk of a pool is named as by `nodectl disk list`; pools stands for all of them that the key opens.",
 		Args:              oneArg("the volume"),
 		ValidArgsFunction: cobra.FixedCompletions([]string{"state", "data", "pools"}, cobra.ShellCompDirectiveNoFileComp),
@@ -135,10 +135,10 @@ func (a *app) diskRecoverCommand() *cobra.Command {
 func (a *app) diskResealCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reseal",
-		Short: "Seal a node's disk anew, by what opens it",
-		Long: "Seal a node's disk anew, by what opens it. To its TPM as it is now: after the board was replaced, or the keys of Secure Boot. Whether the TPM opens it\n" +
-			"shows at the next boot; keep the recovery key at hand. At the key server that the configuration has now, which has to show that it unseals. By the\n" +
-			"passphrase that the node's sources give now.",
+		Short: "Seal a node's disk anew, by what opens it (needs node:admin)",
+		Long: "Seal a node's disk anew, by what opens it (needs node:admin). To its TPM as it is now: after the board was replaced, or the keys of Secure Boot. Whether the\n" +
+			"TPM opens it shows at the next boot; keep the recovery key at hand. At the key server that the configuration has now, which has to show that it unseals.\n" +
+			"By the passphrase that the node's sources give now.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := onOne(cmd.Context(), a, func(ctx context.Context, client diskv1.DiskServiceClient) (*diskv1.ResealResponse, error) {
@@ -155,10 +155,10 @@ func (a *app) diskResealCommand() *cobra.Command {
 func (a *app) diskRotateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate",
-		Short: "Change the keys that open a node's volumes by itself",
-		Long: "Change the keys that open a node's encrypted volumes by itself: that which its TPM, key server or passphrase opens, and those on the state\n" +
-			"volume. The recovery key stays. What is on the disk is not encrypted anew, so this is of no help against somebody who has copied the disk's headers\n" +
-			"and had a key. Interrupted, the node opens its disk as before, and the same command goes on.",
+		Short: "Change the keys by which a node opens its volumes and encrypted disks of pools (needs node:admin)",
+		Long: "Change the keys by which a node opens its encrypted volumes (needs node:admin): that which its TPM, key server or passphrase opens, and those on the\n" +
+			"state volume; each encrypted disk of pools gets another key too. The recovery key stays. What is on the disk is not encrypted anew, so this is of no\n" +
+			"help against somebody who has copied the disk's headers and had a key. Interrupted, the node opens its disk as before, and the same command goes on.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			resp, err := onOne(cmd.Context(), a, func(ctx context.Context, client diskv1.DiskServiceClient) (*diskv1.RotateKeysResponse, error) {

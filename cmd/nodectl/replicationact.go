@@ -34,7 +34,8 @@ func (a *app) replicationRunCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run JOB", Short: "Have a replication job of a node run now (needs node:operator)", Args: jobArg(), ValidArgsFunction: a.completeJobs,
 		Long: "Have a replication job of a node run now (needs node:operator), and wait until it has ended; the run goes on if the wait is ended. What a person has\n" +
-			"to decide is shown by `nodectl replication status`, and decided with --decide.",
+			"to decide is shown by `nodectl replication status`, and decided with --decide. What destroys something needs node:admin, and is decided so only on the node\n" +
+			"that receives; if the other one runs the job, take the replica back with `nodectl snapshot rollback` there.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.oneNode("a run"); err != nil {
 				return err

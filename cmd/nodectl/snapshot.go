@@ -169,7 +169,8 @@ func (a *app) snapshotRollbackCommand() *cobra.Command {
 		Use:   "rollback SNAPSHOT",
 		Short: "Take a dataset of a node back to a snapshot (needs node:admin)",
 		Long: "Take a dataset of a node back to a snapshot (needs node:admin). What was written since is lost, and so are later snapshots and bookmarks: they are shown,\n" +
-			"and the name of the dataset is then read from standard input.",
+			"and the name of the dataset is then read from standard input. It does not ask who uses the dataset: end that before, since files change beneath it, and a\n" +
+			"file system on a device is damaged.",
 		Args: oneArg("the whole name of a snapshot, see `nodectl snapshot list`"), ValidArgsFunction: a.completeSnapshots,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.oneNode("a rollback"); err != nil {

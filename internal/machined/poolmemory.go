@@ -39,7 +39,8 @@ func (m PoolMemory) Remembered(context.Context) (map[string]zfs.GUID, error) {
 	out, err := parsePoolMemory(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; no pool is made or imported without it. A reset of the volume state (nodectl reset --volumes state) makes it anew, "+
-			"of the pools that are on the disks then", m.Path, err)
+			"of the pools that are on the disks then; it takes the configuration and the keys of encrypted disks of pools along, and where the node's own volumes are encrypted it needs "+
+			"data too (--volumes state,data): note the recovery key first (nodectl disk recovery-key)", m.Path, err)
 	}
 	return out, nil
 }

@@ -15,7 +15,7 @@ import (
 // pools, datasets, schedules and jobs give every field of their kinds somewhere.
 func pools() []Pool {
 	disk := DiskSelector{
-		Sizes: []string{">=100GB", "<=2TiB"}, Type: "nvme", Model: "Fast*", Serial: "S?1", WWN: "eui.01", Bus: "nvme", Path: "pci-0000:00:04.0*",
+		Sizes: []string{">=100GB", "<=2TiB"}, Type: "nvme", Model: "Fast*", Serial: "S?1", WWN: "eui.01", Bus: "nvme", Path: "pci0000:00/0000:00:04.0*",
 	}
 	serial := func(s string) DiskSelector { return DiskSelector{Serial: s, Type: "ssd"} }
 	return []Pool{{

@@ -66,7 +66,7 @@ func poolFields() []Field {
 		{Name: "cache", Doc: "Disks that keep what is read often.", Type: TypeObject, List: true, Fields: diskFields()},
 		{Name: "spares", Doc: "Disks that stand in for one that fails.", Type: TypeObject, List: true, Fields: diskFields()},
 		{Name: "ashift", Doc: "The size of a sector as a power of two, 9 to 16; fixed for a group when it is made. Without it the disks say.", Type: TypeCount},
-		{Name: "autoexpand", Doc: "Whether the pool grows when its disks do.", Type: TypeBool, Default: "false"},
+		{Name: "autoexpand", Doc: "Whether ZFS grows the pool by itself (autoexpand). The node grows it with its disks in any case.", Type: TypeBool, Default: "false"},
 		{Name: "autotrim", Doc: "Whether disks are told at once what is free.", Type: TypeBool, Default: "true"},
 		{
 			Name: "compatibility", Type: TypeText, Default: compatibilities()[0],

@@ -553,7 +553,7 @@ func TestFailoverAlone(t *testing.T) {
 	}
 	keep := &replicationv1.Choice{Confirm: "beta/in/alpha/x/y"}
 	for _, o := range p.GetConflicts()[0].GetOptions() {
-		if o.GetKind() == "Adopt" {
+		if o.GetKind() == "Keep" {
 			keep.Text = o.GetText()
 		}
 	}

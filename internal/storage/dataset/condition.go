@@ -76,7 +76,7 @@ func (w walker) obstacle(d Dataset) *Condition {
 	}
 	state, found := w.obs.Datasets[d.Name]
 	if found && state.Kind != d.Kind {
-		return condition(KindDiffers, "a %s is declared, and there is a %s; rename that, or destroy it", d.Kind, state.Kind)
+		return condition(KindDiffers, "a %s is declared, and there is a %s; declare another name, or destroy that once it is in no document", d.Kind, state.Kind)
 	}
 	if why := w.obs.Refused[d.Name]; why != "" {
 		return condition(Refused, "%s", why)

@@ -135,7 +135,7 @@ func (t doomed) check(root string) error {
 		return fmt.Errorf("destroy %s: %s: %w; release what holds it first", root, strings.Join(held, ", "), zfs.ErrHeld)
 	}
 	if len(clones) > 0 {
-		return fmt.Errorf("destroy %s: it %w: the clones %s; promote or destroy them first", root, zfs.ErrHasDependents, strings.Join(clones, ", "))
+		return fmt.Errorf("destroy %s: it %w: the clones %s; destroy them first", root, zfs.ErrHasDependents, strings.Join(clones, ", "))
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func disks() []Identity {
 	return []Identity{
 		{Name: "nvme0n1", Type: NVMe, Model: "SAMSUNG MZVL2512HCJQ-00B00", Serial: "S675NX0R1", WWN: "eui.002538b1", Bus: "nvme", SizeBytes: 512e9},
 		{Name: "sdb", Type: HDD, Model: "ATA WDC WD40EFRX-68N", Serial: "WD-WCC7K1", Bus: "ata", SizeBytes: 4e12},
-		{Name: "vda", Type: SSD, Bus: "virtio", Path: "pci-0000:00:04.0", SizeBytes: 20e9},
+		{Name: "vda", Type: SSD, Bus: "virtio", Path: "pci0000:00/0000:00:04.0", SizeBytes: 20e9},
 	}
 }
 
@@ -32,7 +32,7 @@ func TestMismatches(t *testing.T) {
 	for want, s := range map[string]Selector{
 		"nvme0n1":     {Serial: "s675*", Sizes: []string{">=500GB"}},
 		"sdb":         {Type: "HDD"},
-		"vda":         {Path: "pci-0000:00:04.?"},
+		"vda":         {Path: "pci0000:00/0000:00:04.?"},
 		"nvme0n1 sdb": {Serial: "?*"},
 		"":            {Model: "none such"},
 	} {
@@ -49,7 +49,7 @@ func TestMismatches(t *testing.T) {
 }
 
 func TestKey(t *testing.T) {
-	want := []string{"wwn:eui.002538b1", "serial:wd-wcc7k1", "path:pci-0000:00:04.0"}
+	want := []string{"wwn:eui.002538b1", "serial:wd-wcc7k1", "path:pci0000:00/0000:00:04.0"}
 	for i, d := range disks() {
 		if got := d.Key(); got != want[i] {
 			t.Errorf("%s has the key %q, want %q", d, got, want[i])

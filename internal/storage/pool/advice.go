@@ -112,7 +112,7 @@ func onlineAdvice(p Pool, now time.Time) (healthy bool, summary, next string) {
 	case p.Checkpoint != nil:
 		return true, fmt.Sprintf("It is well, and has a checkpoint of %s that keeps %d MiB.", p.Checkpoint.Start.UTC().Format(time.RFC3339),
 				p.Checkpoint.SpaceBytes>>20),
-			"Discard the checkpoint when it is needed no more; devices cannot be changed before."
+			"Devices cannot be changed before the checkpoint is gone; another system with ZFS discards it (zpool-checkpoint(8))."
 	case p.FragmentationPercent >= fragmentedPercent:
 		return true, fmt.Sprintf("It is well, and its free space is %d %% in pieces.", p.FragmentationPercent), "Free space, or add disks, if writing is slow."
 	case p.Scan.Function == Scrub && p.Scan.Errors > 0:

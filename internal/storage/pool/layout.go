@@ -92,7 +92,7 @@ func (p pair) slot(d Disk) int {
 func (b *builder) copyOp(o Op) {
 	if b.pool.Checkpoint != nil {
 		text := fmt.Sprintf("pool %s has a checkpoint, with which its devices cannot be changed: %s", b.pool.Name, o)
-		b.condition(HasCheckpoint, text, "Discard the checkpoint, or rewind to it (zpool-checkpoint(8)).")
+		b.condition(HasCheckpoint, text, "Export the pool, and discard the checkpoint on another system with ZFS (zpool-checkpoint(8)): a node has no command for it.")
 		return
 	}
 	if b.copying {

@@ -106,7 +106,7 @@ func (b *builder) widen(p pair, layout Layout, d Disk) {
 		o.Verb = ExpandRAIDZ
 		if b.pool.Features()["raidz_expansion"] == "" {
 			b.condition(LayoutDiffers, fmt.Sprintf("vdev %s of pool %s cannot be made wider: the pool has not the feature raidz_expansion", p.vdev.Name, b.pool.Name),
-				"Upgrade the pool, after which no OS with OpenZFS before 2.3 opens it; or take the disk out of the declaration.")
+				"Take the disk out of the declaration. A node upgrades no pool; another system with ZFS does (zpool-upgrade(8)), after which none with OpenZFS before 2.3 opens it.")
 			return
 		}
 	} else if p.vdev.Type == "mirror" {

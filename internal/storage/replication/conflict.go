@@ -74,6 +74,8 @@ const (
 	SetAside DecisionKind = "SetAside"
 	// Adopt makes a replica of what is there.
 	Adopt DecisionKind = "Adopt"
+	// Keep promotes a replica with what was changed in it. It is for a promotion alone.
+	Keep DecisionKind = "Keep"
 	// FollowRename renames the replica as the dataset was.
 	FollowRename DecisionKind = "FollowRename"
 	// AbortPartial throws a partial receive away.
@@ -115,6 +117,8 @@ func (d Decision) String() string {
 		return fmt.Sprintf("rename %s to %s and begin anew", d.Target, d.Name)
 	case Adopt:
 		return fmt.Sprintf("make %s a replica, read-only and not mounted", d.Target)
+	case Keep:
+		return fmt.Sprintf("promote %s with what was changed in it", d.Target)
 	case FollowRename:
 		return fmt.Sprintf("rename %s to %s", d.Name, d.Target)
 	case AbortPartial:

@@ -94,7 +94,7 @@ func (f *FileSystem) Changed() *Conflict {
 		Kind: kind, Target: f.Name, Detail: "it has more than what was received last",
 		Options: []Decision{
 			{Kind: RollBack, Target: f.Name, To: last.GUID, Destroys: later, Changes: f.WrittenBytes > 0},
-			{Kind: Adopt, Target: f.Name, To: last.GUID},
+			{Kind: Keep, Target: f.Name, To: last.GUID},
 		},
 	}
 }

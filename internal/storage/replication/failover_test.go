@@ -232,7 +232,7 @@ func failoverScenarios() []scenario {
 			if !errors.As(err, &c) {
 				p.t.Fatalf("promote: %v", err)
 			}
-			p.promote(p.option(c, replication.Adopt))
+			p.promote(p.option(c, replication.Keep))
 			if got, err := p.b.Sum(p.ctx(), p.to("x")); err != nil || got != want {
 				p.t.Errorf("it holds %s, %v, want what was written, %s", got, err, want)
 			}

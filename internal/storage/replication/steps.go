@@ -25,7 +25,7 @@ func (p *planner) steps(s, r *FileSystem, target string, m matched) []Step {
 	for _, v := range p.wanted(s, at) {
 		if r != nil && r.hasName(v) {
 			p.Conflicts = append(p.Conflicts, &Conflict{
-				Kind: SnapshotName, Source: s.Name, Target: target, Detail: "it has another snapshot " + v.Name + ", which has to be renamed on one of the sides",
+				Kind: SnapshotName, Source: s.Name, Target: target, Detail: "it has another snapshot " + v.Name + "; destroy one of the two",
 			})
 			return out
 		}

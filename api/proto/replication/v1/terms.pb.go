@@ -260,7 +260,7 @@ func (x *Conflict) GetOptions() []*Decision {
 // shown: where that has changed, it does nothing, and the conflict stays.
 type Decision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One word: RollBack, SetAside, Adopt, FollowRename or AbortPartial.
+	// One word: RollBack, SetAside, Adopt, Keep, FollowRename or AbortPartial.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// The dataset on the node that receives.
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
