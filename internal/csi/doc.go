@@ -55,8 +55,11 @@
 //
 // # Crashes, and calls at the same time
 //
-// Each change is one transaction of ZFS, or a row of those that a repeated call goes on with. A call locks the volumes that it changes, and waits for
-// others that do as long as its context lets it. What a crash left aside is collected by the first deletion after the start.
+// Each change is one transaction of ZFS, or a row of those that a repeated call goes on with. A volume is made as PARENT/_new-ID, and renamed when it is known by
+// its user properties, which ZFS sets after it has made it: what has a volume's name is whole. What has the other is made anew by the call that is repeated.
+//
+// A call locks the volumes that it changes, and waits for others that do as long as its context lets it. What a crash left aside is collected by the first deletion
+// after the start.
 //
 // # Pools that are away
 //

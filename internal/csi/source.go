@@ -46,7 +46,7 @@ type origin struct {
 	of           zfs.Dataset
 }
 
-// createFrom clones.
+// createFrom clones, under the name that the volume has until it is whole.
 func (d *Driver) createFrom(ctx context.Context, w wish) error {
 	kind, id, _ := strings.Cut(w.source, "/")
 	from := d.fromSnapshot
@@ -82,10 +82,7 @@ func (d *Driver) createFrom(ctx context.Context, w wish) error {
 		err = d.takeFresh(ctx, o.snapshot)
 	}
 	if err == nil {
-		err = d.System.Clone(ctx, o.snapshot, w.dataset(), properties)
-	}
-	if err != nil {
-		d.dirty.Store(true) // by a fresh snapshot
+		err = d.System.Clone(ctx, o.snapshot, w.unmade(), properties)
 	}
 	return err
 }
