@@ -42,6 +42,9 @@
 //	snapshot:  …@NAME             ─▶ …@_deleted-GUID           while it has clones
 //	made for a volume of a volume:   …@_clone-ID               while volume ID is there
 //
+// Where there is no room to put a volume aside, which is where a quota or the pool is full, it goes with the snapshots that are none of Kubernetes's; if there are
+// others, those have to go first.
+//
 // Neither is shown or used again under its old id. A deleted volume takes the room of its snapshots, no more. Snapshots of it that are none of
 // Kubernetes's, such as those of schedules, go with it; held ones (zfs-hold(8)) do not, and have it stay until they are released. The driver knows its
 // own by their user properties: who makes something of such a name by hand keeps it.

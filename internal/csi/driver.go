@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
@@ -58,6 +59,8 @@ type Driver struct {
 	locks locks
 	// dirty says that something may have been left aside that nobody needs.
 	dirty atomic.Bool
+	// trashes are parents whose file system for deleted volumes was there once.
+	trashes sync.Map
 }
 
 // New checks the configuration. It asks neither ZFS nor the kernel.

@@ -44,6 +44,8 @@ type origin struct {
 	// needs are the bytes that a volume of it has to have at least, and usual what it has if nothing else is asked for.
 	needs, usual int64
 	of           zfs.Dataset
+	// parent is that of the volume of a fresh one.
+	parent string
 }
 
 // createFrom clones, under the name that the volume has until it is whole.
@@ -79,6 +81,7 @@ func (d *Driver) createFrom(ctx context.Context, w wish) error {
 		}
 	}
 	if o.fresh {
+		d.expectTrash(ctx, o.parent)
 		err = d.takeFresh(ctx, o.snapshot)
 	}
 	if err == nil {
@@ -147,7 +150,7 @@ func (d *Driver) fromVolume(ctx context.Context, id string, w wish) (origin, err
 	if err != nil {
 		return origin{}, err
 	}
-	o := origin{snapshot: v.dataset + "@" + clonePrefix + w.id, fresh: true, usual: v.capacity}
+	o := origin{snapshot: v.dataset + "@" + clonePrefix + w.id, fresh: true, usual: v.capacity, parent: v.parent}
 	if o.of, err = d.datasetOf(ctx, v.dataset); err != nil {
 		return origin{}, err
 	}
