@@ -66,8 +66,8 @@
 //
 // # Pools that are away
 //
-// A pool that is not imported, or is suspended, is in the way of nothing in another: volumes are found, made, listed and deleted there (find.go). What is found
-// nowhere may be in the pool that is away, and a deletion of it is Unavailable until that is back, as it would be forgotten otherwise. A volume that is to be made
+// A pool that is not imported, is suspended, or has zfs wait in the kernel, is in the way of nothing in another: volumes are found, made, listed
+// and deleted there (find.go). What is found nowhere may be in the pool that is away, and a deletion of it is Unavailable until that is back, as it would be forgotten otherwise. A volume that is to be made
 // is looked for in the pools that are there; one of its name in another, which takes a class whose parent has changed between two calls, is not seen.
 //
 // # Devices
