@@ -37,6 +37,9 @@ type Config struct {
 	// Parents are file systems below which volumes are made. None is below another, and those of pools that are not imported yet may come later. The first is what a
 	// StorageClass gets that names none.
 	Parents []string
+	// Away are other file systems below which volumes may have been made, and are not now, as their pools are exported or cannot be written to. What is there is not
+	// looked for; but what is to be deleted is not taken for gone while it may be there.
+	Away []string
 	// KubeletDir is the directory below which kubelet's paths are; empty is [KubeletDir].
 	KubeletDir string
 	// FileSystems are those that a zvol can be formatted with: ext4, xfs.

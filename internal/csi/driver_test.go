@@ -407,6 +407,40 @@ func TestPoolAway(t *testing.T) {
 	b.remove("gone", "gone@s")
 }
 
+// TestPoolNotForVolumes: what may be in a pool that is not for volumes now does not count as deleted, and a pool that has none is in the way of nothing.
+func TestPoolNotForVolumes(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "", with("parent=tank/k8s"))
+	b.take("a", "s")
+	c := b.Config
+	c.Parents, c.Away = []string{"node/plane/volumes"}, []string{"tank/k8s", "tank/volumes"}
+	var err error
+	b.Driver, err = csi.New(c)
+	b.must(err)
+	before := b.names()
+	stays := func(what string) {
+		t.Helper()
+		_, err := b.DeleteVolume(b.ctx, &spec.DeleteVolumeRequest{VolumeId: "a"})
+		b.code("delete volume, "+what, err, codes.Unavailable)
+		_, err = b.DeleteSnapshot(b.ctx, &spec.DeleteSnapshotRequest{SnapshotId: "a@s"})
+		b.code("delete snapshot, "+what, err, codes.Unavailable)
+		b.code("delete group, "+what, b.removeGroup("g"), codes.Unavailable)
+	}
+	stays("pool is not for volumes")
+	b.pools.Put("tank", csi.Pool{})
+	stays("pool is exported")
+	if diff := cmp.Diff(before, b.names()); diff != "" {
+		t.Errorf("datasets (-want +got):\n%s", diff)
+	}
+	b.pools.Put("tank", csi.Pool{GUID: 12, State: "ONLINE"})
+	b.start()
+	b.remove("a@s", "a")
+	b.Driver, err = csi.New(c)
+	b.must(err)
+	b.remove("a@s", "a")
+	b.must(b.removeGroup("g"))
+}
+
 // TestPoolGoes: a volume of which the pool goes while it is asked about is neither deleted nor never made.
 func TestPoolGoes(t *testing.T) {
 	b := newBench(t)

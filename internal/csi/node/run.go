@@ -127,7 +127,7 @@ func (t *teller) show() {
 // serve runs all parts of a driver until one of them fails, and returns why.
 func (r *Runner) serve(ctx context.Context, spec Spec, t *teller) error {
 	c := r.Driver
-	c.NodeName, c.Parents = spec.NodeName, spec.Parents
+	c.NodeName, c.Parents, c.Away = spec.NodeName, spec.Parents, spec.Away
 	d, err := csi.New(c)
 	if err != nil {
 		return err
