@@ -64,6 +64,9 @@ type Driver struct {
 	dirty atomic.Bool
 	// trashes are parents whose file system for deleted volumes was there once.
 	trashes sync.Map
+	// ended is closed by End.
+	ended chan struct{}
+	end   sync.Once
 }
 
 // New checks the configuration. It asks neither ZFS nor the kernel.
@@ -77,10 +80,13 @@ func New(c Config) (*Driver, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("configure CSI driver: %w", err)
 	}
-	d := &Driver{Config: c}
+	d := &Driver{Config: c, ended: make(chan struct{})}
 	d.dirty.Store(true)
 	return d, nil
 }
+
+// End ends what goes on without the call that it was begun by (lasting, in staged.go). It is for when the driver serves nobody any more.
+func (d *Driver) End() { d.end.Do(func() { close(d.ended) }) }
 
 func (c Config) check() error {
 	switch {

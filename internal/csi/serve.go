@@ -19,6 +19,8 @@ const (
 	maxKubeletCalls = 4
 	// stopTimeout is how long calls under way may take after the context has ended.
 	stopTimeout = 10 * time.Second
+	// cancelTimeout is how long they may then take to end.
+	cancelTimeout = 2 * time.Second
 )
 
 // Callers are who a socket is for, and so what can be asked there. They may be several.
@@ -47,8 +49,8 @@ func (a about) NodeGetCapabilities(ctx context.Context, r *spec.NodeGetCapabilit
 	return a.driver.NodeGetCapabilities(ctx, r)
 }
 
-// Serve answers callers on a listener, which it closes, until the context ends. Calls that are under way then get ten seconds, and are cancelled. It may be
-// called for several listeners.
+// Serve answers callers on a listener, which it closes, until the context ends. Calls that are under way then get ten seconds, and are cancelled; one that goes on
+// nevertheless, with a file system that is checked or made, is not waited for ([Driver.End]). It may be called for several listeners.
 func (d *Driver) Serve(ctx context.Context, listener net.Listener, callers Callers) error {
 	calls := uint32(maxCalls)
 	if callers&Controllers == 0 {
@@ -72,11 +74,17 @@ func (d *Driver) Serve(ctx context.Context, listener net.Listener, callers Calle
 		return fmt.Errorf("serve CSI on %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
+	// Both wait for calls whose connection is closed (stop in server.go of grpc-go).
 	late := time.AfterFunc(stopTimeout, s.Stop)
-	s.GracefulStop()
-	late.Stop()
-	if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-		return fmt.Errorf("serve CSI on %s: %w", listener.Addr(), err)
+	defer late.Stop()
+	go s.GracefulStop()
+	select {
+	case err := <-served:
+		if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			return fmt.Errorf("serve CSI on %s: %w", listener.Addr(), err)
+		}
+	case <-time.After(stopTimeout + cancelTimeout):
+		d.Logger.Warn("a call goes on after the CSI driver has ended", "listener", listener.Addr())
 	}
 	return nil
 }

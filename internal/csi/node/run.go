@@ -132,6 +132,7 @@ func (r *Runner) serve(ctx context.Context, spec Spec, t *teller) error {
 	if err != nil {
 		return err
 	}
+	defer d.End()
 	if err := c.Mounts.RestoreDevices(ctx); err != nil {
 		return err
 	}
