@@ -2,6 +2,7 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -107,7 +108,12 @@ func (d *Driver) stage(ctx context.Context, v volume, a access, target string) e
 	if v.kind == zfs.Filesystem || m.ReadOnly {
 		return nil
 	}
-	return d.Mounts.Grow(ctx, v.fileSystem, target)
+	err = d.Mounts.Grow(ctx, v.fileSystem, target)
+	if err != nil && there == nil {
+		// Kubelet takes what was not staged for not mounted, and never has it unmounted.
+		err = errors.Join(err, d.Mounts.Unmount(context.WithoutCancel(ctx), target))
+	}
+	return err
 }
 
 // mountOptions are the options of a mount, without that which is a field of its own. Devices in a volume mean nothing.
