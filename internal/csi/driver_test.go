@@ -367,6 +367,34 @@ func TestCallers(t *testing.T) {
 	}
 }
 
+// TestKubeletGrowsNothing: at kubelet's socket a volume gets no larger than it was made at the other, and its file system as large as that.
+func TestKubeletGrowsNothing(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "ext4")
+	b.must(b.stage(v, capability("ext4")))
+	b.must(b.publish(v, capability("ext4"), "p1", false))
+	conn, err := grpc.NewClient("unix://"+serveTo(t, b.Driver, csi.Kubelet), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	b.must(err)
+	defer conn.Close()
+	expand := func(bytes int64) error {
+		_, err := spec.NewNodeClient(conn).NodeExpandVolume(b.ctx, &spec.NodeExpandVolumeRequest{
+			VolumeId: "a", VolumePath: csi.KubeletDir + "/pods/p1/mount", CapacityRange: &spec.CapacityRange{RequiredBytes: bytes},
+		})
+		return err
+	}
+	b.code("more than it has", expand(gib), codes.OutOfRange)
+	b.must(expand(64 * mib))
+	if got := b.property("node/plane/volumes/a", "volsize"); got != "67108864" {
+		t.Errorf("size: %s", got)
+	}
+	_, err = b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
+	b.must(err)
+	b.must(expand(gib))
+	if got := b.mounts.FileSystemBytes("node/plane/volumes/a"); got != gib {
+		t.Errorf("file system: %d bytes", got)
+	}
+}
+
 // TestPoolAway: while a pool is not imported, the others go on; nothing is made in it, and nothing that may be in it counts as deleted.
 func TestPoolAway(t *testing.T) {
 	b := newBench(t)

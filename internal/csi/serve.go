@@ -49,6 +49,15 @@ func (a about) NodeGetCapabilities(ctx context.Context, r *spec.NodeGetCapabilit
 	return a.driver.NodeGetCapabilities(ctx, r)
 }
 
+// mounting is the Node service for kubelet alone, which mounts what is there. By the time that kubelet asks for growth ControllerExpandVolume has been called by
+// csi-controllers of this node, and the claim says what that has answered; more is asked for by somebody else who is root in the workload plane.
+type mounting struct{ *Driver }
+
+// NodeExpandVolume implements the Node service.
+func (m mounting) NodeExpandVolume(ctx context.Context, r *spec.NodeExpandVolumeRequest) (*spec.NodeExpandVolumeResponse, error) {
+	return m.expandAtNode(ctx, r, false)
+}
+
 // Serve answers callers on a listener, which it closes, until the context ends. Calls that are under way then get ten seconds, and are cancelled; one that goes on
 // nevertheless, with a file system that is checked or made, is not waited for ([Driver.End]). It may be called for several listeners.
 func (d *Driver) Serve(ctx context.Context, listener net.Listener, callers Callers) error {
@@ -62,10 +71,13 @@ func (d *Driver) Serve(ctx context.Context, listener net.Listener, callers Calle
 		spec.RegisterControllerServer(s, d)
 		spec.RegisterGroupControllerServer(s, d)
 	}
-	if callers&Kubelet != 0 {
-		spec.RegisterNodeServer(s, d)
-	} else {
+	switch {
+	case callers&Kubelet == 0:
 		spec.RegisterNodeServer(s, about{driver: d})
+	case callers&Controllers == 0:
+		spec.RegisterNodeServer(s, mounting{d})
+	default:
+		spec.RegisterNodeServer(s, d)
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
