@@ -82,7 +82,9 @@ func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
 	if fresh && (errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, zfs.ErrInvalid)) {
 		// Kubernetes takes such an answer for one that there is no volume, and may make it on another node. Nobody has had this one.
 		d.dirty.Store(true)
-		return v, errors.Join(err, d.System.Destroy(ctx, v.dataset))
+		if left := d.System.Destroy(ctx, v.dataset); left != nil {
+			return v, status.Errorf(codes.Aborted, "volume %s cannot be made, and is not taken away: %v: %v", w.id, err, left)
+		}
 	}
 	return v, err
 }

@@ -81,8 +81,11 @@ func (d *Driver) stage(ctx context.Context, v volume, a access, target string) e
 	if v.block() {
 		return nil
 	}
-	// What was begun to grow is grown before the file system is.
-	if err := d.grow(ctx, &v, v.capacity); err != nil {
+	// What was begun to grow is grown before the file system is. That a device has no more reserved than it had before is no reason not to have it.
+	switch err := d.grow(ctx, &v, v.capacity); {
+	case errors.Is(err, zfs.ErrNoSpace) && v.short:
+		d.Logger.Warn("a device has grown, and there is no room to reserve that", "volume", v.id, "error", err)
+	case err != nil:
 		return err
 	}
 	m := Mount{Volume: v.dataset, Target: target, FileSystem: v.fileSystem, ReadOnly: slices.Contains(a.flags, "ro"), Options: mountOptions(a.flags)}
