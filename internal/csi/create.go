@@ -77,7 +77,7 @@ func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
 		return v, err
 	}
 	if err = d.grow(ctx, &v, v.capacity); err == nil {
-		err = d.plain(ctx, v)
+		err = d.show(ctx, v)
 	}
 	if fresh && (errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, zfs.ErrInvalid)) {
 		// Kubernetes takes such an answer for one that there is no volume, and may make it on another node. Nobody has had this one.
@@ -274,10 +274,11 @@ func (d *Driver) discard(ctx context.Context, dataset, id string) (origin string
 	return origin, nil
 }
 
-// plain has the kernel not look for partitions on a device (volmode in zfsprops(7)). It is set last: the kernel's device is made anew for that, some time after and
-// by the name that the volume has now. A volume that had another by then would have none (zvol_set_volmode_impl in module/zfs/zvol.c of OpenZFS 2.3.9).
-func (d *Driver) plain(ctx context.Context, v volume) error {
-	if v.kind != zfs.Volume || v.plain {
+// show has the kernel make the device of a volume that is whole. With that mode it looks for no partitions (zfsprops(7)). Until then there is to be none: the kernel
+// makes and takes away devices some time after, one by one and by the names that the volumes had, and what was renamed before its turn to be made had none for good;
+// to be taken away, it does not matter (zvol_set_volmode_impl in module/zfs/zvol.c of OpenZFS 2.3.9).
+func (d *Driver) show(ctx context.Context, v volume) error {
+	if !v.hidden {
 		return nil
 	}
 	return d.System.Set(ctx, v.dataset, map[string]string{"volmode": "dev"})
@@ -312,6 +313,8 @@ func (w wish) zfsProperties(capacity int64) map[string]string {
 		// Mounted by the driver and by nobody else. Pods do not get at snapshots through .zfs, where the kernel would start a program to mount them
 		// (zfsctl_snapshot_mount in module/os/linux/zfs/zfs_ctldir.c).
 		p["mountpoint"], p["snapdir"] = "legacy", "disabled"
+	} else {
+		p["volmode"] = "none" // until it is whole (show)
 	}
 	return p
 }

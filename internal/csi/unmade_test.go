@@ -81,3 +81,21 @@ func TestUnmadeForeign(t *testing.T) {
 		t.Errorf("datasets (-want +got):\n%s", diff)
 	}
 }
+
+// TestCreateCutAtLast: a volume that has its name, and no device yet, gets that with the call made again.
+func TestCreateCutAtLast(t *testing.T) {
+	b := newBench(t)
+	b.system.Order(zfstest.Fault{Method: "Set", Crash: true})
+	if _, err := b.CreateVolume(b.ctx, request("a", "block")); err == nil {
+		t.Fatal("the power was not cut")
+	}
+	b.system.Restart()
+	b.start()
+	if got := b.property("node/plane/volumes/a", "volmode"); got != "none" {
+		t.Errorf("before it is whole, volmode is %s", got)
+	}
+	b.create("a", "block")
+	if got := b.property("node/plane/volumes/a", "volmode"); got != "dev" {
+		t.Errorf("volmode is %s", got)
+	}
+}

@@ -28,8 +28,8 @@ type volume struct {
 	parameters     string
 	generation     uint64
 	formatting     bool
-	// plain says that volmode is set on it, with which the kernel looks for no partitions on a device.
-	plain bool
+	// hidden says that the kernel has no device of it, as it was not made to the end.
+	hidden bool
 }
 
 // block says whether the volume is handed out as a device.
@@ -45,7 +45,7 @@ func (d *Driver) volumeOf(found zfs.Dataset) (volume, bool) {
 		id: at.id, dataset: found.Name, parent: at.parent, kind: found.Kind, guid: found.GUID,
 		capacity: number(own(found, markCapacity)), fileSystem: optional(own(found, markFileSystem)), source: optional(own(found, markSource)),
 		parameters: own(found, markParameters), origin: found.Properties["origin"].Value, formatting: own(found, markFormatting) != "",
-		plain: own(found, "volmode") != "",
+		hidden: found.Kind == zfs.Volume && own(found, "volmode") == "none",
 	}
 	v.generation, _ = strconv.ParseUint(own(found, markGeneration), 10, 64)
 	v.step = stepOf(v.kind, found.Properties["volblocksize"].Value)
