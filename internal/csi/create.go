@@ -3,6 +3,7 @@ package csi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"strconv"
@@ -26,8 +27,9 @@ type wish struct {
 	kind   zfs.Kind
 }
 
-// dataset is where it will be.
+// dataset is where it will be, and unmade where it is made.
 func (w wish) dataset() string { return w.parent + "/" + w.id }
+func (w wish) unmade() string  { return unmade(w.parent, w.id) }
 
 // CreateVolume implements the Controller service.
 func (d *Driver) CreateVolume(ctx context.Context, r *spec.CreateVolumeRequest) (*spec.CreateVolumeResponse, error) {
@@ -74,11 +76,15 @@ func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
 	if err != nil {
 		return v, err
 	}
-	err = d.grow(ctx, &v, v.capacity)
+	if err = d.grow(ctx, &v, v.capacity); err == nil {
+		err = d.show(ctx, v)
+	}
 	if fresh && (errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, zfs.ErrInvalid)) {
 		// Kubernetes takes such an answer for one that there is no volume, and may make it on another node. Nobody has had this one.
 		d.dirty.Store(true)
-		return v, errors.Join(err, d.System.Destroy(ctx, v.dataset))
+		if left := d.System.Destroy(ctx, v.dataset); left != nil {
+			return v, status.Errorf(codes.Aborted, "volume %s cannot be made, and is not taken away: %v: %v", w.id, err, left)
+		}
 	}
 	return v, err
 }
@@ -164,31 +170,118 @@ func (w wish) matches(v volume) error {
 	return nil
 }
 
-// create makes the volume, with all that has to be known of it.
+// create makes the volume, with all that has to be known of it. That is set by other transactions than the one that makes the dataset (zfs_ioc_create and
+// zfs_ioc_clone in module/zfs/zfs_ioctl.c of OpenZFS 2.3.9), and after a power cut between the two nobody could tell whose the dataset is. So it has another name
+// until it has all, and one transaction gives it its own.
 func (d *Driver) create(ctx context.Context, w wish) (volume, error) {
-	var err error
-	if w.source != "" {
-		err = d.createFrom(ctx, w)
-	} else {
-		capacity := w.size.choose(defaultBytes)
-		o := zfs.CreateOptions{Properties: w.zfsProperties(capacity)}
-		if w.kind == zfs.Volume {
-			o.SizeBytes, o.Sparse = uint64(capacity), w.isSparse()
-		} else {
-			maps.Copy(o.Properties, w.room(capacity))
-		}
-		err = d.System.Create(ctx, w.dataset(), o)
-	}
-	if errors.Is(err, zfs.ErrNotExist) && w.source == "" {
-		return volume{}, status.Errorf(codes.Unavailable, "file system %s is not there: its pool is not imported, or it was not made yet", w.parent)
-	}
-	if errors.Is(err, zfs.ErrExist) {
-		return volume{}, exists("dataset %s is there, and was not made by the driver: rename it", w.dataset())
-	}
-	if err != nil {
+	if err := d.build(ctx, w); err != nil {
+		d.dirty.Store(true)
 		return volume{}, err
 	}
 	return d.find(ctx, w.id)
+}
+
+// build is create without the answer. What it leaves after an error is discarded.
+func (d *Driver) build(ctx context.Context, w wish) error {
+	begin := d.createFrom
+	if w.source == "" {
+		begin = d.createBlank
+	}
+	err := begin(ctx, w)
+	if errors.Is(err, zfs.ErrExist) {
+		// An earlier call was cut.
+		if _, err = d.discard(ctx, w.unmade(), w.id); err == nil || errors.Is(err, zfs.ErrNotExist) {
+			d.dirty.Store(true) // what it was a clone of may have been another
+			err = begin(ctx, w)
+		}
+	}
+	switch {
+	case errors.Is(err, zfs.ErrNotExist) && w.source == "":
+		return status.Errorf(codes.Unavailable, "file system %s is not there: its pool is not imported, or it was not made yet", w.parent)
+	case errors.Is(err, zfs.ErrExist):
+		return status.Errorf(codes.Aborted, "dataset %s has come meanwhile", w.unmade())
+	case errors.Is(err, errForeign):
+		return precondition("%v", err)
+	case err != nil:
+		return err
+	}
+	err = d.System.Rename(ctx, w.unmade(), w.dataset())
+	switch {
+	case errors.Is(err, zfs.ErrExist):
+		return exists("dataset %s is there, and was not made by the driver: rename it", w.dataset())
+	case errors.Is(err, zfs.ErrBusy) || errors.Is(err, zfs.ErrNotExist):
+		return status.Errorf(codes.Aborted, "give the new volume %s its name: %v", w.id, err)
+	}
+	return err
+}
+
+// createBlank makes a volume of nothing, under the name that it has until it is whole.
+func (d *Driver) createBlank(ctx context.Context, w wish) error {
+	capacity := w.size.choose(defaultBytes)
+	o := zfs.CreateOptions{Properties: w.zfsProperties(capacity)}
+	if w.kind == zfs.Volume {
+		o.SizeBytes, o.Sparse = uint64(capacity), w.isSparse()
+	} else {
+		maps.Copy(o.Properties, w.room(capacity))
+	}
+	return d.System.Create(ctx, w.unmade(), o)
+}
+
+// blankBytes is more than is in a dataset into which nobody has written anything: some blocks of each kind, in several copies, whatever the least is that the
+// pool's disks take.
+const blankBytes = 16 * mib
+
+// errForeign is that a dataset has a name of the driver's own, and is none.
+var errForeign = errors.New("was not made by the driver, and has something in it")
+
+// discard destroys what a call that was cut has left of a volume, under the name that it had until it was whole. It returns the dataset that this was cloned from.
+// What has no mark and is not blank is errForeign, and stays.
+func (d *Driver) discard(ctx context.Context, dataset, id string) (origin string, err error) {
+	found, err := d.System.List(ctx, zfs.Query{
+		Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Properties: []string{markVolume, "origin", "written"},
+	})
+	if err != nil {
+		return "", err
+	}
+	ours, written := false, int64(0)
+	var snapshots []string
+	for _, one := range found {
+		written += number(one.Properties["written"].Value)
+		if one.Kind == zfs.Snapshot {
+			snapshots = append(snapshots, one.Name)
+			continue
+		}
+		ours = own(one, markVolume) == id
+		origin, _, _ = strings.Cut(one.Properties["origin"].Value, "@")
+	}
+	if !ours && written > blankBytes {
+		return "", fmt.Errorf("dataset %s is there, and %w: rename it", dataset, errForeign)
+	}
+	if len(snapshots) > 0 {
+		// By a schedule. What they have is nothing, as what the dataset has.
+		err = d.System.DestroySnapshots(ctx, snapshots)
+	}
+	if err == nil {
+		err = d.System.Destroy(ctx, dataset)
+	}
+	if errors.Is(err, zfs.ErrBusy) {
+		// Devices are opened for a moment, to be asked whose they are.
+		return "", status.Errorf(codes.Aborted, "take away what a call that was cut has left of volume %s: %v", id, err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("take away what a call that was cut has left of volume %s: %w", id, err)
+	}
+	return origin, nil
+}
+
+// show has the kernel make the device of a volume that is whole. With that mode it looks for no partitions (zfsprops(7)). Until then there is to be none: the kernel
+// makes and takes away devices some time after, one by one and by the names that the volumes had, and what was renamed before its turn to be made had none for good;
+// to be taken away, it does not matter (zvol_set_volmode_impl in module/zfs/zvol.c of OpenZFS 2.3.9).
+func (d *Driver) show(ctx context.Context, v volume) error {
+	if !v.hidden {
+		return nil
+	}
+	return d.System.Set(ctx, v.dataset, map[string]string{"volmode": "dev"})
 }
 
 // isSparse says whether nothing is reserved. A device is whole if nothing else is said, as what is on it breaks when the pool is full; a dataset only
@@ -221,8 +314,7 @@ func (w wish) zfsProperties(capacity int64) map[string]string {
 		// (zfsctl_snapshot_mount in module/os/linux/zfs/zfs_ctldir.c).
 		p["mountpoint"], p["snapdir"] = "legacy", "disabled"
 	} else {
-		// The kernel does not look for partitions on a device of that mode (zfsprops(7)).
-		p["volmode"] = "dev"
+		p["volmode"] = "none" // until it is whole (show)
 	}
 	return p
 }

@@ -221,6 +221,45 @@ func TestCloneWithoutRoom(t *testing.T) {
 	}
 }
 
+// TestCloneStays: Kubernetes is not told that there is none of a clone which cannot have its size, while it is there.
+func TestCloneStays(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "block")
+	b.take("a", "s")
+	before := b.names()
+	b.system.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
+	b.system.Order(zfstest.Fault{Method: "Destroy", Err: zfs.ErrBusy})
+	_, err := b.CreateVolume(b.ctx, request("b", "block", of("a@s"), sized(128*mib, 0)))
+	b.code("clone", err, codes.Aborted)
+	b.create("b", "block", of("a@s"), sized(128*mib, 0))
+	b.remove("b")
+	if diff := cmp.Diff(before, b.names()); diff != "" {
+		t.Errorf("datasets (-before +after):\n%s", diff)
+	}
+}
+
+// TestReservationFollows: a device that has grown, and of which the power was cut before that was reserved, has it reserved with the next call; and is of use without.
+func TestReservationFollows(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		b := newBench(t)
+		v := b.create("a", "ext4")
+		b.must(b.model.Set(b.ctx, "node/plane/volumes/a", map[string]string{"refreservation": "67108864"}))
+		b.must(b.model.Set(b.ctx, "node/plane/volumes/a", map[string]string{"volsize": "134217728"}))
+		want := "auto"
+		if full {
+			b.system.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
+			want = "67108864"
+		}
+		b.must(b.stage(v, capability("ext4")))
+		if got := b.property("node/plane/volumes/a", "refreservation"); got != want {
+			t.Errorf("the pool is full %t: reserved is %s, want %s", full, got, want)
+		}
+		if got := b.mounts.FileSystemBytes("node/plane/volumes/a"); got != 128*mib {
+			t.Errorf("the pool is full %t: file system of %d bytes", full, got)
+		}
+	}
+}
+
 // TestExpandWithoutRoom: a volume that cannot grow stays as it is, and is of use.
 func TestExpandWithoutRoom(t *testing.T) {
 	for _, kind := range []string{"block", "zfs"} {

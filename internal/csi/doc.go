@@ -42,6 +42,9 @@
 //	snapshot:  …@NAME             ─▶ …@_deleted-GUID           while it has clones
 //	made for a volume of a volume:   …@_clone-ID               while volume ID is there
 //
+// Where there is no room to put a volume aside, which is where a quota or the pool is full, it goes with the snapshots that are none of Kubernetes's; if there are
+// others, those have to go first.
+//
 // Neither is shown or used again under its old id. A deleted volume takes the room of its snapshots, no more. Snapshots of it that are none of
 // Kubernetes's, such as those of schedules, go with it; held ones (zfs-hold(8)) do not, and have it stay until they are released. The driver knows its
 // own by their user properties: who makes something of such a name by hand keeps it.
@@ -55,13 +58,16 @@
 //
 // # Crashes, and calls at the same time
 //
-// Each change is one transaction of ZFS, or a row of those that a repeated call goes on with. A call locks the volumes that it changes, and waits for
-// others that do as long as its context lets it. What a crash left aside is collected by the first deletion after the start.
+// Each change is one transaction of ZFS, or a row of those that a repeated call goes on with. A volume is made as PARENT/_new-ID, and renamed when it is known by
+// its user properties, which ZFS sets after it has made it: what has a volume's name is whole. What has the other is made anew by the call that is repeated.
+//
+// A call locks the volumes that it changes, and waits for others that do as long as its context lets it. What a crash left aside is collected by the first deletion
+// after the start.
 //
 // # Pools that are away
 //
-// A pool that is not imported, or is suspended, is in the way of nothing in another: volumes are found, made, listed and deleted there (find.go). What is found
-// nowhere may be in the pool that is away, and a deletion of it is Unavailable until that is back, as it would be forgotten otherwise. A volume that is to be made
+// A pool that is not imported, is suspended, or has zfs wait in the kernel, is in the way of nothing in another: volumes are found, made, listed
+// and deleted there (find.go). What is found nowhere may be in the pool that is away, and a deletion of it is Unavailable until that is back, as it would be forgotten otherwise. A volume that is to be made
 // is looked for in the pools that are there; one of its name in another, which takes a class whose parent has changed between two calls, is not seen.
 //
 // # Devices

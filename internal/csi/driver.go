@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
@@ -36,6 +37,9 @@ type Config struct {
 	// Parents are file systems below which volumes are made. None is below another, and those of pools that are not imported yet may come later. The first is what a
 	// StorageClass gets that names none.
 	Parents []string
+	// Away are other file systems below which volumes may have been made, and are not now, as their pools are exported or cannot be written to. What is there is not
+	// looked for; but what is to be deleted is not taken for gone while it may be there.
+	Away []string
 	// KubeletDir is the directory below which kubelet's paths are; empty is [KubeletDir].
 	KubeletDir string
 	// FileSystems are those that a zvol can be formatted with: ext4, xfs.
@@ -58,6 +62,11 @@ type Driver struct {
 	locks locks
 	// dirty says that something may have been left aside that nobody needs.
 	dirty atomic.Bool
+	// trashes are parents whose file system for deleted volumes was there once.
+	trashes sync.Map
+	// ended is closed by End.
+	ended chan struct{}
+	end   sync.Once
 }
 
 // New checks the configuration. It asks neither ZFS nor the kernel.
@@ -71,10 +80,13 @@ func New(c Config) (*Driver, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("configure CSI driver: %w", err)
 	}
-	d := &Driver{Config: c}
+	d := &Driver{Config: c, ended: make(chan struct{})}
 	d.dirty.Store(true)
 	return d, nil
 }
+
+// End ends what goes on without the call that it was begun by (lasting, in staged.go). It is for when the driver serves nobody any more.
+func (d *Driver) End() { d.end.Do(func() { close(d.ended) }) }
 
 func (c Config) check() error {
 	switch {

@@ -367,6 +367,34 @@ func TestCallers(t *testing.T) {
 	}
 }
 
+// TestKubeletGrowsNothing: at kubelet's socket a volume gets no larger than it was made at the other, and its file system as large as that.
+func TestKubeletGrowsNothing(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "ext4")
+	b.must(b.stage(v, capability("ext4")))
+	b.must(b.publish(v, capability("ext4"), "p1", false))
+	conn, err := grpc.NewClient("unix://"+serveTo(t, b.Driver, csi.Kubelet), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	b.must(err)
+	defer conn.Close()
+	expand := func(bytes int64) error {
+		_, err := spec.NewNodeClient(conn).NodeExpandVolume(b.ctx, &spec.NodeExpandVolumeRequest{
+			VolumeId: "a", VolumePath: csi.KubeletDir + "/pods/p1/mount", CapacityRange: &spec.CapacityRange{RequiredBytes: bytes},
+		})
+		return err
+	}
+	b.code("more than it has", expand(gib), codes.OutOfRange)
+	b.must(expand(64 * mib))
+	if got := b.property("node/plane/volumes/a", "volsize"); got != "67108864" {
+		t.Errorf("size: %s", got)
+	}
+	_, err = b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
+	b.must(err)
+	b.must(expand(gib))
+	if got := b.mounts.FileSystemBytes("node/plane/volumes/a"); got != gib {
+		t.Errorf("file system: %d bytes", got)
+	}
+}
+
 // TestPoolAway: while a pool is not imported, the others go on; nothing is made in it, and nothing that may be in it counts as deleted.
 func TestPoolAway(t *testing.T) {
 	b := newBench(t)
@@ -405,6 +433,40 @@ func TestPoolAway(t *testing.T) {
 	b.remove("a@s", "a")
 	b.pools.Put("away", csi.Pool{GUID: 13, State: "ONLINE"})
 	b.remove("gone", "gone@s")
+}
+
+// TestPoolNotForVolumes: what may be in a pool that is not for volumes now does not count as deleted, and a pool that has none is in the way of nothing.
+func TestPoolNotForVolumes(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "", with("parent=tank/k8s"))
+	b.take("a", "s")
+	c := b.Config
+	c.Parents, c.Away = []string{"node/plane/volumes"}, []string{"tank/k8s", "tank/volumes"}
+	var err error
+	b.Driver, err = csi.New(c)
+	b.must(err)
+	before := b.names()
+	stays := func(what string) {
+		t.Helper()
+		_, err := b.DeleteVolume(b.ctx, &spec.DeleteVolumeRequest{VolumeId: "a"})
+		b.code("delete volume, "+what, err, codes.Unavailable)
+		_, err = b.DeleteSnapshot(b.ctx, &spec.DeleteSnapshotRequest{SnapshotId: "a@s"})
+		b.code("delete snapshot, "+what, err, codes.Unavailable)
+		b.code("delete group, "+what, b.removeGroup("g"), codes.Unavailable)
+	}
+	stays("pool is not for volumes")
+	b.pools.Put("tank", csi.Pool{})
+	stays("pool is exported")
+	if diff := cmp.Diff(before, b.names()); diff != "" {
+		t.Errorf("datasets (-want +got):\n%s", diff)
+	}
+	b.pools.Put("tank", csi.Pool{GUID: 12, State: "ONLINE"})
+	b.start()
+	b.remove("a@s", "a")
+	b.Driver, err = csi.New(c)
+	b.must(err)
+	b.remove("a@s", "a")
+	b.must(b.removeGroup("g"))
 }
 
 // TestPoolGoes: a volume of which the pool goes while it is asked about is neither deleted nor never made.

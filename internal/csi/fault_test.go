@@ -84,8 +84,8 @@ func groupOfTwo(b *bench) {
 	b.create("c", "", of("b@g"))
 }
 
-// TestFaults: each call to ZFS of each call fails once, before it has its effect and after, with an error and with the end of the driver. The call
-// made again succeeds, and when all that was made is deleted, nothing is left. With -short one call to ZFS of three fails.
+// TestFaults: each call to ZFS of each call fails once, before it has its effect, after the first part of it and after all, with an error and with the end of the
+// driver. The call made again succeeds, and when all that was made is deleted, nothing is left. With -short one call to ZFS of three fails.
 func TestFaults(t *testing.T) {
 	step := 1
 	if testing.Short() {
@@ -95,7 +95,7 @@ func TestFaults(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			for _, fault := range []zfstest.Fault{
 				{Err: errors.New("broken")}, {Err: errors.New("broken"), After: true}, {Crash: true}, {Crash: true, After: true},
-				{Method: "List", Err: errors.New("broken")}, {Method: "List", Crash: true},
+				{Crash: true, Bare: true}, {Method: "List", Err: errors.New("broken")}, {Method: "List", Crash: true},
 			} {
 				hit := 0
 				for ; fault.Skip < 100; fault.Skip += step {

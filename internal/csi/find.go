@@ -89,16 +89,53 @@ func (d *Driver) below(ctx context.Context, q zfs.Query) (all []zfs.Dataset, awa
 // stopped. As deleted it would be forgotten, and take room for ever.
 func (d *Driver) gone(ctx context.Context, id string) error {
 	for _, name := range d.pools() {
-		pool, err := d.Pools.Pool(ctx, name)
-		if errors.Is(err, zfs.ErrNotExist) {
-			return status.Errorf(codes.Unavailable, "%.128q is not here, and may be in pool %s, which is not imported: import that, or declare it no more", id, name)
-		}
-		if err != nil {
+		if err := d.here(ctx, name, id); err != nil {
 			return err
 		}
-		if pool.State == suspended {
-			// If it was not when it was asked, its list may still have been cut: zfs list ends well then (zfs_callback in cmd/zfs/zfs_iter.c of OpenZFS 2.3.9).
-			return status.Errorf(codes.Unavailable, "%.128q is not here, and may be in pool %s, which is suspended: see nodectl pool status", id, name)
+	}
+	for _, parent := range d.Away {
+		if err := d.notBelow(ctx, parent, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// here says why something may be in a pool in which it was not found.
+func (d *Driver) here(ctx context.Context, name, id string) error {
+	pool, err := d.Pools.Pool(ctx, name)
+	if errors.Is(err, zfs.ErrNotExist) {
+		return status.Errorf(codes.Unavailable, "%.128q is not here, and may be in pool %s, which is not imported: import that, or declare it no more", id, name)
+	}
+	if err != nil {
+		return err
+	}
+	if pool.State == suspended {
+		// If it was not when it was asked, its list may still have been cut: zfs list ends well then (zfs_callback in cmd/zfs/zfs_iter.c of OpenZFS 2.3.9).
+		return status.Errorf(codes.Unavailable, "%.128q is not here, and may be in pool %s, which is suspended: see nodectl pool status", id, name)
+	}
+	return nil
+}
+
+// notBelow says why something may be below a file system that is not for volumes now: the pool cannot be looked at, or there are volumes. Nothing is deleted there.
+func (d *Driver) notBelow(ctx context.Context, parent, id string) error {
+	pool := poolOf(parent)
+	if err := d.here(ctx, pool, id); err != nil {
+		return err
+	}
+	found, err := d.System.List(ctx, zfs.Query{
+		Roots: []string{parent}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: 2, Properties: []string{markVolume},
+	})
+	if errors.Is(err, zfs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, one := range found {
+		if mark := own(one, markVolume); mark != "" && mark != trashName {
+			return status.Errorf(codes.Unavailable, "%.128q is not here, and may be in pool %s, which has volumes and is not for them now: it is read-only, or file system %s "+
+				"is not declared; change that, or declare the pool no more", id, pool, parent)
 		}
 	}
 	return nil

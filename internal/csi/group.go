@@ -99,6 +99,7 @@ func (d *Driver) group(ctx context.Context, name string, ids []string) (group, e
 		case i > 0 && poolOf(v.dataset) != poolOf(names[0]):
 			return nil, precondition("volumes %s and %s are in different pools, and cannot be snapshotted at once", ids[0], id)
 		}
+		d.expectTrash(ctx, v.parent)
 		names[i] = v.dataset + "@" + name
 	}
 	if err := d.System.Snapshot(ctx, names, map[string]string{markSnapshot: name, markGroup: name}); err != nil {

@@ -33,6 +33,13 @@ func (l *locks) take(ctx context.Context, keys ...string) (release func(), err e
 	}
 }
 
+// has says whether somebody has a key at present.
+func (l *locks) has(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held[key]
+}
+
 func (l *locks) try(keys []string) (freed <-chan struct{}, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

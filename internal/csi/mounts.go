@@ -4,7 +4,8 @@ import "context"
 
 // Mounts is what the driver asks of the node's kernel. Targets are paths relative to kubelet's directory, slash-separated, clean, and never that
 // directory itself; their components are not followed where they are symbolic links. A volume is named by its dataset; where its device is needed,
-// methods wait until it is there. All methods may be called concurrently, but not for one target or volume. They end with their context.
+// methods wait until it is there. All methods may be called concurrently, but not for one target or volume. They end with their context; that of Format and Repair is not
+// the call's.
 type Mounts interface {
 	// Mounted returns what is mounted below kubelet's directory, in the order of mounting.
 	Mounted(ctx context.Context) ([]Mount, error)

@@ -13,6 +13,7 @@ const (
 	trashName     = "_deleted"
 	deletedPrefix = "_deleted-"
 	clonePrefix   = "_clone-"
+	newPrefix     = "_new-"
 )
 
 // maxComponent is how long the name of a volume or snapshot is at most: two of them and a '@' are an id, which CSI limits to 128 bytes.
@@ -80,6 +81,19 @@ func trashOf(parent string) string { return parent + "/" + trashName }
 // trashed is the name of a volume that is deleted.
 func trashed(parent, id string, guid zfs.GUID) string {
 	return trashOf(parent) + "/" + id + "." + guid.String()
+}
+
+// unmade is the name of a volume until it is whole.
+func unmade(parent, id string) string { return parent + "/" + newPrefix + id }
+
+// unmadeOf finds out which volume a dataset is to become. One that has another name is not ok.
+func (d *Driver) unmadeOf(dataset string) (place, bool) {
+	for _, parent := range d.Parents {
+		if id, is := strings.CutPrefix(dataset, unmade(parent, "")); is {
+			return place{parent: parent, id: id}, isComponent(id)
+		}
+	}
+	return place{}, false
 }
 
 // place says where a dataset is that a volume has, or had.

@@ -215,6 +215,34 @@ func TestCloneIsStaged(t *testing.T) {
 	}
 }
 
+// TestStageNotGrown: what could not be staged to the end is not mounted; but what was staged before stays.
+func TestStageNotGrown(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs"} {
+		b := newBench(t)
+		v := b.create("a", kind, sized(320*mib, 0))
+		broken := func(method string, done bool) error {
+			if method == "Grow" && !done {
+				return errors.New("broken")
+			}
+			return nil
+		}
+		for _, want := range []int{0, 1} {
+			b.mounts.Hook = broken
+			if err := b.stage(v, capability(kind)); err == nil {
+				t.Errorf("%s: staged, though it could not grow", kind)
+			}
+			mounted, err := b.mounts.Mounted(b.ctx)
+			b.must(err)
+			if len(mounted) != want {
+				t.Errorf("%s: mounted are %+v, want %d", kind, mounted, want)
+			}
+			b.mounts.Hook = nil
+			b.must(b.stage(v, capability(kind)))
+		}
+		b.must(b.unstage(v))
+	}
+}
+
 // TestMountFaults: each change of mounts fails once, before and after; the call made again succeeds.
 func TestMountFaults(t *testing.T) {
 	for _, kind := range []string{"zfs", "ext4", "block"} {

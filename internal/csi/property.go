@@ -6,7 +6,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// User properties of a volume's dataset. They are set when it is made, in the same transaction.
+// User properties of a volume's dataset. They are set when it is made, by one transaction that follows the one which makes the dataset: before it has its name
+// (create.go).
 const (
 	prefix = "dev.cyvive.csi:"
 	// markVolume is the volume's id. A dataset that does not have it itself is none of the driver's. Package storage/dataset knows the driver's by it.
@@ -44,7 +45,7 @@ const none = "none"
 func volumeProperties() []string {
 	return []string{
 		markVolume, markCapacity, markFileSystem, markSource, markParameters, markGeneration, markFormatting,
-		"origin", "volsize", "volblocksize", "refquota", "refreservation",
+		"origin", "volsize", "volblocksize", "volmode", "refquota", "refreservation",
 	}
 }
 

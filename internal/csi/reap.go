@@ -14,14 +14,18 @@ import (
 func (d *Driver) reap(ctx context.Context, dataset string) error {
 	for dataset != "" {
 		at, ok := d.placeOf(dataset)
+		one := d.reapOne
 		if !ok {
-			return nil
+			if at, ok = d.unmadeOf(dataset); !ok {
+				return nil
+			}
+			one = d.reapUnmade
 		}
 		release, err := d.locks.take(ctx, at.id)
 		if err != nil {
 			return err
 		}
-		next, err := d.reapOne(ctx, dataset, at)
+		next, err := one(ctx, dataset, at)
 		release()
 		if errors.Is(err, zfs.ErrNotExist) {
 			// It was renamed meanwhile, or destroyed by another call.
@@ -65,6 +69,14 @@ func (d *Driver) reapOne(ctx context.Context, dataset string, at place) (origin 
 		return "", d.shrink(ctx, dataset, latest)
 	}
 	return origin, d.System.Destroy(ctx, dataset)
+}
+
+// reapUnmade is reapOne for what was not made to the end.
+func (d *Driver) reapUnmade(ctx context.Context, dataset string, at place) (origin string, err error) {
+	if origin, err = d.discard(ctx, dataset, at.id); errors.Is(err, errForeign) {
+		return "", nil
+	}
+	return origin, err
 }
 
 // isVolume says whether a dataset was made by the driver as the volume of a place.
@@ -127,7 +139,8 @@ func (d *Driver) tidy(ctx context.Context) {
 	}
 }
 
-// suspects are deleted volumes, and those that have snapshots of the driver's own; with an error, those that were seen.
+// suspects are deleted volumes, those that have snapshots of the driver's own, and those that were not made to the end and that nobody makes at present; with an
+// error, those that were seen.
 func (d *Driver) suspects(ctx context.Context) ([]string, error) {
 	found, away, err := d.below(ctx, zfs.Query{
 		Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 2, Properties: append(snapshotProperties(), markVolume),
@@ -139,7 +152,12 @@ func (d *Driver) suspects(ctx context.Context) ([]string, error) {
 	for _, one := range found {
 		dataset, _, _ := strings.Cut(one.Name, "@")
 		at, ok := d.placeOf(dataset)
-		if ok && (at.deleted && at.isVolume(one) || internal(one)) && !slices.Contains(all, dataset) {
+		left := ok && (at.deleted && at.isVolume(one) || internal(one))
+		if !ok {
+			at, ok = d.unmadeOf(dataset)
+			left = ok && !d.locks.has(at.id)
+		}
+		if left && !slices.Contains(all, dataset) {
 			all = append(all, dataset)
 		}
 	}

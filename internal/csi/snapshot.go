@@ -172,6 +172,7 @@ func (d *Driver) snapshot(ctx context.Context, id, name string) (snapshot, error
 	if v.formatting {
 		return snapshot{}, unfinished(id)
 	}
+	d.expectTrash(ctx, v.parent)
 	if err := d.System.Snapshot(ctx, []string{v.dataset + "@" + name}, map[string]string{markSnapshot: name}); err != nil {
 		if errors.Is(err, zfs.ErrExist) {
 			return snapshot{}, exists("%s@%s is there, and was not made by the driver", v.dataset, name)

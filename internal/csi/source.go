@@ -44,9 +44,11 @@ type origin struct {
 	// needs are the bytes that a volume of it has to have at least, and usual what it has if nothing else is asked for.
 	needs, usual int64
 	of           zfs.Dataset
+	// parent is that of the volume of a fresh one.
+	parent string
 }
 
-// createFrom clones.
+// createFrom clones, under the name that the volume has until it is whole.
 func (d *Driver) createFrom(ctx context.Context, w wish) error {
 	kind, id, _ := strings.Cut(w.source, "/")
 	from := d.fromSnapshot
@@ -79,13 +81,11 @@ func (d *Driver) createFrom(ctx context.Context, w wish) error {
 		}
 	}
 	if o.fresh {
+		d.expectTrash(ctx, o.parent)
 		err = d.takeFresh(ctx, o.snapshot)
 	}
 	if err == nil {
-		err = d.System.Clone(ctx, o.snapshot, w.dataset(), properties)
-	}
-	if err != nil {
-		d.dirty.Store(true) // by a fresh snapshot
+		err = d.System.Clone(ctx, o.snapshot, w.unmade(), properties)
 	}
 	return err
 }
@@ -150,7 +150,7 @@ func (d *Driver) fromVolume(ctx context.Context, id string, w wish) (origin, err
 	if err != nil {
 		return origin{}, err
 	}
-	o := origin{snapshot: v.dataset + "@" + clonePrefix + w.id, fresh: true, usual: v.capacity}
+	o := origin{snapshot: v.dataset + "@" + clonePrefix + w.id, fresh: true, usual: v.capacity, parent: v.parent}
 	if o.of, err = d.datasetOf(ctx, v.dataset); err != nil {
 		return origin{}, err
 	}

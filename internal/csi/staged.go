@@ -2,8 +2,10 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -79,8 +81,11 @@ func (d *Driver) stage(ctx context.Context, v volume, a access, target string) e
 	if v.block() {
 		return nil
 	}
-	// What was begun to grow is grown before the file system is.
-	if err := d.grow(ctx, &v, v.capacity); err != nil {
+	// What was begun to grow is grown before the file system is. That a device has no more reserved than it had before is no reason not to have it.
+	switch err := d.grow(ctx, &v, v.capacity); {
+	case errors.Is(err, zfs.ErrNoSpace) && v.short:
+		d.Logger.Warn("a device has grown, and there is no room to reserve that", "volume", v.id, "error", err)
+	case err != nil:
 		return err
 	}
 	m := Mount{Volume: v.dataset, Target: target, FileSystem: v.fileSystem, ReadOnly: slices.Contains(a.flags, "ro"), Options: mountOptions(a.flags)}
@@ -106,7 +111,12 @@ func (d *Driver) stage(ctx context.Context, v volume, a access, target string) e
 	if v.kind == zfs.Filesystem || m.ReadOnly {
 		return nil
 	}
-	return d.Mounts.Grow(ctx, v.fileSystem, target)
+	err = d.Mounts.Grow(ctx, v.fileSystem, target)
+	if err != nil && there == nil {
+		// Kubelet takes what was not staged for not mounted, and never has it unmounted.
+		err = errors.Join(err, d.Mounts.Unmount(context.WithoutCancel(ctx), target))
+	}
+	return err
 }
 
 // mountOptions are the options of a mount, without that which is a field of its own. Devices in a volume mean nothing.
@@ -135,7 +145,7 @@ func (d *Driver) prepare(ctx context.Context, v volume) error {
 	}
 	switch what {
 	case v.fileSystem:
-		return d.Mounts.Repair(ctx, v.dataset, v.fileSystem)
+		return d.lasting(ctx, v, "check", func(ctx context.Context) error { return d.Mounts.Repair(ctx, v.dataset, v.fileSystem) })
 	case "":
 	default:
 		return precondition("volume %s should have %s on it, and has %s: nothing of it is overwritten; clear the device by hand, or delete the volume",
@@ -144,10 +154,33 @@ func (d *Driver) prepare(ctx context.Context, v volume) error {
 	if err := d.System.Set(ctx, v.dataset, map[string]string{markFormatting: v.fileSystem}); err != nil {
 		return err
 	}
-	if err := d.Mounts.Format(ctx, v.dataset, v.fileSystem); err != nil {
-		return err
-	}
-	return d.System.Inherit(ctx, v.dataset, markFormatting)
+	return d.lasting(ctx, v, "make", func(ctx context.Context) error {
+		if err := d.Mounts.Format(ctx, v.dataset, v.fileSystem); err != nil {
+			return err
+		}
+		return d.System.Inherit(ctx, v.dataset, markFormatting)
+	})
+}
+
+// lasting has something done with the file system of a volume that may take longer than kubelet waits, which is two minutes (csiTimeout in pkg/volume/csi/csi_plugin.go
+// of Kubernetes 1.36): it goes on when the call has ended, since each call would begin it anew, and none would come to its end. The volume is the call's until then,
+// and calls that are made again are Aborted meanwhile. It ends with the driver.
+func (d *Driver) lasting(ctx context.Context, v volume, what string, do func(context.Context) error) error {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go func() {
+		select {
+		case <-d.ended:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	log := d.Logger.With("volume", v.id, "what", what, "fileSystem", v.fileSystem)
+	log.Info("work on the file system of a volume begins")
+	began := time.Now()
+	err := do(ctx)
+	log.Info("work on the file system of a volume has ended", "after", time.Since(began).Round(time.Millisecond), "error", err)
+	return err
 }
 
 // NodeUnstageVolume implements the Node service. A volume that is there no more is unmounted as any other.

@@ -58,9 +58,14 @@ func (d *Driver) at(ctx context.Context, id, path string) (volume, string, error
 	return v, target, nil
 }
 
-// NodeExpandVolume implements the Node service. It grows the volume, too, if that has not been done by ControllerExpandVolume: external-resizer is
-// one for all nodes, and has only this one then.
+// NodeExpandVolume implements the Node service. It grows the volume, too, if that has not been done by ControllerExpandVolume. On kubelet's socket it is another, in
+// serve.go.
 func (d *Driver) NodeExpandVolume(ctx context.Context, r *spec.NodeExpandVolumeRequest) (*spec.NodeExpandVolumeResponse, error) {
+	return d.expandAtNode(ctx, r, true)
+}
+
+// expandAtNode is NodeExpandVolume. If it does not enlarge, it finishes what was begun, up to the size that the volume is to have already.
+func (d *Driver) expandAtNode(ctx context.Context, r *spec.NodeExpandVolumeRequest, enlarge bool) (*spec.NodeExpandVolumeResponse, error) {
 	release, err := d.locks.take(ctx, r.GetVolumeId())
 	if err != nil {
 		return nil, err
@@ -72,6 +77,9 @@ func (d *Driver) NodeExpandVolume(ctx context.Context, r *spec.NodeExpandVolumeR
 	}
 	if err := d.capable(v, r.GetVolumeCapability()); err != nil {
 		return nil, err
+	}
+	if asked := r.GetCapacityRange().GetRequiredBytes(); !enlarge && asked > v.capacity {
+		return nil, outOfRange("volume %s has %d bytes, and not %d: at the node nothing is made larger than ControllerExpandVolume has made it", v.id, v.capacity, asked)
 	}
 	if err := d.enlarge(ctx, &v, r.GetCapacityRange()); err != nil {
 		return nil, err

@@ -19,8 +19,8 @@ type volume struct {
 	capacity, sizeBytes int64
 	// step is what its size is a multiple of.
 	step int64
-	// reserved says that a file system has its capacity reserved.
-	reserved bool
+	// reserved says that a file system has its capacity reserved; short that a device has less reserved than its size, and something.
+	reserved, short bool
 	// fileSystem is zfs, ext4, xfs, or empty for a raw device.
 	fileSystem string
 	// source is as in markSource, empty for none; origin is the snapshot that it is a clone of.
@@ -28,6 +28,8 @@ type volume struct {
 	parameters     string
 	generation     uint64
 	formatting     bool
+	// hidden says that the kernel has no device of it, as it was not made to the end.
+	hidden bool
 }
 
 // block says whether the volume is handed out as a device.
@@ -43,14 +45,17 @@ func (d *Driver) volumeOf(found zfs.Dataset) (volume, bool) {
 		id: at.id, dataset: found.Name, parent: at.parent, kind: found.Kind, guid: found.GUID,
 		capacity: number(own(found, markCapacity)), fileSystem: optional(own(found, markFileSystem)), source: optional(own(found, markSource)),
 		parameters: own(found, markParameters), origin: found.Properties["origin"].Value, formatting: own(found, markFormatting) != "",
+		hidden: found.Kind == zfs.Volume && own(found, "volmode") == "none",
 	}
 	v.generation, _ = strconv.ParseUint(own(found, markGeneration), 10, 64)
 	v.step = stepOf(v.kind, found.Properties["volblocksize"].Value)
+	reserved := number(found.Properties["refreservation"].Value)
 	if v.kind == zfs.Volume {
 		v.sizeBytes = number(found.Properties["volsize"].Value)
+		v.short = reserved > 0 && reserved < v.sizeBytes
 	} else {
 		v.sizeBytes = number(found.Properties["refquota"].Value)
-		if reserved := number(found.Properties["refreservation"].Value); reserved > 0 {
+		if reserved > 0 {
 			v.reserved, v.sizeBytes = true, min(v.sizeBytes, reserved)
 		}
 	}
@@ -69,6 +74,14 @@ func optional(value string) string {
 // grow gives a volume a size, unless it has it. Quota and reservation are not set at once where ZFS refuses the second; so the smaller of them
 // counts, and the next call goes on.
 func (d *Driver) grow(ctx context.Context, v *volume, bytes int64) error {
+	if v.short {
+		// The size of a device and its reservation are set one after the other (zfs_set_prop_nvlist in module/zfs/zfs_ioctl.c of OpenZFS 2.3.9), and only what is as
+		// large as the device follows it.
+		if err := d.System.Set(ctx, v.dataset, map[string]string{"refreservation": "auto"}); err != nil {
+			return err
+		}
+		v.short = false
+	}
 	if v.sizeBytes >= bytes {
 		return nil
 	}

@@ -127,11 +127,12 @@ func (t *teller) show() {
 // serve runs all parts of a driver until one of them fails, and returns why.
 func (r *Runner) serve(ctx context.Context, spec Spec, t *teller) error {
 	c := r.Driver
-	c.NodeName, c.Parents = spec.NodeName, spec.Parents
+	c.NodeName, c.Parents, c.Away = spec.NodeName, spec.Parents, spec.Away
 	d, err := csi.New(c)
 	if err != nil {
 		return err
 	}
+	defer d.End()
 	if err := c.Mounts.RestoreDevices(ctx); err != nil {
 		return err
 	}

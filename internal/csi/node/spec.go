@@ -6,6 +6,8 @@ type Spec struct {
 	NodeName string
 	// Parents are the file systems below which volumes are made. Those that are not there yet, or whose pool is not imported, may come later.
 	Parents []string
+	// Away are file systems below which volumes may have been made, and are not now, nor looked for.
+	Away []string
 }
 
 // Status is how the driver is.

@@ -55,7 +55,11 @@ func TestVolumePools(t *testing.T) {
 			{Name: "old/volumes"}, {Name: "away/volumes"}, {Name: "gone/volumes"}, {Name: long + "/volumes"}, {Name: "node/plane/volumes/db"},
 		},
 	}
-	if d := cmp.Diff([]string{"node/plane/volumes", "tank/volumes", "fast/volumes"}, csiSpec(cfg).Parents); d != "" {
+	spec := csiSpec(cfg)
+	if d := cmp.Diff([]string{"node/plane/volumes", "tank/volumes", "fast/volumes"}, spec.Parents); d != "" {
 		t.Errorf("parents (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"plain/volumes", "disk/volumes", "old/volumes", "away/volumes"}, spec.Away); d != "" {
+		t.Errorf("where volumes may be, and are not made (-want +got):\n%s", d)
 	}
 }

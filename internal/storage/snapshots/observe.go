@@ -140,6 +140,10 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 	return obs, nil
 }
 
+// unmadePrefix begins the last name of a volume of Kubernetes that is being made, and has another in a moment: with it in the list no snapshot would be made of all the
+// others. Package csi has the term.
+const unmadePrefix = "_new-"
+
 // errNone is of a target that is not there.
 var errNone = errors.New("there is no such dataset")
 
@@ -205,6 +209,9 @@ func (r *Reconciler) list(ctx context.Context, root Target, obs Observed) error 
 	}
 	for _, d := range found {
 		dataset, name, isSnapshot := strings.Cut(d.Name, "@")
+		if dataset != root.Dataset && strings.HasPrefix(dataset[strings.LastIndexByte(dataset, '/')+1:], unmadePrefix) {
+			continue
+		}
 		if !isSnapshot {
 			if _, known := obs.Datasets[dataset]; !known {
 				obs.Datasets[dataset] = nil

@@ -20,7 +20,7 @@ var (
 	ErrNoSpace = errors.New("there is no room")
 	// ErrReadOnly: the pool is imported read-only, or the property cannot be changed.
 	ErrReadOnly = errors.New("is read-only")
-	// ErrSuspended: the pool has stopped all I/O, as its devices fail.
+	// ErrSuspended: the pool has stopped all I/O, as its devices fail, or does not answer.
 	ErrSuspended = errors.New("pool I/O is suspended")
 	// ErrModified: the destination of an incremental stream was written to since its latest snapshot.
 	ErrModified = errors.New("destination was modified")

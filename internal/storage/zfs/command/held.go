@@ -2,16 +2,25 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // ErrHeld is that a program was killed and is not gone: no signal reaches it while it waits in the kernel, as for the disks of a pool that is suspended or is being
-// imported. What it was to do may still be done, whenever the kernel goes on with it.
-var ErrHeld = errors.New("is held by the kernel")
+// imported. What it was to do may still be done, whenever the kernel goes on with it. It is of the class zfs.ErrSuspended, too: the pool does not answer, and another may.
+var ErrHeld error = heldError{}
+
+type heldError struct{}
+
+// Error implements error.
+func (heldError) Error() string { return "is held by the kernel" }
+
+// Is says of which class it is, for errors.Is.
+func (heldError) Is(class error) bool { return class == zfs.ErrSuspended }
 
 // Held are programs that were killed and are not gone, and since when. Who has run one is told so, and does not wait for it; until it is gone, none is begun that would
 // wait beside it: no other of the same arguments, and of those of zfs that change something, none on the same pool, so that what was done first does not come last.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // TestHeld: nobody waits for a program that cannot be ended, and nothing is begun that would wait beside it until it is gone.
@@ -37,8 +39,11 @@ func TestHeld(t *testing.T) {
 				t.Errorf("no word of %q in %v", text, err)
 			}
 		}
+		if !errors.Is(err, zfs.ErrSuspended) {
+			t.Errorf("its pool does not count as one that does not answer: %v", err)
+		}
 		begun.Store(0)
-		if err := start(t.Context(), "/bin/zpool", ends, "import", "-N", "7"); !errors.Is(err, ErrHeld) || begun.Load() != 0 {
+		if err := start(t.Context(), "/bin/zpool", ends, "import", "-N", "7"); !errors.Is(err, ErrHeld) || !errors.Is(err, zfs.ErrSuspended) || begun.Load() != 0 {
 			t.Errorf("the same again: %v, begun %d times", err, begun.Load())
 		}
 		if err := start(t.Context(), "/bin/zpool", ends, "import", "-N", "8"); err != nil {

@@ -23,6 +23,9 @@ type Fault struct {
 	Skip int
 	// After lets the call have its effect first. What it returns is lost either way.
 	After bool
+	// Bare is After, and has a Create or Clone leave its dataset without what it was to be set to: OpenZFS makes it in one transaction, and sets that in later ones
+	// (zfs_ioc_create and zfs_ioc_clone in module/zfs/zfs_ioctl.c of 2.3.9).
+	Bare bool
 	// Err is what the call returns. A Crash has it return ErrCrashed, and all after it.
 	Err   error
 	Crash bool
@@ -116,6 +119,11 @@ func (f *Faulty) err(fault Fault) error {
 
 // do makes a call.
 func (f *Faulty) do(method string, call func() error) error {
+	return f.with(method, func(Fault) error { return call() })
+}
+
+// with makes a call that is told which fault it meets.
+func (f *Faulty) with(method string, call func(Fault) error) error {
 	fault, err := f.take(method, true)
 	if err != nil {
 		return err
@@ -123,13 +131,14 @@ func (f *Faulty) do(method string, call func() error) error {
 	if fault.Do != nil {
 		fault.Do()
 	}
-	if !fault.After {
+	after := fault.After || fault.Bare
+	if !after {
 		if err := f.err(fault); err != nil {
 			return err
 		}
 	}
-	err = call()
-	if fault.After {
+	err = call(fault)
+	if after {
 		return errors.Join(f.err(fault), err)
 	}
 	return err

@@ -2,6 +2,7 @@ package zfstest
 
 import (
 	"context"
+	"maps"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -59,7 +60,20 @@ func (f *Faulty) Token(ctx context.Context, token string) (t zfs.Token, err erro
 
 // Create implements zfs.System.
 func (f *Faulty) Create(ctx context.Context, name string, o zfs.CreateOptions) error {
-	return f.do("Create", func() error { return f.System.Create(ctx, name, o) })
+	return f.with("Create", func(fault Fault) error {
+		o.Properties = fault.set(o.Properties)
+		return f.System.Create(ctx, name, o)
+	})
+}
+
+// set are the properties that a new dataset gets. What can be chosen only once comes with it in any case.
+func (f Fault) set(properties map[string]string) map[string]string {
+	if !f.Bare {
+		return properties
+	}
+	once := maps.Clone(properties)
+	maps.DeleteFunc(once, func(name, _ string) bool { return !natives[name].onceOnly && name != "keylocation" })
+	return once
 }
 
 // Set implements zfs.System.
@@ -99,7 +113,7 @@ func (f *Faulty) Rollback(ctx context.Context, snapshot string) error {
 
 // Clone implements zfs.System.
 func (f *Faulty) Clone(ctx context.Context, snapshot, name string, properties map[string]string) error {
-	return f.do("Clone", func() error { return f.System.Clone(ctx, snapshot, name, properties) })
+	return f.with("Clone", func(fault Fault) error { return f.System.Clone(ctx, snapshot, name, fault.set(properties)) })
 }
 
 // Promote implements zfs.System.
