@@ -56,7 +56,7 @@ func TestClock(t *testing.T) {
 			t.Errorf("after %s the clock is in doubt for %q, want %q", uptime, got, want)
 		}
 	}
-	doubts("no address yet", 0)
+	doubts("", 0)
 	lease := &network.Lease{Address: netip.MustParsePrefix("10.5.0.7/24"), TimeServers: []netip.Addr{netip.MustParseAddr("10.5.0.1")}}
 	n.dhcp.Grant("eth0", lease)
 	n.wakers[plan.Network].Wake()

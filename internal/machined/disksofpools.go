@@ -58,7 +58,7 @@ func diskReason(c pool.Container) string {
 	case c.Stale:
 		return "it was pulled, and is opened again when its pool lets go of it"
 	case !c.Open && !c.Keyed:
-		return "this node has no key of it; the recovery key of the node that has made it opens it (nodectl disk recover)"
+		return pool.NoKey
 	case !c.Open:
 		return "it is not open yet"
 	case !c.Keyed:

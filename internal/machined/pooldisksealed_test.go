@@ -332,6 +332,45 @@ func TestPoolDisksOverTheAPI(t *testing.T) {
 	}
 }
 
+// TestResetKeepsDisks: volume state is not wiped while only it has what opens disks of pools, and nobody has said that the recovery key is noted, unless by force.
+func TestResetKeepsDisks(t *testing.T) {
+	t.Parallel()
+	n, v := sealedNode(t, false)
+	both := server.ResetOrder{State: true, Data: true}
+	has := func(c ...*pool.Container) {
+		n.update(func(s *snapshot) {
+			s.pools.Status.Disks = nil
+			for _, one := range c {
+				s.pools.Status.Disks = append(s.pools.Status.Disks, pool.Disk{Container: one})
+			}
+		})
+	}
+	refused := func(what, why string) {
+		t.Helper()
+		err := n.keepsDisks(both)
+		if why == "" && err != nil || why != "" && (!errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), sealedName)) {
+			t.Errorf("%s: %v, want %q", what, err, why)
+		}
+	}
+	has(&pool.Container{Name: "pool-fedcba9876543210"})
+	refused("a disk that it has no key of", "")
+	used := &pool.Container{Name: sealedName, Open: true, Keyed: true}
+	has(used)
+	refused("the recovery key does not open it", "no recovery key opens these")
+	used = &pool.Container{Name: sealedName, Open: true, Keyed: true, Recoverable: true}
+	has(used)
+	refused("nobody has noted the key", "nodectl disk recovery-key")
+	for _, o := range []server.ResetOrder{{Data: true}, {State: true, Data: true, Forced: true}} {
+		if err := n.keepsDisks(o); err != nil {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if err := v.ForgetRecoveryKey(v.key, nil); err != nil {
+		t.Fatal(err)
+	}
+	refused("it is noted", "")
+}
+
 // TestRotateGoesOn: a disk that cannot be written to is told of, and keeps no other from another key.
 func TestRotateGoesOn(t *testing.T) {
 	t.Parallel()

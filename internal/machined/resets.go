@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/cyvive/cyvive/internal/machined/reset"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/supervise/control"
 	"github.com/cyvive/cyvive/internal/pki"
 	"github.com/cyvive/cyvive/internal/storage"
+	"github.com/cyvive/cyvive/internal/trust/volumes"
 )
 
 // Resets is what the agent needs to wipe volumes.
@@ -81,6 +83,9 @@ func (a *Agent) mayReset(o server.ResetOrder) error {
 	if err := keepsKey(o, a.snapshot().storage.Status); err != nil {
 		return err
 	}
+	if err := a.keepsDisks(o); err != nil {
+		return err
+	}
 	if k := a.keeper.Load(); k != nil {
 		if status, _ := k.Status(); status.Record.Busy() != nil {
 			return fmt.Errorf("%w: %w", server.ErrPrecondition, status.Record.Busy())
@@ -107,6 +112,39 @@ func keepsKey(o server.ResetOrder, s storage.Status) error {
 		}
 	}
 	return nil
+}
+
+// keepsDisks refuses to wipe the keys of pools' disks while nobody has another: with volume state goes all that opens them but a recovery key that was noted. Who forces
+// it knows, or does not need what is on them.
+func (a *Agent) keepsDisks(o server.ResetOrder) error {
+	if !o.State || o.Forced || a.cfg.Vault == nil {
+		return nil
+	}
+	var keyed, bare []string
+	for _, c := range (disksAPI{a}).containers() {
+		if c.Keyed {
+			keyed = append(keyed, c.Name)
+		}
+		if c.Keyed && !c.Recoverable {
+			bare = append(bare, c.Name)
+		}
+	}
+	if len(keyed) == 0 {
+		return nil
+	}
+	if len(bare) > 0 {
+		return fmt.Errorf("%w: the only keys of encrypted disks of pools are on volume %s, since no recovery key opens these: %s; move what is on them, or reset with --mode forced",
+			server.ErrPrecondition, storage.State, strings.Join(bare, ", "))
+	}
+	_, err := a.cfg.Vault.RecoveryKey()
+	switch {
+	case errors.Is(err, volumes.ErrNoRecoveryKey):
+		return nil // it was noted, and forgotten here
+	case err != nil:
+		return fmt.Errorf("look whether the recovery key of the pools' disks was noted: %w", err)
+	}
+	return fmt.Errorf("%w: without volume %s, only the recovery key opens these encrypted disks of pools, and nobody has said that it is noted: %s; note it (nodectl disk recovery-key) "+
+		"and have it forgotten (--forget), or reset with --mode forced", server.ErrPrecondition, storage.State, strings.Join(keyed, ", "))
 }
 
 // volumesOf are the volumes of an order, the one with the node's identity last: until it is wiped the node is who it was.

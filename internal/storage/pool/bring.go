@@ -203,4 +203,14 @@ func (b *builder) create() {
 		o.Needs = "what its disks hold is lost: " + lost
 	}
 	b.op(o)
+	var locked []string
+	for _, d := range all {
+		if why := d.shut(); why != "" {
+			locked = append(locked, fmt.Sprintf("%s: %s", d, why))
+		}
+	}
+	if len(locked) > 0 {
+		b.condition(DiskLocked, fmt.Sprintf("disks of which pool %s is to be made are encrypted, and what they hold cannot be seen: %s", b.spec.Name, strings.Join(locked, "; ")),
+			"If it is the pool, open them (nodectl disk recover pools), and it is imported. If nobody needs it any more, confirm that it is made anew, by its name.")
+	}
 }

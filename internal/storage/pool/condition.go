@@ -35,6 +35,8 @@ const (
 	DiskUnusable Kind = "disk not usable"
 	// NoPlaceForKeys: its disks are to be encrypted, and their keys would lie in the clear.
 	NoPlaceForKeys Kind = "no place for keys"
+	// DiskLocked: the pool would be made of disks whose encrypted volumes are not open.
+	DiskLocked Kind = "disk locked"
 	// DeviceFails: the disk of a device is here, and ZFS does not open it.
 	DeviceFails Kind = "device does not open"
 	// HasCheckpoint: its devices cannot be changed before that is gone.

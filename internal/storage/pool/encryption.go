@@ -78,12 +78,28 @@ func (b *builder) plain(guid zfs.GUID) []string {
 func (o Observed) shut() string {
 	var out []string
 	for _, d := range o.Disks {
-		if c := d.Container; c != nil && !c.Begun && !c.Open && c.Problem != "" {
-			out = append(out, fmt.Sprintf("%s: %s", d, c.Problem))
+		if why := d.shut(); why != "" {
+			out = append(out, fmt.Sprintf("%s: %s", d, why))
 		}
 	}
 	return strings.Join(out, "; ")
 }
+
+// shut says why what is in the encrypted volume on a disk cannot be seen; empty if it can, or there is none.
+func (d Disk) shut() string {
+	switch c := d.Container; {
+	case c == nil || c.Begun || c.Open:
+		return ""
+	case c.Problem != "":
+		return c.Problem
+	case !c.Keyed:
+		return NoKey
+	}
+	return "it is not open yet"
+}
+
+// NoKey says of an encrypted disk that it can only be opened by a person.
+const NoKey = "this node has no key of it; the recovery key of the node that has made it opens it (nodectl disk recover)"
 
 // openAnew opens encrypted disks that were pulled and are here again, of a pool whose errors a person has to clear then. What ZFS does not let go of stays as it is.
 func (b *builder) openAnew() {

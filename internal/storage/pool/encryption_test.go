@@ -460,3 +460,28 @@ func TestEncryptedSuspended(t *testing.T) {
 		t.Errorf("operations on a disk that is as it was: %v", ops)
 	}
 }
+
+// TestLockedIsNotBlank: a node that has no key of a pool's disks, and does not know of the pool, proposes to open them before it makes another of them.
+func TestLockedIsNotBlank(t *testing.T) {
+	m, spec := encryptedMachine(t)
+	m.Off("tank")
+	m.Shut()
+	clear(m.Memories)
+	for _, serial := range []string{"s1", "s2"} {
+		d := m.All[serial]
+		d.Container.Keyed, d.Label, d.Contents = false, nil, "an encrypted disk"
+	}
+	changes(m)
+	s := reach(t, m, spec)
+	want(t, m)
+	if got := kinds(s); !slices.Equal(got, []pool.Kind{pool.DiskLocked}) || !strings.Contains(s.Pools[0].Next, "nodectl disk recover pools") || !strings.Contains(s.Reason, pool.NoKey) {
+		t.Errorf("%v: %q, next %q", got, s.Reason, s.Pools[0].Next)
+	}
+	if got := waits(s); len(got) != 1 || !strings.HasPrefix(got[0], "create pool tank") {
+		t.Errorf("waits %q", got)
+	}
+	spec.Pools[0].GUID = 1001
+	if s = reach(t, m, spec); !slices.Equal(kinds(s), []pool.Kind{pool.Missing}) || !strings.Contains(s.Reason, pool.NoKey) {
+		t.Errorf("with its GUID: %v, %q", kinds(s), s.Reason)
+	}
+}

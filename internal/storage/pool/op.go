@@ -125,10 +125,14 @@ func (o Op) Loss() string {
 	return o.Needs + ": " + o.Amount
 }
 
-// Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported, nor its own data from being read through.
+// Part implements reconcile.Parted: a pool that cannot be brought to its declaration keeps no other from being imported, nor its own data from being read through, or its new disks from
+// getting the recovery key.
 func (o Op) Part() string {
-	if o.Verb == StartScrub || o.Verb == StartTrim {
+	switch o.Verb {
+	case StartScrub, StartTrim:
 		return o.Pool + " by its schedules"
+	case EnrolDisk:
+		return o.Pool + "'s recovery keys"
 	}
 	return o.Pool
 }

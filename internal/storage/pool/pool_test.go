@@ -943,10 +943,10 @@ func TestSchedules(t *testing.T) {
 	want(t, m, "trim tank")
 }
 
-// TestPartOfSchedules: what keeps failing, such as a replacement that is too small, keeps no scrub back.
+// TestPartOfSchedules: what keeps failing, such as a replacement that is too small, keeps back no scrub, and no recovery key from another disk.
 func TestPartOfSchedules(t *testing.T) {
 	replace := pool.Op{Verb: pool.ReplaceDevice, Pool: "tank"}
-	for _, verb := range []pool.Verb{pool.StartScrub, pool.StartTrim} {
+	for _, verb := range []pool.Verb{pool.StartScrub, pool.StartTrim, pool.EnrolDisk} {
 		if part := (pool.Op{Verb: verb, Pool: "tank"}).Part(); part == replace.Part() {
 			t.Errorf("%s is a part of %q", verb, part)
 		}
