@@ -36,13 +36,13 @@ type cacheStatus struct {
 	reserved uint64
 }
 
-// poolsKnown says that all pools are imported that can be, the node's own among them.
+// poolsKnown says that all pools are imported that can be, the node's own among them, and none is waited for.
 func (s snapshot) poolsKnown() bool {
 	own := false
 	for _, p := range s.pools.Status.Pools {
 		own = own || p.Imported && p.Name == config.SystemPool
 	}
-	return own && s.pools.Satisfied
+	return own && s.pools.Satisfied && s.pools.Status.Late == 0
 }
 
 // cacheRule is the limit of the ARC by the rule, for the pools that are imported.

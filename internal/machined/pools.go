@@ -82,7 +82,10 @@ func (a *Agent) poolLoop() task {
 			s.poolsSeen = s.poolsSeen || r.Satisfied || r.Tried
 		},
 		// What is waited for, disks and people, is told by events, and the rest is not worth a scan of all disks each second.
-		func(pool.Status) bool { return true })
+		func(pool.Status) bool { return true },
+		func(c *reconcile.Config[pool.Spec, pool.Status]) {
+			c.Again = func(s pool.Status) time.Duration { return s.Late }
+		})
 }
 
 // importedPools are the names of the pools that are imported, in order, and data if the node's own datasets are mounted: where datasets can be looked for.

@@ -167,3 +167,28 @@ func FuzzParsePressure(f *testing.F) {
 		}
 	})
 }
+
+// TestScarce: what is little of the memory, and what cannot be told.
+func TestScarce(t *testing.T) {
+	for text, want := range map[string]bool{
+		"MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: 99 kB\n": true, "MemTotal: 1000 kB\nMemAvailable: 100 kB\nHugePages_Total: 0\n": false,
+	} {
+		if got, err := Scarce([]byte(text)); got != want || err != nil {
+			t.Errorf("%q: %t, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "MemAvailable: 100 kB\n", "MemTotal: many kB\n"} {
+		if _, err := Scarce([]byte(text)); err == nil {
+			t.Errorf("%q is no error", text)
+		}
+	}
+}
+
+func FuzzScarce(f *testing.F) {
+	f.Add([]byte("MemTotal: 1000 kB\nMemAvailable: 99 kB\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if scarce, err := Scarce(text); scarce && err != nil {
+			t.Error("both")
+		}
+	})
+}

@@ -43,6 +43,37 @@ func ParseStats(text []byte) (Stats, error) {
 	}, nil
 }
 
+// scarce is the share of the memory, in percent, below which what is available is little.
+const scarce = 10
+
+// Scarce reads /proc/meminfo: whether the machine has little memory left, of which what the ARC holds is none (proc_meminfo(5), MemAvailable). Processes wait for
+// memory also where there is plenty, as those of one control group at its own limit do, and the kernel counts them all (psi_memstall_enter in mm/memcontrol.c of Linux 6.12).
+func Scarce(text []byte) (bool, error) {
+	var total, available uint64
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 || fields[2] != "kB" {
+			continue
+		}
+		n, err := strconv.ParseUint(fields[1], 10, 64)
+		switch fields[0] {
+		case "MemTotal:":
+			total = n
+		case "MemAvailable:":
+			available = n
+		default:
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("read use of memory: %.80q, expected a number of kB", strings.TrimSpace(line))
+		}
+	}
+	if total == 0 {
+		return false, errors.New("read use of memory: there is no line MemTotal")
+	}
+	return available < total/100*scarce, nil
+}
+
 // ErrNoPressure says that the kernel measures none.
 var ErrNoPressure = errors.New("the kernel does not measure pressure on memory")
 

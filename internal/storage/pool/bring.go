@@ -62,7 +62,7 @@ func (b *builder) importOne(i Importable) {
 		b.condition(LayoutDiffers, fmt.Sprintf("%s is on disks that are not encrypted, and is declared to be: %s", name, strings.Join(plain, " and ")),
 			"If you did not make it so, somebody has put them in the place of yours. If you did, confirm the import by its name, or declare the encryption as it is.")
 	}
-	if b.obs.Late[i.GUID] && (i.Problem == Ready || i.Problem == OtherSystem || i.Problem == NewerForWriting) {
+	if b.obs.Late[i.GUID] > 0 && (i.Problem == Ready || i.Problem == OtherSystem || i.Problem == NewerForWriting) {
 		b.condition(DevicesMissing, fmt.Sprintf("%s lacks devices that it can do without: %s", name, strings.Join(i.Missing, ", ")),
 			fmt.Sprintf("They are waited for. If they have not come %d seconds after it was found, it is imported without them.", int(latest.Seconds())))
 		return

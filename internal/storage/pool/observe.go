@@ -27,9 +27,9 @@ type Observed struct {
 	// Unopened are devices that were brought online a while ago and stayed out of use, though their disks are here. Each attempt stops the I/O of a whole vdev
 	// (vdev_reopen in module/zfs/vdev.c, 2.3.9), and makes an event for which pools are looked at again.
 	Unopened map[zfs.GUID]bool
-	// Late are pools that lack devices, and were found a moment ago: a disk may answer later than others when a machine starts. Of a mirror, the half that is here may be the
-	// older one, and what was written since would be given up.
-	Late map[zfs.GUID]bool
+	// Late are pools that lack devices, and were found a moment ago, with how much longer those are waited for: a disk may answer later than others when a machine starts.
+	// Of a mirror, the half that is here may be the older one, and what was written since would be given up.
+	Late map[zfs.GUID]time.Duration
 }
 
 // Reconciler is the domain of pools. It implements the Domain of package reconcile.
@@ -44,8 +44,9 @@ type Reconciler struct {
 	lacking map[zfs.GUID]time.Time
 }
 
-// latest is how long the missing disks of a pool are waited for, which may have to spin up, before it is imported without them.
-const latest = time.Minute
+// latest is how long the missing disks of a pool are waited for, which may have to spin up, before it is imported without them. It is less than what kubelet waits for pools
+// at most, which leaves memory to them.
+const latest = 45 * time.Second
 
 // claimLife is how long an import that was refused is not tried again as it was: the other system may export the pool meanwhile.
 const claimLife = 10 * time.Minute
@@ -60,7 +61,7 @@ func New(pools Pools, devices Devices, memory Memory, now func() time.Time) *Rec
 
 // Observe reads disks and pools, and makes the dry runs of rewinds that are declared.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}, Unopened: map[zfs.GUID]bool{}, Late: map[zfs.GUID]bool{}}
+	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}, Unopened: map[zfs.GUID]bool{}, Late: map[zfs.GUID]time.Duration{}}
 	for guid, until := range r.claimed {
 		if obs.Claimed[guid] = obs.Now.Before(until); !obs.Claimed[guid] {
 			delete(r.claimed, guid)
@@ -118,7 +119,10 @@ func (r *Reconciler) await(obs *Observed) {
 		if !known {
 			since = obs.Now
 		}
-		lacking[i.GUID], obs.Late[i.GUID] = since, obs.Now.Sub(since) < latest
+		lacking[i.GUID] = since
+		if left := latest - obs.Now.Sub(since); left > 0 {
+			obs.Late[i.GUID] = left
+		}
 	}
 	r.lacking = lacking
 }

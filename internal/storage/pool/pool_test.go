@@ -754,14 +754,19 @@ func TestLateDisk(t *testing.T) {
 		if comes {
 			l.missing = nil
 		} else {
-			l.Now = l.Now.Add(59 * time.Second)
-			step()
+			if s.Late != 45*time.Second {
+				t.Errorf("it is looked for again after %s", s.Late)
+			}
+			l.Now = l.Now.Add(s.Late - time.Second)
+			s = step()
 			want(t, l.Machine)
-			l.Now = l.Now.Add(time.Second)
+			l.Now = l.Now.Add(s.Late)
 		}
 		step()
 		want(t, l.Machine, "import tank force=false rewind=false readonly=false")
-		step() // it is imported, and the next time counts from its beginning
+		if s = step(); s.Late != 0 { // it is imported, and the next time counts from its beginning
+			t.Errorf("it is waited for: %s", s.Late)
+		}
 	}
 }
 

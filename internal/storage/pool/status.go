@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -18,6 +19,8 @@ type Status struct {
 	// Importable are pools on the machine's disks that are not imported, and Disks the disks, as they were found.
 	Importable []Importable
 	Disks      []Disk
+	// Late is the time after which a pool whose disks have not all come is imported without them; 0 if none is waited for.
+	Late time.Duration
 }
 
 // PoolStatus is the state of one pool.
@@ -55,6 +58,11 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		for _, o := range ops {
 			if o.Pool == p.Name && !spec.allowed(o) {
 				ps.Waiting = append(ps.Waiting, o)
+			}
+		}
+		for _, i := range obs.candidates(p) {
+			if left := obs.Late[i.GUID]; left > 0 && p.Presence == Imported && (s.Late == 0 || left < s.Late) {
+				s.Late = left
 			}
 		}
 		ps.fill(p, obs)

@@ -27,7 +27,7 @@ func (f Files) Stats() (arc.Stats, error) {
 	return arc.ParseStats(text)
 }
 
-// Pressure reads that on memory.
+// Pressure reads that on memory. While plenty is available there is none: what waits then waits for what the ARC cannot give it.
 func (f Files) Pressure() (arc.Pressure, error) {
 	text, err := os.ReadFile(filepath.Join(f.Proc, "pressure/memory"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -36,7 +36,17 @@ func (f Files) Pressure() (arc.Pressure, error) {
 	if err != nil {
 		return arc.Pressure{}, fmt.Errorf("read pressure on memory: %w", err)
 	}
-	return arc.ParsePressure(text)
+	p, err := arc.ParsePressure(text)
+	if err != nil {
+		return p, err
+	}
+	if text, err = os.ReadFile(filepath.Join(f.Proc, "meminfo")); err != nil {
+		return arc.Pressure{}, fmt.Errorf("read use of memory: %w", err)
+	}
+	if scarce, err := arc.Scarce(text); !scarce || err != nil {
+		return arc.Pressure{}, err
+	}
+	return p, nil
 }
 
 // SetLimits writes both parameters, and looks whether the module has taken them: one that is out of its range it keeps and ignores (arc_tuning_update in

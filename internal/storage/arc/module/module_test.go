@@ -22,6 +22,7 @@ func kernel(t *testing.T, minBytes, maxBytes uint64) Files {
 		filepath.Join(f.Sys, "module/zfs/parameters/zfs_arc_min"): "0\n",
 		filepath.Join(f.Sys, "module/zfs/parameters/zfs_arc_max"): "0\n",
 		filepath.Join(f.Proc, "pressure/memory"):                  "some avg10=3.00 avg60=0.00 avg300=0.00 total=0\n",
+		filepath.Join(f.Proc, "meminfo"):                          "MemTotal:        4000000 kB\nMemFree:          100000 kB\nMemAvailable:     300000 kB\n",
 	} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
@@ -44,6 +45,13 @@ func TestFiles(t *testing.T) {
 	}
 	if p, err := f.Pressure(); err != nil || p.Some != 3 {
 		t.Errorf("%+v, %v", p, err)
+	}
+	// A control group at its own limit waits, and the machine has plenty.
+	if err := os.WriteFile(filepath.Join(f.Proc, "meminfo"), []byte("MemTotal: 4000000 kB\nMemAvailable: 1300000 kB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := f.Pressure(); err != nil || p != (arc.Pressure{}) {
+		t.Errorf("with plenty of memory: %+v, %v", p, err)
 	}
 	if _, err := (Files{Proc: t.TempDir()}).Stats(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without the module: %v", err)
