@@ -19,7 +19,7 @@
 // # What is different
 //
 // No program sets the state DEGRADED of a device that answers (zinject does, for tests). A device with too many checksum errors is marked here ([Engine.Marks]), and the
-// spare is activated all the same.
+// spare is activated all the same. The mark ends when a person clears the pool's errors, which the kernel's counts show.
 //
 // zed has spares let go by a flag of its own when it brings a device online (ZFS_ONLINE_UNSPARE, which zpool online does not set). Here the spare is detached when
 // the original has been well for [Config].ReleaseAfter, and nothing resilvered meanwhile.

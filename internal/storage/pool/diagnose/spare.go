@@ -61,23 +61,23 @@ func parentOf(v pool.Vdev, leaf pool.Vdev) (pool.Vdev, bool) {
 // Look compares what is known with the state of all pools, and is due at Next at the latest. It forgets what is gone.
 func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
 	var out []Action
-	present := map[key]pool.State{}
+	present := map[key]pool.Vdev{}
 	for _, p := range pools {
 		for _, leaf := range p.Leaves() {
 			if leaf.Class != pool.Spare {
-				present[key{p.GUID, leaf.GUID}] = leaf.State
+				present[key{p.GUID, leaf.GUID}] = leaf
 			}
 		}
 	}
 	e.drop(func(k key, f *file) bool {
-		_, there := present[k]
+		leaf, there := present[k]
 		f.checksums.forget(now)
 		f.ios.forget(now)
 		f.slow.forget(now)
-		return !there || now.Sub(f.last) > e.cfg.Keep && f.verdict == ""
+		return !there || f.cleared(leaf) || now.Sub(f.last) > e.cfg.Keep && f.verdict == ""
 	})
 	for k := range e.gone {
-		if s, there := present[k]; !there || !gone(s) {
+		if leaf, there := present[k]; !there || !gone(leaf.State) {
 			delete(e.gone, k)
 			delete(e.acted, k)
 		}
@@ -94,6 +94,13 @@ func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
 		}
 	}
 	return out
+}
+
+// cleared says that a person has cleared the errors for which a device was marked. The kernel has no event of that for a device that is online (vdev_clear in
+// module/zfs/vdev.c), but for the pool's configuration being written. It counts checksum errors and slow I/Os before it reports them (zio_checksum_verify and zio_done in
+// module/zfs/zio.c, vdev_raidz_checksum_error in module/zfs/vdev_raidz.c), so pools that were looked at after the events have the counts.
+func (f *file) cleared(leaf pool.Vdev) bool {
+	return f.verdict != "" && leaf.State == pool.Online && leaf.ReadErrors+leaf.WriteErrors+leaf.ChecksumErrors+leaf.SlowIOs == 0
 }
 
 // vdev looks at the devices of a top-level vdev.
