@@ -102,12 +102,12 @@ func orNew(c *counter, own, other events.Threshold) *counter {
 	return newCounter(other.N, other.Within)
 }
 
-// yields says that another device of the same vdev has errors of the kind too, and then closes the case: what they share is to blame, a cable or controller, and taking
-// one of them out costs redundancy (zfs_other_serd_cases).
+// yields says that another device of the same vdev has errors of the kind too: what they share is to blame, a cable or controller, and taking one of them out costs
+// redundancy (zfs_other_serd_cases). The case goes on with its newest error, for which the other yields as well; zed closes it, and the other is taken out.
 func (e *Engine) yields(k key, f *file, kind func(*file) *counter) bool {
 	for other, o := range e.cases {
 		if other.pool == k.pool && other.vdev != k.vdev && o.parent == f.parent && kind(o).active() {
-			delete(e.cases, k)
+			kind(f).again()
 			return true
 		}
 	}
