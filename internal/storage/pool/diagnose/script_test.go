@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "write what the scripts give into them a
 //	resilver on|off              redundancy is being restored
 //	event CLASS A|- [k=v ...]    n=10 (as often) every=1s context=import scan state=ONLINE cksum_n, cksum_t, io_n, io_t, slow_n, slow_t
 //	at 15s                       time goes on
-//	look, next, marks, disk A PATH
+//	look, next, marks, failed A, disk A PATH
 type world struct {
 	t      *testing.T
 	engine *Engine

@@ -74,7 +74,7 @@ func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
 		f.checksums.forget(now)
 		f.ios.forget(now)
 		f.slow.forget(now)
-		return !there || f.cleared(leaf) || now.Sub(f.last) > e.cfg.Keep && f.verdict == ""
+		return !there || f.over(leaf) || now.Sub(f.last) > e.cfg.Keep && f.verdict == ""
 	})
 	for k := range e.gone {
 		if leaf, there := present[k]; !there || !gone(leaf.State) {
@@ -96,11 +96,16 @@ func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
 	return out
 }
 
-// cleared says that a person has cleared the errors for which a device was marked. The kernel has no event of that for a device that is online (vdev_clear in
-// module/zfs/vdev.c), but for the pool's configuration being written. It counts checksum errors and slow I/Os before it reports them (zio_checksum_verify and zio_done in
-// module/zfs/zio.c, vdev_raidz_checksum_error in module/zfs/vdev_raidz.c), so pools that were looked at after the events have the counts.
-func (f *file) cleared(leaf pool.Vdev) bool {
-	return f.verdict != "" && leaf.State == pool.Online && leaf.ReadErrors+leaf.WriteErrors+leaf.ChecksumErrors+leaf.SlowIOs == 0
+// over says that a case had its consequence, and that the device goes on: it could not be taken out, or is back, or a person has cleared the errors for which it was marked.
+//
+// The kernel has no event of that for a device that is online (vdev_clear in module/zfs/vdev.c), but for the pool's configuration being written. It counts checksum errors
+// and slow I/Os before it reports them (zio_checksum_verify and zio_done in module/zfs/zio.c, vdev_raidz_checksum_error in module/zfs/vdev_raidz.c), so pools that were
+// looked at after the events have the counts.
+func (f *file) over(leaf pool.Vdev) bool {
+	if !f.solved || leaf.State != pool.Online {
+		return false
+	}
+	return f.verdict == "" || leaf.ReadErrors+leaf.WriteErrors+leaf.ChecksumErrors+leaf.SlowIOs == 0
 }
 
 // vdev looks at the devices of a top-level vdev.
