@@ -59,7 +59,12 @@ func parentOf(v pool.Vdev, leaf pool.Vdev) (pool.Vdev, bool) {
 }
 
 // Look compares what is known with the state of all pools, and is due at Next at the latest. It forgets what is gone.
-func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
+func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action { return e.look(pools, now, now) }
+
+// look is Look at an event, which may be read long after it was reported: what is too old by its time is forgotten, and nothing if it has none. Errors that are newer may
+// be those for which another device, whose errors are yet to be read, yields.
+func (e *Engine) look(pools []pool.Pool, now, event time.Time) []Action {
+	e.begin(now)
 	var out []Action
 	present := map[key]pool.Vdev{}
 	for _, p := range pools {
@@ -71,9 +76,9 @@ func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
 	}
 	e.drop(func(k key, f *file) bool {
 		leaf, there := present[k]
-		f.checksums.forget(now)
-		f.ios.forget(now)
-		f.slow.forget(now)
+		f.checksums.forget(event)
+		f.ios.forget(event)
+		f.slow.forget(event)
 		return !there || f.over(leaf) || now.Sub(f.last) > e.cfg.Keep && f.verdict == ""
 	})
 	for k := range e.gone {
