@@ -32,17 +32,24 @@ func (e *Engine) spare(p pool.Pool, leaf pool.Vdev, why string) []Action {
 func (e *Engine) Failed(a Action) { delete(e.acted, key{a.PoolGUID, a.VdevGUID}) }
 
 // spareable says that ZFS would have a spare stand in: not for log and cache devices, nor for those of the classes special and dedup (spa_vdev_attach in
-// module/zfs/spa.c, zpool_vdev_attach in lib/libzfs/libzfs_pool.c), nor where one does already or the device is being replaced.
+// module/zfs/spa.c, zpool_vdev_attach in lib/libzfs/libzfs_pool.c), nor where one does already or the device is being replaced. A spare that has failed itself is
+// replaced by another, which stands in beside it.
 func spareable(p pool.Pool, leaf pool.Vdev) bool {
 	if leaf.Class != pool.Normal {
 		return false
 	}
 	for _, v := range p.Vdevs {
-		if parent, found := parentOf(v, leaf); found && (parent.Type == "spare" || parent.Type == "replacing") {
+		if parent, found := parentOf(v, leaf); found && (parent.Type == "replacing" || parent.Type == "spare" && !lastOfAll(parent, leaf)) {
 			return false
 		}
 	}
 	return true
+}
+
+// lastOfAll says that a leaf is the newest spare of a place of which nothing answers.
+func lastOfAll(place pool.Vdev, leaf pool.Vdev) bool {
+	last := len(place.Children) - 1
+	return last > 0 && place.Children[last].GUID == leaf.GUID && !slices.ContainsFunc(place.Children, func(c pool.Vdev) bool { return !gone(c.State) })
 }
 
 // parentOf finds the vdev that a leaf is right below of.
