@@ -449,26 +449,37 @@ func TestPoolTended(t *testing.T) {
 	}
 }
 
-// TestEventsAreKept: a fault that was reported while the pools could not be looked at is acted on as soon as they can.
+// TestEventsAreKept: a fault that was reported while the pools could not be looked at, or none was declared yet, is acted on as soon as they can, or it is.
 func TestEventsAreKept(t *testing.T) {
+	declared := &config.Config{Pools: []config.Pool{{Name: "tank", Presence: config.PoolImported}}}
+	t.Run("pools that cannot be looked at", func(t *testing.T) { keptEvents(t, zfs.ErrBusy, declared, declared) })
+	t.Run("no configuration", func(t *testing.T) { keptEvents(t, nil, nil, declared) })
+}
+
+// keptEvents has a fault reported when a look at pools has an error, and a configuration is there, or not. Then all is in order.
+func keptEvents(t *testing.T, blind error, before, after *config.Config) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &poolMachine{}
 		a := &Agent{
 			cfg: Config{Pools: m.config()}, log: slog.New(slog.DiscardHandler), now: time.Now, events: eventlog.New(time.Now), poolEvents: newPoolLog(),
-			store: state.New(snapshot{input: plan.Input{Config: &config.Config{Pools: []config.Pool{{Name: "tank", Presence: config.PoolImported}}}}}),
+			store: state.New(snapshot{input: plan.Input{Config: before}}),
 		}
 		if err := m.Create(t.Context(), pool.Creation{Pool: "tank", Groups: []pool.Group{{Layout: pool.Mirror, Devices: []string{"/dev/vdb1", "/dev/vdc1"}}}}); err != nil {
 			t.Fatal(err)
 		}
 		m.pools[0].Vdevs = append(m.pools[0].Vdevs, pool.Vdev{Name: "/dev/vdd1", Type: "disk", Class: pool.Spare, Path: "/dev/vdd1", GUID: 300, State: pool.Available})
 		m.turn("102", pool.Removed)
-		m.pools[0].State, m.blind = pool.Degraded, zfs.ErrBusy
+		m.pools[0].State, m.blind = pool.Degraded, blind
 		a.poolEvents.add(events.Event{Class: events.Removed, EID: 9, Time: time.Now(), Pool: "tank", PoolGUID: 101, VdevGUID: 102, VdevType: "disk"})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- a.tendPools(ctx) }()
 		time.Sleep(time.Second)
+		if slices.Contains(m.done(), "replace tank 102 /dev/vdd1") {
+			t.Errorf("done before: %q", m.done())
+		}
 		m.change(func(m *poolMachine) { m.blind = nil })
+		a.store.Update(func(s snapshot) snapshot { s.input.Config = after; return s })
 		time.Sleep(poolEventsPause + poolResync)
 		synctest.Wait()
 		if !slices.Contains(m.done(), "replace tank 102 /dev/vdd1") {

@@ -28,8 +28,12 @@ func within(ctx context.Context, longest time.Duration) (context.Context, contex
 	return context.WithTimeoutCause(ctx, longest, fmt.Errorf("not done within %s: %w", longest, context.DeadlineExceeded))
 }
 
-// tendPools decides from events which devices are faulty, and has spares stand in for them. What could not be looked at is not forgotten: errors are counted.
+// tendPools decides from events which devices are faulty, and has spares stand in for them. What could not be looked at is not forgotten: errors are counted. Until there is
+// a configuration no pool is declared, and nothing would be done for what has happened; so that waits, too.
 func (a *Agent) tendPools(ctx context.Context) error {
+	if err := a.configured(ctx); err != nil {
+		return err
+	}
 	engine := diagnose.New(diagnose.Config{})
 	var next uint64
 	for {
@@ -56,6 +60,18 @@ func (a *Agent) tendPools(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// configured waits for a configuration.
+func (a *Agent) configured(ctx context.Context) error {
+	s, version := a.store.Get()
+	for s.input.Config == nil {
+		var err error
+		if s, version, err = a.store.Watch(ctx, version); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // poolsForEvents looks at pools, by which events are understood.

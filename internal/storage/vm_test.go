@@ -245,7 +245,7 @@ func grownPool(t *testing.T, least uint64) storage.PoolState {
 }
 
 // TestVMPoolMark: the mark of a pool that is being made is there until it is made. Neither zpool, which clears the beginning of a partition, nor the kernel's labels
-// reach it, so that a pool whose making was cut off is known for one.
+// reach it, so that a pool whose making was cut off is known for one. What is read of the device is what ZFS has written, and not what the kernel remembers of it.
 func TestVMPoolMark(t *testing.T) {
 	disk := scratch(t)
 	mods, err := kmod.Open("/usr/lib/modules")
@@ -265,12 +265,27 @@ func TestVMPoolMark(t *testing.T) {
 	if err := d.BeginPool(t.Context(), device); err != nil {
 		t.Fatal(err)
 	}
+	// Somebody has the device open, so that the kernel keeps what was read of it before there was a pool.
+	held, err := os.Open(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Contents(t.Context(), device); err != nil {
+		t.Error(err)
+	}
 	if err := nodePool().Make(t.Context(), spec.Name, device, spec.Properties, spec.Inherited); err != nil {
 		t.Fatal(err)
 	}
+	made, err := nodePool().Pool(t.Context(), spec.Name, []string{"mountpoint"})
+	if err != nil {
+		t.Error(err)
+	}
 	c, err := d.Contents(t.Context(), device)
-	if err != nil || !c.Formatting || c.Signature != storage.PoolMember || c.Pool.Name != spec.Name || c.Pool.GUID == 0 {
-		t.Errorf("made under the mark: %+v, %v", c, err)
+	if err != nil || !c.Formatting || c.Signature != storage.PoolMember || c.Pool.Name != spec.Name || c.Pool.GUID == 0 || c.Pool.GUID != made.GUID {
+		t.Errorf("made under the mark: %+v, %v, of %+v", c, err, made)
+	}
+	if err := held.Close(); err != nil {
+		t.Error(err)
 	}
 	if err := d.FinishFormat(t.Context(), device); err != nil {
 		t.Error(err)

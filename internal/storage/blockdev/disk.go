@@ -119,6 +119,7 @@ func (d *Disk) Contents(_ context.Context, device string) (storage.Contents, err
 		return storage.Contents{}, err
 	}
 	defer f.Close()
+	forget(f)
 	head := make([]byte, blankBytes)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {

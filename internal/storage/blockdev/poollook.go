@@ -177,7 +177,9 @@ func lookWithin(p *pool.Disk) error {
 
 // forget drops what the kernel keeps of an earlier look. ZFS writes past its page cache, which would go on with old labels for as long as the device is open
 // anywhere, which it is while the pool is imported. It is a hint: what is being written by others stays.
-func (w *Whole) forget() { _ = unix.Fadvise(int(w.Fd()), 0, 0, unix.FADV_DONTNEED) }
+func (w *Whole) forget() { forget(w.File) }
+
+func forget(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 // readLabel reads the label of one device.
 func readLabel(device string) (label.Label, error) {

@@ -19,12 +19,13 @@
 // # What is different
 //
 // No program sets the state DEGRADED of a device that answers (zinject does, for tests). A device with too many checksum errors is marked here ([Engine.Marks]), and the
-// spare is activated all the same.
+// spare is activated all the same. The mark ends when a person clears the pool's errors, which the kernel's counts show.
 //
 // zed has spares let go by a flag of its own when it brings a device online (ZFS_ONLINE_UNSPARE, which zpool online does not set). Here the spare is detached when
 // the original has been well for [Config].ReleaseAfter, and nothing resilvered meanwhile.
 //
-// zed acts on events alone, and those from before its start are lost. [Engine.Look] also takes a device that has been gone for [Config].SpareAfter for one that a spare
+// zed acts on events alone, and those from before its start are lost. Here they are read, and errors of I/O and checksums among them count as long as they are no older than
+// the time within which they count at all. [Engine.Look] also takes a device that has been gone for [Config].SpareAfter for one that a spare
 // is needed for.
 //
 // Events may be false (package events). So an action on a device is returned only if the pool has it, in a state that bears the event out.

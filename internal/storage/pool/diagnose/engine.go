@@ -68,6 +68,8 @@ type Engine struct {
 	well map[key]time.Time
 	// looked is when Look was called last.
 	looked time.Time
+	// since is when this began, by the clock of events.
+	since time.Time
 }
 
 // maxCases bounds the devices that are watched. A machine has fewer; events may lie.
@@ -131,8 +133,16 @@ func (e *Engine) drop(which func(key, *file) bool) {
 	}
 }
 
+// begin notes when the engine was first called. A clock that was set back since then does not make all that happens too old: what is set back is this as well.
+func (e *Engine) begin(now time.Time) {
+	if wall := now.Round(0); e.since.IsZero() || wall.Before(e.since) {
+		e.since = wall
+	}
+}
+
 // Event takes an event. Pools is the state of the pools after it.
 func (e *Engine) Event(ev events.Event, pools []pool.Pool, now time.Time) []Action {
+	e.begin(now)
 	k := key{ev.PoolGUID, ev.VdevGUID}
 	switch ev.Class {
 	case events.PoolImport, events.PoolCreate, events.PoolExport, events.PoolDestroy:
@@ -147,12 +157,12 @@ func (e *Engine) Event(ev events.Event, pools []pool.Pool, now time.Time) []Acti
 		return nil
 	case events.VdevRemove:
 		e.drop(func(c key, _ *file) bool { return c == k })
-		return e.Look(pools, now)
+		return e.look(pools, now, ev.Time)
 	case events.AutoReplace:
 		e.drop(func(c key, _ *file) bool { return c.pool == ev.PoolGUID && (ev.VdevGUID == 0 || c == k) })
 		return nil
 	case events.ResilverFinish, events.Dropped, events.ConfigSync:
-		return e.Look(pools, now)
+		return e.look(pools, now, ev.Time)
 	case events.Removed, events.StateChange:
 		return e.resource(ev, pools, now)
 	}
@@ -178,7 +188,7 @@ func (e *Engine) resource(ev events.Event, pools []pool.Pool, now time.Time) []A
 		e.drop(func(c key, _ *file) bool { return c == k })
 		delete(e.gone, k)
 		delete(e.acted, k)
-		return e.Look(pools, now)
+		return e.look(pools, now, ev.Time)
 	case pool.Removed, pool.Faulted:
 		p, leaf, found := find(pools, k)
 		if !found || leaf.State != pool.Removed && leaf.State != pool.Faulted {

@@ -27,7 +27,7 @@ func (e *Engine) report(ev events.Event, pools []pool.Pool, now time.Time) []Act
 		return []Action{notice(ev, fmt.Sprintf("an I/O on %s does not come back", ev.VdevPath))}
 	}
 	counted := ev.Class == events.IO || ev.Class == events.Delay || ev.Class == events.Checksum && !ev.OfScan()
-	if !counted && !ev.IsDevice() {
+	if !counted && !ev.IsDevice() || e.past(ev) {
 		return nil
 	}
 	p, leaf, found := find(pools, k)
@@ -46,6 +46,21 @@ func (e *Engine) report(ev events.Event, pools []pool.Pool, now time.Time) []Act
 		return e.spare(p, leaf, "it cannot be opened")
 	}
 	return e.count(ev, f, k, p, leaf, now)
+}
+
+// past says that an error was reported so long before the engine began that it is none to count: the kernel keeps its events (zfs_zevent_len_max, zfs(4)) for longer than an
+// agent runs, and a device is not taken out today for what was the matter days ago. Slow I/Os are counted: nothing else tells that a device is marked for them.
+func (e *Engine) past(ev events.Event) bool {
+	var t events.Threshold
+	switch ev.Class {
+	case events.IO:
+		t = threshold(ev.IOs, e.cfg.IOs)
+	case events.Checksum:
+		t = threshold(ev.Checksums, e.cfg.Checksums)
+	default:
+		return false
+	}
+	return !ev.Time.IsZero() && e.since.Sub(ev.Time) > t.Within
 }
 
 // open returns the case of a device.
@@ -96,18 +111,24 @@ func orNew(c *counter, own, other events.Threshold) *counter {
 	if c != nil {
 		return c
 	}
-	if own.Set && own.N > 0 {
-		other = own
-	}
-	return newCounter(other.N, other.Within)
+	t := threshold(own, other)
+	return newCounter(t.N, t.Within)
 }
 
-// yields says that another device of the same vdev has errors of the kind too, and then closes the case: what they share is to blame, a cable or controller, and taking
-// one of them out costs redundancy (zfs_other_serd_cases).
+// threshold is the device's own, else the other.
+func threshold(own, other events.Threshold) events.Threshold {
+	if own.Set && own.N > 0 {
+		return own
+	}
+	return other
+}
+
+// yields says that another device of the same vdev has errors of the kind too: what they share is to blame, a cable or controller, and taking one of them out costs
+// redundancy (zfs_other_serd_cases). The case goes on with its newest error, for which the other yields as well; zed closes it, and the other is taken out.
 func (e *Engine) yields(k key, f *file, kind func(*file) *counter) bool {
 	for other, o := range e.cases {
 		if other.pool == k.pool && other.vdev != k.vdev && o.parent == f.parent && kind(o).active() {
-			delete(e.cases, k)
+			kind(f).again()
 			return true
 		}
 	}

@@ -26,9 +26,9 @@ var update = flag.Bool("update", false, "write what the scripts give into them a
 //	set A STATE [errors=N]       the state of a device, by which event ever that came
 //	stand A S                    spare S stands in for A
 //	resilver on|off              redundancy is being restored
-//	event CLASS A|- [k=v ...]    n=10 (as often) every=1s context=import scan state=ONLINE cksum_n, cksum_t, io_n, io_t, slow_n, slow_t
+//	event CLASS A|- [k=v ...]    n=10 (as often) every=1s ago=1h context=import scan state=ONLINE cksum_n, cksum_t, io_n, io_t, slow_n, slow_t
 //	at 15s                       time goes on
-//	look, next, marks, disk A PATH
+//	look, next, marks, failed A, disk A PATH
 type world struct {
 	t      *testing.T
 	engine *Engine
@@ -178,7 +178,7 @@ func (w *world) event(class, device string, words []string) {
 	if device != "-" {
 		ev.VdevGUID, ev.VdevType, ev.VdevPath, ev.ParentGUID = w.guid(device), "disk", "/dev/"+device, w.parentOfName(device)
 	}
-	n, every := 1, time.Duration(0)
+	n, every, ago := 1, time.Duration(0), time.Duration(0)
 	threshold := func(t *events.Threshold, word, name string) {
 		var n uint64
 		if _, err := fmt.Sscanf(word, name+"_n=%d", &n); err == nil {
@@ -195,6 +195,8 @@ func (w *world) event(class, device string, words []string) {
 			_, _ = fmt.Sscan(value, &n)
 		case "every":
 			every, _ = time.ParseDuration(value)
+		case "ago":
+			ago, _ = time.ParseDuration(value)
 		case "context":
 			ev.Context = map[string]events.Load{"open": events.LoadOpen, "import": events.LoadImport}[value]
 		case "scan":
@@ -211,7 +213,7 @@ func (w *world) event(class, device string, words []string) {
 	}
 	for range n {
 		w.eid++
-		ev.EID, ev.Time = w.eid, w.now
+		ev.EID, ev.Time = w.eid, w.now.Add(-ago)
 		w.actions(w.engine.Event(ev, w.pools, w.now))
 		w.now = w.now.Add(every)
 	}

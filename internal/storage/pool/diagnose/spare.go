@@ -32,17 +32,24 @@ func (e *Engine) spare(p pool.Pool, leaf pool.Vdev, why string) []Action {
 func (e *Engine) Failed(a Action) { delete(e.acted, key{a.PoolGUID, a.VdevGUID}) }
 
 // spareable says that ZFS would have a spare stand in: not for log and cache devices, nor for those of the classes special and dedup (spa_vdev_attach in
-// module/zfs/spa.c, zpool_vdev_attach in lib/libzfs/libzfs_pool.c), nor where one does already or the device is being replaced.
+// module/zfs/spa.c, zpool_vdev_attach in lib/libzfs/libzfs_pool.c), nor where one does already or the device is being replaced. A spare that has failed itself is
+// replaced by another, which stands in beside it.
 func spareable(p pool.Pool, leaf pool.Vdev) bool {
 	if leaf.Class != pool.Normal {
 		return false
 	}
 	for _, v := range p.Vdevs {
-		if parent, found := parentOf(v, leaf); found && (parent.Type == "spare" || parent.Type == "replacing") {
+		if parent, found := parentOf(v, leaf); found && (parent.Type == "replacing" || parent.Type == "spare" && !lastOfAll(parent, leaf)) {
 			return false
 		}
 	}
 	return true
+}
+
+// lastOfAll says that a leaf is the newest spare of a place of which nothing answers.
+func lastOfAll(place pool.Vdev, leaf pool.Vdev) bool {
+	last := len(place.Children) - 1
+	return last > 0 && place.Children[last].GUID == leaf.GUID && !slices.ContainsFunc(place.Children, func(c pool.Vdev) bool { return !gone(c.State) })
 }
 
 // parentOf finds the vdev that a leaf is right below of.
@@ -59,25 +66,30 @@ func parentOf(v pool.Vdev, leaf pool.Vdev) (pool.Vdev, bool) {
 }
 
 // Look compares what is known with the state of all pools, and is due at Next at the latest. It forgets what is gone.
-func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
+func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action { return e.look(pools, now, now) }
+
+// look is Look at an event, which may be read long after it was reported: what is too old by its time is forgotten, and nothing if it has none. Errors that are newer may
+// be those for which another device, whose errors are yet to be read, yields.
+func (e *Engine) look(pools []pool.Pool, now, event time.Time) []Action {
+	e.begin(now)
 	var out []Action
-	present := map[key]pool.State{}
+	present := map[key]pool.Vdev{}
 	for _, p := range pools {
 		for _, leaf := range p.Leaves() {
 			if leaf.Class != pool.Spare {
-				present[key{p.GUID, leaf.GUID}] = leaf.State
+				present[key{p.GUID, leaf.GUID}] = leaf
 			}
 		}
 	}
 	e.drop(func(k key, f *file) bool {
-		_, there := present[k]
-		f.checksums.forget(now)
-		f.ios.forget(now)
-		f.slow.forget(now)
-		return !there || now.Sub(f.last) > e.cfg.Keep && f.verdict == ""
+		leaf, there := present[k]
+		f.checksums.forget(event)
+		f.ios.forget(event)
+		f.slow.forget(event)
+		return !there || f.over(leaf) || now.Sub(f.last) > e.cfg.Keep && f.verdict == ""
 	})
 	for k := range e.gone {
-		if s, there := present[k]; !there || !gone(s) {
+		if leaf, there := present[k]; !there || !gone(leaf.State) {
 			delete(e.gone, k)
 			delete(e.acted, k)
 		}
@@ -94,6 +106,18 @@ func (e *Engine) Look(pools []pool.Pool, now time.Time) []Action {
 		}
 	}
 	return out
+}
+
+// over says that a case had its consequence, and that the device goes on: it could not be taken out, or is back, or a person has cleared the errors for which it was marked.
+//
+// The kernel has no event of that for a device that is online (vdev_clear in module/zfs/vdev.c), but for the pool's configuration being written. It counts checksum errors
+// and slow I/Os before it reports them (zio_checksum_verify and zio_done in module/zfs/zio.c, vdev_raidz_checksum_error in module/zfs/vdev_raidz.c), so pools that were
+// looked at after the events have the counts.
+func (f *file) over(leaf pool.Vdev) bool {
+	if !f.solved || leaf.State != pool.Online {
+		return false
+	}
+	return f.verdict == "" || leaf.ReadErrors+leaf.WriteErrors+leaf.ChecksumErrors+leaf.SlowIOs == 0
 }
 
 // vdev looks at the devices of a top-level vdev.
