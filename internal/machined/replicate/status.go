@@ -77,8 +77,10 @@ func (j *job) away() bool {
 	if j.fenced {
 		return true
 	}
+	back := replication.ReverseID(j.spec.Job.ID)
 	for _, r := range j.roots {
-		if j.spec.Sends && r.Fenced || !j.spec.Sends && r.Exists && r.Generation > 0 && !r.Fenced && r.Replica == "" {
+		fenced := r.Fenced || r.Replica != "" && r.Replica == back // what comes back anew has no mark of a fence
+		if j.spec.Sends && fenced || !j.spec.Sends && r.Exists && r.Generation > 0 && !r.Fenced && r.Replica == "" {
 			return true
 		}
 	}

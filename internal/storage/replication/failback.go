@@ -45,7 +45,8 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 		return 0, report, fmt.Errorf("fail back: other side: %w", err)
 	}
 	promoting := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Promoting })
-	away := there.Generation() > here.Generation() || slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Fenced })
+	fenced := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Fenced })
+	away := there.Generation() > here.Generation() || fenced || comesBack(f.Job, here, there)
 	switch {
 	case away && !promoting:
 		if report, err = f.bring(ctx, there.Generation(), decisions); err != nil {

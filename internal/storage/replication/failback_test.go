@@ -202,6 +202,66 @@ func failbackScenarios() []scenario {
 				}
 			}
 		}},
+		{"failbackAnewCutAtEachCall", func(p *pair) {
+			for _, s := range []func() *zfstest.Faulty{func() *zfstest.Faulty { return p.a.faulty }, func() *zfstest.Faulty { return p.b.faulty }} {
+				for skip := 0; ; skip++ {
+					p.replicated("x")
+					p.write("x")
+					p.snapshot("lost") // was never sent
+					p.promote()
+					p.writeOn(p.b, p.to("x"))
+					p.fails(replication.ErrFenced)
+					back := p.reversed()
+					back.job.ID = replication.ReverseID(p.job.ID)
+					aside := p.option(back.conflict("", replication.Diverged), replication.SetAside)
+					p.a.faulty.Restart()
+					p.b.faulty.Restart()
+					s().Order(zfstest.Fault{Skip: skip, After: skip%2 == 0, Crash: true})
+					_, err := p.bringBack(aside)
+					p.a.faulty.Restart()
+					p.b.faulty.Restart()
+					if err == nil {
+						p.fresh()
+						break
+					}
+					if g, err := p.bringBack(aside); err != nil || g != 2 {
+						p.t.Fatalf("after a crash at call %d: generation %d, %v, want 2\n%s", skip, g, err, p.states())
+					}
+					p.backAgain(2)
+					p.fresh()
+				}
+			}
+		}},
+		{"whatComesAnewIsNoSourceOnItsWayBack", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.must(p.a.Rename(p.ctx(), p.src, p.src+"-lost"))
+			back := p.reversed()
+			back.job.ID = replication.ReverseID(p.job.ID)
+			back.write("x")
+			back.snapshot("2")
+			back.ok() // and nobody promotes it
+			p.fails(replication.ErrFenced)
+			p.backAgain(2)
+		}},
+		{"placeholderThatComesAnewIsNoSourceOnItsWayBack", func(p *pair) {
+			p.create("x")
+			p.write("x")
+			p.only("x@1")
+			p.ok()
+			p.promote()
+			p.must(p.a.Rename(p.ctx(), p.src, p.src+"-lost"))
+			back := p.reversed()
+			back.job.ID = replication.ReverseID(p.job.ID)
+			back.write("x")
+			back.only("x@2")
+			back.ok()
+			p.fails(replication.ErrFenced)
+			if g, err := p.bringBack(); err != nil || g != 2 {
+				p.t.Fatalf("failback: generation %d, %v\n%s", g, err, p.states())
+			}
+			p.write("x")
+		}},
 		{"oldPrimaryIsNoSourceOnItsWayBack", func(p *pair) {
 			p.replicated("x")
 			p.promote()
