@@ -49,7 +49,7 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 	away := there.Generation() > here.Generation() || fenced || comesBack(f.Job, here, there)
 	switch {
 	case away && !promoting:
-		if report, err = f.bring(ctx, there.Generation(), decisions); err != nil {
+		if report, err = f.bring(ctx, here, there.Generation(), decisions); err != nil {
 			return 0, report, err
 		}
 	case !promoting && here.Generation() == 0:
@@ -79,9 +79,17 @@ func (f Failback) forget(ctx context.Context, id string) error {
 	return errors.Join(Forget(ctx, id, f.Here, f.Job.Sources()), Forget(ctx, id, f.There, f.Job.Targets()))
 }
 
-// bring has all come here that the other side has, the last of it when nothing is written there any more.
-func (f Failback) bring(ctx context.Context, generation uint64, decisions []Decision) (Report, error) {
+// bring has all come here that the other side has, the last of it when nothing is written there any more. What is here is fenced first, also where the two sides
+// have nothing in common: a run would only note the generation then.
+func (f Failback) bring(ctx context.Context, here Listing, generation uint64, decisions []Decision) (Report, error) {
 	back := f.back()
+	if here.behind(generation) {
+		sources := f.Job.Sources()
+		request := LearnRequest{Fence: Fence{Job: back.ID, Roots: sources, Generation: generation}, Primaries: sources}
+		if err := f.Here.Learn(ctx, request); err != nil {
+			return Report{}, fmt.Errorf("fail back: this side: %w", err)
+		}
+	}
 	runner := f.With
 	runner.Job, runner.Sender, runner.Receiver = back, f.There, f.Here
 	run := func(phase string, decisions ...Decision) (Report, error) {

@@ -202,6 +202,33 @@ func failbackScenarios() []scenario {
 				}
 			}
 		}},
+		{"failbackFencesWhatHasNothingInCommon", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			p.must(p.a.DestroySnapshots(p.ctx(), []string{p.from("@1"), p.from("x@1")}))
+			p.write("x")
+			p.snapshot("other")
+			var c *replication.Conflict
+			for range 2 {
+				if g, err := p.bringBack(); !errors.As(err, &c) || c.Kind != replication.NoCommonBase {
+					p.t.Fatalf("failback: generation %d, %v", g, err)
+				}
+				if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("a write to the old primary: %v", err)
+				}
+			}
+			if root := p.listing(p.a, p.src).Roots[0]; !root.Fenced || root.Generation != 1 {
+				p.t.Errorf("the root of the old primary: %+v", root)
+			}
+			back := p.reversed()
+			back.job.ID = replication.ReverseID(p.job.ID)
+			aside := p.option(back.conflict("", replication.NoCommonBase), replication.SetAside)
+			if g, err := p.bringBack(aside); err != nil || g != 2 {
+				p.t.Fatalf("with all decided: generation %d, %v\n%s", g, err, p.states())
+			}
+			p.backAgain(2)
+		}},
 		{"failbackAnewCutAtEachCall", func(p *pair) {
 			for _, s := range []func() *zfstest.Faulty{func() *zfstest.Faulty { return p.a.faulty }, func() *zfstest.Faulty { return p.b.faulty }} {
 				for skip := 0; ; skip++ {
