@@ -81,7 +81,7 @@ func (v api) replicas(ctx context.Context, s plan.Replication) (replication.List
 	var conflicts []*replication.Conflict
 	for i := range listing.FileSystems {
 		f := &listing.FileSystems[i]
-		if f.Replica != s.Job.ID || len(f.Snapshots()) == 0 {
+		if f.Replica != s.Job.ID || len(f.Snapshots()) == 0 || listing.Opened(f) {
 			continue
 		}
 		if c := f.Changed(); c != nil {

@@ -253,9 +253,23 @@ func conflictsOf(r replication.Report, err error) []*replication.Conflict {
 			found = append(found, c)
 		}
 	}
-	var c *replication.Conflict
-	if len(found) == 0 && errors.As(err, &c) {
-		found = append(found, c)
+	if len(found) == 0 {
+		found = conflictsIn(err)
+	}
+	return found
+}
+
+// conflictsIn are all those of an error, as of a promotion: a decision counts only with all others.
+func conflictsIn(err error) (found []*replication.Conflict) {
+	switch e := err.(type) {
+	case *replication.Conflict:
+		return []*replication.Conflict{e}
+	case interface{ Unwrap() error }:
+		return conflictsIn(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			found = append(found, conflictsIn(one)...)
+		}
 	}
 	return found
 }

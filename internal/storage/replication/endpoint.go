@@ -185,8 +185,8 @@ type FreezeRequest struct {
 	Snapshot string
 }
 
-// PromoteRequest is carried out as a whole by being repeated until it succeeds. Decisions are those about replicas that were changed. Properties are
-// set on the roots at the end, such as mount points.
+// PromoteRequest is carried out as a whole by being repeated until it succeeds. Decisions are those about replicas that were changed, of which the first counts
+// where there are two about one. Properties are set on the roots at the end, such as mount points.
 type PromoteRequest struct {
 	Fence
 	Decisions  []Decision

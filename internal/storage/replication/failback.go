@@ -57,7 +57,7 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 	}
 	generation = here.Generation()
 	if away || promoting {
-		if generation, err = f.promote(ctx); err != nil {
+		if generation, err = f.promote(ctx, decisions); err != nil {
 			return 0, report, fmt.Errorf("fail back: %w", err)
 		}
 	}
@@ -66,12 +66,12 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 
 // promote makes primaries of what came back. What the job kept on the two sides before is of no use any more: its next run begins with the snapshot that
 // came last.
-func (f Failback) promote(ctx context.Context) (generation uint64, err error) {
+func (f Failback) promote(ctx context.Context, decisions []Decision) (generation uint64, err error) {
 	f.tell("promoting what came back")
 	if err := f.forget(ctx, f.Job.ID); err != nil {
 		return 0, err
 	}
-	return Promotion{Job: f.back(), Receiver: f.Here}.Run(ctx)
+	return Promotion{Job: f.back(), Receiver: f.Here}.Run(ctx, decisions...)
 }
 
 // forget takes away what a direction of the job keeps on both sides.

@@ -202,6 +202,48 @@ func failbackScenarios() []scenario {
 				}
 			}
 		}},
+		{"failbackGoesOnBesideItsUsers", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Crash: true}) // the root can be written to, and has its marks still
+			if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("failback: %v", err)
+			}
+			p.a.faulty.Restart()
+			p.writeOn(p.a, p.src)
+			want, err := p.a.Sum(p.ctx(), p.src)
+			p.must(err)
+			if g, err := p.bringBack(); err != nil || g != 2 {
+				p.t.Fatalf("failback: generation %d, %v\n%s", g, err, p.states())
+			}
+			if got, err := p.a.Sum(p.ctx(), p.src); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was written meanwhile, %s", got, err, want)
+			}
+			p.backAgain(2)
+		}},
+		{"failbackTakesDecisionsAboutWhatItPromotes", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Crash: true}) // before anything is opened
+			if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("failback: %v", err)
+			}
+			p.a.faulty.Restart()
+			p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"readonly": "off"}))
+			p.writeOn(p.a, p.from("x"))
+			p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"readonly": "on"}))
+			_, err := p.bringBack()
+			var c *replication.Conflict
+			if !errors.As(err, &c) || c.Target != p.from("x") {
+				p.t.Fatalf("failback: %v", err)
+			}
+			if g, err := p.bringBack(p.option(c, replication.RollBack)); err != nil || g != 2 {
+				p.t.Fatalf("failback: generation %d, %v\n%s", g, err, p.states())
+			}
+			p.backAgain(2)
+		}},
 		{"failbackFencesWhatHasNothingInCommon", func(p *pair) {
 			p.replicated("x")
 			p.promote()

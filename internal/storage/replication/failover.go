@@ -43,8 +43,19 @@ func (p Promotion) Run(ctx context.Context, decisions ...Decision) (generation u
 		return 0, errors.Join(conflicts...)
 	}
 	return generation, p.Receiver.Promote(ctx, PromoteRequest{
-		Fence: Fence{Job: p.Job.ID, Roots: p.Job.Targets(), Generation: generation}, Decisions: decisions, Properties: p.Properties,
+		Fence: Fence{Job: p.Job.ID, Roots: p.Job.Targets(), Generation: generation}, Decisions: p.kept(listing, decisions), Properties: p.Properties,
 	})
+}
+
+// kept are the decisions, and those about replicas that this promotion has opened before it was cut: what is written to them meanwhile is meant.
+func (p Promotion) kept(l Listing, decisions []Decision) []Decision {
+	all := slices.Clone(decisions)
+	for i := range l.FileSystems {
+		if f := &l.FileSystems[i]; f.Replica == p.Job.ID && l.Opened(f) && f.Received() != nil {
+			all = append(all, Decision{Kind: Keep, Target: f.Name, To: f.Received().GUID})
+		}
+	}
+	return all
 }
 
 // promoted says that it was done before, and that only its end was not heard of.
@@ -58,7 +69,7 @@ func (p Promotion) conflicts(l Listing, decisions []Decision) []error {
 	var errs []error
 	for i := range l.FileSystems {
 		f := &l.FileSystems[i]
-		if f.Replica != p.Job.ID || len(f.Snapshots()) == 0 {
+		if f.Replica != p.Job.ID || len(f.Snapshots()) == 0 || l.Opened(f) {
 			continue
 		}
 		if c := f.Changed(); c != nil && !c.decided(decisions) {

@@ -206,6 +206,24 @@ func failoverScenarios() []scenario {
 				p.fresh()
 			}
 		}},
+		{"promotionGoesOnBesideItsUsers", func(p *pair) {
+			p.replicated("x")
+			p.b.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Crash: true}) // the root can be written to, and has its marks still
+			if _, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx()); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("promote: %v", err)
+			}
+			p.b.faulty.Restart()
+			p.writeOn(p.b, p.dst)
+			want, err := p.b.Sum(p.ctx(), p.dst)
+			p.must(err)
+			if g := p.promote(); g != 1 {
+				p.t.Errorf("generation %d, want 1", g)
+			}
+			if got, err := p.b.Sum(p.ctx(), p.dst); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was written meanwhile, %s", got, err, want)
+			}
+			p.writeOn(p.b, p.to("x"))
+		}},
 		{"promoteChangedReplica", func(p *pair) {
 			p.replicated("x")
 			p.byHand("x")

@@ -93,6 +93,9 @@ func (l Listing) rootOf(name string) RootState {
 	return RootState{}
 }
 
+// Opened says of a replica that a promotion which has not ended has opened it: it can be written to, and has its marks still.
+func (l Listing) Opened(f *FileSystem) bool { return l.rootOf(f.Name).Promoting && !f.ReadOnly }
+
 // Snapshots returns the versions that are snapshots.
 func (f *FileSystem) Snapshots() []Version {
 	return slices.DeleteFunc(slices.Clone(f.Versions), func(v Version) bool { return v.Bookmark })
