@@ -44,12 +44,11 @@ func (v api) PlanFailover(ctx context.Context, name string) (*replicationv1.Plan
 	if err != nil {
 		return nil, classed(err)
 	}
-	out := &replicationv1.PlanFailoverResponse{Target: valid(spec.Top), Generation: listing.Generation() + 1}
-	for _, r := range listing.Roots {
-		if r.Promoting {
-			out.Generation = listing.Generation()
-		}
+	promotion := replication.Promotion{Job: spec.Job}
+	if err := promotion.Possible(listing); err != nil {
+		return nil, classed(err)
 	}
+	out := &replicationv1.PlanFailoverResponse{Target: valid(spec.Top), Generation: promotion.Generation(listing)}
 	for i := range listing.FileSystems {
 		f := &listing.FileSystems[i]
 		if f.Replica != spec.Job.ID {

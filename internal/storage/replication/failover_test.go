@@ -285,6 +285,49 @@ func failoverScenarios() []scenario {
 				p.t.Errorf("promote: %v", err)
 			}
 		}},
+		{"promoteReplicasOfAnotherJob", func(p *pair) {
+			p.replicated("x")
+			was := p.job.ID
+			p.job.ID = reverseID // the documents are declared anew
+			before := p.b.faulty.Calls()
+			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+			if !errors.Is(err, zfs.ErrNotExist) || !strings.Contains(err.Error(), was) {
+				p.t.Errorf("promote: %v", err)
+			}
+			if calls := p.b.faulty.Calls(); len(calls) != len(before) {
+				p.t.Errorf("it did %v", calls[len(before):])
+			}
+			p.job.ID = was
+			if root := p.listing(p.b, p.dst).Roots[0]; root.Generation != 0 {
+				p.t.Errorf("the root: %+v", root)
+			}
+			p.ok()
+		}},
+		{"promoteWhatIsNoReplica", func(p *pair) {
+			p.must(p.b.Create(p.ctx(), p.dst, zfs.CreateOptions{}))
+			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+			if !errors.Is(err, zfs.ErrNotExist) {
+				p.t.Errorf("promote: %v", err)
+			}
+			if root := p.listing(p.b, p.dst).Roots[0]; root.Generation != 0 || root.Promoting {
+				p.t.Errorf("the root: %+v", root)
+			}
+		}},
+		{"promoteBeforeTheFirstSnapshotIsWhole", func(p *pair) {
+			p.write("")
+			p.snapshot("1")
+			p.cut("")
+			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+			if !errors.Is(err, zfs.ErrNotExist) {
+				p.t.Errorf("promote: %v", err)
+			}
+			if f := p.listing(p.b, p.dst).Find(p.dst); f == nil || f.Token == "" {
+				p.t.Errorf("what was received: %+v", f)
+			}
+			if report := p.ok(); report.Plan.Steps[0].Token == "" {
+				p.t.Errorf("step %+v, want one that goes on", report.Plan.Steps[0])
+			}
+		}},
 		{"fenceCutAtEachCall", func(p *pair) {
 			for skip := 0; ; skip++ {
 				p.replicated("x")
