@@ -103,10 +103,10 @@ type checked struct {
 // List implements replication.Endpoint.
 func (c checked) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
 	found, err := c.Side.List(ctx, r)
-	if err != nil {
-		return found, err
+	if led := peer.CheckGeneration(found.Generation(), func() ([]replication.RootState, error) { return c.own(ctx) }); led != nil {
+		return replication.Listing{}, errors.Join(err, led)
 	}
-	return found, peer.CheckGeneration(found.Generation(), func() ([]replication.RootState, error) { return c.own(ctx) })
+	return found, err
 }
 
 func (m *Manager) enter(r *run, phase string) {

@@ -20,7 +20,7 @@ var ErrChanged = errors.New("has changed meanwhile")
 // Endpoint is what both sides do. Methods may be called concurrently, for different file systems. All of them may be repeated: what is done already
 // does not count. Errors are of the classes of this package or of zfs, or a *Conflict.
 type Endpoint interface {
-	// List returns all below the roots. A root that is not there is no error.
+	// List returns all below the roots. A root that is not there is no error. With an error there may be roots that were read all the same.
 	List(ctx context.Context, r ListRequest) (Listing, error)
 	// Learn tells a side which generation is in force. A primary of a lower one is made read-only, with all below it, and fenced.
 	Learn(ctx context.Context, r LearnRequest) error

@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -42,6 +43,15 @@ func (p *pair) forget() {
 	p.t.Helper()
 	p.must(replication.Forget(p.ctx(), p.job.ID, p.a.local, []string{p.src}))
 	p.must(replication.Forget(p.ctx(), p.job.ID, p.b.local, []string{p.dst}))
+}
+
+// differing is a side whose document of the job is another: what it has of this one's is in the listing, with an error.
+type differing struct{ replication.Receiver }
+
+// List implements replication.Endpoint.
+func (d differing) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
+	l, err := d.Receiver.List(ctx, r)
+	return l, errors.Join(err, errBroken)
 }
 
 func failoverScenarios() []scenario {
@@ -89,6 +99,56 @@ func failoverScenarios() []scenario {
 			})
 			if !errors.Is(err, replication.ErrFenced) {
 				p.t.Errorf("send of what is fenced: %v", err)
+			}
+		}},
+		{"fencedThoughARootIsMissing", func(p *pair) {
+			src, dst := p.a.Name("second%d", p.many), p.b.Name("seconddst%d", p.many)
+			p.must(p.a.Create(p.ctx(), src, zfs.CreateOptions{}))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@1"}, nil))
+			p.job.Roots = append(p.job.Roots, replication.Root{Source: src, Target: dst})
+			p.replicated("x")
+			p.promote()
+			p.must(p.a.Rename(p.ctx(), src, src+"-away"))
+			p.fails(replication.ErrFenced)
+			if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to what is fenced: %v", err)
+			}
+			p.must(p.a.Rename(p.ctx(), src+"-away", src))
+			p.fails(replication.ErrFenced)
+			if err := p.tryWrite(p.a, src); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to what is there again: %v", err)
+			}
+		}},
+		{"notFencedByWhatIsNotPromoted", func(p *pair) {
+			// After a failback a root is added, of which the old one is not there for a while.
+			p.replicated("x")
+			p.promote()
+			p.backAgain(2)
+			src, dst := p.a.Name("second%d", p.many), p.b.Name("seconddst%d", p.many)
+			p.must(p.a.Create(p.ctx(), src, zfs.CreateOptions{}))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@1"}, nil))
+			p.job.Roots = append(p.job.Roots, replication.Root{Source: src, Target: dst})
+			for range 2 {
+				p.must(p.a.Rename(p.ctx(), p.src, p.src+"-away"))
+				if _, err := p.run(); err == nil || errors.Is(err, replication.ErrFenced) {
+					p.t.Errorf("run without a root: %v", err)
+				}
+				p.must(p.tryWrite(p.a, src))
+				p.must(p.a.Rename(p.ctx(), p.src+"-away", p.src))
+				p.ok()
+			}
+		}},
+		{"fencedThoughTheDocumentsDiffer", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			r := p.runner()
+			r.Receiver = differing{r.Receiver}
+			report, err := r.Run(p.ctx())
+			if err != nil || !errors.Is(report.Err(), replication.ErrFenced) {
+				p.t.Errorf("run: %v, %v", err, report.Err())
+			}
+			if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to what is fenced: %v", err)
 			}
 		}},
 		{"volumesAreFenced", func(p *pair) {
