@@ -3,9 +3,12 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
@@ -52,6 +55,49 @@ type differing struct{ replication.Receiver }
 func (d differing) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
 	l, err := d.Receiver.List(ctx, r)
 	return l, errors.Join(err, errBroken)
+}
+
+// suspended is a system of which the pool of one root does not answer.
+type suspended struct {
+	zfs.System
+	root string
+}
+
+// List implements zfs.System.
+func (s suspended) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	if slices.Contains(q.Roots, s.root) {
+		return nil, zfs.ErrSuspended
+	}
+	return s.System.List(ctx, q)
+}
+
+// TestFencedRootByRoot: a pool that does not answer keeps no root in another a primary. Nothing is fenced by a generation that is older than one of them.
+func TestFencedRootByRoot(t *testing.T) {
+	p := newPair(t, models)
+	second := p.a.Name("second")
+	p.must(p.a.Create(p.ctx(), second, zfs.CreateOptions{}))
+	roots := []string{p.src, second}
+	learn := func(system zfs.System, generation uint64) error {
+		fence := replication.Fence{Job: jobID, Roots: roots, Generation: generation}
+		return endpoint.New(system, nil).Learn(p.ctx(), replication.LearnRequest{Fence: fence, Primaries: roots})
+	}
+	if err := learn(suspended{p.a.System, p.src}, 2); !errors.Is(err, zfs.ErrSuspended) {
+		t.Errorf("a pool does not answer, and it says %v", err)
+	}
+	if root := p.listing(p.a, second).Roots[0]; !root.Fenced || root.Generation != 2 {
+		t.Errorf("the root in the other pool: %+v", root)
+	}
+	if err := p.tryWrite(p.a, second); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to what is fenced: %v", err)
+	}
+	if err := learn(p.a.System, 1); !errors.Is(err, replication.ErrFenced) {
+		t.Errorf("an older generation: %v", err)
+	}
+	p.must(p.tryWrite(p.a, p.src))
+	p.must(learn(p.a.System, 2))
+	if err := p.tryWrite(p.a, p.src); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to what is fenced with the next: %v", err)
+	}
 }
 
 func failoverScenarios() []scenario {
