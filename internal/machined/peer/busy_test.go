@@ -2,6 +2,7 @@ package peer
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -71,6 +72,33 @@ func TestBusy(t *testing.T) {
 		}
 		m, g = node()
 		check("a placeholder", m, g.MakePlaceholder(ctx, &replicationv1.MakePlaceholderRequest{Job: id, FileSystem: "tank/in"}))
+	}
+}
+
+// heeding is a system that looks at the context.
+type heeding struct{ zfs.System }
+
+// List implements zfs.System.
+func (h heeding) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return h.System.List(ctx, q)
+}
+
+// TestFencedThoughTheCallerHangsUp: a tree that is half fenced would take writes.
+func TestFencedThoughTheCallerHangsUp(t *testing.T) {
+	const id = "11111111-2222-4333-8444-555555555555"
+	job := replication.Job{ID: id, Direction: replication.Push, Roots: []replication.Root{{Source: "tank", Target: "other/in"}}}
+	m := zfstest.New("node", "tank")
+	g := NewGuard(t.Context(), heeding{m}, nil, func(string) (Allowed, bool) { return Allowed{Name: "job", Job: job, Sends: true}, true }, func(string) {})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := g.Learn(gone, &replicationv1.LearnRequest{Job: id, Generation: 1, Primaries: []string{"tank"}}); err != nil {
+		t.Error(err)
+	}
+	if err := m.Write(t.Context(), "tank", "late", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to the old primary: %v", err)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// tellTimeout is for the old primary to be told of its end. One that is lost does not answer, and is told when it comes back.
+	// tellTimeout is for the old primary to be told of its end: it goes on to the end with what it has heard. One that is lost does not answer, and is told again.
 	tellTimeout = 15 * time.Second
 	// stepAsideTimeout is for a run to end that is in the way: its programs are killed, and those that the kernel holds are not waited for by anybody else.
 	stepAsideTimeout = 30 * time.Second
@@ -136,16 +136,72 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 	v.m.cfg.Log.Warn("failed over", "job", name, "generation", generation)
 	v.m.cfg.Tell(name, "failed over", fmt.Sprintf("the replica on this node is the primary, of generation %d", generation))
 	out := &replicationv1.FailoverResponse{Generation: generation, Told: true}
-	if err := v.tell(ctx, spec, generation); err != nil {
+	err = v.m.tell(ctx, spec, generation)
+	if err != nil {
 		out.Told, out.Untold = false, valid(err.Error())
 		v.m.cfg.Log.Warn("the old primary is not told yet", "job", name, "error", err)
 	}
+	v.m.toBeTold(spec.Job.ID, generation, err)
 	return out, nil
 }
 
+// untold is a generation of which the old primary is not told yet.
+type untold struct {
+	generation uint64
+	problem    string
+	attempts   int
+	due        time.Time
+	telling    bool
+}
+
+// toBeTold notes what came of telling the old primary: with an error it is told again and again, until it is, or this agent ends. Then it hears of it by the next
+// request of either node.
+func (m *Manager) toBeTold(id string, generation uint64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.jobs[id]
+	if j == nil {
+		return
+	}
+	j.untold = nil
+	if err != nil {
+		j.untold = &untold{generation: generation}
+		j.untold.failed(err, m.cfg.Now())
+	}
+	m.news()
+	m.wake.Wake()
+}
+
+func (u *untold) failed(err error, now time.Time) {
+	u.attempts++
+	u.telling, u.problem, u.due = false, err.Error(), now.Add(retryAfter(u.attempts))
+}
+
+// tellAgain tells the old primary once more.
+func (m *Manager) tellAgain(ctx context.Context, j *job, s plan.Replication, u *untold) {
+	err := m.tell(ctx, s, u.generation)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if j.untold != u {
+		return
+	}
+	switch {
+	case err == nil:
+		j.untold = nil
+		m.cfg.Log.Info("the old primary is told", "job", s.Name, "generation", u.generation)
+		m.cfg.Tell(s.Name, "told", "the other node is told that it is the primary no more, and is read-only")
+	case errors.Is(err, replication.ErrFenced):
+		j.untold = nil // it knows of a higher generation than this
+	default:
+		u.failed(err, m.cfg.Now())
+	}
+	m.news()
+	m.wake.Wake()
+}
+
 // tell tells the old primary of the generation that has begun, which fences it.
-func (v api) tell(ctx context.Context, s plan.Replication, generation uint64) error {
-	there, conn, err := v.m.cfg.Connect(s)
+func (m *Manager) tell(ctx context.Context, s plan.Replication, generation uint64) error {
+	there, conn, err := m.cfg.Connect(s)
 	if err != nil {
 		return err
 	}

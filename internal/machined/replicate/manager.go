@@ -110,6 +110,8 @@ type job struct {
 	rootsAt time.Time
 	rootErr string
 	heard   time.Time
+	// untold is of a failover of which the old primary is not told yet; nil if there is none.
+	untold *untold
 }
 
 // request is a run that a person asked for.
@@ -173,6 +175,9 @@ func (m *Manager) set(specs []plan.Replication) (others []string) {
 		case !reflect.DeepEqual(j.spec, s):
 			others = append(others, s.Job.ID)
 			j.due, j.rootsAt = m.cfg.Now(), time.Time{}
+			if j.spec.Sends != s.Sends {
+				j.untold = nil
+			}
 			if j.run != nil {
 				j.run.cancel(errRemoved)
 			}
@@ -270,6 +275,18 @@ func (m *Manager) begin(ctx context.Context, runs *sync.WaitGroup) time.Duration
 	now, wait := m.cfg.Now(), resync
 	for _, id := range m.order {
 		j := m.jobs[id]
+		if u := j.untold; u != nil && !u.telling {
+			if latest := now.Add(lastRetry); latest.Before(u.due) { // the clock was set back
+				u.due = latest
+			}
+			if u.due.After(now) {
+				wait = min(wait, u.due.Sub(now))
+			} else {
+				spec := j.spec
+				u.telling = true
+				runs.Go(func() { m.tellAgain(ctx, j, spec, u) })
+			}
+		}
 		if j.run != nil || j.held || j.asked == nil && !j.spec.Runs {
 			continue
 		}

@@ -578,6 +578,40 @@ func TestFailoverAlone(t *testing.T) {
 	}
 }
 
+// TestOldPrimaryIsToldAgain: until it is told, whoever runs the job, and the status says what is waited for.
+func TestOldPrimaryIsToldAgain(t *testing.T) {
+	f := start(t, true, declared("in", oneID, "alpha/x", false, false))
+	one := declared("in", oneID, "alpha/x", true, true)
+	r := replication.Runner{Job: one.Job, Sender: endpoint.New(f.a.Model, nil), Receiver: endpoint.New(f.b.Model, nil).Under("beta/in")}
+	report, err := r.Run(t.Context())
+	f.must(errors.Join(err, report.Err()))
+	f.breakOff(errors.New("no route to the node"))
+	resp, err := f.API().Failover(t.Context(), "in", "beta/in", nil)
+	if err != nil || resp.GetTold() {
+		t.Fatalf("failover: %v, %v", resp, err)
+	}
+	waits := func(j *replicationv1.Job) bool {
+		return j.GetPhase() == replicationv1.Phase_PHASE_FAILED_OVER && strings.Contains(j.GetReason(), "to be told") && strings.Contains(j.GetReason(), "no route")
+	}
+	f.await("in", "what is waited for", waits)
+	attempts := func() int {
+		f.Manager.mu.Lock()
+		defer f.Manager.mu.Unlock()
+		return f.jobs[oneID].untold.attempts
+	}
+	f.advance(firstRetry) // in vain
+	f.await("in", "another attempt", func(*replicationv1.Job) bool { return attempts() == 2 })
+	f.must(f.a.Write(t.Context(), "alpha/x", "late", []byte("x")))
+	f.breakOff(nil)
+	f.advance(2 * firstRetry)
+	f.await("in", "nothing to wait for", func(j *replicationv1.Job) bool {
+		return j.GetPhase() == replicationv1.Phase_PHASE_FAILED_OVER && !waits(j)
+	})
+	if err := f.a.Write(t.Context(), "alpha/x", "later", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to the old primary: %v", err)
+	}
+}
+
 // hanging is a system on a pool that does not answer.
 type hanging struct{ zfs.System }
 

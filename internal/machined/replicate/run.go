@@ -211,10 +211,13 @@ func (m *Manager) ended(j *job, r *run, report replication.Report, err error) {
 	m.news()
 }
 
+// retryAfter is how long to wait after so many failures in a row; at least one.
+func retryAfter(failures int) time.Duration { return min(firstRetry<<min(failures-1, 10), lastRetry) }
+
 // pause is how long a job waits for its next run.
 func (j *job) pause(now time.Time) time.Duration {
 	if j.failures > 0 {
-		return min(firstRetry<<min(j.failures-1, 10), lastRetry)
+		return retryAfter(j.failures)
 	}
 	if j.spec.When.IsZero() {
 		return resync // the peer runs it, and nothing is due
