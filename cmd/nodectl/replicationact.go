@@ -194,7 +194,7 @@ func (a *app) failover(ctx context.Context, node string, conn *connection, job s
 		fmt.Fprintf(a.stderr, "%s: %s: %s\n", node, output.Clean(r.GetDataset()), output.Clean(what))
 	}
 	if len(plan.GetReceived()) == 0 {
-		fmt.Fprintf(a.stderr, "%s: no replica is left to promote; the other node is told once more\n", node)
+		fmt.Fprintf(a.stderr, "%s: no replica is left to promote; what a failback has made read-only is opened again, and the other node is told once more\n", node)
 	}
 	for _, c := range plan.GetConflicts() {
 		fmt.Fprintf(a.stderr, "%s: %s\n", node, output.CleanText(conflictText(c)))

@@ -62,7 +62,8 @@ type Receiver interface {
 
 // Freezer is what a primary can do that gives its role away.
 type Freezer interface {
-	// Freeze makes primaries read-only, and then a snapshot of all below the roots. They stay primaries; a promotion on the other side ends that.
+	// Freeze makes primaries read-only, and then a snapshot of all below the roots. They stay primaries; a promotion on the other side ends that, or one of
+	// themselves, by which they are what they were before.
 	Freeze(ctx context.Context, r FreezeRequest) error
 }
 

@@ -202,6 +202,43 @@ func failbackScenarios() []scenario {
 				}
 			}
 		}},
+		{"failbackGivenUp", func(p *pair) {
+			for _, promoting := range []bool{false, true} { // whether the other side has begun to take the role
+				p.replicated("x")
+				p.promote()
+				p.writeOn(p.b, p.to("x"))
+				p.fails(replication.ErrFenced)
+				if promoting {
+					p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Crash: true})
+					if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+						p.t.Fatalf("failback: %v", err)
+					}
+					p.a.faulty.Restart()
+				} else {
+					p.must(p.b.local.Freeze(p.ctx(), replication.FreezeRequest{
+						Fence: replication.Fence{Job: replication.ReverseID(p.job.ID), Roots: []string{p.dst}, Generation: 1}, Snapshot: "last",
+					}))
+				}
+				if err := p.tryWrite(p.b, p.to("x")); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("a write to what is frozen: %v", err)
+				}
+				for range 2 {
+					if g := p.promote(); g != 3 {
+						p.t.Errorf("the primary again, of generation %d, want 3", g)
+					}
+				}
+				p.writeOn(p.b, p.to("x"))
+				p.writeOn(p.b, p.dst)
+				p.fails(replication.ErrFenced)
+				for _, name := range []string{"", "x"} {
+					if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
+						p.t.Errorf("a write to %s, which is fenced: %v", p.from(name), err)
+					}
+				}
+				p.backAgain(4)
+				p.fresh()
+			}
+		}},
 		{"failbackGoesOnBesideItsUsers", func(p *pair) {
 			p.replicated("x")
 			p.promote()

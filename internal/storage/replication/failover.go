@@ -53,10 +53,14 @@ func (p Promotion) kept(l Listing, decisions []Decision) []Decision {
 	return all
 }
 
-// Generation is the one that a promotion takes: one more than what is known here, or the same where it goes on.
+// Generation is the one that a promotion takes: one more than what is known here, or the same where it goes on. What a failback has frozen takes the one after
+// that: the other side may have taken the next one by then, and of two primaries of one generation none is fenced.
 func (p Promotion) Generation(l Listing) uint64 {
-	if slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting }) {
+	switch {
+	case slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting }):
 		return l.Generation()
+	case slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Frozen }):
+		return l.Generation() + 2
 	}
 	return l.Generation() + 1
 }
@@ -83,10 +87,10 @@ func (p Promotion) Possible(l Listing) error {
 	return nil
 }
 
-// promoted says that it was done before, and that only its end was not heard of.
+// promoted says that it was done before, and that only its end was not heard of. What a failback has frozen since is opened again.
 func (p Promotion) promoted(l Listing) bool {
 	left := slices.ContainsFunc(l.FileSystems, func(f FileSystem) bool { return f.Replica == p.Job.ID })
-	return !left && !slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting || r.Fenced })
+	return !left && !slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting || r.Fenced || r.Frozen })
 }
 
 // conflicts are replicas that were changed, and about which nothing was decided.

@@ -52,6 +52,9 @@ type RootState struct {
 	Replica string
 	// Promoting says that a promotion to this generation has begun and not ended.
 	Promoting bool
+	// Frozen says that it is neither fenced nor a replica, and was made read-only: by a failback that has not ended, or a fence that was cut. A side tells it of
+	// itself alone.
+	Frozen bool
 }
 
 // Listing is what a side has of a job. File systems are by name.
