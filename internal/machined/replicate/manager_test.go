@@ -612,6 +612,48 @@ func TestOldPrimaryIsToldAgain(t *testing.T) {
 	}
 }
 
+// TestNewPrimaryIsLost: the old one takes the role without it, as long as it is fenced, and the lost one is fenced if it comes back.
+func TestNewPrimaryIsLost(t *testing.T) {
+	f := start(t, false, declared("out", oneID, "alpha/x", true, true))
+	f.done("out", 1)
+	for what, err := range map[string]error{
+		"its plan": second(f.API().PlanFailover(t.Context(), "out")), "it": second(f.API().Failover(t.Context(), "out", "alpha/x", nil)),
+	} {
+		if !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "10.5.0.9") {
+			t.Errorf("a failover of what is the primary: %s: %v", what, err)
+		}
+	}
+	_, err := replication.Promotion{Job: declared("out", oneID, "alpha/x", true, true).Job, Receiver: endpoint.New(f.b.Model, nil)}.Run(t.Context())
+	f.must(err)
+	run, err := f.API().Run(t.Context(), "out", nil)
+	f.must(err)
+	f.await("out", "fence", func(j *replicationv1.Job) bool {
+		return j.GetLast().GetRun() >= run && j.GetPhase() == replicationv1.Phase_PHASE_FAILED_OVER
+	})
+	f.breakOff(errors.New("no route to the node"))
+	p, err := f.API().PlanFailover(t.Context(), "out")
+	if err != nil || p.GetTarget() != "alpha/x" || p.GetGeneration() != 2 {
+		t.Errorf("plan %v, %v", p, err)
+	}
+	if _, err := f.API().Failover(t.Context(), "out", "beta/in", nil); !errors.Is(err, server.ErrInvalid) {
+		t.Errorf("another confirmation: %v", err)
+	}
+	resp, err := f.API().Failover(t.Context(), "out", "alpha/x", nil)
+	if err != nil || resp.GetGeneration() != 2 || resp.GetTold() {
+		t.Fatalf("failover: %v, %v", resp, err)
+	}
+	f.must(f.a.Write(t.Context(), "alpha/x", "again", []byte("x")))
+	f.must(f.a.Write(t.Context(), "alpha/x/y", "again", []byte("x")))
+	f.await("out", "the role", func(j *replicationv1.Job) bool {
+		return j.GetPhase() != replicationv1.Phase_PHASE_FAILED_OVER && j.GetRoots()[0].GetRole() == replicationv1.Role_ROLE_PRIMARY
+	})
+	f.breakOff(nil)
+	f.advance(firstRetry)
+	f.await("out", "the lost one to be told", func(*replicationv1.Job) bool {
+		return errors.Is(f.b.Write(t.Context(), "beta/in/alpha/x", "late", []byte("x")), zfs.ErrReadOnly)
+	})
+}
+
 // hanging is a system on a pool that does not answer.
 type hanging struct{ zfs.System }
 

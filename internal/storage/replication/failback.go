@@ -40,11 +40,11 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 	if err != nil {
 		return 0, report, fmt.Errorf("fail back: this side: %w", err)
 	}
+	promoting := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Promoting })
 	there, err := f.There.List(ctx, ListRequest{f.Job.ID, f.Job.Targets()})
-	if err != nil {
+	if err != nil && !promoting { // else all has come, and nothing of it is asked for before the end
 		return 0, report, fmt.Errorf("fail back: other side: %w", err)
 	}
-	promoting := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Promoting })
 	fenced := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Fenced })
 	away := there.Generation() > here.Generation() || fenced || comesBack(f.Job, here, there)
 	switch {
@@ -65,12 +65,13 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 }
 
 // promote makes primaries of what came back. What the job kept on the two sides before is of no use any more: its next run begins with the snapshot that
-// came last.
+// came last, and takes away what is left on the other side, which may be lost by now.
 func (f Failback) promote(ctx context.Context, decisions []Decision) (generation uint64, err error) {
 	f.tell("promoting what came back")
-	if err := f.forget(ctx, f.Job.ID); err != nil {
+	if err := Forget(ctx, f.Job.ID, f.Here, f.Job.Sources()); err != nil {
 		return 0, err
 	}
+	_ = Forget(ctx, f.Job.ID, f.There, f.Job.Targets())
 	return Promotion{Job: f.back(), Receiver: f.Here}.Run(ctx, decisions...)
 }
 

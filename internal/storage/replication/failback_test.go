@@ -202,6 +202,26 @@ func failbackScenarios() []scenario {
 				}
 			}
 		}},
+		{"failbackEndsHereThoughTheOtherSideIsLost", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			want, err := p.b.Sum(p.ctx(), p.to("x"))
+			p.must(err)
+			p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Crash: true, Do: func() { p.b.faulty.Crash() }})
+			if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("failback: %v", err)
+			}
+			p.a.faulty.Restart()
+			if _, err := p.bringBack(); err == nil || !strings.Contains(err.Error(), "the role is here") {
+				p.t.Errorf("the other side is lost, and it says %v", err)
+			}
+			if got, err := p.a.Sum(p.ctx(), p.from("x")); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want %s", got, err, want)
+			}
+			p.b.faulty.Restart()
+			p.backAgain(2)
+		}},
 		{"failbackGivenUp", func(p *pair) {
 			for _, promoting := range []bool{false, true} { // whether the other side has begun to take the role
 				p.replicated("x")
