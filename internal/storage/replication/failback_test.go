@@ -424,6 +424,14 @@ func failbackScenarios() []scenario {
 				}
 				return nil
 			}))
+			p.create("new", "empty")
+			p.only("new@1")
+			p.must(replication.Verify(p.ctx(), p.job, p.a.local, p.b.local, false, func(c replication.Comparison) error {
+				if wrong := strings.Contains(c.Problem, "no replica"); wrong != (c.Source == p.from("new")) {
+					p.t.Errorf("one has no replica, and one nothing that is sent: %+v", c)
+				}
+				return nil
+			}))
 		}},
 		{"placeholdersAboveTheTarget", func(p *pair) {
 			p.dst = p.b.Name("top%d/from/here", p.many)
