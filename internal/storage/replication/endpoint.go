@@ -17,6 +17,9 @@ var ErrUnsupported = errors.New("is not supported here")
 // ErrChanged: what a request names is not there any more, or is another; a new plan is needed.
 var ErrChanged = errors.New("has changed meanwhile")
 
+// ErrStalled: a side does not answer, or nothing happens on a stream.
+var ErrStalled = errors.New("does not answer")
+
 // Endpoint is what both sides do. Methods may be called concurrently, for different file systems. All of them may be repeated: what is done already
 // does not count. Errors are of the classes of this package or of zfs, or a *Conflict.
 type Endpoint interface {
