@@ -133,18 +133,27 @@ func (a *app) followRun(ctx context.Context, node string, conn *connection, job 
 		shown.end()
 	}
 	switch {
-	case end != nil && end.GetRun() == run && !end.GetSucceeded():
-		return errors.New(output.CleanText(end.GetProblem()))
-	case end != nil && end.GetRun() == run:
+	case end != nil:
+		if err := runError(end, run); err != nil {
+			return err
+		}
 		fmt.Fprintf(a.stderr, "%s: %s: done, %d steps, %s\n", node, job, end.GetStepsDone(), bytesText(end.GetSentBytes()))
-		return nil
-	case errors.Is(err, errRunEnded):
-		fmt.Fprintf(a.stderr, "%s: %s: another run has ended meanwhile; see nodectl replication status\n", node, job)
 		return nil
 	case err == nil:
 		return errors.New("the wait was ended; the run goes on, see nodectl replication status")
 	}
 	return err
+}
+
+// runError is the error of a run that was waited for, where end is the last one that has ended.
+func runError(end *replicationv1.Outcome, run uint64) error {
+	switch {
+	case end.GetRun() != run:
+		return errors.New("another run has ended since, and what came of this one is not known here: see nodectl replication status, and nodectl events")
+	case !end.GetSucceeded():
+		return errors.New(output.CleanText(end.GetProblem()))
+	}
+	return nil
 }
 
 func (a *app) replicationFailoverCommand() *cobra.Command {

@@ -48,6 +48,8 @@ type Config struct {
 	Stays func(plan.Replication) error
 	Log   *slog.Logger
 	Now   func() time.Time
+	// Runs is what the runs are counted from: higher than all that were there before this agent was started, so that who waits for one of those is not told of another.
+	Runs uint64
 	// Tell is told of what a person wants to know later: the job, its state in a word or two, and the reason.
 	Tell func(job, state, reason string)
 	// Publish is told how all jobs are, whenever one gets another phase. It must not call the Manager.
@@ -141,7 +143,7 @@ func New(cfg Config) *Manager {
 	if cfg.Publish == nil {
 		cfg.Publish = func([]Status) {}
 	}
-	return &Manager{cfg: cfg, wake: reconcile.NewWaker(), jobs: map[string]*job{}, busy: map[*job][]string{}, changed: make(chan struct{})}
+	return &Manager{cfg: cfg, runs: cfg.Runs, wake: reconcile.NewWaker(), jobs: map[string]*job{}, busy: map[*job][]string{}, changed: make(chan struct{})}
 }
 
 // ErrNotReady is for Connect while this node cannot yet show who it is: the job is tried again soon, and nobody is told.

@@ -222,6 +222,15 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+// TestRunsAreCountedOn: who waits for a run of before is not told of another one of its number.
+func TestRunsAreCountedOn(t *testing.T) {
+	m := New(Config{System: zfstest.New("alpha", "alpha"), Runs: 1000})
+	m.Set([]plan.Replication{declared("out", oneID, "alpha/x", true, true)})
+	if run, err := m.API().Run(t.Context(), "out", nil); err != nil || run != 1001 {
+		t.Errorf("run %d, %v, want 1001", run, err)
+	}
+}
+
 // TestClockSetBack: times are those of the clock as it is now, not of what it was before.
 func TestClockSetBack(t *testing.T) {
 	f := start(t, false, declared("out", oneID, "alpha/x", true, true))
