@@ -184,6 +184,25 @@ func failoverScenarios() []scenario {
 				p.ok()
 			}
 		}},
+		{"rootThatCameLaterIsNotFencedAlone", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.backAgain(2)
+			src, dst := p.a.Name("second%d", p.many), p.b.Name("seconddst%d", p.many)
+			p.must(p.a.Create(p.ctx(), src, zfs.CreateOptions{}))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@1"}, nil))
+			p.job.Roots = append(p.job.Roots, replication.Root{Source: src, Target: dst})
+			p.ok()
+			p.job.Roots = p.job.Roots[1:] // the first one is taken out
+			p.must(p.tryWrite(p.a, src))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@2"}, nil))
+			_, err := p.run()
+			p.must(err)
+			p.must(p.tryWrite(p.a, src))
+			if n := len(p.listing(p.b, dst).Find(dst).Snapshots()); n != 2 {
+				p.t.Errorf("%d snapshots came, want 2", n)
+			}
+		}},
 		{"fencedThoughTheDocumentsDiffer", func(p *pair) {
 			p.replicated("x")
 			p.promote()

@@ -48,6 +48,12 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 		report.Plan.FencedBy = by
 		return report, r.Sender.Learn(ctx, LearnRequest{Fence: r.fence(true, by), Primaries: r.Job.Sources()})
 	}
+	if sender.behind(generation) {
+		// A root that came later is of the generation of the others: else it would be fenced by that of its own replica, which gets it, once it is alone.
+		if err := r.Sender.Learn(ctx, LearnRequest{Fence: r.fence(true, generation)}); err != nil {
+			return report, fmt.Errorf("begin run: sending side: %w", err)
+		}
+	}
 	if receiver.behind(generation) {
 		request := LearnRequest{Fence: r.fence(false, generation), Primaries: r.primaries(sender, receiver)}
 		if err := r.Receiver.Learn(ctx, request); err != nil {
