@@ -410,6 +410,16 @@ func failoverScenarios() []scenario {
 				p.t.Errorf("promote: %v", err)
 			}
 		}},
+		{"promoteWithPlaceholders", func(p *pair) {
+			p.create("x", "x/y")
+			p.write("x/y")
+			p.job.Filter = []replication.Rule{{Path: p.from("x/y"), Include: true}, {Path: p.from("x"), Include: false}}
+			p.snapshot("1")
+			p.ok()
+			p.promote()
+			p.must(p.b.Create(p.ctx(), p.to("x/new"), zfs.CreateOptions{}))
+			p.writeOn(p.b, p.to("x/new"))
+		}},
 		{"promoteReplicasOfAnotherJob", func(p *pair) {
 			p.replicated("x")
 			was := p.job.ID

@@ -109,9 +109,9 @@ func (l *Local) openTree(ctx context.Context, r replication.PromoteRequest, root
 			err = l.open(ctx, r, f, d)
 		case localOf(d, replication.PropertyBefore) != "":
 			err = l.reopen(ctx, d, noteOf(d))
-		case d.Name == root && f.Replica == "" && own(d, "readonly") == "on":
+		case (d.Name == root || f.Marked) && f.Replica == "" && own(d, "readonly") == "on":
 			// A placeholder: what is made below it from now on is not to be read-only.
-			err = l.system.Set(ctx, root, map[string]string{"readonly": "off"})
+			err = l.system.Set(ctx, d.Name, map[string]string{"readonly": "off"})
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.Name, err)
