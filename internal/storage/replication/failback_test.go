@@ -222,6 +222,19 @@ func failbackScenarios() []scenario {
 			p.b.faulty.Restart()
 			p.backAgain(2)
 		}},
+		{"onlyWhatWasPromotedIsFrozen", func(p *pair) {
+			p.create("x")
+			p.write("x")
+			p.only("x@1")
+			p.ok() // the root is a placeholder
+			err := p.b.local.Freeze(p.ctx(), replication.FreezeRequest{
+				Fence: replication.Fence{Job: replication.ReverseID(p.job.ID), Roots: []string{p.dst}}, Snapshot: "own",
+			})
+			if n := len(p.listing(p.b, p.dst).Find(p.to("x")).Snapshots()); !errors.Is(err, replication.ErrUnsupported) || n != 1 {
+				p.t.Errorf("freeze of replicas: %v, and there are %d snapshots", err, n)
+			}
+			p.ok()
+		}},
 		{"failbackGivenUp", func(p *pair) {
 			for _, promoting := range []bool{false, true} { // whether the other side has begun to take the role
 				p.replicated("x")
