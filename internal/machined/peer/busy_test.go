@@ -75,6 +75,22 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestChecksumOfWhatIsLeftOut: what a job does not send is not read for it either.
+func TestChecksumOfWhatIsLeftOut(t *testing.T) {
+	const id = "11111111-2222-4333-8444-555555555555"
+	job := replication.Job{
+		ID: id, Direction: replication.Push, Roots: []replication.Root{{Source: "tank", Target: "other/in"}}, Filter: []replication.Rule{{Path: "tank/secret"}},
+	}
+	m := zfstest.New("node", "tank")
+	g := NewGuard(t.Context(), m, nil, func(string) (Allowed, bool) { return Allowed{Name: "job", Job: job, Sends: true, Works: true}, true }, func(string) {})
+	for name, want := range map[string]error{"tank/secret": server.ErrDenied, "tank": nil} {
+		_, err := g.Checksum(t.Context(), &replicationv1.ChecksumRequest{Job: id, FileSystem: name})
+		if denied := errors.Is(err, server.ErrDenied); denied != (want != nil) {
+			t.Errorf("checksum of %s: %v", name, err)
+		}
+	}
+}
+
 // heeding is a system that looks at the context.
 type heeding struct{ zfs.System }
 

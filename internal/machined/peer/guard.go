@@ -350,6 +350,9 @@ func (g *Guard) Clean(ctx context.Context, r *replicationv1.CleanRequest) error 
 // Checksum implements server.PeerCalls.
 func (g *Guard) Checksum(ctx context.Context, r *replicationv1.ChecksumRequest) ([]byte, error) {
 	a, local, err := g.let(r.GetJob(), working, r.GetFileSystem())
+	if err == nil {
+		err = a.covers(r.GetFileSystem(), true)
+	}
 	if err != nil {
 		return nil, err
 	}
