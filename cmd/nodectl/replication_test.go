@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,26 @@ func TestFailingText(t *testing.T) {
 	} {
 		if got := failingText(j); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestRunError: only the run that was waited for tells that it went well.
+func TestRunError(t *testing.T) {
+	for what, c := range map[string]struct {
+		end  *replicationv1.Outcome
+		want string
+	}{
+		"it went well":                {&replicationv1.Outcome{Run: 7, Succeeded: true}, ""},
+		"it failed":                   {&replicationv1.Outcome{Run: 7, Problem: "no route"}, "no route"},
+		"another one went well since": {&replicationv1.Outcome{Run: 8, Succeeded: true}, "another run has ended since"},
+	} {
+		got := ""
+		if err := runError(c.end, 7); err != nil {
+			got = err.Error()
+		}
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, want %q", what, got, c.want)
 		}
 	}
 }

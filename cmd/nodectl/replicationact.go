@@ -133,18 +133,27 @@ func (a *app) followRun(ctx context.Context, node string, conn *connection, job 
 		shown.end()
 	}
 	switch {
-	case end != nil && end.GetRun() == run && !end.GetSucceeded():
-		return errors.New(output.CleanText(end.GetProblem()))
-	case end != nil && end.GetRun() == run:
+	case end != nil:
+		if err := runError(end, run); err != nil {
+			return err
+		}
 		fmt.Fprintf(a.stderr, "%s: %s: done, %d steps, %s\n", node, job, end.GetStepsDone(), bytesText(end.GetSentBytes()))
-		return nil
-	case errors.Is(err, errRunEnded):
-		fmt.Fprintf(a.stderr, "%s: %s: another run has ended meanwhile; see nodectl replication status\n", node, job)
 		return nil
 	case err == nil:
 		return errors.New("the wait was ended; the run goes on, see nodectl replication status")
 	}
 	return err
+}
+
+// runError is the error of a run that was waited for, where end is the last one that has ended.
+func runError(end *replicationv1.Outcome, run uint64) error {
+	switch {
+	case end.GetRun() != run:
+		return errors.New("another run has ended since, and what came of this one is not known here: see nodectl replication status, and nodectl events")
+	case !end.GetSucceeded():
+		return errors.New(output.CleanText(end.GetProblem()))
+	}
+	return nil
 }
 
 func (a *app) replicationFailoverCommand() *cobra.Command {
@@ -153,7 +162,8 @@ func (a *app) replicationFailoverCommand() *cobra.Command {
 		Use: "failover JOB", Short: "Make the primary of the replica on a node (needs node:admin)", Args: jobArg(), ValidArgsFunction: a.completeJobs,
 		Long: "Make the primary of the replica on a node (needs node:admin), where the other node is lost or is to give up its role. What was received last is then the\n" +
 			"present; what the other node has that was not sent is not in it. It is shown, and the job's target is then read from standard input. The other\n" +
-			"node is told, now or when it is back, and what it has becomes read-only.",
+			"node is told, now or when it is back, and what it has becomes read-only. On the node with the source it is for a new primary that is lost for good: what\n" +
+			"was fenced is the primary again, and the name of the first source is read.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.oneNode("a failover"); err != nil {
 				return err
@@ -193,8 +203,17 @@ func (a *app) failover(ctx context.Context, node string, conn *connection, job s
 		}
 		fmt.Fprintf(a.stderr, "%s: %s: %s\n", node, output.Clean(r.GetDataset()), output.Clean(what))
 	}
-	if len(plan.GetReceived()) == 0 {
-		fmt.Fprintf(a.stderr, "%s: no replica is left to promote; the other node is told once more\n", node)
+	declared, err := a.findJob(ctx, conn, job)
+	if err != nil {
+		return err
+	}
+	what := "the job's target"
+	switch {
+	case declared.GetSends():
+		what = "the job's first source"
+		fmt.Fprintf(a.stderr, "%s: what is here was fenced, and is the primary again: what was written on the other node since is not in it, beside what has come back\n", node)
+	case len(plan.GetReceived()) == 0:
+		fmt.Fprintf(a.stderr, "%s: no replica is left to promote; what a failback has made read-only is opened again, and the other node is told once more\n", node)
 	}
 	for _, c := range plan.GetConflicts() {
 		fmt.Fprintf(a.stderr, "%s: %s\n", node, output.CleanText(conflictText(c)))
@@ -207,12 +226,12 @@ func (a *app) failover(ctx context.Context, node string, conn *connection, job s
 	if len(plan.GetConflicts()) > len(choices) {
 		return errors.New("replicas were changed: decide about each with --decide, by one of the texts above")
 	}
-	typed, err := a.readNameFrom(in, fmt.Sprintf("Type the job's target to have it promoted, with generation %d: ", plan.GetGeneration()))
+	typed, err := a.readNameFrom(in, fmt.Sprintf("Type %s to have it promoted, with generation %d: ", what, plan.GetGeneration()))
 	if err != nil {
 		return err
 	}
 	if typed != plan.GetTarget() {
-		return fmt.Errorf("%q is not the job's target; nothing is done; nodectl replication status has it", typed)
+		return fmt.Errorf("%q is not %s; nothing is done; nodectl replication status has it", typed, what)
 	}
 	doing, end := context.WithTimeout(ctx, max(a.timeout, failoverTimeout))
 	defer end()

@@ -26,7 +26,7 @@ func (a *Agent) replicationTasks() []task {
 	}
 	a.jobs = replicate.New(replicate.Config{
 		System: a.cfg.Pools.Datasets, Sums: a.cfg.Sums, Connect: a.connectPeer, Interrupt: func(id string) { a.guard.Interrupt(id) }, Stays: a.jobStays,
-		Log: a.log.With("part", "replication"), Now: a.now,
+		Log: a.log.With("part", "replication"), Now: a.now, Runs: uint64(max(a.now().Unix(), 0)),
 		Tell:    func(job, state, reason string) { a.events.Add(server.EventAgent, "replication "+job, state, reason) },
 		Publish: func(all []replicate.Status) { a.update(func(s *snapshot) { s.replication = all }) },
 	})

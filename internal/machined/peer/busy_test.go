@@ -2,6 +2,7 @@ package peer
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -71,6 +72,49 @@ func TestBusy(t *testing.T) {
 		}
 		m, g = node()
 		check("a placeholder", m, g.MakePlaceholder(ctx, &replicationv1.MakePlaceholderRequest{Job: id, FileSystem: "tank/in"}))
+	}
+}
+
+// TestChecksumOfWhatIsLeftOut: what a job does not send is not read for it either.
+func TestChecksumOfWhatIsLeftOut(t *testing.T) {
+	const id = "11111111-2222-4333-8444-555555555555"
+	job := replication.Job{
+		ID: id, Direction: replication.Push, Roots: []replication.Root{{Source: "tank", Target: "other/in"}}, Filter: []replication.Rule{{Path: "tank/secret"}},
+	}
+	m := zfstest.New("node", "tank")
+	g := NewGuard(t.Context(), m, nil, func(string) (Allowed, bool) { return Allowed{Name: "job", Job: job, Sends: true, Works: true}, true }, func(string) {})
+	for name, want := range map[string]error{"tank/secret": server.ErrDenied, "tank": nil} {
+		_, err := g.Checksum(t.Context(), &replicationv1.ChecksumRequest{Job: id, FileSystem: name})
+		if denied := errors.Is(err, server.ErrDenied); denied != (want != nil) {
+			t.Errorf("checksum of %s: %v", name, err)
+		}
+	}
+}
+
+// heeding is a system that looks at the context.
+type heeding struct{ zfs.System }
+
+// List implements zfs.System.
+func (h heeding) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return h.System.List(ctx, q)
+}
+
+// TestFencedThoughTheCallerHangsUp: a tree that is half fenced would take writes.
+func TestFencedThoughTheCallerHangsUp(t *testing.T) {
+	const id = "11111111-2222-4333-8444-555555555555"
+	job := replication.Job{ID: id, Direction: replication.Push, Roots: []replication.Root{{Source: "tank", Target: "other/in"}}}
+	m := zfstest.New("node", "tank")
+	g := NewGuard(t.Context(), heeding{m}, nil, func(string) (Allowed, bool) { return Allowed{Name: "job", Job: job, Sends: true}, true }, func(string) {})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := g.Learn(gone, &replicationv1.LearnRequest{Job: id, Generation: 1, Primaries: []string{"tank"}}); err != nil {
+		t.Error(err)
+	}
+	if err := m.Write(t.Context(), "tank", "late", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to the old primary: %v", err)
 	}
 }
 

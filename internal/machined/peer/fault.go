@@ -137,6 +137,8 @@ func fromStatus(ctx context.Context, err error) error {
 	switch s.Code() {
 	case codes.Unauthenticated, codes.PermissionDenied:
 		e.classes = append(e.classes, ErrRefused)
+	case codes.DeadlineExceeded:
+		e.classes = append(e.classes, replication.ErrStalled)
 	case codes.Unimplemented:
 		e.classes = append(e.classes, replication.ErrUnsupported)
 		e.text += ": it may be of a release that does not replicate"

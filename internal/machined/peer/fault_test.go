@@ -84,6 +84,7 @@ func TestOtherErrors(t *testing.T) {
 	}
 	for code, class := range map[codes.Code]error{
 		codes.PermissionDenied: ErrRefused, codes.Unauthenticated: ErrRefused, codes.Unimplemented: replication.ErrUnsupported,
+		codes.DeadlineExceeded: replication.ErrStalled,
 	} {
 		if got := fromStatus(t.Context(), status.Error(code, "no")); !errors.Is(got, class) || !strings.Contains(got.Error(), "no") {
 			t.Errorf("%v: got %v", code, got)

@@ -299,8 +299,16 @@ func (g *Guard) Look(ctx context.Context, r *replicationv1.LookRequest, send fun
 	return nil
 }
 
-// Learn implements server.PeerCalls.
+// learnTimeout is how long a tree may take to be fenced: each of its datasets that has a value of its own waits for a transaction.
+const learnTimeout = 10 * time.Minute
+
+// Learn implements server.PeerCalls. Once it has begun it goes on though the caller hangs up, who tells of it for a short time only: a tree that is half fenced
+// takes writes.
 func (g *Guard) Learn(ctx context.Context, r *replicationv1.LearnRequest) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
+	defer cancel()
+	stop := context.AfterFunc(g.life, cancel)
+	defer stop()
 	a, local, err := g.let(r.GetJob(), either, r.GetPrimaries()...)
 	if err == nil {
 		err = a.noted(ctx, local, r)
@@ -342,6 +350,9 @@ func (g *Guard) Clean(ctx context.Context, r *replicationv1.CleanRequest) error 
 // Checksum implements server.PeerCalls.
 func (g *Guard) Checksum(ctx context.Context, r *replicationv1.ChecksumRequest) ([]byte, error) {
 	a, local, err := g.let(r.GetJob(), working, r.GetFileSystem())
+	if err == nil {
+		err = a.covers(r.GetFileSystem(), true)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ const (
 )
 
 // errStalled is why a stream ends on which nothing happens.
-var errStalled = fmt.Errorf("the other node has neither sent nor taken anything for %s", stallTimeout)
+var errStalled = fmt.Errorf("the other node %w: it has neither sent nor taken anything for %s", replication.ErrStalled, stallTimeout)
 
 // Remote is the other side of a job. Its methods may be called concurrently. The roots of requests are those that the other node's document has; the
 // ones given only narrow a listing down.

@@ -8,5 +8,7 @@
 //	                                                                          │ failed: again after 30 s, 1 min … 15 min
 //	                                                                          │ a person has to decide, or it is fenced: at its next time
 //
-// A failover ends a run that is under way, and keeps another from beginning until it is done. It needs nothing of the other node.
+// A failover ends a run that is under way, and keeps another from beginning until it is done. It needs nothing of the other node, which is told when it is done:
+// at once and, if that does not work, again after 30 s, 1 min … 15 min, whoever does the work of the job. Where the new primary is lost, one on the node
+// with the source, which is fenced, makes that the primary again.
 package replicate

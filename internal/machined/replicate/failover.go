@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
@@ -14,7 +15,7 @@ import (
 )
 
 const (
-	// tellTimeout is for the old primary to be told of its end. One that is lost does not answer, and is told when it comes back.
+	// tellTimeout is for the old primary to be told of its end: it goes on to the end with what it has heard. One that is lost does not answer, and is told again.
 	tellTimeout = 15 * time.Second
 	// stepAsideTimeout is for a run to end that is in the way: its programs are killed, and those that the kernel holds are not waited for by anybody else.
 	stepAsideTimeout = 30 * time.Second
@@ -34,9 +35,6 @@ func (v api) PlanFailover(ctx context.Context, name string) (*replicationv1.Plan
 	if err != nil {
 		return nil, err
 	}
-	if err := mustReceive(spec); err != nil {
-		return nil, err
-	}
 	if err := v.m.cfg.Stays(spec); err != nil {
 		return nil, err
 	}
@@ -44,15 +42,17 @@ func (v api) PlanFailover(ctx context.Context, name string) (*replicationv1.Plan
 	if err != nil {
 		return nil, classed(err)
 	}
-	out := &replicationv1.PlanFailoverResponse{Target: valid(spec.Top), Generation: listing.Generation() + 1}
-	for _, r := range listing.Roots {
-		if r.Promoting {
-			out.Generation = listing.Generation()
-		}
+	if err := mustBeAway(spec, listing); err != nil {
+		return nil, err
 	}
+	promotion := replication.Promotion{Job: promotes(spec)}
+	if err := promotion.Possible(listing); err != nil {
+		return nil, classed(err)
+	}
+	out := &replicationv1.PlanFailoverResponse{Target: valid(confirmed(spec)), Generation: promotion.Generation(listing)}
 	for i := range listing.FileSystems {
 		f := &listing.FileSystems[i]
-		if f.Replica != spec.Job.ID {
+		if f.Replica != promotion.Job.ID {
 			continue
 		}
 		one := &replicationv1.Received{Dataset: valid(f.Name)}
@@ -67,21 +67,42 @@ func (v api) PlanFailover(ctx context.Context, name string) (*replicationv1.Plan
 	return out, nil
 }
 
-// mustReceive is an error for a job of which this node has the source.
-func mustReceive(s plan.Replication) error {
-	if !s.Sends {
+// promotes is the job whose replicas a failover promotes here: on the node with the source that of the way back, where the new primary is lost.
+func promotes(s plan.Replication) replication.Job {
+	if s.Sends {
+		return s.Job.Reverse(replication.ReverseID(s.Job.ID))
+	}
+	return s.Job
+}
+
+// confirmed is the name by which a failover here is confirmed.
+func confirmed(s plan.Replication) string {
+	if s.Sends {
+		return s.Job.Sources()[0]
+	}
+	return s.Top
+}
+
+// mustBeAway is an error where this node has the source of a job, and is the primary: nothing has fenced it.
+func mustBeAway(s plan.Replication, l replication.Listing) error {
+	back := replication.ReverseID(s.Job.ID)
+	away := func(r replication.RootState) bool {
+		return r.Fenced || r.Promoting || r.Replica != "" && r.Replica == back
+	}
+	if !s.Sends || slices.ContainsFunc(l.Roots, away) {
 		return nil
 	}
 	return fmt.Errorf("%w: this node has the source of the job %s: what is promoted is its replica, on the node %s", server.ErrPrecondition, s.Name, s.Peer.Address)
 }
 
-// replicas lists what a job has received here, and what of it was changed.
+// replicas lists what a failover would promote here, and what of it was changed.
 func (v api) replicas(ctx context.Context, s plan.Replication) (replication.Listing, []*replication.Conflict, error) {
-	listing, err := v.m.side(s).List(ctx, replication.ListRequest{Job: s.Job.ID, Roots: s.Job.Targets()})
+	job := promotes(s)
+	listing, err := v.m.side(s).List(ctx, replication.ListRequest{Job: job.ID, Roots: job.Targets()})
 	var conflicts []*replication.Conflict
 	for i := range listing.FileSystems {
 		f := &listing.FileSystems[i]
-		if f.Replica != s.Job.ID || len(f.Snapshots()) == 0 {
+		if f.Replica != job.ID || len(f.Snapshots()) == 0 || listing.Opened(f) {
 			continue
 		}
 		if c := f.Changed(); c != nil {
@@ -97,11 +118,21 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 	if err != nil {
 		return nil, err
 	}
-	if err := mustReceive(spec); err != nil {
-		return nil, err
+	if spec.Sends { // a run of a primary is not ended for nothing
+		listing, _, err := v.replicas(ctx, spec)
+		if err != nil {
+			return nil, classed(err)
+		}
+		if err := mustBeAway(spec, listing); err != nil {
+			return nil, err
+		}
 	}
-	if confirm != spec.Top {
-		return nil, fmt.Errorf("%w: the confirmation %.300q is not the target of the job, %q", server.ErrInvalid, confirm, spec.Top)
+	switch want := confirmed(spec); {
+	case confirm == want:
+	case spec.Sends:
+		return nil, fmt.Errorf("%w: the confirmation %.300q is not the first source of the job, %q", server.ErrInvalid, confirm, want)
+	default:
+		return nil, fmt.Errorf("%w: the confirmation %.300q is not the target of the job, %q", server.ErrInvalid, confirm, want)
 	}
 	release, err := v.m.hold(ctx, spec.Job.ID)
 	if err != nil {
@@ -130,32 +161,109 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 	if err != nil {
 		return nil, err
 	}
-	generation, err := replication.Promotion{Job: spec.Job, Receiver: v.m.side(spec)}.Run(ctx, chosen...)
+	generation, err := replication.Promotion{Job: promotes(spec), Receiver: v.m.side(spec)}.Run(ctx, chosen...)
 	if err != nil {
 		return nil, ended(err)
 	}
 	v.m.cfg.Log.Warn("failed over", "job", name, "generation", generation)
-	v.m.cfg.Tell(name, "failed over", fmt.Sprintf("the replica on this node is the primary, of generation %d", generation))
+	if spec.Sends {
+		v.m.cfg.Tell(name, "failed over", fmt.Sprintf("the source on this node is the primary again, of generation %d", generation))
+		v.m.cameBack(ctx, spec)
+	} else {
+		v.m.cfg.Tell(name, "failed over", fmt.Sprintf("the replica on this node is the primary, of generation %d", generation))
+	}
 	out := &replicationv1.FailoverResponse{Generation: generation, Told: true}
-	if err := v.tell(ctx, spec, generation); err != nil {
+	err = v.m.tell(ctx, spec, generation)
+	if err != nil {
 		out.Told, out.Untold = false, valid(err.Error())
 		v.m.cfg.Log.Warn("the old primary is not told yet", "job", name, "error", err)
 	}
+	v.m.toBeTold(spec.Job.ID, generation, err)
 	return out, nil
 }
 
+// cameBack is for a source that is the primary again without a failback: what that kept here is of no use any more, and its job is fenced no longer.
+func (m *Manager) cameBack(ctx context.Context, s plan.Replication) {
+	back := promotes(s)
+	if err := replication.Forget(ctx, back.ID, m.side(s), back.Targets()); err != nil {
+		m.cfg.Log.Warn("holds of the way back are left", "job", s.Name, "error", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if j := m.jobs[s.Job.ID]; j != nil {
+		j.fenced, j.conflicts, j.problem = false, nil, ""
+	}
+}
+
+// untold is a generation of which the old primary is not told yet.
+type untold struct {
+	generation uint64
+	problem    string
+	attempts   int
+	due        time.Time
+	telling    bool
+}
+
+// toBeTold notes what came of telling the old primary: with an error it is told again and again, until it is, or this agent ends. Then it hears of it by the next
+// request of either node.
+func (m *Manager) toBeTold(id string, generation uint64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.jobs[id]
+	if j == nil {
+		return
+	}
+	j.untold = nil
+	if err != nil {
+		j.untold = &untold{generation: generation}
+		j.untold.failed(err, m.cfg.Now())
+	}
+	m.news()
+	m.wake.Wake()
+}
+
+func (u *untold) failed(err error, now time.Time) {
+	u.attempts++
+	u.telling, u.problem, u.due = false, err.Error(), now.Add(retryAfter(u.attempts))
+}
+
+// tellAgain tells the old primary once more.
+func (m *Manager) tellAgain(ctx context.Context, j *job, s plan.Replication, u *untold) {
+	err := m.tell(ctx, s, u.generation)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if j.untold != u {
+		return
+	}
+	switch {
+	case err == nil:
+		j.untold = nil
+		m.cfg.Log.Info("the old primary is told", "job", s.Name, "generation", u.generation)
+		m.cfg.Tell(s.Name, "told", "the other node is told that it is the primary no more, and is read-only")
+	case errors.Is(err, replication.ErrFenced):
+		j.untold = nil // it knows of a higher generation than this
+	default:
+		u.failed(err, m.cfg.Now())
+	}
+	m.news()
+	m.wake.Wake()
+}
+
 // tell tells the old primary of the generation that has begun, which fences it.
-func (v api) tell(ctx context.Context, s plan.Replication, generation uint64) error {
-	there, conn, err := v.m.cfg.Connect(s)
+func (m *Manager) tell(ctx context.Context, s plan.Replication, generation uint64) error {
+	there, conn, err := m.cfg.Connect(s)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
-	sources := s.Job.Sources()
+	roots := s.Job.Sources()
+	if s.Sends {
+		roots = s.Job.Targets()
+	}
 	return there.Learn(ctx, replication.LearnRequest{
-		Fence: replication.Fence{Job: s.Job.ID, Roots: sources, Generation: generation}, Primaries: sources,
+		Fence: replication.Fence{Job: s.Job.ID, Roots: roots, Generation: generation}, Primaries: roots,
 	})
 }
 

@@ -48,6 +48,8 @@ type Config struct {
 	Stays func(plan.Replication) error
 	Log   *slog.Logger
 	Now   func() time.Time
+	// Runs is what the runs are counted from: higher than all that were there before this agent was started, so that who waits for one of those is not told of another.
+	Runs uint64
 	// Tell is told of what a person wants to know later: the job, its state in a word or two, and the reason.
 	Tell func(job, state, reason string)
 	// Publish is told how all jobs are, whenever one gets another phase. It must not call the Manager.
@@ -110,6 +112,8 @@ type job struct {
 	rootsAt time.Time
 	rootErr string
 	heard   time.Time
+	// untold is of a failover of which the old primary is not told yet; nil if there is none.
+	untold *untold
 }
 
 // request is a run that a person asked for.
@@ -139,7 +143,7 @@ func New(cfg Config) *Manager {
 	if cfg.Publish == nil {
 		cfg.Publish = func([]Status) {}
 	}
-	return &Manager{cfg: cfg, wake: reconcile.NewWaker(), jobs: map[string]*job{}, busy: map[*job][]string{}, changed: make(chan struct{})}
+	return &Manager{cfg: cfg, runs: cfg.Runs, wake: reconcile.NewWaker(), jobs: map[string]*job{}, busy: map[*job][]string{}, changed: make(chan struct{})}
 }
 
 // ErrNotReady is for Connect while this node cannot yet show who it is: the job is tried again soon, and nobody is told.
@@ -173,6 +177,9 @@ func (m *Manager) set(specs []plan.Replication) (others []string) {
 		case !reflect.DeepEqual(j.spec, s):
 			others = append(others, s.Job.ID)
 			j.due, j.rootsAt = m.cfg.Now(), time.Time{}
+			if j.spec.Sends != s.Sends {
+				j.untold = nil
+			}
 			if j.run != nil {
 				j.run.cancel(errRemoved)
 			}
@@ -270,6 +277,18 @@ func (m *Manager) begin(ctx context.Context, runs *sync.WaitGroup) time.Duration
 	now, wait := m.cfg.Now(), resync
 	for _, id := range m.order {
 		j := m.jobs[id]
+		if u := j.untold; u != nil && !u.telling {
+			if latest := now.Add(lastRetry); latest.Before(u.due) { // the clock was set back
+				u.due = latest
+			}
+			if u.due.After(now) {
+				wait = min(wait, u.due.Sub(now))
+			} else {
+				spec := j.spec
+				u.telling = true
+				runs.Go(func() { m.tellAgain(ctx, j, spec, u) })
+			}
+		}
 		if j.run != nil || j.held || j.asked == nil && !j.spec.Runs {
 			continue
 		}

@@ -222,6 +222,15 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+// TestRunsAreCountedOn: who waits for a run of before is not told of another one of its number.
+func TestRunsAreCountedOn(t *testing.T) {
+	m := New(Config{System: zfstest.New("alpha", "alpha"), Runs: 1000})
+	m.Set([]plan.Replication{declared("out", oneID, "alpha/x", true, true)})
+	if run, err := m.API().Run(t.Context(), "out", nil); err != nil || run != 1001 {
+		t.Errorf("run %d, %v, want 1001", run, err)
+	}
+}
+
 // TestClockSetBack: times are those of the clock as it is now, not of what it was before.
 func TestClockSetBack(t *testing.T) {
 	f := start(t, false, declared("out", oneID, "alpha/x", true, true))
@@ -576,6 +585,82 @@ func TestFailoverAlone(t *testing.T) {
 	if err := f.a.Write(t.Context(), "alpha/x", "late", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
 		t.Errorf("a write to the old primary: %v", err)
 	}
+}
+
+// TestOldPrimaryIsToldAgain: until it is told, whoever runs the job, and the status says what is waited for.
+func TestOldPrimaryIsToldAgain(t *testing.T) {
+	f := start(t, true, declared("in", oneID, "alpha/x", false, false))
+	one := declared("in", oneID, "alpha/x", true, true)
+	r := replication.Runner{Job: one.Job, Sender: endpoint.New(f.a.Model, nil), Receiver: endpoint.New(f.b.Model, nil).Under("beta/in")}
+	report, err := r.Run(t.Context())
+	f.must(errors.Join(err, report.Err()))
+	f.breakOff(errors.New("no route to the node"))
+	resp, err := f.API().Failover(t.Context(), "in", "beta/in", nil)
+	if err != nil || resp.GetTold() {
+		t.Fatalf("failover: %v, %v", resp, err)
+	}
+	waits := func(j *replicationv1.Job) bool {
+		return j.GetPhase() == replicationv1.Phase_PHASE_FAILED_OVER && strings.Contains(j.GetReason(), "to be told") && strings.Contains(j.GetReason(), "no route")
+	}
+	f.await("in", "what is waited for", waits)
+	attempts := func() int {
+		f.Manager.mu.Lock()
+		defer f.Manager.mu.Unlock()
+		return f.jobs[oneID].untold.attempts
+	}
+	f.advance(firstRetry) // in vain
+	f.await("in", "another attempt", func(*replicationv1.Job) bool { return attempts() == 2 })
+	f.must(f.a.Write(t.Context(), "alpha/x", "late", []byte("x")))
+	f.breakOff(nil)
+	f.advance(2 * firstRetry)
+	f.await("in", "nothing to wait for", func(j *replicationv1.Job) bool {
+		return j.GetPhase() == replicationv1.Phase_PHASE_FAILED_OVER && !waits(j)
+	})
+	if err := f.a.Write(t.Context(), "alpha/x", "later", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to the old primary: %v", err)
+	}
+}
+
+// TestNewPrimaryIsLost: the old one takes the role without it, as long as it is fenced, and the lost one is fenced if it comes back.
+func TestNewPrimaryIsLost(t *testing.T) {
+	f := start(t, false, declared("out", oneID, "alpha/x", true, true))
+	f.done("out", 1)
+	for what, err := range map[string]error{
+		"its plan": second(f.API().PlanFailover(t.Context(), "out")), "it": second(f.API().Failover(t.Context(), "out", "alpha/x", nil)),
+	} {
+		if !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "10.5.0.9") {
+			t.Errorf("a failover of what is the primary: %s: %v", what, err)
+		}
+	}
+	_, err := replication.Promotion{Job: declared("out", oneID, "alpha/x", true, true).Job, Receiver: endpoint.New(f.b.Model, nil)}.Run(t.Context())
+	f.must(err)
+	run, err := f.API().Run(t.Context(), "out", nil)
+	f.must(err)
+	f.await("out", "fence", func(j *replicationv1.Job) bool {
+		return j.GetLast().GetRun() >= run && j.GetPhase() == replicationv1.Phase_PHASE_FAILED_OVER
+	})
+	f.breakOff(errors.New("no route to the node"))
+	p, err := f.API().PlanFailover(t.Context(), "out")
+	if err != nil || p.GetTarget() != "alpha/x" || p.GetGeneration() != 2 {
+		t.Errorf("plan %v, %v", p, err)
+	}
+	if _, err := f.API().Failover(t.Context(), "out", "beta/in", nil); !errors.Is(err, server.ErrInvalid) {
+		t.Errorf("another confirmation: %v", err)
+	}
+	resp, err := f.API().Failover(t.Context(), "out", "alpha/x", nil)
+	if err != nil || resp.GetGeneration() != 2 || resp.GetTold() {
+		t.Fatalf("failover: %v, %v", resp, err)
+	}
+	f.must(f.a.Write(t.Context(), "alpha/x", "again", []byte("x")))
+	f.must(f.a.Write(t.Context(), "alpha/x/y", "again", []byte("x")))
+	f.await("out", "the role", func(j *replicationv1.Job) bool {
+		return j.GetPhase() != replicationv1.Phase_PHASE_FAILED_OVER && j.GetRoots()[0].GetRole() == replicationv1.Role_ROLE_PRIMARY
+	})
+	f.breakOff(nil)
+	f.advance(firstRetry)
+	f.await("out", "the lost one to be told", func(*replicationv1.Job) bool {
+		return errors.Is(f.b.Write(t.Context(), "beta/in/alpha/x", "late", []byte("x")), zfs.ErrReadOnly)
+	})
 }
 
 // hanging is a system on a pool that does not answer.

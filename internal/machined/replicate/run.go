@@ -103,10 +103,10 @@ type checked struct {
 // List implements replication.Endpoint.
 func (c checked) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
 	found, err := c.Side.List(ctx, r)
-	if err != nil {
-		return found, err
+	if led := peer.CheckGeneration(found.Generation(), func() ([]replication.RootState, error) { return c.own(ctx) }); led != nil {
+		return replication.Listing{}, errors.Join(err, led)
 	}
-	return found, peer.CheckGeneration(found.Generation(), func() ([]replication.RootState, error) { return c.own(ctx) })
+	return found, err
 }
 
 func (m *Manager) enter(r *run, phase string) {
@@ -211,10 +211,13 @@ func (m *Manager) ended(j *job, r *run, report replication.Report, err error) {
 	m.news()
 }
 
+// retryAfter is how long to wait after so many failures in a row; at least one.
+func retryAfter(failures int) time.Duration { return min(firstRetry<<min(failures-1, 10), lastRetry) }
+
 // pause is how long a job waits for its next run.
 func (j *job) pause(now time.Time) time.Duration {
 	if j.failures > 0 {
-		return min(firstRetry<<min(j.failures-1, 10), lastRetry)
+		return retryAfter(j.failures)
 	}
 	if j.spec.When.IsZero() {
 		return resync // the peer runs it, and nothing is due
@@ -253,9 +256,23 @@ func conflictsOf(r replication.Report, err error) []*replication.Conflict {
 			found = append(found, c)
 		}
 	}
-	var c *replication.Conflict
-	if len(found) == 0 && errors.As(err, &c) {
-		found = append(found, c)
+	if len(found) == 0 {
+		found = conflictsIn(err)
+	}
+	return found
+}
+
+// conflictsIn are all those of an error, as of a promotion: a decision counts only with all others.
+func conflictsIn(err error) (found []*replication.Conflict) {
+	switch e := err.(type) {
+	case *replication.Conflict:
+		return []*replication.Conflict{e}
+	case interface{ Unwrap() error }:
+		return conflictsIn(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			found = append(found, conflictsIn(one)...)
+		}
 	}
 	return found
 }

@@ -26,6 +26,10 @@ func (j *job) phase() (replicationv1.Phase, string) {
 		return replicationv1.Phase_PHASE_QUEUED, "waiting for " + j.waits()
 	case j.away() && j.spec.Sends:
 		return replicationv1.Phase_PHASE_FAILED_OVER, "the replica was promoted, and is the primary: what is here is read-only; nodectl replication failback brings the role back"
+	case j.away() && j.untold != nil:
+		return replicationv1.Phase_PHASE_FAILED_OVER, fmt.Sprintf(
+			"the replica on this node was promoted, and is the primary; waiting for the other node to be told, which takes writes until then if it runs: %s",
+			j.untold.problem)
 	case j.away():
 		return replicationv1.Phase_PHASE_FAILED_OVER, "the replica on this node was promoted, and is the primary"
 	case len(j.conflicts) > 0:
@@ -77,8 +81,10 @@ func (j *job) away() bool {
 	if j.fenced {
 		return true
 	}
+	back := replication.ReverseID(j.spec.Job.ID)
 	for _, r := range j.roots {
-		if j.spec.Sends && r.Fenced || !j.spec.Sends && r.Exists && r.Generation > 0 && !r.Fenced && r.Replica == "" {
+		fenced := r.Fenced || r.Replica != "" && r.Replica == back // what comes back anew has no mark of a fence
+		if j.spec.Sends && fenced || !j.spec.Sends && r.Exists && r.Generation > 0 && !r.Fenced && r.Replica == "" {
 			return true
 		}
 	}

@@ -17,10 +17,13 @@ var ErrUnsupported = errors.New("is not supported here")
 // ErrChanged: what a request names is not there any more, or is another; a new plan is needed.
 var ErrChanged = errors.New("has changed meanwhile")
 
+// ErrStalled: a side does not answer, or nothing happens on a stream.
+var ErrStalled = errors.New("does not answer")
+
 // Endpoint is what both sides do. Methods may be called concurrently, for different file systems. All of them may be repeated: what is done already
 // does not count. Errors are of the classes of this package or of zfs, or a *Conflict.
 type Endpoint interface {
-	// List returns all below the roots. A root that is not there is no error.
+	// List returns all below the roots. A root that is not there is no error. With an error there may be roots that were read all the same.
 	List(ctx context.Context, r ListRequest) (Listing, error)
 	// Learn tells a side which generation is in force. A primary of a lower one is made read-only, with all below it, and fenced.
 	Learn(ctx context.Context, r LearnRequest) error
@@ -62,7 +65,8 @@ type Receiver interface {
 
 // Freezer is what a primary can do that gives its role away.
 type Freezer interface {
-	// Freeze makes primaries read-only, and then a snapshot of all below the roots. They stay primaries; a promotion on the other side ends that.
+	// Freeze makes primaries read-only, and then a snapshot of all below the roots. They stay primaries; a promotion on the other side ends that, or one of
+	// themselves, by which they are what they were before.
 	Freeze(ctx context.Context, r FreezeRequest) error
 }
 
@@ -185,8 +189,8 @@ type FreezeRequest struct {
 	Snapshot string
 }
 
-// PromoteRequest is carried out as a whole by being repeated until it succeeds. Decisions are those about replicas that were changed. Properties are
-// set on the roots at the end, such as mount points.
+// PromoteRequest is carried out as a whole by being repeated until it succeeds. Decisions are those about replicas that were changed, of which the first counts
+// where there are two about one. Properties are set on the roots at the end, such as mount points.
 type PromoteRequest struct {
 	Fence
 	Decisions  []Decision

@@ -40,15 +40,16 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 	if err != nil {
 		return 0, report, fmt.Errorf("fail back: this side: %w", err)
 	}
+	promoting := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Promoting })
 	there, err := f.There.List(ctx, ListRequest{f.Job.ID, f.Job.Targets()})
-	if err != nil {
+	if err != nil && !promoting { // else all has come, and nothing of it is asked for before the end
 		return 0, report, fmt.Errorf("fail back: other side: %w", err)
 	}
-	promoting := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Promoting })
-	away := there.Generation() > here.Generation() || slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Fenced })
+	fenced := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Fenced })
+	away := there.Generation() > here.Generation() || fenced || comesBack(f.Job, here, there)
 	switch {
 	case away && !promoting:
-		if report, err = f.bring(ctx, there.Generation(), decisions); err != nil {
+		if report, err = f.bring(ctx, here, there.Generation(), decisions); err != nil {
 			return 0, report, err
 		}
 	case !promoting && here.Generation() == 0:
@@ -56,7 +57,7 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 	}
 	generation = here.Generation()
 	if away || promoting {
-		if generation, err = f.promote(ctx); err != nil {
+		if generation, err = f.promote(ctx, decisions); err != nil {
 			return 0, report, fmt.Errorf("fail back: %w", err)
 		}
 	}
@@ -64,13 +65,14 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 }
 
 // promote makes primaries of what came back. What the job kept on the two sides before is of no use any more: its next run begins with the snapshot that
-// came last.
-func (f Failback) promote(ctx context.Context) (generation uint64, err error) {
+// came last, and takes away what is left on the other side, which may be lost by now.
+func (f Failback) promote(ctx context.Context, decisions []Decision) (generation uint64, err error) {
 	f.tell("promoting what came back")
-	if err := f.forget(ctx, f.Job.ID); err != nil {
+	if err := Forget(ctx, f.Job.ID, f.Here, f.Job.Sources()); err != nil {
 		return 0, err
 	}
-	return Promotion{Job: f.back(), Receiver: f.Here}.Run(ctx)
+	_ = Forget(ctx, f.Job.ID, f.There, f.Job.Targets())
+	return Promotion{Job: f.back(), Receiver: f.Here}.Run(ctx, decisions...)
 }
 
 // forget takes away what a direction of the job keeps on both sides.
@@ -78,9 +80,17 @@ func (f Failback) forget(ctx context.Context, id string) error {
 	return errors.Join(Forget(ctx, id, f.Here, f.Job.Sources()), Forget(ctx, id, f.There, f.Job.Targets()))
 }
 
-// bring has all come here that the other side has, the last of it when nothing is written there any more.
-func (f Failback) bring(ctx context.Context, generation uint64, decisions []Decision) (Report, error) {
+// bring has all come here that the other side has, the last of it when nothing is written there any more. What is here is fenced first, also where the two sides
+// have nothing in common: a run would only note the generation then.
+func (f Failback) bring(ctx context.Context, here Listing, generation uint64, decisions []Decision) (Report, error) {
 	back := f.back()
+	if here.behind(generation) {
+		sources := f.Job.Sources()
+		request := LearnRequest{Fence: Fence{Job: back.ID, Roots: sources, Generation: generation}, Primaries: sources}
+		if err := f.Here.Learn(ctx, request); err != nil {
+			return Report{}, fmt.Errorf("fail back: this side: %w", err)
+		}
+	}
 	runner := f.With
 	runner.Job, runner.Sender, runner.Receiver = back, f.There, f.Here
 	run := func(phase string, decisions ...Decision) (Report, error) {

@@ -202,6 +202,205 @@ func failbackScenarios() []scenario {
 				}
 			}
 		}},
+		{"failbackEndsHereThoughTheOtherSideIsLost", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			want, err := p.b.Sum(p.ctx(), p.to("x"))
+			p.must(err)
+			p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Crash: true, Do: func() { p.b.faulty.Crash() }})
+			if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("failback: %v", err)
+			}
+			p.a.faulty.Restart()
+			if _, err := p.bringBack(); err == nil || !strings.Contains(err.Error(), "the role is here") {
+				p.t.Errorf("the other side is lost, and it says %v", err)
+			}
+			if got, err := p.a.Sum(p.ctx(), p.from("x")); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want %s", got, err, want)
+			}
+			p.b.faulty.Restart()
+			p.backAgain(2)
+		}},
+		{"onlyWhatWasPromotedIsFrozen", func(p *pair) {
+			p.create("x")
+			p.write("x")
+			p.only("x@1")
+			p.ok() // the root is a placeholder
+			err := p.b.local.Freeze(p.ctx(), replication.FreezeRequest{
+				Fence: replication.Fence{Job: replication.ReverseID(p.job.ID), Roots: []string{p.dst}}, Snapshot: "own",
+			})
+			if n := len(p.listing(p.b, p.dst).Find(p.to("x")).Snapshots()); !errors.Is(err, replication.ErrUnsupported) || n != 1 {
+				p.t.Errorf("freeze of replicas: %v, and there are %d snapshots", err, n)
+			}
+			p.ok()
+		}},
+		{"failbackGivenUp", func(p *pair) {
+			for _, promoting := range []bool{false, true} { // whether the other side has begun to take the role
+				p.replicated("x")
+				p.promote()
+				p.writeOn(p.b, p.to("x"))
+				p.fails(replication.ErrFenced)
+				if promoting {
+					p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Crash: true})
+					if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+						p.t.Fatalf("failback: %v", err)
+					}
+					p.a.faulty.Restart()
+				} else {
+					p.must(p.b.local.Freeze(p.ctx(), replication.FreezeRequest{
+						Fence: replication.Fence{Job: replication.ReverseID(p.job.ID), Roots: []string{p.dst}, Generation: 1}, Snapshot: "last",
+					}))
+				}
+				if err := p.tryWrite(p.b, p.to("x")); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("a write to what is frozen: %v", err)
+				}
+				for range 2 {
+					if g := p.promote(); g != 3 {
+						p.t.Errorf("the primary again, of generation %d, want 3", g)
+					}
+				}
+				p.writeOn(p.b, p.to("x"))
+				p.writeOn(p.b, p.dst)
+				p.fails(replication.ErrFenced)
+				for _, name := range []string{"", "x"} {
+					if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
+						p.t.Errorf("a write to %s, which is fenced: %v", p.from(name), err)
+					}
+				}
+				p.backAgain(4)
+				p.fresh()
+			}
+		}},
+		{"failbackGoesOnBesideItsUsers", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Crash: true}) // the root can be written to, and has its marks still
+			if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("failback: %v", err)
+			}
+			p.a.faulty.Restart()
+			p.writeOn(p.a, p.src)
+			want, err := p.a.Sum(p.ctx(), p.src)
+			p.must(err)
+			if g, err := p.bringBack(); err != nil || g != 2 {
+				p.t.Fatalf("failback: generation %d, %v\n%s", g, err, p.states())
+			}
+			if got, err := p.a.Sum(p.ctx(), p.src); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was written meanwhile, %s", got, err, want)
+			}
+			p.backAgain(2)
+		}},
+		{"failbackTakesDecisionsAboutWhatItPromotes", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Crash: true}) // before anything is opened
+			if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("failback: %v", err)
+			}
+			p.a.faulty.Restart()
+			p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"readonly": "off"}))
+			p.writeOn(p.a, p.from("x"))
+			p.must(p.a.Set(p.ctx(), p.from("x"), map[string]string{"readonly": "on"}))
+			_, err := p.bringBack()
+			var c *replication.Conflict
+			if !errors.As(err, &c) || c.Target != p.from("x") {
+				p.t.Fatalf("failback: %v", err)
+			}
+			if g, err := p.bringBack(p.option(c, replication.RollBack)); err != nil || g != 2 {
+				p.t.Fatalf("failback: generation %d, %v\n%s", g, err, p.states())
+			}
+			p.backAgain(2)
+		}},
+		{"failbackFencesWhatHasNothingInCommon", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			p.must(p.a.DestroySnapshots(p.ctx(), []string{p.from("@1"), p.from("x@1")}))
+			p.write("x")
+			p.snapshot("other")
+			var c *replication.Conflict
+			for range 2 {
+				if g, err := p.bringBack(); !errors.As(err, &c) || c.Kind != replication.NoCommonBase {
+					p.t.Fatalf("failback: generation %d, %v", g, err)
+				}
+				if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("a write to the old primary: %v", err)
+				}
+			}
+			if root := p.listing(p.a, p.src).Roots[0]; !root.Fenced || root.Generation != 1 {
+				p.t.Errorf("the root of the old primary: %+v", root)
+			}
+			back := p.reversed()
+			back.job.ID = replication.ReverseID(p.job.ID)
+			aside := p.option(back.conflict("", replication.NoCommonBase), replication.SetAside)
+			if g, err := p.bringBack(aside); err != nil || g != 2 {
+				p.t.Fatalf("with all decided: generation %d, %v\n%s", g, err, p.states())
+			}
+			p.backAgain(2)
+		}},
+		{"failbackAnewCutAtEachCall", func(p *pair) {
+			for _, s := range []func() *zfstest.Faulty{func() *zfstest.Faulty { return p.a.faulty }, func() *zfstest.Faulty { return p.b.faulty }} {
+				for skip := 0; ; skip++ {
+					p.replicated("x")
+					p.write("x")
+					p.snapshot("lost") // was never sent
+					p.promote()
+					p.writeOn(p.b, p.to("x"))
+					p.fails(replication.ErrFenced)
+					back := p.reversed()
+					back.job.ID = replication.ReverseID(p.job.ID)
+					aside := p.option(back.conflict("", replication.Diverged), replication.SetAside)
+					p.a.faulty.Restart()
+					p.b.faulty.Restart()
+					s().Order(zfstest.Fault{Skip: skip, After: skip%2 == 0, Crash: true})
+					_, err := p.bringBack(aside)
+					p.a.faulty.Restart()
+					p.b.faulty.Restart()
+					if err == nil {
+						p.fresh()
+						break
+					}
+					if g, err := p.bringBack(aside); err != nil || g != 2 {
+						p.t.Fatalf("after a crash at call %d: generation %d, %v, want 2\n%s", skip, g, err, p.states())
+					}
+					p.backAgain(2)
+					p.fresh()
+				}
+			}
+		}},
+		{"whatComesAnewIsNoSourceOnItsWayBack", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.must(p.a.Rename(p.ctx(), p.src, p.src+"-lost"))
+			back := p.reversed()
+			back.job.ID = replication.ReverseID(p.job.ID)
+			back.write("x")
+			back.snapshot("2")
+			back.ok() // and nobody promotes it
+			p.fails(replication.ErrFenced)
+			p.backAgain(2)
+		}},
+		{"placeholderThatComesAnewIsNoSourceOnItsWayBack", func(p *pair) {
+			p.create("x")
+			p.write("x")
+			p.only("x@1")
+			p.ok()
+			p.promote()
+			p.must(p.a.Rename(p.ctx(), p.src, p.src+"-lost"))
+			back := p.reversed()
+			back.job.ID = replication.ReverseID(p.job.ID)
+			back.write("x")
+			back.only("x@2")
+			back.ok()
+			p.fails(replication.ErrFenced)
+			if g, err := p.bringBack(); err != nil || g != 2 {
+				p.t.Fatalf("failback: generation %d, %v\n%s", g, err, p.states())
+			}
+			p.write("x")
+		}},
 		{"oldPrimaryIsNoSourceOnItsWayBack", func(p *pair) {
 			p.replicated("x")
 			p.promote()
@@ -235,6 +434,14 @@ func failbackScenarios() []scenario {
 			p.must(replication.Verify(p.ctx(), p.job, p.a.local, lying{p.b.local}, true, func(c replication.Comparison) error {
 				if c.Contents != replication.Differ || !strings.Contains(c.Problem, "differ") && !strings.Contains(c.Problem, "written") {
 					p.t.Errorf("contents that differ: %+v", c)
+				}
+				return nil
+			}))
+			p.create("new", "empty")
+			p.only("new@1")
+			p.must(replication.Verify(p.ctx(), p.job, p.a.local, p.b.local, false, func(c replication.Comparison) error {
+				if wrong := strings.Contains(c.Problem, "no replica"); wrong != (c.Source == p.from("new")) {
+					p.t.Errorf("one has no replica, and one nothing that is sent: %+v", c)
 				}
 				return nil
 			}))

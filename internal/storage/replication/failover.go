@@ -17,8 +17,8 @@ type Promotion struct {
 	Properties map[string]string
 }
 
-// Run promotes. What is then the present is what was received last; a replica that was changed is a conflict about which a person decides. The
-// generation is one more than the receiving side knows of, or what a promotion that did not end had begun with. It may be repeated until it succeeds.
+// Run promotes. What is then the present is what was received last; a replica that was changed is a conflict about which a person decides. It may be
+// repeated until it succeeds.
 func (p Promotion) Run(ctx context.Context, decisions ...Decision) (generation uint64, err error) {
 	if err := p.Job.Check(); err != nil {
 		return 0, err
@@ -27,15 +27,10 @@ func (p Promotion) Run(ctx context.Context, decisions ...Decision) (generation u
 	if err != nil {
 		return 0, fmt.Errorf("promote: %w", err)
 	}
-	generation = listing.Generation() + 1
-	for _, root := range listing.Roots {
-		switch {
-		case !root.Exists:
-			return 0, fmt.Errorf("promote %s: %w: nothing was received yet", root.Name, zfs.ErrNotExist)
-		case root.Promoting:
-			generation = listing.Generation()
-		}
+	if err := p.Possible(listing); err != nil {
+		return 0, err
 	}
+	generation = p.Generation(listing)
 	if generation > 1 && p.promoted(listing) {
 		return listing.Generation(), nil
 	}
@@ -43,14 +38,59 @@ func (p Promotion) Run(ctx context.Context, decisions ...Decision) (generation u
 		return 0, errors.Join(conflicts...)
 	}
 	return generation, p.Receiver.Promote(ctx, PromoteRequest{
-		Fence: Fence{Job: p.Job.ID, Roots: p.Job.Targets(), Generation: generation}, Decisions: decisions, Properties: p.Properties,
+		Fence: Fence{Job: p.Job.ID, Roots: p.Job.Targets(), Generation: generation}, Decisions: p.kept(listing, decisions), Properties: p.Properties,
 	})
 }
 
-// promoted says that it was done before, and that only its end was not heard of.
+// kept are the decisions, and those about replicas that this promotion has opened before it was cut: what is written to them meanwhile is meant.
+func (p Promotion) kept(l Listing, decisions []Decision) []Decision {
+	all := slices.Clone(decisions)
+	for i := range l.FileSystems {
+		if f := &l.FileSystems[i]; f.Replica == p.Job.ID && l.Opened(f) && f.Received() != nil {
+			all = append(all, Decision{Kind: Keep, Target: f.Name, To: f.Received().GUID})
+		}
+	}
+	return all
+}
+
+// Generation is the one that a promotion takes: one more than what is known here, or the same where it goes on. What a failback has frozen takes the one after
+// that: the other side may have taken the next one by then, and of two primaries of one generation none is fenced.
+func (p Promotion) Generation(l Listing) uint64 {
+	switch {
+	case slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting }):
+		return l.Generation()
+	case slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Frozen }):
+		return l.Generation() + 2
+	}
+	return l.Generation() + 1
+}
+
+// Possible is an error where a promotion would find nothing to promote, or end in its middle: it is asked before anything is set.
+func (p Promotion) Possible(l Listing) error {
+	for _, root := range l.Roots {
+		f := l.Find(root.Name)
+		switch {
+		case !root.Exists || f == nil:
+			return fmt.Errorf("promote %s: %w: nothing was received yet", root.Name, zfs.ErrNotExist)
+		case root.Replica != "" && root.Replica != p.Job.ID:
+			return fmt.Errorf("promote %s: %w: what is there is a replica of the job %s, and nothing of %s", root.Name, zfs.ErrNotExist, root.Replica, p.Job.ID)
+		case len(f.Snapshots()) == 0 && !f.Placeholder && (f.Replica == p.Job.ID || f.Token != ""):
+			return fmt.Errorf("promote %s: %w: only a part of its first snapshot was received; to promote what else the job has, take it out of the job",
+				root.Name, zfs.ErrNotExist)
+		}
+	}
+	replicas := slices.ContainsFunc(l.FileSystems, func(f FileSystem) bool { return f.Replica == p.Job.ID })
+	known := slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Generation > 0 })
+	if !replicas && !known {
+		return fmt.Errorf("promote %s: %w: nothing there is a replica of the job %s", p.Job.Targets()[0], zfs.ErrNotExist, p.Job.ID)
+	}
+	return nil
+}
+
+// promoted says that it was done before, and that only its end was not heard of. What a failback has frozen since is opened again.
 func (p Promotion) promoted(l Listing) bool {
 	left := slices.ContainsFunc(l.FileSystems, func(f FileSystem) bool { return f.Replica == p.Job.ID })
-	return !left && !slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting || r.Fenced })
+	return !left && !slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting || r.Fenced || r.Frozen })
 }
 
 // conflicts are replicas that were changed, and about which nothing was decided.
@@ -58,7 +98,7 @@ func (p Promotion) conflicts(l Listing, decisions []Decision) []error {
 	var errs []error
 	for i := range l.FileSystems {
 		f := &l.FileSystems[i]
-		if f.Replica != p.Job.ID || len(f.Snapshots()) == 0 {
+		if f.Replica != p.Job.ID || len(f.Snapshots()) == 0 || l.Opened(f) {
 			continue
 		}
 		if c := f.Changed(); c != nil && !c.decided(decisions) {

@@ -1,10 +1,14 @@
 package replication_test
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
@@ -42,6 +46,58 @@ func (p *pair) forget() {
 	p.t.Helper()
 	p.must(replication.Forget(p.ctx(), p.job.ID, p.a.local, []string{p.src}))
 	p.must(replication.Forget(p.ctx(), p.job.ID, p.b.local, []string{p.dst}))
+}
+
+// differing is a side whose document of the job is another: what it has of this one's is in the listing, with an error.
+type differing struct{ replication.Receiver }
+
+// List implements replication.Endpoint.
+func (d differing) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
+	l, err := d.Receiver.List(ctx, r)
+	return l, errors.Join(err, errBroken)
+}
+
+// suspended is a system of which the pool of one root does not answer.
+type suspended struct {
+	zfs.System
+	root string
+}
+
+// List implements zfs.System.
+func (s suspended) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	if slices.Contains(q.Roots, s.root) {
+		return nil, zfs.ErrSuspended
+	}
+	return s.System.List(ctx, q)
+}
+
+// TestFencedRootByRoot: a pool that does not answer keeps no root in another a primary. Nothing is fenced by a generation that is older than one of them.
+func TestFencedRootByRoot(t *testing.T) {
+	p := newPair(t, models)
+	second := p.a.Name("second")
+	p.must(p.a.Create(p.ctx(), second, zfs.CreateOptions{}))
+	roots := []string{p.src, second}
+	learn := func(system zfs.System, generation uint64) error {
+		fence := replication.Fence{Job: jobID, Roots: roots, Generation: generation}
+		return endpoint.New(system, nil).Learn(p.ctx(), replication.LearnRequest{Fence: fence, Primaries: roots})
+	}
+	if err := learn(suspended{p.a.System, p.src}, 2); !errors.Is(err, zfs.ErrSuspended) {
+		t.Errorf("a pool does not answer, and it says %v", err)
+	}
+	if root := p.listing(p.a, second).Roots[0]; !root.Fenced || root.Generation != 2 {
+		t.Errorf("the root in the other pool: %+v", root)
+	}
+	if err := p.tryWrite(p.a, second); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to what is fenced: %v", err)
+	}
+	if err := learn(p.a.System, 1); !errors.Is(err, replication.ErrFenced) {
+		t.Errorf("an older generation: %v", err)
+	}
+	p.must(p.tryWrite(p.a, p.src))
+	p.must(learn(p.a.System, 2))
+	if err := p.tryWrite(p.a, p.src); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to what is fenced with the next: %v", err)
+	}
 }
 
 func failoverScenarios() []scenario {
@@ -89,6 +145,75 @@ func failoverScenarios() []scenario {
 			})
 			if !errors.Is(err, replication.ErrFenced) {
 				p.t.Errorf("send of what is fenced: %v", err)
+			}
+		}},
+		{"fencedThoughARootIsMissing", func(p *pair) {
+			src, dst := p.a.Name("second%d", p.many), p.b.Name("seconddst%d", p.many)
+			p.must(p.a.Create(p.ctx(), src, zfs.CreateOptions{}))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@1"}, nil))
+			p.job.Roots = append(p.job.Roots, replication.Root{Source: src, Target: dst})
+			p.replicated("x")
+			p.promote()
+			p.must(p.a.Rename(p.ctx(), src, src+"-away"))
+			p.fails(replication.ErrFenced)
+			if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to what is fenced: %v", err)
+			}
+			p.must(p.a.Rename(p.ctx(), src+"-away", src))
+			p.fails(replication.ErrFenced)
+			if err := p.tryWrite(p.a, src); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to what is there again: %v", err)
+			}
+		}},
+		{"notFencedByWhatIsNotPromoted", func(p *pair) {
+			// After a failback a root is added, of which the old one is not there for a while.
+			p.replicated("x")
+			p.promote()
+			p.backAgain(2)
+			src, dst := p.a.Name("second%d", p.many), p.b.Name("seconddst%d", p.many)
+			p.must(p.a.Create(p.ctx(), src, zfs.CreateOptions{}))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@1"}, nil))
+			p.job.Roots = append(p.job.Roots, replication.Root{Source: src, Target: dst})
+			for range 2 {
+				p.must(p.a.Rename(p.ctx(), p.src, p.src+"-away"))
+				if _, err := p.run(); err == nil || errors.Is(err, replication.ErrFenced) {
+					p.t.Errorf("run without a root: %v", err)
+				}
+				p.must(p.tryWrite(p.a, src))
+				p.must(p.a.Rename(p.ctx(), p.src+"-away", p.src))
+				p.ok()
+			}
+		}},
+		{"rootThatCameLaterIsNotFencedAlone", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.backAgain(2)
+			src, dst := p.a.Name("second%d", p.many), p.b.Name("seconddst%d", p.many)
+			p.must(p.a.Create(p.ctx(), src, zfs.CreateOptions{}))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@1"}, nil))
+			p.job.Roots = append(p.job.Roots, replication.Root{Source: src, Target: dst})
+			p.ok()
+			p.job.Roots = p.job.Roots[1:] // the first one is taken out
+			p.must(p.tryWrite(p.a, src))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@2"}, nil))
+			_, err := p.run()
+			p.must(err)
+			p.must(p.tryWrite(p.a, src))
+			if n := len(p.listing(p.b, dst).Find(dst).Snapshots()); n != 2 {
+				p.t.Errorf("%d snapshots came, want 2", n)
+			}
+		}},
+		{"fencedThoughTheDocumentsDiffer", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			r := p.runner()
+			r.Receiver = differing{r.Receiver}
+			report, err := r.Run(p.ctx())
+			if err != nil || !errors.Is(report.Err(), replication.ErrFenced) {
+				p.t.Errorf("run: %v, %v", err, report.Err())
+			}
+			if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to what is fenced: %v", err)
 			}
 		}},
 		{"volumesAreFenced", func(p *pair) {
@@ -206,6 +331,24 @@ func failoverScenarios() []scenario {
 				p.fresh()
 			}
 		}},
+		{"promotionGoesOnBesideItsUsers", func(p *pair) {
+			p.replicated("x")
+			p.b.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Crash: true}) // the root can be written to, and has its marks still
+			if _, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx()); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("promote: %v", err)
+			}
+			p.b.faulty.Restart()
+			p.writeOn(p.b, p.dst)
+			want, err := p.b.Sum(p.ctx(), p.dst)
+			p.must(err)
+			if g := p.promote(); g != 1 {
+				p.t.Errorf("generation %d, want 1", g)
+			}
+			if got, err := p.b.Sum(p.ctx(), p.dst); err != nil || got != want {
+				p.t.Errorf("it holds %s, %v, want what was written meanwhile, %s", got, err, want)
+			}
+			p.writeOn(p.b, p.to("x"))
+		}},
 		{"promoteChangedReplica", func(p *pair) {
 			p.replicated("x")
 			p.byHand("x")
@@ -265,6 +408,59 @@ func failoverScenarios() []scenario {
 			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
 			if !errors.Is(err, zfs.ErrNotExist) {
 				p.t.Errorf("promote: %v", err)
+			}
+		}},
+		{"promoteWithPlaceholders", func(p *pair) {
+			p.create("x", "x/y")
+			p.write("x/y")
+			p.job.Filter = []replication.Rule{{Path: p.from("x/y"), Include: true}, {Path: p.from("x"), Include: false}}
+			p.snapshot("1")
+			p.ok()
+			p.promote()
+			p.must(p.b.Create(p.ctx(), p.to("x/new"), zfs.CreateOptions{}))
+			p.writeOn(p.b, p.to("x/new"))
+		}},
+		{"promoteReplicasOfAnotherJob", func(p *pair) {
+			p.replicated("x")
+			was := p.job.ID
+			p.job.ID = reverseID // the documents are declared anew
+			before := p.b.faulty.Calls()
+			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+			if !errors.Is(err, zfs.ErrNotExist) || !strings.Contains(err.Error(), was) {
+				p.t.Errorf("promote: %v", err)
+			}
+			if calls := p.b.faulty.Calls(); len(calls) != len(before) {
+				p.t.Errorf("it did %v", calls[len(before):])
+			}
+			p.job.ID = was
+			if root := p.listing(p.b, p.dst).Roots[0]; root.Generation != 0 {
+				p.t.Errorf("the root: %+v", root)
+			}
+			p.ok()
+		}},
+		{"promoteWhatIsNoReplica", func(p *pair) {
+			p.must(p.b.Create(p.ctx(), p.dst, zfs.CreateOptions{}))
+			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+			if !errors.Is(err, zfs.ErrNotExist) {
+				p.t.Errorf("promote: %v", err)
+			}
+			if root := p.listing(p.b, p.dst).Roots[0]; root.Generation != 0 || root.Promoting {
+				p.t.Errorf("the root: %+v", root)
+			}
+		}},
+		{"promoteBeforeTheFirstSnapshotIsWhole", func(p *pair) {
+			p.write("")
+			p.snapshot("1")
+			p.cut("")
+			_, err := (replication.Promotion{Job: p.job, Receiver: p.b.local}).Run(p.ctx())
+			if !errors.Is(err, zfs.ErrNotExist) {
+				p.t.Errorf("promote: %v", err)
+			}
+			if f := p.listing(p.b, p.dst).Find(p.dst); f == nil || f.Token == "" {
+				p.t.Errorf("what was received: %+v", f)
+			}
+			if report := p.ok(); report.Plan.Steps[0].Token == "" {
+				p.t.Errorf("step %+v, want one that goes on", report.Plan.Steps[0])
 			}
 		}},
 		{"fenceCutAtEachCall", func(p *pair) {

@@ -52,6 +52,9 @@ type RootState struct {
 	Replica string
 	// Promoting says that a promotion to this generation has begun and not ended.
 	Promoting bool
+	// Frozen says that it is neither fenced nor a replica, and was made read-only: by a failback that has not ended, or a fence that was cut. A side tells it of
+	// itself alone.
+	Frozen bool
 }
 
 // Listing is what a side has of a job. File systems are by name.
@@ -92,6 +95,9 @@ func (l Listing) rootOf(name string) RootState {
 	}
 	return RootState{}
 }
+
+// Opened says of a replica that a promotion which has not ended has opened it: it can be written to, and has its marks still.
+func (l Listing) Opened(f *FileSystem) bool { return l.rootOf(f.Name).Promoting && !f.ReadOnly }
 
 // Snapshots returns the versions that are snapshots.
 func (f *FileSystem) Snapshots() []Version {

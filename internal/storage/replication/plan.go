@@ -83,17 +83,33 @@ func MakePlan(j Job, sender, receiver Listing, decisions []Decision) Plan {
 	return p.Plan
 }
 
-// fencedBy is the generation by which the sender is fenced, 0 where it is not: the receiver knows of a higher one, or the sender has learned of one
-// before. That it is a replica meanwhile of the job's own reverse does not end that: it is on the way back, and not there.
+// fencedBy is the generation by which the sender is fenced, 0 where it is not: the receiver knows of a higher one, the sender has learned of one before, or
+// what it has is on the way back, and not there.
 func fencedBy(j Job, sender, receiver Listing) uint64 {
 	if g := receiver.Generation(); g > sender.Generation() {
 		return g
 	}
-	back := ReverseID(j.ID)
-	if slices.ContainsFunc(sender.Roots, func(r RootState) bool { return r.Fenced && (r.Replica == "" || r.Replica == back) }) {
+	fenced := slices.ContainsFunc(sender.Roots, func(r RootState) bool { return r.Fenced && r.Replica == "" })
+	if fenced || comesBack(j, sender, receiver) {
 		return sender.Generation()
 	}
 	return 0
+}
+
+// comesBack says that a tree on the sending side is a replica of the job's own reverse, which nobody has promoted yet. One that is received anew, as what was
+// there before was set aside or is lost, has no mark of a fence. Its root may be a placeholder, which has no mark of a replica either: it is known by the
+// primary of its generation, which is on the other side still.
+func comesBack(j Job, sender, receiver Listing) bool {
+	back := ReverseID(j.ID)
+	return slices.ContainsFunc(j.Roots, func(root Root) bool {
+		mine, theirs := sender.rootOf(root.Source), receiver.rootOf(root.Target)
+		if mine.Replica != "" {
+			return mine.Replica == back
+		}
+		f := sender.Find(root.Source)
+		primary := theirs.Exists && theirs.Generation > 0 && !theirs.Fenced && theirs.Replica == ""
+		return f != nil && f.Placeholder && f.ReadOnly && primary && mine.Generation == theirs.Generation
+	})
 }
 
 type planner struct {

@@ -37,12 +37,22 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 	var report Report
 	sender, receiver, err := r.look(ctx)
 	if err != nil {
+		if by, roots := promotedBeside(r.Job, sender, receiver); by != 0 {
+			report.Plan.FencedBy = by
+			return report, r.Sender.Learn(ctx, LearnRequest{Fence: Fence{Job: r.Job.ID, Roots: roots, Generation: by}, Primaries: roots})
+		}
 		return report, err
 	}
 	generation := sender.Generation()
 	if by := fencedBy(r.Job, sender, receiver); by != 0 {
 		report.Plan.FencedBy = by
 		return report, r.Sender.Learn(ctx, LearnRequest{Fence: r.fence(true, by), Primaries: r.Job.Sources()})
+	}
+	if sender.behind(generation) {
+		// A root that came later is of the generation of the others: else it would be fenced by that of its own replica, which gets it, once it is alone.
+		if err := r.Sender.Learn(ctx, LearnRequest{Fence: r.fence(true, generation)}); err != nil {
+			return report, fmt.Errorf("begin run: sending side: %w", err)
+		}
 	}
 	if receiver.behind(generation) {
 		request := LearnRequest{Fence: r.fence(false, generation), Primaries: r.primaries(sender, receiver)}
@@ -93,7 +103,20 @@ func (r *Runner) Preview(ctx context.Context, decisions ...Decision) (Plan, erro
 	return plan, nil
 }
 
-// look asks both sides at once for what they have.
+// promotedBeside are the roots on the sending side whose replicas are primaries of a higher generation, the highest of which is by. It is for a look that fails, as
+// where another root is not there or the documents of the two sides differ, and takes each root for itself: what has been promoted is fenced all the same.
+func promotedBeside(j Job, sender, receiver Listing) (by uint64, roots []string) {
+	for _, root := range j.Roots {
+		mine, theirs := sender.rootOf(root.Source), receiver.rootOf(root.Target)
+		known := mine.Exists && mine.Name == root.Source && theirs.Exists && theirs.Name == root.Target
+		if known && theirs.Generation > mine.Generation && (theirs.Promoting || theirs.Replica == "") {
+			by, roots = max(by, theirs.Generation), append(roots, root.Source)
+		}
+	}
+	return by, roots
+}
+
+// look asks both sides at once for what they have. With an error there may be a part of it.
 func (r *Runner) look(ctx context.Context) (sender, receiver Listing, err error) {
 	var other error
 	var wait sync.WaitGroup

@@ -3,6 +3,8 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -51,6 +53,34 @@ func treeScenarios() []scenario {
 			if diff := cmp.Diff(want, failed); diff != "" {
 				p.t.Errorf("failed (-want +got):\n%s", diff)
 			}
+			p.ok()
+		}},
+		{"nothingIsBegunOnASuspendedPool", func(p *pair) {
+			p.replicated("x", "z")
+			p.write("", "x", "z")
+			p.snapshot("2")
+			p.b.faulty.Restart()
+			for range p.job.Attempts {
+				p.b.faulty.Order(zfstest.Fault{Method: "Receive", Err: zfs.ErrSuspended})
+			}
+			report, err := p.run()
+			if !errors.Is(err, zfs.ErrSuspended) {
+				p.t.Fatalf("run: %v", err)
+			}
+			received := slices.DeleteFunc(p.b.faulty.Calls(), func(call string) bool { return call != "Receive" })
+			if len(received) != p.job.Attempts {
+				p.t.Errorf("%d receives, want those of one dataset: %d", len(received), p.job.Attempts)
+			}
+			told := 0
+			for _, f := range report.FileSystems {
+				if f.Err != nil && strings.Contains(f.Err.Error(), "not begun") {
+					told++
+				}
+			}
+			if told != 2 {
+				p.t.Errorf("%d datasets are told of that were not begun, want 2: %v", told, err)
+			}
+			p.b.faulty.Restart()
 			p.ok()
 		}},
 		{"parentConflictBlocksNewChild", func(p *pair) {

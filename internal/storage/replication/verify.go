@@ -87,6 +87,9 @@ func (j Job) compare(s, r *FileSystem, target string) Comparison {
 			c.Behind++
 		}
 	}
+	if c.Snapshot.GUID == 0 && c.Problem == "" && c.Behind > 0 {
+		c.Problem = "there is no replica of it yet: none of its snapshots was received whole"
+	}
 	return c
 }
 

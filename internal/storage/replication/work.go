@@ -2,11 +2,14 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // worker carries the steps of a plan out.
@@ -22,6 +25,8 @@ type worker struct {
 	left   []Step
 	busy   map[string]bool
 	failed map[string]error
+	// hung is why no further step is begun, nil where there is nothing.
+	hung error
 }
 
 // work does the steps, some at once, in their order as far as that goes.
@@ -67,13 +72,18 @@ func (w *worker) take() (s Step, ok bool) {
 	}
 }
 
-// drop takes steps out that wait for one that failed.
+// drop takes steps out that wait for one that failed, and all of them where one has failed as nothing answers: each would take as long to find that out.
 func (w *worker) drop() {
 	var kept []Step
 	for _, s := range w.left {
 		above := parentOf(s.Target)
 		switch {
 		case w.failed[s.Target] != nil:
+			continue
+		case w.hung != nil:
+			err := fmt.Errorf("not begun, as it would hang too: %w", w.hung)
+			w.failed[s.Target] = err
+			w.board.update(s.Source, func(p *Progress) { p.Err, p.Reason = err, err.Error() })
 			continue
 		case w.failed[above] != nil && s.Kind != StepIncremental && s.Kind != StepFinish:
 			err := fmt.Errorf("wait for %s, above it: %w", above, w.failed[above])
@@ -93,7 +103,15 @@ func (w *worker) done(s Step, err error) {
 	if err != nil {
 		w.failed[s.Target] = err
 	}
+	if hangs(err) && w.hung == nil {
+		w.hung = err
+	}
 	w.wake.Broadcast()
+}
+
+// hangs says of an error that a pool or the other side does not answer.
+func hangs(err error) bool {
+	return errors.Is(err, ErrStalled) || errors.Is(err, zfs.ErrSuspended) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // step takes one to its end.

@@ -50,10 +50,10 @@ func noteText(note map[string]string) string {
 // close makes a root read-only, and all below it that would not be by the root's being so: what has a value of its own, and all volumes. A volume that
 // is in use follows what is set on itself, not what it inherits (module/zfs of OpenZFS 2.3.9: zfs_prop_set_special calls zvol_set_ro for the dataset
 // that is set alone, and zvol_setup_zv reads the property when the device is opened first). What was there before is noted with it, in one transaction
-// (dsl_props_set of zfs_set_prop_nvlist), once: what is on already may be so by a call that was cut.
+// (dsl_props_set of zfs_set_prop_nvlist), once: what is on already may be so by a call that was cut. A replica is read-only as one, which is nothing to be noted.
 func (l *Local) close(ctx context.Context, root string) error {
 	found, err := l.system.List(ctx, zfs.Query{
-		Roots: []string{root}, Kinds: bothKinds, Depth: -1, Properties: []string{"readonly", replication.PropertyBefore},
+		Roots: []string{root}, Kinds: bothKinds, Depth: -1, Properties: []string{"readonly", replication.PropertyBefore, replication.PropertyReplica},
 	})
 	if err != nil {
 		return fmt.Errorf("fence %s: %w", root, err)
@@ -61,7 +61,8 @@ func (l *Local) close(ctx context.Context, root string) error {
 	for _, d := range found {
 		note, value := noteOf(d), own(d, "readonly")
 		_, noted := note["readonly"]
-		if value == "on" && noted || value == "" && d.Name != root && d.Kind != zfs.Volume {
+		shut := noted || localOf(d, replication.PropertyReplica) != ""
+		if value == "on" && shut || value == "" && d.Name != root && d.Kind != zfs.Volume {
 			continue
 		}
 		note["readonly"] = value

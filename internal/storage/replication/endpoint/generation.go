@@ -2,39 +2,57 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Learn implements replication.Endpoint. A tree is read-only before it says that it is fenced, so that what was cut is done again.
+// learnPatience is how long a pool may take to tell of a root that is to be fenced. The roots in others do not wait for it any longer.
+const learnPatience = 30 * time.Second
+
+// Learn implements replication.Endpoint. Each root is fenced for itself, and beside the others: one whose pool does not answer keeps none of them a primary.
 func (l *Local) Learn(ctx context.Context, r replication.LearnRequest) error {
-	states, err := l.roots(ctx, r.Roots)
-	if err != nil {
-		return err
+	states, errs := make([][]replication.RootState, len(r.Roots)), make([]error, len(r.Roots))
+	looking, cancel := context.WithTimeout(ctx, learnPatience)
+	defer cancel()
+	var all sync.WaitGroup
+	for i, name := range r.Roots {
+		all.Go(func() { states[i], errs[i] = l.roots(looking, []string{name}) })
 	}
-	for _, root := range states {
+	all.Wait()
+	for _, root := range slices.Concat(states...) {
 		if root.Generation > r.Generation {
 			return fmt.Errorf("%s: generation %d %w, %d", root.Name, r.Generation, replication.ErrFenced, root.Generation)
 		}
-		if root.Generation == r.Generation {
-			continue
-		}
-		noted := map[string]string{replication.PropertyGeneration: strconv.FormatUint(r.Generation, 10)}
-		if slices.Contains(r.Primaries, root.Name) {
-			if err := l.close(ctx, root.Name); err != nil {
-				return err
-			}
-			noted[replication.PropertyFenced] = noted[replication.PropertyGeneration]
-		}
-		if err := l.system.Set(ctx, root.Name, noted); err != nil {
-			return err
+	}
+	for i, found := range states {
+		for _, root := range found {
+			all.Go(func() { errs[i] = l.learn(ctx, r, root) })
 		}
 	}
-	return nil
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// learn is for one root. A tree is read-only before it says that it is fenced, so that what was cut is done again.
+func (l *Local) learn(ctx context.Context, r replication.LearnRequest, root replication.RootState) error {
+	if root.Generation == r.Generation {
+		return nil
+	}
+	noted := map[string]string{replication.PropertyGeneration: strconv.FormatUint(r.Generation, 10)}
+	if slices.Contains(r.Primaries, root.Name) {
+		if err := l.close(ctx, root.Name); err != nil {
+			return err
+		}
+		noted[replication.PropertyFenced] = noted[replication.PropertyGeneration]
+	}
+	return l.system.Set(ctx, root.Name, noted)
 }
 
 // Promote implements replication.Receiver. The generation comes first: from then on nothing is received any more. The mark of each replica goes last.
@@ -91,9 +109,9 @@ func (l *Local) openTree(ctx context.Context, r replication.PromoteRequest, root
 			err = l.open(ctx, r, f, d)
 		case localOf(d, replication.PropertyBefore) != "":
 			err = l.reopen(ctx, d, noteOf(d))
-		case d.Name == root && f.Replica == "" && own(d, "readonly") == "on":
+		case (d.Name == root || f.Marked) && f.Replica == "" && own(d, "readonly") == "on":
 			// A placeholder: what is made below it from now on is not to be read-only.
-			err = l.system.Set(ctx, root, map[string]string{"readonly": "off"})
+			err = l.system.Set(ctx, d.Name, map[string]string{"readonly": "off"})
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.Name, err)

@@ -108,11 +108,13 @@ func (l *Local) roots(ctx context.Context, names []string) ([]replication.RootSt
 func rootState(d zfs.Dataset) replication.RootState {
 	generation := number(localOf(d, replication.PropertyGeneration))
 	promoting := localOf(d, replication.PropertyPromoting)
-	return replication.RootState{
+	s := replication.RootState{
 		Name: d.Name, Exists: true, Generation: generation, Fenced: localOf(d, replication.PropertyFenced) != "",
 		Replica:   localOf(d, replication.PropertyReplica),
 		Promoting: promoting != "" && number(promoting) == generation,
 	}
+	s.Frozen = !s.Fenced && s.Replica == "" && localOf(d, replication.PropertyBefore) != ""
+	return s
 }
 
 // allow checks a request against the generation of this side.
