@@ -27,7 +27,7 @@ type Failback struct {
 // back is the job in the other direction. It takes all snapshots: those that were made meanwhile may have other names.
 func (f Failback) back() Job {
 	back := f.Job.Reverse(ReverseID(f.Job.ID))
-	back.Snapshots, back.Initial = nil, All
+	back.Snapshots, back.Initial, back.Returning = nil, All, true
 	return back
 }
 

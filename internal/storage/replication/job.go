@@ -83,6 +83,8 @@ type Job struct {
 	Steps, Estimates int
 	// Attempts is how often in a row a step may fail without getting further; 0 means 5.
 	Attempts int
+	// Returning says that it brings a role back ([Failback]): what it sends is of the primary, though that takes no writes any more.
+	Returning bool
 }
 
 // Rule is a part of a filter.

@@ -84,13 +84,13 @@ func MakePlan(j Job, sender, receiver Listing, decisions []Decision) Plan {
 }
 
 // fencedBy is the generation by which the sender is fenced, 0 where it is not: the receiver knows of a higher one, the sender has learned of one before, or
-// what it has is on the way back, and not there.
+// what it has is on the way back, and not there. The job that brings it back has the primary on its sending side.
 func fencedBy(j Job, sender, receiver Listing) uint64 {
 	if g := receiver.Generation(); g > sender.Generation() {
 		return g
 	}
 	fenced := slices.ContainsFunc(sender.Roots, func(r RootState) bool { return r.Fenced && r.Replica == "" })
-	if fenced || comesBack(j, sender, receiver) {
+	if fenced || !j.Returning && comesBack(j, sender, receiver) {
 		return sender.Generation()
 	}
 	return 0
