@@ -1268,7 +1268,8 @@ func (x *PlanFailoverRequest) GetJob() string {
 
 type PlanFailoverResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name that is to be confirmed: the job's target.
+	// The name that is to be confirmed: the job's target, or its first source on the node
+	// that has that.
 	Target string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	// The generation that it would be.
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`

@@ -50,11 +50,13 @@ type ReplicationServiceClient interface {
 	// PlanFailover sends what Failover would do; it does nothing.
 	PlanFailover(ctx context.Context, in *PlanFailoverRequest, opts ...grpc.CallOption) (*PlanFailoverResponse, error)
 	// Failover makes the primary of the replica on this node, of a new generation. What is
-	// then the present is what was received last. The other node is told, if it can be
-	// reached, and is fenced: its tree becomes read-only. If it cannot, it is told when one
-	// of the nodes next reaches the other. FAILED_PRECONDITION where this node has the
-	// source, nothing was received yet, or the replica was changed and nothing is decided
-	// about that; INVALID_ARGUMENT where the confirmation is not the job's target.
+	// then the present is what was received last. On the node with the source, where that
+	// is fenced, it makes that the primary again. The other node is told, if it can be
+	// reached, and is fenced: its tree becomes read-only. If it cannot, it is told again and
+	// again, or when one of the nodes next reaches the other. FAILED_PRECONDITION where this
+	// node has the source and is the primary, nothing was received yet, or the replica was
+	// changed and nothing is decided about that; INVALID_ARGUMENT where the confirmation is
+	// not the name that PlanFailover sends.
 	Failover(ctx context.Context, in *FailoverRequest, opts ...grpc.CallOption) (*FailoverResponse, error)
 	// Failback brings the role of the primary back to this node, which has the source of
 	// the job: what was written on the other node comes here, that becomes read-only, its
@@ -186,11 +188,13 @@ type ReplicationServiceServer interface {
 	// PlanFailover sends what Failover would do; it does nothing.
 	PlanFailover(context.Context, *PlanFailoverRequest) (*PlanFailoverResponse, error)
 	// Failover makes the primary of the replica on this node, of a new generation. What is
-	// then the present is what was received last. The other node is told, if it can be
-	// reached, and is fenced: its tree becomes read-only. If it cannot, it is told when one
-	// of the nodes next reaches the other. FAILED_PRECONDITION where this node has the
-	// source, nothing was received yet, or the replica was changed and nothing is decided
-	// about that; INVALID_ARGUMENT where the confirmation is not the job's target.
+	// then the present is what was received last. On the node with the source, where that
+	// is fenced, it makes that the primary again. The other node is told, if it can be
+	// reached, and is fenced: its tree becomes read-only. If it cannot, it is told again and
+	// again, or when one of the nodes next reaches the other. FAILED_PRECONDITION where this
+	// node has the source and is the primary, nothing was received yet, or the replica was
+	// changed and nothing is decided about that; INVALID_ARGUMENT where the confirmation is
+	// not the name that PlanFailover sends.
 	Failover(context.Context, *FailoverRequest) (*FailoverResponse, error)
 	// Failback brings the role of the primary back to this node, which has the source of
 	// the job: what was written on the other node comes here, that becomes read-only, its
