@@ -143,7 +143,7 @@ fuzz: ## run each fuzz test for a while, beginning with its corpus (TIME=20s, RU
 soak: setup image bin/qemu bin/nodectl bin/guest ## run the long tests: kill every part of a node 20 times (ROUNDS=n), watch an idle one for an hour (QUIET=1h), upgrades good and bad, installation and reset, 200 power cuts (CUTS=n, SEED=n), 50 of pools, what opens disks, pools whose disks fail, OpenZFS itself, replication on real pools and between two nodes, volumes of pods
 	@bin/qemu setup --arch $(ARCH) --with fio
 	REQUIRE_VM=1 ARCH=$(ARCH) ROUNDS=$(or $(ROUNDS),20) QUIET=$(or $(QUIET),1h) LONG=1 CUTS=$(or $(CUTS),200) \
-		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestCluster|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestInstallFromISO|TestInstallFromNetwork|TestReset|TestPowerCuts|TestPools|TestPoolCuts|TestReplication|TestVolumes|TestSecureBoot|TestEncryption|TestKeyServer|TestDiskPassphrase|TestEncryptedPools|TestExtensions)$$)' ./test/e2e
+		go test -count=1 -timeout 24h -v -run '$(or $(RUN),^(TestHostile|TestUpgrade|TestBadReleases|TestSilentAgent|TestPull|TestDrain|TestInstall|TestInstallFromISO|TestInstallFromNetwork|TestReset|TestPowerCuts|TestPools|TestPoolCuts|TestReplication|TestVolumes|TestSecureBoot|TestEncryption|TestKeyServer|TestDiskPassphrase|TestEncryptedPools|TestExtensions)$$)' ./test/e2e
 	REQUIRE_VM=1 LONG=1 CGO_ENABLED=0 go test -p 1 -count=1 -timeout 24h -v -run '$(or $(RUN),^TestVM)' \
 		-exec '$(CURDIR)/bin/qemu exec --timeout 24h --memory-mib 2048 --out $(CURDIR)/out --arch $(ARCH) --guest $(CURDIR)/bin/guest' $(LONG_VM)
 

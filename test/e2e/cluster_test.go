@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
+	"github.com/cyvive/cyvive/hack/qemu/network"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
 
@@ -29,41 +30,39 @@ type suite struct {
 }
 
 // TestCluster makes a cluster and runs the parts in order. A part that fails
-// does not keep the next from running, unless the cluster itself is gone. The power is
-// cut while the boot after the reboot goes on.
+// does not keep the next from running, unless the cluster itself is gone.
 func TestCluster(t *testing.T) {
-	e, h := requireImage(t), hardships(t)
-	ctx := testContext(t, 45*time.Minute+h.limit())
+	e := requireImage(t)
+	ctx := testContext(t, 45*time.Minute)
 	registry := newImageRegistry(t, ctx, e)
-	s := probed(t, ctx, e, registry.reach(t, ctx, e))
-	defer s.wire.Close()
-	on := func(part func(*testing.T, *suite)) func(*testing.T) {
-		return func(t *testing.T) { part(t, s.suite) }
-	}
+	options := e.options(t)
+	options.Reach = []network.Reach{registry.reach(t, ctx, e)}
+	c := create(t, ctx, options)
+	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
+	bringUp(t, ctx, s)
 	for _, part := range []struct {
 		name string
-		run  func(*testing.T)
+		run  func(*testing.T, *suite)
 	}{
-		{"nodectl", on(testNodectl)},
-		{"kubernetes", on(testKubernetes)},
-		{"certificates", on(testCertificates)},
-		{"isolation", on(testIsolation)},
-		{"audit", on(testAudit)},
-		{"api", on(testAPI)},
-		{"support", on(testSupport)},
+		{"nodectl", testNodectl},
+		{"kubernetes", testKubernetes},
+		{"certificates", testCertificates},
+		{"isolation", testIsolation},
+		{"audit", testAudit},
+		{"api", testAPI},
+		{"support", testSupport},
+		{"reboot", testReboot},
 		// Which pods run the node asks twice a minute; by the end of another part it has.
-		{"registries", func(t *testing.T) { testRegistries(t, s.suite, registry) }},
-		{"hostile", func(t *testing.T) { testHostile(t, s, h) }},
-		{"reboot", on(testReboot)},
-		{"power-cut", on(testPowerCut)},
-		{"timeline", func(t *testing.T) { testTimeline(t, testContext(t, 2*time.Minute), s.suite) }},
-		{"audit-continues", on(testAuditContinues)},
-		{"shutdown", on(testShutdown)},
-		{"power-key", on(testPowerKey)},
-		{"down", on(testDown)},
+		{"registries", func(t *testing.T, s *suite) { testRegistries(t, s, registry) }},
+		{"timeline", func(t *testing.T, s *suite) { testTimeline(t, testContext(t, 2*time.Minute), s) }},
+		{"power-cut", testPowerCut},
+		{"audit-continues", testAuditContinues},
+		{"shutdown", testShutdown},
+		{"power-key", testPowerKey},
+		{"down", testDown},
 	} {
-		if !t.Run(part.name, part.run) {
-			if _, err := s.Machine(s.node); err != nil {
+		if !t.Run(part.name, func(t *testing.T) { part.run(t, s) }) {
+			if _, err := c.Machine(s.node); err != nil {
 				t.Fatalf("the parts behind %s are left out: %v", part.name, err)
 			}
 		}

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -79,16 +78,13 @@ const keptAfter = 30 * time.Second
 // keptService is one whose log is looked at over the end of a boot.
 const keptService = "etcd"
 
-// newestLine returns that of its log, as soon as this boot has one.
-func (s *suite) newestLine(t *testing.T, ctx context.Context) (line string) {
+// newestLine returns that of its log.
+func (s *suite) newestLine(t *testing.T, ctx context.Context) string {
 	t.Helper()
-	eventually(t, ctx, "wait for a line of "+keptService, func(ctx context.Context) error {
-		out, err := s.Tools().Nodectl(ctx, "logs", keptService, "--tail", "1")
-		if line = strings.TrimSpace(out); err == nil && line == "" {
-			return errors.New("it has written nothing")
-		}
-		return err
-	})
+	line := strings.TrimSpace(s.nodectl(t, ctx, "logs", keptService, "--tail", "1"))
+	if line == "" {
+		t.Fatalf("%s has written nothing", keptService)
+	}
 	return line
 }
 
@@ -149,7 +145,7 @@ func (s *suite) checkKeptRecord(t *testing.T, ctx context.Context, record string
 	}
 }
 
-// testReboot restarts the node over the API, and is done when its API answers.
+// testReboot restarts the node over the API. The timeline of the boot is a part of its own.
 func testReboot(t *testing.T, s *suite) {
 	ctx := testContext(t, shutdownDeadline+bootTimeout)
 	before := currentBoot(t, ctx, s)
@@ -165,6 +161,7 @@ func testReboot(t *testing.T, s *suite) {
 	t.Logf("the kernel restarted %.1f s after the call", time.Since(start).Seconds())
 	boots := awaitBoot(t, ctx, s, before)
 	checkEnd(t, boots, before, machinev1.BootEnd_BOOT_END_CLEAN)
+	s.recover(t, ctx)
 	s.checkKept(t, ctx, line)
 	s.checkKeptEnd(t, ctx, before, true)
 	s.checkKeptRecord(t, ctx, record)

@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
-	"github.com/cyvive/cyvive/hack/qemu/network"
 	"github.com/cyvive/cyvive/hack/qemu/probe"
 	"github.com/cyvive/cyvive/hack/qemu/wire"
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -63,35 +62,7 @@ type survivors struct {
 	wire  *wire.Wire
 }
 
-// hardship is how hard testHostile is on a node.
-type hardship struct {
-	// rounds is how often parts are killed, each of alone by itself, and watched how long the idle node is watched.
-	rounds  int
-	alone   []part
-	watched time.Duration
-	// short leaves out what takes long: see [testHostile].
-	short bool
-}
-
-// hardships are those of ROUNDS and QUIET.
-func hardships(t *testing.T) hardship {
-	t.Helper()
-	h := hardship{rounds: 1, alone: parts[:quick], watched: quiet(t), short: true}
-	if text := os.Getenv("ROUNDS"); text != "" {
-		rounds, err := strconv.Atoi(text)
-		if err != nil || rounds < 1 {
-			t.Fatalf("ROUNDS is %q, expected a whole number above 0", text)
-		}
-		h.rounds, h.alone, h.short = rounds, parts, false
-	}
-	return h
-}
-
-func (h hardship) limit() time.Duration {
-	return 45*time.Minute + time.Duration(h.rounds)*15*time.Minute + h.watched
-}
-
-// testHostile is hard on one node. It is scanned and watched; a pod with all rights
+// TestHostile is hard on one node. It is scanned and watched; a pod with all rights
 // attacks it; then each part is killed in turn, then all at once. Each comes back
 // by itself, and nothing else is touched: not the pod's container, not the other
 // parts, and nothing is left behind. With LONG=1 pods answer in the place of the plane's
@@ -103,15 +74,27 @@ func (h hardship) limit() time.Duration {
 // itself is made of, which comes back slowest, is not killed alone but with all
 // the others, if the machine is fast enough for that (see startMost), and nothing is
 // made to hang.
-func testHostile(t *testing.T, s *survivors, h hardship) {
-	ctx := testContext(t, h.limit())
+func TestHostile(t *testing.T) {
+	e := requireImage(t)
+	rounds, alone, short := 1, parts[:quick], true
+	if text := os.Getenv("ROUNDS"); text != "" {
+		var err error
+		if rounds, err = strconv.Atoi(text); err != nil || rounds < 1 {
+			t.Fatalf("ROUNDS is %q, expected a whole number above 0", text)
+		}
+		alone, short = parts, false
+	}
+	watched := quiet(t)
+	ctx := testContext(t, 45*time.Minute+time.Duration(rounds)*15*time.Minute+watched)
+	s := probed(t, ctx, e)
+	defer s.wire.Close()
 	var err error
 	if s.probe, err = s.Probe(ctx, s.node); err != nil {
 		t.Fatal(err)
 	}
 	defer s.probe.Close()
 	t.Run("ports", func(t *testing.T) { testPorts(t, s) })
-	t.Run("quiet", func(t *testing.T) { testQuiet(t, s, h.watched) })
+	t.Run("quiet", func(t *testing.T) { testQuiet(t, s, watched) })
 	t.Run("attacks", func(t *testing.T) { testAttacks(t, s) })
 	s.awaitDNS(t, ctx)
 	before, err := s.traces(ctx)
@@ -119,15 +102,15 @@ func testHostile(t *testing.T, s *survivors, h hardship) {
 		t.Fatal(err)
 	}
 	pod := s.podIdentity(t, ctx)
-	for round := 1; round <= h.rounds; round++ {
-		for _, p := range h.alone {
+	for round := 1; round <= rounds; round++ {
+		for _, p := range alone {
 			t.Run(fmt.Sprintf("%d/%s", round, p.name), func(t *testing.T) { s.hit(t, syscall.SIGKILL, p) })
 		}
 		t.Run(fmt.Sprintf("%d/all at once", round), func(t *testing.T) {
 			all := parts
-			if start := s.apiServerStart(t, ctx); h.short && start > startMost {
+			if start := s.apiServerStart(t, ctx); short && start > startMost {
 				t.Logf("kube-apiserver took %s to start, more than %s: Kubernetes' own parts are left out", start, startMost)
-				all = h.alone
+				all = alone
 			}
 			s.hit(t, syscall.SIGKILL, all...)
 		})
@@ -136,7 +119,7 @@ func testHostile(t *testing.T, s *survivors, h hardship) {
 		t.Errorf("the pod's container is another (-before +after):\n%s", diff)
 	}
 	s.checkTraces(t, ctx, before)
-	if !h.short {
+	if !short {
 		// One that hangs is ended when it has not answered for two minutes.
 		scheduler := parts[slices.IndexFunc(parts, func(p part) bool { return p.name == "kube-scheduler" })]
 		t.Run("hang", func(t *testing.T) { s.hit(t, syscall.SIGSTOP, scheduler) })
@@ -175,11 +158,10 @@ func (s *survivors) apiServerStart(t *testing.T, ctx context.Context) time.Durat
 	return start
 }
 
-// probed makes a cluster whose node has a probe and an open wire, and reaches what it may, and brings it up with its pod.
-func probed(t *testing.T, ctx context.Context, e env, reach ...network.Reach) *survivors {
+// probed makes a cluster whose node has a probe and an open wire, and brings it up with its pod.
+func probed(t *testing.T, ctx context.Context, e env) *survivors {
 	t.Helper()
 	o := e.options(t)
-	o.Reach = reach
 	o.Probe = e.guestProbe(t, ctx)
 	o.Wire = true
 	o.DiskBytes = 6 << 30 // so that it is full soon
