@@ -352,6 +352,11 @@ func TestResetKeepsDisks(t *testing.T) {
 			t.Errorf("%s: %v, want %q", what, err, why)
 		}
 	}
+	n.update(func(s *snapshot) { s.pooled, s.poolsSeen = true, false })
+	if err := n.keepsDisks(both); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "not looked at yet") {
+		t.Errorf("before the pools were looked at: %v", err)
+	}
+	n.update(func(s *snapshot) { s.poolsSeen = true })
 	has(&pool.Container{Name: "pool-fedcba9876543210"})
 	refused("a disk that it has no key of", "")
 	used := &pool.Container{Name: sealedName, Open: true, Keyed: true}

@@ -120,6 +120,10 @@ func (a *Agent) keepsDisks(o server.ResetOrder) error {
 	if !o.State || o.Forced || a.cfg.Vault == nil {
 		return nil
 	}
+	if s := a.snapshot(); s.pooled && !s.poolsSeen {
+		return fmt.Errorf("%w: volume %s may have the only keys of pools' disks, and the pools were not looked at yet: wait, or reset with --mode forced",
+			server.ErrPrecondition, storage.State)
+	}
 	var keyed, bare []string
 	for _, c := range (disksAPI{a}).containers() {
 		if c.Keyed {

@@ -78,7 +78,7 @@ func poolFields() []Field {
 			Values: wordsOf([]PoolEncryption{PoolEncryptionAuto, PoolEncryptionLUKS2, PoolEncryptionNone}),
 			Doc:    "Whether its disks are encrypted. By auto, a new pool is where the node's own volumes are, and one that is there stays as it is.",
 		},
-		{Name: "multihost", Doc: "Whether the pool is kept from being imported by two machines at once, where disks are shared.", Type: TypeBool, Default: "false"},
+		{Name: "multihost", Doc: "Whether the pool is kept from being imported by two machines at once, where disks are shared. The node turns it on, and never off.", Type: TypeBool, Default: "false"},
 		{Name: "readOnly", Doc: "Whether it is imported to be read only.", Type: TypeBool, Default: "false"},
 		{Name: "rewind", Doc: "Whether a damaged pool may go back some seconds. What that loses is shown, and has to be confirmed.", Type: TypeBool, Default: "false"},
 		scheduleField("scrub", "When all data is read and checked, in UTC. Without it, never.", ""),

@@ -112,7 +112,11 @@ func selectors(list []config.DiskSelector) []disk.Selector {
 func poolProperties(p config.Pool) map[string]string {
 	onOff := map[bool]string{true: "on", false: "off"}
 	out := map[string]string{
-		"autoexpand": onOff[p.Autoexpand], "autotrim": onOff[p.Autotrim], "compatibility": p.Compatibility, "failmode": p.Failmode, "multihost": onOff[p.Multihost],
+		"autoexpand": onOff[p.Autoexpand], "autotrim": onOff[p.Autotrim], "compatibility": p.Compatibility, "failmode": p.Failmode,
+	}
+	if p.Multihost {
+		// It is not turned off: it may be on for systems of which this node knows nothing, and without it two of them can import the pool at once.
+		out["multihost"] = "on"
 	}
 	if p.Ashift != 0 {
 		out["ashift"] = strconv.Itoa(p.Ashift)

@@ -38,7 +38,7 @@ func TestPoolSpec(t *testing.T) {
 				{Class: pool.Special, Disks: of("B")}, {Class: pool.Dedup, Layout: pool.RAIDZ2, Disks: of("C")}, {Class: pool.Log, Disks: of("D")},
 			},
 			Properties: map[string]string{
-				"ashift": "12", "autoexpand": "off", "autotrim": "on", "compatibility": "openzfs-2.3", "failmode": "wait", "multihost": "off",
+				"ashift": "12", "autoexpand": "off", "autotrim": "on", "compatibility": "openzfs-2.3", "failmode": "wait",
 			},
 		},
 		{
@@ -46,7 +46,7 @@ func TestPoolSpec(t *testing.T) {
 			Properties: map[string]string{"autoexpand": "on", "autotrim": "off", "compatibility": "off", "failmode": "continue", "multihost": "on"},
 		},
 		{
-			Name: "as-found", Properties: map[string]string{"autoexpand": "off", "autotrim": "off", "compatibility": "", "failmode": "", "multihost": "off"},
+			Name: "as-found", Properties: map[string]string{"autoexpand": "off", "autotrim": "off", "compatibility": "", "failmode": ""},
 		},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {

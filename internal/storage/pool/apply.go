@@ -34,7 +34,11 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 	case CreatePool, AddVdev, AddSpare, AddCache:
 		return r.make(ctx, spec, op)
 	case ReplaceDevice, AttachDevice, ExpandRAIDZ:
-		return r.join(ctx, op)
+		err := r.join(ctx, op)
+		if delete(r.failed, op.String()); err != nil && ctx.Err() == nil {
+			r.failed[op.String()] = r.now().Add(failedLife)
+		}
+		return err
 	case BringOnline:
 		return r.bringOnline(ctx, op)
 	case ReopenDisk:

@@ -64,7 +64,7 @@ func (b *builder) importOne(i Importable) {
 	}
 	if b.obs.Late[i.GUID] > 0 && (i.Problem == Ready || i.Problem == OtherSystem || i.Problem == NewerForWriting) {
 		b.condition(DevicesMissing, fmt.Sprintf("%s lacks devices that it can do without: %s", name, strings.Join(i.Missing, ", ")),
-			fmt.Sprintf("They are waited for. If they have not come %d seconds after it was found, it is imported without them.", int(latest.Seconds())))
+			fmt.Sprintf("They are waited for. If they have not come %d seconds after the last that has, it can be imported without them.", int(latest.Seconds())))
 		return
 	}
 	switch i.Problem {

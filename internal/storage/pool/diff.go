@@ -143,11 +143,7 @@ func (b *builder) setProperties(of func(name string) bool) {
 	slices.Sort(names)
 	for _, name := range names {
 		if got, known := b.pool.Properties[name]; known && !sameValue(got.Value, want[name]) {
-			o := Op{Verb: SetProperty, Property: name, Value: want[name]}
-			if name == "multihost" && want[name] == "off" {
-				o.Needs = "another system that sees its disks can import it at the same time, which destroys it"
-			}
-			b.op(o)
+			b.op(Op{Verb: SetProperty, Property: name, Value: want[name]})
 		}
 	}
 }

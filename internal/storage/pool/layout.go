@@ -98,8 +98,8 @@ func (b *builder) copyOp(o Op) {
 	if b.copying {
 		return
 	}
-	b.copying = o.Needs == ""
 	b.op(o)
+	b.copying = o.Needs == "" && !b.obs.Failed[b.ops[len(b.ops)-1].String()]
 }
 
 // add makes a new vdev of a declaration that stands for none. Orphans are the vdevs that are not declared.

@@ -30,6 +30,8 @@ type Observed struct {
 	// Late are pools that lack devices, and were found a moment ago, with how much longer those are waited for: a disk may answer later than others when a machine starts.
 	// Of a mirror, the half that is here may be the older one, and what was written since would be given up.
 	Late map[zfs.GUID]time.Duration
+	// Failed are operations that copy data and could not be begun a while ago, by their text: a replacement that is too small is tried again and again, and no scrub waits for it.
+	Failed map[string]bool
 }
 
 // Reconciler is the domain of pools. It implements the Domain of package reconcile.
@@ -40,11 +42,22 @@ type Reconciler struct {
 	now     func() time.Time
 	// claimed has the pools of Observed.Claimed, unopened the devices of Observed.Unopened, each with the time until which it counts.
 	claimed, unopened map[zfs.GUID]time.Time
-	// lacking has the pools that lacked devices when they were looked for last, and since when.
-	lacking map[zfs.GUID]time.Time
+	// lacking has the pools that lacked devices when they were looked for last.
+	lacking map[zfs.GUID]lack
+	// failed has the operations that copy data and could not be begun, by their text, with the time until which that counts.
+	failed map[string]time.Time
 }
 
-// latest is how long the missing disks of a pool are waited for, which may have to spin up, before it is imported without them. It is less than what kubelet waits for pools
+// lack is the fewest devices that a pool has lacked, and since when.
+type lack struct {
+	fewest int
+	since  time.Time
+}
+
+// failedLife is how long an operation that copies data and could not be begun keeps others of its pool waiting no more.
+const failedLife = 10 * time.Minute
+
+// latest is how long the missing disks of a pool are waited for since the last one came, which may have to spin up, before it is imported without them. It is less than what kubelet waits for pools
 // at most, which leaves memory to them.
 const latest = 45 * time.Second
 
@@ -56,12 +69,17 @@ const unopenedLife = 10 * time.Minute
 
 // New returns the domain. Now is the clock; nothing but schedules, rates and the ages of things depend on it.
 func New(pools Pools, devices Devices, memory Memory, now func() time.Time) *Reconciler {
-	return &Reconciler{pools: pools, devices: devices, memory: memory, now: now, claimed: map[zfs.GUID]time.Time{}, unopened: map[zfs.GUID]time.Time{}}
+	return &Reconciler{pools: pools, devices: devices, memory: memory, now: now, claimed: map[zfs.GUID]time.Time{}, unopened: map[zfs.GUID]time.Time{}, failed: map[string]time.Time{}}
 }
 
 // Observe reads disks and pools, and makes the dry runs of rewinds that are declared.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
-	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}, Unopened: map[zfs.GUID]bool{}, Late: map[zfs.GUID]time.Duration{}}
+	obs := Observed{Now: r.now(), Rewinds: map[string]Rewind{}, Claimed: map[zfs.GUID]bool{}, Unopened: map[zfs.GUID]bool{}, Late: map[zfs.GUID]time.Duration{}, Failed: map[string]bool{}}
+	for what, until := range r.failed {
+		if obs.Failed[what] = obs.Now.Before(until); !obs.Failed[what] {
+			delete(r.failed, what)
+		}
+	}
 	for guid, until := range r.claimed {
 		if obs.Claimed[guid] = obs.Now.Before(until); !obs.Claimed[guid] {
 			delete(r.claimed, guid)
@@ -110,17 +128,17 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 
 // await notes which pools are late.
 func (r *Reconciler) await(obs *Observed) {
-	lacking := map[zfs.GUID]time.Time{}
+	lacking := map[zfs.GUID]lack{}
 	for _, i := range obs.Importable {
 		if len(i.Missing) == 0 || len(i.LostLogs) > 0 { // of the second, a person decides
 			continue
 		}
-		since, known := r.lacking[i.GUID]
-		if !known {
-			since = obs.Now
+		l, known := r.lacking[i.GUID]
+		if !known || len(i.Missing) < l.fewest { // they come one by one
+			l = lack{len(i.Missing), obs.Now}
 		}
-		lacking[i.GUID] = since
-		if left := latest - obs.Now.Sub(since); left > 0 {
+		lacking[i.GUID] = l
+		if left := latest - obs.Now.Sub(l.since); left > 0 {
 			obs.Late[i.GUID] = left
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/disk"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/pooltest"
-	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // serials are selectors of disks.
@@ -948,6 +947,72 @@ func TestSchedules(t *testing.T) {
 	want(t, m, "trim tank")
 }
 
+// TestDisksComeOneByOne: the time for which missing disks are waited for begins anew when one of them has come, but not for one that comes and goes.
+func TestDisksComeOneByOne(t *testing.T) {
+	l := &lacking{Machine: pooltest.New(3), missing: []string{"/dev/vdc1", "/dev/vdd1"}}
+	spec := tank(mirror("s1", "s2"))
+	reach(t, l.Machine, spec)
+	l.Off("tank")
+	r := pool.New(l, l, l, func() time.Time { return l.Now })
+	late := func() time.Duration {
+		t.Helper()
+		obs, err := r.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Status(spec, obs).Late
+	}
+	late()
+	l.Now = l.Now.Add(40 * time.Second)
+	l.missing = l.missing[:1]
+	if got := late(); got != 45*time.Second {
+		t.Errorf("one has come: waited for %s", got)
+	}
+	l.Now = l.Now.Add(20 * time.Second)
+	l.missing = []string{"/dev/vdc1", "/dev/vdd1"}
+	if got := late(); got != 25*time.Second {
+		t.Errorf("it has gone again: waited for %s", got)
+	}
+	l.Now = l.Now.Add(20 * time.Second)
+	l.missing = l.missing[:1]
+	if got := late(); got != 5*time.Second {
+		t.Errorf("and is here again: waited for %s", got)
+	}
+}
+
+// tooSmall has disks that take no other's place.
+type tooSmall struct{ *pooltest.Machine }
+
+func (tooSmall) Replace(context.Context, string, string, string) error { return pool.ErrTooSmall }
+
+// TestFailedCopyKeepsNoScrub: a replacement that cannot be begun is tried again, and the pool is read through meanwhile.
+func TestFailedCopyKeepsNoScrub(t *testing.T) {
+	m := tooSmall{pooltest.New(4)}
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m.Machine, spec)
+	changes(m.Machine)
+	r := pool.New(m, m, m, func() time.Time { return m.Now })
+	spec = tank(mirror("s1", "s3"))
+	spec.Pools[0].Scrub = every(24 * time.Hour)
+	tried := 0
+	for range 2 {
+		obs, err := r.Observe(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range r.Diff(spec, obs) {
+			if err := r.Apply(t.Context(), spec, o); errors.Is(err, pool.ErrTooSmall) {
+				tried++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if calls := changes(m.Machine); tried != 2 || !slices.Contains(calls, "scrub tank") {
+		t.Errorf("tried %d times, %q", tried, calls)
+	}
+}
+
 // TestPartOfSchedules: what keeps failing, such as a replacement that is too small, keeps back no scrub, and no recovery key from another disk.
 func TestPartOfSchedules(t *testing.T) {
 	replace := pool.Op{Verb: pool.ReplaceDevice, Pool: "tank"}
@@ -969,19 +1034,6 @@ func TestProperties(t *testing.T) {
 	spec.Pools[0].Properties = map[string]string{"autotrim": "off"}
 	reach(t, m, spec)
 	want(t, m, "set tank autotrim=off")
-	m.Loaded["tank"].Properties["multihost"] = zfs.Property{Value: "off"}
-	spec.Pools[0].Properties["multihost"] = "on"
-	reach(t, m, spec)
-	want(t, m, "set tank multihost=on")
-	// It may be on for systems of which this node knows nothing.
-	spec.Pools[0].Properties["multihost"] = "off"
-	s := reach(t, m, spec)
-	want(t, m)
-	if got := waits(s); len(got) != 1 || !strings.Contains(got[0], "multihost=off") {
-		t.Errorf("waits %q", got)
-	}
-	reach(t, m, confirm(spec, s))
-	want(t, m, "set tank multihost=off")
 	// A disk that grew.
 	m.All["s1"].GrowableBytes = 1 << 30
 	reach(t, m, spec)

@@ -86,7 +86,7 @@ func (e *Engine) count(ev events.Event, f *file, k key, p pool.Pool, leaf pool.V
 	switch ev.Class {
 	case events.IO:
 		f.ios = orNew(f.ios, ev.IOs, e.cfg.IOs)
-		if f.ios.record(at) && !e.yields(k, f, func(o *file) *counter { return o.ios }) {
+		if f.ios.record(at) && !e.yields(k, f, at, func(o *file) *counter { return o.ios }) {
 			f.due = now.Add(e.cfg.RemovalWait)
 		}
 	case events.Delay:
@@ -94,12 +94,12 @@ func (e *Engine) count(ev events.Event, f *file, k key, p pool.Pool, leaf pool.V
 			return nil // counted only where the device's properties say what is too slow
 		}
 		f.slow = orNew(f.slow, ev.SlowIOs, ev.SlowIOs)
-		if f.slow.record(at) && !e.yields(k, f, func(o *file) *counter { return o.slow }) {
+		if f.slow.record(at) && !e.yields(k, f, at, func(o *file) *counter { return o.slow }) {
 			return e.degrade(f, p, leaf, fmt.Sprintf("%d slow I/Os in %s", f.slow.n, f.slow.within))
 		}
 	case events.Checksum:
 		f.checksums = orNew(f.checksums, ev.Checksums, e.cfg.Checksums)
-		if f.checksums.record(at) && !e.yields(k, f, func(o *file) *counter { return o.checksums }) {
+		if f.checksums.record(at) && !e.yields(k, f, at, func(o *file) *counter { return o.checksums }) {
 			return e.degrade(f, p, leaf, fmt.Sprintf("%d checksum errors in %s", f.checksums.n, f.checksums.within))
 		}
 	}
@@ -125,9 +125,10 @@ func threshold(own, other events.Threshold) events.Threshold {
 
 // yields says that another device of the same vdev has errors of the kind too: what they share is to blame, a cable or controller, and taking one of them out costs
 // redundancy (zfs_other_serd_cases). The case goes on with its newest error, for which the other yields as well; zed closes it, and the other is taken out.
-func (e *Engine) yields(k key, f *file, kind func(*file) *counter) bool {
+// The errors of one that has had its consequence are no reason for ever.
+func (e *Engine) yields(k key, f *file, at time.Time, kind func(*file) *counter) bool {
 	for other, o := range e.cases {
-		if other.pool == k.pool && other.vdev != k.vdev && o.parent == f.parent && kind(o).active() {
+		if other.pool == k.pool && other.vdev != k.vdev && o.parent == f.parent && kind(o).active() && !(o.solved && kind(o).old(at)) {
 			kind(f).again()
 			return true
 		}

@@ -34,6 +34,9 @@ func (c *counter) record(at time.Time) bool {
 // active says that there are errors that count (fmd_serd_active).
 func (c *counter) active() bool { return c != nil && (c.fired || len(c.times) > 0) }
 
+// old says that its newest error is further back than those that fire it together.
+func (c *counter) old(at time.Time) bool { return at.Sub(c.times[len(c.times)-1]) > c.within }
+
 // again has a counter that has fired count on, from its newest event.
 func (c *counter) again() { c.times, c.fired = c.times[len(c.times)-1:], false }
 

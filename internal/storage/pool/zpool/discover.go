@@ -133,7 +133,8 @@ func (d *discovery) end() {
 				p.LostLogs = append(p.LostLogs, v.Name)
 			}
 			for _, leaf := range v.Leaves() {
-				if leaf.State == pool.Unavailable || leaf.State == pool.Removed {
+				// Where a disk is late, the next may have its name: ZFS finds another device there, which it takes for damage (vdev_validate in module/zfs/vdev.c, 2.3.9).
+				if leaf.State == pool.Unavailable || leaf.State == pool.Removed || leaf.State == pool.Faulted && leaf.Reason == "CORRUPT_DATA" {
 					p.Missing = append(p.Missing, leaf.Name)
 				}
 			}
