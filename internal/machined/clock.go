@@ -57,12 +57,12 @@ func (a *Agent) clockDoubt(uptime time.Duration) string {
 	switch {
 	case a.cfg.Clock == nil || s.clock.Synchronised || uptime >= clockTrust:
 		return ""
-	case len(s.network.Status.Addresses) == 0:
-		return "the node has no address yet from which to ask for the time"
-	case len(s.timeServers()) == 0:
-		return ""
+	case len(s.timeServers()) > 0:
+		return cmp.Or(s.clock.Reason, "no time server was asked yet")
+	case !s.network.Status.Ready: // DHCP may name some
+		return "the network is not there yet, and may name time servers"
 	}
-	return cmp.Or(s.clock.Reason, "no time server was asked yet")
+	return ""
 }
 
 // timeCheck is the name of the health check of the clock.
