@@ -79,8 +79,9 @@ func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
 	if err = d.grow(ctx, &v, v.capacity); err == nil {
 		err = d.show(ctx, v)
 	}
-	if fresh && (errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, zfs.ErrInvalid)) {
-		// Kubernetes takes such an answer for one that there is no volume, and may make it on another node. Nobody has had this one.
+	if (fresh || v.hidden) && (errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, zfs.ErrInvalid)) {
+		// Kubernetes takes such an answer for one that there is no volume, and may make it on another node. Nobody has had this one, also where an earlier call began it:
+		// what is hidden was never the answer to one.
 		d.dirty.Store(true)
 		if left := d.System.Destroy(ctx, v.dataset); left != nil {
 			return v, status.Errorf(codes.Aborted, "volume %s cannot be made, and is not taken away: %v: %v", w.id, err, left)

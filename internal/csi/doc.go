@@ -59,7 +59,8 @@
 // # Crashes, and calls at the same time
 //
 // Each change is one transaction of ZFS, or a row of those that a repeated call goes on with. A volume is made as PARENT/_new-ID, and renamed when it is known by
-// its user properties, which ZFS sets after it has made it: what has a volume's name is whole. What has the other is made anew by the call that is repeated.
+// its user properties, which ZFS sets after it has made it: what has a volume's name has them all. What has the other is made anew by the call that is repeated. A device
+// that is a clone then grows to its size, and is shown by the kernel last: with one that is not yet, the call that is repeated goes on, or takes it away.
 //
 // A call locks the volumes that it changes, and waits for others that do as long as its context lets it. What a crash left aside is collected by the first deletion
 // after the start.
