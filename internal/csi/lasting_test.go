@@ -98,3 +98,45 @@ func TestEnd(t *testing.T) {
 		t.Error("it goes on after the driver's end")
 	}
 }
+
+// slowly has a file system be checked until goOn is closed, and began be closed when that begins.
+func (b *bench) slowly() (began, goOn chan struct{}) {
+	began, goOn = make(chan struct{}), make(chan struct{})
+	b.mounts.Hook = func(method string, after bool) error {
+		if method == "Repair" && !after {
+			close(began)
+			<-goOn
+		}
+		return nil
+	}
+	return began, goOn
+}
+
+// TestTidyDoesNotWait: what is left of a volume whose file system is checked keeps no other from being deleted, and goes later.
+func TestTidyDoesNotWait(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "ext4")
+	b.must(b.stage(v, capability("ext4")))
+	b.must(b.unstage(v))
+	b.create("clone", "ext4", of("a"))
+	b.create("other", "")
+	b.start() // so that it looks everywhere
+	began, goOn := b.slowly()
+	staged := make(chan error, 1)
+	go func() { staged <- b.stageWithin(b.ctx, v, capability("ext4")) }()
+	<-began
+	short, stop := context.WithTimeout(b.ctx, 10*time.Second)
+	defer stop()
+	_, err := b.DeleteVolume(short, &spec.DeleteVolumeRequest{VolumeId: "other"})
+	close(goOn)
+	b.must(err)
+	if short.Err() != nil {
+		t.Error("it has waited for the check of another volume")
+	}
+	b.must(<-staged)
+	b.must(b.unstage(v))
+	b.remove("clone", "a")
+	if left := b.names(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
