@@ -54,7 +54,7 @@ func (d *Driver) CreateVolume(ctx context.Context, r *spec.CreateVolumeRequest) 
 
 // ensure returns the volume, which is made if it is not there, and finished if it was begun.
 func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
-	release, err := d.locks.take(ctx, w.keys()...)
+	release, err := d.take(ctx, w.keys()...)
 	if err != nil {
 		return volume{}, err
 	}

@@ -30,7 +30,7 @@ func (d *Driver) DeleteVolume(ctx context.Context, r *spec.DeleteVolumeRequest) 
 
 // remove takes the volume away under its id. It returns the dataset that then has to be reaped.
 func (d *Driver) remove(ctx context.Context, id string) (left string, err error) {
-	release, err := d.locks.take(ctx, id)
+	release, err := d.take(ctx, id)
 	if err != nil {
 		return "", err
 	}
@@ -156,7 +156,7 @@ func (d *Driver) DeleteSnapshot(ctx context.Context, r *spec.DeleteSnapshotReque
 // removeSnapshot returns the dataset of the snapshot, if it has to be reaped.
 func (d *Driver) removeSnapshot(ctx context.Context, id string) (left string, err error) {
 	volume, _, _ := strings.Cut(id, "@")
-	release, err := d.locks.take(ctx, volume)
+	release, err := d.take(ctx, volume)
 	if err != nil {
 		return "", err
 	}

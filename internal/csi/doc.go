@@ -62,7 +62,8 @@
 // its user properties, which ZFS sets after it has made it: what has a volume's name has them all. What has the other is made anew by the call that is repeated. A device
 // that is a clone then grows to its size, and is shown by the kernel last: with one that is not yet, the call that is repeated goes on, or takes it away.
 //
-// A call locks the volumes that it changes, and waits for others that do as long as its context lets it. What a crash left aside is collected by the first deletion
+// A call locks the volumes that it changes, and waits for others that do as long as its context lets it; but not for a file system to be checked or
+// made, of which it is told (staged.go). What a crash left aside is collected by the first deletion
 // after the start.
 //
 // # Pools that are away

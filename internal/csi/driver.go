@@ -62,6 +62,8 @@ type Driver struct {
 	locks locks
 	// dirty says that something may have been left aside that nobody needs.
 	dirty atomic.Bool
+	// works are what is done with the file systems of volumes, by their ids (lasting, in staged.go).
+	works sync.Map
 	// trashes are parents whose file system for deleted volumes was there once.
 	trashes sync.Map
 	// ended is closed by End.

@@ -54,7 +54,7 @@ func (d *Driver) CreateVolumeGroupSnapshot(
 		return nil, refuse("parameters: a group of snapshots has none")
 	}
 	name := componentOf(r.GetName())
-	release, err := d.locks.take(ctx, append([]string{"@" + name}, ids...)...)
+	release, err := d.take(ctx, append([]string{"@" + name}, ids...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (d *Driver) removeGroup(ctx context.Context, id string, ids []string) (left
 			keys = append(keys, s.volume)
 		}
 	}
-	release, err := d.locks.take(ctx, keys...)
+	release, err := d.take(ctx, keys...)
 	if err != nil {
 		return nil, err
 	}

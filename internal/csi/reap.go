@@ -21,6 +21,10 @@ func (d *Driver) reap(ctx context.Context, dataset string) error {
 			}
 			one = d.reapUnmade
 		}
+		if d.idle(at.id) != nil {
+			d.dirty.Store(true) // later, as in suspects
+			return nil
+		}
 		release, err := d.locks.take(ctx, at.id)
 		if err != nil {
 			return err
