@@ -37,7 +37,8 @@ func (d *Driver) remove(ctx context.Context, id string) (left string, err error)
 	defer release()
 	v, err := d.find(ctx, id)
 	if errors.Is(err, zfs.ErrNotExist) {
-		return "", d.gone(ctx, id)
+		part, _, _ := strings.Cut(id, "@")
+		return "", d.gone(ctx, id, part)
 	}
 	if err != nil {
 		return "", err
@@ -164,7 +165,7 @@ func (d *Driver) removeSnapshot(ctx context.Context, id string) (left string, er
 	s, err := d.findSnapshot(ctx, id)
 	switch {
 	case errors.Is(err, zfs.ErrNotExist):
-		return "", d.gone(ctx, id)
+		return "", d.gone(ctx, id, volume)
 	case err != nil:
 		return "", err
 	case s.group != "":

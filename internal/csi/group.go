@@ -172,7 +172,7 @@ func (d *Driver) DeleteVolumeGroupSnapshot(
 func (d *Driver) removeGroup(ctx context.Context, id string, ids []string) (left []string, err error) {
 	g, err := d.findGroup(ctx, id)
 	if err == nil && len(g) == 0 {
-		err = d.gone(ctx, id)
+		err = d.gone(ctx, id, "")
 	}
 	if err != nil || len(g) == 0 {
 		return nil, err
