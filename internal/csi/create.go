@@ -230,23 +230,27 @@ func (d *Driver) createBlank(ctx context.Context, w wish) error {
 
 // blankBytes is more than is in a dataset into which nobody has written anything: some blocks of each kind, in several copies, whatever the least is that the
 // pool's disks take.
-const blankBytes = 16 * mib
+const blankBytes = 2 * mib
 
 // errForeign is that a dataset has a name of the driver's own, and is none.
 var errForeign = errors.New("was not made by the driver, and has something in it")
 
 // discard destroys what a call that was cut has left of a volume, under the name that it had until it was whole. It returns the dataset that this was cloned from.
-// What has no mark and is not blank is errForeign, and stays.
+// What has no mark and is not blank is errForeign, and stays; and so is what has something below it, which the driver never makes there.
 func (d *Driver) discard(ctx context.Context, dataset, id string) (origin string, err error) {
 	found, err := d.System.List(ctx, zfs.Query{
-		Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Properties: []string{markVolume, "origin", "written"},
+		Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 1, Properties: []string{markVolume, "origin", "written"},
 	})
 	if err != nil {
 		return "", err
 	}
-	ours, written := false, int64(0)
+	ours, below, written := false, false, int64(0)
 	var snapshots []string
 	for _, one := range found {
+		if of, _, _ := strings.Cut(one.Name, "@"); of != dataset {
+			below = true
+			continue
+		}
 		written += number(one.Properties["written"].Value)
 		if one.Kind == zfs.Snapshot {
 			snapshots = append(snapshots, one.Name)
@@ -255,7 +259,7 @@ func (d *Driver) discard(ctx context.Context, dataset, id string) (origin string
 		ours = own(one, markVolume) == id
 		origin, _, _ = strings.Cut(one.Properties["origin"].Value, "@")
 	}
-	if !ours && written > blankBytes {
+	if below || !ours && written > blankBytes {
 		return "", fmt.Errorf("dataset %s is there, and %w: rename it", dataset, errForeign)
 	}
 	if len(snapshots) > 0 {

@@ -47,7 +47,8 @@
 //
 // Neither is shown or used again under its old id. A deleted volume takes the room of its snapshots, no more. Snapshots of it that are none of
 // Kubernetes's, such as those of schedules, go with it; held ones (zfs-hold(8)) do not, and have it stay until they are released. The driver knows its
-// own by their user properties: who makes something of such a name by hand keeps it.
+// own by their user properties: who makes something of such a name by hand keeps it. One exception is what is called PARENT/_new-ID, and has neither such properties, nor
+// something below it, nor more in it than one that is new: it is taken for a volume that a crash has kept from getting its properties, and goes with its snapshots.
 //
 // # Who can ask for what
 //
