@@ -26,12 +26,14 @@ var _ zfs.System = System{}
 
 const readOnly = "readonly"
 
-// Set implements zfs.System.
+// Set implements zfs.System. Also after an error the property may be off: of several that cannot be set at once, each is set that can be (zfs_set_prop_nvlist in
+// module/zfs/zfs_ioctl.c). What is read-only yet is not touched.
 func (s System) Set(ctx context.Context, name string, properties map[string]string) error {
-	if err := s.System.Set(ctx, name, properties); err != nil || properties[readOnly] != "off" {
+	err := s.System.Set(ctx, name, properties)
+	if properties[readOnly] != "off" {
 		return err
 	}
-	return forgetReadOnly(name)
+	return errors.Join(err, forgetReadOnly(name))
 }
 
 // Inherit implements zfs.System.
