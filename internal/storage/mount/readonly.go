@@ -33,7 +33,7 @@ func (s System) Set(ctx context.Context, name string, properties map[string]stri
 	if properties[readOnly] != "off" {
 		return err
 	}
-	return errors.Join(err, forgetReadOnly(name))
+	return errors.Join(err, within(ctx, func() error { return forgetReadOnly(name) }))
 }
 
 // Inherit implements zfs.System.
@@ -41,7 +41,20 @@ func (s System) Inherit(ctx context.Context, name, property string) error {
 	if err := s.System.Inherit(ctx, name, property); err != nil || property != readOnly {
 		return err
 	}
-	return forgetReadOnly(name)
+	return within(ctx, func() error { return forgetReadOnly(name) })
+}
+
+// within has something done, and returns when ctx ends at the latest: a path may lead through somebody's file system that does not answer, such as one of FUSE, which no
+// context ends.
+func within(ctx context.Context, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("remount what is not read-only any more: no answer: %w", context.Cause(ctx))
+	}
 }
 
 // forgetReadOnly remounts a file system and all below it that may inherit from it, where they are mounted and take writes. In others it would make the note.
