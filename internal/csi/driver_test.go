@@ -444,7 +444,7 @@ func TestPoolNotForVolumes(t *testing.T) {
 	b.take("deleted", "kept")
 	b.remove("deleted")
 	c := b.Config
-	c.Parents, c.Away = []string{"node/plane/volumes"}, []string{"tank/k8s", "tank/volumes"}
+	c.Parents, c.Away = []string{"node/plane/volumes"}, func() []string { return []string{"tank/k8s", "tank/volumes"} }
 	var err error
 	b.Driver, err = csi.New(c)
 	b.must(err)

@@ -93,7 +93,11 @@ func (d *Driver) gone(ctx context.Context, id, volume string) error {
 			return err
 		}
 	}
-	for _, parent := range d.Away {
+	var away []string
+	if d.Away != nil {
+		away = d.Away()
+	}
+	for _, parent := range away {
 		if err := d.notBelow(ctx, parent, id, volume); err != nil {
 			return err
 		}
