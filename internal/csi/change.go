@@ -16,7 +16,7 @@ func (d *Driver) ControllerExpandVolume(ctx context.Context, r *spec.ControllerE
 	if r.GetCapacityRange() == nil {
 		return nil, refuse("capacity range: expected one")
 	}
-	release, err := d.locks.take(ctx, r.GetVolumeId())
+	release, err := d.take(ctx, r.GetVolumeId())
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (d *Driver) ControllerModifyVolume(ctx context.Context, r *spec.ControllerM
 	if err := checkMutable(r.GetMutableParameters()); err != nil {
 		return nil, err
 	}
-	release, err := d.locks.take(ctx, r.GetVolumeId())
+	release, err := d.take(ctx, r.GetVolumeId())
 	if err != nil {
 		return nil, err
 	}

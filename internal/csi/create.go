@@ -54,7 +54,7 @@ func (d *Driver) CreateVolume(ctx context.Context, r *spec.CreateVolumeRequest) 
 
 // ensure returns the volume, which is made if it is not there, and finished if it was begun.
 func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
-	release, err := d.locks.take(ctx, w.keys()...)
+	release, err := d.take(ctx, w.keys()...)
 	if err != nil {
 		return volume{}, err
 	}
@@ -79,8 +79,9 @@ func (d *Driver) ensure(ctx context.Context, w wish) (volume, error) {
 	if err = d.grow(ctx, &v, v.capacity); err == nil {
 		err = d.show(ctx, v)
 	}
-	if fresh && (errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, zfs.ErrInvalid)) {
-		// Kubernetes takes such an answer for one that there is no volume, and may make it on another node. Nobody has had this one.
+	if (fresh || v.hidden) && (errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, zfs.ErrInvalid)) {
+		// Kubernetes takes such an answer for one that there is no volume, and may make it on another node. Nobody has had this one, also where an earlier call began it:
+		// what is hidden was never the answer to one.
 		d.dirty.Store(true)
 		if left := d.System.Destroy(ctx, v.dataset); left != nil {
 			return v, status.Errorf(codes.Aborted, "volume %s cannot be made, and is not taken away: %v: %v", w.id, err, left)
@@ -229,23 +230,27 @@ func (d *Driver) createBlank(ctx context.Context, w wish) error {
 
 // blankBytes is more than is in a dataset into which nobody has written anything: some blocks of each kind, in several copies, whatever the least is that the
 // pool's disks take.
-const blankBytes = 16 * mib
+const blankBytes = 2 * mib
 
 // errForeign is that a dataset has a name of the driver's own, and is none.
 var errForeign = errors.New("was not made by the driver, and has something in it")
 
 // discard destroys what a call that was cut has left of a volume, under the name that it had until it was whole. It returns the dataset that this was cloned from.
-// What has no mark and is not blank is errForeign, and stays.
+// What has no mark and is not blank is errForeign, and stays; and so is what has something below it, which the driver never makes there.
 func (d *Driver) discard(ctx context.Context, dataset, id string) (origin string, err error) {
 	found, err := d.System.List(ctx, zfs.Query{
-		Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Properties: []string{markVolume, "origin", "written"},
+		Roots: []string{dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 1, Properties: []string{markVolume, "origin", "written"},
 	})
 	if err != nil {
 		return "", err
 	}
-	ours, written := false, int64(0)
+	ours, below, written := false, false, int64(0)
 	var snapshots []string
 	for _, one := range found {
+		if of, _, _ := strings.Cut(one.Name, "@"); of != dataset {
+			below = true
+			continue
+		}
 		written += number(one.Properties["written"].Value)
 		if one.Kind == zfs.Snapshot {
 			snapshots = append(snapshots, one.Name)
@@ -254,7 +259,7 @@ func (d *Driver) discard(ctx context.Context, dataset, id string) (origin string
 		ours = own(one, markVolume) == id
 		origin, _, _ = strings.Cut(one.Properties["origin"].Value, "@")
 	}
-	if !ours && written > blankBytes {
+	if below || !ours && written > blankBytes {
 		return "", fmt.Errorf("dataset %s is there, and %w: rename it", dataset, errForeign)
 	}
 	if len(snapshots) > 0 {

@@ -223,18 +223,28 @@ func TestCloneWithoutRoom(t *testing.T) {
 
 // TestCloneStays: Kubernetes is not told that there is none of a clone which cannot have its size, while it is there.
 func TestCloneStays(t *testing.T) {
-	b := newBench(t)
-	b.create("a", "block")
-	b.take("a", "s")
-	before := b.names()
-	b.system.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
-	b.system.Order(zfstest.Fault{Method: "Destroy", Err: zfs.ErrBusy})
-	_, err := b.CreateVolume(b.ctx, request("b", "block", of("a@s"), sized(128*mib, 0)))
-	b.code("clone", err, codes.Aborted)
-	b.create("b", "block", of("a@s"), sized(128*mib, 0))
-	b.remove("b")
-	if diff := cmp.Diff(before, b.names()); diff != "" {
-		t.Errorf("datasets (-before +after):\n%s", diff)
+	for _, full := range []bool{false, true} {
+		b := newBench(t)
+		b.create("a", "block")
+		b.take("a", "s")
+		before := b.names()
+		r := request("b", "block", of("a@s"), sized(128*mib, 0))
+		b.system.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
+		b.system.Order(zfstest.Fault{Method: "Destroy", Err: zfs.ErrBusy})
+		_, err := b.CreateVolume(b.ctx, r)
+		b.code("clone", err, codes.Aborted)
+		if full {
+			b.system.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
+			_, err = b.CreateVolume(b.ctx, r)
+			b.code("clone again", err, codes.ResourceExhausted)
+		} else {
+			_, err = b.CreateVolume(b.ctx, r)
+			b.must(err)
+			b.remove("b")
+		}
+		if diff := cmp.Diff(before, b.names()); diff != "" {
+			t.Errorf("it is full yet %t: datasets (-before +after):\n%s", full, diff)
+		}
 	}
 }
 

@@ -30,14 +30,15 @@ func (d *Driver) DeleteVolume(ctx context.Context, r *spec.DeleteVolumeRequest) 
 
 // remove takes the volume away under its id. It returns the dataset that then has to be reaped.
 func (d *Driver) remove(ctx context.Context, id string) (left string, err error) {
-	release, err := d.locks.take(ctx, id)
+	release, err := d.take(ctx, id)
 	if err != nil {
 		return "", err
 	}
 	defer release()
 	v, err := d.find(ctx, id)
 	if errors.Is(err, zfs.ErrNotExist) {
-		return "", d.gone(ctx, id)
+		part, _, _ := strings.Cut(id, "@")
+		return "", d.gone(ctx, id, part)
 	}
 	if err != nil {
 		return "", err
@@ -156,7 +157,7 @@ func (d *Driver) DeleteSnapshot(ctx context.Context, r *spec.DeleteSnapshotReque
 // removeSnapshot returns the dataset of the snapshot, if it has to be reaped.
 func (d *Driver) removeSnapshot(ctx context.Context, id string) (left string, err error) {
 	volume, _, _ := strings.Cut(id, "@")
-	release, err := d.locks.take(ctx, volume)
+	release, err := d.take(ctx, volume)
 	if err != nil {
 		return "", err
 	}
@@ -164,7 +165,7 @@ func (d *Driver) removeSnapshot(ctx context.Context, id string) (left string, er
 	s, err := d.findSnapshot(ctx, id)
 	switch {
 	case errors.Is(err, zfs.ErrNotExist):
-		return "", d.gone(ctx, id)
+		return "", d.gone(ctx, id, volume)
 	case err != nil:
 		return "", err
 	case s.group != "":

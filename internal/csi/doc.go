@@ -47,7 +47,8 @@
 //
 // Neither is shown or used again under its old id. A deleted volume takes the room of its snapshots, no more. Snapshots of it that are none of
 // Kubernetes's, such as those of schedules, go with it; held ones (zfs-hold(8)) do not, and have it stay until they are released. The driver knows its
-// own by their user properties: who makes something of such a name by hand keeps it.
+// own by their user properties: who makes something of such a name by hand keeps it. One exception is what is called PARENT/_new-ID, and has neither such properties, nor
+// something below it, nor more in it than one that is new: it is taken for a volume that a crash has kept from getting its properties, and goes with its snapshots.
 //
 // # Who can ask for what
 //
@@ -59,9 +60,11 @@
 // # Crashes, and calls at the same time
 //
 // Each change is one transaction of ZFS, or a row of those that a repeated call goes on with. A volume is made as PARENT/_new-ID, and renamed when it is known by
-// its user properties, which ZFS sets after it has made it: what has a volume's name is whole. What has the other is made anew by the call that is repeated.
+// its user properties, which ZFS sets after it has made it: what has a volume's name has them all. What has the other is made anew by the call that is repeated. A device
+// that is a clone then grows to its size, and is shown by the kernel last: with one that is not yet, the call that is repeated goes on, or takes it away.
 //
-// A call locks the volumes that it changes, and waits for others that do as long as its context lets it. What a crash left aside is collected by the first deletion
+// A call locks the volumes that it changes, and waits for others that do as long as its context lets it; but not for a file system to be checked or
+// made, of which it is told (staged.go). What a crash left aside is collected by the first deletion
 // after the start.
 //
 // # Pools that are away

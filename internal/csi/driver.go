@@ -38,8 +38,8 @@ type Config struct {
 	// StorageClass gets that names none.
 	Parents []string
 	// Away are other file systems below which volumes may have been made, and are not now, as their pools are exported or cannot be written to. What is there is not
-	// looked for; but what is to be deleted is not taken for gone while it may be there.
-	Away []string
+	// looked for; but what is to be deleted is not taken for gone while it may be there. They may be others with each call; nil is none.
+	Away func() []string
 	// KubeletDir is the directory below which kubelet's paths are; empty is [KubeletDir].
 	KubeletDir string
 	// FileSystems are those that a zvol can be formatted with: ext4, xfs.
@@ -62,6 +62,8 @@ type Driver struct {
 	locks locks
 	// dirty says that something may have been left aside that nobody needs.
 	dirty atomic.Bool
+	// works are what is done with the file systems of volumes, by their ids (lasting, in staged.go).
+	works sync.Map
 	// trashes are parents whose file system for deleted volumes was there once.
 	trashes sync.Map
 	// ended is closed by End.

@@ -435,13 +435,16 @@ func TestPoolAway(t *testing.T) {
 	b.remove("gone", "gone@s")
 }
 
-// TestPoolNotForVolumes: what may be in a pool that is not for volumes now does not count as deleted, and a pool that has none is in the way of nothing.
+// TestPoolNotForVolumes: what is in a pool that is not for volumes now does not count as deleted, and what it does not have is not kept from that by others.
 func TestPoolNotForVolumes(t *testing.T) {
 	b := newBench(t)
 	b.create("a", "", with("parent=tank/k8s"))
 	b.take("a", "s")
+	b.create("deleted", "", with("parent=tank/k8s"))
+	b.take("deleted", "kept")
+	b.remove("deleted")
 	c := b.Config
-	c.Parents, c.Away = []string{"node/plane/volumes"}, []string{"tank/k8s", "tank/volumes"}
+	c.Parents, c.Away = []string{"node/plane/volumes"}, func() []string { return []string{"tank/k8s", "tank/volumes"} }
 	var err error
 	b.Driver, err = csi.New(c)
 	b.must(err)
@@ -452,9 +455,12 @@ func TestPoolNotForVolumes(t *testing.T) {
 		b.code("delete volume, "+what, err, codes.Unavailable)
 		_, err = b.DeleteSnapshot(b.ctx, &spec.DeleteSnapshotRequest{SnapshotId: "a@s"})
 		b.code("delete snapshot, "+what, err, codes.Unavailable)
+		_, err = b.DeleteSnapshot(b.ctx, &spec.DeleteSnapshotRequest{SnapshotId: "deleted@kept"})
+		b.code("delete snapshot of a deleted volume, "+what, err, codes.Unavailable)
 		b.code("delete group, "+what, b.removeGroup("g"), codes.Unavailable)
 	}
 	stays("pool is not for volumes")
+	b.remove("other", "other@s")
 	b.pools.Put("tank", csi.Pool{})
 	stays("pool is exported")
 	if diff := cmp.Diff(before, b.names()); diff != "" {
@@ -462,10 +468,10 @@ func TestPoolNotForVolumes(t *testing.T) {
 	}
 	b.pools.Put("tank", csi.Pool{GUID: 12, State: "ONLINE"})
 	b.start()
-	b.remove("a@s", "a")
+	b.remove("a@s", "a", "deleted@kept")
 	b.Driver, err = csi.New(c)
 	b.must(err)
-	b.remove("a@s", "a")
+	b.remove("a@s", "a", "deleted@kept")
 	b.must(b.removeGroup("g"))
 }
 

@@ -86,15 +86,19 @@ func (d *Driver) below(ctx context.Context, q zfs.Query) (all []zfs.Dataset, awa
 }
 
 // gone is what is said of something that was not found and is to be deleted: nothing, or that it may be in a pool which is not imported, or has
-// stopped. As deleted it would be forgotten, and take room for ever.
-func (d *Driver) gone(ctx context.Context, id string) error {
+// stopped. As deleted it would be forgotten, and take room for ever. Volume is the one that it is, or is of; empty if it names none.
+func (d *Driver) gone(ctx context.Context, id, volume string) error {
 	for _, name := range d.pools() {
 		if err := d.here(ctx, name, id); err != nil {
 			return err
 		}
 	}
-	for _, parent := range d.Away {
-		if err := d.notBelow(ctx, parent, id); err != nil {
+	var away []string
+	if d.Away != nil {
+		away = d.Away()
+	}
+	for _, parent := range away {
+		if err := d.notBelow(ctx, parent, id, volume); err != nil {
 			return err
 		}
 	}
@@ -117,8 +121,9 @@ func (d *Driver) here(ctx context.Context, name, id string) error {
 	return nil
 }
 
-// notBelow says why something may be below a file system that is not for volumes now: the pool cannot be looked at, or there are volumes. Nothing is deleted there.
-func (d *Driver) notBelow(ctx context.Context, parent, id string) error {
+// notBelow says why something may be below a file system that is not for volumes now: the pool cannot be looked at, or has the volume, be it deleted; or any, where it
+// is not known which. Nothing is deleted there.
+func (d *Driver) notBelow(ctx context.Context, parent, id, volume string) error {
 	pool := poolOf(parent)
 	if err := d.here(ctx, pool, id); err != nil {
 		return err
@@ -133,7 +138,7 @@ func (d *Driver) notBelow(ctx context.Context, parent, id string) error {
 		return err
 	}
 	for _, one := range found {
-		if mark := own(one, markVolume); mark != "" && mark != trashName {
+		if mark := own(one, markVolume); mark != "" && mark != trashName && (volume == "" || mark == volume) {
 			return status.Errorf(codes.Unavailable, "%.128q is not here, and may be in pool %s, which has volumes and is not for them now: it is read-only, or file system %s "+
 				"is not declared; change that, or declare the pool no more", id, pool, parent)
 		}

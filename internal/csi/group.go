@@ -54,7 +54,7 @@ func (d *Driver) CreateVolumeGroupSnapshot(
 		return nil, refuse("parameters: a group of snapshots has none")
 	}
 	name := componentOf(r.GetName())
-	release, err := d.locks.take(ctx, append([]string{"@" + name}, ids...)...)
+	release, err := d.take(ctx, append([]string{"@" + name}, ids...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (d *Driver) DeleteVolumeGroupSnapshot(
 func (d *Driver) removeGroup(ctx context.Context, id string, ids []string) (left []string, err error) {
 	g, err := d.findGroup(ctx, id)
 	if err == nil && len(g) == 0 {
-		err = d.gone(ctx, id)
+		err = d.gone(ctx, id, "")
 	}
 	if err != nil || len(g) == 0 {
 		return nil, err
@@ -183,7 +183,7 @@ func (d *Driver) removeGroup(ctx context.Context, id string, ids []string) (left
 			keys = append(keys, s.volume)
 		}
 	}
-	release, err := d.locks.take(ctx, keys...)
+	release, err := d.take(ctx, keys...)
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,12 @@ package csi_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
 
 	"github.com/cyvive/cyvive/internal/csi"
 	"github.com/cyvive/cyvive/internal/csi/csitest"
@@ -97,4 +99,89 @@ func TestEnd(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("it goes on after the driver's end")
 	}
+}
+
+// slowly has a file system be checked until goOn is closed, and began be closed when that begins.
+func (b *bench) slowly() (began, goOn chan struct{}) {
+	began, goOn = make(chan struct{}), make(chan struct{})
+	b.mounts.Hook = func(method string, after bool) error {
+		if method == "Repair" && !after {
+			close(began)
+			<-goOn
+		}
+		return nil
+	}
+	return began, goOn
+}
+
+// TestTidyDoesNotWait: what is left of a volume whose file system is checked keeps no other from being deleted, and goes later.
+func TestTidyDoesNotWait(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "ext4")
+	b.must(b.stage(v, capability("ext4")))
+	b.must(b.unstage(v))
+	b.create("clone", "ext4", of("a"))
+	b.create("other", "")
+	b.start() // so that it looks everywhere
+	began, goOn := b.slowly()
+	staged := make(chan error, 1)
+	go func() { staged <- b.stageWithin(b.ctx, v, capability("ext4")) }()
+	<-began
+	short, stop := context.WithTimeout(b.ctx, 10*time.Second)
+	defer stop()
+	_, err := b.DeleteVolume(short, &spec.DeleteVolumeRequest{VolumeId: "other"})
+	close(goOn)
+	b.must(err)
+	if short.Err() != nil {
+		t.Error("it has waited for the check of another volume")
+	}
+	b.must(<-staged)
+	b.must(b.unstage(v))
+	b.remove("clone", "a")
+	if left := b.names(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestCallsHearOfWork: while the file system of a volume is checked, calls for it are told so, and do not wait.
+func TestCallsHearOfWork(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "ext4")
+	b.must(b.stage(v, capability("ext4")))
+	b.must(b.unstage(v))
+	began, goOn := b.slowly()
+	staged := make(chan error, 1)
+	go func() { staged <- b.stageWithin(b.ctx, v, capability("ext4")) }()
+	<-began
+	short, stop := context.WithTimeout(b.ctx, 10*time.Second)
+	defer stop()
+	for name, call := range map[string]func() error{
+		"stage": func() error { return b.stageWithin(short, v, capability("ext4")) },
+		"unstage": func() error {
+			_, err := b.NodeUnstageVolume(short, &spec.NodeUnstageVolumeRequest{VolumeId: "a", StagingTargetPath: csi.KubeletDir + "/plugins/a"})
+			return err
+		},
+		"delete": func() error {
+			_, err := b.DeleteVolume(short, &spec.DeleteVolumeRequest{VolumeId: "a"})
+			return err
+		},
+		"snapshot": func() error {
+			_, err := b.CreateSnapshot(short, &spec.CreateSnapshotRequest{SourceVolumeId: "a", Name: "s"})
+			return err
+		},
+		"clone": func() error {
+			_, err := b.CreateVolume(short, request("b", "ext4", of("a")))
+			return err
+		},
+	} {
+		err := call()
+		b.code(name, err, codes.Aborted)
+		if err != nil && !strings.Contains(err.Error(), "is being checked since") {
+			t.Errorf("%s: no word of what it waits for: %v", name, err)
+		}
+	}
+	close(goOn)
+	b.must(<-staged)
+	b.must(b.unstage(v))
+	b.remove("a")
 }

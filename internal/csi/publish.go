@@ -38,7 +38,7 @@ func (d *Driver) NodePublishVolume(ctx context.Context, r *spec.NodePublishVolum
 		// What is held for it would be held for another target, too.
 		return nil, refuse("target path: expected one that is not where kubelet binds devices itself")
 	}
-	release, err := d.locks.take(ctx, id)
+	release, err := d.take(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (d *Driver) NodeUnpublishVolume(ctx context.Context, r *spec.NodeUnpublishV
 	if err != nil {
 		return nil, refuse("target path: %v", err)
 	}
-	release, err := d.locks.take(ctx, id)
+	release, err := d.take(ctx, id)
 	if err != nil {
 		return nil, err
 	}

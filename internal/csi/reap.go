@@ -21,6 +21,10 @@ func (d *Driver) reap(ctx context.Context, dataset string) error {
 			}
 			one = d.reapUnmade
 		}
+		if d.idle(at.id) != nil {
+			d.dirty.Store(true) // later, as in suspects
+			return nil
+		}
 		release, err := d.locks.take(ctx, at.id)
 		if err != nil {
 			return err
@@ -139,8 +143,8 @@ func (d *Driver) tidy(ctx context.Context) {
 	}
 }
 
-// suspects are deleted volumes, those that have snapshots of the driver's own, and those that were not made to the end and that nobody makes at present; with an
-// error, those that were seen.
+// suspects are deleted volumes, those that have snapshots of the driver's own, and those that were not made to the end; with an error, those that were seen. Those that a
+// call has at present are left for the next time: one may have it for hours, while its file system is checked.
 func (d *Driver) suspects(ctx context.Context) ([]string, error) {
 	found, away, err := d.below(ctx, zfs.Query{
 		Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot}, Depth: 2, Properties: append(snapshotProperties(), markVolume),
@@ -155,7 +159,11 @@ func (d *Driver) suspects(ctx context.Context) ([]string, error) {
 		left := ok && (at.deleted && at.isVolume(one) || internal(one))
 		if !ok {
 			at, ok = d.unmadeOf(dataset)
-			left = ok && !d.locks.has(at.id)
+			left = ok
+		}
+		if left && d.locks.has(at.id) {
+			d.dirty.Store(true)
+			continue
 		}
 		if left && !slices.Contains(all, dataset) {
 			all = append(all, dataset)

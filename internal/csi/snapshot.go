@@ -135,7 +135,7 @@ func (d *Driver) CreateSnapshot(ctx context.Context, r *spec.CreateSnapshotReque
 		return nil, refuse("parameters: a snapshot has none")
 	}
 	// All snapshots of a name, too, so that there is one whatever its volume.
-	release, err := d.locks.take(ctx, id, "@"+name)
+	release, err := d.take(ctx, id, "@"+name)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -32,7 +34,7 @@ func (d *Driver) NodeStageVolume(ctx context.Context, r *spec.NodeStageVolumeReq
 	if err != nil {
 		return nil, err
 	}
-	release, err := d.locks.take(ctx, id)
+	release, err := d.take(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +147,7 @@ func (d *Driver) prepare(ctx context.Context, v volume) error {
 	}
 	switch what {
 	case v.fileSystem:
-		return d.lasting(ctx, v, "check", func(ctx context.Context) error { return d.Mounts.Repair(ctx, v.dataset, v.fileSystem) })
+		return d.lasting(ctx, v, "checked", func(ctx context.Context) error { return d.Mounts.Repair(ctx, v.dataset, v.fileSystem) })
 	case "":
 	default:
 		return precondition("volume %s should have %s on it, and has %s: nothing of it is overwritten; clear the device by hand, or delete the volume",
@@ -154,7 +156,7 @@ func (d *Driver) prepare(ctx context.Context, v volume) error {
 	if err := d.System.Set(ctx, v.dataset, map[string]string{markFormatting: v.fileSystem}); err != nil {
 		return err
 	}
-	return d.lasting(ctx, v, "make", func(ctx context.Context) error {
+	return d.lasting(ctx, v, "made", func(ctx context.Context) error {
 		if err := d.Mounts.Format(ctx, v.dataset, v.fileSystem); err != nil {
 			return err
 		}
@@ -164,7 +166,7 @@ func (d *Driver) prepare(ctx context.Context, v volume) error {
 
 // lasting has something done with the file system of a volume that may take longer than kubelet waits, which is two minutes (csiTimeout in pkg/volume/csi/csi_plugin.go
 // of Kubernetes 1.36): it goes on when the call has ended, since each call would begin it anew, and none would come to its end. The volume is the call's until then,
-// and calls that are made again are Aborted meanwhile. It ends with the driver.
+// and calls that are made again are Aborted meanwhile, at once (take). It ends with the driver.
 func (d *Driver) lasting(ctx context.Context, v volume, what string, do func(context.Context) error) error {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -178,9 +180,35 @@ func (d *Driver) lasting(ctx context.Context, v volume, what string, do func(con
 	log := d.Logger.With("volume", v.id, "what", what, "fileSystem", v.fileSystem)
 	log.Info("work on the file system of a volume begins")
 	began := time.Now()
+	d.works.Store(v.id, work{what, began})
+	defer d.works.Delete(v.id)
 	err := do(ctx)
 	log.Info("work on the file system of a volume has ended", "after", time.Since(began).Round(time.Millisecond), "error", err)
 	return err
+}
+
+// work is what is done with the file system of a volume, such as "checked", and since when.
+type work struct {
+	what  string
+	since time.Time
+}
+
+// idle is ABORTED while the file system of a volume is worked on, and says so.
+func (d *Driver) idle(id string) error {
+	if w, ok := d.works.Load(id); ok {
+		return status.Errorf(codes.Aborted, "volume %s: its file system is being %s since %s", id, w.(work).what, w.(work).since.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// take locks volumes for a call. Where one is worked on for long the caller is told that, instead of waiting until it ends the call without a word.
+func (d *Driver) take(ctx context.Context, keys ...string) (release func(), err error) {
+	for _, key := range keys {
+		if err := d.idle(key); err != nil {
+			return nil, err
+		}
+	}
+	return d.locks.take(ctx, keys...)
 }
 
 // NodeUnstageVolume implements the Node service. A volume that is there no more is unmounted as any other.
@@ -196,7 +224,7 @@ func (d *Driver) NodeUnstageVolume(ctx context.Context, r *spec.NodeUnstageVolum
 	if err != nil {
 		return nil, refuse("staging target path: %v", err)
 	}
-	release, err := d.locks.take(ctx, id)
+	release, err := d.take(ctx, id)
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func (d *Driver) NodeExpandVolume(ctx context.Context, r *spec.NodeExpandVolumeR
 
 // expandAtNode is NodeExpandVolume. If it does not enlarge, it finishes what was begun, up to the size that the volume is to have already.
 func (d *Driver) expandAtNode(ctx context.Context, r *spec.NodeExpandVolumeRequest, enlarge bool) (*spec.NodeExpandVolumeResponse, error) {
-	release, err := d.locks.take(ctx, r.GetVolumeId())
+	release, err := d.take(ctx, r.GetVolumeId())
 	if err != nil {
 		return nil, err
 	}

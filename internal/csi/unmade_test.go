@@ -66,10 +66,16 @@ func TestCreateCut(t *testing.T) {
 func TestUnmadeForeign(t *testing.T) {
 	b := newBench(t)
 	b.must(b.model.Create(b.ctx, "node/plane/volumes/_new-a", zfs.CreateOptions{}))
-	b.must(b.model.Write(b.ctx, "node/plane/volumes/_new-a", "f", make([]byte, 17*mib)))
+	b.must(b.model.Write(b.ctx, "node/plane/volumes/_new-a", "f", make([]byte, 3*mib)))
+	for _, name := range []string{"node/plane/volumes/_new-above", "node/plane/volumes/_new-above/x"} {
+		b.must(b.model.Create(b.ctx, name, zfs.CreateOptions{}))
+		b.must(b.model.Snapshot(b.ctx, []string{name + "@hourly"}, nil))
+	}
 	before := b.names()
-	_, err := b.CreateVolume(b.ctx, request("a", ""))
-	b.code("create", err, codes.FailedPrecondition)
+	for _, name := range []string{"a", "above"} {
+		_, err := b.CreateVolume(b.ctx, request(name, ""))
+		b.code("create "+name, err, codes.FailedPrecondition)
+	}
 	b.must(b.model.Create(b.ctx, "node/plane/volumes/_new-b", zfs.CreateOptions{}))
 	b.must(b.model.Snapshot(b.ctx, []string{"node/plane/volumes/_new-b@hourly"}, nil))
 	b.create("b", "")

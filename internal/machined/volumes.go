@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	csi "github.com/cyvive/cyvive/internal/csi/node"
 	"github.com/cyvive/cyvive/internal/machined/config"
@@ -21,26 +22,37 @@ func (a *Agent) serveVolumes(ctx context.Context) error {
 	return a.whenever(ctx, func(s snapshot) bool { return s.desired.CSI != nil }, func(s snapshot) {
 		serving, stop := context.WithCancel(ctx)
 		defer stop()
+		spec := *s.desired.CSI
+		var away atomic.Pointer[[]string]
+		away.Store(&spec.Away)
 		var watch sync.WaitGroup
 		defer watch.Wait()
 		watch.Go(func() {
 			defer stop()
-			a.awaitOtherVolumes(serving, *s.desired.CSI)
+			a.awaitOtherVolumes(serving, spec, &away)
 		})
-		a.cfg.CSI.Run(serving, *s.desired.CSI, func(status csi.Status) {
+		a.cfg.CSI.Run(serving, spec, func() []string { return *away.Load() }, func(status csi.Status) {
 			a.update(func(s *snapshot) { s.csi = status })
 		})
 		stop()
 	})
 }
 
-// awaitOtherVolumes returns when the driver is to be another, or ctx ends.
-func (a *Agent) awaitOtherVolumes(ctx context.Context, spec csi.Spec) {
+// awaitOtherVolumes returns when the driver is to be another, or ctx ends. Where volumes may be besides is handed over meanwhile: for a pool that has none, the driver is
+// not begun anew, which would end the check of a file system that has gone on for hours.
+func (a *Agent) awaitOtherVolumes(ctx context.Context, spec csi.Spec, away *atomic.Pointer[[]string]) {
 	var version uint64
 	for ctx.Err() == nil {
 		s, v, err := a.store.Watch(ctx, version)
-		if err != nil || s.desired.CSI != nil && !reflect.DeepEqual(*s.desired.CSI, spec) {
+		if err != nil {
 			return
+		}
+		if s.desired.CSI != nil {
+			wanted := *s.desired.CSI
+			if wanted.Away = spec.Away; !reflect.DeepEqual(wanted, spec) {
+				return // this driver does not look in the pools of the next, and so keeps to where volumes may be for it
+			}
+			away.Store(&s.desired.CSI.Away)
 		}
 		version = v
 	}

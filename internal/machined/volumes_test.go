@@ -21,14 +21,15 @@ type driver struct {
 	mu      sync.Mutex
 	specs   []csi.Spec
 	running int
+	away    func() []string
 	publish func(csi.Status)
 }
 
-func (d *driver) Run(ctx context.Context, spec csi.Spec, publish func(csi.Status)) {
+func (d *driver) Run(ctx context.Context, spec csi.Spec, away func() []string, publish func(csi.Status)) {
 	d.mu.Lock()
 	d.specs = append(d.specs, spec)
 	d.running++
-	d.publish = publish
+	d.away, d.publish = away, publish
 	d.mu.Unlock()
 	publish(csi.Status{Reason: "waiting for kubelet"})
 	<-ctx.Done()
@@ -54,6 +55,15 @@ func (d *driver) has(parents ...string) func() bool {
 			got = append(got, strings.Join(s.Parents, " "))
 		}
 		return reflect.DeepEqual(parents, got) && d.running == 1
+	}
+}
+
+// isAway says whether the driver that runs is told of these file systems, below which volumes may be besides.
+func (d *driver) isAway(parents ...string) func() bool {
+	return func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.away != nil && slices.Equal(d.away(), parents)
 	}
 }
 
@@ -98,19 +108,27 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
-// TestOtherVolumes: a driver that is to have another pool takes the place of the one before.
+// TestOtherVolumes: a driver that is to have another pool takes the place of the one before. One that is to know only where volumes may be besides goes on.
 func TestOtherVolumes(t *testing.T) {
 	d := &driver{}
 	n := startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) { c.CSI = d })
 	n.source.set(withVolumes(t))
 	n.etcd.set(etcd.Status{Ready: true, Running: true, Healthy: true})
 	n.awaitOther("a driver for one pool", d.has("node/plane/volumes"))
-	n.update(func(s *snapshot) {
-		c := *s.input.Config
-		c.Pools = []config.Pool{{Name: "tank", Presence: config.PoolImported}}
-		c.Datasets = []config.Dataset{{Name: "tank/volumes"}}
-		s.input.Config = &c
-	})
+	declare := func(presence config.Presence) {
+		n.update(func(s *snapshot) {
+			c := *s.input.Config
+			c.Pools = []config.Pool{{Name: "tank", Presence: presence}}
+			c.Datasets = []config.Dataset{{Name: "tank/volumes"}}
+			s.input.Config = &c
+		})
+	}
+	declare(config.PoolExported)
+	n.awaitOther("the pool that is away", d.isAway("tank/volumes"))
+	if !d.has("node/plane/volumes")() {
+		t.Error("the driver was begun anew for a pool that is not for volumes")
+	}
+	declare(config.PoolImported)
 	n.awaitOther("a driver for both pools", d.has("node/plane/volumes", "node/plane/volumes tank/volumes"))
 }
 

@@ -72,7 +72,7 @@ func run(t *testing.T, change func(*node.Config, *node.Spec)) *bench {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		node.New(c).Run(ctx, s, b.publish)
+		node.New(c).Run(ctx, s, nil, b.publish)
 	}()
 	b.end = func() { stop(); <-ended }
 	t.Cleanup(b.end)

@@ -65,13 +65,16 @@ func New(c Config) *Runner {
 	return &Runner{c}
 }
 
-// Run runs the driver as spec says until ctx ends, and then takes its sockets away: what is mounted stays. It calls publish with each change of the status, from any
-// goroutine and one call at a time. It must not be called twice at once.
-func (r *Runner) Run(ctx context.Context, spec Spec, publish func(Status)) {
+// Run runs the driver as spec says until ctx ends, and then takes its sockets away: what is mounted stays. Away returns what Spec.Away is at present, from any goroutine;
+// nil is that of spec. It calls publish with each change of the status, from any goroutine and one call at a time. It must not be called twice at once.
+func (r *Runner) Run(ctx context.Context, spec Spec, away func() []string, publish func(Status)) {
+	if away == nil {
+		away = func() []string { return spec.Away }
+	}
 	t := teller{publish: publish}
 	last := ""
 	for {
-		err := r.serve(ctx, spec, &t)
+		err := r.serve(ctx, spec, away, &t)
 		if ctx.Err() != nil {
 			return
 		}
@@ -125,9 +128,9 @@ func (t *teller) show() {
 }
 
 // serve runs all parts of a driver until one of them fails, and returns why.
-func (r *Runner) serve(ctx context.Context, spec Spec, t *teller) error {
+func (r *Runner) serve(ctx context.Context, spec Spec, away func() []string, t *teller) error {
 	c := r.Driver
-	c.NodeName, c.Parents, c.Away = spec.NodeName, spec.Parents, spec.Away
+	c.NodeName, c.Parents, c.Away = spec.NodeName, spec.Parents, away
 	d, err := csi.New(c)
 	if err != nil {
 		return err

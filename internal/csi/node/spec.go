@@ -6,7 +6,7 @@ type Spec struct {
 	NodeName string
 	// Parents are the file systems below which volumes are made. Those that are not there yet, or whose pool is not imported, may come later.
 	Parents []string
-	// Away are file systems below which volumes may have been made, and are not now, nor looked for.
+	// Away are file systems below which volumes may have been made, and are not now, nor looked for. It may change while a driver runs.
 	Away []string
 }
 

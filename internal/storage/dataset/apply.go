@@ -14,30 +14,37 @@ const retryAfter = time.Minute
 
 // Apply carries out one operation. What is refused is kept as a condition of the dataset, and tried again after a while: the others do not wait for it, nor does
 // its mount for a property. The error is only that of a context which ended.
-func (r *Reconciler) Apply(ctx context.Context, spec Spec, op Op) error {
+func (r *Reconciler) Apply(ctx context.Context, _ Spec, op Op) error {
 	refused := r.refused
 	if op.Verb == Seal || op.Verb == Mount || op.Verb == Unmount {
 		refused = r.unmounted
 	}
-	if _, waits := refused[op.Dataset]; waits || op.Verb == Mount && r.misses(spec, op.Target) {
-		return nil // an operation before this one was refused in the same pass
+	if _, waits := refused[op.Dataset]; waits || op.Verb == Mount && r.misses(op.Target) {
+		r.miss(op)
+		return nil // an operation before this one was refused since the last look
 	}
 	err := r.carry(ctx, op)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
+		r.miss(op)
 		refused[op.Dataset] = refusal{why: err.Error(), until: r.uptime() + retryAfter}
 	}
 	return nil
 }
 
-// misses says that what a target lies in was to be mounted before, and could not be. The target would lie in its mount point, which is then no empty one.
-func (r *Reconciler) misses(spec Spec, target string) bool {
-	return slices.ContainsFunc(spec.Datasets, func(e Dataset) bool {
-		_, refused := r.unmounted[e.Name]
-		return refused && e.Target != "" && isBelow(target, e.Target)
-	})
+// miss notes that something is not mounted which Diff has counted on.
+func (r *Reconciler) miss(op Op) {
+	if op.Verb == Mount {
+		r.missed = append(r.missed, op.Target)
+	}
+}
+
+// misses says that what a target lies in was to be mounted before, and could not be. The target would lie in its mount point, which is then no empty one. What was
+// refused before the last look is not asked for: what Diff returns since then does not count on it.
+func (r *Reconciler) misses(target string) bool {
+	return slices.ContainsFunc(r.missed, func(above string) bool { return isBelow(target, above) })
 }
 
 // carry carries out one operation of Diff.

@@ -186,6 +186,21 @@ func TestNothingBeneathWhatFails(t *testing.T) {
 	w.expect("they move, and one is in use", []Reason{Refused, AboveUnmounted}, "unmount /m/a/b", "unmount /m/a")
 }
 
+// TestBeneathWhatStayed: what could not be moved, and is declared again where it is, takes what lies in it at once.
+func TestBeneathWhatStayed(t *testing.T) {
+	w := newMountWorld(t)
+	w.spec.Datasets = []Dataset{fileSystem("tank/a", "/m/a")}
+	w.pass()
+	w.busy["tank/a"] = true
+	w.spec.Datasets[0].Target = "/m/x"
+	w.expect("it is in use", []Reason{Refused}, "unmount /m/a")
+	w.spec.Datasets[0].Target = "/m/a"
+	w.spec.Datasets = append(w.spec.Datasets, fileSystem("tank/d", "/m/a/d"))
+	w.expect("it stays, and another comes", []Reason{Refused}, "mount tank/d /m/a/d ")
+	w.uptime += retryAfter
+	w.expect("after a while", nil)
+}
+
 // TestMountedWithoutItsProperty: a property that ZFS refuses keeps what is in a dataset from nobody.
 func TestMountedWithoutItsProperty(t *testing.T) {
 	w := newMountWorld(t)

@@ -80,6 +80,8 @@ type Reconciler struct {
 	// refused are changes by their dataset, unmounted operations on mounts: one whose quota cannot be set is mounted all the same.
 	refused, unmounted map[string]refusal
 	sealed             map[string]bool
+	// missed are the targets of mounts that were refused, or left out, since the last Observe.
+	missed []string
 }
 
 type refusal struct {
@@ -109,6 +111,7 @@ func stats() []string {
 
 // Observe lists what is below the roots. A root that is not there is no error.
 func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
+	r.missed = nil
 	obs := Observed{Datasets: map[string]State{}, Missing: map[string]string{}, Refused: r.still(r.refused), Unmounted: r.still(r.unmounted), Sealed: maps.Clone(r.sealed)}
 	names := stats()
 	for _, d := range spec.Datasets {

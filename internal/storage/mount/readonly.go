@@ -26,12 +26,14 @@ var _ zfs.System = System{}
 
 const readOnly = "readonly"
 
-// Set implements zfs.System.
+// Set implements zfs.System. Also after an error the property may be off: of several that cannot be set at once, each is set that can be (zfs_set_prop_nvlist in
+// module/zfs/zfs_ioctl.c). What is read-only yet is not touched.
 func (s System) Set(ctx context.Context, name string, properties map[string]string) error {
-	if err := s.System.Set(ctx, name, properties); err != nil || properties[readOnly] != "off" {
+	err := s.System.Set(ctx, name, properties)
+	if properties[readOnly] != "off" {
 		return err
 	}
-	return forgetReadOnly(name)
+	return errors.Join(err, within(ctx, func() error { return forgetReadOnly(name) }))
 }
 
 // Inherit implements zfs.System.
@@ -39,7 +41,20 @@ func (s System) Inherit(ctx context.Context, name, property string) error {
 	if err := s.System.Inherit(ctx, name, property); err != nil || property != readOnly {
 		return err
 	}
-	return forgetReadOnly(name)
+	return within(ctx, func() error { return forgetReadOnly(name) })
+}
+
+// within has something done, and returns when ctx ends at the latest: a path may lead through somebody's file system that does not answer, such as one of FUSE, which no
+// context ends.
+func within(ctx context.Context, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("remount what is not read-only any more: no answer: %w", context.Cause(ctx))
+	}
 }
 
 // forgetReadOnly remounts a file system and all below it that may inherit from it, where they are mounted and take writes. In others it would make the note.

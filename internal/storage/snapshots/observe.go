@@ -144,6 +144,16 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 // others. Package csi has the term.
 const unmadePrefix = "_new-"
 
+// volumesName is the last name of each file system that such volumes are made in: config.SystemVolumes, and POOL/volumes (volumesDataset in package plan). Elsewhere the
+// prefix is anybody's.
+const volumesName = "volumes"
+
+// isUnmade says whether a dataset is such a volume.
+func isUnmade(dataset string) bool {
+	i := strings.LastIndexByte(dataset, '/')
+	return i > 0 && strings.HasPrefix(dataset[i+1:], unmadePrefix) && strings.HasSuffix(dataset[:i], "/"+volumesName)
+}
+
 // errNone is of a target that is not there.
 var errNone = errors.New("there is no such dataset")
 
@@ -209,7 +219,7 @@ func (r *Reconciler) list(ctx context.Context, root Target, obs Observed) error 
 	}
 	for _, d := range found {
 		dataset, name, isSnapshot := strings.Cut(d.Name, "@")
-		if dataset != root.Dataset && strings.HasPrefix(dataset[strings.LastIndexByte(dataset, '/')+1:], unmadePrefix) {
+		if dataset != root.Dataset && isUnmade(dataset) {
 			continue
 		}
 		if !isSnapshot {
