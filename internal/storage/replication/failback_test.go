@@ -237,12 +237,13 @@ func failbackScenarios() []scenario {
 			p.ok()
 		}},
 		{"failbackGivenUp", func(p *pair) {
-			for _, promoting := range []bool{false, true} { // whether the other side has begun to take the role
+			// Whether the other side has begun to take the role, and whether it is told before it tries again.
+			for _, c := range []struct{ promoting, told bool }{{false, true}, {true, true}, {false, false}, {true, false}} {
 				p.replicated("x")
 				p.promote()
 				p.writeOn(p.b, p.to("x"))
 				p.fails(replication.ErrFenced)
-				if promoting {
+				if c.promoting {
 					p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Crash: true})
 					if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
 						p.t.Fatalf("failback: %v", err)
@@ -263,10 +264,12 @@ func failbackScenarios() []scenario {
 				}
 				p.writeOn(p.b, p.to("x"))
 				p.writeOn(p.b, p.dst)
-				p.fails(replication.ErrFenced)
-				for _, name := range []string{"", "x"} {
-					if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
-						p.t.Errorf("a write to %s, which is fenced: %v", p.from(name), err)
+				if c.told {
+					p.fails(replication.ErrFenced)
+					for _, name := range []string{"", "x"} {
+						if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
+							p.t.Errorf("a write to %s, which is fenced: %v", p.from(name), err)
+						}
 					}
 				}
 				p.backAgain(4)
