@@ -252,6 +252,30 @@ func failoverScenarios() []scenario {
 				}
 			}
 		}},
+		{"fenceThatFailedIsNone", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			differs := func() error {
+				r := p.runner()
+				r.Receiver = differing{r.Receiver}
+				report, err := r.Run(p.ctx())
+				return errors.Join(err, report.Err())
+			}
+			whole := func() error {
+				_, err := p.run()
+				return err
+			}
+			for what, run := range map[string]func() error{"whole": whole, "in part": differs} {
+				p.a.faulty.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
+				if err := run(); !errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, replication.ErrFenced) {
+					p.t.Errorf("after a look that was %s: %v", what, err)
+				}
+			}
+			p.fails(replication.ErrFenced)
+			if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to what is fenced: %v", err)
+			}
+		}},
 		{"promotedReceiverRefuses", func(p *pair) {
 			// The old primary has heard of nothing, and its plan is older than the promotion.
 			p.replicated()

@@ -37,16 +37,20 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 	var report Report
 	sender, receiver, err := r.look(ctx)
 	if err != nil {
-		if by, roots := promotedBeside(r.Job, sender, receiver); by != 0 {
-			report.Plan.FencedBy = by
-			return report, r.Sender.Learn(ctx, LearnRequest{Fence: Fence{Job: r.Job.ID, Roots: roots, Generation: by}, Primaries: roots})
+		by, roots := promotedBeside(r.Job, sender, receiver)
+		if by == 0 {
+			return report, err
 		}
-		return report, err
+		request := LearnRequest{Fence: Fence{Job: r.Job.ID, Roots: roots, Generation: by}, Primaries: roots}
+		if fault := r.fenceSender(ctx, &report, request); fault != nil {
+			return report, errors.Join(fault, err)
+		}
+		return report, nil
 	}
 	generation := sender.Generation()
 	if by := fencedBy(r.Job, sender, receiver); by != 0 {
-		report.Plan.FencedBy = by
-		return report, r.Sender.Learn(ctx, LearnRequest{Fence: r.fence(true, by), Primaries: r.Job.Sources()})
+		err := r.fenceSender(ctx, &report, LearnRequest{Fence: r.fence(true, by), Primaries: r.Job.Sources()})
+		return report, err
 	}
 	if sender.behind(generation) {
 		// A root that came later is of the generation of the others: else it would be fenced by that of its own replica, which gets it, once it is alone.
@@ -87,6 +91,15 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 	}
 	report.FileSystems = r.work(ctx, generation, report.Plan.Steps)
 	return report, nil
+}
+
+// fenceSender fences the sending side. Only then the report says so: a run that could not do it is one that failed, and is tried again soon.
+func (r *Runner) fenceSender(ctx context.Context, report *Report, request LearnRequest) error {
+	if err := r.Sender.Learn(ctx, request); err != nil {
+		return fmt.Errorf("fence the sending side: %w", err)
+	}
+	report.Plan.FencedBy = request.Generation
+	return nil
 }
 
 // Preview is the plan with its estimates, and nothing done.
