@@ -83,13 +83,17 @@ func confirmed(s plan.Replication) string {
 	return s.Top
 }
 
-// mustBeAway is an error where this node has the source of a job, and is the primary: nothing has fenced it.
+// mustBeAway is an error where this node has the source of a job, and is the primary: nothing has fenced it, or has begun to. What was received anew has no mark of a
+// fence: it is known by what is a replica of the way back, below a root that may be a placeholder.
 func mustBeAway(s plan.Replication, l replication.Listing) error {
 	back := replication.ReverseID(s.Job.ID)
 	away := func(r replication.RootState) bool {
-		return r.Fenced || r.Promoting || r.Replica != "" && r.Replica == back
+		return r.Fenced || r.Frozen || r.Promoting || r.Replica != "" && r.Replica == back
 	}
-	if !s.Sends || slices.ContainsFunc(l.Roots, away) {
+	anew := func(f replication.FileSystem) bool {
+		return f.Replica != "" && f.Replica == back && len(f.Snapshots()) > 0
+	}
+	if !s.Sends || slices.ContainsFunc(l.Roots, away) || slices.ContainsFunc(l.FileSystems, anew) {
 		return nil
 	}
 	return fmt.Errorf("%w: this node has the source of the job %s: what is promoted is its replica, on the node %s", server.ErrPrecondition, s.Name, s.Peer.Address)

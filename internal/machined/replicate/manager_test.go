@@ -663,6 +663,32 @@ func TestNewPrimaryIsLost(t *testing.T) {
 	})
 }
 
+// TestWhoseRoleIsAway: a failover on the node with the source is refused while that is the primary, and while nothing else says that it is none.
+func TestWhoseRoleIsAway(t *testing.T) {
+	one := declared("out", oneID, "alpha/x", true, true)
+	listing := func(root replication.RootState, replica string, versions ...replication.Version) replication.Listing {
+		root.Name, root.Exists = "alpha/x", true
+		f := replication.FileSystem{Name: "alpha/x/y", Kind: zfs.Filesystem, Replica: replica, Versions: versions}
+		return replication.Listing{Roots: []replication.RootState{root}, FileSystems: []replication.FileSystem{{Name: "alpha/x", Kind: zfs.Filesystem}, f}}
+	}
+	back, came := replication.ReverseID(oneID), replication.Version{Name: "1", GUID: 1}
+	for what, c := range map[string]struct {
+		listing replication.Listing
+		away    bool
+	}{
+		"a primary":                              {listing(replication.RootState{Generation: 2}, "", came), false},
+		"a primary with replicas of another job": {listing(replication.RootState{}, twoID, came), false},
+		"one of which nothing came whole":        {listing(replication.RootState{}, back), false},
+		"a placeholder that came anew":           {listing(replication.RootState{}, back, came), true},
+		"what is fenced":                         {listing(replication.RootState{Generation: 1, Fenced: true}, "", came), true},
+		"a fence that was cut":                   {listing(replication.RootState{Frozen: true}, "", came), true},
+	} {
+		if err := mustBeAway(one, c.listing); (err == nil) != c.away || err != nil && !errors.Is(err, server.ErrPrecondition) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // hanging is a system on a pool that does not answer.
 type hanging struct{ zfs.System }
 

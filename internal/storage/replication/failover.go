@@ -80,7 +80,7 @@ func (p Promotion) Possible(l Listing) error {
 		}
 	}
 	replicas := slices.ContainsFunc(l.FileSystems, func(f FileSystem) bool { return f.Replica == p.Job.ID })
-	known := slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Generation > 0 })
+	known := slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Generation > 0 || r.Frozen })
 	if !replicas && !known {
 		return fmt.Errorf("promote %s: %w: nothing there is a replica of the job %s", p.Job.Targets()[0], zfs.ErrNotExist, p.Job.ID)
 	}

@@ -506,6 +506,21 @@ func failoverScenarios() []scenario {
 				p.fresh()
 			}
 		}},
+		{"cutFenceIsUndoneByAFailover", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.a.faulty.Order(zfstest.Fault{Method: "Set", Skip: 1, Crash: true}) // the tree is read-only, and knows of no generation
+			p.fails(zfstest.ErrCrashed)
+			p.a.faulty.Restart()
+			if root := p.listing(p.a, p.src).Roots[0]; !root.Frozen || root.Generation != 0 {
+				p.t.Errorf("the root: %+v", root)
+			}
+			back := p.job.Reverse(replication.ReverseID(p.job.ID))
+			if g, err := (replication.Promotion{Job: back, Receiver: p.a.local}).Run(p.ctx()); err != nil || g != 2 {
+				p.t.Fatalf("failover: generation %d, %v, want 2", g, err)
+			}
+			p.write("", "x")
+		}},
 		{"thereAndBackThrice", func(p *pair) {
 			p.replicated("x")
 			for i, name := range []string{"2", "3", "4"} {
