@@ -651,16 +651,39 @@ func TestNewPrimaryIsLost(t *testing.T) {
 	if err != nil || resp.GetGeneration() != 2 || resp.GetTold() {
 		t.Fatalf("failover: %v, %v", resp, err)
 	}
+	f.mu.Lock()
+	last := f.phases[len(f.phases)-1]
+	f.mu.Unlock()
+	if last.Phase == replicationv1.Phase_PHASE_FAILED_OVER {
+		t.Errorf("published after the failover, before anybody has asked: %+v", last)
+	}
 	f.must(f.a.Write(t.Context(), "alpha/x", "again", []byte("x")))
 	f.must(f.a.Write(t.Context(), "alpha/x/y", "again", []byte("x")))
 	f.await("out", "the role", func(j *replicationv1.Job) bool {
-		return j.GetPhase() != replicationv1.Phase_PHASE_FAILED_OVER && j.GetRoots()[0].GetRole() == replicationv1.Role_ROLE_PRIMARY
+		return j.GetPhase() != replicationv1.Phase_PHASE_FAILED_OVER && j.GetRoots()[0].GetRole() == replicationv1.Role_ROLE_PRIMARY &&
+			strings.Contains(j.GetReason(), "to be told") && strings.Contains(j.GetReason(), "no route")
 	})
 	f.breakOff(nil)
 	f.advance(firstRetry)
 	f.await("out", "the lost one to be told", func(*replicationv1.Job) bool {
 		return errors.Is(f.b.Write(t.Context(), "beta/in/alpha/x", "late", []byte("x")), zfs.ErrReadOnly)
 	})
+}
+
+// TestNothingToTellAHigherGeneration: the other node is not fenced by a failover of a lower one, which is said, and is not told again and again.
+func TestNothingToTellAHigherGeneration(t *testing.T) {
+	f := start(t, true, declared("in", oneID, "alpha/x", false, true))
+	f.done("in", 1)
+	f.must(f.a.Set(t.Context(), "alpha/x", map[string]string{replication.PropertyGeneration: "5"}))
+	resp, err := f.API().Failover(t.Context(), "in", "beta/in", nil)
+	if err != nil || resp.GetTold() || !strings.Contains(resp.GetUntold(), "higher generation") {
+		t.Fatalf("failover: %v, %v", resp, err)
+	}
+	f.Manager.mu.Lock()
+	defer f.Manager.mu.Unlock()
+	if u := f.jobs[oneID].untold; u != nil {
+		t.Errorf("to be told again: %+v", *u)
+	}
 }
 
 // TestWhoseRoleIsAway: a failover on the node with the source is refused while that is the primary, and while nothing else says that it is none.
