@@ -100,6 +100,22 @@ func TestFencedRootByRoot(t *testing.T) {
 	}
 }
 
+// TestFencedByTheHigherOfTwo: who tells of an older generation, and is slower, does not take the place of a higher one.
+func TestFencedByTheHigherOfTwo(t *testing.T) {
+	p := newPair(t, models)
+	learn := func(generation uint64) error {
+		fence := replication.Fence{Job: jobID, Roots: []string{p.src}, Generation: generation}
+		return p.a.local.Learn(p.ctx(), replication.LearnRequest{Fence: fence, Primaries: fence.Roots})
+	}
+	p.a.faulty.Order(zfstest.Fault{Method: "Set", Do: func() { p.must(learn(5)) }})
+	if err := learn(3); !errors.Is(err, replication.ErrFenced) {
+		t.Errorf("the older generation: %v", err)
+	}
+	if root := p.listing(p.a, p.src).Roots[0]; !root.Fenced || root.Generation != 5 {
+		t.Errorf("the root: %+v", root)
+	}
+}
+
 func failoverScenarios() []scenario {
 	return []scenario{
 		{"failover", func(p *pair) {
