@@ -45,3 +45,15 @@ func TestRunError(t *testing.T) {
 		}
 	}
 }
+
+// TestFailoverWithoutReplicas: who takes the role back from the node that a failback gave it to is told what is not in the tree then.
+func TestFailoverWithoutReplicas(t *testing.T) {
+	for role, want := range map[replicationv1.Role]string{
+		replicationv1.Role_ROLE_FENCED: "on the other node since is not in it", replicationv1.Role_ROLE_PRIMARY: "told once more",
+	} {
+		got := withoutReplicas(&replicationv1.Job{Roots: []*replicationv1.Root{{Role: replicationv1.Role_ROLE_PRIMARY}, {Role: role}}})
+		if !strings.Contains(got, want) {
+			t.Errorf("%v: %q, want %q in it", role, got, want)
+		}
+	}
+}

@@ -188,6 +188,16 @@ func goesOn(err error) error {
 	return errors.New("no answer has come; a node that has the request goes on with it: nodectl replication status tells what comes of it, and the failover can be called again")
 }
 
+// withoutReplicas is what a failover does where there is nothing to promote.
+func withoutReplicas(job *replicationv1.Job) string {
+	for _, r := range job.GetRoots() {
+		if r.GetRole() == replicationv1.Role_ROLE_FENCED {
+			return "what is here was fenced, as by a failback, and is the primary again: what was written on the other node since is not in it"
+		}
+	}
+	return "no replica is left to promote; what a failback has made read-only is opened again, and the other node is told once more"
+}
+
 func (a *app) failover(ctx context.Context, node string, conn *connection, job string, decide []string) error {
 	client := replicationv1.NewReplicationServiceClient(conn)
 	asking, cancel := context.WithTimeout(ctx, max(a.timeout, poolTimeout))
@@ -213,7 +223,7 @@ func (a *app) failover(ctx context.Context, node string, conn *connection, job s
 		what = "the job's first source"
 		fmt.Fprintf(a.stderr, "%s: what is here was fenced, and is the primary again: what was written on the other node since is not in it, beside what has come back\n", node)
 	case len(plan.GetReceived()) == 0:
-		fmt.Fprintf(a.stderr, "%s: no replica is left to promote; what a failback has made read-only is opened again, and the other node is told once more\n", node)
+		fmt.Fprintf(a.stderr, "%s: %s\n", node, withoutReplicas(declared))
 	}
 	for _, c := range plan.GetConflicts() {
 		fmt.Fprintf(a.stderr, "%s: %s\n", node, output.CleanText(conflictText(c)))

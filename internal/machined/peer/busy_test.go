@@ -118,6 +118,33 @@ func TestFencedThoughTheCallerHangsUp(t *testing.T) {
 	}
 }
 
+// TestNotToldOfWhatIsNotThere: a tree whose pool is imported later would take writes, and nobody would tell of its fence once more.
+func TestNotToldOfWhatIsNotThere(t *testing.T) {
+	const id = "11111111-2222-4333-8444-555555555555"
+	job := replication.Job{
+		ID: id, Direction: replication.Push, Roots: []replication.Root{{Source: "tank/a", Target: "other/a"}, {Source: "tank/b", Target: "other/b"}},
+	}
+	m := zfstest.New("node", "tank")
+	g := NewGuard(t.Context(), m, nil, func(string) (Allowed, bool) { return Allowed{Name: "job", Job: job, Sends: true}, true }, func(string) {})
+	learn := func() error {
+		return g.Learn(t.Context(), &replicationv1.LearnRequest{Job: id, Generation: 1, Primaries: job.Sources()})
+	}
+	for _, c := range []struct {
+		name string
+		want error
+	}{{"tank/a", server.ErrUnavailable}, {"tank/b", nil}} {
+		if err := m.Create(t.Context(), c.name, zfs.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := learn(); !errors.Is(err, c.want) {
+			t.Errorf("with %s there: got %v, want %v", c.name, err, c.want)
+		}
+		if err := m.Write(t.Context(), c.name, "late", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
+			t.Errorf("a write to %s: %v", c.name, err)
+		}
+	}
+}
+
 // TestReadsAreBounded: of one job so many look at once, and others of another.
 func TestReadsAreBounded(t *testing.T) {
 	const id = "11111111-2222-4333-8444-555555555555"

@@ -303,7 +303,7 @@ func (g *Guard) Look(ctx context.Context, r *replicationv1.LookRequest, send fun
 const learnTimeout = 10 * time.Minute
 
 // Learn implements server.PeerCalls. Once it has begun it goes on though the caller hangs up, who tells of it for a short time only: a tree that is half fenced
-// takes writes.
+// takes writes. A root that is not there is not fenced: its pool may be imported later, and who is told that all went well tells of it no more.
 func (g *Guard) Learn(ctx context.Context, r *replicationv1.LearnRequest) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
 	defer cancel()
@@ -316,7 +316,19 @@ func (g *Guard) Learn(ctx context.Context, r *replicationv1.LearnRequest) error 
 	if err != nil {
 		return err
 	}
-	return toStatus(local.Learn(ctx, replication.LearnRequest{Fence: a.fence(r.GetGeneration()), Primaries: r.GetPrimaries()}))
+	if err := local.Learn(ctx, replication.LearnRequest{Fence: a.fence(r.GetGeneration()), Primaries: r.GetPrimaries()}); err != nil {
+		return toStatus(err)
+	}
+	states, err := local.Roots(ctx, r.GetPrimaries())
+	if err != nil {
+		return toStatus(err)
+	}
+	for _, root := range states {
+		if !root.Exists || root.Generation < r.GetGeneration() {
+			return fmt.Errorf("%w: the root %s is not there, and not fenced: its pool may not be imported yet", server.ErrUnavailable, root.Name)
+		}
+	}
+	return nil
 }
 
 // Clean implements server.PeerCalls.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -631,6 +632,60 @@ func TestFailbackOverTheAPI(t *testing.T) {
 	}
 	w.must(w.run())
 	w.same("3")
+}
+
+// suspended is a system of which the pool of one root does not answer.
+type suspended struct {
+	zfs.System
+	root string
+}
+
+// List implements zfs.System.
+func (s suspended) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	if slices.Contains(q.Roots, s.root) {
+		return nil, zfs.ErrSuspended
+	}
+	return s.System.List(ctx, q)
+}
+
+// TestFencedThoughAPoolOfThePrimaryHangs: a root whose replica cannot be looked at just now was promoted with the others, and is fenced with theirs. With their
+// generation noted alone it would take writes for good.
+func TestFencedThoughAPoolOfThePrimaryHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	ctx := t.Context()
+	second := replication.Root{Source: "alpha/second", Target: "beta/from/alpha/second"}
+	w.must(w.a.Create(ctx, second.Source, zfs.CreateOptions{}))
+	w.must(w.a.Snapshot(ctx, []string{second.Source + "@1"}, nil))
+	w.job.Roots = append(w.job.Roots, second)
+	w.mu.Lock()
+	w.allowed[jobID] = peer.Allowed{Name: "job", Job: w.job, Sends: true, Works: true}
+	w.mu.Unlock()
+	w.write("1")
+	w.must(w.run())
+	_, err := replication.Promotion{Job: w.job, Receiver: w.b.local}.Run(ctx)
+	w.must(err)
+	r := w.runner()
+	r.Receiver = endpoint.New(suspended{w.b.Model, second.Target}, nil)
+	report, err := r.Run(ctx)
+	if err := errors.Join(err, report.Err()); !errors.Is(err, replication.ErrFenced) {
+		t.Errorf("the old primary: %v", err)
+	}
+	for range 2 {
+		roots, err := w.a.local.Roots(ctx, w.job.Sources())
+		w.must(err)
+		for _, root := range roots {
+			if !root.Fenced || root.Generation != 1 {
+				t.Errorf("the root %+v", root)
+			}
+			if err := w.a.Write(ctx, root.Name, "late", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
+				t.Errorf("a write to %s: %v", root.Name, err)
+			}
+		}
+		if err := w.run(); !errors.Is(err, replication.ErrFenced) {
+			t.Errorf("when the pool answers again: %v", err)
+		}
+	}
 }
 
 // TestLongListing: what is more than a message comes whole.

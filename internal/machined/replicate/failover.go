@@ -83,13 +83,17 @@ func confirmed(s plan.Replication) string {
 	return s.Top
 }
 
-// mustBeAway is an error where this node has the source of a job, and is the primary: nothing has fenced it.
+// mustBeAway is an error where this node has the source of a job, and is the primary: nothing has fenced it, or has begun to. What was received anew has no mark of a
+// fence: it is known by what is a replica of the way back, below a root that may be a placeholder.
 func mustBeAway(s plan.Replication, l replication.Listing) error {
 	back := replication.ReverseID(s.Job.ID)
 	away := func(r replication.RootState) bool {
-		return r.Fenced || r.Promoting || r.Replica != "" && r.Replica == back
+		return r.Fenced || r.Frozen || r.Promoting || r.Replica != "" && r.Replica == back
 	}
-	if !s.Sends || slices.ContainsFunc(l.Roots, away) {
+	anew := func(f replication.FileSystem) bool {
+		return f.Replica != "" && f.Replica == back && len(f.Snapshots()) > 0
+	}
+	if !s.Sends || slices.ContainsFunc(l.Roots, away) || slices.ContainsFunc(l.FileSystems, anew) {
 		return nil
 	}
 	return fmt.Errorf("%w: this node has the source of the job %s: what is promoted is its replica, on the node %s", server.ErrPrecondition, s.Name, s.Peer.Address)
@@ -175,7 +179,7 @@ func (v api) Failover(ctx context.Context, name, confirm string, decisions []*re
 	out := &replicationv1.FailoverResponse{Generation: generation, Told: true}
 	err = v.m.tell(ctx, spec, generation)
 	if err != nil {
-		out.Told, out.Untold = false, valid(err.Error())
+		out.Told, out.Untold = false, valid(notTold(err))
 		v.m.cfg.Log.Warn("the old primary is not told yet", "job", name, "error", err)
 	}
 	v.m.toBeTold(spec.Job.ID, generation, err)
@@ -192,6 +196,7 @@ func (m *Manager) cameBack(ctx context.Context, s plan.Replication) {
 	defer m.mu.Unlock()
 	if j := m.jobs[s.Job.ID]; j != nil {
 		j.fenced, j.conflicts, j.problem = false, nil, ""
+		j.roots, j.rootsAt = nil, time.Time{} // they are those of what was fenced
 	}
 }
 
@@ -205,7 +210,7 @@ type untold struct {
 }
 
 // toBeTold notes what came of telling the old primary: with an error it is told again and again, until it is, or this agent ends. Then it hears of it by the next
-// request of either node.
+// request of either node. One that has a higher generation is not told again.
 func (m *Manager) toBeTold(id string, generation uint64, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -214,12 +219,20 @@ func (m *Manager) toBeTold(id string, generation uint64, err error) {
 		return
 	}
 	j.untold = nil
-	if err != nil {
+	if err != nil && !errors.Is(err, replication.ErrFenced) {
 		j.untold = &untold{generation: generation}
 		j.untold.failed(err, m.cfg.Now())
 	}
 	m.news()
 	m.wake.Wake()
+}
+
+// notTold is why the other node is not told, in words. To one that has a higher generation there is nothing to tell.
+func notTold(err error) string {
+	if errors.Is(err, replication.ErrFenced) {
+		return fmt.Sprintf("it has a higher generation than this node, is not fenced, and is not told again; where it is the primary, this node is fenced by its next request: %v", err)
+	}
+	return err.Error()
 }
 
 func (u *untold) failed(err error, now time.Time) {
@@ -241,7 +254,9 @@ func (m *Manager) tellAgain(ctx context.Context, j *job, s plan.Replication, u *
 		m.cfg.Log.Info("the old primary is told", "job", s.Name, "generation", u.generation)
 		m.cfg.Tell(s.Name, "told", "the other node is told that it is the primary no more, and is read-only")
 	case errors.Is(err, replication.ErrFenced):
-		j.untold = nil // it knows of a higher generation than this
+		j.untold = nil
+		m.cfg.Log.Warn("the other node is not fenced", "job", s.Name, "generation", u.generation, "error", err)
+		m.cfg.Tell(s.Name, "not told", notTold(err))
 	default:
 		u.failed(err, m.cfg.Now())
 	}

@@ -651,16 +651,65 @@ func TestNewPrimaryIsLost(t *testing.T) {
 	if err != nil || resp.GetGeneration() != 2 || resp.GetTold() {
 		t.Fatalf("failover: %v, %v", resp, err)
 	}
+	f.mu.Lock()
+	last := f.phases[len(f.phases)-1]
+	f.mu.Unlock()
+	if last.Phase == replicationv1.Phase_PHASE_FAILED_OVER {
+		t.Errorf("published after the failover, before anybody has asked: %+v", last)
+	}
 	f.must(f.a.Write(t.Context(), "alpha/x", "again", []byte("x")))
 	f.must(f.a.Write(t.Context(), "alpha/x/y", "again", []byte("x")))
 	f.await("out", "the role", func(j *replicationv1.Job) bool {
-		return j.GetPhase() != replicationv1.Phase_PHASE_FAILED_OVER && j.GetRoots()[0].GetRole() == replicationv1.Role_ROLE_PRIMARY
+		return j.GetPhase() != replicationv1.Phase_PHASE_FAILED_OVER && j.GetRoots()[0].GetRole() == replicationv1.Role_ROLE_PRIMARY &&
+			strings.Contains(j.GetReason(), "to be told") && strings.Contains(j.GetReason(), "no route")
 	})
 	f.breakOff(nil)
 	f.advance(firstRetry)
 	f.await("out", "the lost one to be told", func(*replicationv1.Job) bool {
 		return errors.Is(f.b.Write(t.Context(), "beta/in/alpha/x", "late", []byte("x")), zfs.ErrReadOnly)
 	})
+}
+
+// TestNothingToTellAHigherGeneration: the other node is not fenced by a failover of a lower one, which is said, and is not told again and again.
+func TestNothingToTellAHigherGeneration(t *testing.T) {
+	f := start(t, true, declared("in", oneID, "alpha/x", false, true))
+	f.done("in", 1)
+	f.must(f.a.Set(t.Context(), "alpha/x", map[string]string{replication.PropertyGeneration: "5"}))
+	resp, err := f.API().Failover(t.Context(), "in", "beta/in", nil)
+	if err != nil || resp.GetTold() || !strings.Contains(resp.GetUntold(), "higher generation") {
+		t.Fatalf("failover: %v, %v", resp, err)
+	}
+	f.Manager.mu.Lock()
+	defer f.Manager.mu.Unlock()
+	if u := f.jobs[oneID].untold; u != nil {
+		t.Errorf("to be told again: %+v", *u)
+	}
+}
+
+// TestWhoseRoleIsAway: a failover on the node with the source is refused while that is the primary, and while nothing else says that it is none.
+func TestWhoseRoleIsAway(t *testing.T) {
+	one := declared("out", oneID, "alpha/x", true, true)
+	listing := func(root replication.RootState, replica string, versions ...replication.Version) replication.Listing {
+		root.Name, root.Exists = "alpha/x", true
+		f := replication.FileSystem{Name: "alpha/x/y", Kind: zfs.Filesystem, Replica: replica, Versions: versions}
+		return replication.Listing{Roots: []replication.RootState{root}, FileSystems: []replication.FileSystem{{Name: "alpha/x", Kind: zfs.Filesystem}, f}}
+	}
+	back, came := replication.ReverseID(oneID), replication.Version{Name: "1", GUID: 1}
+	for what, c := range map[string]struct {
+		listing replication.Listing
+		away    bool
+	}{
+		"a primary":                              {listing(replication.RootState{Generation: 2}, "", came), false},
+		"a primary with replicas of another job": {listing(replication.RootState{}, twoID, came), false},
+		"one of which nothing came whole":        {listing(replication.RootState{}, back), false},
+		"a placeholder that came anew":           {listing(replication.RootState{}, back, came), true},
+		"what is fenced":                         {listing(replication.RootState{Generation: 1, Fenced: true}, "", came), true},
+		"a fence that was cut":                   {listing(replication.RootState{Frozen: true}, "", came), true},
+	} {
+		if err := mustBeAway(one, c.listing); (err == nil) != c.away || err != nil && !errors.Is(err, server.ErrPrecondition) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
 
 // hanging is a system on a pool that does not answer.

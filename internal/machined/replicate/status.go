@@ -33,13 +33,21 @@ func (j *job) phase() (replicationv1.Phase, string) {
 	case j.away():
 		return replicationv1.Phase_PHASE_FAILED_OVER, "the replica on this node was promoted, and is the primary"
 	case len(j.conflicts) > 0:
-		return replicationv1.Phase_PHASE_BLOCKED, fmt.Sprintf("a person has to decide about %d datasets", len(j.conflicts))
+		return replicationv1.Phase_PHASE_BLOCKED, fmt.Sprintf("a person has to decide about %d datasets", len(j.conflicts)) + j.telling()
 	case j.problem != "":
-		return replicationv1.Phase_PHASE_FAILED, j.problem
+		return replicationv1.Phase_PHASE_FAILED, j.problem + j.telling()
 	case !j.spec.Runs:
-		return replicationv1.Phase_PHASE_PEER, "the other node runs it"
+		return replicationv1.Phase_PHASE_PEER, "the other node runs it" + j.telling()
 	}
-	return replicationv1.Phase_PHASE_IDLE, "waiting for its time"
+	return replicationv1.Phase_PHASE_IDLE, "waiting for its time" + j.telling()
+}
+
+// telling is what is said besides where the other node is to be told still, as where the source on this node has become the primary again; empty where it is not.
+func (j *job) telling() string {
+	if j.untold == nil {
+		return ""
+	}
+	return "; waiting for the other node to be told that it is the primary no more, which takes writes until then if it runs: " + j.untold.problem
 }
 
 // trouble is what is wrong with a job, and since when; empty where nothing is. A run that goes on changes nothing of it until it has ended.

@@ -40,9 +40,10 @@ func (f Failback) Run(ctx context.Context, decisions ...Decision) (generation ui
 	if err != nil {
 		return 0, report, fmt.Errorf("fail back: this side: %w", err)
 	}
-	promoting := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Promoting })
+	promoting := here.promoting()
 	there, err := f.There.List(ctx, ListRequest{f.Job.ID, f.Job.Targets()})
-	if err != nil && !promoting { // else all has come, and nothing of it is asked for before the end
+	promoting = promoting && there.Generation() <= here.Generation() // else the other side has taken the role again, and has more to bring
+	if err != nil && !promoting {                                    // else all has come, and nothing of it is asked for before the end
 		return 0, report, fmt.Errorf("fail back: other side: %w", err)
 	}
 	fenced := slices.ContainsFunc(here.Roots, func(r RootState) bool { return r.Fenced })

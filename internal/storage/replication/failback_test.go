@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
+	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
@@ -236,12 +237,13 @@ func failbackScenarios() []scenario {
 			p.ok()
 		}},
 		{"failbackGivenUp", func(p *pair) {
-			for _, promoting := range []bool{false, true} { // whether the other side has begun to take the role
+			// Whether the other side has begun to take the role, and whether it is told before it tries again.
+			for _, c := range []struct{ promoting, told bool }{{false, true}, {true, true}, {false, false}, {true, false}} {
 				p.replicated("x")
 				p.promote()
 				p.writeOn(p.b, p.to("x"))
 				p.fails(replication.ErrFenced)
-				if promoting {
+				if c.promoting {
 					p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Crash: true})
 					if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
 						p.t.Fatalf("failback: %v", err)
@@ -262,15 +264,47 @@ func failbackScenarios() []scenario {
 				}
 				p.writeOn(p.b, p.to("x"))
 				p.writeOn(p.b, p.dst)
-				p.fails(replication.ErrFenced)
-				for _, name := range []string{"", "x"} {
-					if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
-						p.t.Errorf("a write to %s, which is fenced: %v", p.from(name), err)
+				if c.told {
+					p.fails(replication.ErrFenced)
+					for _, name := range []string{"", "x"} {
+						if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
+							p.t.Errorf("a write to %s, which is fenced: %v", p.from(name), err)
+						}
 					}
 				}
 				p.backAgain(4)
 				p.fresh()
 			}
+		}},
+		{"failbackGivenUpOfWhichOneRootKnows", func(p *pair) {
+			src, dst := p.a.Name("second%d", p.many), p.b.Name("seconddst%d", p.many)
+			p.must(p.a.Create(p.ctx(), src, zfs.CreateOptions{}))
+			p.must(p.a.Snapshot(p.ctx(), []string{src + "@1"}, nil))
+			p.job.Roots = append(p.job.Roots, replication.Root{Source: src, Target: dst})
+			p.replicated("x")
+			p.promote()
+			p.writeOn(p.b, p.to("x"))
+			p.a.faulty.Order(zfstest.Fault{Method: "Inherit", Crash: true}) // before anything is opened
+			if _, err := p.bringBack(); !errors.Is(err, zfstest.ErrCrashed) {
+				p.t.Fatalf("failback: %v", err)
+			}
+			p.a.faulty.Restart()
+			if g := p.promote(); g != 3 {
+				p.t.Errorf("the primary again, of generation %d, want 3", g)
+			}
+			fence := replication.Fence{Job: jobID, Roots: p.job.Sources(), Generation: 3}
+			err := endpoint.New(suspended{p.a.System, p.src}, nil).Learn(p.ctx(), replication.LearnRequest{Fence: fence, Primaries: fence.Roots})
+			if !errors.Is(err, zfs.ErrSuspended) {
+				p.t.Fatalf("a pool does not answer, and it says %v", err)
+			}
+			p.backAgain(4)
+			for _, name := range []string{p.dst, dst} {
+				if err := p.tryWrite(p.b, name); !errors.Is(err, zfs.ErrReadOnly) {
+					p.t.Errorf("a write to %s, which was the primary meanwhile: %v", name, err)
+				}
+			}
+			p.writeOn(p.a, p.src)
+			p.writeOn(p.a, src)
 		}},
 		{"failbackGoesOnBesideItsUsers", func(p *pair) {
 			p.replicated("x")

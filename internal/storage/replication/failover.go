@@ -57,7 +57,7 @@ func (p Promotion) kept(l Listing, decisions []Decision) []Decision {
 // that: the other side may have taken the next one by then, and of two primaries of one generation none is fenced.
 func (p Promotion) Generation(l Listing) uint64 {
 	switch {
-	case slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting }):
+	case l.promoting():
 		return l.Generation()
 	case slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Frozen }):
 		return l.Generation() + 2
@@ -80,7 +80,7 @@ func (p Promotion) Possible(l Listing) error {
 		}
 	}
 	replicas := slices.ContainsFunc(l.FileSystems, func(f FileSystem) bool { return f.Replica == p.Job.ID })
-	known := slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Generation > 0 })
+	known := slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Generation > 0 || r.Frozen })
 	if !replicas && !known {
 		return fmt.Errorf("promote %s: %w: nothing there is a replica of the job %s", p.Job.Targets()[0], zfs.ErrNotExist, p.Job.ID)
 	}

@@ -100,6 +100,22 @@ func TestFencedRootByRoot(t *testing.T) {
 	}
 }
 
+// TestFencedByTheHigherOfTwo: who tells of an older generation, and is slower, does not take the place of a higher one.
+func TestFencedByTheHigherOfTwo(t *testing.T) {
+	p := newPair(t, models)
+	learn := func(generation uint64) error {
+		fence := replication.Fence{Job: jobID, Roots: []string{p.src}, Generation: generation}
+		return p.a.local.Learn(p.ctx(), replication.LearnRequest{Fence: fence, Primaries: fence.Roots})
+	}
+	p.a.faulty.Order(zfstest.Fault{Method: "Set", Do: func() { p.must(learn(5)) }})
+	if err := learn(3); !errors.Is(err, replication.ErrFenced) {
+		t.Errorf("the older generation: %v", err)
+	}
+	if root := p.listing(p.a, p.src).Roots[0]; !root.Fenced || root.Generation != 5 {
+		t.Errorf("the root: %+v", root)
+	}
+}
+
 func failoverScenarios() []scenario {
 	return []scenario{
 		{"failover", func(p *pair) {
@@ -250,6 +266,30 @@ func failoverScenarios() []scenario {
 				if err := p.tryWrite(p.a, p.from(name)); !errors.Is(err, zfs.ErrReadOnly) {
 					p.t.Errorf("write to %s, which is fenced: %v", p.from(name), err)
 				}
+			}
+		}},
+		{"fenceThatFailedIsNone", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			differs := func() error {
+				r := p.runner()
+				r.Receiver = differing{r.Receiver}
+				report, err := r.Run(p.ctx())
+				return errors.Join(err, report.Err())
+			}
+			whole := func() error {
+				_, err := p.run()
+				return err
+			}
+			for what, run := range map[string]func() error{"whole": whole, "in part": differs} {
+				p.a.faulty.Order(zfstest.Fault{Method: "Set", Err: zfs.ErrNoSpace})
+				if err := run(); !errors.Is(err, zfs.ErrNoSpace) || errors.Is(err, replication.ErrFenced) {
+					p.t.Errorf("after a look that was %s: %v", what, err)
+				}
+			}
+			p.fails(replication.ErrFenced)
+			if err := p.tryWrite(p.a, p.from("x")); !errors.Is(err, zfs.ErrReadOnly) {
+				p.t.Errorf("write to what is fenced: %v", err)
 			}
 		}},
 		{"promotedReceiverRefuses", func(p *pair) {
@@ -481,6 +521,21 @@ func failoverScenarios() []scenario {
 				}
 				p.fresh()
 			}
+		}},
+		{"cutFenceIsUndoneByAFailover", func(p *pair) {
+			p.replicated("x")
+			p.promote()
+			p.a.faulty.Order(zfstest.Fault{Method: "Set", Skip: 1, Crash: true}) // the tree is read-only, and knows of no generation
+			p.fails(zfstest.ErrCrashed)
+			p.a.faulty.Restart()
+			if root := p.listing(p.a, p.src).Roots[0]; !root.Frozen || root.Generation != 0 {
+				p.t.Errorf("the root: %+v", root)
+			}
+			back := p.job.Reverse(replication.ReverseID(p.job.ID))
+			if g, err := (replication.Promotion{Job: back, Receiver: p.a.local}).Run(p.ctx()); err != nil || g != 2 {
+				p.t.Fatalf("failover: generation %d, %v, want 2", g, err)
+			}
+			p.write("", "x")
 		}},
 		{"thereAndBackThrice", func(p *pair) {
 			p.replicated("x")

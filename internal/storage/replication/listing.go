@@ -72,6 +72,11 @@ func (l Listing) Generation() uint64 {
 	return highest
 }
 
+// promoting says that a promotion has begun and not ended. It has ended where another root knows of a higher generation: that is of a primary on the other side.
+func (l Listing) promoting() bool {
+	return slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Promoting && r.Generation == l.Generation() })
+}
+
 // behind says whether there is a root that does not know of a generation.
 func (l Listing) behind(generation uint64) bool {
 	return slices.ContainsFunc(l.Roots, func(r RootState) bool { return r.Exists && r.Generation < generation })

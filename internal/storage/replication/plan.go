@@ -98,7 +98,7 @@ func fencedBy(j Job, sender, receiver Listing) uint64 {
 
 // comesBack says that a tree on the sending side is a replica of the job's own reverse, which nobody has promoted yet. One that is received anew, as what was
 // there before was set aside or is lost, has no mark of a fence. Its root may be a placeholder, which has no mark of a replica either: it is known by the
-// primary of its generation, which is on the other side still.
+// primary of its generation, which is on the other side still. One below which another job receives is that job's, as where this one replicates on what came.
 func comesBack(j Job, sender, receiver Listing) bool {
 	back := ReverseID(j.ID)
 	return slices.ContainsFunc(j.Roots, func(root Root) bool {
@@ -108,7 +108,13 @@ func comesBack(j Job, sender, receiver Listing) bool {
 		}
 		f := sender.Find(root.Source)
 		primary := theirs.Exists && theirs.Generation > 0 && !theirs.Fenced && theirs.Replica == ""
-		return f != nil && f.Placeholder && f.ReadOnly && primary && mine.Generation == theirs.Generation
+		var other, anew bool
+		for _, below := range sender.FileSystems {
+			if within(below.Name, root.Source) && below.Replica != "" {
+				other, anew = other || below.Replica != back, anew || below.Replica == back
+			}
+		}
+		return f != nil && f.Placeholder && f.ReadOnly && primary && (anew || !other) && mine.Generation == theirs.Generation
 	})
 }
 

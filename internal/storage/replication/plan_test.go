@@ -84,6 +84,25 @@ func TestFencedPlan(t *testing.T) {
 	}
 }
 
+// TestFencedPlaceholder: a placeholder that came anew by the way back has no role, one of another job that is replicated on has none to lose.
+func TestFencedPlaceholder(t *testing.T) {
+	j := good()
+	source, target := j.Roots[0].Source, j.Roots[0].Target
+	for replica, want := range map[string]uint64{ReverseID(j.ID): 2, "77777777-7777-4888-9999-aaaaaaaaaaaa": 0} {
+		below := has(source+"/x", 0, 1)
+		below.Replica, below.ReadOnly = replica, true
+		root := FileSystem{Name: source, Kind: zfs.Filesystem, Placeholder: true, Marked: true, ReadOnly: true}
+		sender := Listing{Roots: []RootState{{Name: source, Exists: true, Generation: 2}}, FileSystems: []FileSystem{root, below}}
+		receiver := Listing{
+			Roots:       []RootState{{Name: target, Exists: true, Generation: 2}},
+			FileSystems: []FileSystem{{Name: target, Kind: zfs.Filesystem, Placeholder: true, Marked: true, ReadOnly: true}},
+		}
+		if p := MakePlan(j, sender, receiver, nil); p.FencedBy != want {
+			t.Errorf("with a replica of the job %s below it, it is fenced by %d, want %d", replica, p.FencedBy, want)
+		}
+	}
+}
+
 // TestDecisionsName: each option of a conflict names what it destroys.
 func TestDecisionsName(t *testing.T) {
 	r := has("pool/b", 0, 1, 9)

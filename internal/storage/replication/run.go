@@ -37,16 +37,20 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 	var report Report
 	sender, receiver, err := r.look(ctx)
 	if err != nil {
-		if by, roots := promotedBeside(r.Job, sender, receiver); by != 0 {
-			report.Plan.FencedBy = by
-			return report, r.Sender.Learn(ctx, LearnRequest{Fence: Fence{Job: r.Job.ID, Roots: roots, Generation: by}, Primaries: roots})
+		by, roots := promotedBeside(r.Job, sender, receiver)
+		if by == 0 {
+			return report, err
 		}
-		return report, err
+		request := LearnRequest{Fence: Fence{Job: r.Job.ID, Roots: roots, Generation: by}, Primaries: roots}
+		if fault := r.fenceSender(ctx, &report, request); fault != nil {
+			return report, errors.Join(fault, err)
+		}
+		return report, nil
 	}
 	generation := sender.Generation()
 	if by := fencedBy(r.Job, sender, receiver); by != 0 {
-		report.Plan.FencedBy = by
-		return report, r.Sender.Learn(ctx, LearnRequest{Fence: r.fence(true, by), Primaries: r.Job.Sources()})
+		err := r.fenceSender(ctx, &report, LearnRequest{Fence: r.fence(true, by), Primaries: r.Job.Sources()})
+		return report, err
 	}
 	if sender.behind(generation) {
 		// A root that came later is of the generation of the others: else it would be fenced by that of its own replica, which gets it, once it is alone.
@@ -89,6 +93,15 @@ func (r *Runner) Run(ctx context.Context, decisions ...Decision) (Report, error)
 	return report, nil
 }
 
+// fenceSender fences the sending side. Only then the report says so: a run that could not do it is one that failed, and is tried again soon.
+func (r *Runner) fenceSender(ctx context.Context, report *Report, request LearnRequest) error {
+	if err := r.Sender.Learn(ctx, request); err != nil {
+		return fmt.Errorf("fence the sending side: %w", err)
+	}
+	report.Plan.FencedBy = request.Generation
+	return nil
+}
+
 // Preview is the plan with its estimates, and nothing done.
 func (r *Runner) Preview(ctx context.Context, decisions ...Decision) (Plan, error) {
 	if err := r.Job.Check(); err != nil {
@@ -103,14 +116,27 @@ func (r *Runner) Preview(ctx context.Context, decisions ...Decision) (Plan, erro
 	return plan, nil
 }
 
-// promotedBeside are the roots on the sending side whose replicas are primaries of a higher generation, the highest of which is by. It is for a look that fails, as
-// where another root is not there or the documents of the two sides differ, and takes each root for itself: what has been promoted is fenced all the same.
+// promotedBeside is the generation of a replica that is the primary of a higher one than its root on the sending side, 0 where there is none, and the roots that are
+// fenced by it. It is for a look that fails, as where another root is not there or the documents of the two sides differ, and takes each root for itself: what has
+// been promoted is fenced all the same. A promotion is of the whole job, and fences all roots of it that are there, as after a look that is whole: also one whose
+// replica nobody could look at, or was never promoted as it came to the job later. One that only notes the generation would never be fenced by it. One of a higher
+// generation is the primary of that.
 func promotedBeside(j Job, sender, receiver Listing) (by uint64, roots []string) {
+	known := func(l Listing, name string) (RootState, bool) {
+		state := l.rootOf(name)
+		return state, state.Exists && state.Name == name
+	}
 	for _, root := range j.Roots {
-		mine, theirs := sender.rootOf(root.Source), receiver.rootOf(root.Target)
-		known := mine.Exists && mine.Name == root.Source && theirs.Exists && theirs.Name == root.Target
-		if known && theirs.Generation > mine.Generation && (theirs.Promoting || theirs.Replica == "") {
-			by, roots = max(by, theirs.Generation), append(roots, root.Source)
+		mine, here := known(sender, root.Source)
+		theirs, there := known(receiver, root.Target)
+		primary := theirs.Promoting || theirs.Replica == "" && !theirs.Fenced
+		if here && there && primary && theirs.Generation > mine.Generation {
+			by = max(by, theirs.Generation)
+		}
+	}
+	for _, root := range j.Roots {
+		if mine, here := known(sender, root.Source); by != 0 && here && mine.Generation <= by {
+			roots = append(roots, root.Source)
 		}
 	}
 	return by, roots

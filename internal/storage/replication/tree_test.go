@@ -60,7 +60,7 @@ func treeScenarios() []scenario {
 			p.write("", "x", "z")
 			p.snapshot("2")
 			p.b.faulty.Restart()
-			for range p.job.Attempts {
+			for range 2 * p.job.Attempts {
 				p.b.faulty.Order(zfstest.Fault{Method: "Receive", Err: zfs.ErrSuspended})
 			}
 			report, err := p.run()
@@ -68,8 +68,8 @@ func treeScenarios() []scenario {
 				p.t.Fatalf("run: %v", err)
 			}
 			received := slices.DeleteFunc(p.b.faulty.Calls(), func(call string) bool { return call != "Receive" })
-			if len(received) != p.job.Attempts {
-				p.t.Errorf("%d receives, want those of one dataset: %d", len(received), p.job.Attempts)
+			if len(received) != 2*p.job.Attempts {
+				p.t.Errorf("%d receives, want those of two datasets: %d", len(received), 2*p.job.Attempts)
 			}
 			told := 0
 			for _, f := range report.FileSystems {
@@ -77,8 +77,30 @@ func treeScenarios() []scenario {
 					told++
 				}
 			}
-			if told != 2 {
-				p.t.Errorf("%d datasets are told of that were not begun, want 2: %v", told, err)
+			if told != 1 {
+				p.t.Errorf("%d datasets are told of that were not begun, want 1: %v", told, err)
+			}
+			p.b.faulty.Restart()
+			p.ok()
+		}},
+		{"oneThatHangsKeepsNoOther", func(p *pair) {
+			p.replicated("x", "z")
+			p.write("", "x", "z")
+			p.snapshot("2")
+			for range p.job.Attempts {
+				p.b.faulty.Order(zfstest.Fault{Method: "Receive", Err: zfs.ErrSuspended})
+			}
+			report, err := p.run()
+			if !errors.Is(err, zfs.ErrSuspended) {
+				p.t.Fatalf("run: %v", err)
+			}
+			failed := map[string]bool{}
+			for _, f := range report.FileSystems {
+				failed[f.Source] = f.Err != nil
+			}
+			want := map[string]bool{p.src: true, p.from("x"): false, p.from("z"): false}
+			if diff := cmp.Diff(want, failed); diff != "" {
+				p.t.Errorf("failed (-want +got), %v:\n%s", err, diff)
 			}
 			p.b.faulty.Restart()
 			p.ok()

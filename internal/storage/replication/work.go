@@ -25,8 +25,9 @@ type worker struct {
 	left   []Step
 	busy   map[string]bool
 	failed map[string]error
-	// hung is why no further step is begun, nil where there is nothing.
-	hung error
+	// hangs counts the file systems that failed as nothing answers; hung is why no further step is begun, nil where there is nothing.
+	hangs int
+	hung  error
 }
 
 // work does the steps, some at once, in their order as far as that goes.
@@ -72,7 +73,11 @@ func (w *worker) take() (s Step, ok bool) {
 	}
 }
 
-// drop takes steps out that wait for one that failed, and all of them where one has failed as nothing answers: each would take as long to find that out.
+// hangsMost is how many file systems may fail as nothing answers before no others are begun. With one alone it may be the file system: it would keep all others from
+// being begun, in each run again.
+const hangsMost = 2
+
+// drop takes steps out that wait for one that failed, and all of them where some have failed as nothing answers: each would take as long to find that out.
 func (w *worker) drop() {
 	var kept []Step
 	for _, s := range w.left {
@@ -103,8 +108,10 @@ func (w *worker) done(s Step, err error) {
 	if err != nil {
 		w.failed[s.Target] = err
 	}
-	if hangs(err) && w.hung == nil {
-		w.hung = err
+	if hangs(err) {
+		if w.hangs++; w.hangs == hangsMost {
+			w.hung = err
+		}
 	}
 	w.wake.Broadcast()
 }

@@ -732,7 +732,8 @@ func (x *Root) GetGeneration() uint64 {
 // Progress is how far a run is.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Counts from 1, since the agent was started.
+	// Goes up with each run, and is higher than all that were there before the agent was
+	// started.
 	Run       uint64                 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
 	Act       Act                    `protobuf:"varint,2,opt,name=act,proto3,enum=node.replication.v1.Act" json:"act,omitempty"`
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
@@ -1406,7 +1407,7 @@ type FailoverRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the job.
 	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// The job's target, as a person has typed it.
+	// The name that PlanFailover sends, as a person has typed it.
 	Confirm string `protobuf:"bytes,2,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	// About replicas that were changed.
 	Decisions     []*Choice `protobuf:"bytes,3,rep,name=decisions,proto3" json:"decisions,omitempty"`

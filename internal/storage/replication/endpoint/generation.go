@@ -52,6 +52,16 @@ func (l *Local) learn(ctx context.Context, r replication.LearnRequest, root repl
 		}
 		noted[replication.PropertyFenced] = noted[replication.PropertyGeneration]
 	}
+	// Another may have told of a higher one meanwhile, which takes its time for a large tree: that one stays.
+	states, err := l.roots(ctx, []string{root.Name})
+	if err != nil {
+		return err
+	}
+	for _, now := range states {
+		if now.Generation > r.Generation {
+			return fmt.Errorf("%s: generation %d %w, %d", now.Name, r.Generation, replication.ErrFenced, now.Generation)
+		}
+	}
 	return l.system.Set(ctx, root.Name, noted)
 }
 
