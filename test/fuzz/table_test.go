@@ -55,7 +55,7 @@ func parsers() map[string][]string {
 		"internal/machined/boot/trial": {"FuzzParse"},
 
 		// The programs and the kernel's part of OpenZFS, which tell what is on disks.
-		"internal/storage/arc":         {"FuzzParsePressure", "FuzzParseStats"},
+		"internal/storage/arc":         {"FuzzParsePressure", "FuzzParseStats", "FuzzScarce"},
 		"internal/storage/pool/events": {"FuzzNext"},
 		"internal/storage/pool/zpool":  {"FuzzParseImportable", "FuzzParseList", "FuzzParseProperties", "FuzzParseRewind", "FuzzParseStatus"},
 
