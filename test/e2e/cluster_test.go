@@ -30,7 +30,8 @@ type suite struct {
 }
 
 // TestCluster makes a cluster and runs the parts in order. A part that fails
-// does not keep the next from running, unless the cluster itself is gone.
+// does not keep the next from running, unless the cluster itself is gone. The power
+// is cut while the boot after the reboot goes on.
 func TestCluster(t *testing.T) {
 	e := requireImage(t)
 	ctx := testContext(t, 45*time.Minute)
@@ -51,11 +52,11 @@ func TestCluster(t *testing.T) {
 		{"audit", testAudit},
 		{"api", testAPI},
 		{"support", testSupport},
-		{"reboot", testReboot},
 		// Which pods run the node asks twice a minute; by the end of another part it has.
 		{"registries", func(t *testing.T, s *suite) { testRegistries(t, s, registry) }},
-		{"timeline", func(t *testing.T, s *suite) { testTimeline(t, testContext(t, 2*time.Minute), s) }},
+		{"reboot", testReboot},
 		{"power-cut", testPowerCut},
+		{"timeline", func(t *testing.T, s *suite) { testTimeline(t, testContext(t, 2*time.Minute), s) }},
 		{"audit-continues", testAuditContinues},
 		{"shutdown", testShutdown},
 		{"power-key", testPowerKey},
