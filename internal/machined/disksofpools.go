@@ -68,7 +68,7 @@ func diskReason(c pool.Container) string {
 }
 
 // enrolledDisks are the partitions, by name, of those encrypted disks that are to have the recovery key: the devices of declared pools, but for those that are not
-// written to.
+// written to. A pool that is not imported gives it to none, so that a disk of one which lacks it is an error.
 func (d disksAPI) enrolledDisks() (map[string]string, error) {
 	s := d.a.snapshot()
 	if s.pooled && !s.poolsSeen {
@@ -78,6 +78,10 @@ func (d disksAPI) enrolledDisks() (map[string]string, error) {
 	for _, p := range s.pools.Status.Pools {
 		if !p.Declared || p.Pool.ReadOnly {
 			continue
+		}
+		if lack := unenrolled(p, s.pools.Status.Disks); len(lack) > 0 {
+			return nil, fmt.Errorf("%w: pool %s is not imported, and these encrypted disks of it, or such as may be of it, still need the recovery key: %s; have it imported, or take its document out",
+				server.ErrUnavailable, p.Name, strings.Join(lack, ", "))
 		}
 		for _, leaf := range p.Pool.Leaves() {
 			used[leaf.Path] = true
@@ -90,6 +94,23 @@ func (d disksAPI) enrolledDisks() (map[string]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// unenrolled are the encrypted disks of a pool that is not imported which only the key on the state volume opens. One that is shut does not say of what pool it is.
+func unenrolled(p pool.PoolStatus, disks []pool.Disk) []string {
+	var out []string
+	for _, disk := range disks {
+		c, l := disk.Container, disk.Label
+		if p.Imported || c == nil || c.Begun || !c.Keyed || c.Recoverable {
+			continue
+		}
+		shut := l == nil && !c.Open
+		held := l != nil && !l.Former && l.State != pool.LabelDestroyed && (l.Pool == p.Name && p.GUID == 0 || l.PoolGUID == p.GUID && p.GUID != 0)
+		if shut || held {
+			out = append(out, c.Name)
+		}
+	}
+	return out
 }
 
 // recoverDisks opens the encrypted disk of a name, or all that the key opens. The loop of the pools finds them open, and imports what is on them.

@@ -332,6 +332,54 @@ func TestPoolDisksOverTheAPI(t *testing.T) {
 	}
 }
 
+// TestForgetWaitsForPools: a declared pool that is not imported gives the recovery key to none of its disks, so it is not forgotten while one here lacks it.
+func TestForgetWaitsForPools(t *testing.T) {
+	t.Parallel()
+	n, v := sealedNode(t, false)
+	api, ctx := disksAPI{n.Agent}, t.Context()
+	label := func(name string, guid zfs.GUID) *pool.Label {
+		return &pool.Label{Device: sealedDevice, Pool: name, PoolGUID: guid, GUID: 6, State: pool.LabelActive}
+	}
+	forget := func(p pool.PoolStatus, c pool.Container, l *pool.Label) error {
+		c.Name, c.Partition, c.Device = sealedName, "/dev/vdb1", sealedDevice
+		n.update(func(s *snapshot) {
+			s.pools.Status.Disks, s.pools.Status.Pools = []pool.Disk{{Device: "/dev/vdb", Container: &c, Label: l}}, []pool.PoolStatus{p}
+		})
+		return api.ForgetRecoveryKey(ctx, v.key.Reveal())
+	}
+	tank := pool.PoolStatus{Name: "tank", Declared: true}
+	byGUID := pool.PoolStatus{Name: "tank", GUID: 5, Declared: true}
+	open, shut := pool.Container{Open: true, Keyed: true}, pool.Container{Keyed: true}
+	for name, c := range map[string]struct {
+		p pool.PoolStatus
+		c pool.Container
+		l *pool.Label
+	}{
+		"by its name": {tank, open, label("tank", 5)}, "by its GUID": {byGUID, open, label("other", 5)}, "a disk that is shut": {tank, shut, nil},
+	} {
+		err := forget(c.p, c.c, c.l)
+		if !errors.Is(err, server.ErrUnavailable) || !strings.Contains(err.Error(), "pool tank is not imported") || !strings.Contains(err.Error(), sealedName) || v.forgotten {
+			t.Errorf("%s: %v, forgotten %t", name, err, v.forgotten)
+		}
+	}
+	former, recoverable := label("tank", 5), open
+	former.Former, recoverable.Recoverable = true, true
+	for name, c := range map[string]struct {
+		p pool.PoolStatus
+		c pool.Container
+		l *pool.Label
+	}{
+		"it has the key": {tank, recoverable, label("tank", 5)}, "a disk of another pool": {tank, open, label("other", 7)}, "of another of that name": {byGUID, open, label("tank", 7)},
+		"a disk that was detached": {tank, open, former}, "not declared": {pool.PoolStatus{Name: "tank"}, open, label("tank", 5)},
+		"no key of it here": {tank, pool.Container{}, nil},
+	} {
+		v.forgotten = false
+		if err := forget(c.p, c.c, c.l); err != nil || !v.forgotten {
+			t.Errorf("%s: %v, forgotten %t", name, err, v.forgotten)
+		}
+	}
+}
+
 // TestResetKeepsDisks: volume state is not wiped while only it has what opens disks of pools, and nobody has said that the recovery key is noted, unless by force.
 func TestResetKeepsDisks(t *testing.T) {
 	t.Parallel()
