@@ -230,7 +230,7 @@ func diskClassed(err error) error {
 	for class, errs := range map[error][]error{
 		server.ErrNotFound:    {volumes.ErrNoRecoveryKey},
 		server.ErrInvalid:     {volumes.ErrOtherRecoveryKey},
-		server.ErrUnavailable: {volumes.ErrNotEnrolled, kms.ErrServer},
+		server.ErrUnavailable: {volumes.ErrNotEnrolled, volumes.ErrOther, kms.ErrServer},
 		server.ErrPrecondition: {
 			volumes.ErrOpen, volumes.ErrForm, volumes.ErrNoPlace, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned, volumes.ErrNoKeyServer,
 			passphrase.ErrNone, passphrase.ErrWrong, wrap.ErrNoMachine, wrap.ErrOtherMachine,

@@ -18,6 +18,8 @@ var (
 	ErrNoPlace = errors.New("the node's own volumes are not encrypted, so there is no place for the key of another disk")
 	// ErrNoDisk says that a name is not that of the encrypted disk of a pool.
 	ErrNoDisk = errors.New("it is not the name of the encrypted disk of a pool")
+	// ErrOther says that another disk has come to the place where one was seen.
+	ErrOther = errors.New("another encrypted volume is there by now; the disks are looked at again in a moment")
 )
 
 // DiskState is what is known of the encrypted volume on a disk of a pool.
@@ -171,7 +173,7 @@ func (v *Volumes) ForgetDisk(name string) error {
 
 // RecoverDisk opens the volume of a pool's disk that another node has made, or one whose key this one has lost, with the recovery key of the node that has made it.
 // Where keys have a place on this node, it is given one of this node's, by which it opens from then on. It may be repeated: what was done stays so. The error is
-// ErrOtherRecoveryKey where the key is another one, and ErrForm where somebody else has written the header.
+// ErrOtherRecoveryKey where the key is another one, ErrForm where somebody else has written the header, and ErrOther where the volume on the partition is of another name.
 func (v *Volumes) RecoverDisk(ctx context.Context, name, partition string, k recovery.Key) error {
 	if !luks.IsDiskName(name) {
 		return fmt.Errorf("recover encrypted disk %.60q: %w", name, ErrNoDisk)
@@ -189,6 +191,13 @@ func (v *Volumes) recoverDisk(ctx context.Context, name, partition string, k rec
 	if err != nil {
 		return err
 	}
+	h, err := luks.Inspect(partition)
+	if err != nil {
+		return err
+	}
+	if err := isOf(h, name); err != nil {
+		return err
+	}
 	_, err = v.cfg.LUKS.Test(ctx, partition, has)
 	if errors.Is(err, luks.ErrWrongKey) {
 		return fmt.Errorf("%w: %w", ErrOtherRecoveryKey, err)
@@ -204,6 +213,14 @@ func (v *Volumes) recoverDisk(ctx context.Context, name, partition string, k rec
 		return err
 	}
 	return v.openDisk(ctx, name, partition, has)
+}
+
+// isOf wants a header to be that of a pool's disk of a name. Partitions have the kernel's names, which go to other disks; and the recovery key opens all that a node has made.
+func isOf(h luks.Header, name string) error {
+	if h.Label != name {
+		return fmt.Errorf("%w: %.60q", ErrOther, h.Label)
+	}
+	return nil
 }
 
 // adopt gives a volume a key of this node's, next to one that opens it. The key is on the state volume first: one that is there and opens nothing yet is what an

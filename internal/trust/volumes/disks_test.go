@@ -263,6 +263,51 @@ func TestDiskInOtherPlaces(t *testing.T) {
 	}
 }
 
+// TestDiskIsOfItsName: another disk of the same node has come to the name under which one was seen. The recovery key opens both, and it is not taken for the one that is meant.
+func TestDiskIsOfItsName(t *testing.T) {
+	ctx := t.Context()
+	n := made(t)
+	v := n.agent()
+	var names []string
+	for _, partition := range []string{n.partition("vdb1"), n.partition("vdc1")} {
+		if _, err := v.MakeDisk(ctx, partition); err != nil {
+			t.Fatal(err)
+		}
+		name, _ := n.diskOn(v, partition)
+		if err := v.Enrol(ctx, name, partition); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	k, err := v.RecoveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := map[string]string{names[0]: filepath.Join(n.dir, "vdc1")}
+	if err := v.ForgetRecoveryKey(k, swapped); !errors.Is(err, ErrOther) {
+		t.Errorf("forgotten by another disk: %v", err)
+	}
+	data, err := os.ReadFile(filepath.Join(n.dir, "vdc1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := made(t)
+	foreign := filepath.Join(other.dir, "vdb1")
+	if err := os.WriteFile(foreign, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := other.agent()
+	if err := w.RecoverDisk(ctx, names[0], foreign, k); !errors.Is(err, ErrOther) {
+		t.Errorf("recovered in the place of another: %v", err)
+	}
+	if w.Keyed(names[0]) {
+		t.Error("a key was made for it")
+	}
+	if err := w.RecoverDisk(ctx, names[1], foreign, k); err != nil {
+		t.Errorf("by its own name: %v", err)
+	}
+}
+
 // TestDiskIsForgotten: of a disk that was wiped the node keeps no key, and a name from a header that somebody has written leads to no file of another kind.
 func TestDiskIsForgotten(t *testing.T) {
 	ctx := t.Context()

@@ -46,7 +46,7 @@ func (v *Volumes) RecoveryKey() (recovery.Key, error) {
 }
 
 // ForgetRecoveryKey removes the recovery key from the node. Who asks for it shows that he has it, by giving it. It has to open all encrypted volumes, of which
-// these are the devices by name: the error is ErrNotEnrolled where one is still to get it.
+// these are the devices by name: the error is ErrNotEnrolled where one is still to get it, and ErrOther where another disk of a pool has come to the place of one.
 func (v *Volumes) ForgetRecoveryKey(k recovery.Key, devices map[string]string) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
@@ -61,6 +61,11 @@ func (v *Volumes) ForgetRecoveryKey(k recovery.Key, devices map[string]string) e
 		h, err := luks.Inspect(devices[volume])
 		if err != nil {
 			return fmt.Errorf("forget recovery key: %w", err)
+		}
+		if luks.IsDiskName(volume) {
+			if err := isOf(h, volume); err != nil {
+				return fmt.Errorf("forget recovery key: disk %s (%s): %w", volume, devices[volume], err)
+			}
 		}
 		if id, _ := recoveryID(h); id != k.ID() {
 			return fmt.Errorf("forget recovery key: %w: %s", ErrNotEnrolled, volume)
