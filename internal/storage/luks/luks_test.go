@@ -157,6 +157,28 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestFull: a header that has no room for another key says so, and has room once one is removed.
+func TestFull(t *testing.T) {
+	c := program(t)
+	path, first := volume(t, c)
+	for n := 1; n < maxKeys; n++ {
+		further, _ := NewKey()
+		if slot, err := c.AddKey(t.Context(), path, first, further); slot != n || err != nil {
+			t.Fatalf("key %d is in slot %d, %v", n, slot, err)
+		}
+	}
+	further, _ := NewKey()
+	if _, err := c.AddKey(t.Context(), path, first, further); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "it has 16 keys") {
+		t.Errorf("one more: %v", err)
+	}
+	if err := c.RemoveKey(t.Context(), path, 3); err != nil {
+		t.Fatal(err)
+	}
+	if slot, err := c.AddKey(t.Context(), path, first, further); slot != 3 || err != nil {
+		t.Errorf("after one was removed, in slot %d: %v", slot, err)
+	}
+}
+
 func TestTokens(t *testing.T) {
 	c := program(t)
 	path, _ := volume(t, c)

@@ -93,7 +93,13 @@ func between(line, before, after string) (string, bool) {
 	return strings.CutSuffix(rest, after)
 }
 
-// AddKey gives the volume a further key, next to one that it has, and returns the number of its slot.
+// maxKeys is how many slots there is room for between the copies of the header and the data: fewer than the 32 that LUKS2 has at most.
+const maxKeys = (HeaderBytes - firstArea) / areaBytes
+
+// ErrFull says that a volume has as many keys as its header has room for.
+var ErrFull = fmt.Errorf("it has %d keys, and there is room for no more: nodectl disk rotate removes those that nothing goes by any more", maxKeys)
+
+// AddKey gives the volume a further key, next to one that it has, and returns the number of its slot. The error is ErrFull where there is no room for one.
 func (c Cryptsetup) AddKey(ctx context.Context, device string, has, further Secret) (int, error) {
 	if err := Check(device); err != nil {
 		return 0, fmt.Errorf("add key to %s: %w", device, err)
@@ -101,6 +107,9 @@ func (c Cryptsetup) AddKey(ctx context.Context, device string, has, further Secr
 	before, err := Inspect(device)
 	if err != nil {
 		return 0, err
+	}
+	if len(before.Keyslots) >= maxKeys {
+		return 0, fmt.Errorf("add key to %s: %w", device, ErrFull)
 	}
 	slot := 0
 	for slices.ContainsFunc(before.Keyslots, func(k Keyslot) bool { return k.Number == slot }) {

@@ -240,7 +240,7 @@ func (v *Volumes) adopt(ctx context.Context, name, partition string, has luks.Se
 	}
 	_, err = v.cfg.LUKS.Test(ctx, partition, own)
 	if errors.Is(err, luks.ErrWrongKey) {
-		_, err = v.cfg.LUKS.AddKey(ctx, partition, has, own)
+		_, err = v.addKey(ctx, partition, has, own)
 	}
 	return err
 }

@@ -145,6 +145,57 @@ func TestDiskOfAPool(t *testing.T) {
 	}
 }
 
+// TestDiskWithAFullHeader: a disk that was in many machines is recovered in one more, where keys go that nothing goes by any more.
+func TestDiskWithAFullHeader(t *testing.T) {
+	ctx := t.Context()
+	n := made(t)
+	v := n.agent()
+	partition := n.partition("vdb1")
+	if _, err := v.MakeDisk(ctx, partition); err != nil {
+		t.Fatal(err)
+	}
+	name, _ := n.diskOn(v, partition)
+	if err := v.Enrol(ctx, name, partition); err != nil {
+		t.Fatal(err)
+	}
+	own, err := v.readKey(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.fill(partition, own)
+	k, err := v.RecoveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(partition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := made(t)
+	foreign := filepath.Join(other.dir, "vdc1")
+	if err := os.WriteFile(foreign, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := other.agent()
+	if err := w.RecoverDisk(ctx, name, foreign, k); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Enrol(ctx, name, foreign); err != nil {
+		t.Error(err)
+	}
+	w = other.opened()
+	if err := w.OpenDisk(ctx, name, foreign); err != nil {
+		t.Errorf("at that machine's next boot: %v", err)
+	}
+	has, err := luks.Key(k.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.cryptsetup.Test(ctx, foreign, has); err != nil {
+		t.Errorf("the recovery key that was given: %v", err)
+	}
+}
+
 // TestDiskNeedsAPlace: no key of a disk is left in the clear beside it. A disk that is recovered opens, until the next boot.
 func TestDiskNeedsAPlace(t *testing.T) {
 	ctx := t.Context()

@@ -100,9 +100,29 @@ func (v *Volumes) slotOf(ctx context.Context, device string, own, next []byte) (
 	}
 	slot, err := v.cfg.LUKS.Test(ctx, device, further)
 	if errors.Is(err, luks.ErrWrongKey) {
-		slot, err = v.cfg.LUKS.AddKey(ctx, device, has, further)
+		slot, err = v.addKey(ctx, device, has, further)
 	}
 	return slot, err
+}
+
+// ErrFull says that a volume's header has no room for another key.
+var ErrFull = luks.ErrFull
+
+// addKey gives a volume a further key next to one that it has. Where the header has no room, those go that neither is this one, which has to open it, nor is named by a
+// token: recovery keys before the one that it has, and keys of machines in which the disk was before.
+func (v *Volumes) addKey(ctx context.Context, device string, has, further luks.Secret) (int, error) {
+	slot, err := v.cfg.LUKS.AddKey(ctx, device, has, further)
+	if !errors.Is(err, luks.ErrFull) {
+		return slot, err
+	}
+	stay, err := v.cfg.LUKS.Test(ctx, device, has)
+	if err != nil {
+		return 0, err
+	}
+	if err := v.removeOthers(ctx, device, stay); err != nil {
+		return 0, err
+	}
+	return v.cfg.LUKS.AddKey(ctx, device, has, further)
 }
 
 // removeOthers removes the keys of all slots of a volume but these and those that a token names: the recovery key's, and whatever else opens the volume.

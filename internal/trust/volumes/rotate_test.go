@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/storage"
@@ -206,6 +207,52 @@ func TestRotateAfterAnEnd(t *testing.T) {
 	}
 	n.checkRotated(storage.Data, before, r)
 	n.boots("release 1")
+}
+
+// fill gives a volume keys that nothing goes by, until its header has no room for another.
+func (n *node) fill(device string, own []byte) {
+	n.t.Helper()
+	has, err := luks.Key(own)
+	for err == nil {
+		stale, _ := luks.NewKey()
+		_, err = n.cryptsetup.AddKey(n.t.Context(), device, has, stale)
+	}
+	if !errors.Is(err, luks.ErrFull) {
+		n.t.Fatal(err)
+	}
+}
+
+// TestRotateFull: recovery keys that were noted, forgotten and followed by others fill a header. Then a volume gets no further one, and it is said what helps; and that does.
+func TestRotateFull(t *testing.T) {
+	t.Parallel()
+	n := made(t)
+	v := n.boots("release 1")
+	first, err := v.RecoveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.ForgetRecoveryKey(first, n.devices()); err != nil {
+		t.Fatal(err)
+	}
+	for _, volume := range []string{storage.State, storage.Data} {
+		n.fill(n.device(volume), n.files()[filepath.Join(n.dir, "state/keys", volume)])
+		if err := v.Enrol(t.Context(), volume, n.device(volume)); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "nodectl disk rotate") {
+			t.Errorf("volume %s, which is full: %v", volume, err)
+		}
+		if err := v.Rotate(t.Context(), volume, n.device(volume), n.how); err != nil {
+			t.Fatal(err)
+		}
+		if got := n.keys(volume); len(got) != len(slotsMade[volume]) {
+			t.Errorf("volume %s has the slots %v", volume, got)
+		}
+		if err := v.Enrol(t.Context(), volume, n.device(volume)); err != nil {
+			t.Error(err)
+		}
+		if next, err := v.RecoveryKey(); err != nil || !n.opens(volume, next.Bytes()) || !n.opens(volume, first.Bytes()) {
+			t.Errorf("volume %s: one of both recovery keys does not open it: %v", volume, err)
+		}
+	}
+	n.boots("release 2")
 }
 
 // TestRotateRefuses: what the TPM would not give out again takes no key's place.
