@@ -198,10 +198,16 @@ func TestUnmountOrder(t *testing.T) {
 27 21 254:7 / /var rw shared:7 - ext4 /dev/vda7 rw
 28 27 0:40 / /var/a\040b rw shared:8 - overlay overlay rw
 29 26 0:41 / /run/cyvive/x rw shared:9 - tmpfs tmpfs rw
+30 27 0:42 / /var/mnt/a rw,noatime - zfs my\040tank/data rw,xattr
+31 27 0:43 / /var/mnt/b ro shared:10 master:3 - zfs pond@monday ro
+32 27 0:44 / /var/mnt/c rw
 broken line
 `
-	want := []string{"/run/cyvive/x", "/var/a b", "/var", "/sys/fs/cgroup"}
-	if d := cmp.Diff(want, unmountOrder(mountinfo)); d != "" {
+	want := []mounted{
+		{"/var/mnt/c", ""}, {"/var/mnt/b", "pond"}, {"/var/mnt/a", "my tank"},
+		{"/run/cyvive/x", "/tmpfs"}, {"/var/a b", "/overlay"}, {"/var", "//dev/vda7"}, {"/sys/fs/cgroup", "/cgroup2"},
+	}
+	if d := cmp.Diff(want, unmountOrder(mountinfo), cmp.AllowUnexported(mounted{})); d != "" {
 		t.Error(d)
 	}
 }
@@ -210,9 +216,9 @@ func FuzzUnmountOrder(f *testing.F) {
 	f.Add("28 27 0:40 / /var/a\\040b rw - x y z\n")
 	f.Add(`1 2 3 4 \0 \777 \`)
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, dir := range unmountOrder(s) {
-			if kept[dir] {
-				t.Errorf("%s is to be unmounted", dir)
+		for _, m := range unmountOrder(s) {
+			if kept[m.dir] {
+				t.Errorf("%s is to be unmounted", m.dir)
 			}
 		}
 	})

@@ -2,7 +2,6 @@ package boot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"syscall"
@@ -31,6 +30,7 @@ var shutdownPhases = []phases.Phase{
 // machine. It returns only when the kernel refuses that.
 func goDown(log *slog.Logger, s *supervise.Supervisor, r *supervise.Reaper, a control.Action, tick, last func()) error {
 	log.Info("shutting down", "action", string(a))
+	leaving := &parting{log: log}
 	phases.Run(log, shutdownPhases, map[string]phases.Work{
 		"machined": func(ctx context.Context) error {
 			return s.Retire(ctx, "machined", syscall.SIGPWR)
@@ -38,8 +38,13 @@ func goDown(log *slog.Logger, s *supervise.Supervisor, r *supervise.Reaper, a co
 		"containerd": func(ctx context.Context) error { return s.Stop(ctx, "containerd") },
 		"terminate":  func(ctx context.Context) error { return signalAll(ctx, r, unix.SIGTERM) },
 		"kill":       func(ctx context.Context) error { return signalAll(ctx, r, unix.SIGKILL) },
-		"unmount":    func(context.Context) error { return errors.Join(unmountAll(), closeExtensions(), letGoOfVolumes()) },
-		"export":     func(ctx context.Context) error { return exportPools(ctx, r) },
+		"unmount": func(ctx context.Context) error {
+			unmountAll(leaving)
+			closeExtensions(leaving)
+			letGoOfVolumes(leaving)
+			return leaving.end(ctx)
+		},
+		"export": func(ctx context.Context) error { return exportAll(ctx, r, leaving.hangs) },
 		"sync": func(context.Context) error {
 			unix.Sync()
 			return nil

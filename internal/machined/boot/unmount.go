@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -19,10 +19,14 @@ import (
 // last steps need. They hold nothing that could be lost.
 var kept = map[string]bool{"/": true, "/dev": true, "/proc": true, "/sys": true, "/run": true}
 
-// unmountOrder lists the mount points of a mountinfo file (proc_pid_mountinfo(5))
-// that are to go, the newest first: a mount is always newer than what it is on.
-func unmountOrder(mountinfo string) []string {
-	var list []string
+// mounted is a mount point, with the pool that is mounted there; of another file system it
+// is the source behind a slash, which no pool's name begins with.
+type mounted struct{ dir, on string }
+
+// unmountOrder lists the mounts of a mountinfo file (proc_pid_mountinfo(5)) that are to
+// go, the newest first: a mount is always newer than what it is on.
+func unmountOrder(mountinfo string) []mounted {
+	var list []mounted
 	for line := range strings.Lines(mountinfo) {
 		fields := strings.Fields(line)
 		if len(fields) < 5 {
@@ -30,13 +34,29 @@ func unmountOrder(mountinfo string) []string {
 		}
 		dir := unescape(fields[4])
 		if !kept[dir] {
-			list = append(list, dir)
+			list = append(list, mounted{dir, sourceOf(fields)})
 		}
 	}
 	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
 		list[i], list[j] = list[j], list[i]
 	}
 	return list
+}
+
+// sourceOf is what a mount with these fields of mountinfo is on; empty if they do not say.
+func sourceOf(fields []string) string {
+	i := slices.Index(fields, "-")
+	if i < 0 || i+2 >= len(fields) {
+		return ""
+	}
+	source := unescape(fields[i+2])
+	if fields[i+1] != "zfs" {
+		return "/" + source
+	}
+	if end := strings.IndexAny(source, "/@"); end >= 0 {
+		source = source[:end]
+	}
+	return source
 }
 
 // unescape undoes the kernel's \ooo for space, tab, newline and backslash.
@@ -57,16 +77,15 @@ func unescape(s string) string {
 
 // unmountAll unmounts what is not kept. What is busy is made read-only, which
 // leaves its file system clean all the same, but the pool of a dataset in use.
-func unmountAll() error {
+func unmountAll(p *parting) {
 	raw, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return fmt.Errorf("list mounts: %w", err)
+		p.failed(fmt.Errorf("list mounts: %w", err))
+		return
 	}
-	var errs []error
-	for _, dir := range unmountOrder(string(raw)) {
-		errs = append(errs, unmount(dir))
+	for _, m := range unmountOrder(string(raw)) {
+		p.do("unmount "+m.dir, m.on, func() error { return unmount(m.dir) })
 	}
-	return errors.Join(errs...)
 }
 
 func unmount(dir string) error {
@@ -85,12 +104,12 @@ const extensionDevices = "extension-"
 
 // closeExtensions closes what extensions were mounted from. It lies on files of the data volume by way of loop devices, which end with it; until then that is busy,
 // and its pool cannot be exported. What was busy is unmounted once more.
-func closeExtensions() error {
+func closeExtensions(p *parting) {
 	files, err := filepath.Glob("/sys/block/dm-*/dm/name") // since Linux 2.6.29
 	if err != nil {
-		return fmt.Errorf("list devices of extensions: %w", err)
+		p.failed(fmt.Errorf("list devices of extensions: %w", err))
+		return
 	}
-	var errs []error
 	closed := false
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -98,12 +117,12 @@ func closeExtensions() error {
 		if err != nil || !strings.HasPrefix(name, extensionDevices) {
 			continue
 		}
-		errs, closed = append(errs, verity.Close(name)), true
+		p.do("close "+name, "", func() error { return verity.Close(name) })
+		closed = true
 	}
 	if closed {
-		errs = append(errs, unmountAll())
+		unmountAll(p)
 	}
-	return errors.Join(errs...)
 }
 
 // kubeletPaths begins the paths under which volumes are held that pods have as devices (package csi/mounter).
@@ -111,19 +130,16 @@ const kubeletPaths = "/var/lib/kubelet/"
 
 // letGoOfVolumes ends the loop devices that hold pods' volumes, without which their pools could not be exported. One whose pool is suspended does not end, and
 // keeps the others from nothing.
-func letGoOfVolumes() error {
+func letGoOfVolumes(p *parting) {
 	held, err := loopdev.Kernel{}.List(kubeletPaths)
-	errs := make([]error, len(held))
-	var all sync.WaitGroup
-	for i, h := range held {
-		all.Go(func() {
+	p.failed(err)
+	for _, h := range held {
+		p.begin("let go of "+h.As, "", func() error {
 			going, err := loopdev.Kernel{}.LetGo(h.Name)
-			if err == nil {
-				err = going.Close()
+			if err != nil {
+				return err
 			}
-			errs[i] = err
+			return going.Close()
 		})
 	}
-	all.Wait()
-	return errors.Join(append(errs, err)...)
 }

@@ -291,10 +291,10 @@ func TestVMUnmount(t *testing.T) {
 		t.Fatal(err)
 	}
 	var order []string
-	for _, dir := range unmountOrder(string(raw)) {
-		if strings.HasPrefix(dir, base) {
-			order = append(order, strings.TrimPrefix(dir, base))
-			if err := unmount(dir); err != nil {
+	for _, m := range unmountOrder(string(raw)) {
+		if strings.HasPrefix(m.dir, base) {
+			order = append(order, strings.TrimPrefix(m.dir, base))
+			if err := unmount(m.dir); err != nil {
 				t.Error(err)
 			}
 		}
