@@ -42,7 +42,7 @@ func csiDriver(log *slog.Logger, zfs command.Runner, version string) *node.Runne
 	})
 	return node.New(node.Config{
 		Driver: csi.Config{
-			Version: version, FileSystems: tools.FileSystems(), System: mount.System{System: command.NewSystem(zfs)}, Mounts: kubelet, Pools: pools.New(pools.Kstats, zfs), Logger: log,
+			Version: version, FileSystems: tools.FileSystems(), System: mount.NewSystem(command.NewSystem(zfs)), Mounts: kubelet, Pools: pools.New(pools.Kstats, zfs), Logger: log,
 		},
 		Kubelet: kubelet,
 		Guard:   func(l net.Listener) net.Listener { return mounter.Of(l, kubeletCgroup, refused) },

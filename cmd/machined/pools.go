@@ -58,7 +58,7 @@ func poolsOf(
 		},
 		Control: control, Events: run.Events,
 		Cache: module.Files{Proc: "/proc", Sys: "/sys"}, MemoryBytes: memoryBytes(log), Reserved: reservedFile,
-		Datasets: mount.System{System: datasets}, Diff: podDiff(datasets.Diff),
+		Datasets: mount.NewSystem(datasets), Diff: podDiff(datasets.Diff),
 		Mounts: mount.Below{Root: kube.NodeLayout().PlaneVar, Seen: "/var", Within: config.MountRoot},
 	}, ""
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -20,9 +21,15 @@ import (
 // OpenZFS 2.3.9 takes a rollback, and a receive into what is mounted, for another mount: one that finds the file system read-only, by its property too, notes that as an
 // option of the mount (zfs_register_callbacks in module/os/linux/zfs/zfs_vfsops.c). The property goes off, and writes work; but the next rollback obeys the note, and the
 // file system takes no write until it is mounted anew. A remount makes the mount's options anew (zfs_remount, same file).
-type System struct{ zfs.System }
+type System struct {
+	zfs.System
+	remounts *remounts
+}
 
 var _ zfs.System = System{}
+
+// NewSystem returns a System that does the rest by another.
+func NewSystem(s zfs.System) System { return System{s, &remounts{open: map[string]chan struct{}{}}} }
 
 const readOnly = "readonly"
 
@@ -33,7 +40,7 @@ func (s System) Set(ctx context.Context, name string, properties map[string]stri
 	if properties[readOnly] != "off" {
 		return err
 	}
-	return errors.Join(err, within(ctx, func() error { return forgetReadOnly(name) }))
+	return errors.Join(err, s.remounts.within(ctx, name, func() error { return forgetReadOnly(name) }))
 }
 
 // Inherit implements zfs.System.
@@ -41,20 +48,57 @@ func (s System) Inherit(ctx context.Context, name, property string) error {
 	if err := s.System.Inherit(ctx, name, property); err != nil || property != readOnly {
 		return err
 	}
-	return within(ctx, func() error { return forgetReadOnly(name) })
+	return s.remounts.within(ctx, name, func() error { return forgetReadOnly(name) })
 }
 
-// within has something done, and returns when ctx ends at the latest: a path may lead through somebody's file system that does not answer, such as one of FUSE, which no
-// context ends.
-func within(ctx context.Context, do func() error) error {
+// remounts are those that have not ended, by the name of the file system.
+type remounts struct {
+	mu   sync.Mutex
+	open map[string]chan struct{}
+}
+
+// within has something done for a file system, and returns when ctx ends at the latest: a path may lead through somebody's file system that does not answer, such as one of
+// FUSE, which no context ends. While that is so, it is not begun again for the same name.
+func (r *remounts) within(ctx context.Context, name string, do func() error) error {
+	none := func() error {
+		return fmt.Errorf("remount what is not read-only any more: no answer: %w", context.Cause(ctx))
+	}
+	ended := make(chan struct{})
+	for before := r.begin(name, ended); before != nil; before = r.begin(name, ended) {
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return none()
+		}
+	}
 	done := make(chan error, 1)
-	go func() { done <- do() }()
+	go func() {
+		defer r.end(name, ended)
+		done <- do()
+	}()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("remount what is not read-only any more: no answer: %w", context.Cause(ctx))
+		return none()
 	}
+}
+
+// begin notes one that is begun, unless another of the name has not ended: that is returned, and is closed when it has.
+func (r *remounts) begin(name string, ended chan struct{}) (before chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if before = r.open[name]; before == nil {
+		r.open[name] = ended
+	}
+	return before
+}
+
+func (r *remounts) end(name string, ended chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, name)
+	close(ended)
 }
 
 // forgetReadOnly remounts a file system and all below it that may inherit from it, where they are mounted and take writes. In others it would make the note.

@@ -22,7 +22,7 @@ import (
 
 // realSystem is the programs of the image.
 func realSystem() zfs.System {
-	return mount.System{System: command.NewSystem(command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"})}
+	return mount.NewSystem(command.NewSystem(command.Runner{ZFSPath: "/usr/bin/zfs", ZpoolPath: "/usr/bin/zpool"}))
 }
 
 // The two machines of a pair are two pools here. They lie in files, which are in memory in the machine of a test: half of that is what its root takes at most
