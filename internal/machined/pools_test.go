@@ -449,6 +449,31 @@ func TestPoolTended(t *testing.T) {
 	}
 }
 
+// TestFaultOfAnUndeclaredPool: nothing is done for it, which is told once and not with every ten errors.
+func TestFaultOfAnUndeclaredPool(t *testing.T) {
+	t.Parallel()
+	m := &poolMachine{}
+	cfg := m.config()
+	if err := m.Create(t.Context(), pool.Creation{Pool: "tank", Groups: []pool.Group{{Layout: pool.Mirror, Devices: []string{"/dev/vdb1", "/dev/vdc1"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	n := startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) { c.Pools = cfg })
+	n.source.set(standalone(t))
+	n.await("pools", func(s snapshot) bool { return s.pools.Satisfied })
+	engine := diagnose.New(diagnose.Config{})
+	one := events.Event{Class: events.Checksum, Pool: "tank", PoolGUID: 101, VdevGUID: 102, VdevType: "disk"}
+	for range 3 {
+		pools, err := n.poolsForEvents(t.Context())
+		if err != nil || !n.tend(t.Context(), engine, slices.Repeat([]events.Event{one}, 10), pools) {
+			t.Fatalf("not tended: %v", err)
+		}
+	}
+	told := slices.DeleteFunc(n.told(server.EventAgent), func(text string) bool { return !strings.HasPrefix(text, string(diagnose.Degrade)) })
+	if len(told) != 1 || !strings.Contains(told[0], "not declared") {
+		t.Errorf("told %q", told)
+	}
+}
+
 // TestEventsAreKept: a fault that was reported while the pools could not be looked at, or none was declared yet, is acted on as soon as they can, or it is.
 func TestEventsAreKept(t *testing.T) {
 	declared := &config.Config{Pools: []config.Pool{{Name: "tank", Presence: config.PoolImported}}}

@@ -111,6 +111,27 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestLeft: what is not carried out is new once, and again when it has gone on for long.
+func TestLeft(t *testing.T) {
+	e, now := New(Config{}), time.Unix(1e9, 0)
+	a := Action{Kind: Fault, PoolGUID: 1, VdevGUID: 2, Why: "10 errors"}
+	other, more := a, a
+	other.VdevGUID, more.Kind = 3, Degrade
+	for i, c := range []struct {
+		a     Action
+		after time.Duration
+		known bool
+	}{{a, 0, false}, {a, time.Minute, true}, {other, 0, false}, {more, 0, false}, {a, 11 * time.Hour, true}, {a, 2 * time.Hour, false}, {a, 0, true}} {
+		now = now.Add(c.after)
+		if known := e.Left(c.a, now); known != c.known {
+			t.Errorf("action %d is known: %t", i, known)
+		}
+	}
+	if len(e.left) != 1 {
+		t.Errorf("it keeps %d", len(e.left))
+	}
+}
+
 // TestWalk feeds events at random: whatever comes, no device of a pool is acted on that the pool does not have, and what is kept has a bound.
 func TestWalk(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())

@@ -66,10 +66,19 @@ type Engine struct {
 	acted map[key]bool
 	// well is since when a device for which a spare stands in has been seen well, and nothing resilvering.
 	well map[key]time.Time
+	// left are the actions that were not carried out, with when that was told.
+	left map[leaving]time.Time
 	// looked is when Look was called last.
 	looked time.Time
 	// since is when this began, by the clock of events.
 	since time.Time
+}
+
+// leaving is an action that is not carried out.
+type leaving struct {
+	kind Kind
+	on   key
+	why  string
 }
 
 // maxCases bounds the devices that are watched. A machine has fewer; events may lie.
@@ -77,7 +86,7 @@ const maxCases = 4096
 
 // New returns an engine that knows nothing.
 func New(c Config) *Engine {
-	return &Engine{cfg: c.withDefaults(), cases: map[key]*file{}, gone: map[key]time.Time{}, acted: map[key]bool{}, well: map[key]time.Time{}}
+	return &Engine{cfg: c.withDefaults(), cases: map[key]*file{}, gone: map[key]time.Time{}, acted: map[key]bool{}, well: map[key]time.Time{}, left: map[leaving]time.Time{}}
 }
 
 // Mark is a device that answers and is not to be trusted.

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,6 +31,17 @@ func (e *Engine) spare(p pool.Pool, leaf pool.Vdev, why string) []Action {
 
 // Failed takes an action that could not be carried out, so that it is returned again when Look next finds that it is needed.
 func (e *Engine) Failed(a Action) { delete(e.acted, key{a.PoolGUID, a.VdevGUID}) }
+
+// Left takes an action that is not carried out, as on a pool that nobody has declared, and says whether one like it was taken within Config.Keep. The device stays as it
+// is, and with every so many errors the action is returned anew.
+func (e *Engine) Left(a Action, now time.Time) (known bool) {
+	maps.DeleteFunc(e.left, func(_ leaving, at time.Time) bool { return now.Sub(at) > e.cfg.Keep })
+	l := leaving{a.Kind, key{a.PoolGUID, a.VdevGUID}, a.Why}
+	if _, known = e.left[l]; !known && len(e.left) < maxCases {
+		e.left[l] = now
+	}
+	return known
+}
 
 // spareable says that ZFS would have a spare stand in: not for log and cache devices, nor for those of the classes special and dedup (spa_vdev_attach in
 // module/zfs/spa.c, zpool_vdev_attach in lib/libzfs/libzfs_pool.c), nor where one does already or the device is being replaced. A spare that has failed itself is
