@@ -210,19 +210,21 @@ func (n *poolNode) makeSnapshots(ctx context.Context) error {
 // settle waits until the schedule's own loop has listed the snapshots: it does so at once, and again some minutes later, and with both processors at it what is
 // measured meanwhile would be of two lists. From then on all of them find the same in memory, too.
 func (n *poolNode) settle(ctx context.Context, client snapshotv1.SnapshotServiceClient) error {
+	const all = benchRounds * (benchDatasets + 2) // the pool's own, and the writer's
 	for {
 		if err := rest(ctx, memorySettle); err != nil {
-			return err
+			return fmt.Errorf("wait until the schedule has listed %d snapshots: %w", all, err)
 		}
 		preview, err := client.PreviewPrune(ctx, &snapshotv1.PreviewPruneRequest{}, grpc.MaxCallRecvMsgSize(answerBytes))
 		if err != nil {
 			return err
 		}
 		for _, s := range preview.GetSchedules() {
-			if s.GetSnapshots() >= benchRounds*(benchDatasets+2) { // the pool's own, and the writer's
+			if s.GetSnapshots() >= all {
 				return nil
 			}
 		}
+		n.o.say("pools: wait until the schedule has listed %d snapshots", all)
 	}
 }
 
@@ -239,7 +241,7 @@ func (n *poolNode) plan(ctx context.Context, client snapshotv1.SnapshotServiceCl
 			return nil
 		}
 		if err := rest(ctx, time.Second); err != nil {
-			return err
+			return fmt.Errorf("wait until %d snapshots are judged, of which %d are: %w", n.found.Snapshots, len(preview.GetVerdicts()), err)
 		}
 	}
 }
