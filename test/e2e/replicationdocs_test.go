@@ -60,12 +60,4 @@ target: backup/node1
 
 // steadySchedule is oftenSchedule with more time between: a snapshot that goes between the plan of a run and its step has the run fail. Whenever it was applied, each is
 // there for half a minute at least, and a run begins with the first.
-const steadySchedule = `
-apiVersion: cyvive.dev/v1alpha1
-kind: SnapshotSchedule
-name: often
-datasets: [{name: tank/data}]
-prefix: often-
-schedule: every 30s
-keep: {last: 2}
-`
+const steadySchedule = twoSnapshots + "schedule: every 30s\n"

@@ -10,16 +10,18 @@ import (
 	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 )
 
-// oftenSchedule makes snapshots as often as a schedule can, and keeps two.
-const oftenSchedule = `
+// twoSnapshots is a schedule that keeps two, without how often it makes them.
+const twoSnapshots = `
 apiVersion: cyvive.dev/v1alpha1
 kind: SnapshotSchedule
 name: often
 datasets: [{name: tank/data}]
 prefix: often-
-schedule: every 10s
 keep: {last: 2}
 `
+
+// oftenSchedule makes snapshots as often as a schedule can, and keeps two.
+const oftenSchedule = twoSnapshots + "schedule: every 10s\n"
 
 // noSchedule takes it away; its snapshots stay.
 const noSchedule = `
