@@ -22,8 +22,6 @@ const (
 	UseSpare Kind = "use a spare for"
 	// DetachSpare lets a spare go, whose device is well again.
 	DetachSpare Kind = "detach the spare of"
-	// Online brings back a device that is here again.
-	Online Kind = "bring online"
 	// Notice does nothing: a person should know.
 	Notice Kind = "notice"
 )
@@ -36,9 +34,8 @@ type Action struct {
 	// Vdev and VdevGUID are the device that it is about; empty for a Notice on a whole pool.
 	Vdev     string
 	VdevGUID zfs.GUID
-	// Spares are those to be tried, in order; of DetachSpare the one to be detached. Device is where one that is brought online is now.
+	// Spares are those to be tried, in order; of DetachSpare the one to be detached.
 	Spares []pool.Vdev
-	Device string
 	// Why is the reason, for a person.
 	Why string
 }
@@ -56,9 +53,6 @@ func (a Action) String() string {
 			sep = ": "
 		}
 		text += sep + s.Name
-	}
-	if a.Device != "" {
-		text += " at " + a.Device
 	}
 	return text + " (" + a.Why + ")"
 }
@@ -84,13 +78,6 @@ func Apply(ctx context.Context, pools pool.Pools, a Action) error {
 				return a.failed(err)
 			}
 		}
-	case Online:
-		if a.Device != "" {
-			if err := pools.SetPath(ctx, a.Pool, a.VdevGUID.String(), a.Device); err != nil {
-				return a.failed(err)
-			}
-		}
-		return a.failed(pools.Online(ctx, a.Pool, a.VdevGUID.String(), false))
 	}
 	return nil
 }

@@ -79,14 +79,6 @@ func (r *recorder) Replace(_ context.Context, p, v, device string) error {
 
 func (r *recorder) Detach(_ context.Context, p, v string) error { return r.note("detach %s %s", p, v) }
 
-func (r *recorder) SetPath(_ context.Context, p, v, device string) error {
-	return r.note("path %s %s %s", p, v, device)
-}
-
-func (r *recorder) Online(_ context.Context, p, v string, _ bool) error {
-	return r.note("online %s %s", p, v)
-}
-
 func TestApply(t *testing.T) {
 	spares := []pool.Vdev{{Name: "s", Path: "/dev/s", GUID: 8}, {Name: "t", Path: "/dev/t", GUID: 9}}
 	r := &recorder{small: "/dev/s"}
@@ -94,14 +86,13 @@ func TestApply(t *testing.T) {
 		{Kind: Fault, Pool: "tank", VdevGUID: 7},
 		{Kind: UseSpare, Pool: "tank", VdevGUID: 7, Spares: spares},
 		{Kind: DetachSpare, Pool: "tank", VdevGUID: 7, Spares: spares[1:]},
-		{Kind: Online, Pool: "tank", VdevGUID: 7, Device: "/dev/z"},
 		{Kind: Degrade, Pool: "tank", VdevGUID: 7}, {Kind: Notice, Pool: "tank"},
 	} {
 		if err := Apply(t.Context(), r, a); err != nil {
 			t.Errorf("%s: %v", a, err)
 		}
 	}
-	want := []string{"offline tank 7 true", "replace tank 7 /dev/s", "replace tank 7 /dev/t", "detach tank 9", "path tank 7 /dev/z", "online tank 7"}
+	want := []string{"offline tank 7 true", "replace tank 7 /dev/s", "replace tank 7 /dev/t", "detach tank 9"}
 	if d := cmp.Diff(want, r.calls); d != "" {
 		t.Errorf("calls (-want +got):\n%s", d)
 	}

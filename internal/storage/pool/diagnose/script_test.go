@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "write what the scripts give into them a
 //	resilver on|off              redundancy is being restored
 //	event CLASS A|- [k=v ...]    n=10 (as often) every=1s ago=1h context=import scan state=ONLINE cksum_n, cksum_t, io_n, io_t, slow_n, slow_t
 //	at 15s                       time goes on
-//	look, next, marks, failed A, disk A PATH
+//	look, next, marks, failed A
 type world struct {
 	t      *testing.T
 	engine *Engine
@@ -144,8 +144,6 @@ func (w *world) command(line string) {
 		}
 	case "failed":
 		w.engine.Failed(Action{PoolGUID: w.pool().GUID, VdevGUID: w.guid(f[1])})
-	case "disk":
-		w.actions(w.engine.Disk(pool.Label{Pool: w.pool().Name, PoolGUID: w.pool().GUID, GUID: w.guid(f[1]), Device: f[2]}, w.pools))
 	default:
 		w.t.Fatalf("unknown command %q", line)
 	}

@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -195,16 +194,4 @@ func (e *Engine) release(p pool.Pool, v pool.Vdev, before map[key]time.Time, now
 // waits says that a device below has its resilver still before it, or is being replaced.
 func waits(v pool.Vdev) bool {
 	return v.Waiting || v.Type == "replacing" || slices.ContainsFunc(v.Children, waits)
-}
-
-// Disk takes a disk that has appeared, with the label on it, and brings its device online if it is one that was gone. What a person took offline, or what was faulted for
-// its errors, stays out.
-func (e *Engine) Disk(l pool.Label, pools []pool.Pool) []Action {
-	p, leaf, found := find(pools, key{l.PoolGUID, l.GUID})
-	if !found || leaf.State != pool.Removed && leaf.State != pool.Unavailable {
-		return nil
-	}
-	a := Action{Kind: Online, Pool: p.Name, PoolGUID: p.GUID, Vdev: leaf.Name, VdevGUID: leaf.GUID, Why: "its disk is here again"}
-	a.Device = cmp.Or(l.Device, leaf.Path)
-	return []Action{a}
 }
