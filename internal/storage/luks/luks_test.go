@@ -233,40 +233,6 @@ func fields(t *testing.T, data []byte) map[string]any {
 	return m
 }
 
-// TestBackup loses the header, both copies and the keys, and gets the volume back.
-func TestBackup(t *testing.T) {
-	c := program(t)
-	path, key := volume(t, c)
-	backup := filepath.Join(t.TempDir(), "header")
-	if err := c.Backup(t.Context(), path, backup); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(backup); err != nil || info.Size() != HeaderBytes {
-		t.Errorf("the backup: %v, %v", info, err)
-	}
-	want := inspect(t, path)
-	if d := cmp.Diff(want, inspect(t, backup), cmpopts.IgnoreUnexported(Header{})); d != "" {
-		t.Errorf("backup (-volume +backup):\n%s", d)
-	}
-	overwrite(t, path, 0, make([]byte, HeaderBytes))
-	if _, err := Inspect(path); !errors.Is(err, ErrNone) {
-		t.Fatalf("without a header: %v", err)
-	}
-	if err := c.Restore(t.Context(), path, backup); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Test(t.Context(), path, key); err != nil {
-		t.Error(err)
-	}
-	other, otherKey := volume(t, c)
-	if err := c.Restore(t.Context(), other, backup); err == nil || !strings.Contains(err.Error(), want.UUID) {
-		t.Errorf("the header of another volume: %v", err)
-	}
-	if _, err := c.Test(t.Context(), other, otherKey); err != nil {
-		t.Errorf("the volume that it was not for: %v", err)
-	}
-}
-
 func overwrite(t *testing.T, path string, at int64, data []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
