@@ -90,7 +90,8 @@ type ListRequest struct {
 	Roots []string
 }
 
-// LearnRequest tells of a generation. Primaries are the roots that are fenced if they know of a lower one; the others only note it.
+// LearnRequest tells of a generation. Primaries are the roots that are fenced if they know of a lower one; the others only note it, and where there are any to be fenced,
+// only those that take no writes by themselves: what is no replica and was not named may not have been there when the caller looked.
 type LearnRequest struct {
 	Fence
 	Primaries []string

@@ -116,6 +116,39 @@ func TestFencedByTheHigherOfTwo(t *testing.T) {
 	}
 }
 
+// TestNotNotedWithoutItsFence: a root whose pool is imported after the look is not among those that are to be fenced. By the generation alone it would count as told, and
+// take writes for good.
+func TestNotNotedWithoutItsFence(t *testing.T) {
+	p := newPair(t, models)
+	late, replica := p.a.Name("late"), p.a.Name("replica")
+	for _, name := range []string{late, replica} {
+		p.must(p.a.Create(p.ctx(), name, zfs.CreateOptions{}))
+	}
+	p.must(p.a.Set(p.ctx(), replica, map[string]string{"readonly": "on", replication.PropertyReplica: reverseID}))
+	learn := func(generation uint64, primaries ...string) {
+		t.Helper()
+		fence := replication.Fence{Job: jobID, Roots: []string{p.src, late, replica}, Generation: generation}
+		p.must(p.a.local.Learn(p.ctx(), replication.LearnRequest{Fence: fence, Primaries: primaries}))
+	}
+	check := func(name string, generation uint64, fenced bool) {
+		t.Helper()
+		if root := p.listing(p.a, name).Roots[0]; root.Generation != generation || root.Fenced != fenced {
+			t.Errorf("the root: %+v, want generation %d, fenced %t", root, generation, fenced)
+		}
+	}
+	learn(1)
+	check(late, 1, false) // where none is fenced, all note it
+	learn(2, p.src)
+	check(p.src, 2, true)
+	check(replica, 2, false)
+	check(late, 1, false)
+	learn(2, p.src, late)
+	check(late, 2, true)
+	if err := p.tryWrite(p.a, late); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to what was fenced with the next: %v", err)
+	}
+}
+
 func failoverScenarios() []scenario {
 	return []scenario{
 		{"failover", func(p *pair) {

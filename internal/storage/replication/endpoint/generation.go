@@ -45,6 +45,11 @@ func (l *Local) learn(ctx context.Context, r replication.LearnRequest, root repl
 	if root.Generation == r.Generation {
 		return nil
 	}
+	// Who fences others names all that it has seen. Of what is no replica it may not have seen this one, whose pool was imported since; noted alone, it would never be
+	// fenced. The next look finds it.
+	if len(r.Primaries) > 0 && !slices.Contains(r.Primaries, root.Name) && root.Replica == "" && !root.Fenced {
+		return nil
+	}
 	noted := map[string]string{replication.PropertyGeneration: strconv.FormatUint(r.Generation, 10)}
 	if slices.Contains(r.Primaries, root.Name) {
 		if err := l.close(ctx, root.Name); err != nil {
