@@ -12,10 +12,13 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cyvive/cyvive/internal/storage/mount"
+	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
 )
 
 // snapshotSums reads the contents of snapshots of file systems by mounting them, each for itself and read-only, below a folder in memory. A snapshot is
-// mounted for this alone, and when a person asks for it: what was received is not mounted otherwise.
+// mounted for this alone, and when a person asks for it: what was received is not mounted otherwise. It replays intent logs, too.
 type snapshotSums struct{ dir string }
 
 // sumsIn returns what does so below a folder, which is its own. What an agent that was killed has left mounted there is unmounted: such a snapshot could not be destroyed.
@@ -51,6 +54,20 @@ func (s snapshotSums) Sum(ctx context.Context, snapshot string) (sum []byte, err
 		return nil, fmt.Errorf("read contents of %s: %w", snapshot, err)
 	}
 	return sum, nil
+}
+
+var _ endpoint.Replayer = snapshotSums{}
+
+// Replay implements endpoint.Replayer. No context ends a mount: with a pool that does not answer it goes on by itself.
+func (snapshotSums) Replay(ctx context.Context, fileSystem string) error {
+	done := make(chan error, 1)
+	go func() { done <- mount.Replay(fileSystem) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("replay intent log of %s: no answer: %w", fileSystem, context.Cause(ctx))
+	}
 }
 
 // sumTree is a SHA-256 over the files of a tree, in the order of their names: each with its mode, owner and contents, a link with where it points. Times

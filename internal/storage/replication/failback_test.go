@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -511,6 +512,90 @@ func TestReverseID(t *testing.T) {
 	j := (&pair{job: replication.Job{ID: jobID}}).job.Reverse(back)
 	if j.ID != back {
 		t.Errorf("got %s", j.ID)
+	}
+}
+
+// replaying is a side of which the power has failed: logs are what it has synced to file systems that were not mounted since, and become what is in them by a replay.
+type replaying struct {
+	sums
+	logs map[string]func() error
+}
+
+// Replay implements endpoint.Replayer.
+func (r replaying) Replay(_ context.Context, fileSystem string) error {
+	log := r.logs[fileSystem]
+	if log == nil {
+		return nil
+	}
+	delete(r.logs, fileSystem)
+	return log()
+}
+
+// synced has a side be one with an intent log of one file system below a root that is read-only by then.
+func (p *pair) synced(s *side, name string) replaying {
+	beside := s.Target
+	r := replaying{sums{s.Contents}, map[string]func() error{name: func() error {
+		// The kernel replays into what is read-only.
+		if err := beside.Set(p.ctx(), name, map[string]string{"readonly": "off"}); err != nil {
+			return err
+		}
+		return errors.Join(p.tryWrite(side{Target: beside}, name), beside.Inherit(p.ctx(), name, "readonly"))
+	}}}
+	s.local = endpoint.New(s.faulty, r)
+	return r
+}
+
+// TestAdoptedWithItsIntentLog: what was synced on the old primary right before its power failed is a change of what becomes a replica, though that was never mounted
+// again: a person decides about it.
+func TestAdoptedWithItsIntentLog(t *testing.T) {
+	p := newPair(t, models)
+	p.replicated("w", "x")
+	p.promote()
+	p.fails(replication.ErrFenced)
+	p.synced(&p.a, p.from("x"))
+	back := p.reversed()
+	back.job.ID = replication.ReverseID(p.job.ID)
+	back.write("w", "x")
+	back.snapshot("2")
+	c := back.conflict("x", replication.Modified)
+	if n := len(p.listing(p.a, p.from("w")).Find(p.from("w")).Snapshots()); n != 2 {
+		t.Errorf("what was not changed has %d snapshots, want 2", n)
+	}
+	back.ok(p.option(c, replication.RollBack))
+}
+
+// TestNotAdoptedWithoutItsIntentLog: where it cannot be replayed, nothing becomes a replica.
+func TestNotAdoptedWithoutItsIntentLog(t *testing.T) {
+	p := newPair(t, models)
+	p.replicated("x")
+	p.promote()
+	p.fails(replication.ErrFenced)
+	p.a.local = endpoint.New(p.a.faulty, replaying{sums{p.a.Contents}, map[string]func() error{p.from("x"): func() error { return errBroken }}})
+	back := p.reversed()
+	back.job.ID = replication.ReverseID(p.job.ID)
+	back.write("x")
+	back.snapshot("2")
+	back.fails(errBroken)
+	if f := p.listing(p.a, p.src).Find(p.from("x")); f.Replica != "" || len(f.Snapshots()) != 1 {
+		t.Errorf("it is %+v", f)
+	}
+}
+
+// TestFrozenWithItsIntentLog: what was synced on the new primary right before its power failed comes back with its last snapshot.
+func TestFrozenWithItsIntentLog(t *testing.T) {
+	p := newPair(t, models)
+	p.replicated("x")
+	p.promote()
+	log := p.synced(&p.b, p.to("x"))
+	if g, err := p.bringBack(); err != nil || g != 2 {
+		t.Fatalf("failback: generation %d, %v\n%s", g, err, p.states())
+	}
+	mine, err := p.a.Sum(p.ctx(), p.from("x"))
+	p.must(err)
+	theirs, err := p.b.Sum(p.ctx(), p.to("x"))
+	p.must(err)
+	if len(log.logs) > 0 || mine != theirs {
+		t.Errorf("%d logs are left; %s holds %s, %s holds %s", len(log.logs), p.from("x"), mine, p.to("x"), theirs)
 	}
 }
 

@@ -46,6 +46,9 @@ func (l *Local) freeze(ctx context.Context, r replication.FreezeRequest, root st
 	var names []string
 	for i := range found {
 		if f := &found[i]; !f.Placeholder && (f.Kind == zfs.Filesystem || f.Kind == zfs.Volume) {
+			if err := l.replay(ctx, f); err != nil {
+				return err
+			}
 			names = append(names, f.Name+"@"+r.Snapshot)
 		}
 	}

@@ -17,6 +17,14 @@ type Summer interface {
 	Sum(ctx context.Context, snapshot string) ([]byte, error)
 }
 
+// Replayer has OpenZFS write what the intent log of a file system holds: what was synced right before the power failed. Until the file system is mounted it is in no
+// snapshot, and a receive or a rollback gives it up without a word. Volumes need none: their logs are replayed when their devices are made, at the import of the pool
+// (zvol_os_create_minor in module/os/linux/zfs/zvol_os.c, OpenZFS 2.3.9).
+type Replayer interface {
+	// Replay returns when ctx ends at the latest. One that is mounted has nothing to be replayed.
+	Replay(ctx context.Context, fileSystem string) error
+}
+
 // Local implements replication.Side.
 type Local struct {
 	system zfs.System
@@ -28,7 +36,8 @@ type Local struct {
 
 var _ replication.Side = (*Local)(nil)
 
-// New returns the side of a system. A nil summer means that contents cannot be compared here.
+// New returns the side of a system. A nil summer means that contents cannot be compared here. One that is a Replayer, too, replays what is to become a replica, or gets
+// its last snapshot.
 func New(system zfs.System, summer Summer) *Local {
 	return &Local{system: system, summer: summer, memory: &Memory{}}
 }
@@ -196,6 +205,16 @@ func (l *Local) Clean(ctx context.Context, r replication.CleanRequest) error {
 	}
 	wait.Wait()
 	return errors.Join(append(errs, step, last)...)
+}
+
+// replay is for a file system that may not have been mounted since its pool was imported. One that is encrypted may have no key to be mounted with; no job of this
+// node's configuration replicates such.
+func (l *Local) replay(ctx context.Context, f *replication.FileSystem) error {
+	r, ok := l.summer.(Replayer)
+	if !ok || f.Kind != zfs.Filesystem || f.Encryption != "" && f.Encryption != "off" {
+		return nil
+	}
+	return r.Replay(ctx, f.Name)
 }
 
 // behind is the part of a name after the '#'.

@@ -117,6 +117,11 @@ func (l *Local) adopt(ctx context.Context, r replication.ResolveRequest) error {
 	if f == nil {
 		return fmt.Errorf("%s %w: it is gone", r.Decision.Target, replication.ErrChanged)
 	}
+	// As a replica it is not mounted, and what is received takes the place of its intent log: zfs receive does not count that as a change
+	// (dsl_dataset_modified_since_snap in module/zfs/dsl_dataset.c, OpenZFS 2.3.9). What comes of it is one, about which a person decides.
+	if err := l.replay(ctx, f); err != nil {
+		return fmt.Errorf("make a replica of %s: %w", f.Name, err)
+	}
 	properties := map[string]string{
 		"readonly": "on", replication.PropertyReplica: r.Job, replication.PropertySource: r.Source.String(),
 		replication.PropertyStream: r.Stream.String(),
