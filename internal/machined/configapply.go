@@ -80,7 +80,7 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 	} else if result.Domains, reach, err = a.preview(ctx, force); err != nil {
 		return server.ConfigResult{}, err
 	}
-	result.Notes = slices.Concat(d.notes(c.store.Record()), d.leaveNotes(d.leaves), cut)
+	result.Notes = slices.Concat(d.notes(c.store.Record()), d.poolNotes(), d.leaveNotes(d.leaves), cut)
 	if d.dry {
 		return result, nil
 	}

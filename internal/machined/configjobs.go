@@ -37,6 +37,26 @@ func (a *Agent) keepsJobs(ctx context.Context, d *draft) error {
 	return nil
 }
 
+// poolNotes tell of sources that are whole pools and were none before: they can be failed over, and their role does not come back, as nothing is received into the root
+// of a pool ([replication.Job.Check] of the way back).
+func (d draft) poolNotes() []string {
+	had := func(uuid, source string) bool {
+		return d.current != nil && slices.ContainsFunc(d.current.ReplicationJobs, func(j config.ReplicationJob) bool {
+			return j.UUID == uuid && slices.ContainsFunc(j.Sources, func(t config.DatasetTree) bool { return t.Name == source })
+		})
+	}
+	var notes []string
+	for _, j := range d.cfg.ReplicationJobs {
+		for _, t := range j.Sources {
+			if !strings.Contains(t.Name, "/") && !had(j.UUID, t.Name) {
+				notes = append(notes, fmt.Sprintf("ReplicationJob %s: the source %s is a whole pool, and cannot be failed back to once its replica was failed over to; "+
+					"name datasets below it instead, if it should", j.Name, t.Name))
+			}
+		}
+	}
+	return notes
+}
+
 // tellGoneJobs tells of jobs, and trees of them, that were received on this node, and are not in the configuration that a source has now. That is not refused, as it is over
 // the API: which of them were failed over to is known only once there are pools, and these are in the configuration.
 func (a *Agent) tellGoneJobs(before, after *config.Config, where string) {

@@ -30,6 +30,28 @@ func receiving(change func(*config.ReplicationJob)) *config.Config {
 	return &config.Config{ReplicationJobs: []config.ReplicationJob{j}}
 }
 
+// TestNoteOfWholePools: that a source is a whole pool is told of when it becomes one, since its role would not come back.
+func TestNoteOfWholePools(t *testing.T) {
+	pool := receiving(func(j *config.ReplicationJob) {
+		j.Sources = append(j.Sources, config.DatasetTree{Name: "fast", Recursive: true})
+	})
+	for _, c := range []struct {
+		what     string
+		from, to *config.Config
+		notes    int
+	}{
+		{"first", nil, pool, 1},
+		{"added", receiving(nil), pool, 1},
+		{"as before", pool, pool, 0},
+		{"taken out", pool, receiving(nil), 0},
+	} {
+		notes := draft{cfg: c.to, current: c.from}.poolNotes()
+		if len(notes) != c.notes || c.notes > 0 && !strings.Contains(notes[0], "the source fast is a whole pool") {
+			t.Errorf("%s: %q", c.what, notes)
+		}
+	}
+}
+
 // TestJobsThatStay: a job whose replica was failed over to is not taken out, nor is a tree of it, unless the old primary is said to be retired.
 func TestJobsThatStay(t *testing.T) {
 	ctx := t.Context()

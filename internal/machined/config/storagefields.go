@@ -170,7 +170,7 @@ func jobFields() []Field {
 			},
 			{Name: "ca", Doc: "The authority of its certificate, PEM. It is this node's own, if left out.", Type: TypeText},
 		}},
-		{Name: "sources", Doc: "What is sent, with all below it.", Type: TypeObject, List: true, Required: true, Fields: sourceTreeFields()},
+		{Name: "sources", Doc: "What is sent, with all below it. A whole pool, such as tank, can be failed over, and not be failed back to.", Type: TypeObject, List: true, Required: true, Fields: sourceTreeFields()},
 		{
 			Name: "target", Type: TypeText, Required: true,
 			Doc: "The dataset of the node that receives, below which all lies under its whole name. Nothing there is mounted.",
