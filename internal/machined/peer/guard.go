@@ -267,16 +267,19 @@ func (g *Guard) Look(ctx context.Context, r *replicationv1.LookRequest, send fun
 		return err
 	}
 	defer end()
-	listing, err := local.List(ctx, replication.ListRequest{Job: a.Job.ID, Roots: named})
-	if err != nil {
-		return toStatus(err)
-	}
+	listing, failed := local.List(ctx, replication.ListRequest{Job: a.Job.ID, Roots: named})
 	first := &replicationv1.LookResponse{}
 	for _, root := range listing.Roots {
 		first.Roots = append(first.Roots, rootToProto(root))
 	}
+	if failed != nil && len(first.Roots) == 0 {
+		return toStatus(failed)
+	}
 	if err := send(first); err != nil {
 		return err
+	}
+	if failed != nil {
+		return toStatus(failed) // what there is of the roots counts all the same, as for a fence
 	}
 	for i := range listing.FileSystems {
 		f := &listing.FileSystems[i]

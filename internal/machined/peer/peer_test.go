@@ -688,6 +688,47 @@ func TestFencedThoughAPoolOfThePrimaryHangs(t *testing.T) {
 	}
 }
 
+// TestFencedThoughAPoolOfTheOldPrimaryHangs: what the other node can tell of its roots is enough for those to be fenced. One that could not be looked at is fenced when
+// it can be; that it knows of the generation before would keep it from being told.
+func TestFencedThoughAPoolOfTheOldPrimaryHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	ctx := t.Context()
+	second := replication.Root{Source: "alpha/second", Target: "beta/from/alpha/second"}
+	w.must(w.a.Create(ctx, second.Source, zfs.CreateOptions{}))
+	w.must(w.a.Snapshot(ctx, []string{second.Source + "@1"}, nil))
+	w.job.Roots = append(w.job.Roots, second)
+	w.mu.Lock()
+	w.allowed[jobID] = peer.Allowed{Name: "job", Job: w.job, Sends: true, Works: true}
+	w.mu.Unlock()
+	w.write("1")
+	w.must(w.run())
+	_, err := replication.Promotion{Job: w.job, Receiver: w.b.local}.Run(ctx)
+	w.must(err)
+	check := func(name string, fenced bool) {
+		t.Helper()
+		roots, err := w.a.local.Roots(ctx, []string{name})
+		w.must(err)
+		if roots[0].Fenced != fenced || (roots[0].Generation > 0) != fenced {
+			t.Errorf("the root %+v, want it fenced: %t", roots[0], fenced)
+		}
+		if err := w.a.Write(ctx, name, "late", []byte("x")); errors.Is(err, zfs.ErrReadOnly) != fenced {
+			t.Errorf("a write to %s: %v", name, err)
+		}
+	}
+	w.a.faulty.Order(zfstest.Fault{Method: "List", Err: zfs.ErrSuspended}) // of the first root
+	if err := w.run(); !errors.Is(err, replication.ErrFenced) {
+		t.Errorf("the old primary: %v", err)
+	}
+	check("alpha/src", false)
+	check(second.Source, true)
+	if err := w.run(); !errors.Is(err, replication.ErrFenced) {
+		t.Errorf("when the pool answers again: %v", err)
+	}
+	check("alpha/src", true)
+	check(second.Source, true)
+}
+
 // TestLongListing: what is more than a message comes whole.
 func TestLongListing(t *testing.T) {
 	t.Parallel()

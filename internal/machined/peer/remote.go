@@ -79,7 +79,7 @@ func (r *Remote) List(ctx context.Context, q replication.ListRequest) (replicati
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		return replication.Listing{}, fromStatus(ctx, err)
+		return replication.Listing{Roots: out.Roots}, fromStatus(ctx, err)
 	}
 	slices.SortStableFunc(out.FileSystems, func(a, b replication.FileSystem) int { return strings.Compare(a.Name, b.Name) })
 	return out, covers(out, q.Roots)

@@ -867,6 +867,44 @@ func TestJobsOfASuspendedPool(t *testing.T) {
 	})
 }
 
+// half is a system with a pool that does not answer.
+type half struct {
+	zfs.System
+	pool string
+}
+
+// List implements zfs.System.
+func (h half) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	if strings.HasPrefix(q.Roots[0], h.pool+"/") {
+		return hanging{}.List(ctx, q)
+	}
+	return h.System.List(ctx, q)
+}
+
+// TestRootsBesideASuspendedPool: of a job in several pools those are told of that answer, and the others are named.
+func TestRootsBesideASuspendedPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		model := zfstest.New("node", "gamma")
+		if err := model.Create(t.Context(), "gamma/y", zfs.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		m, job := New(Config{System: half{model, "alpha"}}), declared("out", oneID, "alpha/x", true, false)
+		job.Job.Roots = append(job.Job.Roots, replication.Root{Source: "gamma/y", Target: "beta/in/gamma/y"})
+		m.Set([]plan.Replication{job})
+		jobs, err := m.API().List(t.Context(), "")
+		if err != nil || len(jobs) != 1 || len(jobs[0].GetRoots()) != 2 {
+			t.Fatalf("got %v, %v", jobs, err)
+		}
+		roots, problem := jobs[0].GetRoots(), jobs[0].GetRootsProblem()
+		if roots[0].GetRole() != replicationv1.Role_ROLE_UNSPECIFIED || roots[1].GetRole() != replicationv1.Role_ROLE_PRIMARY {
+			t.Errorf("the roots: %v", roots)
+		}
+		if !strings.Contains(problem, "alpha/x: no answer") || strings.Contains(problem, "gamma") {
+			t.Errorf("the problem: %s", problem)
+		}
+	})
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func TestMeter(t *testing.T) {

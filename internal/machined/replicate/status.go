@@ -157,7 +157,7 @@ func (m *Manager) look(ctx context.Context, name string) {
 	all.Wait()
 }
 
-// lookAt reads the roots of a job. A pool that does not answer keeps nobody from being told of the others.
+// lookAt reads the roots of a job. A pool that does not answer keeps nobody from being told of those in others.
 func (m *Manager) lookAt(ctx context.Context, j *job, now time.Time) {
 	m.mu.Lock()
 	spec := j.spec
@@ -169,7 +169,13 @@ func (m *Manager) lookAt(ctx context.Context, j *job, now time.Time) {
 		return // whoever asked has gone: that says nothing of the roots
 	}
 	if err != nil && looking.Err() != nil {
-		err = errNoAnswer
+		var silent []string
+		for i, name := range here(spec) {
+			if i >= len(found) || found[i].Name == "" {
+				silent = append(silent, name)
+			}
+		}
+		err = fmt.Errorf("%s: %w", strings.Join(silent, ", "), errNoAnswer)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -209,7 +215,7 @@ func (j *job) toProto(now time.Time) *replicationv1.Job {
 	}
 	for i, r := range s.Job.Roots {
 		root := &replicationv1.Root{Source: valid(r.Source), Target: valid(r.Target)}
-		if i < len(j.roots) {
+		if i < len(j.roots) && j.roots[i].Name != "" {
 			root.Role, root.Generation = roleOf(j.roots[i], s.Sends), j.roots[i].Generation
 		}
 		out.Roots = append(out.Roots, root)

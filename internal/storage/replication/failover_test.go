@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/replication/endpoint"
@@ -98,6 +100,55 @@ func TestFencedRootByRoot(t *testing.T) {
 	if err := p.tryWrite(p.a, p.src); !errors.Is(err, zfs.ErrReadOnly) {
 		t.Errorf("a write to what is fenced with the next: %v", err)
 	}
+}
+
+// TestListedRootByRoot: what cannot be read keeps no other root from being told of, whichever comes first.
+func TestListedRootByRoot(t *testing.T) {
+	p := newPair(t, models)
+	second := p.a.Name("second")
+	p.must(p.a.Create(p.ctx(), second, zfs.CreateOptions{}))
+	local, roots := endpoint.New(suspended{p.a.System, p.src}, nil), []string{p.src, second}
+	l, err := local.List(p.ctx(), replication.ListRequest{Job: jobID, Roots: roots})
+	if !errors.Is(err, zfs.ErrSuspended) || len(l.Roots) != 1 || l.Roots[0].Name != second || l.Find(second) == nil {
+		t.Errorf("listed: %+v, %v", l, err)
+	}
+	states, err := local.Roots(p.ctx(), roots)
+	if !errors.Is(err, zfs.ErrSuspended) || len(states) != 2 || states[0] != (replication.RootState{}) || !states[1].Exists {
+		t.Errorf("roots: %+v, %v", states, err)
+	}
+}
+
+// silent is a system with a pool that does not answer.
+type silent struct {
+	zfs.System
+	pool string
+}
+
+// List implements zfs.System.
+func (s silent) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
+	if strings.HasPrefix(q.Roots[0], s.pool+"/") {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.System.List(ctx, q)
+}
+
+// TestListedThoughAPoolHangs: the roots in another pool are told of in the caller's time, and what did not answer is named.
+func TestListedThoughAPoolHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := endpoint.New(silent{zfstest.New("node", "tank"), "hung"}, nil)
+		for _, limit := range []time.Duration{10 * time.Minute, 24 * time.Hour} {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			l, err := local.List(ctx, replication.ListRequest{Job: jobID, Roots: []string{"hung/a", "tank"}})
+			if !errors.Is(err, zfs.ErrSuspended) || !strings.Contains(err.Error(), "hung/a: no answer within") || ctx.Err() != nil {
+				t.Errorf("of %v: %v", limit, err)
+			}
+			if len(l.Roots) != 1 || l.Roots[0].Name != "tank" {
+				t.Errorf("of %v: %+v", limit, l.Roots)
+			}
+			cancel()
+		}
+	})
 }
 
 // TestFencedByTheHigherOfTwo: who tells of an older generation, and is slower, does not take the place of a higher one.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
@@ -17,23 +18,47 @@ var listed = append([]string{
 	"readonly", "encryption", "encryptionroot", "written", "referenced", "receive_resume_token", "userrefs",
 }, replication.OwnProperties()...)
 
-// List implements replication.Endpoint. What a root says of itself is read with its tree.
+// listPatience is how long a pool may take to tell of its trees where there are others: the largest take some minutes.
+const listPatience = 30 * time.Minute
+
+// List implements replication.Endpoint. What a root says of itself is read with its tree. What cannot be read keeps the others from nothing.
 func (l *Local) List(ctx context.Context, r replication.ListRequest) (replication.Listing, error) {
-	var out replication.Listing
 	l.memory.forget(r.Job, r.Roots)
-	for _, root := range r.Roots {
-		state, found, err := l.tree(ctx, r.Job, root, -1)
-		if err != nil {
-			return out, err
+	looking, cancel := others(ctx, r.Roots)
+	defer cancel()
+	states, trees, errs := make([]replication.RootState, len(r.Roots)), make([][]replication.FileSystem, len(r.Roots)), make([]error, len(r.Roots))
+	eachPool(r.Roots, func(i int) {
+		states[i], trees[i], errs[i] = l.tree(looking, r.Job, r.Roots[i], -1)
+		if errs[i] != nil && looking.Err() != nil && ctx.Err() == nil {
+			errs[i] = fmt.Errorf("list %s: %w", r.Roots[i], context.Cause(looking))
 		}
-		for i := range found {
-			l.memory.keep(&found[i], since(&found[i], r.Job))
+	})
+	var out replication.Listing
+	for i, found := range trees {
+		if errs[i] != nil {
+			continue
 		}
-		out.Roots = append(out.Roots, state)
+		for k := range found {
+			l.memory.keep(&found[k], since(&found[k], r.Job))
+		}
+		out.Roots = append(out.Roots, states[i])
 		out.FileSystems = append(out.FileSystems, found...)
 	}
 	slices.SortFunc(out.FileSystems, func(a, b replication.FileSystem) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	return out, errors.Join(errs...)
+}
+
+// others is the context of a look at roots. Where they are in several pools it ends in time for the caller to hear of those that answer.
+func others(ctx context.Context, roots []string) (context.Context, context.CancelFunc) {
+	if !slices.ContainsFunc(roots, func(root string) bool { return poolOf(root) != poolOf(roots[0]) }) {
+		return context.WithCancel(ctx)
+	}
+	patience := listPatience
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end)*4/5)
+	}
+	return context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %s: its pool may be suspended, or busy; see nodectl pool status: %w",
+		patience.Round(time.Second), zfs.ErrSuspended))
 }
 
 // list reads a tree that has to be there; see tree.

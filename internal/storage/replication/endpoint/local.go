@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/cyvive/cyvive/internal/storage/replication"
@@ -57,22 +58,48 @@ func (l *Local) Remembering(m *Memory) *Local {
 	return &c
 }
 
-// Roots reads the states of roots, each of which is in the answer.
+// Roots reads the states of roots, each of which is in the answer, in their order. With an error those that could not be read are there without their name, and without
+// anything else.
 func (l *Local) Roots(ctx context.Context, names []string) ([]replication.RootState, error) {
-	states, err := l.roots(ctx, names)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]replication.RootState, len(names))
-	for i, name := range names {
-		out[i].Name = name
+	out, errs := make([]replication.RootState, len(names)), make([]error, len(names))
+	eachPool(names, func(i int) {
+		states, err := l.roots(ctx, names[i:i+1])
+		if err != nil {
+			errs[i] = err
+			return
+		}
+		out[i].Name = names[i]
 		for _, s := range states {
-			if s.Name == name {
+			if s.Name == names[i] {
 				out[i] = s
 			}
 		}
+	})
+	return out, errors.Join(errs...)
+}
+
+// eachPool calls do for datasets, by their places: for those of one pool one after the other, and beside those of others. A pool that does not answer is in the way of
+// none of them.
+func eachPool(names []string, do func(i int)) {
+	pools := map[string][]int{}
+	for i, name := range names {
+		pools[poolOf(name)] = append(pools[poolOf(name)], i)
 	}
-	return out, nil
+	var all sync.WaitGroup
+	for _, places := range pools {
+		all.Go(func() {
+			for _, i := range places {
+				do(i)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// poolOf is the pool of a dataset.
+func poolOf(dataset string) string {
+	pool, _, _ := strings.Cut(dataset, "/")
+	return pool
 }
 
 var everyKind = []zfs.Kind{zfs.Filesystem, zfs.Volume, zfs.Snapshot, zfs.Bookmark}
