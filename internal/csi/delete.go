@@ -35,10 +35,11 @@ func (d *Driver) remove(ctx context.Context, id string) (left string, err error)
 		return "", err
 	}
 	defer release()
+	looked := d.parents()
 	v, err := d.find(ctx, id)
 	if errors.Is(err, zfs.ErrNotExist) {
 		part, _, _ := strings.Cut(id, "@")
-		return "", d.gone(ctx, id, part)
+		return "", d.gone(ctx, id, part, looked)
 	}
 	if err != nil {
 		return "", err
@@ -162,10 +163,11 @@ func (d *Driver) removeSnapshot(ctx context.Context, id string) (left string, er
 		return "", err
 	}
 	defer release()
+	looked := d.parents()
 	s, err := d.findSnapshot(ctx, id)
 	switch {
 	case errors.Is(err, zfs.ErrNotExist):
-		return "", d.gone(ctx, id, volume)
+		return "", d.gone(ctx, id, volume, looked)
 	case err != nil:
 		return "", err
 	case s.group != "":

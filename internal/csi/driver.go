@@ -37,6 +37,8 @@ type Config struct {
 	// Parents are file systems below which volumes are made. None is below another, and those of pools that are not imported yet may come later. The first is what a
 	// StorageClass gets that names none.
 	Parents []string
+	// More are such that have come since the driver was made, each in a pool of its own. They may be more with each call, and none goes; nil is none.
+	More func() []string
 	// Away are other file systems below which volumes may have been made, and are not now, as their pools are exported or cannot be written to. What is there is not
 	// looked for; but what is to be deleted is not taken for gone while it may be there. They may be others with each call; nil is none.
 	Away func() []string
@@ -62,6 +64,8 @@ type Driver struct {
 	locks locks
 	// dirty says that something may have been left aside that nobody needs.
 	dirty atomic.Bool
+	// more is how many More have been.
+	more atomic.Int64
 	// works are what is done with the file systems of volumes, by their ids (lasting, in staged.go).
 	works sync.Map
 	// trashes are parents whose file system for deleted volumes was there once.
@@ -127,10 +131,22 @@ func poolOf(dataset string) string {
 	return pool
 }
 
+// parents are those below which volumes are made and looked for at present.
+func (d *Driver) parents() []string {
+	if d.More == nil {
+		return d.Parents
+	}
+	more := d.More()
+	if n := int64(len(more)); d.more.Swap(n) != n {
+		d.dirty.Store(true) // nobody has looked there for what is left aside
+	}
+	return slices.Concat(d.Parents, more)
+}
+
 // pools are those of the parents, each once.
 func (d *Driver) pools() []string {
 	var names []string
-	for _, parent := range d.Parents {
+	for _, parent := range d.parents() {
 		if pool := poolOf(parent); !slices.Contains(names, pool) {
 			names = append(names, pool)
 		}

@@ -475,6 +475,43 @@ func TestPoolNotForVolumes(t *testing.T) {
 	b.must(b.removeGroup("g"))
 }
 
+// TestPoolComes: a pool comes to be for volumes while the driver runs. What is in it is found, whatever is under way meanwhile.
+func TestPoolComes(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "", with("parent=tank/k8s"))
+	var comes bool
+	pick := func(of bool) func() []string {
+		return func() []string {
+			if comes == of {
+				return []string{"tank/k8s"}
+			}
+			return nil
+		}
+	}
+	c := b.Config
+	c.Parents, c.More, c.Away = []string{"node/plane/volumes"}, pick(true), pick(false)
+	var err error
+	b.Driver, err = csi.New(c)
+	b.must(err)
+	_, err = b.CreateVolume(b.ctx, request("b", "", with("parent=tank/k8s")))
+	b.code("create before", err, codes.InvalidArgument)
+	// It is looked for in the one pool when the other comes.
+	b.system.Order(zfstest.Fault{Method: "List", Do: func() { comes = true }})
+	_, err = b.DeleteVolume(b.ctx, &spec.DeleteVolumeRequest{VolumeId: "a"})
+	b.code("delete meanwhile", err, codes.Unavailable)
+	b.create("b", "", with("parent=tank/k8s"))
+	info, err := b.NodeGetInfo(b.ctx, &spec.NodeGetInfoRequest{})
+	b.must(err)
+	want := map[string]string{csi.Name + "/node": "n1", csi.Name + "/pool-11": "imported", csi.Name + "/pool-12": "imported"}
+	if diff := cmp.Diff(want, info.GetAccessibleTopology().GetSegments()); diff != "" {
+		t.Errorf("topology (-want +got):\n%s", diff)
+	}
+	b.remove("a", "b")
+	if left := b.names(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 // TestPoolGoes: a volume of which the pool goes while it is asked about is neither deleted nor never made.
 func TestPoolGoes(t *testing.T) {
 	b := newBench(t)

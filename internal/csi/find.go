@@ -19,7 +19,7 @@ func (d *Driver) find(ctx context.Context, id string) (volume, error) {
 		return volume{}, fmt.Errorf("volume %.64q: %w", id, zfs.ErrNotExist)
 	}
 	missing := fmt.Errorf("volume %s: %w", id, zfs.ErrNotExist)
-	for _, parent := range d.Parents {
+	for _, parent := range d.parents() {
 		v, err := d.findIn(ctx, parent, id)
 		switch {
 		case errors.Is(err, zfs.ErrNotExist):
@@ -70,7 +70,7 @@ func (d *Driver) volumes(ctx context.Context) ([]volume, error) {
 // below asks for what is below all parents. One that is not there has nothing. One in a pool that is suspended has something that nobody can see: the
 // others are asked all the same, and away is [zfs.ErrSuspended] then, so that what is not found does not count as gone.
 func (d *Driver) below(ctx context.Context, q zfs.Query) (all []zfs.Dataset, away, err error) {
-	for _, parent := range d.Parents {
+	for _, parent := range d.parents() {
 		q.Roots = []string{parent}
 		found, err := d.System.List(ctx, q)
 		switch {
@@ -86,8 +86,9 @@ func (d *Driver) below(ctx context.Context, q zfs.Query) (all []zfs.Dataset, awa
 }
 
 // gone is what is said of something that was not found and is to be deleted: nothing, or that it may be in a pool which is not imported, or has
-// stopped. As deleted it would be forgotten, and take room for ever. Volume is the one that it is, or is of; empty if it names none.
-func (d *Driver) gone(ctx context.Context, id, volume string) error {
+// stopped. As deleted it would be forgotten, and take room for ever. Volume is the one that it is, or is of; empty if it names none. Looked are the parents from before
+// it was looked for.
+func (d *Driver) gone(ctx context.Context, id, volume string, looked []string) error {
 	for _, name := range d.pools() {
 		if err := d.here(ctx, name, id); err != nil {
 			return err
@@ -96,6 +97,9 @@ func (d *Driver) gone(ctx context.Context, id, volume string) error {
 	var away []string
 	if d.Away != nil {
 		away = d.Away()
+	}
+	if !slices.Equal(looked, d.parents()) { // of what was away before, it is one of these now
+		return status.Errorf(codes.Unavailable, "%.128q was not here, and may be in a pool that has become one for volumes meanwhile", id)
 	}
 	for _, parent := range away {
 		if err := d.notBelow(ctx, parent, id, volume); err != nil {

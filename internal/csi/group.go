@@ -170,9 +170,10 @@ func (d *Driver) DeleteVolumeGroupSnapshot(
 
 // removeGroup returns the datasets that then have to be reaped.
 func (d *Driver) removeGroup(ctx context.Context, id string, ids []string) (left []string, err error) {
+	looked := d.parents()
 	g, err := d.findGroup(ctx, id)
 	if err == nil && len(g) == 0 {
-		err = d.gone(ctx, id, "")
+		err = d.gone(ctx, id, "", looked)
 	}
 	if err != nil || len(g) == 0 {
 		return nil, err

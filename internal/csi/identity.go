@@ -34,7 +34,7 @@ func (d *Driver) GetPluginCapabilities(context.Context, *spec.GetPluginCapabilit
 // Probe implements the Identity service: the driver is ready once one of the parents of volumes is there. The pools of others may come late, or not at all, and
 // what is asked of those is refused meanwhile. It takes one zfs list, or a few.
 func (d *Driver) Probe(ctx context.Context, _ *spec.ProbeRequest) (*spec.ProbeResponse, error) {
-	for _, parent := range d.Parents {
+	for _, parent := range d.parents() {
 		_, err := d.System.List(ctx, zfs.Query{Roots: []string{parent}, Kinds: []zfs.Kind{zfs.Filesystem}})
 		if err == nil {
 			return &spec.ProbeResponse{Ready: wrapperspb.Bool(true)}, nil

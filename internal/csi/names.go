@@ -88,7 +88,7 @@ func unmade(parent, id string) string { return parent + "/" + newPrefix + id }
 
 // unmadeOf finds out which volume a dataset is to become. One that has another name is not ok.
 func (d *Driver) unmadeOf(dataset string) (place, bool) {
-	for _, parent := range d.Parents {
+	for _, parent := range d.parents() {
 		if id, is := strings.CutPrefix(dataset, unmade(parent, "")); is {
 			return place{parent: parent, id: id}, isComponent(id)
 		}
@@ -104,7 +104,7 @@ type place struct {
 
 // placeOf finds out of which volume a dataset is. One that is none of the driver's is not ok.
 func (d *Driver) placeOf(dataset string) (place, bool) {
-	for _, parent := range d.Parents {
+	for _, parent := range d.parents() {
 		rest, below := strings.CutPrefix(dataset, parent+"/")
 		if !below {
 			continue

@@ -113,8 +113,8 @@ func (d *Driver) parametersOf(given, mutable map[string]string) (parameters, err
 func (d *Driver) parameter(p *parameters, name, value string) error {
 	switch name {
 	case parameterParent:
-		if !slices.Contains(d.Parents, value) {
-			return refuse("parameter parent %.80q: expected %s", value, strings.Join(d.Parents, " or "))
+		if parents := d.parents(); !slices.Contains(parents, value) {
+			return refuse("parameter parent %.80q: expected %s", value, strings.Join(parents, " or "))
 		}
 		p.parent = value
 	case parameterFileSystem:

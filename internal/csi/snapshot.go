@@ -103,7 +103,7 @@ func (d *Driver) findSnapshot(ctx context.Context, id string) (snapshot, error) 
 
 // placesOf returns the datasets that have the id of a volume, or had it; away is as in below.
 func (d *Driver) placesOf(ctx context.Context, id string) (places []string, away, err error) {
-	for _, parent := range d.Parents {
+	for _, parent := range d.parents() {
 		places = append(places, parent+"/"+id)
 		found, err := d.System.List(ctx, zfs.Query{Roots: []string{trashOf(parent)}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Depth: 1})
 		switch {

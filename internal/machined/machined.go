@@ -61,8 +61,9 @@ type Services interface {
 
 // CSI is the node's CSI driver. *node.Runner of package csi/node implements it.
 type CSI interface {
-	// Run runs the driver until ctx ends, and calls publish with each change of its status. What is mounted stays. Away returns what spec.Away is at present.
-	Run(ctx context.Context, spec csi.Spec, away func() []string, publish func(csi.Status))
+	// Run runs the driver until ctx ends, and calls publish with each change of its status. What is mounted stays. Now returns the spec as it is at
+	// present: Away may be another, and Parents more.
+	Run(ctx context.Context, spec csi.Spec, now func() csi.Spec, publish func(csi.Status))
 }
 
 // Config is what an agent is made of. All fields are needed but Log, Audit, Console, Now, Clock, AskTime, Cluster, CSI, Kept, SBOM, More, Vault, Extensions, Pools,

@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,40 +23,49 @@ func (a *Agent) serveVolumes(ctx context.Context) error {
 	return a.whenever(ctx, func(s snapshot) bool { return s.desired.CSI != nil }, func(s snapshot) {
 		serving, stop := context.WithCancel(ctx)
 		defer stop()
-		spec := *s.desired.CSI
-		var away atomic.Pointer[[]string]
-		away.Store(&spec.Away)
+		var now atomic.Pointer[csi.Spec]
+		now.Store(s.desired.CSI)
 		var watch sync.WaitGroup
 		defer watch.Wait()
 		watch.Go(func() {
 			defer stop()
-			a.awaitOtherVolumes(serving, spec, &away)
+			a.awaitOtherVolumes(serving, &now)
 		})
-		a.cfg.CSI.Run(serving, spec, func() []string { return *away.Load() }, func(status csi.Status) {
+		a.cfg.CSI.Run(serving, *s.desired.CSI, func() csi.Spec { return *now.Load() }, func(status csi.Status) {
 			a.update(func(s *snapshot) { s.csi = status })
 		})
 		stop()
 	})
 }
 
-// awaitOtherVolumes returns when the driver is to be another, or ctx ends. Where volumes may be besides is handed over meanwhile: for a pool that has none, the driver is
-// not begun anew, which would end the check of a file system that has gone on for hours.
-func (a *Agent) awaitOtherVolumes(ctx context.Context, spec csi.Spec, away *atomic.Pointer[[]string]) {
+// awaitOtherVolumes returns when the driver is to be another, or ctx ends. Where volumes are made in one pool more, and where they may be besides, is handed over
+// meanwhile: for that the driver is not begun anew, which would end the check of a file system that has gone on for hours.
+func (a *Agent) awaitOtherVolumes(ctx context.Context, now *atomic.Pointer[csi.Spec]) {
 	var version uint64
 	for ctx.Err() == nil {
 		s, v, err := a.store.Watch(ctx, version)
 		if err != nil {
 			return
 		}
-		if s.desired.CSI != nil {
-			wanted := *s.desired.CSI
-			if wanted.Away = spec.Away; !reflect.DeepEqual(wanted, spec) {
-				return // this driver does not look in the pools of the next, and so keeps to where volumes may be for it
+		if wanted := s.desired.CSI; wanted != nil {
+			if !takesOver(*now.Load(), *wanted) {
+				return // a pool is not taken from this driver while it runs: its calls, and what it checks, would keep that from being exported
 			}
-			away.Store(&s.desired.CSI.Away)
+			now.Store(wanted)
 		}
 		version = v
 	}
+}
+
+// takesOver says whether a driver can go over to another spec while it runs.
+func takesOver(from, to csi.Spec) bool {
+	for _, parent := range from.Parents {
+		if !slices.Contains(to.Parents, parent) {
+			return false
+		}
+	}
+	from.Parents, from.Away = to.Parents, to.Away
+	return reflect.DeepEqual(from, to)
 }
 
 // volumesHealth is in order when pods can have persistent volumes mounted. There is no such check where nobody of the node's makes any.

@@ -21,15 +21,15 @@ type driver struct {
 	mu      sync.Mutex
 	specs   []csi.Spec
 	running int
-	away    func() []string
+	now     func() csi.Spec
 	publish func(csi.Status)
 }
 
-func (d *driver) Run(ctx context.Context, spec csi.Spec, away func() []string, publish func(csi.Status)) {
+func (d *driver) Run(ctx context.Context, spec csi.Spec, now func() csi.Spec, publish func(csi.Status)) {
 	d.mu.Lock()
 	d.specs = append(d.specs, spec)
 	d.running++
-	d.away, d.publish = away, publish
+	d.now, d.publish = now, publish
 	d.mu.Unlock()
 	publish(csi.Status{Reason: "waiting for kubelet"})
 	<-ctx.Done()
@@ -63,7 +63,16 @@ func (d *driver) isAway(parents ...string) func() bool {
 	return func() bool {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		return d.away != nil && slices.Equal(d.away(), parents)
+		return d.now != nil && slices.Equal(d.now().Away, parents)
+	}
+}
+
+// isIn says whether the driver that runs is told of these file systems, below which volumes are.
+func (d *driver) isIn(parents ...string) func() bool {
+	return func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.now != nil && slices.Equal(d.now().Parents, parents)
 	}
 }
 
@@ -108,7 +117,7 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
-// TestOtherVolumes: a driver that is to have another pool takes the place of the one before. One that is to know only where volumes may be besides goes on.
+// TestOtherVolumes: a driver that is to have one pool more, or is to know where volumes may be besides, goes on. One from which a pool is taken is begun anew.
 func TestOtherVolumes(t *testing.T) {
 	d := &driver{}
 	n := startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) { c.CSI = d })
@@ -129,7 +138,15 @@ func TestOtherVolumes(t *testing.T) {
 		t.Error("the driver was begun anew for a pool that is not for volumes")
 	}
 	declare(config.PoolImported)
-	n.awaitOther("a driver for both pools", d.has("node/plane/volumes", "node/plane/volumes tank/volumes"))
+	n.awaitOther("the pool that is for volumes", d.isIn("node/plane/volumes", "tank/volumes"))
+	if !d.isAway()() || !d.has("node/plane/volumes")() {
+		t.Error("the driver was begun anew for one pool more")
+	}
+	declare(config.PoolExported)
+	n.awaitOther("a driver without the pool", d.has("node/plane/volumes", "node/plane/volumes"))
+	if !d.isIn("node/plane/volumes")() || !d.isAway("tank/volumes")() {
+		t.Error("the pool was not taken from the driver")
+	}
 }
 
 // TestNoVolumes: without a driver, health says so where volumes are wanted; where they are not, there is no check.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,16 +66,17 @@ func New(c Config) *Runner {
 	return &Runner{c}
 }
 
-// Run runs the driver as spec says until ctx ends, and then takes its sockets away: what is mounted stays. Away returns what Spec.Away is at present, from any goroutine;
-// nil is that of spec. It calls publish with each change of the status, from any goroutine and one call at a time. It must not be called twice at once.
-func (r *Runner) Run(ctx context.Context, spec Spec, away func() []string, publish func(Status)) {
-	if away == nil {
-		away = func() []string { return spec.Away }
+// Run runs the driver as spec says until ctx ends, and then takes its sockets away: what is mounted stays. Now returns the spec as it is at present, from any goroutine:
+// its Away may be another, and its Parents more than those of spec; nil is spec. It calls publish with each change of the status, from any goroutine and one call at a
+// time. It must not be called twice at once.
+func (r *Runner) Run(ctx context.Context, spec Spec, now func() Spec, publish func(Status)) {
+	if now == nil {
+		now = func() Spec { return spec }
 	}
 	t := teller{publish: publish}
 	last := ""
 	for {
-		err := r.serve(ctx, spec, away, &t)
+		err := r.serve(ctx, spec, now, &t)
 		if ctx.Err() != nil {
 			return
 		}
@@ -128,9 +130,13 @@ func (t *teller) show() {
 }
 
 // serve runs all parts of a driver until one of them fails, and returns why.
-func (r *Runner) serve(ctx context.Context, spec Spec, away func() []string, t *teller) error {
+func (r *Runner) serve(ctx context.Context, spec Spec, now func() Spec, t *teller) error {
 	c := r.Driver
-	c.NodeName, c.Parents, c.Away = spec.NodeName, spec.Parents, away
+	c.NodeName, c.Parents = spec.NodeName, spec.Parents
+	c.More = func() []string {
+		return slices.DeleteFunc(slices.Clone(now().Parents), func(parent string) bool { return slices.Contains(spec.Parents, parent) })
+	}
+	c.Away = func() []string { return now().Away }
 	d, err := csi.New(c)
 	if err != nil {
 		return err
