@@ -96,11 +96,31 @@ func (d *Driver) expectTrash(ctx context.Context, parent string) {
 	if _, done := d.trashes.Load(parent); done {
 		return
 	}
-	if err := d.makeTrash(ctx, parent); err != nil {
+	err := d.makeTrash(ctx, parent)
+	if err == nil {
+		err = d.markTrash(ctx, parent)
+	}
+	if err != nil {
 		d.Logger.Warn("cannot make the file system for deleted volumes", "parent", parent, "error", err)
 		return
 	}
 	d.trashes.Store(parent, true)
+}
+
+// markTrash gives it the mark that a power cut may have kept from it: OpenZFS makes a file system first, and sets user properties later. Whoever has made it, deleted
+// volumes go there.
+func (d *Driver) markTrash(ctx context.Context, parent string) error {
+	name := trashOf(parent)
+	found, err := d.System.List(ctx, zfs.Query{Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem}, Properties: []string{markVolume}})
+	if err != nil {
+		return err
+	}
+	for _, one := range found {
+		if one.Name == name && own(one, markVolume) == "" {
+			return d.System.Set(ctx, name, map[string]string{markVolume: trashName})
+		}
+	}
+	return nil
 }
 
 // destroyAll destroys a volume that cannot be put aside, with the snapshots that are none of Kubernetes's: to another place goes only what its pool and the quotas

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cyvive/cyvive/internal/storage/zfs"
+	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
 )
 
 // TestDeleteAnyOrder: a volume, its snapshots and volumes made of both are deleted in each order, and nothing is left when all are. What is not
@@ -88,6 +89,30 @@ func TestDeleteForeign(t *testing.T) {
 	b.create("a", "")
 	b.must(b.model.Release(b.ctx, "backup", kept+"@kept"))
 	b.remove("a")
+	if left := b.names(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestTrashCut: what a power cut has kept from the file system for deleted volumes, by which others know whose it is, it gets later.
+func TestTrashCut(t *testing.T) {
+	b := newBench(t)
+	b.create("a", "")
+	b.system.Order(zfstest.Fault{Method: "Create", Bare: true, Crash: true})
+	if _, err := b.CreateSnapshot(b.ctx, &spec.CreateSnapshotRequest{SourceVolumeId: "a", Name: "s"}); err == nil {
+		t.Fatal("the power was not cut")
+	}
+	b.system.Restart()
+	b.start()
+	const trash, mark = "node/plane/volumes/_deleted", "dev.cyvive.csi:volume"
+	if got := b.property(trash, mark); got == "_deleted" {
+		t.Errorf("it was cut, and is marked %q", got)
+	}
+	b.take("a", "s")
+	if got := b.property(trash, mark); got != "_deleted" {
+		t.Errorf("it is marked %q", got)
+	}
+	b.remove("a", "a@s")
 	if left := b.names(); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
