@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/storage/dataset"
@@ -45,7 +47,7 @@ func times(s config.Schedule) snapshots.Schedule {
 
 // DatasetSpec is what the documents of kind Dataset ask of the domain: in the pools that are declared, and in what of the system's own is for others.
 func DatasetSpec(cfg *config.Config) *dataset.Spec {
-	spec := &dataset.Spec{Roots: []string{config.SystemVolumes}}
+	spec := &dataset.Spec{Roots: []string{config.SystemVolumes}, ReadOnly: readOnlyPools(cfg)}
 	for _, p := range cfg.Pools {
 		spec.Roots = append(spec.Roots, p.Name)
 	}
@@ -60,9 +62,23 @@ func DatasetSpec(cfg *config.Config) *dataset.Spec {
 			}
 		}
 		out.Target, out.Options = mountOf(d)
+		if pool, _, _ := strings.Cut(d.Name, "/"); out.Target != "" && slices.Contains(spec.ReadOnly, pool) {
+			out.Options = append(out.Options, "ro") // as zfs mount does in a pool that is imported so (zfs_mount_at in lib/libzfs/libzfs_mount.c, OpenZFS 2.3.9)
+		}
 		spec.Datasets = append(spec.Datasets, out)
 	}
 	return spec
+}
+
+// readOnlyPools are the names of the pools that are declared to be read only.
+func readOnlyPools(cfg *config.Config) []string {
+	var out []string
+	for _, p := range cfg.Pools {
+		if p.ReadOnly {
+			out = append(out, p.Name)
+		}
+	}
+	return out
 }
 
 // mountOf is where a file system is mounted, and how. Of what ZFS has on by itself, devices and setuid are off unless they are declared: what is mounted is for pods.

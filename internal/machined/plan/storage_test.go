@@ -188,6 +188,28 @@ func TestStorageSpecs(t *testing.T) {
 	}
 }
 
+// TestReadOnlyPools: the domain is told which pools are only read, and what is mounted of them is mounted so.
+func TestReadOnlyPools(t *testing.T) {
+	in := func(mountpoint string) map[string]string { return map[string]string{"mountpoint": mountpoint} }
+	got := DatasetSpec(&config.Config{
+		Pools: []config.Pool{{Name: "tank"}, {Name: "other", ReadOnly: true}},
+		Datasets: []config.Dataset{
+			{Name: "tank/a", Properties: in("/var/mnt/a")}, {Name: "other", Properties: in("/var/mnt/b")}, {Name: "other/c", Properties: in("/var/mnt/c")},
+			{Name: "other/d"}, {Name: "others/e", Properties: in("/var/mnt/e")},
+		},
+	})
+	if !slices.Equal(got.ReadOnly, []string{"other"}) {
+		t.Errorf("read only are %q", got.ReadOnly)
+	}
+	var options []string
+	for _, d := range got.Datasets {
+		options = append(options, d.Name+" "+strings.Join(d.Options, ","))
+	}
+	if d := cmp.Diff([]string{"tank/a nodev,nosuid", "other nodev,nosuid,ro", "other/c nodev,nosuid,ro", "other/d ", "others/e nodev,nosuid"}, options); d != "" {
+		t.Errorf("options (-want +got):\n%s", d)
+	}
+}
+
 // TestMountOf: what is mounted where, and how.
 func TestMountOf(t *testing.T) {
 	for name, c := range map[string]struct {

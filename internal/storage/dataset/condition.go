@@ -33,9 +33,14 @@ const (
 	// LeftToReplication: properties differ, or the dataset is not there, and replication has it now. Nothing is wrong with that: the document counts when the role is
 	// here.
 	LeftToReplication Reason = "LeftToReplication"
+	// LeftReadOnly: properties differ, or the dataset is not there, and its pool is declared to be read only. Nothing is wrong with that either.
+	LeftReadOnly Reason = "LeftReadOnly"
 	// NotDeclared: the dataset is there and in no document, nor received. It is left alone.
 	NotDeclared Reason = "NotDeclared"
 )
+
+// note says that nothing is wrong with it.
+func (r Reason) note() bool { return r == LeftToReplication || r == LeftReadOnly || r == NotDeclared }
 
 // Condition is something that a person should know of a dataset, and mostly has to decide.
 type Condition struct {
@@ -50,6 +55,7 @@ func (c Condition) String() string { return fmt.Sprintf("%s: %s: %s", c.Dataset,
 
 // walker goes through the declared datasets, parents first.
 type walker struct {
+	spec     Spec
 	obs      Observed
 	declared map[string]bool
 	// coming are those that are about to be made.
@@ -57,7 +63,7 @@ type walker struct {
 }
 
 func newWalker(spec Spec, obs Observed) walker {
-	w := walker{obs, map[string]bool{}, map[string]zfs.Kind{}}
+	w := walker{spec, obs, map[string]bool{}, map[string]zfs.Kind{}}
 	for _, d := range spec.Datasets {
 		w.declared[d.Name] = true
 	}
@@ -78,11 +84,15 @@ func (w walker) obstacle(d Dataset) *Condition {
 	if found && state.Kind != d.Kind {
 		return condition(KindDiffers, "a %s is declared, and there is a %s; declare another name, or destroy that once it is in no document", d.Kind, state.Kind)
 	}
-	if why := w.obs.Refused[d.Name]; why != "" {
+	readOnly := w.spec.readOnly(d.Name)
+	if why := w.obs.Refused[d.Name]; why != "" && !readOnly { // else it was refused before its pool was declared so
 		return condition(Refused, "%s", why)
 	}
 	if found {
 		return nil
+	}
+	if readOnly {
+		return condition(LeftReadOnly, "it is not there, and nothing is made in a pool that is declared read-only")
 	}
 	if at := w.nearest(d.Name); w.obs.Datasets[at].keepsBelow() {
 		return condition(LeftToReplication, "it is not there, and nothing is made below %s, as %s", at, w.obs.Datasets[at].Kept)
@@ -136,17 +146,35 @@ func differences(d Dataset, s State) []Condition {
 
 // keptCondition names the declared properties that are left to replication, as they are; nil if none differs.
 func keptCondition(d Dataset, s State) *Condition {
-	var differ []string
-	for _, name := range sorted(d.Properties) {
-		want, got := d.canonical(name, d.Properties[name]), s.Properties[name].Value
-		if s.keeps(name) && want != got {
-			differ = append(differ, fmt.Sprintf("%s is %s, and declared as %s", name, shown(name, got), shown(name, want)))
-		}
-	}
+	differ := differing(d, s, s.keeps)
 	if len(differ) == 0 {
 		return nil
 	}
 	return &Condition{d.Name, LeftToReplication, fmt.Sprintf("%s; left so, as %s", strings.Join(differ, "; "), s.Kept)}
+}
+
+// readOnlyCondition names what is not as declared where nothing is changed; nil if all is.
+func readOnlyCondition(d Dataset, s State) *Condition {
+	differ := differing(d, s, func(string) bool { return true })
+	if want, got := wantedSize(d, s), s.bytes("volsize"); d.Kind == zfs.Volume && want != got {
+		differ = append(differ, fmt.Sprintf("it has %s, and is declared with %s", size.Text(got), size.Text(want)))
+	}
+	if len(differ) == 0 {
+		return nil
+	}
+	return &Condition{d.Name, LeftReadOnly, strings.Join(differ, "; ") + "; left so, as its pool is declared read-only"}
+}
+
+// differing names those of some properties that are not as declared.
+func differing(d Dataset, s State, of func(name string) bool) []string {
+	var out []string
+	for _, name := range sorted(d.Properties) {
+		want, got := d.canonical(name, d.Properties[name]), s.Properties[name].Value
+		if of(name) && want != got {
+			out = append(out, fmt.Sprintf("%s is %s, and declared as %s", name, shown(name, got), shown(name, want)))
+		}
+	}
+	return out
 }
 
 // wantedSize is the size of a volume in whole blocks: zfs create rounds up to them (zfs-create(8)), and zfs set refuses what is none.
@@ -174,9 +202,14 @@ func Conditions(spec Spec, obs Observed) []Condition {
 		if !found || c != nil && c.Reason != Refused {
 			continue
 		}
-		out = append(out, differences(d, state)...)
-		if c := keptCondition(d, state); c != nil {
-			out = append(out, *c)
+		kept := keptCondition(d, state)
+		if spec.readOnly(d.Name) {
+			kept = readOnlyCondition(d, state)
+		} else {
+			out = append(out, differences(d, state)...)
+		}
+		if kept != nil {
+			out = append(out, *kept)
 		}
 		if c := mountCondition(d, spec, obs); c != nil {
 			out = append(out, *c)

@@ -101,6 +101,9 @@ func Diff(spec Spec, obs Observed) []Op {
 			then = append(then, createOp(d))
 			continue
 		}
+		if spec.readOnly(d.Name) {
+			continue
+		}
 		free, rest := changes(d, state)
 		first, then = append(first, free...), append(then, rest...)
 	}

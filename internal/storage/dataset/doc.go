@@ -16,6 +16,8 @@
 // Of a replica, and of all below a root that is fenced, readonly, canmount and mountpoint are replication's, whatever is declared and whatever the node has set,
 // and nothing is made there: a document must not make a primary of what is none. The domain says so by the condition [LeftToReplication].
 //
+// In a pool that is declared to be read only nothing is made or changed, and what is there is mounted as declared. What differs is told by the condition [LeftReadOnly].
+//
 // Operations that give space free come before all others: else a quota could not be lowered that the reservation of a child, lowered at the same time,
 // still needs.
 package dataset

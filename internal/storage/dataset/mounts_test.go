@@ -237,6 +237,42 @@ func TestSeal(t *testing.T) {
 	w.expect("somebody has written there", append(slices.Clone(all[:4]), RootMissing), "seal /m/x")
 }
 
+// TestReadOnly: in a pool that is declared read-only nothing is made or changed; what is there is mounted, and what differs is told, and nothing is wrong with it.
+func TestReadOnly(t *testing.T) {
+	w := newMountWorld(t)
+	w.model.add("tank/a", zfs.Filesystem).local["org.example:x"] = "1"
+	w.model.add("tank/v", zfs.Volume).local["volsize"] = "16384"
+	for _, name := range []string{"tank/a", "tank/v", "tank/new"} {
+		w.model.fail[name] = zfs.ErrReadOnly
+	}
+	a := fileSystem("tank/a", "/m/a", "ro")
+	a.Properties = map[string]string{"org.example:x": "2", "atime": "on"}
+	w.spec.Datasets = []Dataset{a, {Name: "tank/v", Kind: zfs.Volume, SizeBytes: 32768}, fileSystem("tank/new", "/m/new")}
+	w.spec.ReadOnly = []string{"tank"}
+	left := []Reason{LeftReadOnly, LeftReadOnly, LeftReadOnly}
+	w.expect("declared read-only", left, "mount tank/a /m/a ro")
+	obs, err := w.r.Observe(context.Background(), w.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := w.r.Status(w.spec, obs)
+	var told []string
+	for _, c := range s.Conditions {
+		told = append(told, c.Dataset+": "+c.Message)
+	}
+	if diff := cmp.Diff([]string{
+		"tank/a: org.example:x is 1, and declared as 2; left so, as its pool is declared read-only",
+		"tank/new: it is not there, and nothing is made in a pool that is declared read-only",
+		"tank/v: it has 16KiB, and is declared with 32KiB; left so, as its pool is declared read-only",
+	}, told); diff != "" || !s.Ready {
+		t.Errorf("ready %t, %s; conditions (-want +got):\n%s", s.Ready, s.Reason, diff)
+	}
+	w.spec.ReadOnly = nil
+	w.expect("declared to be written", []Reason{Refused, Refused, Refused})
+	w.spec.ReadOnly = []string{"tank"}
+	w.expect("declared read-only again", left)
+}
+
 func TestMountsText(t *testing.T) {
 	for op, want := range map[string]string{
 		Op{Verb: Mount, Dataset: "tank/a", Target: "/m/a", Options: []string{"nodev", "noexec"}}.String(): "mount tank/a on /m/a nodev,noexec",

@@ -16,12 +16,19 @@ import (
 type Spec struct {
 	// Roots are the datasets, mostly pools, below which everything is looked at. Each declared one lies below a root or is one.
 	Roots []string
+	// ReadOnly are those of Roots whose pools are declared to be read only: what lies in them is mounted, and not changed.
+	ReadOnly []string
 	// Datasets have different names.
 	Datasets []Dataset
 	// Seal has mount points made, and closed to writers, before there is anything to mount on them: what they lie on is mounted.
 	Seal bool
 	// Waits says in words what is waited for before the roots are looked at; only mount points are made until it is empty.
 	Waits string
+}
+
+// readOnly says that nothing is changed where a dataset lies.
+func (s Spec) readOnly(name string) bool {
+	return slices.ContainsFunc(s.ReadOnly, func(root string) bool { return name == root || isBelow(name, root) })
 }
 
 // Dataset is the desired state of one file system or volume.

@@ -4,7 +4,7 @@ import "github.com/cyvive/cyvive/internal/storage/zfs"
 
 // Status is how the datasets fare.
 type Status struct {
-	// Ready says that all that is declared is there as declared, but for what is left to replication, and in use can be. Reason is the first condition that says
+	// Ready says that all that is declared is there as declared, but for what is left as it is, to replication or in a pool that is declared read-only, and in use can be. Reason is the first condition that says
 	// otherwise.
 	Ready      bool
 	Reason     string
@@ -32,7 +32,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		declared[d.Name] = true
 	}
 	for _, c := range out.Conditions {
-		if c.Reason != NotDeclared && c.Reason != LeftToReplication && out.Ready {
+		if !c.Reason.note() && out.Ready {
 			out.Ready, out.Reason = false, c.String()
 		}
 	}

@@ -185,7 +185,8 @@ type Condition struct {
 	// Whole name.
 	Dataset string `protobuf:"bytes,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
 	// For programs, one of RootMissing, ParentMissing, KindDiffers, FixedProperty,
-	// WouldShrink, TargetTaken, AboveUnmounted, Refused and LeftToReplication.
+	// WouldShrink, TargetTaken, AboveUnmounted, Refused, LeftToReplication and
+	// LeftReadOnly.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// For a person, mostly with what can be done about it.
 	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
