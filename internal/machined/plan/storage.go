@@ -15,7 +15,7 @@ import (
 
 // SnapshotSpec is what the documents of kind SnapshotSchedule ask of the domain. An error means that config.Parse and the domain disagree.
 func SnapshotSpec(cfg *config.Config) (*snapshots.Spec, error) {
-	spec := &snapshots.Spec{}
+	spec := &snapshots.Spec{ReadOnly: readOnlyPools(cfg)}
 	for _, s := range cfg.SnapshotSchedules {
 		p := snapshots.Policy{Name: s.Name, When: times(s.Schedule), Prefix: s.Prefix, Keep: snapshots.Retention{
 			Last: s.Keep.Last, Hourly: s.Keep.Hourly, Daily: s.Keep.Daily, Weekly: s.Keep.Weekly, Monthly: s.Keep.Monthly, Yearly: s.Keep.Yearly,

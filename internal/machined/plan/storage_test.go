@@ -188,18 +188,20 @@ func TestStorageSpecs(t *testing.T) {
 	}
 }
 
-// TestReadOnlyPools: the domain is told which pools are only read, and what is mounted of them is mounted so.
+// TestReadOnlyPools: the domains are told which pools are only read, and what is mounted of them is mounted so.
 func TestReadOnlyPools(t *testing.T) {
 	in := func(mountpoint string) map[string]string { return map[string]string{"mountpoint": mountpoint} }
-	got := DatasetSpec(&config.Config{
+	cfg := &config.Config{
 		Pools: []config.Pool{{Name: "tank"}, {Name: "other", ReadOnly: true}},
 		Datasets: []config.Dataset{
 			{Name: "tank/a", Properties: in("/var/mnt/a")}, {Name: "other", Properties: in("/var/mnt/b")}, {Name: "other/c", Properties: in("/var/mnt/c")},
 			{Name: "other/d"}, {Name: "others/e", Properties: in("/var/mnt/e")},
 		},
-	})
-	if !slices.Equal(got.ReadOnly, []string{"other"}) {
-		t.Errorf("read only are %q", got.ReadOnly)
+	}
+	got := DatasetSpec(cfg)
+	pruned, err := SnapshotSpec(cfg)
+	if err != nil || !slices.Equal(got.ReadOnly, []string{"other"}) || !slices.Equal(pruned.ReadOnly, []string{"other"}) {
+		t.Errorf("read only are %q, and of snapshots %q, %v", got.ReadOnly, pruned.ReadOnly, err)
 	}
 	var options []string
 	for _, d := range got.Datasets {

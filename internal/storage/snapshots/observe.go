@@ -126,6 +126,11 @@ func (r *Reconciler) Observe(ctx context.Context, spec Spec) (Observed, error) {
 			obs.Missing[root.Dataset] = err.Error()
 		}
 	}
+	for name := range obs.Datasets {
+		if slices.Contains(spec.ReadOnly, poolOf(name)) {
+			obs.Paused[name] = Pause{Why: "its pool is declared read-only", Keeps: true}
+		}
+	}
 	for _, list := range obs.Datasets {
 		slices.SortFunc(list, func(a, b Snapshot) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) })
 	}

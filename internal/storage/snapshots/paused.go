@@ -6,8 +6,8 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// Pause is why policies leave a dataset alone: replication has it. No snapshot is made of it, since one that only this machine has would be in the way of what is
-// received.
+// Pause is why policies leave a dataset alone. Replication has it, and no snapshot is made of it, since one that only this machine has would be in the way of what is
+// received; or its pool is only read.
 type Pause struct {
 	// Why is for a person.
 	Why string

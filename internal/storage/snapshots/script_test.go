@@ -31,6 +31,7 @@ type script struct {
 //	snapshot NAME...                  a person makes them now                  hold, clone, busy, base NAME by=x
 //	pass 90m                          time goes by                             clock 2026-01-01T00:00:00Z  the clock is set; uptime is not
 //	fail NAME with=space|none         each change fails, or works again        bases with=lost|known
+//	readonly POOL...                  the pools that are declared read-only; none without a name
 //	doubt on|off                      nobody has said that the clock is right
 //	mark NAME fenced=1 readonly=on    replication has it, and what is below    unmark NAME
 //	restart                           another process takes over               diff, run, list, preview, status, failing
@@ -78,6 +79,11 @@ func (s *script) step(d *datadriven.TestData) string {
 			s.t.Fatal(err)
 		}
 		s.m.now = at
+	case "readonly":
+		s.spec.ReadOnly = nil
+		for _, a := range d.CmdArgs {
+			s.spec.ReadOnly = append(s.spec.ReadOnly, a.Key)
+		}
 	case "doubt":
 		s.m.doubt = d.CmdArgs[0].Key == "on"
 	case "policy":

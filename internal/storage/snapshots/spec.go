@@ -13,6 +13,8 @@ import (
 type Spec struct {
 	// Policies have different names, and different prefixes where they have datasets in common.
 	Policies []Policy
+	// ReadOnly are pools that are declared to be read only: no snapshot is made or pruned there.
+	ReadOnly []string
 }
 
 // Policy says when snapshots of some datasets are made, and which of them are kept.

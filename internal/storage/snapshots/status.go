@@ -27,7 +27,7 @@ type PolicyStatus struct {
 	// Since is when the first of the targets began to fail that have problems; zero if none has. Again is when the next of the snapshots that could not be made is
 	// tried again; zero if there is none, or that is now.
 	Since, Again time.Time
-	// Paused are targets of which no snapshot is made now, as replication has them, and why; nothing is wrong with that.
+	// Paused are targets of which no snapshot is made now, as replication has them or their pools are only read, and why; nothing is wrong with that.
 	Paused []string
 	// Stuck are snapshots that should go and cannot; nothing is wrong with that.
 	Stuck []Verdict
