@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage/pool"
@@ -76,7 +78,7 @@ func (d disksAPI) enrolledDisks() (map[string]string, error) {
 	}
 	used := map[string]bool{}
 	for _, p := range s.pools.Status.Pools {
-		if !p.Declared || p.Pool.ReadOnly {
+		if !p.Declared || p.Pool.ReadOnly || s.onlyRead(p.Name) {
 			continue
 		}
 		if lack := unenrolled(p, s.pools.Status.Disks); len(lack) > 0 {
@@ -111,6 +113,11 @@ func unenrolled(p pool.PoolStatus, disks []pool.Disk) []string {
 		}
 	}
 	return out
+}
+
+// onlyRead says that a pool is declared to be read only, be it that it is imported for writing.
+func (s snapshot) onlyRead(name string) bool {
+	return s.input.Config != nil && slices.ContainsFunc(s.input.Config.Pools, func(p config.Pool) bool { return p.Name == name && p.ReadOnly })
 }
 
 // recoverDisks opens the encrypted disk of a name, or all that the key opens. The loop of the pools finds them open, and imports what is on them.

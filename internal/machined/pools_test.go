@@ -469,8 +469,35 @@ func TestFaultOfAnUndeclaredPool(t *testing.T) {
 		}
 	}
 	told := slices.DeleteFunc(n.told(server.EventAgent), func(text string) bool { return !strings.HasPrefix(text, string(diagnose.Degrade)) })
-	if len(told) != 1 || !strings.Contains(told[0], "not declared") {
+	if len(told) != 1 || !strings.Contains(told[0], "not declared to be written to") {
 		t.Errorf("told %q", told)
+	}
+}
+
+// TestReadOnlyIsNotTended: of a pool that is declared read-only nothing is changed for what happens to its devices.
+func TestReadOnlyIsNotTended(t *testing.T) {
+	for _, readOnly := range []bool{false, true} {
+		m := &poolMachine{}
+		declared := &config.Config{Pools: []config.Pool{{Name: "tank", Presence: config.PoolImported, ReadOnly: readOnly}}}
+		a := &Agent{
+			cfg: Config{Pools: m.config()}, log: slog.New(slog.DiscardHandler), now: time.Now, events: eventlog.New(time.Now), poolEvents: newPoolLog(),
+			store: state.New(snapshot{input: plan.Input{Config: declared}}),
+		}
+		if err := m.Create(t.Context(), pool.Creation{Pool: "tank", Groups: []pool.Group{{Layout: pool.Mirror, Devices: []string{"/dev/vdb1", "/dev/vdc1"}}}}); err != nil {
+			t.Fatal(err)
+		}
+		m.pools[0].Vdevs = append(m.pools[0].Vdevs, pool.Vdev{Name: "/dev/vdd1", Type: "disk", Class: pool.Spare, Path: "/dev/vdd1", GUID: 300, State: pool.Available})
+		m.turn("102", pool.Removed)
+		m.pools[0].State = pool.Degraded
+		pools, err := a.poolsForEvents(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pulled := events.Event{Class: events.Removed, EID: 9, Time: time.Now(), Pool: "tank", PoolGUID: 101, VdevGUID: 102, VdevType: "disk"}
+		well := a.tend(t.Context(), diagnose.New(diagnose.Config{}), []events.Event{pulled}, pools)
+		if done := slices.Contains(m.done(), "replace tank 102 /dev/vdd1"); !well || done == readOnly {
+			t.Errorf("read-only %t: well %t, done %q", readOnly, well, m.done())
+		}
 	}
 }
 

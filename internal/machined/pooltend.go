@@ -95,12 +95,12 @@ func (a *Agent) tend(ctx context.Context, engine *diagnose.Engine, batch []event
 	actions = append(actions, engine.Look(pools, a.now())...)
 	declared := plan.PoolSpec(a.snapshot().input.Config).Pools
 	for _, one := range actions {
-		ours := slices.ContainsFunc(declared, func(p pool.PoolSpec) bool { return p.Name == one.Pool && p.Presence == pool.Imported })
+		ours := slices.ContainsFunc(declared, func(p pool.PoolSpec) bool { return p.Name == one.Pool && p.Presence == pool.Imported && !p.ReadOnly })
 		if !ours {
 			if engine.Left(one, a.now()) {
 				continue // it was told
 			}
-			one.Why += "; the pool is not declared, and is left as it is"
+			one.Why += "; the pool is not declared to be written to, and is left as it is"
 		}
 		a.log.Warn("fault of a pool", "pool", one.Pool, "action", string(one.Kind), "device", one.Vdev, "why", one.Why)
 		a.events.Add(server.EventAgent, "pool "+one.Pool, string(one.Kind)+" "+one.Vdev, one.Why)

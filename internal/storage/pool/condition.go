@@ -25,6 +25,8 @@ const (
 	IOSuspended Kind = "pool suspended"
 	// ReadOnly: it cannot be changed.
 	ReadOnly Kind = "pool read-only"
+	// Writable: it is imported for writing, and declared to be read only.
+	Writable Kind = "pool not read-only"
 	// DiskMissing: a selector means no disk, or several.
 	DiskMissing Kind = "disk not found"
 	// DiskSwapped: the disk that is meant holds another pool, or another leaf of this one.

@@ -90,6 +90,10 @@ func (b *builder) bringUp() {
 			b.condition(ReadOnly, fmt.Sprintf("pool %s is imported read-only, and is declared to be written", b.pool.Name), "Export it; it is imported again to be written.")
 		}
 		return
+	case b.spec.ReadOnly:
+		b.condition(Writable, fmt.Sprintf("pool %s is imported for writing, and is declared to be read only", b.pool.Name),
+			"Reboot the node, or export the pool (presence: exported) and have it imported again: it is read-only then. The node changes nothing of it until then; others may.")
+		return
 	}
 	b.copying = b.pool.Scan.Resilvers() || b.pool.Expansion.running() || b.pool.Removal.running()
 	b.online()

@@ -419,6 +419,36 @@ func TestSpareAndCacheComeBack(t *testing.T) {
 	want(t, m)
 }
 
+// TestReadOnly: a pool that is declared read-only is imported so, also where its features allow no more. Nothing of it is changed, be it that it is imported for writing.
+func TestReadOnly(t *testing.T) {
+	m := pooltest.New(4)
+	reach(t, m, tank(mirror("s1", "s2")))
+	changes(m)
+	spec := tank(mirror("s1", "s2"))
+	spec.Pools[0].ReadOnly, spec.Pools[0].Properties = true, map[string]string{"autotrim": "off"}
+	spec.Pools[0].Spares, spec.Pools[0].Scrub = serials("s3"), every(time.Hour)
+	m.All["s1"].GrowableBytes = 1 << 30
+	s := reach(t, m, spec)
+	want(t, m)
+	if p := s.Pools[0]; !s.Ready || p.Healthy || !slices.Equal(kinds(s), []pool.Kind{pool.Writable}) || !strings.Contains(p.Next, "Reboot the node") {
+		t.Errorf("imported for writing: %+v", s)
+	}
+	for _, problem := range []pool.Problem{pool.Ready, pool.NewerForWriting} {
+		m.Off("tank")
+		m.Problems["tank"] = problem
+		s = reach(t, m, spec)
+		want(t, m, "import tank force=false rewind=false readonly=true")
+		if !s.Ready || !s.Pools[0].Healthy || len(kinds(s)) > 0 || !m.Loaded["tank"].ReadOnly {
+			t.Errorf("%q: %+v", problem, s)
+		}
+	}
+	spec.Pools[0].ReadOnly = false
+	if s = reach(t, m, spec); !s.Ready || !slices.Equal(kinds(s), []pool.Kind{pool.ReadOnly}) {
+		t.Errorf("declared to be written: %+v", s)
+	}
+	want(t, m)
+}
+
 // TestAmbiguousSelector: a device whose selector has come to mean several disks keeps its place, and a new disk takes that of the device that is gone.
 func TestAmbiguousSelector(t *testing.T) {
 	m := pooltest.New(5)
