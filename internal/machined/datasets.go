@@ -27,13 +27,23 @@ const (
 // datasetLoop makes, changes and mounts what Dataset documents declare. What it waits for, pools and people, is told by the loop of pools and by documents.
 func (a *Agent) datasetLoop() task {
 	domain := dataset.NewMounting(a.cfg.Pools.Datasets, a.cfg.Pools.Mounts, a.cfg.Timeline.Now)
-	return loopTask(a, domain, plan.Datasets, datasetResync,
+	t := loopTask(a, domain, plan.Datasets, datasetResync,
 		func(d plan.Desired) *dataset.Spec { return d.Datasets },
 		func(s *snapshot, r state.Report[dataset.Status]) {
 			a.tellDatasets(s.datasets.Status, r.Status)
 			s.datasets = r
 		},
 		func(dataset.Status) bool { return true })
+	a.views[plan.Datasets] = func(ctx context.Context, d plan.Desired) ([]string, error) {
+		return inLoop(ctx, a.asks[plan.Datasets], previewTimeout, func(ctx context.Context) ([]string, error) {
+			obs, err := domain.Observe(ctx, *d.Datasets)
+			if err != nil {
+				return nil, err
+			}
+			return datasetPreview(*d.Datasets, obs, a.snapshot().datasets.Status.Conditions), nil
+		})
+	}
+	return t
 }
 
 // snapshotLoop makes and prunes snapshots by SnapshotSchedule documents.

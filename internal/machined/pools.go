@@ -69,14 +69,14 @@ func (a *Agent) poolTasks() (loops, others []task) {
 
 func (a *Agent) poolLoop() task {
 	domain := confirming{a.cfg.Pools.Domain, a.confirmed.done}
-	return loopTask(a, PoolDomain(domain), plan.Pools, poolResync,
-		func(d plan.Desired) *pool.Spec {
-			if d.Pools == nil {
-				return nil
-			}
-			spec := a.confirmed.with(*d.Pools, a.now())
-			return &spec
-		},
+	wanted := func(d plan.Desired) *pool.Spec {
+		if d.Pools == nil {
+			return nil
+		}
+		spec := a.confirmed.with(*d.Pools, a.now())
+		return &spec
+	}
+	t := loopTask(a, PoolDomain(domain), plan.Pools, poolResync, wanted,
 		func(s *snapshot, r state.Report[pool.Status]) {
 			s.pools, s.poolsAt = r, a.now()
 			s.poolsSeen = s.poolsSeen || r.Satisfied || r.Tried
@@ -86,6 +86,17 @@ func (a *Agent) poolLoop() task {
 		func(c *reconcile.Config[pool.Spec, pool.Status]) {
 			c.Again = func(s pool.Status) time.Duration { return s.Late }
 		})
+	a.views[plan.Pools] = func(ctx context.Context, d plan.Desired) ([]string, error) {
+		return inLoop(ctx, a.asks[plan.Pools], previewTimeout, func(ctx context.Context) ([]string, error) {
+			spec := *wanted(d)
+			obs, err := domain.Observe(ctx, spec)
+			if err != nil {
+				return nil, err
+			}
+			return poolPreview(spec, obs), nil
+		})
+	}
+	return t
 }
 
 // importedPools are the names of the pools that are imported, in order, and data if the node's own datasets are mounted: where datasets can be looked for.

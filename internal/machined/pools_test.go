@@ -195,6 +195,23 @@ func TestPoolWaitsForAPerson(t *testing.T) {
 	}
 }
 
+// TestPoolPreview: what loses data is in what is shown beforehand, with how it is confirmed, and so is what keeps a pool from being made.
+func TestPoolPreview(t *testing.T) {
+	t.Parallel()
+	n, m := pooledNode(t, func(m *poolMachine) { m.disks[1].Contents = "an ext4 file system" })
+	n.await("the check", func(s snapshot) bool { return poolCheck(s).Reason != "" && s.pools.Satisfied })
+	ops, err := n.views[plan.Pools](t.Context(), n.snapshot().desired)
+	if err != nil || len(ops) != 1 || !strings.HasPrefix(ops[0], "create pool tank: ") || !strings.Contains(ops[0], "holds an ext4 file system") ||
+		!strings.HasSuffix(ops[0], " (waits for a confirmation: nodectl pool confirm tank)") {
+		t.Errorf("on a disk that holds something: %q, %v", ops, err)
+	}
+	m.change(func(m *poolMachine) { m.disks = m.disks[:1] })
+	ops, err = n.views[plan.Pools](t.Context(), n.snapshot().desired)
+	if err != nil || len(ops) != 1 || !strings.HasPrefix(ops[0], "to decide: pool tank: disk not found: no disk matches serial=S-2: ") || strings.Contains(ops[0], "\n") {
+		t.Errorf("without a disk: %q, %v", ops, err)
+	}
+}
+
 // TestConfirmedByWhatWasFound: who is answered by what was found without the state volume confirms nothing that could be done once it is there.
 func TestConfirmedByWhatWasFound(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,8 @@ package machined
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,9 +12,11 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage/dataset"
+	"github.com/cyvive/cyvive/internal/storage/pool"
 )
 
-// view returns the operations that a domain would begin a pass with for a desired state. It looks from the domain's own loop, between two passes.
+// view returns the operations that a domain would begin a pass with for a desired state; of pools and datasets also what waits for a person. It looks from the domain's own loop, between two passes.
 type view func(ctx context.Context, d plan.Desired) ([]string, error)
 
 // previewTimeout is for a loop to get around to that. Its pass may take longer: then what it would do cannot be told.
@@ -38,6 +42,48 @@ func viewOf[Spec, Observed any, Op fmt.Stringer, Status any](
 		})
 	}
 }
+
+// poolPreview are all operations on pools, those too that wait for a person, with what is lost by them, and what keeps pools from being as they are declared.
+func poolPreview(spec pool.Spec, obs pool.Observed) []string {
+	ops, conditions := pool.Plan(spec, obs)
+	var out []string
+	for _, o := range ops {
+		text := o.String()
+		if waits(spec, o) {
+			if o.Amount != "" {
+				text += ": " + o.Amount
+			}
+			text += fmt.Sprintf(" (waits for a confirmation: nodectl pool confirm %s)", o.Pool)
+		}
+		out = append(out, text)
+	}
+	for _, c := range conditions {
+		out = append(out, fmt.Sprintf("to decide: pool %s: %s: %s. %s", c.Pool, c.Kind, strings.TrimSuffix(oneLine(c.Text), "."), c.Next))
+	}
+	return out
+}
+
+// datasetPreview are all operations on datasets, and what of them is not as it is declared. Known are the conditions that there are now: what is declared no more is told of once.
+func datasetPreview(spec dataset.Spec, obs dataset.Observed, known []dataset.Condition) []string {
+	var out []string
+	for _, o := range dataset.Diff(spec, obs) {
+		out = append(out, o.String())
+	}
+	for _, c := range dataset.Conditions(spec, obs) {
+		text := oneLine(c.Message)
+		switch {
+		case c.Reason == dataset.NotDeclared && slices.Contains(known, c):
+			continue
+		case c.Reason == dataset.RootMissing:
+			text = "what would be done is known once its pool is here: " + text
+		}
+		out = append(out, fmt.Sprintf("dataset %s: %s", c.Dataset, text))
+	}
+	return out
+}
+
+// oneLine is a text in one line.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // inLoop looks from a loop, between two passes of it. It waits previewTimeout at most for its turn, and longest for that and the answer together.
 func inLoop[T any](ctx context.Context, ask chan<- func(context.Context), longest time.Duration, look func(context.Context) (T, error)) (T, error) {

@@ -8,8 +8,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage/dataset"
+	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // stuck is a domain whose system calls do not return.
@@ -53,6 +58,40 @@ func TestPreviewOfStuckDomains(t *testing.T) {
 			t.Errorf("a caller that has gone: %v", err)
 		}
 	})
+}
+
+// TestPreviews: what waits for a person, and what cannot be as it is declared, is told beforehand, too.
+func TestPreviews(t *testing.T) {
+	spec := pool.Spec{Pools: []pool.PoolSpec{{Name: "tank", Presence: pool.Destroyed}}}
+	obs := pool.Observed{Pools: []pool.Pool{{Name: "tank", GUID: 7, State: pool.Online, AllocatedBytes: 5 << 20}}}
+	want := []string{"destroy pool tank (7); all that is in it is lost: 5 MiB on 0 devices (waits for a confirmation: nodectl pool confirm tank)"}
+	if d := cmp.Diff(want, poolPreview(spec, obs)); d != "" {
+		t.Errorf("not confirmed (-want +got):\n%s", d)
+	}
+	spec.Confirmed = []pool.Confirmation{{Pool: "tank", Operation: "destroy pool tank (7); all that is in it is lost"}}
+	if d := cmp.Diff([]string{"destroy pool tank (7); all that is in it is lost"}, poolPreview(spec, obs)); d != "" {
+		t.Errorf("confirmed (-want +got):\n%s", d)
+	}
+	const undeclared = "it is in no document, and is left alone"
+	got := datasetPreview(dataset.Spec{
+		Roots: []string{"tank", "gone"},
+		Datasets: []dataset.Dataset{
+			{Name: "tank/f", Kind: zfs.Volume, SizeBytes: 1 << 20}, {Name: "tank/new", Kind: zfs.Filesystem}, {Name: "gone/x", Kind: zfs.Filesystem},
+		},
+	}, dataset.Observed{
+		Datasets: map[string]dataset.State{
+			"tank": {Kind: zfs.Filesystem}, "tank/f": {Kind: zfs.Filesystem}, "tank/old": {Kind: zfs.Filesystem}, "tank/older": {Kind: zfs.Filesystem},
+		},
+		Missing: map[string]string{"gone": "zfs list gone: does not exist"},
+	}, []dataset.Condition{{Dataset: "tank/older", Reason: dataset.NotDeclared, Message: undeclared}})
+	if d := cmp.Diff([]string{
+		"create file system tank/new",
+		"dataset gone/x: what would be done is known once its pool is here: gone: zfs list gone: does not exist",
+		"dataset tank/f: a volume is declared, and there is a filesystem; declare another name, or destroy that once it is in no document",
+		"dataset tank/old: " + undeclared,
+	}, got); d != "" {
+		t.Errorf("datasets (-want +got):\n%s", d)
+	}
 }
 
 // TestLooksThatTakeLong: what has its turn may take longer than it may wait for that.

@@ -352,7 +352,8 @@ type Domain struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// network, storage, etcd, kubernetes, or agent for the node's agent itself.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// In their order, in words for a person.
+	// In their order, in words for a person. Of pools and datasets also what waits for a
+	// confirmation, which is then said, and what keeps them from being as declared.
 	Operations []string `protobuf:"bytes,2,rep,name=operations,proto3" json:"operations,omitempty"`
 	// What it waits for before it does more, or why its operations cannot be told
 	// now, in words for a person; empty if neither.
