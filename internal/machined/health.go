@@ -23,7 +23,7 @@ func health(s snapshot) []server.Check {
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}
-	return slices.Concat(checks, volumesHealth(s), poolsHealth(s), datasetsHealth(s), replicationHealth(s), cacheHealth(s), extensionsHealth(s), upgradeHealth(s), resetHealth(s))
+	return slices.Concat(checks, volumesHealth(s), poolsHealth(s), ownPoolHealth(s), datasetsHealth(s), replicationHealth(s), cacheHealth(s), extensionsHealth(s), upgradeHealth(s), resetHealth(s))
 }
 
 // onMedium says that the system runs from an installation medium; empty if it does not.

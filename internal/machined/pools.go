@@ -6,10 +6,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/reconcile"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/arc"
 	"github.com/cyvive/cyvive/internal/storage/dataset"
@@ -74,6 +76,7 @@ func (a *Agent) poolLoop() task {
 			return nil
 		}
 		spec := a.confirmed.with(*d.Pools, a.now())
+		spec.Own = a.ownScrub()
 		return &spec
 	}
 	t := loopTask(a, PoolDomain(domain), plan.Pools, poolResync, wanted,
@@ -97,6 +100,19 @@ func (a *Agent) poolLoop() task {
 		})
 	}
 	return t
+}
+
+// ownScrubAfter is how long after the machine's start the node's own pool is not scrubbed, since all that starts reads from it, too.
+const ownScrubAfter = time.Hour
+
+// ownScrub is the name of the node's own pool while a scrub of it may begin: not while a release is on trial, which would be judged by what is slower meanwhile.
+func (a *Agent) ownScrub() string {
+	s := a.snapshot()
+	judged := s.upgradable && (s.upgrade == nil || s.upgrade.Record.Stage == upgrade.Trial || s.upgrade.Record.Stage == upgrade.Reverting)
+	if judged || a.cfg.Timeline.Now() < ownScrubAfter {
+		return ""
+	}
+	return config.SystemPool
 }
 
 // importedPools are the names of the pools that are imported, in order, and data if the node's own datasets are mounted: where datasets can be looked for.
@@ -187,6 +203,22 @@ func (c *confirmations) done(op pool.Op) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.list = slices.DeleteFunc(c.list, func(o confirmation) bool { return o.Confirms(op) })
+}
+
+// ownPoolCheck is the name of the health check of the node's own pool.
+const ownPoolCheck = "node-pool"
+
+// ownPoolHealth is in order while all of the node's own pool is as it should be. The node is ready without that, and no release goes back for it: it is the disk's fault, and
+// another release would not have what is lost. That the pool can be used is for the check of the storage.
+func ownPoolHealth(s snapshot) []server.Check {
+	for _, p := range s.pools.Status.Pools {
+		if p.Name == config.SystemPool && p.Imported {
+			c := check(ownPoolCheck, p.Healthy, p.Summary+" "+p.Next)
+			c.Aside = true
+			return []server.Check{c}
+		}
+	}
+	return nil
 }
 
 // poolsHealth is in order when all declared pools are imported and can be used, whatever else cannot be done to them: that is in the status of the pools, and

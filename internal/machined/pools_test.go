@@ -18,6 +18,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/storage/pool"
 	"github.com/cyvive/cyvive/internal/storage/pool/diagnose"
 	"github.com/cyvive/cyvive/internal/storage/pool/events"
@@ -154,6 +155,74 @@ func TestPoolsHealth(t *testing.T) {
 		got := poolsHealth(s)
 		if len(got) != 1 || got[0].Healthy != (c.want == "") || got[0].Reason != c.want {
 			t.Errorf("%s: got %+v, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestOwnPoolIsScrubbed: the node's own pool, which no document names, is scrubbed by itself, but not while the node comes up.
+func TestOwnPoolIsScrubbed(t *testing.T) {
+	t.Parallel()
+	m := &poolMachine{pools: []pool.Pool{{Name: "node", GUID: 9, State: pool.Online}}}
+	cfg := m.config()
+	n := startNodeWith(t, t.TempDir(), storagetest.New(1<<30), func(c *Config) { c.Pools = cfg })
+	n.source.set(standalone(t))
+	n.await("pools", func(s snapshot) bool { return s.pools.Satisfied && len(s.pools.Status.Pools) == 1 })
+	if calls := m.done(); len(calls) > 0 {
+		t.Errorf("while it comes up: %q", calls)
+	}
+	n.timeline.set(ownScrubAfter)
+	n.wakers[plan.Pools].Wake()
+	n.awaitOther("the scrub", func() bool { return slices.Contains(m.done(), "scrub node") })
+}
+
+func TestOwnScrub(t *testing.T) {
+	at := func(stage upgrade.Stage) snapshot {
+		return snapshot{upgradable: true, upgrade: &upgrade.Status{Record: upgrade.Record{Stage: stage}}}
+	}
+	for name, c := range map[string]struct {
+		s      snapshot
+		uptime time.Duration
+		want   string
+	}{
+		"just started":          {snapshot{}, ownScrubAfter - 1, ""},
+		"up for a while":        {snapshot{}, ownScrubAfter, "node"},
+		"its slots not known":   {snapshot{upgradable: true}, ownScrubAfter, ""},
+		"a release on trial":    {at(upgrade.Trial), ownScrubAfter, ""},
+		"a release given up":    {at(upgrade.Reverting), ownScrubAfter, ""},
+		"a release that stays":  {at(upgrade.Idle), ownScrubAfter, "node"},
+		"that has just started": {at(upgrade.Idle), ownScrubAfter - 1, ""},
+	} {
+		a := &Agent{cfg: Config{Timeline: &memoryTimeline{since: c.uptime}}, store: state.New(c.s)}
+		if got := a.ownScrub(); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestOwnPoolHealth: what is wrong with the node's own pool is told; the node is ready all the same, and no release goes back for it.
+func TestOwnPoolHealth(t *testing.T) {
+	for name, c := range map[string]struct {
+		status pool.PoolStatus
+		want   []server.Check
+	}{
+		"not imported": {pool.PoolStatus{Name: "node"}, nil},
+		"another":      {pool.PoolStatus{Name: "tank", Imported: true}, nil},
+		"well":         {pool.PoolStatus{Name: "node", Imported: true, Healthy: true, Summary: "It is well.", Next: "Nothing."}, []server.Check{{Name: ownPoolCheck, Healthy: true, Aside: true}}},
+		"lost blocks": {
+			pool.PoolStatus{Name: "node", Imported: true, Summary: "3 blocks of data are lost for good.", Next: "Restore them."},
+			[]server.Check{{Name: ownPoolCheck, Reason: "3 blocks of data are lost for good. Restore them.", Aside: true}},
+		},
+	} {
+		s := snapshot{pools: state.Report[pool.Status]{Status: pool.Status{Pools: []pool.PoolStatus{c.status}}}}
+		s.checks = ownPoolHealth(s)
+		if !slices.Equal(s.checks, c.want) {
+			t.Errorf("%s: got %+v, want %+v", name, s.checks, c.want)
+		}
+		if slices.ContainsFunc(gates(s), func(g upgrade.Gate) bool { return g.Name == ownPoolCheck }) {
+			t.Errorf("%s: it is a gate of releases", name)
+		}
+		if name == "well" && !slices.ContainsFunc(health(s), func(c server.Check) bool { return c.Name == ownPoolCheck }) {
+			t.Error("it is not in the health")
 		}
 	}
 }

@@ -28,7 +28,9 @@ func (v poolsAPI) here() error {
 
 // spec is what is declared, whether the loop is held back or not, with what is confirmed.
 func (v poolsAPI) spec() pool.Spec {
-	return v.a.confirmed.with(plan.PoolSpec(v.a.snapshot().input.Config), v.a.now())
+	spec := v.a.confirmed.with(plan.PoolSpec(v.a.snapshot().input.Config), v.a.now())
+	spec.Own = v.a.ownScrub()
+	return spec
 }
 
 // poolLookTimeout is for a look at pools and at all disks, which may be many, and asleep. Clients wait for 15 s.

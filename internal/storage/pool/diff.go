@@ -22,6 +22,11 @@ func Plan(spec Spec, obs Observed) ([]Op, []Condition) {
 		ops = append(ops, b.ops...)
 		conditions = append(conditions, b.conditions...)
 	}
+	if own, there := obs.imported(spec.Own); there && own.State != Suspended && !own.ReadOnly {
+		b := &builder{spec: PoolSpec{Name: own.Name, Scrub: monthly(own.GUID)}, obs: obs, pool: own}
+		b.schedules()
+		ops = append(ops, b.ops...)
+	}
 	return ops, conditions
 }
 

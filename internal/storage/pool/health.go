@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // running says that work goes on.
@@ -17,6 +19,14 @@ func (p Pool) LastScrub() time.Time {
 		return p.Scan.End
 	}
 	return time.Time{}
+}
+
+// monthly is due 28 to 31 days after the last time, by the GUID of the pool: on nodes that were made at once, and share storage, not at once.
+type monthly zfs.GUID
+
+// Due implements Schedule.
+func (m monthly) Due(last, now time.Time) bool {
+	return now.Sub(last) >= 28*24*time.Hour+time.Duration(m%72)*time.Hour
 }
 
 // lastTrim is the time of the trim that is longest ago of all devices that can be trimmed, whether one goes on, and whether there are such devices at all.

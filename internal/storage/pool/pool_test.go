@@ -977,6 +977,39 @@ func TestSchedules(t *testing.T) {
 	want(t, m, "trim tank")
 }
 
+// TestOwnPool: the system's own pool is scrubbed once a month, by what it tells of its last scrub, while that is asked for and it can be. Nothing else is done to it.
+func TestOwnPool(t *testing.T) {
+	m := pooltest.New(2)
+	reach(t, m, pool.Spec{Pools: []pool.PoolSpec{{Name: "node", Vdevs: []pool.VdevSpec{mirror("s1", "s2")}}}})
+	m.All["s1"].GrowableBytes = 1 << 30
+	changes(m)
+	reach(t, m, pool.Spec{})
+	want(t, m)
+	own := pool.Spec{Own: "node"}
+	if s := reach(t, m, own); !s.Ready || len(s.Pools) != 1 || s.Pools[0].Declared {
+		t.Errorf("%+v", s)
+	}
+	want(t, m, "scrub node")
+	m.Now = m.Now.Add(27 * 24 * time.Hour)
+	reach(t, m, own)
+	want(t, m)
+	m.Now = m.Now.Add(4 * 24 * time.Hour)
+	reach(t, m, pool.Spec{})
+	want(t, m)
+	reach(t, m, own)
+	want(t, m, "scrub node")
+	for name, p := range map[string]pool.Pool{
+		"suspended":     {Name: "node", GUID: 1, State: pool.Suspended},
+		"read-only":     {Name: "node", GUID: 1, State: pool.Online, ReadOnly: true},
+		"under way":     {Name: "node", GUID: 1, State: pool.Online, Scan: pool.Scan{Function: pool.Scrub, Progress: pool.Running}},
+		"of other name": {Name: "tank", GUID: 1, State: pool.Online},
+	} {
+		if ops, conditions := pool.Plan(own, pool.Observed{Now: m.Now, Pools: []pool.Pool{p}}); len(ops)+len(conditions) > 0 {
+			t.Errorf("%s: %v, %v", name, ops, conditions)
+		}
+	}
+}
+
 // TestDisksComeOneByOne: the time for which missing disks are waited for begins anew when one of them has come, but not for one that comes and goes.
 func TestDisksComeOneByOne(t *testing.T) {
 	l := &lacking{Machine: pooltest.New(3), missing: []string{"/dev/vdc1", "/dev/vdd1"}}

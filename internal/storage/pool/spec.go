@@ -14,6 +14,8 @@ const Compatibility = "openzfs-2.3"
 // Spec is the whole desired state of the machine's pools. Pools that are not in it are left as they are. Who reads it from documents has checked it (package config).
 type Spec struct {
 	Pools []PoolSpec
+	// Own is the name of the system's own pool while it may be scrubbed: once a month, and nothing else is done to it. Empty is never.
+	Own string
 	// Confirmed are the operations that a person has allowed. The caller takes one away once it was carried out, or is too old.
 	Confirmed []Confirmation
 }
