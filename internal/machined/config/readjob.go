@@ -75,6 +75,7 @@ func (o *object) replicationJob() ReplicationJob {
 		Run:         choice(o, "run", RunHere, RunPeer),
 		Compression: choice(o, "compression", CompressionStored, CompressionNone),
 		History:     choice(o, "history", HistoryAll, HistoryLatest),
+		Verify:      o.boolean("verify"),
 	}
 	j.BandwidthBytes = o.size("bandwidth", "how much may be sent in a second, from 64KiB, such as 100MiB", func(n uint64) bool { return n >= 64<<10 })
 	o.inner("guarantee", func(f *object) {

@@ -150,6 +150,8 @@ type ReplicationJob struct {
 	Run         Place
 	Compression Compression
 	History     History
+	// Verify has the files of each snapshot compared that was received.
+	Verify bool
 }
 
 // Place is one of the two nodes of a job.

@@ -68,7 +68,7 @@ func jobs(t testing.TB) []ReplicationJob {
 		Peer:    Peer{"10.5.0.3:50000", "node2.example", authority(t, "peer").Certificate},
 		Sources: []DatasetTree{{"fast", true, []string{"fast/replica"}}}, Target: "backup/node1", Guarantee: Guarantees{GuaranteeIncremental, GuaranteeNone},
 		BandwidthBytes: 100 << 20, Prefix: "auto-", Schedule: Schedule{Unit: Hourly, Minute: 30},
-		Run: RunHere, Compression: CompressionNone, History: HistoryLatest,
+		Run: RunHere, Compression: CompressionNone, History: HistoryLatest, Verify: true,
 	}, {
 		Name: "in", UUID: "1b6c2f9e-5a0e-4c39-9a55-0123456789ab", Direction: DirectionPull, Peer: Peer{"[fd00::3]:50001", "fd00::3", ""},
 		Sources: []DatasetTree{{"other", true, nil}}, Target: "fast/replica", Guarantee: Guarantees{GuaranteeResumability, GuaranteeResumability},

@@ -201,5 +201,9 @@ func jobFields() []Field {
 			Name: "history", Type: TypeText, Default: string(HistoryAll), Values: wordsOf([]History{HistoryAll, HistoryLatest}),
 			Doc: "What a replica begins with: all snapshots that there are, or the latest alone.",
 		},
+		{
+			Name: "verify", Type: TypeBool, Default: "false",
+			Doc: "Whether both nodes read all files of each snapshot that was received, and compare them. It takes as long as reading them, each time.",
+		},
 	}
 }

@@ -98,6 +98,7 @@ type (
 		Run         string `yaml:"run,omitempty"`
 		Compression string `yaml:"compression,omitempty"`
 		History     string `yaml:"history,omitempty"`
+		Verify      bool   `yaml:"verify,omitempty"`
 	}
 	wholeTree struct {
 		Name    string   `yaml:"name"`
@@ -143,7 +144,7 @@ func storage(cfg *Config) []any {
 			header: header{APIVersion, "ReplicationJob"}, Name: j.Name, UUID: j.UUID, Direction: string(j.Direction), Peer: peerDoc(j.Peer),
 			Sources: sources, Target: j.Target, Guarantee: guaranteeDoc{string(j.Guarantee.Initial), string(j.Guarantee.Incremental)},
 			Bandwidth: optionalSize(j.BandwidthBytes), Prefix: j.Prefix, Schedule: j.Schedule.String(), Promoted: j.Promoted, PeerRetired: j.PeerRetired,
-			Run: string(j.Run), Compression: string(j.Compression), History: string(j.History),
+			Run: string(j.Run), Compression: string(j.Compression), History: string(j.History), Verify: j.Verify,
 		})
 	}
 	return docs

@@ -34,6 +34,7 @@ func Replications(cfg *config.Config) ([]Replication, error) {
 				ID: d.UUID, Direction: replication.Pull, Initial: replication.Initial(d.History), Encryption: replication.EncryptionOff,
 				InitialGuarantee: replication.Guarantee(d.Guarantee.Initial), Guarantee: replication.Guarantee(d.Guarantee.Incremental),
 				Stream: replication.Stream{Large: d.Compression != config.CompressionNone}, BytesPerSecond: d.BandwidthBytes,
+				Checksum: d.Verify,
 			},
 		}
 		if r.Sends == r.Runs { // who does the work has the source

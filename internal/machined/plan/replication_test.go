@@ -21,7 +21,7 @@ func TestReplications(t *testing.T) {
 		Name: "out", UUID: jobUUID, Direction: config.DirectionPush, Peer: config.Peer{Address: "10.5.0.9:50000", Identity: "node2"},
 		Sources: []config.DatasetTree{{Name: "tank", Recursive: true, Exclude: []string{"tank/out"}}, {Name: "fast/db", Recursive: true}}, Target: "backup/node1",
 		Guarantee: config.Guarantees{Initial: config.GuaranteeNone, Incremental: config.GuaranteeIncremental}, BandwidthBytes: 1 << 20, Prefix: "auto-",
-		Schedule: config.Schedule{Every: time.Minute}, Run: config.RunHere, Compression: config.CompressionStored, History: config.HistoryLatest,
+		Schedule: config.Schedule{Every: time.Minute}, Run: config.RunHere, Compression: config.CompressionStored, History: config.HistoryLatest, Verify: true,
 	}}
 	want := Replication{
 		Name: "out", Peer: config.Peer{Address: "10.5.0.9:50000", Identity: "node2"}, Sends: true, Runs: true,
@@ -31,7 +31,7 @@ func TestReplications(t *testing.T) {
 			Roots:  []replication.Root{{Source: "tank", Target: "backup/node1/tank"}, {Source: "fast/db", Target: "backup/node1/fast/db"}},
 			Filter: []replication.Rule{{Path: "tank/out"}}, Snapshots: []string{"auto-"}, Initial: replication.Latest,
 			InitialGuarantee: replication.Nothing, Guarantee: replication.Incremental, Stream: replication.Stream{Large: true},
-			Encryption: replication.EncryptionOff, BytesPerSecond: 1 << 20,
+			Encryption: replication.EncryptionOff, BytesPerSecond: 1 << 20, Checksum: true,
 		},
 	}
 	got, err := Replications(standalone.Config)

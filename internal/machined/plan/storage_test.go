@@ -104,6 +104,7 @@ func storageChanges() map[string]func(*config.Config) {
 		"ReplicationJob.peerRetired": job(func(j *config.ReplicationJob) { j.PeerRetired = true }),
 		"ReplicationJob.run":         job(func(j *config.ReplicationJob) { j.Run = config.RunPeer }),
 		"ReplicationJob.history":     job(func(j *config.ReplicationJob) { j.History = config.HistoryLatest }),
+		"ReplicationJob.verify":      job(func(j *config.ReplicationJob) { j.Verify = true }),
 
 		"ReplicationJob.compression": job(func(j *config.ReplicationJob) { j.Compression = config.CompressionNone }),
 	}

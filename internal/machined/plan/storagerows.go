@@ -93,6 +93,6 @@ func jobFields() []field {
 		s.live("promoted", func(j job) any { return j.Promoted }), s.live("peerRetired", func(j job) any { return j.PeerRetired }),
 		s.fixed("compression", compression, another(compression, "how a replica's streams are made is for its life; remove the job, and add another"),
 			func(to *job, from job) { to.Compression = from.Compression }),
-		s.live("history", func(j job) any { return j.History }),
+		s.live("history", func(j job) any { return j.History }), s.live("verify", func(j job) any { return j.Verify }),
 	}
 }
