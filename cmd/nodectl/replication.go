@@ -11,8 +11,8 @@ import (
 
 func (a *app) replicationCommand() *cobra.Command {
 	return group("replication", "Look after the jobs that keep datasets on two nodes the same",
-		a.replicationListCommand(), a.replicationStatusCommand(), a.replicationRunCommand(), a.replicationFailoverCommand(), a.replicationFailbackCommand(),
-		a.replicationVerifyCommand())
+		a.replicationListCommand(), a.replicationStatusCommand(), a.replicationPlanCommand(), a.replicationRunCommand(), a.replicationFailoverCommand(),
+		a.replicationFailbackCommand(), a.replicationVerifyCommand())
 }
 
 func listJobs(ctx context.Context, conn *connection) (*replicationv1.ListResponse, error) {

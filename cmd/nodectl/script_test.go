@@ -513,6 +513,14 @@ func exampleReplication() servertest.Replication {
 			Roots: []*replicationv1.Root{{Source: "data", Target: "tank/in/data", Role: replicationv1.Role_ROLE_REPLICA}}, Phase: replicationv1.Phase_PHASE_PEER,
 			Reason: "the other node runs it", HeardAt: at,
 		}},
+		Preview: &replicationv1.PlanResponse{
+			Steps: []*replicationv1.Step{
+				{Kind: replicationv1.StepKind_STEP_KIND_FULL, Source: "tank/data/x", Target: "backup/tank/data/x", To: "@hourly-1", ExpectedBytes: 3 << 30},
+				{Kind: replicationv1.StepKind_STEP_KIND_INCREMENTAL, Source: "tank/data/y", Target: "backup/tank/data/y", From: "#mark", To: "@hourly-2", ExpectedBytes: 1 << 30, Resumes: true},
+				{Kind: replicationv1.StepKind_STEP_KIND_INCREMENTAL, Source: "tank/data/z", Target: "backup/tank/data/z", From: "@hourly-1", To: "@hourly-2"},
+			},
+			ExpectedBytes: 4 << 30, Unestimated: 1, Conflicts: []*replicationv1.Conflict{changed}, Orphans: []string{"backup/tank/data/gone"}, Current: 2,
+		},
 		Plan: &replicationv1.PlanFailoverResponse{
 			Target: "tank/in", Generation: 1, Received: []*replicationv1.Received{{Dataset: "tank/in/data", Snapshot: "hourly-1", CreatedAt: at}, {Dataset: "tank/in/data/x"}},
 		},

@@ -346,7 +346,7 @@ func TestNoReplication(t *testing.T) {
 	n := startNode(t, t.TempDir(), storagetest.New(1<<30))
 	api, ctx := replicationAPI{n.Agent}, t.Context()
 	for name, err := range map[string]error{
-		"list": second(api.List(ctx, "")), "run": second(api.Run(ctx, "x", nil)), "plan": second(api.PlanFailover(ctx, "x")),
+		"list": second(api.List(ctx, "")), "run": second(api.Run(ctx, "x", nil)), "plan": second(api.Plan(ctx, "x")), "plan of a failover": second(api.PlanFailover(ctx, "x")),
 		"failover": second(api.Failover(ctx, "x", "y", nil)), "failback": second(api.Failback(ctx, "x", "y", nil)), "verify": api.Verify(ctx, "x", false, nil),
 	} {
 		if !errors.Is(err, server.ErrPrecondition) {

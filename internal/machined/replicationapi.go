@@ -52,6 +52,20 @@ func (v replicationAPI) Run(ctx context.Context, name string, decisions []*repli
 	return jobs.Run(ctx, name, decisions)
 }
 
+// Plan implements server.Replication.
+func (v replicationAPI) Plan(ctx context.Context, name string) (*replicationv1.PlanResponse, error) {
+	jobs, err := v.jobs(false)
+	if err != nil {
+		return nil, err
+	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return jobs.Plan(ctx, name)
+}
+
 // PlanFailover implements server.Replication.
 func (v replicationAPI) PlanFailover(ctx context.Context, name string) (*replicationv1.PlanFailoverResponse, error) {
 	jobs, err := v.jobs(false)

@@ -420,6 +420,43 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestPlan: what a run would do is told, with sizes and with what a person has to decide, and nothing of it is done. The node that lets the other one work cannot tell.
+func TestPlan(t *testing.T) {
+	f := start(t, false, declared("out", oneID, "alpha/x", true, true), declared("theirs", twoID, "alpha/z", true, false))
+	f.done("out", 1)
+	f.must(f.a.Write(t.Context(), "alpha/x", "file", make([]byte, 100_000)))
+	f.snapshot("2")
+	p, err := f.API().Plan(t.Context(), "out")
+	f.must(err)
+	if len(p.GetSteps()) != 2 || len(p.GetConflicts()) > 0 || p.GetExpectedBytes() < 100_000 {
+		t.Fatalf("plan %v, want a step of each dataset", p)
+	}
+	first, sum := p.GetSteps()[0], uint64(0)
+	for _, s := range p.GetSteps() {
+		sum += s.GetExpectedBytes()
+	}
+	if first.GetSource() != "alpha/x" || first.GetTarget() != "beta/in/alpha/x" || first.GetKind() != replicationv1.StepKind_STEP_KIND_INCREMENTAL ||
+		first.GetFrom() != "@1" || first.GetTo() != "@2" || first.GetResumes() || sum != p.GetExpectedBytes() {
+		t.Errorf("plan %v", p)
+	}
+	replica := "beta/in/alpha/x"
+	f.must(f.b.Set(t.Context(), replica, map[string]string{"readonly": "off"}))
+	f.must(f.b.Write(t.Context(), replica, "file", make([]byte, 100_000)))
+	p, err = f.API().Plan(t.Context(), "out")
+	f.must(err)
+	if len(p.GetSteps()) != 1 || len(p.GetConflicts()) != 1 || p.GetConflicts()[0].GetKind() != "Modified" || len(p.GetConflicts()[0].GetOptions()) != 2 {
+		t.Errorf("plan %v, want a conflict of what was written to, with its decisions", p)
+	}
+	if f.replica("alpha/x", "2") || f.replica("alpha/x/y", "2") {
+		t.Error("a plan has sent something")
+	}
+	for name, want := range map[string]error{"theirs": server.ErrPrecondition, "none": server.ErrNotFound} {
+		if _, err := f.API().Plan(t.Context(), name); !errors.Is(err, want) {
+			t.Errorf("plan of %s: %v, want %v", name, err, want)
+		}
+	}
+}
+
 // TestDecideElsewhere: what destroys something on the other node is not decided here.
 func TestDecideElsewhere(t *testing.T) {
 	f := start(t, false, declared("out", oneID, "alpha/x", true, true))

@@ -201,6 +201,7 @@ func rules() map[string]rule {
 
 		replicationv1.ReplicationService_List_FullMethodName:         {roles: readers, maintenance: forNobody},
 		replicationv1.ReplicationService_Watch_FullMethodName:        {roles: readers, maintenance: forNobody},
+		replicationv1.ReplicationService_Plan_FullMethodName:         {roles: readers, maintenance: forNobody},
 		replicationv1.ReplicationService_PlanFailover_FullMethodName: {roles: readers, maintenance: forNobody},
 		replicationv1.ReplicationService_Run_FullMethodName:          {roles: operators, maintenance: forNobody, acts: true},
 		replicationv1.ReplicationService_Verify_FullMethodName:       {roles: operators, maintenance: forNobody, acts: true},

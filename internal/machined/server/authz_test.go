@@ -52,6 +52,7 @@ func TestTableIsAsPromised(t *testing.T) {
 	want := map[string][]server.ClientRole{
 		"/node.replication.v1.ReplicationService/List":         readers,
 		"/node.replication.v1.ReplicationService/Watch":        readers,
+		"/node.replication.v1.ReplicationService/Plan":         readers,
 		"/node.replication.v1.ReplicationService/PlanFailover": readers,
 		"/node.replication.v1.ReplicationService/Run":          operators,
 		"/node.replication.v1.ReplicationService/Verify":       operators,

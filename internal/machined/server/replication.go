@@ -43,6 +43,14 @@ func (s *replicationService) Run(ctx context.Context, r *replicationv1.RunReques
 	return &replicationv1.RunResponse{Run: run}, nil
 }
 
+// Plan implements replicationv1.ReplicationServiceServer.
+func (s *replicationService) Plan(ctx context.Context, r *replicationv1.PlanRequest) (*replicationv1.PlanResponse, error) {
+	if err := jobNamed(r.GetJob()); err != nil {
+		return nil, err
+	}
+	return s.config.Replication.Plan(ctx, r.GetJob())
+}
+
 // PlanFailover implements replicationv1.ReplicationServiceServer.
 func (s *replicationService) PlanFailover(ctx context.Context, r *replicationv1.PlanFailoverRequest) (*replicationv1.PlanFailoverResponse, error) {
 	if err := jobNamed(r.GetJob()); err != nil {

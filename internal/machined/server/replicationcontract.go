@@ -19,6 +19,8 @@ type Replication interface {
 	// Run begins a run and returns its number. ErrInvalid where a confirmation is not the name of the dataset, ErrDenied where a decision destroys something
 	// and the caller is none who may have that done, see [MayLose].
 	Run(ctx context.Context, name string, decisions []*replicationv1.Choice) (run uint64, err error)
+	// Plan is what a run would do now.
+	Plan(ctx context.Context, name string) (*replicationv1.PlanResponse, error)
 	PlanFailover(ctx context.Context, name string) (*replicationv1.PlanFailoverResponse, error)
 	// Failover and Failback are ErrInvalid where confirm is not the name that the protos say.
 	Failover(ctx context.Context, name, confirm string, decisions []*replicationv1.Choice) (*replicationv1.FailoverResponse, error)

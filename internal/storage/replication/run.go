@@ -102,7 +102,10 @@ func (r *Runner) fenceSender(ctx context.Context, report *Report, request LearnR
 	return nil
 }
 
-// Preview is the plan with its estimates, and nothing done.
+// previewEstimates is how long a preview may ask how large steps are: a replica that is far behind has thousands of them, and who asks waits.
+const previewEstimates = 30 * time.Second
+
+// Preview is the plan with its estimates, as far as they can be had in a short time, and nothing done.
 func (r *Runner) Preview(ctx context.Context, decisions ...Decision) (Plan, error) {
 	if err := r.Job.Check(); err != nil {
 		return Plan{}, err
@@ -112,7 +115,9 @@ func (r *Runner) Preview(ctx context.Context, decisions ...Decision) (Plan, erro
 		return Plan{}, err
 	}
 	plan := MakePlan(r.Job, sender, receiver, decisions)
-	r.estimate(ctx, sender.Generation(), plan.Steps)
+	bounded, cancel := context.WithTimeout(ctx, previewEstimates)
+	defer cancel()
+	r.estimate(bounded, sender.Generation(), plan.Steps)
 	return plan, nil
 }
 

@@ -19,6 +19,8 @@ type Replication struct {
 	// Plan is that of a failover, Untold why the other node cannot be told of it.
 	Plan   *replicationv1.PlanFailoverResponse
 	Untold string
+	// Preview is what a run would do; nil is nothing.
+	Preview *replicationv1.PlanResponse
 	// Verdicts are what Verify finds, Problem how a run ends.
 	Verdicts []*replicationv1.VerifyResponse
 	Problem  string
@@ -115,6 +117,22 @@ func (r ReplicationOf) loses(name string, decisions []*replicationv1.Choice) boo
 		}
 	}
 	return false
+}
+
+// Plan implements server.Replication.
+func (r ReplicationOf) Plan(_ context.Context, name string) (*replicationv1.PlanResponse, error) {
+	if err := r.called("plan " + name); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.find(name); err != nil {
+		return nil, err
+	}
+	if r.Replication.Preview == nil {
+		return &replicationv1.PlanResponse{}, nil
+	}
+	return proto.CloneOf(r.Replication.Preview), nil
 }
 
 // PlanFailover implements server.Replication.
