@@ -327,7 +327,7 @@ func exampleNode() *servertest.Node {
 				{Name: "tank/data@mon", CreatedAt: timestamppb.New(at), UsedBytes: 1 << 20}, {Name: "tank/data@tue", CreatedAt: timestamppb.New(at.Add(24 * time.Hour))},
 				{Name: "tank/vol@one", CreatedAt: timestamppb.New(at), Holds: []string{"keep"}, Clones: []string{"tank/clone"}},
 			},
-			Meanwhile: []*snapshotv1.Snapshot{{Name: "tank/vol@meanwhile"}},
+			Replicas: []string{"tank/in/data"}, Meanwhile: []*snapshotv1.Snapshot{{Name: "tank/vol@meanwhile"}},
 			Diff: &snapshotv1.DiffResponse{Truncated: true, Changes: []*snapshotv1.Change{
 				{Kind: snapshotv1.ChangeKind_CHANGE_KIND_ADDED, Path: "/var/mnt/data/a"},
 				{Kind: snapshotv1.ChangeKind_CHANGE_KIND_RENAMED, Path: "/var/mnt/data/old", NewPath: "/var/mnt/data/new"},

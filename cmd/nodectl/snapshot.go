@@ -82,7 +82,8 @@ func (a *app) snapshotCreateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "create NAME DATASET…", Short: "Make snapshots of datasets at the same instant (needs node:operator)",
 		Long: "Make snapshots of datasets at the same instant (needs node:operator): of all that are named, or of none. No schedule prunes them unless they are called\n" +
-			"as those of one.",
+			"as those of one. Of what replication receives, or has fenced, none is made: it would be in the way of what is received. Below a dataset that is named with\n" +
+			"--recursive it is left out.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return usagef("expected the name of the snapshot and one dataset or more")
@@ -98,7 +99,11 @@ func (a *app) snapshotCreateCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.onSnapshots(cmd.Context(), func(ctx context.Context, client snapshotv1.SnapshotServiceClient) (string, error) {
 				resp, err := client.Create(ctx, &snapshotv1.CreateRequest{Name: args[0], Datasets: args[1:], Recursive: recursive})
-				return "made: " + strings.Join(resp.GetSnapshots(), ", "), err
+				done := "made: " + strings.Join(resp.GetSnapshots(), ", ")
+				if left := resp.GetLeftOut(); len(left) > 0 {
+					done += "; left out, as replication decides what is there: " + strings.Join(left, ", ")
+				}
+				return done, err
 			})
 		},
 	}

@@ -64,7 +64,7 @@ func TestDatasetsOverTheAPI(t *testing.T) {
 		t.Errorf("a root that is not there: %v", err)
 	}
 	made, err := shots.Create(ctx, []string{"tank/a"}, "one", true)
-	if err != nil || !slices.Equal(made, []string{"tank/a/b@one", "tank/a@one"}) {
+	if err != nil || !slices.Equal(made.GetSnapshots(), []string{"tank/a/b@one", "tank/a@one"}) || len(made.GetLeftOut()) > 0 {
 		t.Errorf("made %v, %v", made, err)
 	}
 	if err := shots.Hold(ctx, "mine", []string{"tank/a/b@one"}); err != nil {
@@ -275,6 +275,48 @@ func TestClone(t *testing.T) {
 	}
 	if list, err := (datasetsAPI{n.Agent}).List(ctx, "tank/copy"); err != nil || len(list) != 1 || list[0].GetOrigin() != "tank/a@one" {
 		t.Errorf("got %v, %v", list, err)
+	}
+}
+
+// TestSnapshotsBesideReplicas: of what replication decides about no snapshot is made, since it would be in the way of what is received: it is refused where it is
+// named, and left out below another.
+func TestSnapshotsBesideReplicas(t *testing.T) {
+	t.Parallel()
+	n, model := datasetNode(t)
+	shots, ctx := snapshotsAPI{n.Agent}, t.Context()
+	for _, d := range []struct {
+		name  string
+		marks map[string]string
+	}{
+		{"tank/in", map[string]string{replication.PropertyPlaceholder: "on"}}, {"tank/in/replica", map[string]string{replication.PropertyReplica: "1"}},
+		{"tank/fenced", map[string]string{replication.PropertyFenced: "2", replication.PropertyGeneration: "2", "readonly": "on"}},
+		{"tank/frozen", map[string]string{replication.PropertyGeneration: "2", "readonly": "on"}}, {"tank/promoted", map[string]string{replication.PropertyGeneration: "2"}},
+	} {
+		if err := model.Create(ctx, d.name, zfs.CreateOptions{Properties: d.marks}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := model.Create(ctx, "tank/fenced/below", zfs.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tank/in", "tank/in/replica", "tank/fenced", "tank/fenced/below", "tank/frozen"} {
+		if _, err := shots.Create(ctx, []string{"tank/a", name}, "one", false); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), name) {
+			t.Errorf("of %s: got %v", name, err)
+		}
+	}
+	made, err := shots.Create(ctx, []string{"tank"}, "two", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"tank/a/b@two", "tank/a@two", "tank/promoted@two", "tank/v@two", "tank@two"}; !slices.Equal(made.GetSnapshots(), want) {
+		t.Errorf("made %q, want %q", made.GetSnapshots(), want)
+	}
+	if want := []string{"tank/fenced", "tank/fenced/below", "tank/frozen", "tank/in", "tank/in/replica"}; !slices.Equal(made.GetLeftOut(), want) {
+		t.Errorf("left out %q, want %q", made.GetLeftOut(), want)
+	}
+	list, err := model.List(ctx, zfs.Query{Roots: []string{"tank"}, Kinds: []zfs.Kind{zfs.Snapshot}, Depth: -1})
+	if err != nil || len(list) != 5 {
+		t.Errorf("there are %d snapshots, %v, want 5", len(list), err)
 	}
 }
 

@@ -2,12 +2,14 @@ package machined
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage/snapshots"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
@@ -87,13 +89,14 @@ func snapshotToProto(s zfs.Dataset, holds []zfs.Hold) *snapshotv1.Snapshot {
 	return out
 }
 
-// Create implements server.Snapshots.
-func (v snapshotsAPI) Create(ctx context.Context, datasets []string, name string, recursive bool) ([]string, error) {
+// Create implements server.Snapshots. Where replication decides what is there, a snapshot that this node alone has would be in the way of what is received, until
+// somebody destroys it: so such a dataset is refused, as it is left alone by schedules, and one below those that are named is left out.
+func (v snapshotsAPI) Create(ctx context.Context, datasets []string, name string, recursive bool) (*snapshotv1.CreateResponse, error) {
 	system, err := v.system(true)
 	if err != nil {
 		return nil, err
 	}
-	q := zfs.Query{Roots: datasets, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}}
+	q := zfs.Query{Roots: datasets, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: snapshots.PauseProperties()}
 	if recursive {
 		q.Depth = -1
 	}
@@ -101,18 +104,27 @@ func (v snapshotsAPI) Create(ctx context.Context, datasets []string, name string
 	if err != nil {
 		return nil, datasetClassed(err)
 	}
-	var names []string
+	var names, left []string
 	for _, d := range list {
-		names = append(names, d.Name+"@"+name)
+		pause, paused := snapshots.PauseOf(d)
+		switch {
+		case paused && slices.Contains(datasets, d.Name):
+			return nil, fmt.Errorf("make a snapshot of %s: %w: replication decides what is there: %s", d.Name, server.ErrPrecondition, pause.Why)
+		case paused:
+			left = append(left, d.Name)
+		default:
+			names = append(names, d.Name+"@"+name)
+		}
 	}
 	slices.Sort(names)
-	names = slices.Compact(names)
+	slices.Sort(left)
+	names, left = slices.Compact(names), slices.Compact(left)
 	if err := system.Snapshot(ctx, names, nil); err != nil {
 		return nil, datasetClassed(err)
 	}
-	v.a.log.Info("snapshots made over the API", "snapshots", strings.Join(names, " "))
+	v.a.log.Info("snapshots made over the API", "snapshots", strings.Join(names, " "), "left out", strings.Join(left, " "))
 	v.a.snapshotsMade()
-	return names, nil
+	return &snapshotv1.CreateResponse{Snapshots: names, LeftOut: left}, nil
 }
 
 // Destroy implements server.Snapshots.

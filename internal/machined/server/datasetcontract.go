@@ -30,8 +30,9 @@ type Datasets interface {
 type Snapshots interface {
 	// List is for all pools where dataset is empty.
 	List(ctx context.Context, dataset string, recursive bool) ([]*snapshotv1.Snapshot, error)
-	// Create makes all or none, and returns their names.
-	Create(ctx context.Context, datasets []string, name string, recursive bool) ([]string, error)
+	// Create makes all or none. ErrPrecondition where replication decides about one that is
+	// named; those below that are left out.
+	Create(ctx context.Context, datasets []string, name string, recursive bool) (*snapshotv1.CreateResponse, error)
 	// Destroy destroys all or none: ErrPrecondition where one is held or cloned.
 	Destroy(ctx context.Context, snapshots []string) error
 	Hold(ctx context.Context, tag string, snapshots []string) error

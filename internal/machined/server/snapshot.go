@@ -42,11 +42,7 @@ func (s *snapshotService) Create(ctx context.Context, req *snapshotv1.CreateRequ
 			return nil, invalidf("%.300q is no file system and no volume", d)
 		}
 	}
-	names, err := s.snapshots.Create(ctx, req.GetDatasets(), req.GetName(), req.GetRecursive())
-	if err != nil {
-		return nil, err
-	}
-	return &snapshotv1.CreateResponse{Snapshots: names}, nil
+	return s.snapshots.Create(ctx, req.GetDatasets(), req.GetName(), req.GetRecursive())
 }
 
 // Destroy implements snapshotv1.SnapshotServiceServer.

@@ -23,8 +23,13 @@ const (
 	generationProperty  = "dev.cyvive:generation"
 )
 
-// pauseOf reads the marks of a dataset. But for a placeholder's they hold for all below the one that has them, which is how OpenZFS inherits user properties.
-func pauseOf(d zfs.Dataset) (Pause, bool) {
+// PauseProperties are what [PauseOf] reads.
+func PauseProperties() []string {
+	return []string{replicaProperty, placeholderProperty, fencedProperty, generationProperty, "readonly"}
+}
+
+// PauseOf reads the marks of a dataset. But for a placeholder's they hold for all below the one that has them, which is how OpenZFS inherits user properties.
+func PauseOf(d zfs.Dataset) (Pause, bool) {
 	marked := func(name string) bool {
 		p := d.Properties[name]
 		return p.Value != "" && (p.Source == zfs.SourceLocal || p.Source == zfs.SourceInherited)
@@ -46,8 +51,7 @@ func pauseOf(d zfs.Dataset) (Pause, bool) {
 // pauses notes what is paused below a root. It comes before the snapshots are looked at: where it cannot be told, nothing is done.
 func (r *Reconciler) pauses(ctx context.Context, root Target, obs Observed) error {
 	q := zfs.Query{
-		Roots: []string{root.Dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume},
-		Properties: []string{replicaProperty, placeholderProperty, fencedProperty, generationProperty, "readonly"},
+		Roots: []string{root.Dataset}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: PauseProperties(),
 	}
 	if root.Recursive {
 		q.Depth = -1
@@ -57,7 +61,7 @@ func (r *Reconciler) pauses(ctx context.Context, root Target, obs Observed) erro
 		return err
 	}
 	for _, d := range found {
-		if p, paused := pauseOf(d); paused {
+		if p, paused := PauseOf(d); paused {
 			obs.Paused[d.Name] = p
 		}
 	}

@@ -25,6 +25,8 @@ type Datasets struct {
 	Bookmarks []string
 	// Diff is how any two snapshots differ.
 	Diff *snapshotv1.DiffResponse
+	// Replicas are left out of recursive snapshots.
+	Replicas []string
 	// Meanwhile are snapshots that are made when a destruction has been planned and shown.
 	Meanwhile []*snapshotv1.Snapshot
 }
@@ -157,7 +159,7 @@ func (v SnapshotsOf) List(_ context.Context, dataset string, recursive bool) ([]
 }
 
 // Create implements server.Snapshots.
-func (v SnapshotsOf) Create(_ context.Context, datasets []string, name string, recursive bool) ([]string, error) {
+func (v SnapshotsOf) Create(_ context.Context, datasets []string, name string, recursive bool) (*snapshotv1.CreateResponse, error) {
 	if err := v.called(fmt.Sprintf("snapshot %s of %s, %t", name, strings.Join(datasets, " "), recursive)); err != nil {
 		return nil, err
 	}
@@ -173,7 +175,11 @@ func (v SnapshotsOf) Create(_ context.Context, datasets []string, name string, r
 	for _, s := range out {
 		v.Datasets.Snapshots = append(v.Datasets.Snapshots, &snapshotv1.Snapshot{Name: s})
 	}
-	return out, nil
+	answer := &snapshotv1.CreateResponse{Snapshots: out}
+	if recursive {
+		answer.LeftOut = slices.Clone(v.Datasets.Replicas)
+	}
+	return answer, nil
 }
 
 // at finds a snapshot, with the lock held.
