@@ -94,10 +94,14 @@ func onlineAdvice(p Pool, now time.Time) (healthy bool, summary, next string) {
 			return false, fmt.Sprintf("Cache device %s cannot be used: %s. No data is lost.", leaf.Name, leaf.State), cacheNext(p, leaf)
 		}
 	}
+	slow := slowest(p)
 	switch {
 	case p.CapacityPercent >= veryFullPercent:
 		return false, fmt.Sprintf("It is %d %% full.", p.CapacityPercent),
 			"Destroy snapshots or data, or add disks, before it is full: then nothing can be written, and hardly anything deleted."
+	case slow.SlowIOs > 0 && !p.Removal.running(): // no other device is taken out while one is emptied
+		return true, fmt.Sprintf("It works, and %d I/Os of %s took longer than 30 s each.", slow.SlowIOs, slow.Name),
+			"Look at the disk's health (`nodectl inventory`), its cable and its controller. If more come, declare another disk in its place; if not, clear the pool's errors."
 	case p.CapacityPercent >= fullPercent:
 		return true, fmt.Sprintf("It is well, and %d %% full.", p.CapacityPercent), "Plan for more room; beyond 90 % it becomes slow."
 	case p.ExpandableBytes > 0:
@@ -120,6 +124,17 @@ func onlineAdvice(p Pool, now time.Time) (healthy bool, summary, next string) {
 			"Restore what is lost from a snapshot, replica or backup, then scrub again."
 	}
 	return true, "It is well.", "Nothing."
+}
+
+// slowest is the device that has had the most slow I/Os; they are in its count until the errors of the pool are cleared (vdev_clear in module/zfs/vdev.c, 2.3.9), or
+// the pool is imported anew. It is the zero value where none has had any.
+func slowest(p Pool) (worst Vdev) {
+	for _, leaf := range p.Leaves() {
+		if leaf.SlowIOs > worst.SlowIOs {
+			worst = leaf
+		}
+	}
+	return worst
 }
 
 // progress says how far a scan is.

@@ -1141,6 +1141,27 @@ func TestLasts(t *testing.T) {
 	}
 }
 
+// TestAdviceOnSlowDevices: of a device whose I/Os take half a minute and more it is said, and what to do, though there is no error of it; of several the slowest is named.
+func TestAdviceOnSlowDevices(t *testing.T) {
+	m := pooltest.New(2)
+	r := pool.New(m, m, m, time.Now)
+	status := func(slow ...uint64) pool.PoolStatus {
+		top := pool.Vdev{Name: "mirror-0", Type: "mirror", GUID: 10, State: pool.Online}
+		for i, n := range slow {
+			top.Children = append(top.Children, pool.Vdev{Name: fmt.Sprintf("/dev/vd%c1", 'b'+i), Type: "disk", State: pool.Online, SlowIOs: n})
+		}
+		p := pool.Pool{Name: "tank", GUID: 9, State: pool.Online, Vdevs: []pool.Vdev{top}}
+		return r.Status(pool.Spec{}, pool.Observed{Now: time.Unix(2e9, 0), Pools: []pool.Pool{p}}).Pools[0]
+	}
+	s := status(3, 4711)
+	if !s.Healthy || !strings.Contains(s.Summary, "4711 I/Os of /dev/vdc1") || strings.HasPrefix(s.Next, "Nothing") || !strings.HasSuffix(s.Next, ".") {
+		t.Errorf("%t, %q, %q", s.Healthy, s.Summary, s.Next)
+	}
+	if s := status(0, 0); s.Summary != "It is well." || s.Next != "Nothing." {
+		t.Errorf("without slow I/Os: %q, %q", s.Summary, s.Next)
+	}
+}
+
 // TestAdvice: there is a sentence, and a next step, for every state that a pool, a leaf and a scan can have.
 func TestAdvice(t *testing.T) {
 	states := []pool.State{pool.Online, pool.Degraded, pool.Faulted, pool.Offline, pool.Removed, pool.Unavailable, pool.Suspended, "something new"}
