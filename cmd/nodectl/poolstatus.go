@@ -91,6 +91,7 @@ func writePools(w *strings.Builder, l *poolv1.ListResponse) {
 		line("expansion", workText(p.GetExpansion()))
 		line("removal", workText(p.GetRemoval()))
 		line("lost", strings.Join(p.GetDamagedFiles(), "\n"))
+		line("marked", strings.Join(markTexts(p.GetVdevs()), "\n"))
 		for _, c := range p.GetConditions() {
 			line("decide", c.GetKind()+": "+c.GetText()+"\n"+c.GetNext())
 		}
@@ -106,6 +107,18 @@ func writePools(w *strings.Builder, l *poolv1.ListResponse) {
 	}
 	line("doing", l.GetDoing())
 	line("problem", l.GetProblem())
+}
+
+// markTexts are the devices that answer and are not to be trusted, each with the reason.
+func markTexts(vdevs []*poolv1.Vdev) []string {
+	var out []string
+	for _, v := range vdevs {
+		if v.GetMark() != "" {
+			out = append(out, v.GetName()+": "+v.GetMark())
+		}
+		out = append(out, markTexts(v.GetChildren())...)
+	}
+	return out
 }
 
 func poolTitle(p *poolv1.Pool) string {

@@ -587,6 +587,45 @@ func TestReadOnlyIsNotTended(t *testing.T) {
 	}
 }
 
+// TestMarksAreShown: a device with too many wrong checksums is marked, and who lists the pools sees that, and why, until its errors are cleared.
+func TestMarksAreShown(t *testing.T) {
+	t.Parallel()
+	n, m := pooledNode(t, nil)
+	n.await("the pool", func(s snapshot) bool { return poolCheck(s).Healthy })
+	var of, device zfs.GUID
+	errs := func(count uint64) {
+		m.change(func(m *poolMachine) {
+			leaf := &m.pools[0].Vdevs[0].Children[0]
+			leaf.ChecksumErrors, of, device = count, m.pools[0].GUID, leaf.GUID
+		})
+	}
+	errs(10)
+	for i := range 10 {
+		n.poolEvents.add(events.Event{Class: events.Checksum, EID: uint64(i + 1), Pool: "tank", PoolGUID: of, VdevGUID: device, ParentGUID: 1, VdevType: "disk"})
+	}
+	n.await("the mark", func(s snapshot) bool { return len(s.marks) == 1 })
+	list, err := poolsAPI{n.Agent}.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := map[uint64]string{}
+	for _, p := range list.GetPools() {
+		for _, top := range p.GetVdevs() {
+			for _, leaf := range top.GetChildren() {
+				if leaf.GetMark() != "" {
+					marks[leaf.GetGuid()] = leaf.GetMark()
+				}
+			}
+		}
+	}
+	if len(marks) != 1 || marks[uint64(device)] != "10 checksum errors in 10m0s" {
+		t.Errorf("marks %v, want one of device %s", marks, device)
+	}
+	errs(0)
+	n.poolEvents.add(events.Event{Class: events.ConfigSync, EID: 11, Pool: "tank", PoolGUID: of})
+	n.await("the end of the mark", func(s snapshot) bool { return len(s.marks) == 0 })
+}
+
 // TestEventsAreKept: a fault that was reported while the pools could not be looked at, or none was declared yet, is acted on as soon as they can, or it is.
 func TestEventsAreKept(t *testing.T) {
 	declared := &config.Config{Pools: []config.Pool{{Name: "tank", Presence: config.PoolImported}}}

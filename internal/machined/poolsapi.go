@@ -69,7 +69,9 @@ func (v poolsAPI) List(ctx context.Context) (*poolv1.ListResponse, error) {
 		Ready: status.Ready && s.pools.Held == "", Reason: first(s.pools.Held, status.Reason), ObservedAt: stamped(at), Doing: s.pools.Doing, Problem: s.pools.Problem,
 	}
 	for _, p := range status.Pools {
-		out.Pools = append(out.Pools, poolToProto(p, at))
+		one := poolToProto(p, at)
+		markVdevs(one.GetVdevs(), p.GUID, s.marks)
+		out.Pools = append(out.Pools, one)
 	}
 	return out, nil
 }

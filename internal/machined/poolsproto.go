@@ -9,6 +9,8 @@ import (
 
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/pool/diagnose"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // stamped is a time of the API; the zero one is unset.
@@ -100,6 +102,18 @@ func vdevsToProto(list []pool.Vdev) []*poolv1.Vdev {
 		out = append(out, one)
 	}
 	return out
+}
+
+// markVdevs says of devices of a pool which are marked, and why.
+func markVdevs(list []*poolv1.Vdev, of zfs.GUID, marks []diagnose.Mark) {
+	for _, v := range list {
+		for _, m := range marks {
+			if m.Pool == of && uint64(m.Vdev) == v.GetGuid() {
+				v.Mark = valid(m.Why)
+			}
+		}
+		markVdevs(v.GetChildren(), of, marks)
+	}
 }
 
 func poolProgress(p pool.Progress) poolv1.Progress {

@@ -93,6 +93,9 @@ func (a *Agent) tend(ctx context.Context, engine *diagnose.Engine, batch []event
 		actions = append(actions, engine.Event(e, pools, a.now())...)
 	}
 	actions = append(actions, engine.Look(pools, a.now())...)
+	if marks := engine.Marks(); !slices.Equal(marks, a.snapshot().marks) {
+		a.update(func(s *snapshot) { s.marks = marks })
+	}
 	declared := plan.PoolSpec(a.snapshot().input.Config).Pools
 	for _, one := range actions {
 		ours := slices.ContainsFunc(declared, func(p pool.PoolSpec) bool { return p.Name == one.Pool && p.Presence == pool.Imported && !p.ReadOnly })

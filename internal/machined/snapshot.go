@@ -22,6 +22,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/dataset"
 	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/pool/diagnose"
 	"github.com/cyvive/cyvive/internal/storage/snapshots"
 )
 
@@ -77,6 +78,8 @@ type snapshot struct {
 	poolsAt time.Time
 	// poolsSeen: the loop has ended a pass in which it has looked at the pools, and done what can be done to each.
 	poolsSeen bool
+	// marks are devices of pools that answer and are not to be trusted, as their errors were counted.
+	marks []diagnose.Mark
 	// datasets and schedules are what the loops of datasets and snapshots have told, cache is how the memory of ZFS is limited.
 	datasets  state.Report[dataset.Status]
 	schedules state.Report[snapshots.Status]
