@@ -72,7 +72,8 @@ type Job struct {
 	// InitialGuarantee is for the first step of a replica, Guarantee for all others.
 	InitialGuarantee, Guarantee Guarantee
 	Stream                      Stream
-	// Properties sends the datasets' properties, too; those that would have a replica mounted are never taken.
+	// Properties sends the datasets' properties, too; those that would have a replica mounted are never taken. It is for senders that are trusted with all that is below
+	// the destination: such a stream is a package (StreamHead of package zfs). So no document asks for it, and a peer's is refused.
 	Properties bool
 	Encryption Encryption
 	// BytesPerSecond limits all streams of the job together; 0 does not.
