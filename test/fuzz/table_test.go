@@ -4,7 +4,7 @@ package fuzz
 func parsers() map[string][]string {
 	return map[string][]string{
 		// What a user or a cloud gives the node, and what comes over the network.
-		"internal/machined/config": {"FuzzMerge", "FuzzParse", "FuzzRedact", "FuzzTakeOwner", "FuzzTakePassphrase"},
+		"internal/machined/config": {"FuzzMerge", "FuzzOpen", "FuzzParse", "FuzzRedact", "FuzzTakeOwner", "FuzzTakePassphrase"},
 		"internal/size":            {"FuzzParse"},
 		"internal/release":         {"FuzzKernelRelease", "FuzzOpen", "FuzzParsePublicKeys"},
 		"internal/extension":       {"FuzzOpen", "FuzzParseManifest"},

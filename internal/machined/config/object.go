@@ -12,6 +12,8 @@ import (
 type decoder struct {
 	file string
 	errs Errors
+	// open opens secrets that are sealed; nil opens none.
+	open Opener
 	// unsure is set when a document's kind could not be told, so that none can be called missing.
 	unsure bool
 	// network is the Network document, once it was met, and storage are those about storage.

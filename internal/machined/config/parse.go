@@ -15,14 +15,17 @@ import (
 
 // Parse decodes and validates the documents in data. The name is the file's, for error texts. The error, if any, is of type [Errors] and
 // holds every mistake that was found; there is no partial result.
-func Parse(name string, data []byte) (*Config, error) {
-	d := &decoder{file: name}
+func Parse(name string, data []byte) (*Config, error) { return ParseSealed(name, data, nil) }
+
+// ParseSealed is Parse for documents whose secrets may be sealed: what open makes of those is in the Config, and nowhere else. Without open they are mistakes.
+func ParseSealed(name string, data []byte, open Opener) (*Config, error) {
+	d := &decoder{file: name, open: open}
 	if len(data) > MaxBytes {
 		d.fail(0, "", "got %d bytes, expected at most %d", len(data), MaxBytes)
 		return nil, d.errs
 	}
 	cfg := &Config{Network: DefaultNetwork()}
-	seen := map[string]int{}
+	seen, sealed := map[string]int{}, HoldsSealed(data)
 	stream := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
@@ -38,6 +41,9 @@ func Parse(name string, data []byte) (*Config, error) {
 		}
 		if len(doc.Content) != 1 || isNull(doc.Content[0]) {
 			continue
+		}
+		if sealed {
+			d.unseal(doc.Content[0])
 		}
 		d.document(cfg, doc.Content[0], seen)
 	}
@@ -320,6 +326,9 @@ func (o *object) secret(name, expected string, check func(string) bool) Secret {
 	switch {
 	case text == redacted:
 		o.fail(name, "got %q, and the node has no secret to put here (it keeps one only where all else around it is as it was), expected %s", redacted, expected)
+		return Secret{}
+	case isSealed(text):
+		o.fail(name, "got a sealed text, which nothing opens here, expected %s", expected)
 		return Secret{}
 	case !check(text):
 		o.fail(name, "got a text that is none (it is not shown), expected %s", expected)
