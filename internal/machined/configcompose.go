@@ -13,8 +13,8 @@ import (
 )
 
 // compose makes the documents of a request: what it gives, or the current ones; with the current secrets in the place of those that are not shown;
-// and with the patch.
-func compose(current []byte, d server.ConfigDocument) ([]byte, *config.Config, error) {
+// and with the patch. Secrets that are sealed stay so in the documents, and are opened in the configuration.
+func compose(current []byte, d server.ConfigDocument, open config.Opener) ([]byte, *config.Config, error) {
 	name, given := cmp.Or(d.Name, "configuration"), []byte(d.Document)
 	switch {
 	case d.Document == "" && d.Patch == "":
@@ -34,9 +34,9 @@ func compose(current []byte, d server.ConfigDocument) ([]byte, *config.Config, e
 	if err != nil {
 		return nil, nil, named(name, err)
 	}
-	cfg, err := config.Parse(name, data)
+	cfg, err := config.ParseSealed(name, data, open)
 	if err != nil {
-		return nil, nil, inPlace(err, name, given, d.Patch != "" || !bytes.Equal(data, given))
+		return nil, nil, inPlace(err, name, given, open, d.Patch != "" || !bytes.Equal(data, given))
 	}
 	return data, cfg, nil
 }
@@ -57,12 +57,12 @@ func named(name string, err error) error {
 
 // inPlace gives mistakes of documents that were written anew the lines that their fields have in those that were given. Where these have no such
 // mistake, no line is said.
-func inPlace(err error, name string, given []byte, rewritten bool) error {
+func inPlace(err error, name string, given []byte, open config.Opener, rewritten bool) error {
 	var all, original config.Errors
 	if !rewritten || !errors.As(err, &all) {
 		return err
 	}
-	_, parseErr := config.Parse(name, given)
+	_, parseErr := config.ParseSealed(name, given, open)
 	errors.As(parseErr, &original)
 	for _, e := range all {
 		e.Line = 0

@@ -34,7 +34,7 @@ func FuzzCompose(f *testing.F) {
 	f.Add(string(shown), "kind: Machine\nca: {key: '[redacted]', certificate: '[redacted]'}\n")
 	f.Add("kind: Machine\nhostname: '[redacted]'\nca: '[redacted]'\n", "kind: Network\nlinks: [{name: '[redacted]'}]\n")
 	f.Fuzz(func(t *testing.T, document, patch string) {
-		data, cfg, err := compose(current, server.ConfigDocument{Name: "mine.yaml", Document: document, Patch: patch})
+		data, cfg, err := compose(current, server.ConfigDocument{Name: "mine.yaml", Document: document, Patch: patch}, nil)
 		if (err == nil) == (cfg == nil) {
 			t.Fatalf("a configuration %v, and the error %v", cfg, err)
 		}

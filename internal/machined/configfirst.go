@@ -46,7 +46,7 @@ func firstDraft(r server.ConfigRequest) draft {
 func (v configsAPI) composeFirst(d server.ConfigDocument) ([]byte, *config.Config, error) {
 	v.a.configs.apart.Lock()
 	defer v.a.configs.apart.Unlock()
-	return compose(nil, d)
+	return compose(nil, d, v.a.unseal)
 }
 
 // decide has the volumes made as a configuration says, and waits until the state volume can keep that. If it does not come, how it is to be made is open again.

@@ -33,7 +33,7 @@ func (c *configs) read(n uint64) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.Parse(fmt.Sprintf("revision %d", n), r.Document)
+	cfg, err := config.ParseSealed(fmt.Sprintf("revision %d", n), r.Document, c.open)
 	if err != nil {
 		return nil, err
 	}

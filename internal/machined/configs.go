@@ -24,6 +24,8 @@ type configs struct {
 	problem string
 	// used says that the store was not one without revisions when this agent opened it.
 	used bool
+	// open opens sealed secrets.
+	open config.Opener
 	// apart lets one reader at a time take documents apart, which needs many times their size of memory. It is locked without mu.
 	apart sync.Mutex
 	// deciding is held by whose configuration says how the volumes are made. It is locked without mu.
@@ -121,6 +123,9 @@ func (a *Agent) openFirst() error {
 
 // openStore opens the store, and does what the start of a boot asks for. The caller holds the lock.
 func (a *Agent) openStore() error {
+	if _, err := a.sealingKey(); err != nil {
+		a.log.Error("no sealed secret can be opened", "error", err)
+	}
 	store, err := configstore.Open(configstore.OSDir(filepath.Join(a.cfg.StateDir, "config")), configstore.Config{
 		Now: a.now, Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now,
 	})

@@ -105,7 +105,7 @@ func (v configsAPI) drafted(d server.ConfigDocument) (draft, error) {
 	}
 	v.a.configs.apart.Lock()
 	defer v.a.configs.apart.Unlock()
-	out.document, out.cfg, err = compose(stored, d)
+	out.document, out.cfg, err = compose(stored, d, v.a.unseal)
 	return out, err
 }
 
@@ -134,7 +134,7 @@ func (c *configs) draft(d server.ConfigDocument) (draft, error) {
 		return draft{}, err
 	}
 	var out draft
-	if out.document, out.cfg, err = compose(stored, d); err != nil {
+	if out.document, out.cfg, err = compose(stored, d, c.open); err != nil {
 		return draft{}, err
 	}
 	return out, c.compared(&out)
@@ -278,7 +278,7 @@ func (v configsAPI) RollbackConfig(ctx context.Context, revision uint64, r serve
 		return server.ConfigResult{}, configError(err)
 	}
 	d := draft{document: stored.Document, by: server.ConfigAuto, dry: r.DryRun, caller: callerOf(r)}
-	if d.cfg, err = config.Parse(fmt.Sprintf("revision %d", revision), stored.Document); err != nil {
+	if d.cfg, err = config.ParseSealed(fmt.Sprintf("revision %d", revision), stored.Document, c.open); err != nil {
 		return server.ConfigResult{}, fmt.Errorf("%w: this release cannot use it: %w", server.ErrPrecondition, err)
 	}
 	d.as = configstore.Revision{By: r.By, Mode: configstore.Rollback, Note: fmt.Sprintf("back to revision %d", revision), Document: stored.Document}

@@ -69,8 +69,8 @@ func (v configsAPI) DiffConfigs(_ context.Context, from, to uint64) (server.Conf
 	if out.Secrets, err = config.ChangedSecrets(revisions[0].Document, revisions[1].Document); err != nil {
 		return server.ConfigDiff{}, err
 	}
-	old, oldErr := config.Parse("", revisions[0].Document)
-	fresh, freshErr := config.Parse("", revisions[1].Document)
+	old, oldErr := config.ParseSealed("", revisions[0].Document, v.a.unseal)
+	fresh, freshErr := config.ParseSealed("", revisions[1].Document, v.a.unseal)
 	if oldErr == nil && freshErr == nil {
 		out.Changes = changes(plan.Compare(old, fresh))
 	}

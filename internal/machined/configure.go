@@ -206,7 +206,7 @@ func (a *Agent) lookOnce(ctx context.Context) (*Document, *plan.Input, error) {
 	if doc == nil {
 		return nil, nil, nil
 	}
-	cfg, err := config.Parse(doc.Name, doc.Data)
+	cfg, err := config.ParseSealed(doc.Name, doc.Data, a.unseal)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -80,6 +80,9 @@ func (v installsAPI) with(
 		},
 		Wipe: t.GetWipe(), Configuration: configuration, Encrypted: how.Mode.Encrypts(), By: by,
 	}
+	if req.SealingKey, err = v.a.handedOn(configuration); err != nil {
+		return err
+	}
 	i := v.a.cfg.Installs
 	if req.Encrypted && i.Sealer != nil {
 		req.Sealer = i.Sealer(how)
@@ -112,7 +115,7 @@ func (v installsAPI) configuration(ctx context.Context, given []byte) (documents
 			return nil, how, err
 		}
 	}
-	cfg, err := config.Parse("configuration", documents)
+	cfg, err := config.ParseSealed("configuration", documents, v.a.unseal)
 	if err == nil {
 		_, err = inputOf(cfg)
 	}

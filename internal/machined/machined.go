@@ -185,6 +185,7 @@ type Agent struct {
 	key      nodeKey
 	toldMode maintenance.Mode
 	shown    []string
+	opening  opening
 	history  history
 	// crashTaken says that Config.Crash was called.
 	crashTaken atomic.Bool
@@ -251,6 +252,10 @@ func New(cfg Config) (*Agent, error) {
 	if a.key, err = newNodeKey(); err != nil {
 		return nil, err
 	}
+	if a.opening.key, err = config.NewSealingKey(); err != nil {
+		return nil, err
+	}
+	a.configs.open = a.unseal
 	if err := a.certify(snapshot{}, nil); err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		Containers: containersAPI{a}, Boots: bootsAPI{a}, Kube: kubeAPI{a}, Kernel: a.cfg.Kernel, Events: a.events, Files: a.cfg.Files, Upgrades: upgradesAPI{a},
 		Installs: installsAPI{a}, Resets: resetsAPI{a}, Configs: configsAPI{a}, Disks: disksAPI{a}, Extensions: extensionsAPI{a}, Pools: poolsAPI{a}, Datasets: datasetsAPI{a},
 		Snapshots: snapshotsAPI{a}, Crashes: crashesAPI{a}, Inventory: a.cfg.Inventory,
-		SBOM: a.cfg.SBOM, Acted: a.acted, Changed: a.changed, Replication: replicationAPI{a}, Peers: a.namedPeers, PeerCalls: calls,
+		SBOM: a.cfg.SBOM, Recipient: a.recipient, Acted: a.acted, Changed: a.changed, Replication: replicationAPI{a}, Peers: a.namedPeers, PeerCalls: calls,
 	})
 	a.server.Store(s)
 	a.serveMore(ctx, s)

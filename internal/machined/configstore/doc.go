@@ -21,5 +21,6 @@
 // the directory is synced, first the revision, then the record that names it: so a power cut at any point leaves either the old state or the new one. What
 // cannot be read for another reason is stepped over: the older record, or the revision that was current before, counts then, and [Store.Problems] says why.
 //
-// Revisions are not encrypted: they hold secrets, and lie where no pod and no method of the API can read them, with mode 0600.
+// Revisions are stored as they were given, with mode 0600, where no pod and no method of the API can read them. Secrets in them that are sealed (package config)
+// stay so, and the others are in the clear: against who has the disk, only its encryption protects them.
 package configstore

@@ -21,6 +21,8 @@ type Request struct {
 	Wipe string
 	// Configuration are the documents that the installed node is to have; nil gives it none, and it looks for some itself.
 	Configuration []byte
+	// SealingKey opens the sealed secrets of the configuration, and is the installed node's from then on; nil where there are none.
+	SealingKey []byte
 	// Encrypted says that by the configuration the disk is encrypted, with a key that this machine comes by, and Sealer is what makes it so; nil is that of
 	// the Config.
 	Encrypted bool

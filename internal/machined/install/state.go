@@ -15,6 +15,9 @@ import (
 // configDir is where a node keeps its configurations on the state volume.
 const configDir = "config"
 
+// SealingKeyFile is where it keeps the key that opens the sealed secrets of those.
+const SealingKeyFile = "sealing.key"
+
 // makeState makes the file system of the state volume, with the configuration as the one that counts, and copies it to the disk. What it makes on the
 // way lies in the work folder, which is in memory, and is removed: it holds secrets. Without a configuration the volume is blank: what it becomes is for the
 // first one to say.
@@ -32,6 +35,11 @@ func (i *Installer) makeState(ctx context.Context, w *window, req Request) (err 
 	}
 	if err := storeConfiguration(filepath.Join(from, configDir), req, i.cfg.Now); err != nil {
 		return err
+	}
+	if req.SealingKey != nil {
+		if err := os.WriteFile(filepath.Join(from, SealingKeyFile), req.SealingKey, 0o600); err != nil {
+			return fmt.Errorf("hand on the key of sealed secrets: %w", err)
+		}
 	}
 	size := w.size
 	if req.Encrypted {

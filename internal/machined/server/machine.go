@@ -28,6 +28,7 @@ func (s *machineService) GetIdentity(context.Context, *machinev1.GetIdentityRequ
 	id := s.config.Identity()
 	resp := &machinev1.GetIdentityResponse{
 		State: machinev1.NodeState_NODE_STATE_CONFIGURED, Fingerprint: pki.CertificateFingerprint(id.Certificate.Leaf).String(), Time: timeToProto(s.config.Now()),
+		Recipient: s.config.Recipient(),
 	}
 	if id.Clients != nil {
 		return resp, nil

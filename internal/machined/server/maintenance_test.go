@@ -255,7 +255,7 @@ func TestIdentity(t *testing.T) {
 		t.Errorf("with an owner: %v", got)
 	}
 	api.SetUnconfigured(t, server.Unconfigured{Audience: server.AudienceAnybody})
-	if got := ask(nil); got.GetState() != machinev1.NodeState_NODE_STATE_MAINTENANCE || got.GetOwner() != "" || got.GetOwnerSource() != "" {
+	if got := ask(nil); got.GetState() != machinev1.NodeState_NODE_STATE_MAINTENANCE || got.GetOwner() != "" || got.GetOwnerSource() != "" || got.GetRecipient() != servertest.Recipient {
 		t.Errorf("without an owner: %v", got)
 	}
 	// The key stays when the authority signs for it.

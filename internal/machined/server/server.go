@@ -81,6 +81,9 @@ type Config struct {
 	Acted func(method, subject, code string)
 	// SBOM opens the image's bill of materials; nil is an image without.
 	SBOM func() (io.ReadCloser, error)
+	// Recipient returns what secrets of the configuration are sealed for, empty if
+	// there is nothing. It is called from many goroutines. Nil has nothing.
+	Recipient func() string
 
 	Machine    Machine
 	Dmesg      Dmesg
@@ -133,6 +136,9 @@ func New(c Config) *Server {
 	}
 	if c.Audit == nil {
 		c.Audit = noAudit{}
+	}
+	if c.Recipient == nil {
+		c.Recipient = func() string { return "" }
 	}
 	if c.Peers == nil {
 		c.Peers = func() []Peer { return nil }

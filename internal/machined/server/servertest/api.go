@@ -76,12 +76,16 @@ func StartWithin(tb testing.TB, limits server.Limits, l net.Listener, n *Node, a
 	})
 }
 
+// Recipient is what nodes say that secrets are sealed for.
+const Recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+
 // serve has the node answer for everything.
 func (n *Node) serve(c *server.Config) {
 	c.Machine, c.Dmesg, c.Services, c.Logs, c.Containers, c.Boots, c.Crashes, c.Kube = n, Dmesg{n}, n, Logs{n}, n, n, n, n
 	c.Kernel, c.Inventory, c.Events, c.Files, c.Upgrades, c.Configs, c.Disks = n, n, Events{n}, Files{n}, n, Configs{n}, n
 	c.Extensions, c.Installs, c.Resets, c.Pools, c.Datasets, c.Snapshots = ExtensionsOf{n}, Installs{n}, Resets{n}, PoolsOf{n}, DatasetsOf{n}, SnapshotsOf{n}
 	c.Replication, c.PastLogs = ReplicationOf{n}, Logs{n}
+	c.Recipient = func() string { return Recipient }
 	c.SBOM = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(n.SBOM)), nil }
 }
 
