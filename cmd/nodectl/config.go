@@ -17,7 +17,7 @@ import (
 func (a *app) configCommand() *cobra.Command {
 	return group("config", "Read and change the configuration of nodes",
 		a.configGetCommand(), a.configValidateCommand(), a.configApplyCommand(), a.configEditCommand(), a.configConfirmCommand(),
-		a.configHistoryCommand(), a.configDiffCommand(), a.configRollbackCommand(), a.configSchemaCommand())
+		a.configHistoryCommand(), a.configDiffCommand(), a.configRollbackCommand(), a.configSealCommand(), a.configSchemaCommand())
 }
 
 func (a *app) configGetCommand() *cobra.Command {

@@ -65,7 +65,7 @@ func (a *app) validateCommand() *cobra.Command {
 			if rest == nil && (owner != nil || !passphrase.IsZero()) {
 				return nil
 			}
-			cfg, err := config.Parse(args[0], rest)
+			cfg, err := config.ParseSealed(args[0], rest, config.LeaveSealed)
 			if err != nil {
 				if strings.Contains(data, config.Redacted) {
 					err = fmt.Errorf("%w\nsecrets that are not shown are known to the node alone: `nodectl config validate %s` has it look", err, args[0])
