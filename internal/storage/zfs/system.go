@@ -13,6 +13,8 @@ type System interface {
 	// List returns the datasets below the roots, and those themselves, of the kinds asked for, with the properties asked for. No roots means all pools.
 	// It is ordered by name, and snapshots and bookmarks of one file system by CreateTXG. A root that does not exist is [ErrNotExist].
 	List(ctx context.Context, q Query) ([]Dataset, error)
+	// Get returns one file system or volume with all of the properties that it has, user properties among them. One that does not exist is [ErrNotExist].
+	Get(ctx context.Context, name string) (Dataset, error)
 	// Create makes a file system, which is not mounted, or with SizeBytes a volume. Parents are not made. What exists is [ErrExist].
 	Create(ctx context.Context, name string, o CreateOptions) error
 	// Set sets properties, all at once. An empty value of a user property is a value.

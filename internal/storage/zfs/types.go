@@ -33,7 +33,7 @@ type Dataset struct {
 	CreateTXG uint64
 	// Created is by the clock of the machine on which it was made, to the second.
 	Created time.Time
-	// Properties are those that were asked for, by name. One that the dataset does not have is absent.
+	// Properties are those that were asked for, or all, by name. One that the dataset does not have is absent.
 	Properties map[string]Property
 }
 

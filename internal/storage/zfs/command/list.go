@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -53,6 +54,25 @@ func (s *System) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
 	all = slices.DeleteFunc(all, func(d zfs.Dataset) bool { return !wanted(q, d) })
 	slices.SortFunc(all, compare)
 	return all, nil
+}
+
+// Get implements [zfs.System]. zfs list takes no "all" for its columns.
+func (s *System) Get(ctx context.Context, name string) (zfs.Dataset, error) {
+	if _, err := zfs.ParseDataset(name); err != nil {
+		return zfs.Dataset{}, fmt.Errorf("get properties: %w", err)
+	}
+	out, err := s.run.read(ctx, "get", "-j", "-p", "--", "all", name)
+	if err != nil {
+		return zfs.Dataset{}, err
+	}
+	all, err := parseGet(bytes.NewReader(out))
+	if err != nil {
+		return zfs.Dataset{}, fmt.Errorf("get properties of %s: %w", name, err)
+	}
+	if len(all) != 1 || all[0].Name != name {
+		return zfs.Dataset{}, fmt.Errorf("get properties of %s: zfs get has told of %d datasets, expected that one alone", name, len(all))
+	}
+	return all[0], nil
 }
 
 // noDatasets is what zfs list says beside a list that is empty (zfs_do_list in cmd/zfs/zfs_main.c).

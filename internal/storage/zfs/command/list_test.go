@@ -53,6 +53,44 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestGet reads what zfs get all is made to print by its source; TestVMGet reads what it prints.
+func TestGet(t *testing.T) {
+	const answer = `{"output_version":{"command":"zfs get","vers_major":0,"vers_minor":1},"datasets":{"tank/a":{"name":"tank/a","type":"FILESYSTEM","pool":"tank",` +
+		`"createtxg":"12","properties":{"type":{"value":"filesystem","source":{"type":"NONE","data":"-"}},"creation":{"value":"1764160000","source":{"type":"NONE","data":"-"}},` +
+		`"recordsize":{"value":"131072","source":{"type":"DEFAULT","data":"-"}},"sync":{"value":"disabled","source":{"type":"INHERITED","data":"tank"}},` +
+		`"guid":{"value":"7","source":{"type":"NONE","data":"-"}},"org.example:owner":{"value":"a\tb","source":{"type":"LOCAL","data":"-"}},` +
+		`"atime":{"value":"off","source":{"type":"RECEIVED","data":"-"}},"receive_resume_token":{"value":"-","source":{"type":"NONE","data":"-"}}}}}}`
+	s, calls := fake(t, reply{Stdout: answer})
+	got, err := s.Get(t.Context(), "tank/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := zfs.Dataset{Name: "tank/a", Kind: zfs.Filesystem, GUID: 7, CreateTXG: 12, Created: time.Unix(1764160000, 0).UTC(), Properties: map[string]zfs.Property{
+		"type": {Value: "filesystem", Source: zfs.SourceNone}, "creation": {Value: "1764160000", Source: zfs.SourceNone}, "guid": {Value: "7", Source: zfs.SourceNone},
+		"recordsize": {Value: "131072", Source: zfs.SourceDefault}, "sync": {Value: "disabled", Source: zfs.SourceInherited, From: "tank"},
+		"org.example:owner": {Value: "a\tb", Source: zfs.SourceLocal}, "atime": {Value: "off", Source: zfs.SourceReceived},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("dataset (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"get -j -p -- all tank/a"}, commandLines(calls())); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	for what, r := range map[string]reply{
+		"another dataset": {Stdout: strings.ReplaceAll(answer, "tank/a", "tank/b")}, "nothing": {}, "cut off": {Stdout: answer[:len(answer)/2]},
+		"no dataset": {Stdout: `{"output_version":{"vers_major":0},"datasets":{}}`}, "a complaint": {Stdout: answer, Stderr: "internal error: out of memory\n"},
+	} {
+		s, _ := fake(t, r)
+		if got, err := s.Get(t.Context(), "tank/a"); err == nil || got.Name != "" {
+			t.Errorf("%s: got %+v, %v", what, got, err)
+		}
+	}
+	s, _ = fake(t, reply{Stderr: "cannot open 'tank/a': dataset does not exist\n", Code: 1})
+	if _, err := s.Get(t.Context(), "tank/a"); !errors.Is(err, zfs.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
+}
+
 func TestListArgs(t *testing.T) {
 	for _, c := range []struct {
 		q    zfs.Query

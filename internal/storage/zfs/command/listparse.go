@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,10 +14,10 @@ import (
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
-// listVersion is the major version of the JSON that is known (zfs_do_list: zfs_json_schema(0, 1)).
+// listVersion is the major version of the JSON that is known (zfs_do_list and zfs_do_get: zfs_json_schema(0, 1)).
 const listVersion = 0
 
-// jsonDataset is a dataset in the JSON of zfs list -j -p (collect_dataset and fill_dataset_info in cmd/zfs/zfs_main.c).
+// jsonDataset is a dataset in the JSON of zfs list -j -p and zfs get -j -p (collect_dataset, get_callback and fill_dataset_info in cmd/zfs/zfs_main.c).
 type jsonDataset struct {
 	Name       string                  `json:"name"`
 	Type       string                  `json:"type"`
@@ -34,6 +36,16 @@ type jsonProperty struct {
 // parseList reads the JSON of zfs list, one dataset after the other, so that tens of thousands of snapshots are not held twice. Of their properties
 // it returns those that are named.
 func parseList(r io.Reader, properties []string) ([]zfs.Dataset, error) {
+	return parseDatasets(r, "zfs list", func(j jsonDataset) (zfs.Dataset, error) { return j.dataset(properties) })
+}
+
+// parseGet reads the JSON of zfs get all, with all properties that there are.
+func parseGet(r io.Reader) ([]zfs.Dataset, error) {
+	return parseDatasets(r, "zfs get", func(j jsonDataset) (zfs.Dataset, error) { return j.dataset(slices.Collect(maps.Keys(j.Properties))) })
+}
+
+// parseDatasets reads the JSON of a command, of which translate takes over one dataset after the other.
+func parseDatasets(r io.Reader, command string, translate func(jsonDataset) (zfs.Dataset, error)) ([]zfs.Dataset, error) {
 	var all []zfs.Dataset
 	versioned := false
 	d := json.NewDecoder(r)
@@ -48,7 +60,7 @@ func parseList(r io.Reader, properties []string) ([]zfs.Dataset, error) {
 				if err := d.Decode(&j); err != nil {
 					return fmt.Errorf("dataset %q: %w", name, err)
 				}
-				dataset, err := j.dataset(properties)
+				dataset, err := translate(j)
 				if err != nil {
 					return fmt.Errorf("dataset %q: %w", name, err)
 				}
@@ -63,13 +75,13 @@ func parseList(r io.Reader, properties []string) ([]zfs.Dataset, error) {
 	// sets such over the node; of what others have set, only what is asked for is printed.
 	var broken *json.SyntaxError
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &broken) {
-		return nil, fmt.Errorf("read output of zfs list: it is cut off, as it is where a value has bytes that are no ASCII: %w", err)
+		return nil, fmt.Errorf("read output of %s: it is cut off, as it is where a value has bytes that are no ASCII: %w", command, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read output of zfs list: %w", err)
+		return nil, fmt.Errorf("read output of %s: %w", command, err)
 	}
 	if !versioned {
-		return nil, errors.New("read output of zfs list: it does not say which version it has")
+		return nil, fmt.Errorf("read output of %s: it does not say which version it has", command)
 	}
 	return all, nil
 }

@@ -103,6 +103,7 @@ func TestRefused(t *testing.T) {
 		"hold":        func(n string) error { return s.Hold(ctx, "t", n) },
 		"release":     func(n string) error { return s.Release(ctx, "t", n) },
 		"holds":       func(n string) error { _, err := s.Holds(ctx, n); return err },
+		"get":         func(n string) error { _, err := s.Get(ctx, n); return err },
 		"list":        func(n string) error { _, err := s.List(ctx, zfs.Query{Roots: []string{n}}); return err },
 		"send":        func(n string) error { _, err := s.Send(ctx, zfs.SendSpec{Snapshot: n}); return err },
 		"send from": func(n string) error {

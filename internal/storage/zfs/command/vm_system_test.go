@@ -77,6 +77,36 @@ func TestVMList(t *testing.T) {
 	}
 }
 
+// TestVMGet: all properties are read as zfs get says, those that a dataset has not are left out, and what there is is not only what was set.
+func TestVMGet(t *testing.T) {
+	longOnly(t)
+	l := newLab(t)
+	l.all("create -u -o compression=lz4 -o x:y=1 $/a", "create -u -o x:z=-- $/a/b", "create -s -V 8M $/v")
+	for _, name := range []string{"/a/b", "/v", ""} {
+		d, err := l.Get(l.ctx, l.base+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := l.run.Zfs(l.ctx, "get", "-H", "-p", "-o", "property,value,source", "all", d.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.SplitAfter(string(out), "\n")
+		if len(d.Properties) < 30 || len(d.Properties) > len(lines) {
+			t.Errorf("%s: %d properties of %d lines", d.Name, len(d.Properties), len(lines))
+		}
+		// What the pool itself writes meanwhile is in these.
+		lines = slices.DeleteFunc(lines, func(line string) bool {
+			name, _, _ := strings.Cut(line, "\t")
+			return name == "available" || name == "written" || name == "referenced" || strings.Contains(name, "used")
+		})
+		checkListed(t, d, strings.Join(lines, ""))
+	}
+	if _, err := l.Get(l.ctx, l.base+"/no"); !errors.Is(err, zfs.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
+}
+
 // checkListed compares a dataset with lines of zfs get.
 func checkListed(t *testing.T, d zfs.Dataset, lines string) {
 	t.Helper()

@@ -113,6 +113,19 @@ func testUserProperties(t *testing.T, b bench) {
 	if got := b.get("p/c", property).Properties[property]; got.Value != "one" || got.Source != zfs.SourceInherited || got.From != b.Name("p") {
 		t.Errorf("child: %+v", got)
 	}
+	whole, err := b.Get(b.ctx, b.Name("p/c"))
+	b.must(err)
+	if got := whole.Properties[property]; got.Value != "one" || got.Source != zfs.SourceInherited || got.From != b.Name("p") {
+		t.Errorf("among all of the child: %+v", got)
+	}
+	if got := whole.Properties["canmount"]; got.Value != "on" || got.Source != zfs.SourceDefault || whole.GUID != b.get("p/c").GUID || whole.Kind != zfs.Filesystem {
+		t.Errorf("all of the child: %+v", whole)
+	}
+	if got, there := whole.Properties["volsize"]; there {
+		t.Errorf("a file system has a size: %+v", got)
+	}
+	_, err = b.Get(b.ctx, b.Name("no"))
+	b.is("get none", err, zfs.ErrNotExist)
 	if got := b.get("p@s", "dev.cyvive:own").Properties["dev.cyvive:own"]; got.Value != "two" || got.Source != zfs.SourceLocal {
 		t.Errorf("snapshot: %+v", got)
 	}

@@ -16,6 +16,15 @@ func (f *Faulty) List(ctx context.Context, q zfs.Query) (found []zfs.Dataset, er
 	return found, err
 }
 
+// Get implements zfs.System.
+func (f *Faulty) Get(ctx context.Context, name string) (found zfs.Dataset, err error) {
+	err = f.read("Get", func() (err error) {
+		found, err = f.System.Get(ctx, name)
+		return err
+	})
+	return found, err
+}
+
 // read makes a call that changes nothing.
 func (f *Faulty) read(method string, call func() error) error {
 	fault, err := f.take(method, false)

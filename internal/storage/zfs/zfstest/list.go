@@ -47,6 +47,25 @@ func (m *Model) List(ctx context.Context, q zfs.Query) ([]zfs.Dataset, error) {
 	return out, nil
 }
 
+// Get implements zfs.System.
+func (m *Model) Get(ctx context.Context, name string) (zfs.Dataset, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return zfs.Dataset{}, fmt.Errorf("get: %w", err)
+	}
+	d, err := m.dataset(name)
+	if err != nil {
+		return zfs.Dataset{}, err
+	}
+	names := append(slices.Collect(maps.Keys(natives)), computed...)
+	names = append(names, "volsize")
+	for at := name; at != ""; at = parentOf(at) {
+		names = slices.AppendSeq(names, maps.Keys(m.datasets[at].settings))
+	}
+	return zfs.Dataset{Name: d.name, Kind: d.kind, GUID: d.guid, CreateTXG: d.txg, Created: d.created, Properties: m.properties(d, names)}, nil
+}
+
 // fileSystemOf is the name without snapshot or bookmark.
 func fileSystemOf(name string) string {
 	if i := strings.IndexAny(name, "@#"); i >= 0 {
