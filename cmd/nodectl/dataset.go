@@ -15,7 +15,8 @@ import (
 )
 
 func (a *app) datasetCommand() *cobra.Command {
-	return group("dataset", "Look after the file systems and volumes in nodes' ZFS pools", a.datasetListCommand(), a.datasetDestroyCommand())
+	return group("dataset", "Look after the file systems and volumes in nodes' ZFS pools",
+		a.datasetListCommand(), a.datasetGetCommand(), a.datasetPromoteCommand(), a.datasetDestroyCommand())
 }
 
 func listDatasets(ctx context.Context, conn *connection, root string) (*datasetv1.ListResponse, error) {
@@ -30,7 +31,7 @@ func (a *app) datasetListCommand() *cobra.Command {
 			return noted(cmd.Context(), a, func(ctx context.Context, conn *connection) (*datasetv1.ListResponse, error) {
 				return listDatasets(ctx, conn, strings.Join(args, ""))
 			}, columns[*datasetv1.ListResponse]{
-				[]string{"DATASET", "KIND", "USED", "AVAILABLE", "REFERENCED", "SNAPSHOTS", "LIMIT", "COMPRESSION", "RATIO", "MOUNTED-ON", "DECLARED"}, datasetRows,
+				[]string{"DATASET", "KIND", "USED", "AVAILABLE", "REFERENCED", "SNAPSHOTS", "LIMIT", "RESERVED", "COMPRESSION", "RATIO", "MOUNTED-ON", "DECLARED"}, datasetRows,
 			}, columns[*datasetv1.ListResponse]{[]string{"DATASET", "NOT-AS-DECLARED", "WHY"}, datasetConditionRows})
 		},
 	}
@@ -39,15 +40,9 @@ func (a *app) datasetListCommand() *cobra.Command {
 func datasetRows(l *datasetv1.ListResponse) [][]string {
 	var rows [][]string
 	for _, d := range l.GetDatasets() {
-		var limits []string
-		for _, limit := range []struct {
-			name  string
-			bytes uint64
-		}{{"quota", d.GetQuotaBytes()}, {"refquota", d.GetRefquotaBytes()}, {"size", d.GetVolumeBytes()}} {
-			if limit.bytes > 0 {
-				limits = append(limits, limit.name+" "+bytesText(limit.bytes))
-			}
-		}
+		limits := sizesText(
+			namedSize{"quota", d.GetQuotaBytes()}, namedSize{"refquota", d.GetRefquotaBytes()}, namedSize{"size", d.GetVolumeBytes()})
+		reserved := sizesText(namedSize{"reservation", d.GetReservationBytes()}, namedSize{"refreservation", d.GetRefreservationBytes()})
 		where := ""
 		if d.GetKind() == datasetv1.Kind_KIND_FILESYSTEM {
 			if where = d.GetMountpoint(); !d.GetMounted() && where != "none" && where != "legacy" {
@@ -56,10 +51,27 @@ func datasetRows(l *datasetv1.ListResponse) [][]string {
 		}
 		rows = append(rows, []string{
 			d.GetName(), enumName(d.GetKind().String(), "KIND_"), bytesText(d.GetUsedBytes()), bytesText(d.GetAvailableBytes()), bytesText(d.GetReferencedBytes()),
-			bytesText(d.GetSnapshotsBytes()), strings.Join(limits, ", "), d.GetCompression(), fmt.Sprintf("%.2f", d.GetCompressRatio()), where, yes(d.GetDeclared()),
+			bytesText(d.GetSnapshotsBytes()), limits, reserved, d.GetCompression(), fmt.Sprintf("%.2f", d.GetCompressRatio()), where, yes(d.GetDeclared()),
 		})
 	}
 	return rows
+}
+
+// namedSize is a size that a dataset may have.
+type namedSize struct {
+	name  string
+	bytes uint64
+}
+
+// sizesText is those that there are.
+func sizesText(sizes ...namedSize) string {
+	var words []string
+	for _, s := range sizes {
+		if s.bytes > 0 {
+			words = append(words, s.name+" "+bytesText(s.bytes))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 func datasetConditionRows(l *datasetv1.ListResponse) [][]string {
@@ -70,6 +82,76 @@ func datasetConditionRows(l *datasetv1.ListResponse) [][]string {
 	return rows
 }
 
+const wholeDataset = "the whole name of a dataset, see `nodectl dataset list`"
+
+func (a *app) datasetGetCommand() *cobra.Command {
+	var set bool
+	c := &cobra.Command{
+		Use:   "get DATASET",
+		Short: "Show all properties of a dataset, and where each is from",
+		Long: "Show all properties of a dataset, user properties too, and where each is from: set on it (local), on one above it (inherited), nowhere (default), or\n" +
+			"received by replication. Sizes are in bytes, times in seconds since 1970. Those without a source cannot be set.",
+		Args: oneArg(wholeDataset), ValidArgsFunction: a.completeDatasets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return noted(cmd.Context(), a, func(ctx context.Context, conn *connection) (*datasetv1.GetResponse, error) {
+				return datasetv1.NewDatasetServiceClient(conn).Get(ctx, &datasetv1.GetRequest{Name: args[0]})
+			}, columns[*datasetv1.GetResponse]{
+				[]string{"PROPERTY", "VALUE", "SOURCE"}, func(r *datasetv1.GetResponse) [][]string { return propertyRows(r, set) },
+			}, columns[*datasetv1.GetResponse]{[]string{"DATASET", "NOT-AS-DECLARED", "WHY"}, func(r *datasetv1.GetResponse) [][]string {
+				return datasetConditionRows(&datasetv1.ListResponse{Conditions: r.GetConditions()})
+			}})
+		},
+	}
+	c.Flags().BoolVar(&set, "set", false, "in the table only those that are set somewhere, on it or above it")
+	return c
+}
+
+// propertyRows are all properties, or those that are set somewhere.
+func propertyRows(r *datasetv1.GetResponse, set bool) [][]string {
+	var rows [][]string
+	for _, p := range r.GetDataset().GetProperties() {
+		source := enumName(p.GetSource().String(), "SOURCE_")
+		switch p.GetSource() {
+		case datasetv1.Source_SOURCE_NONE, datasetv1.Source_SOURCE_DEFAULT:
+			if set {
+				continue
+			}
+			if p.GetSource() == datasetv1.Source_SOURCE_NONE {
+				source = ""
+			}
+		case datasetv1.Source_SOURCE_INHERITED:
+			source += " from " + p.GetInheritedFrom()
+		}
+		rows = append(rows, []string{p.GetName(), p.GetValue(), source})
+	}
+	return rows
+}
+
+func (a *app) datasetPromoteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "promote DATASET",
+		Short: "Turn round which is the clone, a clone or the dataset that it was made of (needs node:operator)",
+		Long: "Turn round which is the clone, a clone or the dataset that it was made of (needs node:operator). The snapshot that it was made of, and all before that, are\n" +
+			"its own then, with what holds them, and the other one can be destroyed without it. Nothing is lost. A schedule, and a replication job that sends, goes on\n" +
+			"with the snapshots that each dataset has then.",
+		Args: oneArg(wholeDataset), ValidArgsFunction: a.completeDatasets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.oneNode("a promotion"); err != nil {
+				return err
+			}
+			return a.oneByOne(cmd.Context(), func(ctx context.Context, _ *target, node string, conn *connection) error {
+				ctx, cancel := context.WithTimeout(ctx, max(a.timeout, poolTimeout))
+				defer cancel()
+				resp, err := datasetv1.NewDatasetServiceClient(conn).Promote(ctx, &datasetv1.PromoteRequest{Name: args[0]})
+				if err == nil {
+					fmt.Fprintf(a.stderr, "%s: promoted: %s, of which %s is a clone now\n", node, output.Clean(args[0]), output.Clean(resp.GetClone()))
+				}
+				return err
+			})
+		},
+	}
+}
+
 func (a *app) datasetDestroyCommand() *cobra.Command {
 	var all, preview bool
 	c := &cobra.Command{
@@ -77,7 +159,7 @@ func (a *app) datasetDestroyCommand() *cobra.Command {
 		Short: "Destroy a dataset of a node (needs node:admin)",
 		Long: "Destroy a dataset of a node (needs node:admin). All that goes with it is shown, and its name is then read from standard input. What is declared is not\n" +
 			"destroyed: take it out of the configuration first. A hold, or a clone elsewhere, is in the way.",
-		Args: oneArg("the whole name of a dataset, see `nodectl dataset list`"), ValidArgsFunction: a.completeDatasets,
+		Args: oneArg(wholeDataset), ValidArgsFunction: a.completeDatasets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.oneNode("the destruction of a dataset"); err != nil {
 				return err

@@ -319,7 +319,7 @@ func exampleNode() *servertest.Node {
 				{Name: "tank", Kind: datasetv1.Kind_KIND_FILESYSTEM, UsedBytes: 4 << 30, Compression: "zstd", CompressRatio: 1.5, Mountpoint: "none"},
 				{
 					Name: "tank/data", Kind: datasetv1.Kind_KIND_FILESYSTEM, UsedBytes: 3 << 30, AvailableBytes: 7 << 30, ReferencedBytes: 1 << 30, SnapshotsBytes: 512 << 20,
-					QuotaBytes: 10 << 30, Compression: "zstd", CompressRatio: 1.85, Mountpoint: "/var/mnt/data", Mounted: true, Declared: true,
+					QuotaBytes: 10 << 30, ReservationBytes: 1 << 30, Compression: "zstd", CompressRatio: 1.85, Mountpoint: "/var/mnt/data", Mounted: true, Declared: true,
 				},
 				{Name: "tank/vol", Kind: datasetv1.Kind_KIND_VOLUME, UsedBytes: 1 << 30, VolumeBytes: 2 << 30, Compression: "lz4", CompressRatio: 1},
 			},
@@ -328,6 +328,11 @@ func exampleNode() *servertest.Node {
 				{Name: "tank/vol@one", CreatedAt: timestamppb.New(at), Holds: []string{"keep"}, Clones: []string{"tank/clone"}},
 			},
 			Replicas: []string{"tank/in/data"}, Meanwhile: []*snapshotv1.Snapshot{{Name: "tank/vol@meanwhile"}},
+			Properties: map[string][]*datasetv1.Property{"tank/data": {
+				{Name: "atime", Value: "off", Source: datasetv1.Source_SOURCE_INHERITED, InheritedFrom: "tank"},
+				{Name: "org.example:owner", Value: "team\x1b[31m", Source: datasetv1.Source_SOURCE_LOCAL},
+				{Name: "recordsize", Value: "131072", Source: datasetv1.Source_SOURCE_DEFAULT}, {Name: "used", Value: "3221225472", Source: datasetv1.Source_SOURCE_NONE},
+			}},
 			Diff: &snapshotv1.DiffResponse{Truncated: true, Changes: []*snapshotv1.Change{
 				{Kind: snapshotv1.ChangeKind_CHANGE_KIND_ADDED, Path: "/var/mnt/data/a"},
 				{Kind: snapshotv1.ChangeKind_CHANGE_KIND_RENAMED, Path: "/var/mnt/data/old", NewPath: "/var/mnt/data/new"},

@@ -182,6 +182,10 @@ func TestDatasetsAreMade(t *testing.T) {
 		!strings.Contains(list[0].Properties[dataset.ManagedProperty].Value, "compression") {
 		t.Errorf("tank/data: %+v, %v", list, err)
 	}
+	full, err := datasetsAPI{n.Agent}.Declared(t.Context())
+	if err != nil || len(full) != 2 || full[0].GetName() != "node/plane/volumes/db" || full[1].GetName() != "tank/data" || full[1].GetQuotaBytes() != 1<<30 || full[1].GetAvailableBytes() == 0 {
+		t.Errorf("how full what is declared is: %v, %v", full, err)
+	}
 	if got := namesBelow(t, model, "node"); !slices.Contains(got, "node/plane/volumes/db") {
 		t.Errorf("in the system's pool: %q", got)
 	}

@@ -8,9 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/storage/dataset"
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
@@ -317,6 +321,105 @@ func TestSnapshotsBesideReplicas(t *testing.T) {
 	list, err := model.List(ctx, zfs.Query{Roots: []string{"tank"}, Kinds: []zfs.Kind{zfs.Snapshot}, Depth: -1})
 	if err != nil || len(list) != 5 {
 		t.Errorf("there are %d snapshots, %v, want 5", len(list), err)
+	}
+}
+
+// TestDatasetProperties: of one dataset all properties are told, with where they are from.
+func TestDatasetProperties(t *testing.T) {
+	t.Parallel()
+	n, model := datasetNode(t)
+	api, ctx := datasetsAPI{n.Agent}, t.Context()
+	if err := errors.Join(
+		model.Set(ctx, "tank/a", map[string]string{"org.example:owner": "me"}), model.Set(ctx, "tank/a/b", map[string]string{"sync": "disabled"}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	got, err := api.Get(ctx, "tank/a/b")
+	if err != nil || got.GetName() != "tank/a/b" || got.GetKind() != datasetv1.Kind_KIND_FILESYSTEM || got.GetGuid() == 0 || got.GetDeclared() {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	found, names := map[string]*datasetv1.Property{}, []string{}
+	for _, p := range got.GetProperties() {
+		found[p.GetName()], names = p, append(names, p.GetName())
+	}
+	if !slices.IsSorted(names) {
+		t.Errorf("not by name: %q", names)
+	}
+	for _, want := range []*datasetv1.Property{
+		{Name: "sync", Value: "disabled", Source: datasetv1.Source_SOURCE_LOCAL},
+		{Name: "recordsize", Value: "131072", Source: datasetv1.Source_SOURCE_DEFAULT},
+		{Name: "compression", Value: "zstd", Source: datasetv1.Source_SOURCE_INHERITED, InheritedFrom: "tank/a"},
+		{Name: "org.example:owner", Value: "me", Source: datasetv1.Source_SOURCE_INHERITED, InheritedFrom: "tank/a"},
+		{Name: "type", Value: "filesystem", Source: datasetv1.Source_SOURCE_NONE},
+	} {
+		if !proto.Equal(found[want.GetName()], want) {
+			t.Errorf("got %v, want %v", found[want.GetName()], want)
+		}
+	}
+	if got, err := api.Get(ctx, "tank/v"); err != nil || !got.GetDeclared() || got.GetVolumeBytes() != 1<<20 {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if _, err := api.Get(ctx, "tank/none"); !errors.Is(err, server.ErrNotFound) {
+		t.Errorf("what is not there: %v", err)
+	}
+	if list, err := api.List(ctx, "tank/a"); err != nil || len(list[0].GetProperties()) > 0 {
+		t.Errorf("the list has properties: %v, %v", list, err)
+	}
+}
+
+// TestPromote turns a clone and what it was made of round, but not where others decide about their snapshots.
+func TestPromote(t *testing.T) {
+	t.Parallel()
+	n, model := datasetNode(t)
+	api, ctx := datasetsAPI{n.Agent}, t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(model.Create(ctx, "node/plane", zfs.CreateOptions{}))
+	must(model.Create(ctx, "node/plane/volumes", zfs.CreateOptions{}))
+	must(model.Snapshot(ctx, []string{"tank/a@one"}, nil))
+	for _, c := range []struct{ name, mark, clone string }{
+		{"tank/replica", replication.PropertyReplica, "tank/of-replica"}, {"tank/fenced", replication.PropertyFenced, "tank/of-fenced"},
+		{"tank/pvc", dataset.VolumeProperty, "tank/of-pvc"}, {"node/etcd", "org.example:none", "node/plane/volumes/of-etcd"},
+	} {
+		must(model.Create(ctx, c.name, zfs.CreateOptions{Properties: map[string]string{c.mark: "1"}}))
+		must(model.Snapshot(ctx, []string{c.name + "@one"}, nil))
+		must(model.Clone(ctx, c.name+"@one", c.clone, nil))
+	}
+	for _, clone := range []string{"tank/replica/c", "tank/copy", "tank/taken"} {
+		must(model.Clone(ctx, "tank/a@one", clone, nil))
+	}
+	must(model.Snapshot(ctx, []string{"tank/taken@one"}, nil))
+	for name, c := range map[string]struct{ err, want error }{
+		"nothing":                    {second(api.Promote(ctx, "tank/none")), server.ErrNotFound},
+		"no clone":                   {second(api.Promote(ctx, "tank/a")), server.ErrPrecondition},
+		"the node's own":             {second(api.Promote(ctx, "node/etcd")), server.ErrPrecondition},
+		"a clone of the node's own":  {second(api.Promote(ctx, "node/plane/volumes/of-etcd")), server.ErrPrecondition},
+		"a clone of a replica":       {second(api.Promote(ctx, "tank/of-replica")), server.ErrPrecondition},
+		"a clone in a replica":       {second(api.Promote(ctx, "tank/replica/c")), server.ErrPrecondition},
+		"a clone of what is fenced":  {second(api.Promote(ctx, "tank/of-fenced")), server.ErrPrecondition},
+		"a clone of Kubernetes's":    {second(api.Promote(ctx, "tank/of-pvc")), server.ErrPrecondition},
+		"a snapshot has the name of": {second(api.Promote(ctx, "tank/taken")), server.ErrPrecondition},
+	} {
+		if !errors.Is(c.err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, c.err, c.want)
+		}
+	}
+	if list, err := api.List(ctx, "tank"); err != nil || slices.ContainsFunc(list, func(d *datasetv1.Dataset) bool {
+		return d.GetName() == "tank/a" && d.GetOrigin() != "" || d.GetName() == "tank/copy" && d.GetOrigin() != "tank/a@one"
+	}) {
+		t.Errorf("what was refused changed something: %v, %v", list, err)
+	}
+	if clone, err := api.Promote(ctx, "tank/copy"); err != nil || clone != "tank/a" {
+		t.Fatalf("got %q, %v", clone, err)
+	}
+	for name, origin := range map[string]string{"tank/copy": "", "tank/a": "tank/copy@one"} {
+		if list, err := api.List(ctx, name); err != nil || list[0].GetOrigin() != origin {
+			t.Errorf("%s: got %v, %v, want the origin %q", name, list, err, origin)
+		}
 	}
 }
 

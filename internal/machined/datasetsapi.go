@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage/dataset"
+	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
@@ -45,12 +47,7 @@ func (v datasetsAPI) List(ctx context.Context, root string) ([]*datasetv1.Datase
 	if err != nil {
 		return nil, poolClassed(err)
 	}
-	declared := map[string]bool{}
-	if cfg := v.a.snapshot().input.Config; cfg != nil {
-		for _, d := range cfg.Datasets {
-			declared[d.Name] = true
-		}
-	}
+	declared := v.declared()
 	var out []*datasetv1.Dataset
 	for _, d := range list {
 		one := datasetToProto(d)
@@ -58,6 +55,121 @@ func (v datasetsAPI) List(ctx context.Context, root string) ([]*datasetv1.Datase
 		out = append(out, one)
 	}
 	return out, nil
+}
+
+// declared are the names that documents declare.
+func (v datasetsAPI) declared() map[string]bool {
+	declared := map[string]bool{}
+	if cfg := v.a.snapshot().input.Config; cfg != nil {
+		for _, d := range cfg.Datasets {
+			declared[d.Name] = true
+		}
+	}
+	return declared
+}
+
+// Get implements server.Datasets.
+func (v datasetsAPI) Get(ctx context.Context, name string) (*datasetv1.Dataset, error) {
+	if err := poolsAPI(v).here(); err != nil {
+		return nil, err
+	}
+	ctx, end, err := v.a.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	d, err := v.a.cfg.Pools.Datasets.Get(ctx, name)
+	if err != nil {
+		return nil, poolClassed(err)
+	}
+	out := datasetToProto(d)
+	out.Declared = v.declared()[d.Name]
+	for _, name := range slices.Sorted(maps.Keys(d.Properties)) {
+		p := d.Properties[name]
+		out.Properties = append(out.Properties, &datasetv1.Property{Name: valid(name), Value: valid(p.Value), Source: sourceToProto(p.Source), InheritedFrom: valid(p.From)})
+	}
+	return out, nil
+}
+
+func sourceToProto(s zfs.Source) datasetv1.Source {
+	return map[zfs.Source]datasetv1.Source{
+		zfs.SourceNone: datasetv1.Source_SOURCE_NONE, zfs.SourceDefault: datasetv1.Source_SOURCE_DEFAULT, zfs.SourceLocal: datasetv1.Source_SOURCE_LOCAL,
+		zfs.SourceInherited: datasetv1.Source_SOURCE_INHERITED, zfs.SourceReceived: datasetv1.Source_SOURCE_RECEIVED,
+		zfs.SourceTemporary: datasetv1.Source_SOURCE_TEMPORARY,
+	}[s]
+}
+
+// Declared implements server.Datasets. The loop looks once a minute.
+func (v datasetsAPI) Declared(context.Context) ([]*datasetv1.Dataset, error) {
+	if err := poolsAPI(v).here(); err != nil {
+		return nil, err
+	}
+	var out []*datasetv1.Dataset
+	for _, d := range v.a.snapshot().datasets.Status.Datasets {
+		if d.Declared {
+			out = append(out, &datasetv1.Dataset{
+				Name: valid(d.Name), Kind: kindToProto(d.Kind), Declared: true, UsedBytes: d.UsedBytes, AvailableBytes: d.AvailableBytes, ReferencedBytes: d.ReferencedBytes,
+				QuotaBytes: d.QuotaBytes, RefquotaBytes: d.RefquotaBytes, VolumeBytes: d.SizeBytes,
+			})
+		}
+	}
+	return out, nil
+}
+
+// Promote implements server.Datasets. What the node keeps for itself is not promoted, nor what is Kubernetes's, whose driver would not find its snapshots any more, nor
+// what replication receives or has fenced: what it goes on with would be another's.
+func (v datasetsAPI) Promote(ctx context.Context, name string) (string, error) {
+	system, err := snapshotsAPI(v).system(true)
+	if err != nil {
+		return "", err
+	}
+	if err := notOfSystem("promote", name); err != nil {
+		return "", err
+	}
+	clone, err := promotable(ctx, system, name)
+	if err != nil {
+		return "", err
+	}
+	of, _, isClone := strings.Cut(clone.Properties["origin"].Value, "@")
+	if !isClone {
+		return "", fmt.Errorf("promote %s: %w: it is no clone", name, server.ErrPrecondition)
+	}
+	if err := notOfSystem("promote a clone of", of); err != nil {
+		return "", err
+	}
+	if _, err := promotable(ctx, system, of); err != nil {
+		return "", err
+	}
+	if err := system.Promote(ctx, name); err != nil {
+		return "", datasetClassed(err)
+	}
+	v.a.log.Info("clone promoted over the API", "dataset", name, "clone", of)
+	v.a.events.Add(server.EventAgent, "dataset "+name, "promoted", of+" is a clone of it now")
+	return of, nil
+}
+
+// promotable looks at a dataset, with its origin. It is an error for one whose snapshots are not to be another's. The marks of replication are inherited.
+func promotable(ctx context.Context, system zfs.System, name string) (zfs.Dataset, error) {
+	found, err := system.List(ctx, zfs.Query{
+		Roots: []string{name}, Alone: true, Properties: []string{"origin", dataset.VolumeProperty, replication.PropertyReplica, replication.PropertyFenced},
+	})
+	if err != nil {
+		return zfs.Dataset{}, datasetClassed(err)
+	}
+	if len(found) != 1 {
+		return zfs.Dataset{}, fmt.Errorf("dataset %s: %w", name, server.ErrNotFound)
+	}
+	has := func(mark string) bool {
+		value := found[0].Properties[mark].Value
+		return value != "" && value != "-"
+	}
+	switch {
+	case has(dataset.VolumeProperty):
+		return zfs.Dataset{}, fmt.Errorf("promote: %w: %s is a volume of Kubernetes, which has its snapshots", server.ErrPrecondition, name)
+	case has(replication.PropertyReplica), has(replication.PropertyFenced):
+		return zfs.Dataset{}, fmt.Errorf("promote: %w: replication decides what is in %s", server.ErrPrecondition, name)
+	}
+	return found[0], nil
 }
 
 // Conditions implements server.Datasets. What is not declared is no condition here: List has it.
@@ -74,8 +186,11 @@ func (v datasetsAPI) Conditions(_ context.Context, root string) ([]*datasetv1.Co
 	return out, nil
 }
 
+func kindToProto(k zfs.Kind) datasetv1.Kind {
+	return map[zfs.Kind]datasetv1.Kind{zfs.Filesystem: datasetv1.Kind_KIND_FILESYSTEM, zfs.Volume: datasetv1.Kind_KIND_VOLUME}[k]
+}
+
 func datasetToProto(d zfs.Dataset) *datasetv1.Dataset {
-	kinds := map[zfs.Kind]datasetv1.Kind{zfs.Filesystem: datasetv1.Kind_KIND_FILESYSTEM, zfs.Volume: datasetv1.Kind_KIND_VOLUME}
 	text := func(name string) string {
 		if value := d.Properties[name].Value; value != "-" {
 			return valid(value)
@@ -89,7 +204,7 @@ func datasetToProto(d zfs.Dataset) *datasetv1.Dataset {
 	}
 	ratio, _ := strconv.ParseFloat(strings.TrimSuffix(text("compressratio"), "x"), 64)
 	return &datasetv1.Dataset{
-		Name: valid(d.Name), Kind: kinds[d.Kind], Guid: uint64(d.GUID), CreatedAt: stamped(d.Created),
+		Name: valid(d.Name), Kind: kindToProto(d.Kind), Guid: uint64(d.GUID), CreatedAt: stamped(d.Created),
 		UsedBytes: size("used"), AvailableBytes: size("available"), ReferencedBytes: size("referenced"), SnapshotsBytes: size("usedbysnapshots"),
 		QuotaBytes: size("quota"), RefquotaBytes: size("refquota"), ReservationBytes: size("reservation"), RefreservationBytes: size("refreservation"),
 		VolumeBytes: size("volsize"), Compression: text("compression"), CompressRatio: ratio, Mountpoint: text("mountpoint"), Mounted: text("mounted") == "yes",

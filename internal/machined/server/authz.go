@@ -184,7 +184,9 @@ func rules() map[string]rule {
 		poolv1.PoolService_Offline_FullMethodName: {roles: admins, maintenance: forNobody, acts: true},
 
 		datasetv1.DatasetService_List_FullMethodName:        {roles: readers, maintenance: forNobody},
+		datasetv1.DatasetService_Get_FullMethodName:         {roles: readers, maintenance: forNobody},
 		datasetv1.DatasetService_PlanDestroy_FullMethodName: {roles: readers, maintenance: forNobody},
+		datasetv1.DatasetService_Promote_FullMethodName:     {roles: operators, maintenance: forNobody, acts: true},
 		datasetv1.DatasetService_Destroy_FullMethodName:     {roles: admins, maintenance: forNobody, acts: true},
 
 		snapshotv1.SnapshotService_List_FullMethodName:         {roles: readers, maintenance: forNobody},

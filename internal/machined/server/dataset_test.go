@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
@@ -19,7 +20,11 @@ func filled() *servertest.Node {
 		Snapshots: []*snapshotv1.Snapshot{
 			{Name: "tank/a@1"}, {Name: "tank/a@2", Holds: []string{"mine"}}, {Name: "tank/a@3"}, {Name: "tank/a/b@1", UsedBytes: 3},
 		},
-		Verdicts:   []*snapshotv1.Verdict{{Snapshot: "tank/a@1", Fate: snapshotv1.Fate_FATE_GOES}},
+		Verdicts: []*snapshotv1.Verdict{{Snapshot: "tank/a@1", Fate: snapshotv1.Fate_FATE_GOES}},
+		Properties: map[string][]*datasetv1.Property{"tank/a": {
+			{Name: "org.example:owner", Value: "me", Source: datasetv1.Source_SOURCE_LOCAL},
+			{Name: "recordsize", Value: "131072", Source: datasetv1.Source_SOURCE_INHERITED, InheritedFrom: "tank"},
+		}},
 		Conditions: []*datasetv1.Condition{{Dataset: "tank/a/x", Reason: "ParentMissing"}, {Dataset: "tank/b", Reason: "Refused", Text: "no room"}},
 		Schedules:  []*snapshotv1.Schedule{{Name: "daily", Snapshots: 3, Problems: []string{"no room"}}},
 		Diff: &snapshotv1.DiffResponse{Changes: []*snapshotv1.Change{
@@ -55,6 +60,22 @@ func TestDatasets(t *testing.T) {
 	gone, err := snapshots.Destroy(ctx, &snapshotv1.DestroyRequest{Snapshots: []string{"tank/a@new", "tank/a/b@new"}})
 	check(t, &snapshotv1.DestroyResponse{}, gone, err)
 
+	got, err := datasets.Get(ctx, &datasetv1.GetRequest{Name: "tank/a"})
+	want := proto.CloneOf(node.Datasets.List[1])
+	want.Properties = node.Datasets.Properties["tank/a"]
+	check(t, &datasetv1.GetResponse{Dataset: want}, got, err)
+	if len(got.GetDataset().GetProperties()) != 2 || len(list.GetDatasets()[0].GetProperties()) > 0 {
+		t.Errorf("properties: %v, and in the list %v", got, list)
+	}
+	node.Change(func(n *servertest.Node) {
+		n.Datasets.Conditions = append(n.Datasets.Conditions, &datasetv1.Condition{Dataset: "tank/a", Reason: "Refused"})
+	})
+	got, err = datasets.Get(ctx, &datasetv1.GetRequest{Name: "tank/a"})
+	check(t, &datasetv1.GetResponse{Dataset: want, Conditions: node.Datasets.Conditions[2:]}, got, err)
+	if _, err := datasets.Get(ctx, &datasetv1.GetRequest{Name: "tank/none"}); status.Code(err) != codes.NotFound {
+		t.Errorf("get what is not there: %v", err)
+	}
+
 	diff, err := snapshots.Diff(ctx, &snapshotv1.DiffRequest{Snapshot: "tank/a@1", To: "tank/a@2"})
 	check(t, node.Datasets.Diff, diff, err)
 	marked, err := snapshots.Bookmark(ctx, &snapshotv1.BookmarkRequest{Snapshot: "tank/a@1", Name: "kept"})
@@ -72,6 +93,12 @@ func TestDatasets(t *testing.T) {
 	check(t, &snapshotv1.CloneResponse{}, cloned, err)
 	if _, err := snapshots.Clone(ctx, &snapshotv1.CloneRequest{Snapshot: "tank/a@1", Dataset: "tank/copy"}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("clone to what is there: %v", err)
+	}
+
+	promoted, err := datasets.Promote(ctx, &datasetv1.PromoteRequest{Name: "tank/copy"})
+	check(t, &datasetv1.PromoteResponse{Clone: "tank/a"}, promoted, err)
+	if _, err := datasets.Promote(ctx, &datasetv1.PromoteRequest{Name: "tank/copy"}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("promote what is no clone: %v", err)
 	}
 
 	plan, err := snapshots.PlanRollback(ctx, &snapshotv1.PlanRollbackRequest{Snapshot: "tank/a@2"})
@@ -112,6 +139,14 @@ func TestDatasetRefusals(t *testing.T) {
 		return err
 	}
 	_, plan := datasets.PlanDestroy(ctx, &datasetv1.PlanDestroyRequest{})
+	get := func(name string) error {
+		_, err := datasets.Get(ctx, &datasetv1.GetRequest{Name: name})
+		return err
+	}
+	promote := func(name string) error {
+		_, err := datasets.Promote(ctx, &datasetv1.PromoteRequest{Name: name})
+		return err
+	}
 	_, hold := snapshots.Hold(ctx, &snapshotv1.HoldRequest{Snapshots: []string{"tank/a@1"}})
 	_, release := snapshots.Release(ctx, &snapshotv1.ReleaseRequest{Tag: "t"})
 	clone := func(name, to string) error {
@@ -134,6 +169,7 @@ func TestDatasetRefusals(t *testing.T) {
 	for name, err := range map[string]error{
 		"no dataset": destroy("", ""), "no confirmation": destroy("tank/a", ""), "another confirmation": destroy("tank/a", "tank/a/b"), "no name to plan": plan,
 		"no plan":     destroy("tank/a", "tank/a"),
+		"get nothing": get(""), "get a snapshot": get("tank/a@1"), "get a bookmark": get("tank/a#1"), "promote nothing": promote(""), "promote a snapshot": promote("tank/a@1"),
 		"no snapshot": snapshot(), "a dataset": snapshot("tank/a"), "a range": snapshot("tank/a@1%3"), "a list": snapshot("tank/a@1,2"), "a bookmark": snapshot("tank/a#1"),
 		"two signs": snapshot("tank/a@1@2"), "one of several is none": snapshot("tank/a@1", "@2"), "no tag": hold, "a tag of nothing": release, "back to nothing": planBack,
 		"rollback without confirmation": rollback("tank/a@3", ""), "rollback of another": rollback("tank/a@3", "tank"), "rollback to no snapshot": rollback("tank/a", "tank/a"),

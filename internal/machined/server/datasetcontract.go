@@ -14,6 +14,15 @@ import (
 type Datasets interface {
 	// List is for all pools where root is empty.
 	List(ctx context.Context, root string) ([]*datasetv1.Dataset, error)
+	// Get has the properties too, by name.
+	Get(ctx context.Context, name string) (*datasetv1.Dataset, error)
+	// Declared are the declared datasets that are there, with their names, kinds and sizes
+	// alone, as the node has seen them last. It looks at nothing.
+	Declared(ctx context.Context) ([]*datasetv1.Dataset, error)
+	// Promote returns the dataset that is a clone from then on. ErrPrecondition where name
+	// is no clone, one of the two is of the system's own or a volume of Kubernetes, or
+	// replication decides about what is there.
+	Promote(ctx context.Context, name string) (clone string, err error)
 	// Conditions are why declared datasets at or below root are not as declared.
 	Conditions(ctx context.Context, root string) ([]*datasetv1.Condition, error)
 	// PlanDestroy returns what Destroy destroys, in order: all that is below name too

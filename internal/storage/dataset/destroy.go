@@ -135,7 +135,7 @@ func (t doomed) check(root string) error {
 		return fmt.Errorf("destroy %s: %s: %w; release what holds it first", root, strings.Join(held, ", "), zfs.ErrHeld)
 	}
 	if len(clones) > 0 {
-		return fmt.Errorf("destroy %s: it %w: the clones %s; destroy them first", root, zfs.ErrHasDependents, strings.Join(clones, ", "))
+		return fmt.Errorf("destroy %s: it %w: the clones %s; destroy them first, or promote one (nodectl dataset promote)", root, zfs.ErrHasDependents, strings.Join(clones, ", "))
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (t doomed) ops(root string) ([]Op, error) {
 			}
 		}
 		if next == "" {
-			return nil, fmt.Errorf("destroy %s: it %w: among %s each is a child or a clone of another; promote one of the clones first",
+			return nil, fmt.Errorf("destroy %s: it %w: among %s each is a child or a clone of another; promote one of the clones first (nodectl dataset promote)",
 				root, zfs.ErrHasDependents, strings.Join(sorted(left), ", "))
 		}
 		delete(left, next)

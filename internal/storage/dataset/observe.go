@@ -101,12 +101,12 @@ const (
 	fencedProperty      = "dev.cyvive:fenced"
 )
 
-// volumeProperty is what the CSI driver marks its datasets with: volumes of Kubernetes, of which no document tells. Package csi has the term.
-const volumeProperty = "dev.cyvive.csi:volume"
+// VolumeProperty is what the CSI driver marks its datasets with: volumes of Kubernetes, of which no document tells. Package csi has the term.
+const VolumeProperty = "dev.cyvive.csi:volume"
 
 // stats are the properties that are always read.
 func stats() []string {
-	return []string{ManagedProperty, replicaProperty, placeholderProperty, fencedProperty, volumeProperty, "used", "available", "referenced", "volsize", "volblocksize"}
+	return []string{ManagedProperty, replicaProperty, placeholderProperty, fencedProperty, VolumeProperty, "used", "available", "referenced", "quota", "refquota", "volsize", "volblocksize"}
 }
 
 // Observe lists what is below the roots. A root that is not there is no error.
@@ -171,7 +171,7 @@ func (r *Reconciler) list(ctx context.Context, root string, names []string, obs 
 		more := slices.Clone(names)
 		for _, d := range found {
 			s := State{Kind: d.Kind, GUID: d.GUID, Properties: d.Properties, Kept: keptBy(d.Properties)}
-			for _, mark := range []string{replicaProperty, placeholderProperty, volumeProperty} {
+			for _, mark := range []string{replicaProperty, placeholderProperty, VolumeProperty} {
 				s.Received = s.Received || d.Properties[mark].Source == zfs.SourceLocal
 			}
 			// An inherited mark is the parent's, and a received one that of another node.

@@ -22,6 +22,8 @@ type DatasetStatus struct {
 	// SizeBytes is that of a volume.
 	SizeBytes                                  uint64
 	UsedBytes, AvailableBytes, ReferencedBytes uint64
+	// QuotaBytes bounds UsedBytes, RefquotaBytes ReferencedBytes; 0 is no bound.
+	QuotaBytes, RefquotaBytes uint64
 }
 
 // Status judges what was observed.
@@ -44,6 +46,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		out.Datasets = append(out.Datasets, DatasetStatus{
 			Name: name, Kind: s.Kind, GUID: s.GUID, Declared: declared[name], SizeBytes: s.bytes("volsize"),
 			UsedBytes: s.bytes("used"), AvailableBytes: s.bytes("available"), ReferencedBytes: s.bytes("referenced"),
+			QuotaBytes: s.bytes("quota"), RefquotaBytes: s.bytes("refquota"),
 		})
 	}
 	return out

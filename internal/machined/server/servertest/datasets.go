@@ -21,6 +21,8 @@ type Datasets struct {
 	// Conditions and Schedules are those of what is declared.
 	Conditions []*datasetv1.Condition
 	Schedules  []*snapshotv1.Schedule
+	// Properties are those of datasets, by whose names.
+	Properties map[string][]*datasetv1.Property
 	// Bookmarks are whole names.
 	Bookmarks []string
 	// Diff is how any two snapshots differ.
@@ -64,6 +66,67 @@ func (d DatasetsOf) List(_ context.Context, root string) ([]*datasetv1.Dataset, 
 		return nil, fmt.Errorf("dataset %s: %w", root, server.ErrNotFound)
 	}
 	return out, nil
+}
+
+// at finds a dataset, with the lock held.
+func (d DatasetsOf) at(name string) (*datasetv1.Dataset, error) {
+	for _, one := range d.Datasets.List {
+		if one.GetName() == name {
+			return one, nil
+		}
+	}
+	return nil, fmt.Errorf("dataset %s: %w", name, server.ErrNotFound)
+}
+
+// Get implements server.Datasets.
+func (d DatasetsOf) Get(_ context.Context, name string) (*datasetv1.Dataset, error) {
+	if err := d.called("dataset " + name); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	one, err := d.at(name)
+	if err != nil {
+		return nil, err
+	}
+	out := proto.CloneOf(one)
+	out.Properties = d.Datasets.Properties[name]
+	return out, nil
+}
+
+// Declared implements server.Datasets.
+func (d DatasetsOf) Declared(context.Context) ([]*datasetv1.Dataset, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []*datasetv1.Dataset
+	for _, one := range d.Datasets.List {
+		if one.GetDeclared() {
+			out = append(out, proto.CloneOf(one))
+		}
+	}
+	return out, nil
+}
+
+// Promote implements server.Datasets. Which snapshots change hands is not followed.
+func (d DatasetsOf) Promote(_ context.Context, name string) (string, error) {
+	if err := d.called("promote " + name); err != nil {
+		return "", err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	one, err := d.at(name)
+	if err != nil {
+		return "", err
+	}
+	of, short, isClone := strings.Cut(one.GetOrigin(), "@")
+	if !isClone {
+		return "", fmt.Errorf("promote %s: %w: it is no clone", name, server.ErrPrecondition)
+	}
+	one.Origin = ""
+	if other, err := d.at(of); err == nil {
+		other.Origin = name + "@" + short
+	}
+	return of, nil
 }
 
 // Conditions implements server.Datasets.
