@@ -118,6 +118,9 @@ func writeJobs(w *strings.Builder, l *replicationv1.ListResponse) {
 			}
 		}
 		line("last", outcomeText(j.GetLast()))
+		if !j.GetLast().GetSucceeded() {
+			line("succeeded", stamp(j.GetSucceededAt()))
+		}
 		line("next", stamp(j.GetNextAt()))
 		if !j.GetRuns() {
 			line("heard", stamp(j.GetHeardAt()))

@@ -506,6 +506,7 @@ func exampleReplication() servertest.Replication {
 			Roots: []*replicationv1.Root{{Source: "tank/data", Target: "backup/tank/data", Role: replicationv1.Role_ROLE_PRIMARY, Generation: 2}},
 			Phase: replicationv1.Phase_PHASE_BLOCKED, Reason: "a person has to decide about 1 datasets", Conflicts: []*replicationv1.Conflict{changed},
 			Problem: "a person has to decide about 1 datasets, see nodectl replication status", FailingSince: timestamppb.New(time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)),
+			SucceededAt: timestamppb.New(time.Date(2026, 11, 26, 2, 50, 0, 0, time.UTC)),
 			Progress: &replicationv1.Progress{
 				Run: 0, Phase: "replicating", Steps: 4, StepsDone: 1, ExpectedBytes: 4 << 30, SentBytes: 1 << 30, BytesPerSecond: 100 << 20, Remaining: durationpb.New(31 * time.Second),
 				Datasets: []*replicationv1.DatasetProgress{{

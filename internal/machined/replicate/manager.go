@@ -104,7 +104,10 @@ type job struct {
 	problem  string
 	fenced   bool
 	// since is when the first of the runs ended that have gone wrong one after the other since, the last one too; zero if that went well.
-	since     time.Time
+	since time.Time
+	// succeeded is when the last run that went well ended, sent what went over in all runs that have ended.
+	succeeded time.Time
+	sent      uint64
 	conflicts []*replication.Conflict
 	plan      replication.Plan
 

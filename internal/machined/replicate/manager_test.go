@@ -188,11 +188,16 @@ func TestRuns(t *testing.T) {
 		!first.GetNextAt().AsTime().Equal(f.now().Add(10*time.Minute)) || first.GetRoots()[0].GetRole() != replicationv1.Role_ROLE_PRIMARY {
 		t.Errorf("after the first run: %v", first)
 	}
+	if first.GetSentBytes() == 0 || first.GetSentBytes() != first.GetLast().GetSentBytes() || !first.GetSucceededAt().AsTime().Equal(f.now()) {
+		t.Errorf("what went over, and when: %v", first)
+	}
 	f.snapshot("2")
 	f.Snapshots()
 	f.advance(5 * time.Second) // too soon after the first
 	f.advance(6 * time.Second)
-	f.done("out", 2)
+	if second := f.done("out", 2); second.GetSentBytes() != first.GetSentBytes()+second.GetLast().GetSentBytes() || !second.GetSucceededAt().AsTime().After(first.GetSucceededAt().AsTime()) {
+		t.Errorf("what went over in both runs, and when: %v, after %v", second, first)
+	}
 	f.snapshot("3")
 	f.advance(10 * time.Minute)
 	f.done("out", 3)
@@ -256,12 +261,15 @@ func TestFails(t *testing.T) {
 		if !strings.Contains(j.GetProblem(), "no route") || !j.GetFailingSince().AsTime().Equal(first) {
 			t.Errorf("failure %d: %q since %v, want no route, since %v", i+1, j.GetProblem(), j.GetFailingSince().AsTime(), first)
 		}
+		if j.GetSucceededAt() != nil || j.GetSentBytes() > 0 {
+			t.Errorf("failure %d: something went over: %v", i+1, j)
+		}
 		f.Snapshots() // does not hurry it
 		f.advance(wait)
 	}
 	f.breakOff(nil)
 	f.advance(15 * time.Minute)
-	if j := f.await("out", "success", func(j *replicationv1.Job) bool { return j.GetPhase() == replicationv1.Phase_PHASE_IDLE }); j.GetProblem() != "" || j.GetFailingSince() != nil {
+	if j := f.await("out", "success", func(j *replicationv1.Job) bool { return j.GetPhase() == replicationv1.Phase_PHASE_IDLE }); j.GetProblem() != "" || j.GetFailingSince() != nil || j.GetSucceededAt() == nil {
 		t.Errorf("after a success: %v", j)
 	}
 	f.end()

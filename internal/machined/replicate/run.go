@@ -180,6 +180,9 @@ func (m *Manager) ended(j *job, r *run, report replication.Report, err error) {
 	}
 	delete(m.busy, j)
 	j.run, j.last, j.rootsAt = nil, o, time.Time{}
+	if j.sent += o.bytes; err == nil {
+		j.succeeded = now
+	}
 	m.wake.Wake()
 	if errors.Is(err, errRemoved) || errors.Is(err, errSteppedAside) || errors.Is(err, context.Canceled) {
 		m.news()

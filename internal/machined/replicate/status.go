@@ -208,7 +208,10 @@ func (j *job) toProto(now time.Time) *replicationv1.Job {
 	out := &replicationv1.Job{
 		Name: valid(s.Name), Uuid: s.Job.ID, Sends: s.Sends, Runs: s.Runs, PeerAddress: valid(s.Peer.Address), PeerIdentity: valid(s.Peer.Identity),
 		Target: valid(s.Top), Limit: s.Job.BytesPerSecond, RootsProblem: valid(j.rootErr), HeardAt: stamped(j.heard), Last: j.last.toProto(),
-		Progress: j.run.toProto(now),
+		Progress: j.run.toProto(now), SucceededAt: stamped(j.succeeded), SentBytes: j.sent,
+	}
+	if j.run != nil {
+		out.SentBytes += j.run.sent.total
 	}
 	if s.Runs {
 		out.Schedule, out.NextAt = s.When.String(), stamped(j.due)

@@ -67,6 +67,7 @@ func (m *metrics) text(ctx context.Context) ([]byte, error) {
 	w.stats(stats)
 	w.cgroups(groups)
 	w.pools(ctx, m.config.Pools)
+	w.datasets(ctx, m.config.Datasets)
 	w.replication(ctx, m.config.Replication)
 	w.schedules(ctx, m.config.Snapshots)
 	return w.out.Bytes(), nil

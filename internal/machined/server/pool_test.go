@@ -10,8 +10,10 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
@@ -174,7 +176,18 @@ func TestPoolMetrics(t *testing.T) {
 	}
 	node := pooled()
 	node.Pools.List.Pools[0].SizeBytes, node.Pools.List.Pools[0].FragmentationPercent = 8<<30, new(uint32(3))
-	node.Pools.List.Pools[0].Scan = &poolv1.Scan{Progress: poolv1.Progress_PROGRESS_RUNNING, DoneBytes: 1, TotalBytes: 4}
+	node.Pools.List.Pools[0].Scan = &poolv1.Scan{
+		Function: poolv1.Function_FUNCTION_RESILVER, Progress: poolv1.Progress_PROGRESS_RUNNING, DoneBytes: 1, TotalBytes: 4, Remaining: durationpb.New(90 * time.Second),
+	}
+	node.Pools.List.Pools = append(node.Pools.List.Pools, &poolv1.Pool{Name: "done", Imported: true, Scan: &poolv1.Scan{
+		Function: poolv1.Function_FUNCTION_SCRUB, Progress: poolv1.Progress_PROGRESS_FINISHED, EndedAt: timestamppb.New(time.Unix(1_800_000_000, 0)), Errors: 2, RepairedBytes: 512,
+	}}, &poolv1.Pool{Name: "stopped", Imported: true, Scan: &poolv1.Scan{
+		Function: poolv1.Function_FUNCTION_SCRUB, Progress: poolv1.Progress_PROGRESS_CANCELED, EndedAt: timestamppb.New(time.Unix(1_800_000_900, 0)),
+	}}, &poolv1.Pool{Name: "fresh", Imported: true})
+	node.Datasets.List = []*datasetv1.Dataset{
+		{Name: "tank/a", Declared: true, UsedBytes: 5, AvailableBytes: 2, ReferencedBytes: 4, QuotaBytes: 7, RefquotaBytes: 6}, {Name: "tank/v", Declared: true, VolumeBytes: 8},
+		{Name: "tank/other", UsedBytes: 9},
+	}
 	node.Pools.List.Pools[0].Vdevs[0].Children[0].SlowIos = 2
 	body := text(node)
 	for _, line := range []string{
@@ -183,15 +196,28 @@ func TestPoolMetrics(t *testing.T) {
 		`cyvive_pool_scan_bytes{pool="tank",kind="total"} 4`, `cyvive_pool_device_errors{pool="tank",device="/dev/vdb1",kind="checksum"} 3`,
 		`cyvive_pool_device_slow_ios{pool="tank",device="/dev/vdb1"} 2`,
 		`cyvive_arc_bytes{kind="limit"} 9`, `cyvive_arc_reads_total{kind="hit"} 3`,
+		`cyvive_pool_scan_remaining_seconds{pool="tank",function="resilver"} 90`, `cyvive_pool_scan_errors{pool="tank",function="resilver"} 0`,
+		`cyvive_pool_scan_ended_timestamp_seconds{pool="done",function="scrub",outcome="finished"} 1.8e+09`, `cyvive_pool_scan_errors{pool="done",function="scrub"} 2`,
+		`cyvive_pool_scan_repaired_bytes{pool="done",function="scrub"} 512`,
+		`cyvive_pool_scan_ended_timestamp_seconds{pool="stopped",function="scrub",outcome="canceled"} 1.8000009e+09`,
+		`cyvive_dataset_bytes{dataset="tank/a",kind="used"} 5`, `cyvive_dataset_bytes{dataset="tank/a",kind="available"} 2`,
+		`cyvive_dataset_bytes{dataset="tank/a",kind="referenced"} 4`, `cyvive_dataset_bytes{dataset="tank/a",kind="quota"} 7`,
+		`cyvive_dataset_bytes{dataset="tank/a",kind="refquota"} 6`, `cyvive_dataset_bytes{dataset="tank/v",kind="size"} 8`,
 	} {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("the metrics lack %s", line)
 		}
 	}
-	if strings.Contains(body, `cyvive_pool_bytes{pool="new"`) {
-		t.Error("a pool that is not imported has a size")
+	for what, none := range map[string]string{
+		"a pool that is not imported has a size": `cyvive_pool_bytes{pool="new"`, "what goes on has ended": `scan_ended_timestamp_seconds{pool="tank"`,
+		"what has ended goes on": `scan_remaining_seconds{pool="done"`, "what was never scrubbed has a scrub": `{pool="fresh",function=`,
+		"a dataset that is not declared is there": "tank/other", "a dataset without a quota has one": `{dataset="tank/v",kind="quota"`,
+	} {
+		if strings.Contains(body, none) {
+			t.Errorf("%s: %s", what, none)
+		}
 	}
-	if body := text(&servertest.Node{}); strings.Contains(body, "cyvive_pool") || strings.Contains(body, "cyvive_arc") {
+	if body := text(&servertest.Node{}); strings.Contains(body, "cyvive_pool") || strings.Contains(body, "cyvive_arc") || strings.Contains(body, "cyvive_dataset") {
 		t.Error("a node without pools has metrics of them")
 	}
 }
@@ -203,10 +229,11 @@ func TestReplicationMetrics(t *testing.T) {
 	since, next := timestamppb.New(time.Unix(1_800_000_000, 0)), timestamppb.New(time.Unix(1_800_000_900, 0))
 	node := &servertest.Node{StatsValue: &kernelv1.Stats{}}
 	node.Replication.Jobs = []*replicationv1.Job{
-		{Name: "offsite", Problem: `no route to "node2"`, FailingSince: since, NextAt: next}, {Name: "local", NextAt: next}, {Name: "in"},
+		{Name: "offsite", Runs: true, Problem: `no route to "node2"`, FailingSince: since, NextAt: next}, {Name: "local", Runs: true, NextAt: next, SucceededAt: since, SentBytes: 4096},
+		{Name: "in", HeardAt: next},
 	}
 	node.Datasets.Schedules = []*snapshotv1.Schedule{
-		{Name: "hourly", Problems: []string{"a: no room", "b: no room"}, FailingSince: since, RetryAt: next}, {Name: "daily", Problems: []string{"pauses for c"}},
+		{Name: "hourly", Problems: []string{"a: no room", "b: no room"}, FailingSince: since, RetryAt: next}, {Name: "daily", Problems: []string{"pauses for c"}, NewestAt: since},
 	}
 	api := servertest.Start(t, node, authority, nil)
 	code, body := get(t, reader, "https://"+api.Address+server.MetricsPath)
@@ -219,13 +246,18 @@ func TestReplicationMetrics(t *testing.T) {
 		`cyvive_replication_next_attempt_seconds{job="offsite"} 1.8000009e+09`, `cyvive_replication_next_attempt_seconds{job="local"} 1.8000009e+09`,
 		`cyvive_snapshots_failing{schedule="hourly"} 1`, `cyvive_snapshots_failing{schedule="daily"} 0`,
 		`cyvive_snapshots_failing_since_seconds{schedule="hourly",reason="a: no room; b: no room"} 1.8e+09`,
-		`cyvive_snapshots_next_attempt_seconds{schedule="hourly"} 1.8000009e+09`,
+		`cyvive_snapshots_next_attempt_seconds{schedule="hourly"} 1.8000009e+09`, `cyvive_snapshots_newest_timestamp_seconds{schedule="daily"} 1.8e+09`,
+		`cyvive_replication_succeeded_timestamp_seconds{job="local"} 1.8e+09`, `cyvive_replication_sent_bytes_total{job="local"} 4096`,
+		`cyvive_replication_sent_bytes_total{job="offsite"} 0`, `cyvive_replication_heard_timestamp_seconds{job="in"} 1.8000009e+09`,
 	} {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("the metrics lack %s", line)
 		}
 	}
-	for _, none := range []string{`cyvive_replication_next_attempt_seconds{job="in"}`, `failing_since_seconds{job="local"`, `failing_since_seconds{schedule="daily"`} {
+	for _, none := range []string{
+		`cyvive_replication_next_attempt_seconds{job="in"}`, `failing_since_seconds{job="local"`, `failing_since_seconds{schedule="daily"`,
+		`succeeded_timestamp_seconds{job="offsite"`, `sent_bytes_total{job="in"`, `heard_timestamp_seconds{job="local"`, `newest_timestamp_seconds{schedule="hourly"`,
+	} {
 		if strings.Contains(body, none) {
 			t.Errorf("the metrics have %s", none)
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
@@ -75,8 +76,62 @@ func (w *exposition) imported(list []*poolv1.Pool) {
 			w.sample(float64(s.GetTotalBytes()), "pool", p.GetName(), "kind", "total")
 		}
 	})
+	scan := func(p *poolv1.Pool) []string {
+		return []string{"pool", p.GetName(), "function", word(p.GetScan().GetFunction().String(), "FUNCTION_")}
+	}
+	each("cyvive_pool_scan_ended_timestamp_seconds", "When the last scrub or resilver ended.", func(p *poolv1.Pool) {
+		s := p.GetScan()
+		if ended := s.GetProgress(); ended == poolv1.Progress_PROGRESS_FINISHED || ended == poolv1.Progress_PROGRESS_CANCELED {
+			w.sample(float64(s.GetEndedAt().GetSeconds()), append(scan(p), "outcome", word(ended.String(), "PROGRESS_"))...)
+		}
+	})
+	each("cyvive_pool_scan_remaining_seconds", "About how long a scrub or resilver that goes on takes yet.", func(p *poolv1.Pool) {
+		if s := p.GetScan(); s.GetProgress() == poolv1.Progress_PROGRESS_RUNNING && s.GetRemaining() != nil {
+			w.sample(seconds(s.GetRemaining()), scan(p)...)
+		}
+	})
+	each("cyvive_pool_scan_errors", "Errors that the scrub or resilver that goes on, or the last one, could not repair.", func(p *poolv1.Pool) {
+		if p.GetScan() != nil {
+			w.sample(float64(p.GetScan().GetErrors()), scan(p)...)
+		}
+	})
+	each("cyvive_pool_scan_repaired_bytes", "What the scrub or resilver that goes on, or the last one, has repaired.", func(p *poolv1.Pool) {
+		if p.GetScan() != nil {
+			w.sample(float64(p.GetScan().GetRepairedBytes()), scan(p)...)
+		}
+	})
 	each("cyvive_pool_device_errors", "Errors of a pool's devices since they were cleared.", func(p *poolv1.Pool) { w.devices(p.GetName(), p.GetVdevs()) })
 	each("cyvive_pool_device_slow_ios", "I/Os of a pool's devices that took longer than 30 s.", func(p *poolv1.Pool) { w.slow(p.GetName(), p.GetVdevs()) })
+}
+
+// word is the name of an enumeration's value as a label.
+func word(name, prefix string) string { return strings.ToLower(strings.TrimPrefix(name, prefix)) }
+
+// datasets writes how full the declared datasets are, as the node has seen them last: that
+// takes no look at any pool, and there are as many as documents.
+func (w *exposition) datasets(ctx context.Context, datasets Datasets) {
+	if datasets == nil {
+		return
+	}
+	list, err := datasets.Declared(ctx)
+	if err != nil || len(list) == 0 {
+		return
+	}
+	w.family("cyvive_dataset_bytes", "gauge", "What a declared dataset takes and may take yet, and its limits.")
+	for _, d := range list {
+		for _, one := range []struct {
+			kind   string
+			bytes  uint64
+			always bool
+		}{
+			{"used", d.GetUsedBytes(), true}, {"available", d.GetAvailableBytes(), true}, {"referenced", d.GetReferencedBytes(), true},
+			{"quota", d.GetQuotaBytes(), false}, {"refquota", d.GetRefquotaBytes(), false}, {"size", d.GetVolumeBytes(), false},
+		} {
+			if one.always || one.bytes > 0 {
+				w.sample(float64(one.bytes), "dataset", d.GetName(), "kind", one.kind)
+			}
+		}
+	}
 }
 
 func (w *exposition) devices(pool string, list []*poolv1.Vdev) {

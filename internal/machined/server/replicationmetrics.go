@@ -20,10 +20,29 @@ func (w *exposition) replication(ctx context.Context, jobs Replication) {
 		return
 	}
 	var of []standing
+	var succeeded, heard, sent []row
 	for _, j := range list {
 		of = append(of, standing{j.GetName(), j.GetProblem(), j.GetFailingSince(), j.GetNextAt()})
+		succeeded, heard = moment(succeeded, j.GetName(), j.GetSucceededAt()), moment(heard, j.GetName(), j.GetHeardAt())
+		if j.GetRuns() {
+			sent = append(sent, row{j.GetName(), float64(j.GetSentBytes())})
+		}
 	}
 	w.standings("cyvive_replication", "job", "When a replication job runs next by itself.", of)
+	w.rows("cyvive_replication_succeeded_timestamp_seconds", "gauge",
+		"When the last run of a replication job that went well ended, since the agent was started.", "job", succeeded...)
+	w.rows("cyvive_replication_heard_timestamp_seconds", "gauge",
+		"When the other node of a replication job last asked for something, since the agent was started.", "job", heard...)
+	w.rows("cyvive_replication_sent_bytes_total", "counter",
+		"What went over in the runs of a replication job, in whichever direction, since the agent was started.", "job", sent...)
+}
+
+// moment adds a time since 1970, if it is known.
+func moment(rows []row, label string, at *timestamppb.Timestamp) []row {
+	if at == nil {
+		return rows
+	}
+	return append(rows, row{label, float64(at.AsTime().Unix())})
 }
 
 // schedules writes how the schedules of snapshots fare.
@@ -36,10 +55,13 @@ func (w *exposition) schedules(ctx context.Context, snapshots Snapshots) {
 		return
 	}
 	var of []standing
+	var newest []row
 	for _, s := range list {
 		of = append(of, standing{s.GetName(), strings.Join(s.GetProblems(), "; "), s.GetFailingSince(), s.GetRetryAt()})
+		newest = moment(newest, s.GetName(), s.GetNewestAt())
 	}
 	w.standings("cyvive_snapshots", "schedule", "When a snapshot is tried again that could not be made.", of)
+	w.rows("cyvive_snapshots_newest_timestamp_seconds", "gauge", "When the newest snapshot of a schedule was made.", "schedule", newest...)
 }
 
 // standing is how something fares that is done again and again.
