@@ -22,13 +22,15 @@ func (a *app) diskCommand() *cobra.Command {
 		a.diskListCommand(), a.diskRecoveryKeyCommand(), a.diskRecoverCommand(), a.diskResealCommand(), a.diskRotateCommand())
 }
 
+func listVolumes(ctx context.Context, conn *connection) (*diskv1.ListVolumesResponse, error) {
+	return diskv1.NewDiskServiceClient(conn).ListVolumes(ctx, &diskv1.ListVolumesRequest{})
+}
+
 func (a *app) diskListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List nodes' own volumes, and the encrypted disks of pools", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*diskv1.ListVolumesResponse, error) {
-				return diskv1.NewDiskServiceClient(conn).ListVolumes(ctx, &diskv1.ListVolumesRequest{})
-			}, columns[*diskv1.ListVolumesResponse]{[]string{"VOLUME", "DEVICE", "SIZE", "MOUNTED", "ENCRYPTED", "RECOVERY-KEY", "REASON"}, volumeRows}, nil)
+			return unary(cmd.Context(), a, listVolumes, columns[*diskv1.ListVolumesResponse]{[]string{"VOLUME", "DEVICE", "SIZE", "MOUNTED", "ENCRYPTED", "RECOVERY-KEY", "REASON"}, volumeRows}, nil)
 		},
 	}
 }

@@ -53,13 +53,15 @@ func poolRows(l *poolv1.ListResponse) [][]string {
 
 func poolState(s poolv1.State) string { return enumName(s.String(), "STATE_") }
 
+func listImportable(ctx context.Context, conn *connection) (*poolv1.ListImportableResponse, error) {
+	return poolv1.NewPoolServiceClient(conn).ListImportable(ctx, &poolv1.ListImportableRequest{})
+}
+
 func (a *app) poolImportableCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "importable", Short: "List the pools that are on nodes' disks and not imported", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*poolv1.ListImportableResponse, error) {
-				return poolv1.NewPoolServiceClient(conn).ListImportable(ctx, &poolv1.ListImportableRequest{})
-			}, columns[*poolv1.ListImportableResponse]{[]string{"POOL", "GUID", "STATE", "DECLARED", "IN-THE-WAY", "MISSING", "SAYS"}, importableRows}, nil)
+			return unary(cmd.Context(), a, listImportable, columns[*poolv1.ListImportableResponse]{[]string{"POOL", "GUID", "STATE", "DECLARED", "IN-THE-WAY", "MISSING", "SAYS"}, importableRows}, nil)
 		},
 	}
 }
@@ -81,13 +83,15 @@ func importableRows(l *poolv1.ListImportableResponse) [][]string {
 	return rows
 }
 
+func getCache(ctx context.Context, conn *connection) (*poolv1.GetCacheResponse, error) {
+	return poolv1.NewPoolServiceClient(conn).GetCache(ctx, &poolv1.GetCacheRequest{})
+}
+
 func (a *app) poolCacheCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "cache", Short: "Show how much memory nodes' pools use to keep what was read", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return unary(cmd.Context(), a, func(ctx context.Context, conn *connection) (*poolv1.GetCacheResponse, error) {
-				return poolv1.NewPoolServiceClient(conn).GetCache(ctx, &poolv1.GetCacheRequest{})
-			}, columns[*poolv1.GetCacheResponse]{[]string{"SIZE", "AIM", "LIMIT", "CAN-GO", "SERVED", "THROTTLED", "ON-DEVICES"}, cacheRows}, nil)
+			return unary(cmd.Context(), a, getCache, columns[*poolv1.GetCacheResponse]{[]string{"SIZE", "AIM", "LIMIT", "CAN-GO", "SERVED", "THROTTLED", "ON-DEVICES"}, cacheRows}, nil)
 		},
 	}
 }
@@ -103,20 +107,21 @@ func cacheRows(c *poolv1.GetCacheResponse) [][]string {
 	}}
 }
 
+func planPools(ctx context.Context, conn *connection) (*poolv1.PlanResponse, error) {
+	return poolv1.NewPoolServiceClient(conn).Plan(ctx, &poolv1.PlanRequest{})
+}
+
 func (a *app) poolPlanCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "plan",
 		Short: "Show what nodes would do to their pools now, and what a person has to decide",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan := func(ctx context.Context, conn *connection) (*poolv1.PlanResponse, error) {
-				return poolv1.NewPoolServiceClient(conn).Plan(ctx, &poolv1.PlanRequest{})
-			}
 			operations := columns[*poolv1.PlanResponse]{[]string{"POOL", "OPERATION", "CONFIRMATION"}, poolPlanRows}
 			if a.format != output.FormatTable {
-				return unary(cmd.Context(), a, plan, operations, nil)
+				return unary(cmd.Context(), a, planPools, operations, nil)
 			}
-			return both(cmd.Context(), a, plan, operations,
+			return both(cmd.Context(), a, planPools, operations,
 				columns[*poolv1.PlanResponse]{[]string{"POOL", "TO-DECIDE", "FOUND", "NEXT"}, conditionRows})
 		},
 	}

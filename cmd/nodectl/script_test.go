@@ -344,7 +344,8 @@ func exampleNode() *servertest.Node {
 				},
 			},
 			Verdicts: []*snapshotv1.Verdict{
-				{Snapshot: "tank/data@mon", Fate: snapshotv1.Fate_FATE_GOES}, {Snapshot: "tank/vol@one", Fate: snapshotv1.Fate_FATE_STUCK, Reasons: []string{"is held by keep"}},
+				{Snapshot: "tank/data@mon", Fate: snapshotv1.Fate_FATE_GOES}, {Snapshot: "tank/data@tue", Fate: snapshotv1.Fate_FATE_STAYS, Reasons: []string{"is one of the last 3"}},
+				{Snapshot: "tank/vol@one", Fate: snapshotv1.Fate_FATE_STUCK, Reasons: []string{"is held by keep"}},
 			},
 		},
 		VersionValue: server.Version{
@@ -465,7 +466,7 @@ func examplePools(at time.Time) servertest.Pools {
 		Events: []*poolv1.StreamEventsResponse{
 			{
 				Id: 16, Time: timestamppb.New(at.Add(500 * time.Millisecond)), Class: "ereport.fs.zfs.checksum", Pool: "tank", VdevPath: "/dev/vdc1",
-				Text: "a checksum was wrong: /dev/vdc1",
+				Text: "a checksum was wrong: /dev/vdc1", Fields: map[string]string{"vdev_guid": "0x7"},
 			},
 			{Class: "dropped", Lost: 3, Text: "3 events were lost before anybody read them"},
 			{Id: 17, Time: timestamppb.New(at.Add(time.Second)), Class: "sysevent.fs.zfs.scrub_finish", Pool: "tank", Text: "scrub done"},

@@ -216,13 +216,17 @@ func (a *app) rollbackDataset(ctx context.Context, node string, conn *connection
 	return err
 }
 
+func previewPrune(ctx context.Context, conn *connection, dataset string) (*snapshotv1.PreviewPruneResponse, error) {
+	return snapshotv1.NewSnapshotServiceClient(conn).PreviewPrune(ctx, &snapshotv1.PreviewPruneRequest{Dataset: dataset})
+}
+
 func (a *app) snapshotPreviewCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "preview [DATASET]", Short: "Show which snapshots the schedules keep and prune, and why, and how the schedules fare",
 		Args: atMostOneArg("the dataset whose snapshots are judged"), ValidArgsFunction: a.completeDatasets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return noted(cmd.Context(), a, func(ctx context.Context, conn *connection) (*snapshotv1.PreviewPruneResponse, error) {
-				return snapshotv1.NewSnapshotServiceClient(conn).PreviewPrune(ctx, &snapshotv1.PreviewPruneRequest{Dataset: strings.Join(args, "")})
+				return previewPrune(ctx, conn, strings.Join(args, ""))
 			}, columns[*snapshotv1.PreviewPruneResponse]{[]string{"SNAPSHOT", "FATE", "WHY"}, verdictRows},
 				columns[*snapshotv1.PreviewPruneResponse]{[]string{"SCHEDULE", "SNAPSHOTS", "NEWEST", "FAILING-SINCE", "TRIED-AGAIN", "PROBLEM"}, scheduleRows})
 		},

@@ -42,8 +42,8 @@ func (a *app) supportCommand() *cobra.Command {
 		Use:   "support --recipient KEY",
 		Short: "Collect what nodes tell of themselves into one encrypted archive",
 		Long: "Collect what nodes tell of themselves into one archive, for someone who is to find out what is wrong: version, health, boots and logs of crashes, events, the " +
-			"kernel's log, the configuration without its secrets, services with their logs, containers, processes, mounts, control groups, statistics, inventory and " +
-			"upgrades. It is encrypted with age to the recipients before it leaves this program's memory: `age -d -i KEYFILE ARCHIVE | tar --zstd -x` opens it. Known " +
+			"kernel's log, the configuration without its secrets, services with their logs, containers, processes, mounts, control groups, statistics, inventory, " +
+			"upgrades, disks, pools, datasets, schedules of snapshots and replication. It is encrypted with age to the recipients before it leaves this program's memory: `age -d -i KEYFILE ARCHIVE | tar --zstd -x` opens it. Known " +
 			"forms of secrets are taken out. manifest.json in it lists what is there, what is not and why. A certificate of node:reader gives all but processes and files. The exit status is 3 where something is missing.",
 		Example: "nodectl support --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\n" +
 			"nodectl support --recipients-file ~/.ssh/team_keys -f case-1234.tar.zst.age",

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,9 +15,12 @@ import (
 
 	auditv1 "github.com/cyvive/cyvive/api/proto/audit/v1"
 	configv1 "github.com/cyvive/cyvive/api/proto/config/v1"
+	datasetv1 "github.com/cyvive/cyvive/api/proto/dataset/v1"
 	kernelv1 "github.com/cyvive/cyvive/api/proto/kernel/v1"
 	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	servicev1 "github.com/cyvive/cyvive/api/proto/service/v1"
+	snapshotv1 "github.com/cyvive/cyvive/api/proto/snapshot/v1"
 	upgradev1 "github.com/cyvive/cyvive/api/proto/upgrade/v1"
 	"github.com/cyvive/cyvive/cmd/nodectl/output"
 	"github.com/cyvive/cyvive/cmd/nodectl/redact"
@@ -85,6 +90,39 @@ func (c *collector) run(ctx context.Context) {
 	if c.flags.audit {
 		c.add(ctx, "audit", "audit.jsonl", lines(streamEntries(&auditv1.StreamEntriesRequest{}), func(r *auditv1.StreamEntriesResponse) string { return string(r.GetLine()) }))
 	}
+	c.addStorage(ctx) // the last: what waits for a pool that does not answer is not to keep others from being asked for
+}
+
+// addStorage takes how disks, pools and what is in them are. Those come last that look into the pools.
+func (c *collector) addStorage(ctx context.Context) {
+	c.add(ctx, "disks", "disks.json", message(listVolumes))
+	c.add(ctx, "pools", "pools.json", message(listPools))
+	c.add(ctx, "cache of pools", "pools-cache.json", message(getCache))
+	c.add(ctx, "events of pools", "pools-events.jsonl", lines(func(ctx context.Context, conn *connection) (receiver[*poolv1.StreamEventsResponse], error) {
+		return poolv1.NewPoolServiceClient(conn).StreamEvents(ctx, &poolv1.StreamEventsRequest{})
+	}, poolEventJSON))
+	c.add(ctx, "replication", "replication.json", message(listJobs))
+	c.add(ctx, "plan of pools", "pools-plan.json", message(planPools))
+	c.add(ctx, "importable pools", "pools-importable.json", message(listImportable))
+	c.add(ctx, "datasets", "datasets.json", message(func(ctx context.Context, conn *connection) (*datasetv1.ListResponse, error) {
+		return listDatasets(ctx, conn, "")
+	}))
+	c.add(ctx, "snapshots", "snapshots.json", message(func(ctx context.Context, conn *connection) (*snapshotv1.PreviewPruneResponse, error) {
+		preview, err := previewPrune(ctx, conn, "")
+		if err == nil { // of those that stay there may be tens of thousands
+			preview.Verdicts = slices.DeleteFunc(preview.Verdicts, func(v *snapshotv1.Verdict) bool { return v.GetFate() == snapshotv1.Fate_FATE_STAYS })
+		}
+		return preview, err
+	}))
+}
+
+// poolEventJSON is an event with all that the kernel told of it.
+func poolEventJSON(e *poolv1.StreamEventsResponse) string {
+	var text bytes.Buffer
+	if err := output.WriteOne(&text, output.FormatJSON, output.Answer{Message: e}, false); err != nil {
+		return poolEventLine(e)
+	}
+	return text.String()
 }
 
 func (c *collector) addKernel(ctx context.Context) {
