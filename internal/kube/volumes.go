@@ -118,7 +118,8 @@ func csiDriver() object {
 		// All of its file systems have owners and modes.
 		"fsGroupPolicy":     "File",
 		"requiresRepublish": false,
-		"storageCapacity":   false,
+		// With one node there is no other that the scheduler could choose, and no controller here makes CSIStorageCapacity objects: with true it would wait for one.
+		"storageCapacity": false,
 	}})
 }
 
