@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,6 +24,22 @@ func places() []int { return []int{0, labelBytes, 8<<20 - 2*labelBytes, 8<<20 - 
 
 func sample(txg uint64) label.Label {
 	return label.Label{Name: "node", PoolGUID: 1 << 63, GUID: 77, State: label.Exported, TXG: txg}
+}
+
+// withPeers is a label of a device of a mirror of four.
+func withPeers(txg uint64) label.Label {
+	l := sample(txg)
+	l.Peers = []label.Peer{{GUID: 78}, {GUID: 79, Away: true}, {GUID: 1<<63 + 1, Away: true, Offline: true}}
+	return l
+}
+
+func with(l label.Label, u label.Uberblock) label.Label {
+	l.Latest = u
+	return l
+}
+
+func uberblock(txg uint64) label.Uberblock {
+	return label.Uberblock{TXG: txg, Time: time.Unix(1e9+int64(txg), 0).UTC()}
 }
 
 func TestRead(t *testing.T) {
@@ -53,6 +70,21 @@ func TestRead(t *testing.T) {
 			copy(d[labelBytes:2*labelBytes], d)
 			clear(d[:labelBytes])
 		}, label.Label{}, label.ErrDamaged},
+		"with peers, and uberblocks": {func(d []byte) {
+			for _, at := range places() {
+				labeltest.Put(d, at, binary.LittleEndian, labeltest.Packed(withPeers(9)))
+			}
+			for txg := uint64(40); txg <= 90; txg++ { // once round, and on
+				labeltest.PutUberblock(d, places()[0], binary.LittleEndian, uberblock(txg))
+			}
+			torn := places()[0] + 128<<10 + 90%32<<12 // the newest
+			d[torn+40] ^= 1
+		}, with(withPeers(9), uberblock(89)), nil},
+		"with uberblocks of a machine with the other order": {func(d []byte) {
+			labeltest.Put(d, places()[0], binary.BigEndian, labeltest.Packed(withPeers(9)))
+			labeltest.PutUberblock(d, places()[0], binary.BigEndian, uberblock(12))
+			labeltest.PutUberblock(d, places()[1], binary.BigEndian, uberblock(13)) // of a label that is none
+		}, with(withPeers(9), uberblock(12)), nil},
 		"a list without a state": {func(d []byte) {
 			labeltest.Put(d, 0, binary.LittleEndian, append([]byte{1, 11: 0}, labeltest.Pair("guid", 8, labeltest.Number(1))...))
 		}, label.Label{}, label.ErrDamaged},
@@ -79,7 +111,7 @@ func TestRead(t *testing.T) {
 
 // TestEveryCut cuts the list at each byte: it is an error, or what was there before the cut.
 func TestEveryCut(t *testing.T) {
-	whole := labeltest.Packed(sample(5))
+	whole := labeltest.Packed(withPeers(5))
 	for i := range len(whole) - 4 {
 		if l, err := label.ParseList(whole[:i]); err == nil {
 			t.Errorf("cut at %d: %v", i, l)
@@ -92,6 +124,7 @@ func TestEveryCut(t *testing.T) {
 
 func FuzzList(f *testing.F) {
 	f.Add(labeltest.Packed(sample(1)))
+	f.Add(labeltest.Packed(withPeers(1)))
 	f.Add([]byte{})
 	f.Add([]byte{1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
