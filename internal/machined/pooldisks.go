@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -315,10 +316,7 @@ func containerName(d pool.Disk) string {
 func blank(d pool.Disk) bool { return d.Contents == "" && d.Label == nil }
 
 func sameContents(a, b pool.Disk) bool {
-	if a.Contents != b.Contents || containerName(a) != containerName(b) || (a.Label == nil) != (b.Label == nil) {
-		return false
-	}
-	return a.Label == nil || *a.Label == *b.Label
+	return a.Contents == b.Contents && containerName(a) == containerName(b) && reflect.DeepEqual(a.Label, b.Label)
 }
 
 // contentsText is what a disk holds, for a person.

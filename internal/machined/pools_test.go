@@ -404,6 +404,27 @@ func TestPoolActs(t *testing.T) {
 	}
 }
 
+// TestKeptOut: a device whose disk was written to without the pool is not brought online over the API either.
+func TestKeptOut(t *testing.T) {
+	t.Parallel()
+	n, m := pooledNode(t, nil)
+	n.await("the pool", func(s snapshot) bool { return poolCheck(s).Healthy })
+	m.change(func(m *poolMachine) {
+		m.turn("102", pool.Offline)
+		label := *m.disks[0].Label
+		label.Peers = []pool.Peer{{GUID: 103, Away: true}}
+		m.disks[0].Label = &label
+	})
+	n.wakers[plan.Pools].Wake()
+	n.await("the disk to be seen", func(s snapshot) bool {
+		return len(s.pools.Status.Pools) == 1 && len(s.pools.Status.Pools[0].Waiting) == 1 && s.pools.Status.Pools[0].Waiting[0].Verb == pool.WipeDisk
+	})
+	err := poolsAPI{n.Agent}.Online(t.Context(), "tank", "102")
+	if !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "is lost") || slices.Contains(m.done(), "online tank 102") {
+		t.Errorf("got %v and %q", err, m.done())
+	}
+}
+
 // TestPoolsBusy: while the node is at work on its pools, what it has seen last is shown, and nothing else is told.
 func TestPoolsBusy(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage/pool"
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // Scrub implements server.Pools.
@@ -111,7 +112,7 @@ func (v poolsAPI) Offline(ctx context.Context, name, device, confirm string) (in
 }
 
 // Online implements server.Pools. One that was taken out as faulty is cleared first: zpool online alone leaves it so (zpool_do_online in
-// cmd/zpool/zpool_main.c, 2.3.9).
+// cmd/zpool/zpool_main.c, 2.3.9). One whose disk was written to without the pool is refused: what it has would be lost, and somebody has to give that up first.
 func (v poolsAPI) Online(ctx context.Context, name, device string) error {
 	p, err := v.acting(ctx, name)
 	if err != nil {
@@ -121,6 +122,9 @@ func (v poolsAPI) Online(ctx context.Context, name, device string) error {
 	if err != nil {
 		return poolClassed(err)
 	}
+	if own := v.keptOut(name, leaf.GUID); own != "" {
+		return fmt.Errorf("bring %s of pool %s online: %w: %s; it is kept out of the pool until that is confirmed", leaf.Name, name, server.ErrPrecondition, own)
+	}
 	control := v.a.cfg.Pools.Control
 	if leaf.State == pool.Faulted {
 		if err := control.Clear(ctx, name, leaf.GUID.String()); err != nil {
@@ -128,4 +132,16 @@ func (v poolsAPI) Online(ctx context.Context, name, device string) error {
 		}
 	}
 	return v.acted(name, "online "+leaf.Name, control.Online(ctx, name, leaf.GUID.String(), false))
+}
+
+// keptOut says what is lost of a device that is kept out of a pool, as it was looked at last; empty if it is not.
+func (v poolsAPI) keptOut(name string, device zfs.GUID) string {
+	for _, p := range v.a.snapshot().pools.Status.Pools {
+		for _, o := range p.Waiting {
+			if p.Name == name && o.Verb == pool.WipeDisk && o.VdevGUID == device {
+				return o.Loss()
+			}
+		}
+	}
+	return ""
 }

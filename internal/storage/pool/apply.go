@@ -39,6 +39,10 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 			r.failed[op.String()] = r.now().Add(failedLife)
 		}
 		return err
+	case KeepOut:
+		return r.keepOut(ctx, op)
+	case WipeDisk:
+		return r.wipe(ctx, op)
 	case BringOnline:
 		return r.bringOnline(ctx, op)
 	case ReopenDisk:
@@ -70,6 +74,9 @@ func (r *Reconciler) apply(ctx context.Context, spec Spec, op Op) error {
 	panic(fmt.Sprintf("pool: unknown operation %q", op.Verb))
 }
 
+// errApart is of a pool whose disks were written to without each other.
+var errApart = errors.New("its disks were each written to without the other")
+
 // importPool imports by the GUID, under the name that is declared.
 func (r *Reconciler) importPool(ctx context.Context, op Op) error {
 	disks, err := r.devices.Disks(ctx)
@@ -79,8 +86,12 @@ func (r *Reconciler) importPool(ctx context.Context, op Op) error {
 	if op.Sealed {
 		disks = slices.DeleteFunc(disks, func(d Disk) bool { return d.plain() && d.Label.PoolGUID == op.GUID })
 	}
+	obs := Observed{Disks: disks}
+	if obs.disputed(op.GUID) {
+		return errApart // one has come just now
+	}
 	err = r.pools.Import(ctx, Import{
-		GUID: op.GUID, Name: op.Pool, Devices: Observed{Disks: disks}.labelled(),
+		GUID: op.GUID, Name: op.Pool, Devices: obs.labelled(),
 		ReadOnly: op.ReadOnly, Force: op.Force, WithoutLog: op.WithoutLog, Rewind: op.Verb == RewindPool,
 	})
 	if errors.Is(err, ErrUsedElsewhere) {
@@ -179,6 +190,10 @@ func (r *Reconciler) onlineAnew(ctx context.Context, op Op) error {
 	}
 	if err != nil {
 		return err
+	}
+	// Before, nobody could see what is on it. While that cannot be looked at, it is what it was: it was open since.
+	if astray, err := r.strayed(ctx, op); err == nil && astray {
+		return r.pools.Offline(ctx, op.Pool, op.Vdev, false)
 	}
 	if err := r.pools.SetPath(ctx, op.Pool, op.Vdev, device); err != nil {
 		return err

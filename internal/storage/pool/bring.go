@@ -57,6 +57,9 @@ func (b *builder) importOne(i Importable) {
 			"One is a copy of the other, and may be older. Take out the one that is not to be used; the pool is imported then.")
 		return
 	}
+	if b.parted(i, false) {
+		return
+	}
 	o := b.importOp(i)
 	if plain := b.plain(i.GUID); len(plain) > 0 {
 		b.condition(LayoutDiffers, fmt.Sprintf("%s is on disks that are not encrypted, and is declared to be: %s", name, strings.Join(plain, " and ")),
@@ -98,15 +101,12 @@ func (b *builder) importOne(i Importable) {
 
 // copies are disks that say that they are the same device of a pool that is not imported. ZFS takes the one that is where the device was last (fix_paths in
 // lib/libzutil/zutil_import.c, 2.3.9), be it years older: what was written to the other since would be missed, and the two go different ways from then on. A disk that is
-// seen by two paths is no copy, nor is a device that is made of two disks. Beside an encrypted one, a plain one is none by its declaration.
+// seen by two paths is no copy, nor is a device that is made of two disks.
 func (b *builder) copies(guid zfs.GUID) []string {
 	var out []string
-	counts := func(d Disk) bool {
-		return d.Label != nil && d.Label.PoolGUID == guid && d.Label.GUID != 0 && !d.Label.Former && !(b.spec.Encryption == EncryptAlways && d.plain())
-	}
 	for n, d := range b.obs.Disks {
 		for _, o := range b.obs.Disks[:n] {
-			if counts(d) && counts(o) && d.Label.GUID == o.Label.GUID && d.Label.Device != o.Label.Device && d.Key() != o.Key() {
+			if b.isOf(d, guid) && b.isOf(o, guid) && d.Label.GUID == o.Label.GUID && d.Label.Device != o.Label.Device && d.Key() != o.Key() {
 				out = append(out, fmt.Sprintf("%s and %s", o, d))
 			}
 		}

@@ -33,6 +33,8 @@ const (
 	DiskSwapped Kind = "disk swapped"
 	// DiskCopied: several disks say that they are the same device of the pool.
 	DiskCopied Kind = "disk copied"
+	// DiskApart: disks of the pool were written to without each other, and hold different data.
+	DiskApart Kind = "disks apart"
 	// DiskUnusable: the disk that is meant cannot be taken.
 	DiskUnusable Kind = "disk not usable"
 	// NoPlaceForKeys: its disks are to be encrypted, and their keys would lie in the clear.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/cyvive/cyvive/internal/storage/zfs"
 )
 
 // Diff returns the operations from obs to spec that may be carried out: those that destroy something only with a confirmation. [Plan] has the others too.
@@ -39,6 +41,9 @@ type builder struct {
 	conditions []Condition
 	// copying says that the pool copies data already, or will by an operation of this plan.
 	copying bool
+	// stray are devices that are kept out, and awry says that one of them is yet to be.
+	stray map[zfs.GUID]bool
+	awry  bool
 }
 
 // op adds an operation on the pool.
@@ -101,6 +106,7 @@ func (b *builder) bringUp() {
 		return
 	}
 	b.copying = b.pool.Scan.Resilvers() || b.pool.Expansion.running() || b.pool.Removal.running()
+	b.strays()
 	b.online()
 	b.setProperties(func(name string) bool { return name == "ashift" }) // which counts when something is made
 	if len(b.spec.Vdevs) > 0 {
@@ -122,6 +128,10 @@ func (b *builder) leave(there bool) {
 			"The one that is imported is left alone. Take the declaration out, or declare its GUID.")
 	case there && b.spec.Presence == Exported:
 		b.op(Op{Verb: ExportPool})
+	case b.spec.Presence == Exported:
+		for _, i := range b.obs.candidates(b.spec) {
+			b.parted(i, true)
+		}
 	case there:
 		b.op(Op{Verb: DestroyPool, Needs: "all that is in it is lost", Amount: sizeWords(b.pool)})
 	case b.spec.Presence == Destroyed && len(b.obs.candidates(b.spec)) > 0:
@@ -165,7 +175,7 @@ func sameValue(got, want string) bool {
 // online brings back devices whose disk is here again, under whatever name. What a person took offline stays so.
 func (b *builder) online() {
 	for _, leaf := range b.pool.Leaves() {
-		if leaf.State == Offline || leaf.Class == Spare || leaf.Class == Cache {
+		if leaf.State == Offline || leaf.Class == Spare || leaf.Class == Cache || b.stray[leaf.GUID] {
 			continue
 		}
 		d, found := b.obs.diskOf(leaf)
@@ -223,7 +233,7 @@ const minGrowBytes = 16 << 20
 
 // schedules starts what is due, in a pool that does nothing else.
 func (b *builder) schedules() {
-	if b.copying || b.pool.Scan.Active() {
+	if b.copying || b.pool.Scan.Active() || b.awry {
 		return
 	}
 	now := b.obs.Now

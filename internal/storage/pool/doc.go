@@ -8,6 +8,9 @@
 // [Reconciler.Apply] refuses it. Since a confirmation holds for the text of one operation, and that names its disks, one that was given for other disks, or for
 // a pool that has changed since, counts for nothing.
 //
+// Nor is one of two disks that were written to without each other written over by the other, as ZFS does without a word: the pool is not imported with both, and none of
+// them is brought back beside the other (apart.go).
+//
 // A pool that was there once is not created anew when it is gone ([Memory]): its disks may be in another machine, or in this one and slow.
 //
 // # Conditions

@@ -182,12 +182,15 @@ func TestEncryptedImport(t *testing.T) {
 
 // TestFormerLabel: a label without a transaction group is that of a device which is in no pool, but for spares and caches, which have none.
 func TestFormerLabel(t *testing.T) {
-	for l, want := range map[label.Label]bool{
-		{State: label.Active, GUID: 1, TXG: 0}: true, {State: label.Exported, GUID: 1, TXG: 0}: true, {State: label.Active, GUID: 1, TXG: 4}: false,
-		{State: label.Spare, GUID: 1}: false, {State: label.Cache, GUID: 1}: false,
+	for _, c := range []struct {
+		label  label.Label
+		former bool
+	}{
+		{label.Label{State: label.Active, GUID: 1, TXG: 0}, true}, {label.Label{State: label.Exported, GUID: 1, TXG: 0}, true},
+		{label.Label{State: label.Active, GUID: 1, TXG: 4}, false}, {label.Label{State: label.Spare, GUID: 1}, false}, {label.Label{State: label.Cache, GUID: 1}, false},
 	} {
-		if got := pool.NewLabel("/dev/vdb1", l); got.Former != want {
-			t.Errorf("%+v: %+v", l, got)
+		if got := pool.NewLabel("/dev/vdb1", c.label); got.Former != c.former {
+			t.Errorf("%+v: %+v", c.label, got)
 		}
 	}
 }

@@ -120,6 +120,18 @@ type Label struct {
 	// Former says that the device is in the pool no more, or not yet: its label has the transaction group 0, as one that is detached gets it (spa_vdev_detach in module/zfs/spa.c,
 	// 2.3.9) and one of a pool that is being made. zpool imports nothing by it (zpool_read_label in lib/libzutil/zutil_import.c).
 	Former bool
+	// Peers are the other devices of its vdev, as they were when this was written, which is whenever one of them changes its state.
+	Peers []Peer
+	// TXG is the newest of the pool's transactions that is on the device, and Written when that was, by the clock of who wrote it; 0 where none can be read.
+	TXG     uint64
+	Written time.Time
+}
+
+// Peer is another device of a vdev, as a label has it.
+type Peer struct {
+	GUID zfs.GUID
+	// Away says that the pool went on without it, and Offline that this was asked for.
+	Away, Offline bool
 }
 
 // LabelState is the state in a label.
@@ -136,8 +148,13 @@ const (
 
 // NewLabel is what was read on a device.
 func NewLabel(device string, l label.Label) *Label {
-	return &Label{
+	out := &Label{
 		Device: device, Pool: l.Name, PoolGUID: zfs.GUID(l.PoolGUID), GUID: zfs.GUID(l.GUID), State: LabelState(l.State.String()),
 		Former: l.TXG == 0 && l.State != label.Spare && l.State != label.Cache, // whose labels have none
+		TXG:    l.Latest.TXG, Written: l.Latest.Time,
 	}
+	for _, p := range l.Peers {
+		out.Peers = append(out.Peers, Peer{GUID: zfs.GUID(p.GUID), Away: p.Away, Offline: p.Offline})
+	}
+	return out
 }

@@ -173,11 +173,12 @@ func (o Observed) uses(d Disk) bool {
 }
 
 // labelled are the devices on which a label of ZFS was found, but for the one of the node's own pool: that is imported by others, and zpool opens what it looks at for itself
-// alone (zpool_find_import_impl in lib/libzutil/zutil_import.c, 2.3.9), so that they could not open it just then.
+// alone (zpool_find_import_impl in lib/libzutil/zutil_import.c, 2.3.9), so that they could not open it just then. What is kept out of a pool is left out too: the pool would
+// be made of its label, were that the newest (get_configs there), in which it is no more offline.
 func (o Observed) labelled() []string {
 	var out []string
 	for _, d := range o.Disks {
-		if d.Label != nil && !d.System {
+		if d.Label != nil && !d.System && !o.keptOut(d) {
 			out = append(out, d.Label.Device)
 		}
 	}

@@ -17,6 +17,8 @@ const (
 	ImportPool    Verb = "import pool"
 	RewindPool    Verb = "import, giving up its latest changes, pool"
 	CreatePool    Verb = "create pool"
+	KeepOut       Verb = "keep out of pool"
+	WipeDisk      Verb = "wipe a disk of pool"
 	BringOnline   Verb = "bring online in pool"
 	ReopenDisk    Verb = "open anew a disk of the suspended pool"
 	EnrolDisk     Verb = "give the recovery key to a disk of pool"
@@ -141,7 +143,7 @@ func (o Op) Part() string {
 // what was being freed need. Cut off, they would begin anew for ever.
 func (o Op) Lasts() bool {
 	switch o.Verb {
-	case ImportPool, RewindPool, CreatePool, ReplaceDevice, AttachDevice, ExpandRAIDZ, AddVdev, AddSpare, AddCache, EraseDisk, DestroyPool:
+	case ImportPool, RewindPool, CreatePool, ReplaceDevice, AttachDevice, ExpandRAIDZ, AddVdev, AddSpare, AddCache, EraseDisk, WipeDisk, DestroyPool:
 		return true
 	}
 	return false

@@ -1133,7 +1133,7 @@ func TestPropertiesLast(t *testing.T) {
 func TestLasts(t *testing.T) {
 	for verb, want := range map[pool.Verb]bool{
 		pool.CreatePool: true, pool.AddVdev: true, pool.AddSpare: true, pool.AddCache: true, pool.ReplaceDevice: true, pool.AttachDevice: true, pool.ExpandRAIDZ: true,
-		pool.ImportPool: true, pool.RewindPool: true, pool.EraseDisk: true, pool.DestroyPool: true, pool.EnrolDisk: false, pool.SetProperty: false, pool.BringOnline: false, pool.StartScrub: false, pool.Remember: false,
+		pool.ImportPool: true, pool.RewindPool: true, pool.EraseDisk: true, pool.WipeDisk: true, pool.DestroyPool: true, pool.KeepOut: false, pool.EnrolDisk: false, pool.SetProperty: false, pool.BringOnline: false, pool.StartScrub: false, pool.Remember: false,
 	} {
 		if got := (pool.Op{Verb: verb}).Lasts(); got != want {
 			t.Errorf("%s: %t, want %t", verb, got, want)

@@ -95,8 +95,8 @@ func (s *PoolStatus) fill(spec PoolSpec, obs Observed) {
 		s.Summary, s.Next = absentAdvice(spec, len(obs.candidates(spec)) > 0)
 	}
 	for i, c := range s.Conditions {
-		// What needs a person goes first: the advice on a pool that runs comes after what keeps it from its declaration.
-		if i == 0 && (!s.Imported || s.Healthy) {
+		// What needs a person goes first: the advice on a pool that runs comes after what keeps it from its declaration, and after that to bring a device back which is kept out.
+		if i == 0 && (!s.Imported || s.Healthy) || c.Kind == DiskApart {
 			s.Summary, s.Next = c.Text+".", c.Next
 		}
 		s.Healthy = false
