@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/machined"
@@ -42,11 +43,11 @@ func installs(
 	if slot == "" || m.Disk == "" {
 		return nil
 	}
+	list := machined.InstallDisks(inventory, m.Disk, looker{disk}.look)
 	return &machined.Installs{
 		Installer: install.New(install.Config{
 			Log: log.With("part", "install"), Now: time.Now, Sizes: install.NodeSizes(), Work: installDir, MakeFileSystem: disk.MakeImage,
-			Disks: machined.InstallDisks(inventory, m.Disk, looker{disk}.look),
-			Open:  openDisk, HeaderBytes: luks.HeaderBytes,
+			Disks: list, Open: opener(list), HeaderBytes: luks.HeaderBytes,
 		}),
 		Sealer: func(how storage.Encryption) install.Sealer {
 			if m.Medium && how.Mode == storage.TPM {
@@ -109,6 +110,7 @@ func (l looker) look(d *install.Disk) error {
 		return err
 	}
 	defer w.Close()
+	d.Sequence = w.Sequence
 	if w.SizeBytes != d.SizeBytes {
 		return fmt.Errorf("it has %d bytes, and %d a moment before", w.SizeBytes, d.SizeBytes)
 	}
@@ -116,13 +118,24 @@ func (l looker) look(d *install.Disk) error {
 	return install.Look(w, d)
 }
 
-// openDisk opens a disk for an installation.
-func openDisk(d install.Disk) (install.Device, error) {
-	w, err := blockdev.OpenWhole("/dev/"+d.Name, true)
-	if err != nil {
-		return nil, err
+// opener opens a disk for an installation by its name, and looks once more whose that is: another disk may have come to it since the disk was chosen, and while this one
+// is open none does.
+func opener(list func(context.Context) ([]install.Disk, error)) func(install.Disk) (install.Device, error) {
+	return func(d install.Disk) (install.Device, error) {
+		w, err := blockdev.OpenWhole("/dev/"+d.Name, true)
+		if err != nil {
+			return nil, err
+		}
+		all, err := list(context.Background())
+		same := func(o install.Disk) bool { return o.String() == d.String() && o.Sequence == w.Sequence }
+		if err == nil && (d.Sequence != w.Sequence || !slices.ContainsFunc(all, same)) {
+			err = blockdev.ErrOtherDisk
+		}
+		if err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+		return w, nil
 	}
-	return w, nil
 }
 
 // running is the release that runs, as an install.Source.

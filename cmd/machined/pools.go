@@ -96,9 +96,18 @@ type diskKernel struct{ disk *blockdev.Disk }
 // Look implements machined.DiskKernel.
 func (k diskKernel) Look(d *pool.Disk) error { return k.disk.LookForPool(d, mountinfo) }
 
+// Hold implements machined.DiskKernel.
+func (k diskKernel) Hold(device string) (sequence uint64, release func() error, err error) {
+	w, err := blockdev.Hold(device)
+	if err != nil {
+		return 0, nil, err
+	}
+	return w.Sequence, w.Close, nil
+}
+
 // Prepare implements machined.DiskKernel.
-func (k diskKernel) Prepare(ctx context.Context, device string) (string, error) {
-	return k.disk.PreparePool(ctx, device)
+func (k diskKernel) Prepare(ctx context.Context, device string, sequence uint64) (string, error) {
+	return k.disk.PreparePool(ctx, device, sequence)
 }
 
 // Grow implements machined.DiskKernel. PreparePool makes one partition.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,8 +21,11 @@ import (
 type DiskKernel interface {
 	// Look fills in what is on a disk, of which identity and device are known, and who uses it. It writes nothing.
 	Look(d *pool.Disk) error
-	// Prepare makes a disk ready for a leaf of a pool, and returns the device of that. What the disk held is lost. One that is in use fails.
-	Prepare(ctx context.Context, device string) (leaf string, err error)
+	// Hold keeps the name of a disk from being another's until it is released, and returns the kernel's number of the disk.
+	Hold(device string) (sequence uint64, release func() error, err error)
+	// Prepare makes the disk of a number ready for a leaf of a pool, and returns the device of that. What the disk held is lost. One that is in use fails, and so does another
+	// that has the name.
+	Prepare(ctx context.Context, device string, sequence uint64) (leaf string, err error)
 	// Grow makes what Prepare has made as large as the disk.
 	Grow(ctx context.Context, device string) error
 }
@@ -168,9 +172,26 @@ func (p PoolDisks) now(ctx context.Context, d pool.Disk) (pool.Disk, error) {
 	return same[0], nil
 }
 
+// hold keeps a disk's name from being another's, so that what is seen under it and then done is all of one disk. The number of one that is not there is 0.
+func (p PoolDisks) hold(d pool.Disk) (sequence uint64, release func(), err error) {
+	sequence, end, err := p.Kernel.Hold(d.Device)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, func() {}, nil // where it is now, who looks for it says
+	case err != nil:
+		return 0, nil, fmt.Errorf("open %s: %w", d, err)
+	}
+	return sequence, func() { _ = end() }, nil
+}
+
 // Prepare implements pool.Devices. It looks at the disk once more: between what was decided, and may have been confirmed, and this, another disk may have come to its
 // name, or somebody have written to it. A disk that is blank by now loses nothing.
 func (p PoolDisks) Prepare(ctx context.Context, d pool.Disk, encrypt bool) (string, error) {
+	sequence, release, err := p.hold(d)
+	if err != nil {
+		return "", err
+	}
+	defer release()
 	now, err := p.now(ctx, d)
 	if err != nil {
 		return "", err
@@ -196,7 +217,7 @@ func (p PoolDisks) Prepare(ctx context.Context, d pool.Disk, encrypt bool) (stri
 	case encrypt && ready(now):
 		return now.Container.Device, nil
 	}
-	partition, err := p.wipe(ctx, now)
+	partition, err := p.wipe(ctx, now, sequence)
 	if err != nil || !encrypt {
 		return partition, err
 	}
@@ -214,10 +235,10 @@ func ready(d pool.Disk) bool {
 
 // wipe makes a disk ready for a leaf that is not encrypted. What it held is lost, and with a container that was open go its keys; so they do with one that was begun. A container
 // that somebody uses stays, and that is an error.
-func (p PoolDisks) wipe(ctx context.Context, d pool.Disk) (partition string, err error) {
+func (p PoolDisks) wipe(ctx context.Context, d pool.Disk, sequence uint64) (partition string, err error) {
 	c := d.Container
 	if p.Vault == nil || c == nil || c.Name == "" {
-		return p.Kernel.Prepare(ctx, d.Device)
+		return p.Kernel.Prepare(ctx, d.Device, sequence)
 	}
 	if c.Open {
 		if err := p.Vault.CloseDisk(ctx, c.Name); err != nil {
@@ -226,7 +247,7 @@ func (p PoolDisks) wipe(ctx context.Context, d pool.Disk) (partition string, err
 	}
 	// A header says whose it is, and anybody can copy one: a key that has not opened it may be that of another disk, which is here or pulled.
 	own := c.Open || c.Begun && !c.Stale && !c.Double
-	if partition, err = p.Kernel.Prepare(ctx, d.Device); err != nil || !own {
+	if partition, err = p.Kernel.Prepare(ctx, d.Device, sequence); err != nil || !own {
 		return partition, err
 	}
 	return partition, p.Vault.ForgetDisk(c.Name)
@@ -276,6 +297,11 @@ func (p PoolDisks) Enrol(ctx context.Context, d pool.Disk) error {
 
 // Erase implements pool.Devices.
 func (p PoolDisks) Erase(ctx context.Context, d pool.Disk) error {
+	sequence, release, err := p.hold(d)
+	if err != nil {
+		return err
+	}
+	defer release()
 	now, err := p.contained(ctx, d)
 	if err != nil {
 		return err
@@ -283,12 +309,17 @@ func (p PoolDisks) Erase(ctx context.Context, d pool.Disk) error {
 	if now.Use != "" || now.Label != nil && (d.Label == nil || now.Label.GUID != d.Label.GUID) {
 		return fmt.Errorf("erase %s: %w: it holds %s, and held %s %s", now, errChanged, contentsText(now), contentsText(d), now.Use)
 	}
-	_, err = p.wipe(ctx, now)
+	_, err = p.wipe(ctx, now, sequence)
 	return err
 }
 
 // Grow implements pool.Devices. The disk may have another size than a moment ago, and has to be of the same leaf of a pool.
 func (p PoolDisks) Grow(ctx context.Context, d pool.Disk) error {
+	_, release, err := p.hold(d)
+	if err != nil {
+		return err
+	}
+	defer release()
 	now, err := p.now(ctx, d)
 	if err != nil {
 		return err

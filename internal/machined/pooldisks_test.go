@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -22,6 +23,16 @@ import (
 type diskWorld struct {
 	holds map[string]func(*pool.Disk)
 	calls []string
+	// held is how many disks are held.
+	held int
+}
+
+// worldSequence is the number of all its disks.
+const worldSequence = 7
+
+func (w *diskWorld) Hold(string) (uint64, func() error, error) {
+	w.held++
+	return worldSequence, func() error { w.held--; return nil }, nil
 }
 
 func (w *diskWorld) Look(d *pool.Disk) error {
@@ -35,12 +46,18 @@ func (w *diskWorld) Look(d *pool.Disk) error {
 	return nil
 }
 
-func (w *diskWorld) Prepare(_ context.Context, device string) (string, error) {
+func (w *diskWorld) Prepare(_ context.Context, device string, sequence uint64) (string, error) {
+	if w.held != 1 || sequence != worldSequence {
+		return "", fmt.Errorf("disk %d is prepared while %d disks are held", sequence, w.held)
+	}
 	w.calls = append(w.calls, "prepare "+device)
 	return device + "1", nil
 }
 
 func (w *diskWorld) Grow(_ context.Context, device string) error {
+	if w.held != 1 {
+		return fmt.Errorf("a disk is grown while %d disks are held", w.held)
+	}
 	w.calls = append(w.calls, "grow "+device)
 	return nil
 }
@@ -126,6 +143,9 @@ func TestPrepareLooksAgain(t *testing.T) {
 			p.Inventory = c.change(someDisks())
 		}
 		leaf, err := p.Prepare(t.Context(), before[1], false)
+		if w.held != 0 {
+			t.Errorf("%s: %d disks are held", name, w.held)
+		}
 		switch {
 		case c.want == "" && (err != nil || leaf != "/dev/nvme0n11" || !slices.Equal(w.calls, []string{"prepare /dev/nvme0n1"})):
 			t.Errorf("%s: got %q, %v, calls %q", name, leaf, err, w.calls)

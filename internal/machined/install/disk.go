@@ -18,6 +18,8 @@ type Disk struct {
 	// SectorBytes is the smallest that it can write.
 	SectorBytes int
 	ReadOnly    bool
+	// Sequence is the kernel's number of the disk, which no other gets that comes to its name; 0 if it was not opened.
+	Sequence uint64
 	// System says that the node runs from it.
 	System bool
 	// Use is who uses it, empty if nobody does. Problem is why it cannot be looked at.

@@ -60,14 +60,18 @@ func newPoolTable(sectorBytes, diskBytes uint64, diskGUID, partitionGUID [16]byt
 const minPoolBytes = 66 << 20
 
 // PreparePool makes a disk ready for a pool: what it held is lost, and it has one partition, whose device is returned. ZFS is given that, as zpool would wait for udev to
-// announce one that it makes itself. A disk that is in use is unix.EBUSY. One that is prepared, and was not written to since, is left as it is: of many slow disks, those
+// announce one that it makes itself. Sequence is the number of the disk that was looked at: one that has its name by now is ErrOtherDisk. A disk that is in use is
+// unix.EBUSY. One that is prepared, and was not written to since, is left as it is: of many slow disks, those
 // that were done are not begun again.
-func (d *Disk) PreparePool(ctx context.Context, device string) (partition string, err error) {
+func (d *Disk) PreparePool(ctx context.Context, device string, sequence uint64) (partition string, err error) {
 	w, err := OpenWhole(device, true)
 	if err != nil {
 		return "", fmt.Errorf("partition %s: %w", device, err)
 	}
 	defer w.Close()
+	if w.Sequence != sequence {
+		return "", fmt.Errorf("partition %s: %w", device, ErrOtherDisk)
+	}
 	w.forget()
 	prepared, blank, growable, err := PreparedForPool(w, uint64(w.SectorBytes), uint64(w.SizeBytes))
 	if err != nil {

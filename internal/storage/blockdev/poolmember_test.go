@@ -3,6 +3,7 @@ package blockdev
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -121,7 +122,7 @@ func TestPreparePool(t *testing.T) {
 	d := New(Tools{}, t.TempDir())
 	prepare := func() [16]byte {
 		t.Helper()
-		if partition, err := d.PreparePool(t.Context(), device); err != nil || partition != device+"1" {
+		if partition, err := d.PreparePool(t.Context(), device, 0); err != nil || partition != device+"1" {
 			t.Fatalf("%s, %v", partition, err)
 		}
 		own, err := readTable(w, sector, size)
@@ -129,6 +130,12 @@ func TestPreparePool(t *testing.T) {
 			t.Fatal(err)
 		}
 		return [16]byte(own.header[56:]) // the disk's GUID, which is made anew with each table
+	}
+	if _, err := d.PreparePool(t.Context(), device, 1); !errors.Is(err, ErrOtherDisk) {
+		t.Errorf("another disk than it was: %v, want %v", err, ErrOtherDisk)
+	}
+	if _, err := readTable(w, sector, size); err == nil {
+		t.Error("another disk than it was got a table")
 	}
 	first := prepare()
 	if prepare() != first {
@@ -157,8 +164,19 @@ func TestPoolDevice(t *testing.T) {
 func TestVMPreparePool(t *testing.T) {
 	device := scratch(t)
 	d := New(Tools{}, t.TempDir())
+	held, err := Hold(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if held.Sequence == 0 {
+		t.Error("the kernel has no number of the disk")
+	}
+	if _, err := d.PreparePool(t.Context(), device, held.Sequence+1); !errors.Is(err, ErrOtherDisk) {
+		t.Errorf("another disk than it was: %v, want %v", err, ErrOtherDisk)
+	}
 	for range 2 {
-		partition, err := d.PreparePool(t.Context(), device)
+		partition, err := d.PreparePool(t.Context(), device, held.Sequence)
 		if err != nil {
 			t.Fatal(err)
 		}

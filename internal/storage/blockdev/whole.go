@@ -26,7 +26,18 @@ type Whole struct {
 	// SizeBytes and SectorBytes are the disk's.
 	SizeBytes   int64
 	SectorBytes int
+	// Sequence is the kernel's number of the disk, also where a partition of it is open; 0 for a file. Each disk that comes gets another one, also under a name that was
+	// another's (Documentation/ABI/stable/sysfs-block, diskseq; since Linux 5.15).
+	Sequence uint64
 }
+
+// ErrOtherDisk is of a name that was one disk's when it was looked at, and is another's now.
+var ErrOtherDisk = errors.New("another disk has its name by now")
+
+// Hold opens a disk to keep its name. Until it is closed no other disk gets that, also if this one is pulled: drivers give a name back when the last has closed the disk
+// (free_disk of struct block_device_operations in include/linux/blkdev.h: scsi_disk_free_disk, virtblk_free_disk; of NVMe, nvme_free_ns_head; Linux 6.12). It keeps
+// nobody else from using the disk.
+func Hold(device string) (*Whole, error) { return OpenShared(device, false) }
 
 // OpenWhole opens a disk, to write to it or not. For writing, a disk of which something is mounted or held by another device is unix.EBUSY (open(2),
 // O_EXCL). A file stands for a disk with sectors of 512 bytes.
@@ -62,6 +73,11 @@ func (w *Whole) measure() error {
 	if w.SectorBytes, err = unix.IoctlGetInt(int(w.Fd()), unix.BLKSSZGET); err != nil {
 		return err
 	}
+	number, err := unix.IoctlGetInt(int(w.Fd()), unix.BLKGETDISKSEQ) // of 64 bits, as an int has on the machines that this is for
+	if err != nil {
+		return err
+	}
+	w.Sequence = uint64(number)
 	w.SizeBytes, err = w.Seek(0, 2)
 	return err
 }
