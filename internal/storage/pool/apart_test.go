@@ -99,6 +99,10 @@ func TestApartTold(t *testing.T) {
 	part(m, "s1", "s2")
 	m.All["s1"].Label.Peers[0].Offline = true
 	changes(m)
+	if s := reach(t, m, spec); !slices.Equal(kinds(s), []pool.Kind{pool.DiskApart}) || len(waits(s)) != 2 {
+		t.Errorf("the other has gone on for longer: %v, waiting %q", kinds(s), waits(s))
+	}
+	m.All["s1"].Label.Written = m.Now.Add(2 * time.Hour)
 	l := &looked{Machine: m}
 	r := pool.New(l, m, m, func() time.Time { return m.Now })
 	obs, err := r.Observe(t.Context(), spec)
