@@ -7,7 +7,20 @@ import (
 
 // Defaults of fields that a document leaves out.
 const (
-	defaultDNSDomain = "cluster.local"
+	defaultDNSDomain  = "cluster.local"
+	defaultProfile    = ProfileStandard
+	defaultVolumes    = VolumesNone
+	defaultEncryption = EncryptionNone
+	defaultAutotrim   = true
+	// defaultRecursive is that of a DatasetTree.
+	defaultRecursive = true
+	// defaultCompatibility is the set of features that new pools get: that of the oldest OpenZFS which a release may be rolled back to (zpool-features(7)). It
+	// is the name of the file that the image has; openzfs-2.3-linux is a link to it elsewhere (cmd/zpool/Makefile.am of OpenZFS 2.3.9).
+	defaultCompatibility = "openzfs-2.3"
+	// defaultReplication is how often a job runs that does not say.
+	defaultReplication = "every 10m"
+	// defaultAPIPort is that of the node API.
+	defaultAPIPort = "50000"
 	// DefaultUpgradeDeadline is also that of a node whose configuration is not known or not valid.
 	DefaultUpgradeDeadline = 10 * time.Minute
 	// MaxBytes is the largest configuration that Parse reads.

@@ -8,5 +8,6 @@
 // a formatted value: they have the type [Secret]. In a document they may be sealed (sealed.go); they are opened in one place, [ParseSealed], and stay sealed in
 // the document.
 //
-// The defaults of all fields are in defaults.go and nowhere else.
+// The defaults of all fields are in defaults.go, but that of a choice, which is the first of its values, and no and nothing, which need no default. The table
+// of fields ([Documents]) has each as a document would have it, and the tests hold it against what is read.
 package config

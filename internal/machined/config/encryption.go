@@ -9,7 +9,7 @@ import (
 )
 
 func (o *object) disk() Disk {
-	disk := Disk{Encryption{Mode: EncryptionNone}}
+	disk := Disk{Encryption{Mode: defaultEncryption}}
 	o.inner("disk", func(d *object) {
 		d.inner("encryption", func(e *object) { disk.Encryption = e.encryption() })
 	})
@@ -17,7 +17,7 @@ func (o *object) disk() Disk {
 }
 
 func (o *object) encryption() Encryption {
-	e := Encryption{Mode: EncryptionNone}
+	e := Encryption{Mode: defaultEncryption}
 	text := o.text("mode", "none, tpm, kms or passphrase", func(s string) bool { return slices.Contains(encryptionModes(), s) })
 	if text != "" {
 		e.Mode = EncryptionMode(text)

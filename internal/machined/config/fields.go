@@ -127,12 +127,12 @@ func nodeDocuments() []Document {
 				{Name: "certSANs", Doc: "Further names and addresses under which clients reach the API.", Type: TypeText, List: true},
 				{
 					Name: "profile", Doc: "How much of the kernel pods can reach: strict takes user namespaces and eBPF from them.", Type: TypeText,
-					Default: string(ProfileStandard), Values: []string{string(ProfileStandard), string(ProfileStrict)},
+					Default: string(defaultProfile), Values: []string{string(ProfileStandard), string(ProfileStrict)},
 				},
 				{Name: "disk", Doc: "How the node's own volumes are made.", Type: TypeObject, Fields: []Field{
 					{Name: "encryption", Doc: "How what the node writes is encrypted.", Type: TypeObject, Fields: []Field{
 						{
-							Name: "mode", Type: TypeText, Default: string(EncryptionNone), Values: encryptionModes(),
+							Name: "mode", Type: TypeText, Default: string(defaultEncryption), Values: encryptionModes(),
 							Doc: "What opens the volumes: nothing, the machine's TPM 2.0, a key server, or a passphrase that it is given at each boot. It holds for the life of the volumes.",
 						},
 						{Name: "kms", Doc: "The key server, which the mode kms needs.", Type: TypeObject, Fields: keyServerFields()},
@@ -179,7 +179,7 @@ func nodeDocuments() []Document {
 				{Name: "certSANs", Doc: "Further names and addresses in kube-apiserver's certificate.", Type: TypeText, List: true},
 				{
 					Name: "volumes", Doc: "Who makes persistent volumes: the node's CSI driver, on its ZFS pools, or nobody of the node's.", Type: TypeText,
-					Default: string(VolumesNone), Values: []string{string(VolumesNone), string(VolumesZFS)},
+					Default: string(defaultVolumes), Values: []string{string(VolumesNone), string(VolumesZFS)},
 				},
 				authorityField("ca", "The authority of Kubernetes, from which that of kubelets' own servers is derived."),
 				authorityField("frontProxyCA", "The authority of Kubernetes' front proxy."),

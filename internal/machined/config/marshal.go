@@ -124,7 +124,7 @@ func Marshal(cfg *Config) ([]byte, error) {
 	}
 	docs = append(docs, storage(cfg)...)
 	profile := string(cfg.Machine.Profile)
-	if cfg.Machine.Profile == ProfileStandard {
+	if cfg.Machine.Profile == defaultProfile {
 		profile = ""
 	}
 	var extensions []extensionDoc
@@ -157,7 +157,7 @@ func pair(p KeyPair) pairDoc { return pairDoc{p.Certificate, p.Key.Reveal()} }
 func disk(d Disk) diskDoc {
 	var doc diskDoc
 	e := &doc.Encryption
-	if d.Encryption.Mode != EncryptionNone {
+	if d.Encryption.Mode != defaultEncryption {
 		e.Mode = string(d.Encryption.Mode)
 	}
 	if s := d.Encryption.KMS; s != nil {
@@ -223,7 +223,7 @@ func cluster(c *Cluster) clusterDoc {
 		CertSANs: c.CertSANs, CA: pair(c.CA), FrontProxyCA: pair(c.FrontProxyCA), EtcdCA: pair(c.EtcdCA),
 		ServiceAccountKey: c.ServiceAccountKey.Reveal(), EncryptionKey: c.EncryptionKey.Reveal(),
 	}
-	if c.Volumes != VolumesNone {
+	if c.Volumes != defaultVolumes {
 		doc.Volumes = string(c.Volumes)
 	}
 	if c.PodCIDR.IsValid() {

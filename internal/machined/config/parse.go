@@ -209,7 +209,7 @@ func (o *object) inner(name string, read func(*object)) {
 func (o *object) volumes() VolumeMaker {
 	text := o.text("volumes", "none or zfs", func(s string) bool { return s == string(VolumesNone) || s == string(VolumesZFS) })
 	if text == "" {
-		return VolumesNone
+		return defaultVolumes
 	}
 	return VolumeMaker(text)
 }
@@ -219,7 +219,7 @@ func (o *object) profile() Profile {
 		return s == string(ProfileStandard) || s == string(ProfileStrict)
 	})
 	if text == "" {
-		return ProfileStandard
+		return defaultProfile
 	}
 	return Profile(text)
 }

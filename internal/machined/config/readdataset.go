@@ -100,7 +100,7 @@ func (o *object) trees(name string, choice bool) []DatasetTree {
 		}
 		t := DatasetTree{Name: f.requiredText("name", datasetRules, isDatasetName), Recursive: true}
 		if choice {
-			t.Recursive = f.booleanOr("recursive", true)
+			t.Recursive = f.booleanOr("recursive", defaultRecursive)
 		}
 		t.Exclude = texts(f, "exclude", datasetRules, func(s string) (string, bool) { return s, isDatasetName(s) })
 		for i, e := range t.Exclude {

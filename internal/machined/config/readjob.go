@@ -13,12 +13,6 @@ const (
 	maxPattern = 256
 )
 
-// defaultReplication is how often a job runs that does not say.
-const defaultReplication = "every 10m"
-
-// defaultAPIPort is that of the node API.
-const defaultAPIPort = "50000"
-
 const prefixRules = "what names begin with: up to 40 letters, digits and -_.:, such as hourly-"
 
 // jobName is one that can be part of the prefix of a snapshot.

@@ -8,10 +8,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// defaultCompatibility is the set of features that new pools get: that of the oldest OpenZFS which a release may be rolled back to (zpool-features(7)). It is the
-// name of the file that the image has; openzfs-2.3-linux is a link to it elsewhere (cmd/zpool/Makefile.am of OpenZFS 2.3.9).
-const defaultCompatibility = "openzfs-2.3"
-
 // Bounds of Pool.Ashift: ASHIFT_MIN and ASHIFT_MAX of include/sys/vdev_impl.h.
 const minAshift, maxAshift = 9, 16
 
@@ -37,7 +33,7 @@ func (o *object) pool() Pool {
 		Presence: choice(o, "presence", PoolImported, PoolExported, PoolDestroyed),
 		Data:     o.groups("data"), Special: o.groups("special"), Dedup: o.groups("dedup"), Log: o.groups("log"),
 		Cache: o.disks("cache"), Spares: o.disks("spares"),
-		Ashift: o.count("ashift", minAshift, maxAshift), Autoexpand: o.boolean("autoexpand"), Autotrim: o.booleanOr("autotrim", true),
+		Ashift: o.count("ashift", minAshift, maxAshift), Autoexpand: o.boolean("autoexpand"), Autotrim: o.booleanOr("autotrim", defaultAutotrim),
 		Compatibility: choice(o, "compatibility", compatibilities()...),
 		Failmode:      choice(o, "failmode", failmodes()...), Multihost: o.boolean("multihost"),
 		ReadOnly: o.boolean("readOnly"), Rewind: o.boolean("rewind"), Scrub: o.schedule("scrub"), Trim: o.schedule("trim"),

@@ -1,5 +1,7 @@
 package config
 
+import "strconv"
+
 // storageDocuments are those of which there may be several, each with a name.
 func storageDocuments() []Document {
 	return []Document{
@@ -67,7 +69,7 @@ func poolFields() []Field {
 		{Name: "spares", Doc: "Disks that stand in for one that fails.", Type: TypeObject, List: true, Fields: diskFields()},
 		{Name: "ashift", Doc: "The size of a sector as a power of two, 9 to 16; fixed for a group when it is made. Without it the disks say.", Type: TypeCount},
 		{Name: "autoexpand", Doc: "Whether ZFS grows the pool by itself (autoexpand). The node grows it with its disks in any case.", Type: TypeBool, Default: "false"},
-		{Name: "autotrim", Doc: "Whether disks are told at once what is free.", Type: TypeBool, Default: "true"},
+		{Name: "autotrim", Doc: "Whether disks are told at once what is free.", Type: TypeBool, Default: strconv.FormatBool(defaultAutotrim)},
 		{
 			Name: "compatibility", Type: TypeText, Default: compatibilities()[0],
 			Doc: "The features that the pool may have, so that a release before this one can import it.", Values: compatibilities(),
@@ -121,7 +123,7 @@ func datasetFields() []Field {
 func treeFields() []Field {
 	return []Field{
 		{Name: "name", Doc: "A dataset, by its whole name.", Type: TypeText, Required: true},
-		{Name: "recursive", Doc: "Whether all below it is taken, too.", Type: TypeBool, Default: "true"},
+		{Name: "recursive", Doc: "Whether all below it is taken, too.", Type: TypeBool, Default: strconv.FormatBool(defaultRecursive)},
 		{Name: "exclude", Doc: "Datasets below it that are left out, with all below them.", Type: TypeText, List: true},
 	}
 }
