@@ -4,7 +4,8 @@
 // (each optional, each at most once), and Pool, Dataset, SnapshotSchedule and ReplicationJob, of which there may be several with different
 // names. Decoding is strict and complete: it walks the YAML nodes itself
 // instead of letting a library fill structs, so that every mistake is reported with file, line, field and what was expected, and all mistakes are reported together
-// ([Errors]). Unknown fields, kinds and duplicate documents are mistakes. Values of secret fields never appear in an error, a log line or
+// ([Errors]). Unknown fields, kinds and duplicate documents are mistakes. Documents of the kinds Owner and
+// DiskPassphrase ([Asides]) are taken out of the stream before: they are no part of a configuration. Values of secret fields never appear in an error, a log line or
 // a formatted value: they have the type [Secret]. In a document they may be sealed (sealed.go); they are opened in one place, [ParseSealed], and stay sealed in
 // the document.
 //

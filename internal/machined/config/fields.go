@@ -114,7 +114,7 @@ func registryFields() []Field {
 	}
 }
 
-// Documents returns every kind of document with all of its fields. The header (apiVersion and kind) is common to all.
+// Documents returns every kind of document of a configuration with all of its fields; [Asides] are those that are none. The header (apiVersion and kind) is common to all.
 func Documents() []Document { return append(nodeDocuments(), storageDocuments()...) }
 
 func nodeDocuments() []Document {

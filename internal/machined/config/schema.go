@@ -8,12 +8,12 @@ import (
 // SchemaID names the schema.
 const SchemaID = "https://cyvive.dev/schema/v1alpha1/config.json"
 
-// Schema returns the JSON Schema (2020-12) of one document, whatever its kind. What Parse refuses beyond it is what a schema cannot say: keys that do
+// Schema returns the JSON Schema (2020-12) of one document, whatever its kind, of those beside a configuration too. What Parse refuses beyond it is what a schema cannot say: keys that do
 // not fit their certificates, networks that overlap, the same link twice.
 func Schema() ([]byte, error) {
 	definitions := map[string]any{}
 	var kinds []any
-	for _, d := range Documents() {
+	for _, d := range written() {
 		definitions[d.Kind] = documentSchema(d)
 		kinds = append(kinds, map[string]any{"$ref": "#/$defs/" + d.Kind})
 	}

@@ -74,7 +74,7 @@ func TestSchemaIsOfUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples := []string{string(data)}
+	examples := []string{string(data) + "---\n" + goodOwner + "---\n" + goodPassphrase}
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil {
 		t.Fatal(err)

@@ -2,9 +2,7 @@ package config
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -34,16 +32,7 @@ func TestEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &walk{given: map[string]bool{}}
-	for stream := yaml.NewDecoder(strings.NewReader(string(data))); ; {
-		var doc map[string]any
-		if err := stream.Decode(&doc); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		w.docs = append(w.docs, doc)
-	}
+	w := &walk{given: map[string]bool{}, docs: instances(t, string(data)+"---\n"+goodOwner+"---\n"+goodPassphrase)}
 	published, err := os.ReadFile("../../../docs/reference/config.schema.json")
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +43,7 @@ func TestEveryField(t *testing.T) {
 	if err := json.Unmarshal(published, &schema); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range Documents() {
+	for _, d := range written() {
 		for _, doc := range w.docs {
 			if doc["kind"] == d.Kind {
 				w.object(t, d.Kind, d.Kind, d.Fields, doc, schema.Defs[d.Kind])
@@ -76,7 +65,14 @@ func (w *walk) parse(t *testing.T) (*Config, error) {
 			t.Fatal(err)
 		}
 	}
-	return Parse("user-data", []byte(out.String()))
+	_, rest, err := TakeOwner("user-data", []byte(out.String()))
+	if err != nil {
+		return nil, err
+	}
+	if _, rest, err = TakePassphrase("user-data", rest); err != nil {
+		return nil, err
+	}
+	return Parse("user-data", rest)
 }
 
 // missing wants each field to be given once at least.
