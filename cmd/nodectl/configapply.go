@@ -13,7 +13,7 @@ import (
 )
 
 // input is what a command is given to apply.
-type input struct{ name, document, patch string }
+type input struct{ name, document, patch, patchName string }
 
 // readInput reads a document, a patch or both.
 func readInput(args []string, patch string) (in input, err error) {
@@ -30,6 +30,7 @@ func readInput(args []string, patch string) (in input, err error) {
 		}
 	}
 	if patch != "" {
+		in.patchName = patch
 		in.patch, err = readDocument(patch)
 	}
 	if err == nil {
@@ -69,7 +70,7 @@ func (f *applyFlags) request(in input) (*configv1.ApplyRequest, error) {
 	modes := map[string]configv1.Mode{
 		"auto": configv1.Mode_MODE_AUTO, "no-reboot": configv1.Mode_MODE_NO_REBOOT, "staged": configv1.Mode_MODE_STAGED, "try": configv1.Mode_MODE_TRY,
 	}
-	r := &configv1.ApplyRequest{Document: in.document, Patch: in.patch, Name: in.name, Mode: modes[f.mode], DryRun: f.dryRun}
+	r := &configv1.ApplyRequest{Document: in.document, Patch: in.patch, Name: in.name, PatchName: in.patchName, Mode: modes[f.mode], DryRun: f.dryRun}
 	switch {
 	case r.Mode == configv1.Mode_MODE_UNSPECIFIED:
 		return nil, usagef("--mode %q: expected auto, no-reboot, staged or try", f.mode)

@@ -90,7 +90,9 @@ func (a *app) configValidateCommand() *cobra.Command {
 				return err
 			}
 			call := func(ctx context.Context, conn *connection) (*configv1.ValidateResponse, error) {
-				return configv1.NewConfigServiceClient(conn).Validate(ctx, &configv1.ValidateRequest{Document: in.document, Patch: in.patch, Name: in.name})
+				return configv1.NewConfigServiceClient(conn).Validate(ctx, &configv1.ValidateRequest{
+					Document: in.document, Patch: in.patch, Name: in.name, PatchName: in.patchName,
+				})
 			}
 			if a.format != output.FormatTable {
 				return unary(cmd.Context(), a, call, columns[*configv1.ValidateResponse]{}, mistaken)

@@ -3,9 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
+
+// PatchFile is the file of mistakes of a patch that Merge cannot read.
+const PatchFile = "patch"
 
 // Merge applies the documents of a patch to those of base, and returns the result, which need not be valid.
 //
@@ -15,28 +19,35 @@ import (
 func Merge(base, patch []byte) ([]byte, error) {
 	patches := map[string]*yaml.Node{}
 	var order []string
+	var twice Errors
 	_, err := edit(patch, func(doc *yaml.Node, _ []Field) {
 		title := titleOf(doc)
-		if patches[title] == nil {
-			order = append(order, title)
+		if first := patches[title]; first != nil {
+			twice = append(twice, &Error{
+				File: PatchFile, Line: doc.Line, Field: kindOf(doc), Problem: fmt.Sprintf("second document for %s, expected only the one on line %d", title, first.Line),
+			})
+			return
 		}
-		patches[title] = doc
+		patches[title], order, twice = doc, append(order, title), slices.Concat(twice, repeated(doc, kindOf(doc)))
 	})
 	if err != nil {
 		var all Errors
 		errors.As(err, &all)
 		for _, e := range all {
-			e.File = "patch"
+			e.File = PatchFile
 		}
 		return nil, fmt.Errorf("read patch: %w", err)
 	}
 	if patches[""] != nil {
-		return nil, Errors{{File: "patch", Line: patches[""].Line, Field: "kind", Problem: "missing or unknown, expected " + kinds()}}
+		return nil, Errors{{File: PatchFile, Line: patches[""].Line, Field: "kind", Problem: "missing or unknown, expected " + kinds()}}
 	}
 	for _, kind := range allKinds() {
 		if doc := patches[kind+"[]"]; doc != nil {
-			return nil, Errors{{File: "patch", Line: doc.Line, Field: kind + ".name", Problem: "missing, expected the name of the document that is meant"}}
+			return nil, Errors{{File: PatchFile, Line: doc.Line, Field: kind + ".name", Problem: "missing, expected the name of the document that is meant"}}
 		}
+	}
+	if len(twice) > 0 {
+		return nil, twice
 	}
 	var removed []string
 	merged, err := edit(base, func(doc *yaml.Node, _ []Field) {
@@ -72,6 +83,27 @@ func Merge(base, patch []byte) ([]byte, error) {
 		return edit(merged, func(*yaml.Node, []Field) {})
 	}
 	return merged, nil
+}
+
+// repeated are the fields that a mapping of a patch, or one below it, gives twice: only one of them could be merged.
+func repeated(node *yaml.Node, path string) Errors {
+	var out Errors
+	first := map[string]int{}
+	for i, below := range node.Content {
+		switch {
+		case node.Kind != yaml.MappingNode:
+			out = append(out, repeated(below, fmt.Sprintf("%s[%d]", path, i))...)
+		case i%2 == 1:
+			out = append(out, repeated(below, path+"."+printable(node.Content[i-1].Value))...)
+		case below.Kind == yaml.ScalarNode && first[below.Value] != 0:
+			out = append(out, &Error{
+				File: PatchFile, Line: below.Line, Field: path + "." + printable(below.Value), Problem: fmt.Sprintf("given twice, first on line %d", first[below.Value]),
+			})
+		case below.Kind == yaml.ScalarNode:
+			first[below.Value] = below.Line
+		}
+	}
+	return out
 }
 
 const patchKey = "$patch"

@@ -66,7 +66,10 @@ func TestMergeDocuments(t *testing.T) {
 	if got, err := Merge([]byte(base), []byte("kind: Network\nlinks: [{name: eth2, dhcp: true}]\n")); err != nil || !strings.Contains(string(got), "eth2") {
 		t.Errorf("an item more: %v\n%s", err, got)
 	}
-	for _, bad := range []string{"hostname: x\n", "kind: Planet\n", "kind: [\n"} {
+	for _, bad := range []string{
+		"hostname: x\n", "kind: Planet\n", "kind: [\n", "kind: Machine\nhostname: x\nhostname: y\n", "kind: Network\nlinks: [{name: eth0, dhcp: true, dhcp: false}]\n",
+		"kind: Machine\nhostname: x\n---\nkind: Machine\nprofile: strict\n",
+	} {
 		if _, err := Merge([]byte(base), []byte(bad)); err == nil {
 			t.Errorf("took the patch %q", bad)
 		}

@@ -32,7 +32,7 @@ func (s *configService) Get(ctx context.Context, req *configv1.GetRequest) (*con
 
 // Validate implements configv1.ConfigServiceServer.
 func (s *configService) Validate(ctx context.Context, req *configv1.ValidateRequest) (*configv1.ValidateResponse, error) {
-	c, err := s.configs.ValidateConfig(ctx, ConfigDocument{req.GetName(), req.GetDocument(), req.GetPatch()}, has(ctx, RoleAdmin))
+	c, err := s.configs.ValidateConfig(ctx, ConfigDocument{req.GetName(), req.GetDocument(), req.GetPatch(), req.GetPatchName()}, has(ctx, RoleAdmin))
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *configService) Apply(ctx context.Context, req *configv1.ApplyRequest) (
 	}
 	local, remote := addressesOf(ctx)
 	r, err := s.configs.ApplyConfig(ctx, ConfigRequest{
-		ConfigDocument: ConfigDocument{req.GetName(), req.GetDocument(), req.GetPatch()}, By: subjectOf(ctx), Mode: mode,
+		ConfigDocument: ConfigDocument{req.GetName(), req.GetDocument(), req.GetPatch(), req.GetPatchName()}, By: subjectOf(ctx), Mode: mode,
 		TryTimeout: req.GetTryTimeout().AsDuration(), DryRun: req.GetDryRun(), Expected: req.GetExpectedRevision(),
 		Local: local, Peer: remote,
 	})

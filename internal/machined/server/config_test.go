@@ -51,6 +51,10 @@ func TestConfig(t *testing.T) {
 		{File: "mine.yaml", Line: 1, Field: "apiVersion", Problem: "missing, expected cyvive.dev/v1alpha1"},
 		{File: "mine.yaml", Line: 1, Field: "kind", Problem: `got "Planet", expected Machine, Network, Cluster, Registries, Pool, Dataset, SnapshotSchedule or ReplicationJob`},
 	}}, wrong, err)
+	patched, err := client.Validate(t.Context(), &configv1.ValidateRequest{Patch: "kind: Machine\nhostname: Node_1\n", PatchName: "p.yaml"})
+	check(t, &configv1.ValidateResponse{Mistakes: []*configv1.Mistake{
+		{File: "p.yaml", Line: 2, Field: "Machine.hostname", Problem: `got "Node_1", expected a host name in lower case (RFC 1123)`},
+	}}, patched, err)
 	tried, err := client.Apply(t.Context(), &configv1.ApplyRequest{Patch: patch, Name: "a", Mode: configv1.Mode_MODE_TRY, TryTimeout: durationpb.New(time.Minute), ExpectedRevision: 1})
 	check(t, &configv1.ApplyResponse{
 		Revision: 2, Changes: changes, Domains: domains, Trial: &configv1.Trial{Revision: 2, Back: 1, Left: durationpb.New(time.Minute)},

@@ -92,6 +92,7 @@ type ConfigMistake struct {
 type ConfigDocument struct {
 	Name            string // the file's; may be empty
 	Document, Patch string // YAML; one of them may be empty
+	PatchName       string // the patch's file; may be empty
 }
 
 // ConfigCheck is what was found out about documents.

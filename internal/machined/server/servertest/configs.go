@@ -114,6 +114,7 @@ func (c Configs) compose(d server.ConfigDocument) (string, error) {
 	if len(data) == 0 {
 		data = []byte(current)
 	}
+	base := config.Given{Name: d.Name, Data: data}
 	if strings.Contains(d.Document, config.Redacted) {
 		if data, err = config.Restore(data, []byte(current)); err != nil {
 			return "", err
@@ -125,6 +126,9 @@ func (c Configs) compose(d server.ConfigDocument) (string, error) {
 		}
 	}
 	_, err = config.Parse(d.Name, data)
+	if mistakes, ok := errors.AsType[config.Errors](err); ok && d.Patch != "" {
+		config.Place(mistakes, data, base, config.Given{Name: d.PatchName, Data: []byte(d.Patch)}, nil)
+	}
 	return string(data), err
 }
 
