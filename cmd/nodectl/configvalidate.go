@@ -149,7 +149,7 @@ func mistaken(v *configv1.ValidateResponse) error {
 
 // printChanges prints what changes, and what the parts of the node do for it.
 func (a *app) printChanges(node string, several bool, changes []*configv1.Change, domains []*configv1.Domain) error {
-	if len(changes) == 0 {
+	if len(changes) == 0 && len(domains) == 0 {
 		fmt.Fprintf(a.stderr, "%s: nothing changes\n", node)
 		return nil
 	}
@@ -164,6 +164,8 @@ func (a *app) printChanges(node string, several bool, changes []*configv1.Change
 		}
 		if d.GetWaits() != "" {
 			work.Rows = append(work.Rows, []string{d.GetName(), "(" + d.GetWaits() + ")"})
+		} else if len(d.GetOperations()) == 0 {
+			work.Rows = append(work.Rows, []string{d.GetName(), "(nothing has to be done now)"})
 		}
 	}
 	if several {
@@ -171,14 +173,17 @@ func (a *app) printChanges(node string, several bool, changes []*configv1.Change
 			return fmt.Errorf("write output: %w", err)
 		}
 	}
-	if err := fields.Write(a.stdout); err != nil {
-		return err
-	}
-	if len(work.Rows) == 0 {
-		return nil
-	}
-	if _, err := fmt.Fprintln(a.stdout); err != nil {
-		return fmt.Errorf("write output: %w", err)
+	// A first configuration has no changes: there is nothing that it is compared with.
+	if len(changes) > 0 {
+		if err := fields.Write(a.stdout); err != nil {
+			return err
+		}
+		if len(work.Rows) == 0 {
+			return nil
+		}
+		if _, err := fmt.Fprintln(a.stdout); err != nil {
+			return fmt.Errorf("write output: %w", err)
+		}
 	}
 	return work.Write(a.stdout)
 }

@@ -74,10 +74,11 @@ func (a *Agent) change(ctx context.Context, d draft) (server.ConfigResult, error
 	if err != nil {
 		return server.ConfigResult{}, err
 	}
-	reach := false
 	if d.by == server.ConfigStaged {
 		result.Pending = result.Changes
-	} else if result.Domains, reach, err = a.preview(ctx, force); err != nil {
+	}
+	reach := false
+	if result.Domains, reach, err = a.previews(ctx, d, force); err != nil {
 		return server.ConfigResult{}, err
 	}
 	result.Notes = slices.Concat(d.notes(c.store.Record()), d.poolNotes(), d.leaveNotes(d.leaves), cut)

@@ -30,11 +30,13 @@ func (v configsAPI) firstCheck(ctx context.Context, r server.ConfigRequest) (ser
 	if err := v.a.encryptable(cfg); err != nil {
 		return server.ConfigResult{}, fmt.Errorf("%w: %w", server.ErrPrecondition, err)
 	}
-	if _, err := v.a.keepsCaller(ctx, firstDraft(r), cfg); err != nil {
+	d := firstDraft(r)
+	if _, err := v.a.keepsCaller(ctx, d, cfg); err != nil {
 		return server.ConfigResult{}, err
 	}
+	d.cfg, d.dry = cfg, true
 	result := server.ConfigResult{Notes: draft{}.leaveNotes(true)}
-	result.Domains, _, err = v.a.preview(ctx, cfg)
+	result.Domains, _, err = v.a.previews(ctx, d, cfg)
 	return result, err
 }
 

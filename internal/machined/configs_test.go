@@ -544,6 +544,46 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// TestDryRunOfTheNextBoot: a dry run tells what is done at the next boot, of what is staged and of fields that need one, beside what is done at once.
+func TestDryRunOfTheNextBoot(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t, documents(t))
+	admin := o.as(t, "alice", "node:admin")
+	o.await("what Kubernetes waits for", func(s snapshot) bool { return s.desired.Waits[plan.Kubernetes] == "waiting for etcd to run" })
+	dry := func(mode configv1.Mode, patch string) []*configv1.Domain {
+		t.Helper()
+		resp, err := admin.Apply(t.Context(), &configv1.ApplyRequest{Patch: patch, Mode: mode, DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.GetDomains()
+	}
+	staged := dry(configv1.Mode_MODE_STAGED, "kind: Machine\ncertSANs: [a.example]\n---\napiVersion: cyvive.dev/v1alpha1\nkind: Network\nnameservers: [10.5.0.53]\n")
+	for _, d := range staged {
+		for _, op := range d.GetOperations() {
+			if !strings.HasPrefix(op, atNextBoot) {
+				t.Errorf("staged, %s: %s", d.GetName(), op)
+			}
+		}
+	}
+	if got := operations(staged); !strings.HasPrefix(got, "agent: at the next boot: issue the API's certificate\nnetwork: at the next boot: ") ||
+		!strings.Contains(got, "at the next boot: set name servers [10.5.0.53]") {
+		t.Errorf("staged:\n%s", got)
+	}
+	const patch = "kind: Machine\ncertSANs: [a.example]\nextensions: [{name: one, version: 1.0.0}]\n---\nkind: Cluster\ndnsDomain: other.local\n"
+	got := operations(dry(configv1.Mode_MODE_AUTO, patch))
+	if !strings.HasPrefix(got, "agent: issue the API's certificate, at the next boot: use as extensions: one 1.0.0\n") || !strings.Contains(got, "\nkubernetes: at the next boot: waiting for etcd to run") {
+		t.Errorf("with what needs a reboot:\n%s", got)
+	}
+	checked, err := admin.Validate(t.Context(), &configv1.ValidateRequest{Patch: patch})
+	if again := operations(checked.GetDomains()); err != nil || again != got {
+		t.Errorf("validated, %v:\n%s\nwant\n%s", err, again, got)
+	}
+	if m := o.snapshot().input.Config.Machine; slices.Contains(m.CertSANs, "a.example") || len(m.Extensions) > 0 {
+		t.Errorf("after all that: names %q, extensions %v", m.CertSANs, m.Extensions)
+	}
+}
+
 // TestClusterIsNotTried: what runs of a cluster is not stopped before a reboot. So there is no trial of one, which could not end, and one that has begun in
 // this boot is not given up in it, although the boot began without.
 func TestClusterIsNotTried(t *testing.T) {

@@ -74,12 +74,12 @@ func (v configsAPI) ValidateConfig(ctx context.Context, d server.ConfigDocument,
 	if len(given) > 0 {
 		return out, nil // what the domains would do, or that the node cannot do it, tells whether it was the right one
 	}
-	dr.by = server.ConfigAuto
+	dr.by, dr.dry = server.ConfigAuto, true
 	v.a.compareInForce(&dr)
 	if dr.judge() != nil {
 		return out, nil // the changes say which field that is
 	}
-	out.Domains, _, err = v.a.preview(ctx, dr.inForce(dr.cfg))
+	out.Domains, _, err = v.a.previews(ctx, dr, dr.inForce(dr.cfg))
 	return out, err
 }
 

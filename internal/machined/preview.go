@@ -1,7 +1,9 @@
 package machined
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -119,8 +121,76 @@ func inLoop[T any](ctx context.Context, ask chan<- func(context.Context), longes
 	}
 }
 
+// atNextBoot begins what is done at the next boot, and not before.
+const atNextBoot = "at the next boot: "
+
+// previews is preview of what a draft does at once, which is what leads to force. A dry run is told besides what is done at the next boot, by how the node is now.
+// Both are asked for at once, so that they take no longer than one.
+func (a *Agent) previews(ctx context.Context, d draft, force *config.Config) (domains []server.ConfigDomain, reach bool, err error) {
+	var later []server.ConfigDomain
+	var laterErr error
+	var asked sync.WaitGroup
+	staged := d.by == server.ConfigStaged
+	if d.dry && (staged || len(plan.Compare(force, d.cfg)) > 0) {
+		asked.Go(func() { later, _, laterErr = a.preview(ctx, d.cfg) })
+	}
+	if !staged {
+		domains, reach, err = a.preview(ctx, force)
+	}
+	asked.Wait()
+	return withLater(domains, later), reach, errors.Join(err, laterErr)
+}
+
+// withLater adds to what is done at once what a whole configuration does beside it.
+func withLater(now, whole []server.ConfigDomain) []server.ConfigDomain {
+	out := slices.Clone(now)
+	for _, w := range whole {
+		i := slices.IndexFunc(out, func(d server.ConfigDomain) bool { return d.Name == w.Name })
+		if i < 0 {
+			i, out = len(out), append(out, server.ConfigDomain{Name: w.Name})
+			if len(w.Operations) == 0 && w.Waits == "" {
+				w.Operations = []string{"go by the new configuration"}
+			}
+		}
+		done := out[i].Operations
+		for _, op := range w.Operations {
+			if !slices.Contains(done, op) {
+				out[i].Operations = append(out[i].Operations, atNextBoot+op)
+			}
+		}
+		if w.Waits != "" && w.Waits != out[i].Waits {
+			out[i].Waits = strings.TrimPrefix(out[i].Waits+"; "+atNextBoot+w.Waits, "; ")
+		}
+	}
+	return out
+}
+
+// concerned are the parts of the node that fields are for, besides the agent.
+func concerned(list []plan.Change) map[string]bool {
+	out := map[string]bool{}
+	for _, c := range list {
+		kind, _, _ := strings.Cut(c.Field, ".")
+		kind, _, _ = strings.Cut(kind, "[")
+		switch kind {
+		case "Network":
+			out[plan.Network] = true
+		case "Cluster":
+			out[plan.Etcd], out[plan.Kubernetes] = true, true
+		case "Registries":
+			out[plan.Kubernetes] = true
+		case "Pool":
+			out[plan.Pools] = true
+		case "Dataset":
+			out[plan.Datasets] = true
+		case "SnapshotSchedule":
+			out[plan.Snapshots] = true
+		}
+	}
+	return out
+}
+
 // preview says what the parts of the node would do for a configuration, and by the second result whether the network is one of them, or who may
-// call the API.
+// call the API. A part that a field is for, and that is held back, says for what it waits.
 func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []server.ConfigDomain, reach bool, err error) {
 	input, err := inputOf(cfg)
 	if err != nil {
@@ -131,11 +201,16 @@ func (a *Agent) preview(ctx context.Context, cfg *config.Config) (domains []serv
 	if own := agentOperations(before.input.Config, cfg); len(own) > 0 {
 		domains = append(domains, server.ConfigDomain{Name: agentDomain, Operations: own})
 	}
+	var told map[string]bool
+	if before.input.Config != nil {
+		told = concerned(plan.Compare(before.input.Config, cfg))
+	}
 	for _, name := range []string{plan.Network, plan.Storage, plan.Pools, plan.Datasets, plan.Snapshots, plan.Etcd, plan.Kubernetes} {
-		if !before.desired.Differs(after.desired, name) {
+		differs := before.desired.Differs(after.desired, name)
+		if !differs && (after.desired.Waits[name] == "" || !told[name]) {
 			continue
 		}
-		reach = reach || name == plan.Network
+		reach = reach || differs && name == plan.Network
 		domains = append(domains, server.ConfigDomain{Name: name, Waits: after.desired.Waits[name]})
 	}
 	a.askDomains(ctx, after.desired, domains)
@@ -176,7 +251,16 @@ func agentOperations(from, to *config.Config) []string {
 	}
 	var out []string
 	reissued := false
+	jobs := map[string]bool{}
 	for _, c := range plan.Compare(from, to) {
+		if rest, ok := strings.CutPrefix(c.Field, "ReplicationJob["); ok {
+			name, _, _ := strings.Cut(rest, "]")
+			if !jobs[name] {
+				out = append(out, jobOperation(from, to, name))
+			}
+			jobs[name] = true
+			continue
+		}
 		switch c.Field {
 		case "Machine.ca", "Machine.certSANs", "Machine.hostname":
 			if !reissued {
@@ -191,7 +275,29 @@ func agentOperations(from, to *config.Config) []string {
 			out = append(out, "ask other servers for the time")
 		case "Machine.upgrade.gates":
 			out = append(out, fmt.Sprintf("judge releases by %d gates besides the node's health", len(to.Machine.Upgrade.Gates)))
+		case "Machine.upgrade.sources":
+			out = append(out, fmt.Sprintf("know %d servers of releases by their certificates", len(to.Machine.Upgrade.Sources)))
+		case "Machine.disk.encryption.kms":
+			out = append(out, "have the next `nodectl disk reseal` go by another key server")
+		case "Machine.extensions":
+			var names []string
+			for _, e := range to.Machine.Extensions {
+				names = append(names, e.Name+" "+e.Version)
+			}
+			out = append(out, "use as extensions: "+cmp.Or(strings.Join(names, ", "), "none"))
 		}
 	}
 	return out
+}
+
+// jobOperation is what becomes of a replication job.
+func jobOperation(from, to *config.Config, name string) string {
+	is := func(j config.ReplicationJob) bool { return j.Name == name }
+	switch {
+	case !slices.ContainsFunc(from.ReplicationJobs, is):
+		return fmt.Sprintf("take up the replication job %s", name)
+	case !slices.ContainsFunc(to.ReplicationJobs, is):
+		return fmt.Sprintf("end the replication job %s; what it has sent or received stays", name)
+	}
+	return fmt.Sprintf("go on with the replication job %s by what is new in it", name)
 }

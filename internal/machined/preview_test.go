@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage/dataset"
@@ -110,4 +111,36 @@ func TestLooksThatTakeLong(t *testing.T) {
 			t.Errorf("a loop in a pass: %v after %v", err, time.Since(begun))
 		}
 	})
+}
+
+// TestAgentOperations: what the agent itself does has a line for each field, and for each replication job one.
+func TestAgentOperations(t *testing.T) {
+	from := &config.Config{ReplicationJobs: []config.ReplicationJob{{Name: "stays", Target: "tank/a"}, {Name: "goes"}}}
+	to := &config.Config{ReplicationJobs: []config.ReplicationJob{{Name: "stays", Target: "tank/b", Prefix: "hourly-"}, {Name: "comes"}}}
+	to.Machine.Upgrade.Sources = []config.UpgradeSource{{Host: "registry.example"}}
+	to.Machine.Disk.Encryption.KMS = &config.KeyServer{Endpoint: "https://kms.example"}
+	to.Machine.Extensions = []config.Extension{{Name: "one", Version: "1.0.0"}, {Name: "two", Version: "2.0.0"}}
+	want := []string{
+		"have the next `nodectl disk reseal` go by another key server", "use as extensions: one 1.0.0, two 2.0.0", "know 1 servers of releases by their certificates",
+		"take up the replication job comes", "end the replication job goes; what it has sent or received stays",
+		"go on with the replication job stays by what is new in it",
+	}
+	if d := cmp.Diff(want, agentOperations(from, to)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+func TestWithLater(t *testing.T) {
+	now := []server.ConfigDomain{{Name: "agent", Operations: []string{"a"}}, {Name: "etcd", Waits: "for x"}, {Name: "pools", Waits: "for x"}}
+	whole := []server.ConfigDomain{
+		{Name: "agent", Operations: []string{"a", "b"}}, {Name: "etcd", Waits: "for x"}, {Name: "pools", Waits: "for y"}, {Name: "network", Waits: "for z"},
+		{Name: "kubernetes"},
+	}
+	want := []server.ConfigDomain{
+		{Name: "agent", Operations: []string{"a", "at the next boot: b"}}, {Name: "etcd", Waits: "for x"}, {Name: "pools", Waits: "for x; at the next boot: for y"},
+		{Name: "network", Waits: "at the next boot: for z"}, {Name: "kubernetes", Operations: []string{"at the next boot: go by the new configuration"}},
+	}
+	if d := cmp.Diff(want, withLater(now, whole)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
 }
