@@ -164,14 +164,15 @@ check: ## check format, vet, staticcheck, generated code, import rules and proto
 	@echo "check: import rules"; go test ./internal/importrules
 	@echo "check: protos"; $(TOOL) buf lint; $(TOOL) buf breaking --against ".git#ref=$(BASE)"
 	@echo "check: generated code"; hack/generated.sh
-	@echo "check: reference"; go test -run '^TestReference$$' ./cmd/nodectl ./internal/machined/server
+	@echo "check: reference"; go test -run '^TestReference$$' ./cmd/nodectl ./internal/machined/server ./internal/machined/plan; go test -run '^TestSchema$$' ./internal/machined/config
 
 .PHONY: generate
 generate: setup ## write the generated code, the reference and the man pages again
 	@$(TOOL) buf generate
 	@hack/bpf.sh
 	@$(TOOL) buf build -o - | go run ./hack/apidoc > docs/reference/api.md
-	@go test -count=1 -run '^TestReference$$' ./cmd/nodectl ./internal/machined/server -update
+	@go test -count=1 -run '^TestSchema$$' ./internal/machined/config -update-schema
+	@go test -count=1 -run '^TestReference$$' ./cmd/nodectl ./internal/machined/server ./internal/machined/plan -update
 
 .PHONY: repro repro-short
 repro: image ## build the image again from nothing, elsewhere and as another user, and compare

@@ -52,6 +52,8 @@ type field struct {
 	judge func(from, to *config.Config) (Effect, string)
 	// changes, where it is set, finds the changes by itself: all above but path and keep is not set then.
 	changes func(from, to *config.Config) []Change
+	// when says for people when a change takes effect, where that is not the same for all changes.
+	when string
 }
 
 // Reasons that several fields have.
@@ -70,6 +72,7 @@ func machineFields() []field {
 		{
 			path: "Machine.hostname", value: func(c *config.Config) any { return c.Machine.Hostname }, judge: judgeHostname,
 			keep: func(to, from *config.Config) { to.Machine.Hostname = from.Machine.Hostname },
+			when: "live; never on a node of a cluster, and with the next boot where the Cluster document is removed",
 		},
 		{path: "Machine.ca", effect: Live, value: func(c *config.Config) any { return c.Machine.CA }},
 		{path: "Machine.certSANs", effect: Live, value: func(c *config.Config) any { return c.Machine.CertSANs }},
@@ -122,7 +125,7 @@ func clusterFields() []field {
 	live := func(path string, value func(*config.Cluster) any) field { return of(path, Live, "", value, nil) }
 	type cluster = config.Cluster
 	volumes := of("volumes", Live, "", func(c *cluster) any { return c.Volumes }, func(to, from *cluster) { to.Volumes = from.Volumes })
-	volumes.judge = judgeVolumes
+	volumes.judge, volumes.when = judgeVolumes, "live to `zfs`; to `none` with the next boot"
 	return []field{
 		of("name", Reboot, atTheirStart, func(c *cluster) any { return c.Name }, func(to, from *cluster) { to.Name = from.Name }),
 		live("endpoint", func(c *cluster) any { return c.Endpoint }),

@@ -32,7 +32,7 @@ func rowOf(field string) string {
 
 // names is the row of documents that come and go.
 func (s documents[D]) names() field {
-	return field{path: s.kind + ".name", changes: func(from, to *config.Config) []Change {
+	return field{path: s.kind + ".name", when: "live: one of another name is another", changes: func(from, to *config.Config) []Change {
 		var out []Change
 		for _, pair := range [][2]*config.Config{{from, to}, {to, from}} {
 			for _, d := range *s.list(pair[1]) {
@@ -74,6 +74,7 @@ func (s documents[D]) fixed(path string, value func(D) any, why func(from, to D)
 	if why == nil {
 		return f
 	}
+	f.when = "never: declare another"
 	f.keep = func(to, from *config.Config) {
 		list := slices.Clone(*s.list(to))
 		for i := range list {

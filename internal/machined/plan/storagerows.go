@@ -32,10 +32,11 @@ func poolFields() []field {
 func datasetFields() []field {
 	type dataset = config.Dataset
 	s := documents[dataset]{"Dataset", func(c *config.Config) *[]dataset { return &c.Datasets }, func(d dataset) string { return d.Name }}
+	volume := s.fixed("volume", func(d dataset) any { return d.Volume }, judgeVolume, func(to *dataset, from dataset) { to.Volume = from.Volume })
+	volume.when = "live if it becomes larger; else never: declare another"
 	return []field{
 		s.names(), s.live("properties", func(d dataset) any { return d.Properties }),
-		s.live("userProperties", func(d dataset) any { return d.UserProperties }),
-		s.fixed("volume", func(d dataset) any { return d.Volume }, judgeVolume, func(to *dataset, from dataset) { to.Volume = from.Volume }),
+		s.live("userProperties", func(d dataset) any { return d.UserProperties }), volume,
 	}
 }
 
