@@ -16,7 +16,9 @@ import (
 // upgradeFlags are the flags of what starts another release.
 type upgradeFlags struct {
 	image, from, sum string
-	downgrade, stay  bool
+	// pushed takes the release that a node has already.
+	pushed          bool
+	downgrade, stay bool
 	// withoutExtensions takes a release for which extensions of the configuration are missing.
 	withoutExtensions bool
 	wait              waitFlags
@@ -36,17 +38,26 @@ func (f *upgradeFlags) stages() bool { return f.stay || f.drain.mode != drainNev
 func (a *app) upgradeCommand() *cobra.Command {
 	var f upgradeFlags
 	c := &cobra.Command{
-		Use:   "upgrade {--image FILE | --from SOURCE}",
+		Use:   "upgrade {--image FILE | --from SOURCE | --pushed}",
 		Short: "Upgrade nodes, one after the other (needs node:admin)",
 		Long: "Upgrade nodes, one after the other (needs node:admin). The release is pushed to the node, or fetched by it, written into the slot that does not run, " +
-			"and started. It stays when it proves itself in time; else the node goes back by itself, which counts as a failure. After a failure no further node is begun.\n\n" +
+			"and started. It stays when it proves itself in time; else the node goes back by itself, which counts as a failure. After a failure no further node is begun. " +
+			"What was pushed or fetched and could not be written is still on the node: --pushed goes on with it.\n\n" +
 			"A source is https://host/path or http://host/path for a file, and oci://host/repository:tag or :tag@sha256:digest for an artifact of a registry; " +
 			"oci+http:// is a registry without TLS. What a node takes is decided by the signature of the release, wherever it comes from.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ways := 0
+			for _, given := range []bool{f.image != "", f.from != "", f.pushed} {
+				if given {
+					ways++
+				}
+			}
 			switch {
-			case (f.image == "") == (f.from == ""):
-				return usagef("expected either --image with the file of a release, or --from with where nodes fetch it")
+			case ways != 1:
+				return usagef("expected either --image with the file of a release, or --from with where nodes fetch it, or --pushed for the one that they have already")
+			case f.pushed && (f.downgrade || f.withoutExtensions):
+				return usagef("--allow-downgrade and --without-extensions are said when a release is brought: they hold for what is there")
 			case f.sum != "" && f.from == "":
 				return usagef("--sha256 is for --from: the file of --image is the one that you have")
 			}
@@ -60,6 +71,7 @@ func (a *app) upgradeCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.image, "image", "", "file of the release, *.cyvive")
 	c.Flags().StringVar(&f.from, "from", "", "where each node fetches the release itself: https://, http://, oci:// or oci+http://")
+	c.Flags().BoolVar(&f.pushed, "pushed", false, "the release that each node has already, since it was pushed or fetched and could not be written")
 	c.Flags().StringVar(&f.sum, "sha256", "", "take only this file from a web server: its SHA-256, in hexadecimal digits")
 	c.Flags().BoolVar(&f.downgrade, "allow-downgrade", false, "take an older release too")
 	c.Flags().BoolVar(&f.withoutExtensions, "without-extensions", false, "take a release too for which an extension of the node's configuration is not there")
@@ -155,8 +167,10 @@ func (a *app) oneByOne(ctx context.Context, do func(ctx context.Context, t *targ
 // upgradeNode takes one node to a release.
 func (a *app) upgradeNode(ctx context.Context, t *target, node string, conn *connection, f upgradeFlags) error {
 	client := upgradev1.NewUpgradeServiceClient(conn)
-	if err := a.bring(ctx, client, node, f); err != nil {
-		return err
+	if !f.pushed {
+		if err := a.bring(ctx, client, node, f); err != nil {
+			return err
+		}
 	}
 	last, err := a.install(ctx, client, node, f.stages())
 	if err != nil {
