@@ -38,7 +38,7 @@ func compose(current []byte, d server.ConfigDocument, open config.Opener) ([]byt
 	if err != nil {
 		var mistakes config.Errors
 		if errors.As(err, &mistakes) && (d.Patch != "" || !bytes.Equal(data, base.Data)) {
-			config.Place(mistakes, data, base, patch, open)
+			config.Locate(mistakes, data, base, patch, open)
 		}
 		return nil, nil, err
 	}

@@ -57,7 +57,7 @@ func TestMistakesOfPatches(t *testing.T) {
 			[]string{ofDocument, `p.yaml:2: Machine.profile: got "odd"`, `p.yaml:6: Pool.ashift: got "99", expected a whole number`},
 		},
 	} {
-		_, _, err := compose(data, server.ConfigDocument{Name: "mine.yaml", Document: test.document, Patch: test.patch, PatchName: "p.yaml"})
+		_, _, err := compose(data, server.ConfigDocument{Name: "mine.yaml", Document: test.document, Patch: test.patch, PatchName: "p.yaml"}, nil)
 		if err == nil {
 			t.Errorf("%s: it was taken", name)
 			continue
@@ -72,7 +72,7 @@ func TestMistakesOfPatches(t *testing.T) {
 			t.Errorf("%s: got\n%v\nwant %d mistakes", name, err, len(test.want))
 		}
 	}
-	_, _, err = compose(data, server.ConfigDocument{Patch: "kind: Machine\nhostname: Node_2\n"})
+	_, _, err = compose(data, server.ConfigDocument{Patch: "kind: Machine\nhostname: node_2\n"}, nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "patch:2: Machine.hostname: ") {
 		t.Errorf("of a file without a name: %v", err)
 	}

@@ -350,10 +350,12 @@ func (x *Change) GetReason() string {
 // Domain is what a part of the node has to do for a change.
 type Domain struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// network, storage, etcd, kubernetes, or agent for the node's agent itself.
+	// network, storage, pools, datasets, snapshots, etcd, kubernetes, or agent for the
+	// node's agent itself.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// In their order, in words for a person. Of pools and datasets also what waits for a
-	// confirmation, which is then said, and what keeps them from being as declared.
+	// confirmation, which is then said, and what keeps them from being as declared. What
+	// is not done before the next boot begins with "at the next boot: ".
 	Operations []string `protobuf:"bytes,2,rep,name=operations,proto3" json:"operations,omitempty"`
 	// What it waits for before it does more, or why its operations cannot be told
 	// now, in words for a person; empty if neither.
@@ -707,7 +709,9 @@ type ValidateRequest struct {
 	// Strategic-merge patch in YAML, which goes onto the document.
 	Patch string `protobuf:"bytes,2,opt,name=patch,proto3" json:"patch,omitempty"`
 	// The file's name, for mistakes.
-	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The name of the patch's file, for mistakes that the patch brings.
+	PatchName     string `protobuf:"bytes,4,opt,name=patch_name,json=patchName,proto3" json:"patch_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -763,6 +767,13 @@ func (x *ValidateRequest) GetName() string {
 	return ""
 }
 
+func (x *ValidateRequest) GetPatchName() string {
+	if x != nil {
+		return x.PatchName
+	}
+	return ""
+}
+
 type ValidateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty if the documents are valid.
@@ -770,8 +781,8 @@ type ValidateResponse struct {
 	// What they would change. To callers without node:admin a field for which a secret
 	// is given counts as changed.
 	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	// What each part of the node would do. Empty to callers without node:admin where a
-	// secret is given.
+	// What each part of the node would do, at the next boot too. Empty to callers
+	// without node:admin where a secret is given.
 	Domains       []*Domain `protobuf:"bytes,3,rep,name=domains,proto3" json:"domains,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -916,8 +927,10 @@ type ApplyRequest struct {
 	DryRun bool `protobuf:"varint,6,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// The current revision as the caller knows it; 0 does not look.
 	ExpectedRevision uint64 `protobuf:"varint,7,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The name of the patch's file, for mistakes that the patch brings.
+	PatchName     string `protobuf:"bytes,8,opt,name=patch_name,json=patchName,proto3" json:"patch_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyRequest) Reset() {
@@ -999,13 +1012,21 @@ func (x *ApplyRequest) GetExpectedRevision() uint64 {
 	return 0
 }
 
+func (x *ApplyRequest) GetPatchName() string {
+	if x != nil {
+		return x.PatchName
+	}
+	return ""
+}
+
 type ApplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The new revision; the current one where nothing changes, and in a dry run.
 	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	// What differs from the revision that was current.
 	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	// What each part of the node does now. Of a staged revision, none.
+	// What each part of the node does now; of a staged revision, none. In a dry run,
+	// what it would do at the next boot, too.
 	Domains []*Domain `protobuf:"bytes,3,rep,name=domains,proto3" json:"domains,omitempty"`
 	// Changes that wait for a reboot, of earlier revisions too; empty where no reboot
 	// is needed.
@@ -1582,11 +1603,13 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\apending\x18\x05 \x03(\v2\x16.node.config.v1.ChangeR\apending\x12+\n" +
 	"\x04last\x18\x06 \x01(\v2\x17.node.config.v1.OutcomeR\x04last\x12\x1a\n" +
 	"\bproblems\x18\a \x03(\tR\bproblems\x12\x18\n" +
-	"\asettled\x18\b \x01(\bR\asettled\"W\n" +
+	"\asettled\x18\b \x01(\bR\asettled\"v\n" +
 	"\x0fValidateRequest\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
 	"\x05patch\x18\x02 \x01(\tR\x05patch\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"\xab\x01\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"patch_name\x18\x04 \x01(\tR\tpatchName\"\xab\x01\n" +
 	"\x10ValidateResponse\x123\n" +
 	"\bmistakes\x18\x01 \x03(\v2\x17.node.config.v1.MistakeR\bmistakes\x120\n" +
 	"\achanges\x18\x02 \x03(\v2\x16.node.config.v1.ChangeR\achanges\x120\n" +
@@ -1595,7 +1618,7 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\rR\x04line\x12\x14\n" +
 	"\x05field\x18\x03 \x01(\tR\x05field\x12\x18\n" +
-	"\aproblem\x18\x04 \x01(\tR\aproblem\"\x80\x02\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\"\x9f\x02\n" +
 	"\fApplyRequest\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
 	"\x05patch\x18\x02 \x01(\tR\x05patch\x12\x12\n" +
@@ -1604,7 +1627,9 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\vtry_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"tryTimeout\x12\x17\n" +
 	"\adry_run\x18\x06 \x01(\bR\x06dryRun\x12+\n" +
-	"\x11expected_revision\x18\a \x01(\x04R\x10expectedRevision\"\x84\x02\n" +
+	"\x11expected_revision\x18\a \x01(\x04R\x10expectedRevision\x12\x1d\n" +
+	"\n" +
+	"patch_name\x18\b \x01(\tR\tpatchName\"\x84\x02\n" +
 	"\rApplyResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x120\n" +
 	"\achanges\x18\x02 \x03(\v2\x16.node.config.v1.ChangeR\achanges\x120\n" +

@@ -80,6 +80,74 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{0}
 }
 
+// Source says where a property's value is from, in the words of zfs-get(8).
+type Source int32
+
+const (
+	Source_SOURCE_UNSPECIFIED Source = 0
+	// It is one that nobody can set.
+	Source_SOURCE_NONE Source = 1
+	// It is set nowhere.
+	Source_SOURCE_DEFAULT Source = 2
+	// It is set on the dataset itself.
+	Source_SOURCE_LOCAL Source = 3
+	// It is set on one above it.
+	Source_SOURCE_INHERITED Source = 4
+	// It came with what was received.
+	Source_SOURCE_RECEIVED Source = 5
+	// It is that of the mount, for as long as that lasts.
+	Source_SOURCE_TEMPORARY Source = 6
+)
+
+// Enum value maps for Source.
+var (
+	Source_name = map[int32]string{
+		0: "SOURCE_UNSPECIFIED",
+		1: "SOURCE_NONE",
+		2: "SOURCE_DEFAULT",
+		3: "SOURCE_LOCAL",
+		4: "SOURCE_INHERITED",
+		5: "SOURCE_RECEIVED",
+		6: "SOURCE_TEMPORARY",
+	}
+	Source_value = map[string]int32{
+		"SOURCE_UNSPECIFIED": 0,
+		"SOURCE_NONE":        1,
+		"SOURCE_DEFAULT":     2,
+		"SOURCE_LOCAL":       3,
+		"SOURCE_INHERITED":   4,
+		"SOURCE_RECEIVED":    5,
+		"SOURCE_TEMPORARY":   6,
+	}
+)
+
+func (x Source) Enum() *Source {
+	p := new(Source)
+	*p = x
+	return p
+}
+
+func (x Source) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Source) Descriptor() protoreflect.EnumDescriptor {
+	return file_dataset_v1_dataset_proto_enumTypes[1].Descriptor()
+}
+
+func (Source) Type() protoreflect.EnumType {
+	return &file_dataset_v1_dataset_proto_enumTypes[1]
+}
+
+func (x Source) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Source.Descriptor instead.
+func (Source) EnumDescriptor() ([]byte, []int) {
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{1}
+}
+
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A dataset, or pool, below which to look; empty for all pools.
@@ -279,8 +347,11 @@ type Dataset struct {
 	Mountpoint string `protobuf:"bytes,17,opt,name=mountpoint,proto3" json:"mountpoint,omitempty"`
 	Mounted    bool   `protobuf:"varint,18,opt,name=mounted,proto3" json:"mounted,omitempty"`
 	// The snapshot that it is a clone of; empty if it is none.
-	Origin        string `protobuf:"bytes,19,opt,name=origin,proto3" json:"origin,omitempty"`
-	ReadOnly      bool   `protobuf:"varint,20,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	Origin   string `protobuf:"bytes,19,opt,name=origin,proto3" json:"origin,omitempty"`
+	ReadOnly bool   `protobuf:"varint,20,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// All that it has, by name, those of your own too, which have a colon in their names.
+	// Only Get sends them.
+	Properties    []*Property `protobuf:"bytes,21,rep,name=properties,proto3" json:"properties,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,6 +526,272 @@ func (x *Dataset) GetReadOnly() bool {
 	return false
 }
 
+func (x *Dataset) GetProperties() []*Property {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+// Property is one property. Source: zfs get -p; the names are those of zfsprops(7).
+type Property struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As the programs take it: sizes in bytes, times in seconds since 1970.
+	Value  string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Source Source `protobuf:"varint,3,opt,name=source,proto3,enum=node.dataset.v1.Source" json:"source,omitempty"`
+	// The dataset that it is set on, where it is inherited.
+	InheritedFrom string `protobuf:"bytes,4,opt,name=inherited_from,json=inheritedFrom,proto3" json:"inherited_from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Property) Reset() {
+	*x = Property{}
+	mi := &file_dataset_v1_dataset_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Property) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Property) ProtoMessage() {}
+
+func (x *Property) ProtoReflect() protoreflect.Message {
+	mi := &file_dataset_v1_dataset_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Property.ProtoReflect.Descriptor instead.
+func (*Property) Descriptor() ([]byte, []int) {
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Property) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Property) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Property) GetSource() Source {
+	if x != nil {
+		return x.Source
+	}
+	return Source_SOURCE_UNSPECIFIED
+}
+
+func (x *Property) GetInheritedFrom() string {
+	if x != nil {
+		return x.InheritedFrom
+	}
+	return ""
+}
+
+type GetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name of a file system or volume.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRequest) Reset() {
+	*x = GetRequest{}
+	mi := &file_dataset_v1_dataset_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRequest) ProtoMessage() {}
+
+func (x *GetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dataset_v1_dataset_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
+func (*GetRequest) Descriptor() ([]byte, []int) {
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type GetResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Dataset *Dataset               `protobuf:"bytes,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	// Why it is not as it is declared, if it is not.
+	Conditions    []*Condition `protobuf:"bytes,2,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetResponse) Reset() {
+	*x = GetResponse{}
+	mi := &file_dataset_v1_dataset_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetResponse) ProtoMessage() {}
+
+func (x *GetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dataset_v1_dataset_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
+func (*GetResponse) Descriptor() ([]byte, []int) {
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetResponse) GetDataset() *Dataset {
+	if x != nil {
+		return x.Dataset
+	}
+	return nil
+}
+
+func (x *GetResponse) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+type PromoteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole name of the clone.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteRequest) Reset() {
+	*x = PromoteRequest{}
+	mi := &file_dataset_v1_dataset_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteRequest) ProtoMessage() {}
+
+func (x *PromoteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dataset_v1_dataset_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteRequest.ProtoReflect.Descriptor instead.
+func (*PromoteRequest) Descriptor() ([]byte, []int) {
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PromoteRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type PromoteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dataset that it was made of, which is a clone of it now.
+	Clone         string `protobuf:"bytes,1,opt,name=clone,proto3" json:"clone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteResponse) Reset() {
+	*x = PromoteResponse{}
+	mi := &file_dataset_v1_dataset_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteResponse) ProtoMessage() {}
+
+func (x *PromoteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dataset_v1_dataset_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteResponse.ProtoReflect.Descriptor instead.
+func (*PromoteResponse) Descriptor() ([]byte, []int) {
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PromoteResponse) GetClone() string {
+	if x != nil {
+		return x.Clone
+	}
+	return ""
+}
+
 type PlanDestroyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -466,7 +803,7 @@ type PlanDestroyRequest struct {
 
 func (x *PlanDestroyRequest) Reset() {
 	*x = PlanDestroyRequest{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[4]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +815,7 @@ func (x *PlanDestroyRequest) String() string {
 func (*PlanDestroyRequest) ProtoMessage() {}
 
 func (x *PlanDestroyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[4]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +828,7 @@ func (x *PlanDestroyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDestroyRequest.ProtoReflect.Descriptor instead.
 func (*PlanDestroyRequest) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{4}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlanDestroyRequest) GetName() string {
@@ -520,7 +857,7 @@ type PlanDestroyResponse struct {
 
 func (x *PlanDestroyResponse) Reset() {
 	*x = PlanDestroyResponse{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[5]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +869,7 @@ func (x *PlanDestroyResponse) String() string {
 func (*PlanDestroyResponse) ProtoMessage() {}
 
 func (x *PlanDestroyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[5]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +882,7 @@ func (x *PlanDestroyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDestroyResponse.ProtoReflect.Descriptor instead.
 func (*PlanDestroyResponse) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{5}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PlanDestroyResponse) GetDestroyed() []string {
@@ -577,7 +914,7 @@ type DestroyRequest struct {
 
 func (x *DestroyRequest) Reset() {
 	*x = DestroyRequest{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[6]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +926,7 @@ func (x *DestroyRequest) String() string {
 func (*DestroyRequest) ProtoMessage() {}
 
 func (x *DestroyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[6]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +939,7 @@ func (x *DestroyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyRequest.ProtoReflect.Descriptor instead.
 func (*DestroyRequest) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{6}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DestroyRequest) GetName() string {
@@ -643,7 +980,7 @@ type DestroyResponse struct {
 
 func (x *DestroyResponse) Reset() {
 	*x = DestroyResponse{}
-	mi := &file_dataset_v1_dataset_proto_msgTypes[7]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +992,7 @@ func (x *DestroyResponse) String() string {
 func (*DestroyResponse) ProtoMessage() {}
 
 func (x *DestroyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dataset_v1_dataset_proto_msgTypes[7]
+	mi := &file_dataset_v1_dataset_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +1005,7 @@ func (x *DestroyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyResponse.ProtoReflect.Descriptor instead.
 func (*DestroyResponse) Descriptor() ([]byte, []int) {
-	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{7}
+	return file_dataset_v1_dataset_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DestroyResponse) GetDestroyed() []string {
@@ -693,7 +1030,7 @@ const file_dataset_v1_dataset_proto_rawDesc = "" +
 	"\tCondition\x12\x18\n" +
 	"\adataset\x18\x01 \x01(\tR\adataset\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xd2\x05\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x8d\x06\n" +
 	"\aDataset\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x15.node.dataset.v1.KindR\x04kind\x12\x12\n" +
@@ -720,7 +1057,27 @@ const file_dataset_v1_dataset_proto_rawDesc = "" +
 	"mountpoint\x12\x18\n" +
 	"\amounted\x18\x12 \x01(\bR\amounted\x12\x16\n" +
 	"\x06origin\x18\x13 \x01(\tR\x06origin\x12\x1b\n" +
-	"\tread_only\x18\x14 \x01(\bR\breadOnly\":\n" +
+	"\tread_only\x18\x14 \x01(\bR\breadOnly\x129\n" +
+	"\n" +
+	"properties\x18\x15 \x03(\v2\x19.node.dataset.v1.PropertyR\n" +
+	"properties\"\x8c\x01\n" +
+	"\bProperty\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12/\n" +
+	"\x06source\x18\x03 \x01(\x0e2\x17.node.dataset.v1.SourceR\x06source\x12%\n" +
+	"\x0einherited_from\x18\x04 \x01(\tR\rinheritedFrom\" \n" +
+	"\n" +
+	"GetRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"}\n" +
+	"\vGetResponse\x122\n" +
+	"\adataset\x18\x01 \x01(\v2\x18.node.dataset.v1.DatasetR\adataset\x12:\n" +
+	"\n" +
+	"conditions\x18\x02 \x03(\v2\x1a.node.dataset.v1.ConditionR\n" +
+	"conditions\"$\n" +
+	"\x0ePromoteRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"'\n" +
+	"\x0fPromoteResponse\x12\x14\n" +
+	"\x05clone\x18\x01 \x01(\tR\x05clone\":\n" +
 	"\x12PlanDestroyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\"G\n" +
@@ -737,9 +1094,19 @@ const file_dataset_v1_dataset_proto_rawDesc = "" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fKIND_FILESYSTEM\x10\x01\x12\x0f\n" +
-	"\vKIND_VOLUME\x10\x022\xfd\x01\n" +
+	"\vKIND_VOLUME\x10\x02*\x98\x01\n" +
+	"\x06Source\x12\x16\n" +
+	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSOURCE_NONE\x10\x01\x12\x12\n" +
+	"\x0eSOURCE_DEFAULT\x10\x02\x12\x10\n" +
+	"\fSOURCE_LOCAL\x10\x03\x12\x14\n" +
+	"\x10SOURCE_INHERITED\x10\x04\x12\x13\n" +
+	"\x0fSOURCE_RECEIVED\x10\x05\x12\x14\n" +
+	"\x10SOURCE_TEMPORARY\x10\x062\x8d\x03\n" +
 	"\x0eDatasetService\x12C\n" +
-	"\x04List\x12\x1c.node.dataset.v1.ListRequest\x1a\x1d.node.dataset.v1.ListResponse\x12X\n" +
+	"\x04List\x12\x1c.node.dataset.v1.ListRequest\x1a\x1d.node.dataset.v1.ListResponse\x12@\n" +
+	"\x03Get\x12\x1b.node.dataset.v1.GetRequest\x1a\x1c.node.dataset.v1.GetResponse\x12L\n" +
+	"\aPromote\x12\x1f.node.dataset.v1.PromoteRequest\x1a .node.dataset.v1.PromoteResponse\x12X\n" +
 	"\vPlanDestroy\x12#.node.dataset.v1.PlanDestroyRequest\x1a$.node.dataset.v1.PlanDestroyResponse\x12L\n" +
 	"\aDestroy\x12\x1f.node.dataset.v1.DestroyRequest\x1a .node.dataset.v1.DestroyResponseB9Z7github.com/cyvive/cyvive/api/proto/dataset/v1;datasetv1b\x06proto3"
 
@@ -755,36 +1122,50 @@ func file_dataset_v1_dataset_proto_rawDescGZIP() []byte {
 	return file_dataset_v1_dataset_proto_rawDescData
 }
 
-var file_dataset_v1_dataset_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_dataset_v1_dataset_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_dataset_v1_dataset_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_dataset_v1_dataset_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_dataset_v1_dataset_proto_goTypes = []any{
 	(Kind)(0),                     // 0: node.dataset.v1.Kind
-	(*ListRequest)(nil),           // 1: node.dataset.v1.ListRequest
-	(*ListResponse)(nil),          // 2: node.dataset.v1.ListResponse
-	(*Condition)(nil),             // 3: node.dataset.v1.Condition
-	(*Dataset)(nil),               // 4: node.dataset.v1.Dataset
-	(*PlanDestroyRequest)(nil),    // 5: node.dataset.v1.PlanDestroyRequest
-	(*PlanDestroyResponse)(nil),   // 6: node.dataset.v1.PlanDestroyResponse
-	(*DestroyRequest)(nil),        // 7: node.dataset.v1.DestroyRequest
-	(*DestroyResponse)(nil),       // 8: node.dataset.v1.DestroyResponse
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(Source)(0),                   // 1: node.dataset.v1.Source
+	(*ListRequest)(nil),           // 2: node.dataset.v1.ListRequest
+	(*ListResponse)(nil),          // 3: node.dataset.v1.ListResponse
+	(*Condition)(nil),             // 4: node.dataset.v1.Condition
+	(*Dataset)(nil),               // 5: node.dataset.v1.Dataset
+	(*Property)(nil),              // 6: node.dataset.v1.Property
+	(*GetRequest)(nil),            // 7: node.dataset.v1.GetRequest
+	(*GetResponse)(nil),           // 8: node.dataset.v1.GetResponse
+	(*PromoteRequest)(nil),        // 9: node.dataset.v1.PromoteRequest
+	(*PromoteResponse)(nil),       // 10: node.dataset.v1.PromoteResponse
+	(*PlanDestroyRequest)(nil),    // 11: node.dataset.v1.PlanDestroyRequest
+	(*PlanDestroyResponse)(nil),   // 12: node.dataset.v1.PlanDestroyResponse
+	(*DestroyRequest)(nil),        // 13: node.dataset.v1.DestroyRequest
+	(*DestroyResponse)(nil),       // 14: node.dataset.v1.DestroyResponse
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_dataset_v1_dataset_proto_depIdxs = []int32{
-	4, // 0: node.dataset.v1.ListResponse.datasets:type_name -> node.dataset.v1.Dataset
-	3, // 1: node.dataset.v1.ListResponse.conditions:type_name -> node.dataset.v1.Condition
-	0, // 2: node.dataset.v1.Dataset.kind:type_name -> node.dataset.v1.Kind
-	9, // 3: node.dataset.v1.Dataset.created_at:type_name -> google.protobuf.Timestamp
-	1, // 4: node.dataset.v1.DatasetService.List:input_type -> node.dataset.v1.ListRequest
-	5, // 5: node.dataset.v1.DatasetService.PlanDestroy:input_type -> node.dataset.v1.PlanDestroyRequest
-	7, // 6: node.dataset.v1.DatasetService.Destroy:input_type -> node.dataset.v1.DestroyRequest
-	2, // 7: node.dataset.v1.DatasetService.List:output_type -> node.dataset.v1.ListResponse
-	6, // 8: node.dataset.v1.DatasetService.PlanDestroy:output_type -> node.dataset.v1.PlanDestroyResponse
-	8, // 9: node.dataset.v1.DatasetService.Destroy:output_type -> node.dataset.v1.DestroyResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5,  // 0: node.dataset.v1.ListResponse.datasets:type_name -> node.dataset.v1.Dataset
+	4,  // 1: node.dataset.v1.ListResponse.conditions:type_name -> node.dataset.v1.Condition
+	0,  // 2: node.dataset.v1.Dataset.kind:type_name -> node.dataset.v1.Kind
+	15, // 3: node.dataset.v1.Dataset.created_at:type_name -> google.protobuf.Timestamp
+	6,  // 4: node.dataset.v1.Dataset.properties:type_name -> node.dataset.v1.Property
+	1,  // 5: node.dataset.v1.Property.source:type_name -> node.dataset.v1.Source
+	5,  // 6: node.dataset.v1.GetResponse.dataset:type_name -> node.dataset.v1.Dataset
+	4,  // 7: node.dataset.v1.GetResponse.conditions:type_name -> node.dataset.v1.Condition
+	2,  // 8: node.dataset.v1.DatasetService.List:input_type -> node.dataset.v1.ListRequest
+	7,  // 9: node.dataset.v1.DatasetService.Get:input_type -> node.dataset.v1.GetRequest
+	9,  // 10: node.dataset.v1.DatasetService.Promote:input_type -> node.dataset.v1.PromoteRequest
+	11, // 11: node.dataset.v1.DatasetService.PlanDestroy:input_type -> node.dataset.v1.PlanDestroyRequest
+	13, // 12: node.dataset.v1.DatasetService.Destroy:input_type -> node.dataset.v1.DestroyRequest
+	3,  // 13: node.dataset.v1.DatasetService.List:output_type -> node.dataset.v1.ListResponse
+	8,  // 14: node.dataset.v1.DatasetService.Get:output_type -> node.dataset.v1.GetResponse
+	10, // 15: node.dataset.v1.DatasetService.Promote:output_type -> node.dataset.v1.PromoteResponse
+	12, // 16: node.dataset.v1.DatasetService.PlanDestroy:output_type -> node.dataset.v1.PlanDestroyResponse
+	14, // 17: node.dataset.v1.DatasetService.Destroy:output_type -> node.dataset.v1.DestroyResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_dataset_v1_dataset_proto_init() }
@@ -797,8 +1178,8 @@ func file_dataset_v1_dataset_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dataset_v1_dataset_proto_rawDesc), len(file_dataset_v1_dataset_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   8,
+			NumEnums:      2,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

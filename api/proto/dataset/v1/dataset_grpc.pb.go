@@ -27,6 +27,8 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	DatasetService_List_FullMethodName        = "/node.dataset.v1.DatasetService/List"
+	DatasetService_Get_FullMethodName         = "/node.dataset.v1.DatasetService/Get"
+	DatasetService_Promote_FullMethodName     = "/node.dataset.v1.DatasetService/Promote"
 	DatasetService_PlanDestroy_FullMethodName = "/node.dataset.v1.DatasetService/PlanDestroy"
 	DatasetService_Destroy_FullMethodName     = "/node.dataset.v1.DatasetService/Destroy"
 )
@@ -35,12 +37,22 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// DatasetService tells of one node's datasets, and destroys them. On a node without
-// OpenZFS every method is FAILED_PRECONDITION.
+// DatasetService tells of one node's datasets, promotes and destroys them. On a node
+// without OpenZFS every method is FAILED_PRECONDITION.
 type DatasetServiceClient interface {
 	// List sends datasets by name, each behind the one that it is in. NOT_FOUND for a
 	// root that does not exist.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
+	// Get sends one dataset with all of its properties. NOT_FOUND for one that does not
+	// exist, INVALID_ARGUMENT for a snapshot or bookmark.
+	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
+	// Promote turns round which of the two is the clone, a clone or the dataset that it was
+	// made of: the snapshot that it was made of and all before that are its own then, and
+	// the other one is a clone of it, which can be destroyed without it. Nothing is lost.
+	// NOT_FOUND for a dataset that does not exist; FAILED_PRECONDITION where it is no clone
+	// or has a snapshot of the name of one that would be its own, where one of the two is of
+	// the system's own or a volume of Kubernetes, or replication decides what is there.
+	Promote(ctx context.Context, in *PromoteRequest, opts ...grpc.CallOption) (*PromoteResponse, error)
 	// PlanDestroy sends what the destruction of a dataset would take with it; it does
 	// nothing. NOT_FOUND for a dataset that does not exist, FAILED_PRECONDITION where
 	// something is in the way: it is declared, a snapshot is held, a clone outside of it
@@ -73,6 +85,26 @@ func (c *datasetServiceClient) List(ctx context.Context, in *ListRequest, opts .
 	return out, nil
 }
 
+func (c *datasetServiceClient) Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetResponse)
+	err := c.cc.Invoke(ctx, DatasetService_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *datasetServiceClient) Promote(ctx context.Context, in *PromoteRequest, opts ...grpc.CallOption) (*PromoteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromoteResponse)
+	err := c.cc.Invoke(ctx, DatasetService_Promote_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *datasetServiceClient) PlanDestroy(ctx context.Context, in *PlanDestroyRequest, opts ...grpc.CallOption) (*PlanDestroyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PlanDestroyResponse)
@@ -97,12 +129,22 @@ func (c *datasetServiceClient) Destroy(ctx context.Context, in *DestroyRequest, 
 // All implementations must embed UnimplementedDatasetServiceServer
 // for forward compatibility.
 //
-// DatasetService tells of one node's datasets, and destroys them. On a node without
-// OpenZFS every method is FAILED_PRECONDITION.
+// DatasetService tells of one node's datasets, promotes and destroys them. On a node
+// without OpenZFS every method is FAILED_PRECONDITION.
 type DatasetServiceServer interface {
 	// List sends datasets by name, each behind the one that it is in. NOT_FOUND for a
 	// root that does not exist.
 	List(context.Context, *ListRequest) (*ListResponse, error)
+	// Get sends one dataset with all of its properties. NOT_FOUND for one that does not
+	// exist, INVALID_ARGUMENT for a snapshot or bookmark.
+	Get(context.Context, *GetRequest) (*GetResponse, error)
+	// Promote turns round which of the two is the clone, a clone or the dataset that it was
+	// made of: the snapshot that it was made of and all before that are its own then, and
+	// the other one is a clone of it, which can be destroyed without it. Nothing is lost.
+	// NOT_FOUND for a dataset that does not exist; FAILED_PRECONDITION where it is no clone
+	// or has a snapshot of the name of one that would be its own, where one of the two is of
+	// the system's own or a volume of Kubernetes, or replication decides what is there.
+	Promote(context.Context, *PromoteRequest) (*PromoteResponse, error)
 	// PlanDestroy sends what the destruction of a dataset would take with it; it does
 	// nothing. NOT_FOUND for a dataset that does not exist, FAILED_PRECONDITION where
 	// something is in the way: it is declared, a snapshot is held, a clone outside of it
@@ -127,6 +169,12 @@ type UnimplementedDatasetServiceServer struct{}
 
 func (UnimplementedDatasetServiceServer) List(context.Context, *ListRequest) (*ListResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedDatasetServiceServer) Get(context.Context, *GetRequest) (*GetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedDatasetServiceServer) Promote(context.Context, *PromoteRequest) (*PromoteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Promote not implemented")
 }
 func (UnimplementedDatasetServiceServer) PlanDestroy(context.Context, *PlanDestroyRequest) (*PlanDestroyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PlanDestroy not implemented")
@@ -169,6 +217,42 @@ func _DatasetService_List_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DatasetServiceServer).List(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DatasetService_Get_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DatasetServiceServer).Get(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DatasetService_Get_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DatasetServiceServer).Get(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DatasetService_Promote_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DatasetServiceServer).Promote(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DatasetService_Promote_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DatasetServiceServer).Promote(ctx, req.(*PromoteRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -219,6 +303,14 @@ var DatasetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _DatasetService_List_Handler,
+		},
+		{
+			MethodName: "Get",
+			Handler:    _DatasetService_Get_Handler,
+		},
+		{
+			MethodName: "Promote",
+			Handler:    _DatasetService_Promote_Handler,
 		},
 		{
 			MethodName: "PlanDestroy",

@@ -289,7 +289,11 @@ type GetIdentityResponse struct {
 	// Places that name another owner, or none that can be understood, in words.
 	OwnerConflicts []string `protobuf:"bytes,5,rep,name=owner_conflicts,json=ownerConflicts,proto3" json:"owner_conflicts,omitempty"`
 	// The node's clock. In maintenance mode nobody has set it.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`
+	// What secrets of the node's configuration are sealed for, a public X25519 key
+	// of age ("age1…"). It is empty where what is sealed for it would be lost: the
+	// state volume is shut, or does not keep the key.
+	Recipient     string `protobuf:"bytes,7,opt,name=recipient,proto3" json:"recipient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +368,13 @@ func (x *GetIdentityResponse) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *GetIdentityResponse) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
 }
 
 type GetVersionRequest struct {
@@ -1988,14 +1999,15 @@ var File_machine_v1_machine_proto protoreflect.FileDescriptor
 const file_machine_v1_machine_proto_rawDesc = "" +
 	"\n" +
 	"\x18machine/v1/machine.proto\x12\x0fnode.machine.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n" +
-	"\x12GetIdentityRequest\"\xfb\x01\n" +
+	"\x12GetIdentityRequest\"\x99\x02\n" +
 	"\x13GetIdentityResponse\x120\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1a.node.machine.v1.NodeStateR\x05state\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x14\n" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\x12!\n" +
 	"\fowner_source\x18\x04 \x01(\tR\vownerSource\x12'\n" +
 	"\x0fowner_conflicts\x18\x05 \x03(\tR\x0eownerConflicts\x12.\n" +
-	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x13\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
+	"\trecipient\x18\a \x01(\tR\trecipient\"\x13\n" +
 	"\x11GetVersionRequest\"\x9f\x02\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +

@@ -991,8 +991,13 @@ type Vdev struct {
 	// What the scan that goes on has written to it.
 	RepairedBytes uint64 `protobuf:"varint,14,opt,name=repaired_bytes,json=repairedBytes,proto3" json:"repaired_bytes,omitempty"`
 	// The trim of a device that goes on, or the last one.
-	Trim          *Work   `protobuf:"bytes,15,opt,name=trim,proto3" json:"trim,omitempty"`
-	Children      []*Vdev `protobuf:"bytes,16,rep,name=children,proto3" json:"children,omitempty"`
+	Trim     *Work   `protobuf:"bytes,15,opt,name=trim,proto3" json:"trim,omitempty"`
+	Children []*Vdev `protobuf:"bytes,16,rep,name=children,proto3" json:"children,omitempty"`
+	// Why it is marked, in words: it answers, had too many errors in a short time, and is
+	// not to be trusted. A spare stands in for it, if there is one. Empty if it is not.
+	// Source: the kernel's events, as the node counts them. It ends with the boot, or when
+	// the pool's errors are cleared.
+	Mark          string `protobuf:"bytes,17,opt,name=mark,proto3" json:"mark,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1137,6 +1142,13 @@ func (x *Vdev) GetChildren() []*Vdev {
 		return x.Children
 	}
 	return nil
+}
+
+func (x *Vdev) GetMark() string {
+	if x != nil {
+		return x.Mark
+	}
+	return ""
 }
 
 // Scan is a scrub or resilver. Source: scan_stats of zpool status -j.
@@ -2704,7 +2716,7 @@ const file_pool_v1_pool_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
 	"\x05needs\x18\x03 \x01(\tR\x05needs\x12\x18\n" +
-	"\awaiting\x18\x04 \x01(\bR\awaiting\"\x93\x04\n" +
+	"\awaiting\x18\x04 \x01(\bR\awaiting\"\xa7\x04\n" +
 	"\x04Vdev\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12)\n" +
@@ -2724,7 +2736,8 @@ const file_pool_v1_pool_proto_rawDesc = "" +
 	"\x0fallocated_bytes\x18\r \x01(\x04R\x0eallocatedBytes\x12%\n" +
 	"\x0erepaired_bytes\x18\x0e \x01(\x04R\rrepairedBytes\x12&\n" +
 	"\x04trim\x18\x0f \x01(\v2\x12.node.pool.v1.WorkR\x04trim\x12.\n" +
-	"\bchildren\x18\x10 \x03(\v2\x12.node.pool.v1.VdevR\bchildren\"\xc2\x03\n" +
+	"\bchildren\x18\x10 \x03(\v2\x12.node.pool.v1.VdevR\bchildren\x12\x12\n" +
+	"\x04mark\x18\x11 \x01(\tR\x04mark\"\xc2\x03\n" +
 	"\x04Scan\x122\n" +
 	"\bfunction\x18\x01 \x01(\x0e2\x16.node.pool.v1.FunctionR\bfunction\x122\n" +
 	"\bprogress\x18\x02 \x01(\x0e2\x16.node.pool.v1.ProgressR\bprogress\x129\n" +

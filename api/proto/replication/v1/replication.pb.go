@@ -204,6 +204,66 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_replication_v1_replication_proto_rawDescGZIP(), []int{2}
 }
 
+// StepKind is what a step does.
+type StepKind int32
+
+const (
+	StepKind_STEP_KIND_UNSPECIFIED StepKind = 0
+	// It makes a file system that is there only for those below it.
+	StepKind_STEP_KIND_PLACEHOLDER StepKind = 1
+	// It sends all of a snapshot.
+	StepKind_STEP_KIND_FULL StepKind = 2
+	// It sends what lies between two snapshots.
+	StepKind_STEP_KIND_INCREMENTAL StepKind = 3
+	// It sends nothing: the snapshot has arrived, and what was kept for it is put in order.
+	StepKind_STEP_KIND_FINISH StepKind = 4
+)
+
+// Enum value maps for StepKind.
+var (
+	StepKind_name = map[int32]string{
+		0: "STEP_KIND_UNSPECIFIED",
+		1: "STEP_KIND_PLACEHOLDER",
+		2: "STEP_KIND_FULL",
+		3: "STEP_KIND_INCREMENTAL",
+		4: "STEP_KIND_FINISH",
+	}
+	StepKind_value = map[string]int32{
+		"STEP_KIND_UNSPECIFIED": 0,
+		"STEP_KIND_PLACEHOLDER": 1,
+		"STEP_KIND_FULL":        2,
+		"STEP_KIND_INCREMENTAL": 3,
+		"STEP_KIND_FINISH":      4,
+	}
+)
+
+func (x StepKind) Enum() *StepKind {
+	p := new(StepKind)
+	*p = x
+	return p
+}
+
+func (x StepKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_replication_v1_replication_proto_enumTypes[3].Descriptor()
+}
+
+func (StepKind) Type() protoreflect.EnumType {
+	return &file_replication_v1_replication_proto_enumTypes[3]
+}
+
+func (x StepKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepKind.Descriptor instead.
+func (StepKind) EnumDescriptor() ([]byte, []int) {
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{3}
+}
+
 // Contents is what came of comparing contents.
 type Contents int32
 
@@ -241,11 +301,11 @@ func (x Contents) String() string {
 }
 
 func (Contents) Descriptor() protoreflect.EnumDescriptor {
-	return file_replication_v1_replication_proto_enumTypes[3].Descriptor()
+	return file_replication_v1_replication_proto_enumTypes[4].Descriptor()
 }
 
 func (Contents) Type() protoreflect.EnumType {
-	return &file_replication_v1_replication_proto_enumTypes[3]
+	return &file_replication_v1_replication_proto_enumTypes[4]
 }
 
 func (x Contents) Number() protoreflect.EnumNumber {
@@ -254,7 +314,7 @@ func (x Contents) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Contents.Descriptor instead.
 func (Contents) EnumDescriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{3}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{4}
 }
 
 type ListRequest struct {
@@ -469,7 +529,11 @@ type Job struct {
 	FailingSince *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=failing_since,json=failingSince,proto3" json:"failing_since,omitempty"`
 	// What is wrong since then, in words; empty where nothing is. next_at is when it is
 	// tried again.
-	Problem       string `protobuf:"bytes,22,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,22,opt,name=problem,proto3" json:"problem,omitempty"`
+	// When the last run that went well ended, since the agent was started.
+	SucceededAt *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=succeeded_at,json=succeededAt,proto3" json:"succeeded_at,omitempty"`
+	// What went over in all runs since then, that which goes on too.
+	SentBytes     uint64 `protobuf:"varint,24,opt,name=sent_bytes,json=sentBytes,proto3" json:"sent_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -656,6 +720,20 @@ func (x *Job) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *Job) GetSucceededAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SucceededAt
+	}
+	return nil
+}
+
+func (x *Job) GetSentBytes() uint64 {
+	if x != nil {
+		return x.SentBytes
+	}
+	return 0
 }
 
 // Root is the root of one tree of a job.
@@ -1222,6 +1300,280 @@ func (x *RunResponse) GetRun() uint64 {
 	return 0
 }
 
+type PlanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the job.
+	Job           string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRequest) Reset() {
+	*x = PlanRequest{}
+	mi := &file_replication_v1_replication_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRequest) ProtoMessage() {}
+
+func (x *PlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_replication_v1_replication_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
+func (*PlanRequest) Descriptor() ([]byte, []int) {
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PlanRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+// Step is one piece of a run.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  StepKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=node.replication.v1.StepKind" json:"kind,omitempty"`
+	// The names on the two nodes.
+	Source string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Target string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	// What it goes from, a snapshot ("@name") or bookmark ("#name") of the source; empty
+	// where all is sent, or nothing.
+	From string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	// The snapshot that it goes to ("@name"); empty for a placeholder.
+	To string `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
+	// It goes on with a receive that was cut.
+	Resumes bool `protobuf:"varint,6,opt,name=resumes,proto3" json:"resumes,omitempty"`
+	// About how much is sent; 0 where nothing is, or that cannot be told. Source: zfs send
+	// -nP.
+	ExpectedBytes uint64 `protobuf:"varint,7,opt,name=expected_bytes,json=expectedBytes,proto3" json:"expected_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_replication_v1_replication_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_replication_v1_replication_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Step) GetKind() StepKind {
+	if x != nil {
+		return x.Kind
+	}
+	return StepKind_STEP_KIND_UNSPECIFIED
+}
+
+func (x *Step) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Step) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Step) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Step) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Step) GetResumes() bool {
+	if x != nil {
+		return x.Resumes
+	}
+	return false
+}
+
+func (x *Step) GetExpectedBytes() uint64 {
+	if x != nil {
+		return x.ExpectedBytes
+	}
+	return 0
+}
+
+type PlanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order in which they begin.
+	Steps []*Step `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The sum of the estimates.
+	ExpectedBytes uint64 `protobuf:"varint,2,opt,name=expected_bytes,json=expectedBytes,proto3" json:"expected_bytes,omitempty"`
+	// How many steps send something of which the size cannot be told.
+	Unestimated uint64 `protobuf:"varint,3,opt,name=unestimated,proto3" json:"unestimated,omitempty"`
+	// What a person has to decide. RunRequest.decisions can be about it when a run has
+	// found it, too, and List shows it.
+	Conflicts []*Conflict `protobuf:"bytes,4,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
+	// Datasets that wait for another, each with the reason.
+	Blocked []string `protobuf:"bytes,5,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	// Replicas whose dataset is not there any more, or left out. They are left alone.
+	Orphans []string `protobuf:"bytes,6,rep,name=orphans,proto3" json:"orphans,omitempty"`
+	// What is carried out first, in words, and needs no person: what follows of it is not
+	// among the steps.
+	First []string `protobuf:"bytes,7,rep,name=first,proto3" json:"first,omitempty"`
+	// How many datasets have a replica that has all that is sent.
+	Current uint64 `protobuf:"varint,8,opt,name=current,proto3" json:"current,omitempty"`
+	// Datasets without a snapshot that is sent.
+	Empty []string `protobuf:"bytes,9,rep,name=empty,proto3" json:"empty,omitempty"`
+	// The generation by which the source is fenced, or would be: then nothing is sent. 0
+	// where it is not.
+	FencedBy      uint64 `protobuf:"varint,10,opt,name=fenced_by,json=fencedBy,proto3" json:"fenced_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanResponse) Reset() {
+	*x = PlanResponse{}
+	mi := &file_replication_v1_replication_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanResponse) ProtoMessage() {}
+
+func (x *PlanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_replication_v1_replication_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
+func (*PlanResponse) Descriptor() ([]byte, []int) {
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PlanResponse) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetExpectedBytes() uint64 {
+	if x != nil {
+		return x.ExpectedBytes
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetUnestimated() uint64 {
+	if x != nil {
+		return x.Unestimated
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetConflicts() []*Conflict {
+	if x != nil {
+		return x.Conflicts
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetBlocked() []string {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetOrphans() []string {
+	if x != nil {
+		return x.Orphans
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetFirst() []string {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetEmpty() []string {
+	if x != nil {
+		return x.Empty
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetFencedBy() uint64 {
+	if x != nil {
+		return x.FencedBy
+	}
+	return 0
+}
+
 type PlanFailoverRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the job.
@@ -1232,7 +1584,7 @@ type PlanFailoverRequest struct {
 
 func (x *PlanFailoverRequest) Reset() {
 	*x = PlanFailoverRequest{}
-	mi := &file_replication_v1_replication_proto_msgTypes[12]
+	mi := &file_replication_v1_replication_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1596,7 @@ func (x *PlanFailoverRequest) String() string {
 func (*PlanFailoverRequest) ProtoMessage() {}
 
 func (x *PlanFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[12]
+	mi := &file_replication_v1_replication_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1609,7 @@ func (x *PlanFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanFailoverRequest.ProtoReflect.Descriptor instead.
 func (*PlanFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{12}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PlanFailoverRequest) GetJob() string {
@@ -1284,7 +1636,7 @@ type PlanFailoverResponse struct {
 
 func (x *PlanFailoverResponse) Reset() {
 	*x = PlanFailoverResponse{}
-	mi := &file_replication_v1_replication_proto_msgTypes[13]
+	mi := &file_replication_v1_replication_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1648,7 @@ func (x *PlanFailoverResponse) String() string {
 func (*PlanFailoverResponse) ProtoMessage() {}
 
 func (x *PlanFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[13]
+	mi := &file_replication_v1_replication_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1661,7 @@ func (x *PlanFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanFailoverResponse.ProtoReflect.Descriptor instead.
 func (*PlanFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{13}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PlanFailoverResponse) GetTarget() string {
@@ -1354,7 +1706,7 @@ type Received struct {
 
 func (x *Received) Reset() {
 	*x = Received{}
-	mi := &file_replication_v1_replication_proto_msgTypes[14]
+	mi := &file_replication_v1_replication_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1718,7 @@ func (x *Received) String() string {
 func (*Received) ProtoMessage() {}
 
 func (x *Received) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[14]
+	mi := &file_replication_v1_replication_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1731,7 @@ func (x *Received) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Received.ProtoReflect.Descriptor instead.
 func (*Received) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{14}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Received) GetDataset() string {
@@ -1417,7 +1769,7 @@ type FailoverRequest struct {
 
 func (x *FailoverRequest) Reset() {
 	*x = FailoverRequest{}
-	mi := &file_replication_v1_replication_proto_msgTypes[15]
+	mi := &file_replication_v1_replication_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1781,7 @@ func (x *FailoverRequest) String() string {
 func (*FailoverRequest) ProtoMessage() {}
 
 func (x *FailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[15]
+	mi := &file_replication_v1_replication_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1794,7 @@ func (x *FailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverRequest.ProtoReflect.Descriptor instead.
 func (*FailoverRequest) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{15}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FailoverRequest) GetJob() string {
@@ -1479,7 +1831,7 @@ type FailoverResponse struct {
 
 func (x *FailoverResponse) Reset() {
 	*x = FailoverResponse{}
-	mi := &file_replication_v1_replication_proto_msgTypes[16]
+	mi := &file_replication_v1_replication_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1843,7 @@ func (x *FailoverResponse) String() string {
 func (*FailoverResponse) ProtoMessage() {}
 
 func (x *FailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[16]
+	mi := &file_replication_v1_replication_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1856,7 @@ func (x *FailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverResponse.ProtoReflect.Descriptor instead.
 func (*FailoverResponse) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{16}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FailoverResponse) GetGeneration() uint64 {
@@ -1542,7 +1894,7 @@ type FailbackRequest struct {
 
 func (x *FailbackRequest) Reset() {
 	*x = FailbackRequest{}
-	mi := &file_replication_v1_replication_proto_msgTypes[17]
+	mi := &file_replication_v1_replication_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1906,7 @@ func (x *FailbackRequest) String() string {
 func (*FailbackRequest) ProtoMessage() {}
 
 func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[17]
+	mi := &file_replication_v1_replication_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1919,7 @@ func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackRequest.ProtoReflect.Descriptor instead.
 func (*FailbackRequest) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{17}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FailbackRequest) GetJob() string {
@@ -1601,7 +1953,7 @@ type FailbackResponse struct {
 
 func (x *FailbackResponse) Reset() {
 	*x = FailbackResponse{}
-	mi := &file_replication_v1_replication_proto_msgTypes[18]
+	mi := &file_replication_v1_replication_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +1965,7 @@ func (x *FailbackResponse) String() string {
 func (*FailbackResponse) ProtoMessage() {}
 
 func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[18]
+	mi := &file_replication_v1_replication_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1978,7 @@ func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackResponse.ProtoReflect.Descriptor instead.
 func (*FailbackResponse) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{18}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FailbackResponse) GetRun() uint64 {
@@ -1649,7 +2001,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_replication_v1_replication_proto_msgTypes[19]
+	mi := &file_replication_v1_replication_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +2013,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[19]
+	mi := &file_replication_v1_replication_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +2026,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{19}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *VerifyRequest) GetJob() string {
@@ -1713,7 +2065,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_replication_v1_replication_proto_msgTypes[20]
+	mi := &file_replication_v1_replication_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +2077,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_replication_v1_replication_proto_msgTypes[20]
+	mi := &file_replication_v1_replication_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +2090,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_replication_v1_replication_proto_rawDescGZIP(), []int{20}
+	return file_replication_v1_replication_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *VerifyResponse) GetSource() string {
@@ -1815,7 +2167,7 @@ const file_replication_v1_replication_proto_rawDesc = "" +
 	"\fWatchRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"=\n" +
 	"\rWatchResponse\x12,\n" +
-	"\x04jobs\x18\x01 \x03(\v2\x18.node.replication.v1.JobR\x04jobs\"\xae\x06\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x18.node.replication.v1.JobR\x04jobs\"\x8c\a\n" +
 	"\x03Job\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x14\n" +
@@ -1839,7 +2191,10 @@ const file_replication_v1_replication_proto_rawDesc = "" +
 	"\aorphans\x18\x13 \x03(\tR\aorphans\x125\n" +
 	"\bheard_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\aheardAt\x12?\n" +
 	"\rfailing_since\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\ffailingSince\x12\x18\n" +
-	"\aproblem\x18\x16 \x01(\tR\aproblem\"\x85\x01\n" +
+	"\aproblem\x18\x16 \x01(\tR\aproblem\x12=\n" +
+	"\fsucceeded_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\vsucceededAt\x12\x1d\n" +
+	"\n" +
+	"sent_bytes\x18\x18 \x01(\x04R\tsentBytes\"\x85\x01\n" +
 	"\x04Root\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12-\n" +
@@ -1894,7 +2249,29 @@ const file_replication_v1_replication_proto_rawDesc = "" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x18\n" +
 	"\aconfirm\x18\x02 \x01(\tR\aconfirm\"\x1f\n" +
 	"\vRunResponse\x12\x10\n" +
-	"\x03run\x18\x01 \x01(\x04R\x03run\"'\n" +
+	"\x03run\x18\x01 \x01(\x04R\x03run\"\x1f\n" +
+	"\vPlanRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"\xce\x01\n" +
+	"\x04Step\x121\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1d.node.replication.v1.StepKindR\x04kind\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x05 \x01(\tR\x02to\x12\x18\n" +
+	"\aresumes\x18\x06 \x01(\bR\aresumes\x12%\n" +
+	"\x0eexpected_bytes\x18\a \x01(\x04R\rexpectedBytes\"\xdc\x02\n" +
+	"\fPlanResponse\x12/\n" +
+	"\x05steps\x18\x01 \x03(\v2\x19.node.replication.v1.StepR\x05steps\x12%\n" +
+	"\x0eexpected_bytes\x18\x02 \x01(\x04R\rexpectedBytes\x12 \n" +
+	"\vunestimated\x18\x03 \x01(\x04R\vunestimated\x12;\n" +
+	"\tconflicts\x18\x04 \x03(\v2\x1d.node.replication.v1.ConflictR\tconflicts\x12\x18\n" +
+	"\ablocked\x18\x05 \x03(\tR\ablocked\x12\x18\n" +
+	"\aorphans\x18\x06 \x03(\tR\aorphans\x12\x14\n" +
+	"\x05first\x18\a \x03(\tR\x05first\x12\x18\n" +
+	"\acurrent\x18\b \x01(\x04R\acurrent\x12\x14\n" +
+	"\x05empty\x18\t \x03(\tR\x05empty\x12\x1b\n" +
+	"\tfenced_by\x18\n" +
+	" \x01(\x04R\bfencedBy\"'\n" +
 	"\x13PlanFailoverRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\xc6\x01\n" +
 	"\x14PlanFailoverResponse\x12\x16\n" +
@@ -1959,16 +2336,23 @@ const file_replication_v1_replication_proto_rawDesc = "" +
 	"\tROLE_NONE\x10\x01\x12\x10\n" +
 	"\fROLE_PRIMARY\x10\x02\x12\x10\n" +
 	"\fROLE_REPLICA\x10\x03\x12\x0f\n" +
-	"\vROLE_FENCED\x10\x04*g\n" +
+	"\vROLE_FENCED\x10\x04*\x85\x01\n" +
+	"\bStepKind\x12\x19\n" +
+	"\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15STEP_KIND_PLACEHOLDER\x10\x01\x12\x12\n" +
+	"\x0eSTEP_KIND_FULL\x10\x02\x12\x19\n" +
+	"\x15STEP_KIND_INCREMENTAL\x10\x03\x12\x14\n" +
+	"\x10STEP_KIND_FINISH\x10\x04*g\n" +
 	"\bContents\x12\x18\n" +
 	"\x14CONTENTS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CONTENTS_NOT_COMPARED\x10\x01\x12\x11\n" +
 	"\rCONTENTS_SAME\x10\x02\x12\x13\n" +
-	"\x0fCONTENTS_DIFFER\x10\x032\xe9\x04\n" +
+	"\x0fCONTENTS_DIFFER\x10\x032\xb6\x05\n" +
 	"\x12ReplicationService\x12K\n" +
 	"\x04List\x12 .node.replication.v1.ListRequest\x1a!.node.replication.v1.ListResponse\x12P\n" +
 	"\x05Watch\x12!.node.replication.v1.WatchRequest\x1a\".node.replication.v1.WatchResponse0\x01\x12H\n" +
-	"\x03Run\x12\x1f.node.replication.v1.RunRequest\x1a .node.replication.v1.RunResponse\x12c\n" +
+	"\x03Run\x12\x1f.node.replication.v1.RunRequest\x1a .node.replication.v1.RunResponse\x12K\n" +
+	"\x04Plan\x12 .node.replication.v1.PlanRequest\x1a!.node.replication.v1.PlanResponse\x12c\n" +
 	"\fPlanFailover\x12(.node.replication.v1.PlanFailoverRequest\x1a).node.replication.v1.PlanFailoverResponse\x12W\n" +
 	"\bFailover\x12$.node.replication.v1.FailoverRequest\x1a%.node.replication.v1.FailoverResponse\x12W\n" +
 	"\bFailback\x12$.node.replication.v1.FailbackRequest\x1a%.node.replication.v1.FailbackResponse\x12S\n" +
@@ -1986,84 +2370,94 @@ func file_replication_v1_replication_proto_rawDescGZIP() []byte {
 	return file_replication_v1_replication_proto_rawDescData
 }
 
-var file_replication_v1_replication_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_replication_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_replication_v1_replication_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_replication_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_replication_v1_replication_proto_goTypes = []any{
 	(Phase)(0),                    // 0: node.replication.v1.Phase
 	(Act)(0),                      // 1: node.replication.v1.Act
 	(Role)(0),                     // 2: node.replication.v1.Role
-	(Contents)(0),                 // 3: node.replication.v1.Contents
-	(*ListRequest)(nil),           // 4: node.replication.v1.ListRequest
-	(*ListResponse)(nil),          // 5: node.replication.v1.ListResponse
-	(*WatchRequest)(nil),          // 6: node.replication.v1.WatchRequest
-	(*WatchResponse)(nil),         // 7: node.replication.v1.WatchResponse
-	(*Job)(nil),                   // 8: node.replication.v1.Job
-	(*Root)(nil),                  // 9: node.replication.v1.Root
-	(*Progress)(nil),              // 10: node.replication.v1.Progress
-	(*DatasetProgress)(nil),       // 11: node.replication.v1.DatasetProgress
-	(*Outcome)(nil),               // 12: node.replication.v1.Outcome
-	(*RunRequest)(nil),            // 13: node.replication.v1.RunRequest
-	(*Choice)(nil),                // 14: node.replication.v1.Choice
-	(*RunResponse)(nil),           // 15: node.replication.v1.RunResponse
-	(*PlanFailoverRequest)(nil),   // 16: node.replication.v1.PlanFailoverRequest
-	(*PlanFailoverResponse)(nil),  // 17: node.replication.v1.PlanFailoverResponse
-	(*Received)(nil),              // 18: node.replication.v1.Received
-	(*FailoverRequest)(nil),       // 19: node.replication.v1.FailoverRequest
-	(*FailoverResponse)(nil),      // 20: node.replication.v1.FailoverResponse
-	(*FailbackRequest)(nil),       // 21: node.replication.v1.FailbackRequest
-	(*FailbackResponse)(nil),      // 22: node.replication.v1.FailbackResponse
-	(*VerifyRequest)(nil),         // 23: node.replication.v1.VerifyRequest
-	(*VerifyResponse)(nil),        // 24: node.replication.v1.VerifyResponse
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*Conflict)(nil),              // 26: node.replication.v1.Conflict
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(StepKind)(0),                 // 3: node.replication.v1.StepKind
+	(Contents)(0),                 // 4: node.replication.v1.Contents
+	(*ListRequest)(nil),           // 5: node.replication.v1.ListRequest
+	(*ListResponse)(nil),          // 6: node.replication.v1.ListResponse
+	(*WatchRequest)(nil),          // 7: node.replication.v1.WatchRequest
+	(*WatchResponse)(nil),         // 8: node.replication.v1.WatchResponse
+	(*Job)(nil),                   // 9: node.replication.v1.Job
+	(*Root)(nil),                  // 10: node.replication.v1.Root
+	(*Progress)(nil),              // 11: node.replication.v1.Progress
+	(*DatasetProgress)(nil),       // 12: node.replication.v1.DatasetProgress
+	(*Outcome)(nil),               // 13: node.replication.v1.Outcome
+	(*RunRequest)(nil),            // 14: node.replication.v1.RunRequest
+	(*Choice)(nil),                // 15: node.replication.v1.Choice
+	(*RunResponse)(nil),           // 16: node.replication.v1.RunResponse
+	(*PlanRequest)(nil),           // 17: node.replication.v1.PlanRequest
+	(*Step)(nil),                  // 18: node.replication.v1.Step
+	(*PlanResponse)(nil),          // 19: node.replication.v1.PlanResponse
+	(*PlanFailoverRequest)(nil),   // 20: node.replication.v1.PlanFailoverRequest
+	(*PlanFailoverResponse)(nil),  // 21: node.replication.v1.PlanFailoverResponse
+	(*Received)(nil),              // 22: node.replication.v1.Received
+	(*FailoverRequest)(nil),       // 23: node.replication.v1.FailoverRequest
+	(*FailoverResponse)(nil),      // 24: node.replication.v1.FailoverResponse
+	(*FailbackRequest)(nil),       // 25: node.replication.v1.FailbackRequest
+	(*FailbackResponse)(nil),      // 26: node.replication.v1.FailbackResponse
+	(*VerifyRequest)(nil),         // 27: node.replication.v1.VerifyRequest
+	(*VerifyResponse)(nil),        // 28: node.replication.v1.VerifyResponse
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*Conflict)(nil),              // 30: node.replication.v1.Conflict
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
 }
 var file_replication_v1_replication_proto_depIdxs = []int32{
-	8,  // 0: node.replication.v1.ListResponse.jobs:type_name -> node.replication.v1.Job
-	8,  // 1: node.replication.v1.WatchResponse.jobs:type_name -> node.replication.v1.Job
-	9,  // 2: node.replication.v1.Job.roots:type_name -> node.replication.v1.Root
+	9,  // 0: node.replication.v1.ListResponse.jobs:type_name -> node.replication.v1.Job
+	9,  // 1: node.replication.v1.WatchResponse.jobs:type_name -> node.replication.v1.Job
+	10, // 2: node.replication.v1.Job.roots:type_name -> node.replication.v1.Root
 	0,  // 3: node.replication.v1.Job.phase:type_name -> node.replication.v1.Phase
-	25, // 4: node.replication.v1.Job.next_at:type_name -> google.protobuf.Timestamp
-	10, // 5: node.replication.v1.Job.progress:type_name -> node.replication.v1.Progress
-	12, // 6: node.replication.v1.Job.last:type_name -> node.replication.v1.Outcome
-	26, // 7: node.replication.v1.Job.conflicts:type_name -> node.replication.v1.Conflict
-	25, // 8: node.replication.v1.Job.heard_at:type_name -> google.protobuf.Timestamp
-	25, // 9: node.replication.v1.Job.failing_since:type_name -> google.protobuf.Timestamp
-	2,  // 10: node.replication.v1.Root.role:type_name -> node.replication.v1.Role
-	1,  // 11: node.replication.v1.Progress.act:type_name -> node.replication.v1.Act
-	25, // 12: node.replication.v1.Progress.started_at:type_name -> google.protobuf.Timestamp
-	27, // 13: node.replication.v1.Progress.remaining:type_name -> google.protobuf.Duration
-	11, // 14: node.replication.v1.Progress.datasets:type_name -> node.replication.v1.DatasetProgress
-	1,  // 15: node.replication.v1.Outcome.act:type_name -> node.replication.v1.Act
-	25, // 16: node.replication.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
-	25, // 17: node.replication.v1.Outcome.ended_at:type_name -> google.protobuf.Timestamp
-	14, // 18: node.replication.v1.RunRequest.decisions:type_name -> node.replication.v1.Choice
-	18, // 19: node.replication.v1.PlanFailoverResponse.received:type_name -> node.replication.v1.Received
-	26, // 20: node.replication.v1.PlanFailoverResponse.conflicts:type_name -> node.replication.v1.Conflict
-	25, // 21: node.replication.v1.Received.created_at:type_name -> google.protobuf.Timestamp
-	14, // 22: node.replication.v1.FailoverRequest.decisions:type_name -> node.replication.v1.Choice
-	14, // 23: node.replication.v1.FailbackRequest.decisions:type_name -> node.replication.v1.Choice
-	25, // 24: node.replication.v1.VerifyResponse.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 25: node.replication.v1.VerifyResponse.contents:type_name -> node.replication.v1.Contents
-	4,  // 26: node.replication.v1.ReplicationService.List:input_type -> node.replication.v1.ListRequest
-	6,  // 27: node.replication.v1.ReplicationService.Watch:input_type -> node.replication.v1.WatchRequest
-	13, // 28: node.replication.v1.ReplicationService.Run:input_type -> node.replication.v1.RunRequest
-	16, // 29: node.replication.v1.ReplicationService.PlanFailover:input_type -> node.replication.v1.PlanFailoverRequest
-	19, // 30: node.replication.v1.ReplicationService.Failover:input_type -> node.replication.v1.FailoverRequest
-	21, // 31: node.replication.v1.ReplicationService.Failback:input_type -> node.replication.v1.FailbackRequest
-	23, // 32: node.replication.v1.ReplicationService.Verify:input_type -> node.replication.v1.VerifyRequest
-	5,  // 33: node.replication.v1.ReplicationService.List:output_type -> node.replication.v1.ListResponse
-	7,  // 34: node.replication.v1.ReplicationService.Watch:output_type -> node.replication.v1.WatchResponse
-	15, // 35: node.replication.v1.ReplicationService.Run:output_type -> node.replication.v1.RunResponse
-	17, // 36: node.replication.v1.ReplicationService.PlanFailover:output_type -> node.replication.v1.PlanFailoverResponse
-	20, // 37: node.replication.v1.ReplicationService.Failover:output_type -> node.replication.v1.FailoverResponse
-	22, // 38: node.replication.v1.ReplicationService.Failback:output_type -> node.replication.v1.FailbackResponse
-	24, // 39: node.replication.v1.ReplicationService.Verify:output_type -> node.replication.v1.VerifyResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	29, // 4: node.replication.v1.Job.next_at:type_name -> google.protobuf.Timestamp
+	11, // 5: node.replication.v1.Job.progress:type_name -> node.replication.v1.Progress
+	13, // 6: node.replication.v1.Job.last:type_name -> node.replication.v1.Outcome
+	30, // 7: node.replication.v1.Job.conflicts:type_name -> node.replication.v1.Conflict
+	29, // 8: node.replication.v1.Job.heard_at:type_name -> google.protobuf.Timestamp
+	29, // 9: node.replication.v1.Job.failing_since:type_name -> google.protobuf.Timestamp
+	29, // 10: node.replication.v1.Job.succeeded_at:type_name -> google.protobuf.Timestamp
+	2,  // 11: node.replication.v1.Root.role:type_name -> node.replication.v1.Role
+	1,  // 12: node.replication.v1.Progress.act:type_name -> node.replication.v1.Act
+	29, // 13: node.replication.v1.Progress.started_at:type_name -> google.protobuf.Timestamp
+	31, // 14: node.replication.v1.Progress.remaining:type_name -> google.protobuf.Duration
+	12, // 15: node.replication.v1.Progress.datasets:type_name -> node.replication.v1.DatasetProgress
+	1,  // 16: node.replication.v1.Outcome.act:type_name -> node.replication.v1.Act
+	29, // 17: node.replication.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
+	29, // 18: node.replication.v1.Outcome.ended_at:type_name -> google.protobuf.Timestamp
+	15, // 19: node.replication.v1.RunRequest.decisions:type_name -> node.replication.v1.Choice
+	3,  // 20: node.replication.v1.Step.kind:type_name -> node.replication.v1.StepKind
+	18, // 21: node.replication.v1.PlanResponse.steps:type_name -> node.replication.v1.Step
+	30, // 22: node.replication.v1.PlanResponse.conflicts:type_name -> node.replication.v1.Conflict
+	22, // 23: node.replication.v1.PlanFailoverResponse.received:type_name -> node.replication.v1.Received
+	30, // 24: node.replication.v1.PlanFailoverResponse.conflicts:type_name -> node.replication.v1.Conflict
+	29, // 25: node.replication.v1.Received.created_at:type_name -> google.protobuf.Timestamp
+	15, // 26: node.replication.v1.FailoverRequest.decisions:type_name -> node.replication.v1.Choice
+	15, // 27: node.replication.v1.FailbackRequest.decisions:type_name -> node.replication.v1.Choice
+	29, // 28: node.replication.v1.VerifyResponse.created_at:type_name -> google.protobuf.Timestamp
+	4,  // 29: node.replication.v1.VerifyResponse.contents:type_name -> node.replication.v1.Contents
+	5,  // 30: node.replication.v1.ReplicationService.List:input_type -> node.replication.v1.ListRequest
+	7,  // 31: node.replication.v1.ReplicationService.Watch:input_type -> node.replication.v1.WatchRequest
+	14, // 32: node.replication.v1.ReplicationService.Run:input_type -> node.replication.v1.RunRequest
+	17, // 33: node.replication.v1.ReplicationService.Plan:input_type -> node.replication.v1.PlanRequest
+	20, // 34: node.replication.v1.ReplicationService.PlanFailover:input_type -> node.replication.v1.PlanFailoverRequest
+	23, // 35: node.replication.v1.ReplicationService.Failover:input_type -> node.replication.v1.FailoverRequest
+	25, // 36: node.replication.v1.ReplicationService.Failback:input_type -> node.replication.v1.FailbackRequest
+	27, // 37: node.replication.v1.ReplicationService.Verify:input_type -> node.replication.v1.VerifyRequest
+	6,  // 38: node.replication.v1.ReplicationService.List:output_type -> node.replication.v1.ListResponse
+	8,  // 39: node.replication.v1.ReplicationService.Watch:output_type -> node.replication.v1.WatchResponse
+	16, // 40: node.replication.v1.ReplicationService.Run:output_type -> node.replication.v1.RunResponse
+	19, // 41: node.replication.v1.ReplicationService.Plan:output_type -> node.replication.v1.PlanResponse
+	21, // 42: node.replication.v1.ReplicationService.PlanFailover:output_type -> node.replication.v1.PlanFailoverResponse
+	24, // 43: node.replication.v1.ReplicationService.Failover:output_type -> node.replication.v1.FailoverResponse
+	26, // 44: node.replication.v1.ReplicationService.Failback:output_type -> node.replication.v1.FailbackResponse
+	28, // 45: node.replication.v1.ReplicationService.Verify:output_type -> node.replication.v1.VerifyResponse
+	38, // [38:46] is the sub-list for method output_type
+	30, // [30:38] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_replication_v1_replication_proto_init() }
@@ -2077,8 +2471,8 @@ func file_replication_v1_replication_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_replication_v1_replication_proto_rawDesc), len(file_replication_v1_replication_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   21,
+			NumEnums:      5,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	ReplicationService_List_FullMethodName         = "/node.replication.v1.ReplicationService/List"
 	ReplicationService_Watch_FullMethodName        = "/node.replication.v1.ReplicationService/Watch"
 	ReplicationService_Run_FullMethodName          = "/node.replication.v1.ReplicationService/Run"
+	ReplicationService_Plan_FullMethodName         = "/node.replication.v1.ReplicationService/Plan"
 	ReplicationService_PlanFailover_FullMethodName = "/node.replication.v1.ReplicationService/PlanFailover"
 	ReplicationService_Failover_FullMethodName     = "/node.replication.v1.ReplicationService/Failover"
 	ReplicationService_Failback_FullMethodName     = "/node.replication.v1.ReplicationService/Failback"
@@ -47,6 +48,10 @@ type ReplicationServiceClient interface {
 	// FAILED_PRECONDITION where the other node runs the job, or a decision is not among what
 	// List shows; INVALID_ARGUMENT where a confirmation is not the name of the dataset.
 	Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (*RunResponse, error)
+	// Plan sends what a run would do now: its steps, with estimates of how much they send,
+	// and what a person has to decide. It asks the other node, and does nothing.
+	// FAILED_PRECONDITION where the other node runs the job.
+	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
 	// PlanFailover sends what Failover would do; it does nothing.
 	PlanFailover(ctx context.Context, in *PlanFailoverRequest, opts ...grpc.CallOption) (*PlanFailoverResponse, error)
 	// Failover makes the primary of the replica on this node, of a new generation. What is
@@ -111,6 +116,16 @@ func (c *replicationServiceClient) Run(ctx context.Context, in *RunRequest, opts
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RunResponse)
 	err := c.cc.Invoke(ctx, ReplicationService_Run_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replicationServiceClient) Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanResponse)
+	err := c.cc.Invoke(ctx, ReplicationService_Plan_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +200,10 @@ type ReplicationServiceServer interface {
 	// FAILED_PRECONDITION where the other node runs the job, or a decision is not among what
 	// List shows; INVALID_ARGUMENT where a confirmation is not the name of the dataset.
 	Run(context.Context, *RunRequest) (*RunResponse, error)
+	// Plan sends what a run would do now: its steps, with estimates of how much they send,
+	// and what a person has to decide. It asks the other node, and does nothing.
+	// FAILED_PRECONDITION where the other node runs the job.
+	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
 	// PlanFailover sends what Failover would do; it does nothing.
 	PlanFailover(context.Context, *PlanFailoverRequest) (*PlanFailoverResponse, error)
 	// Failover makes the primary of the replica on this node, of a new generation. What is
@@ -224,6 +243,9 @@ func (UnimplementedReplicationServiceServer) Watch(*WatchRequest, grpc.ServerStr
 }
 func (UnimplementedReplicationServiceServer) Run(context.Context, *RunRequest) (*RunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Run not implemented")
+}
+func (UnimplementedReplicationServiceServer) Plan(context.Context, *PlanRequest) (*PlanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Plan not implemented")
 }
 func (UnimplementedReplicationServiceServer) PlanFailover(context.Context, *PlanFailoverRequest) (*PlanFailoverResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PlanFailover not implemented")
@@ -301,6 +323,24 @@ func _ReplicationService_Run_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ReplicationServiceServer).Run(ctx, req.(*RunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReplicationService_Plan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplicationServiceServer).Plan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReplicationService_Plan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplicationServiceServer).Plan(ctx, req.(*PlanRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -384,6 +424,10 @@ var ReplicationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Run",
 			Handler:    _ReplicationService_Run_Handler,
+		},
+		{
+			MethodName: "Plan",
+			Handler:    _ReplicationService_Plan_Handler,
 		},
 		{
 			MethodName: "PlanFailover",

@@ -412,7 +412,10 @@ func (x *CreateRequest) GetRecursive() bool {
 type CreateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whole names of what was made.
-	Snapshots     []string `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	Snapshots []string `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	// Datasets below those that were named of which none was made, as replication decides
+	// what is there: replicas, and what is fenced.
+	LeftOut       []string `protobuf:"bytes,2,rep,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -450,6 +453,13 @@ func (*CreateResponse) Descriptor() ([]byte, []int) {
 func (x *CreateResponse) GetSnapshots() []string {
 	if x != nil {
 		return x.Snapshots
+	}
+	return nil
+}
+
+func (x *CreateResponse) GetLeftOut() []string {
+	if x != nil {
+		return x.LeftOut
 	}
 	return nil
 }
@@ -1567,9 +1577,10 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\rCreateRequest\x12\x1a\n" +
 	"\bdatasets\x18\x01 \x03(\tR\bdatasets\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
-	"\trecursive\x18\x03 \x01(\bR\trecursive\".\n" +
+	"\trecursive\x18\x03 \x01(\bR\trecursive\"I\n" +
 	"\x0eCreateResponse\x12\x1c\n" +
-	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\"L\n" +
+	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\x12\x19\n" +
+	"\bleft_out\x18\x02 \x03(\tR\aleftOut\"L\n" +
 	"\x0eDestroyRequest\x12\x1c\n" +
 	"\tsnapshots\x18\x01 \x03(\tR\tsnapshots\x12\x1c\n" +
 	"\tbookmarks\x18\x02 \x03(\tR\tbookmarks\"\x11\n" +

@@ -48,7 +48,9 @@ type SnapshotServiceClient interface {
 	// List sends snapshots by dataset and age.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Create makes snapshots of one name at the same instant, of all datasets that are
-	// named, or of none. FAILED_PRECONDITION where one exists already.
+	// named, or of none. FAILED_PRECONDITION where one exists already, or replication
+	// decides what is there: a snapshot of a replica would be in the way of what is
+	// received. With recursive, such datasets below those that are named are left out.
 	Create(ctx context.Context, in *CreateRequest, opts ...grpc.CallOption) (*CreateResponse, error)
 	// Destroy destroys the snapshots that are named by their whole names, all of them or,
 	// if one is held or cloned, none: FAILED_PRECONDITION. Those that are gone already do
@@ -212,7 +214,9 @@ type SnapshotServiceServer interface {
 	// List sends snapshots by dataset and age.
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	// Create makes snapshots of one name at the same instant, of all datasets that are
-	// named, or of none. FAILED_PRECONDITION where one exists already.
+	// named, or of none. FAILED_PRECONDITION where one exists already, or replication
+	// decides what is there: a snapshot of a replica would be in the way of what is
+	// received. With recursive, such datasets below those that are named are left out.
 	Create(context.Context, *CreateRequest) (*CreateResponse, error)
 	// Destroy destroys the snapshots that are named by their whole names, all of them or,
 	// if one is held or cloned, none: FAILED_PRECONDITION. Those that are gone already do

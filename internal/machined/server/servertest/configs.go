@@ -127,7 +127,7 @@ func (c Configs) compose(d server.ConfigDocument) (string, error) {
 	}
 	_, err = config.Parse(d.Name, data)
 	if mistakes, ok := errors.AsType[config.Errors](err); ok && d.Patch != "" {
-		config.Place(mistakes, data, base, config.Given{Name: d.PatchName, Data: []byte(d.Patch)}, nil)
+		config.Locate(mistakes, data, base, config.Given{Name: d.PatchName, Data: []byte(d.Patch)}, nil)
 	}
 	return string(data), err
 }

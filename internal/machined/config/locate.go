@@ -16,10 +16,10 @@ type Given struct {
 	Data []byte
 }
 
-// Place gives mistakes that [ParseSealed] found with open in made the places that they have in what made was made of by [Restore] and [Merge]: base, and a patch unless it is
+// Locate gives mistakes that [ParseSealed] found with open in made the places that they have in what made was made of by [Restore] and [Merge]: base, and a patch unless it is
 // empty. A mistake is the patch's where that gives the field, or where base alone does not have it: then it is told of the part of the patch that is the next
 // to the field. Where there is none, of the file as a whole.
-func Place(mistakes Errors, made []byte, base, patch Given, open Opener) {
+func Locate(mistakes Errors, made []byte, base, patch Given, open Opener) {
 	p := placer{names: map[*yaml.Node]map[string]*yaml.Node{}, base: documentsOf(base.Data), patch: documentsOf(patch.Data)}
 	before := map[string]*Error{}
 	if _, err := ParseSealed(base.Name, base.Data, open); err != nil {
