@@ -18,6 +18,7 @@ import (
 	"github.com/cyvive/cyvive/hack/release/diskimage"
 	"github.com/cyvive/cyvive/hack/release/keys"
 	"github.com/cyvive/cyvive/hack/release/variant"
+	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/trust/secureboot"
 )
 
@@ -52,8 +53,8 @@ func withSMM() bool {
 }
 
 // TestSecureBoot boots a signed disk in a machine that has no keys yet. It enrols those of the disk, starts again, and is a node on which Secure Boot is
-// on; with LONG=1 it takes a signed release and refuses one that is not. Then machines with the same keys are given disks that are not as they were
-// signed, and start none of them.
+// on; with LONG=1 it has a TPM that its disk is sealed to, takes a signed release, which the disk opens for, and refuses one that is not; and with Secure Boot
+// off, the disk stays shut. Then machines with the same keys are given disks that are not as they were signed, and start none of them.
 func TestSecureBoot(t *testing.T) {
 	besideOthers(t)
 	e := requireImage(t)
@@ -62,12 +63,30 @@ func TestSecureBoot(t *testing.T) {
 	options := e.smallOptions(t)
 	options.Image, options.SecureBoot, options.SMM = b.qcow2, true, withSMM()
 	t.Logf("SMM: %t", options.SMM)
-	s := startAloneIn(t, ctx, e, options, nil)
+	mode := config.EncryptionNone
+	if long() {
+		options.TPM, options.RawImage, mode = true, b.raw, config.EncryptionTPM
+	}
+	s := startAloneIn(t, ctx, e, options, func(cfg *config.Config) { cfg.Machine.Disk.Encryption.Mode = mode })
 	t.Run("enrolled", func(t *testing.T) { testEnrolled(t, s) })
-	t.Run("upgrade", func(t *testing.T) { testSecureUpgrade(t, s) })
+	t.Run("upgrade", func(t *testing.T) { testSecureUpgrade(t, &sealed{suite: s}) })
 	s.shutDown(t, ctx)
-	b.variables = filepath.Join(s.NodeDir(s.node), firmwareVars)
+	b.keepVariables(t, s)
+	t.Run("turned-off", func(t *testing.T) { testTurnedOff(t, &sealed{suite: s}) })
 	testRefusedDisks(t, ctx, b)
+}
+
+// keepVariables takes a copy of what the machine's firmware remembers.
+func (b *secureDisk) keepVariables(t *testing.T, s *suite) {
+	t.Helper()
+	b.variables = filepath.Join(b.dir, firmwareVars)
+	variables, err := os.ReadFile(filepath.Join(s.NodeDir(s.node), firmwareVars))
+	if err == nil {
+		err = os.WriteFile(b.variables, variables, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // testEnrolled: the machine has taken the keys and started again, the node says that Secure Boot is on, and OpenZFS, which Debian has not signed, is loaded.
@@ -106,11 +125,13 @@ func (s *suite) checkSecure(t *testing.T, ctx context.Context) {
 	}
 }
 
-// testSecureUpgrade: a release that firmware would not start is refused before anything is written, and one that it starts is taken and kept.
-func testSecureUpgrade(t *testing.T, s *suite) {
+// testSecureUpgrade: a release that firmware would not start is refused before anything is written, and one that it starts is taken and kept. The disk, which was
+// sealed with Secure Boot on, opens for it by the TPM: nobody has written its recovery key down.
+func testSecureUpgrade(t *testing.T, s *sealed) {
 	longOnly(t, "builds a release")
 	ctx := testContext(t, buildTimeout+2*pushTimeout+2*bootTimeout)
-	r := s.env.releases(t)
+	s.checkOpen(t, ctx)
+	r := s.suite.env.releases(t)
 	good := r.build(t, ctx, "good", variant.GoodVersion)
 	key := r.Key()
 	key.SecureBoot = nil
@@ -123,11 +144,27 @@ func testSecureUpgrade(t *testing.T, s *suite) {
 	if after := s.system(t, ctx); fmt.Sprint(before) != fmt.Sprint(after) {
 		t.Errorf("the disk changed: before %v, after %v", before, after)
 	}
-	boot := currentBoot(t, ctx, s)
+	boot := currentBoot(t, ctx, s.suite)
 	s.nodectl(t, ctx, "upgrade", "--image", r.sign(t, good, "good"))
 	s.awaitVersion(t, ctx, boot, variant.GoodVersion, machinev1.Slot_SLOT_B)
 	s.awaitBlessed(t, ctx, variant.GoodVersion)
 	s.checkSecure(t, ctx)
+	s.healthy(t, ctx)
+}
+
+// testTurnedOff starts the machine, which is off, with Secure Boot off: a kernel image that is signed, and the same TPM, do not open the disk. It leaves the
+// machine off.
+func testTurnedOff(t *testing.T, n *sealed) {
+	longOnly(t, "the disk is sealed in the long form only")
+	ctx := testContext(t, 2*bootTimeout)
+	// Without its variables the machine is in setup mode, and the disk does not have it enrol the keys again.
+	n.partition(t, "esp").replace(t, "secure-boot-enroll if-safe\n", "secure-boot-enroll off\n###\n")
+	if err := os.Remove(filepath.Join(n.NodeDir(n.node), firmwareVars)); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t, ctx)
+	n.awaitShut(t, ctx, "PCR 7 (Secure Boot and its keys) is ")
+	n.shutDown(t, ctx)
 }
 
 // testRefusedDisks starts machines whose firmware has the keys from disks of all kinds.
