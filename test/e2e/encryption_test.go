@@ -47,8 +47,9 @@ func TestEncryption(t *testing.T) {
 }
 
 // plainMarks are in what the volumes hold, and would be on a disk that is not encrypted: the configuration with its private keys, and the root folder of
-// a file system.
-var plainMarks = []string{"PRIVATE KEY", "apiVersion: cyvive.dev", "lost+found"}
+// a file system, on state; and on data, which is a pool, names in its labels (ZPOOL_CONFIG_VDEV_TREE and ZPOOL_CONFIG_POOL_GUID in include/sys/fs/zfs.h of OpenZFS
+// 2.3), which ZFS does not compress.
+var plainMarks = []string{"PRIVATE KEY", "apiVersion: cyvive.dev", "lost+found", "vdev_tree", "pool_guid"}
 
 // testSealedDisk looks at the disk from outside.
 func testSealedDisk(t *testing.T, n *sealed) {
