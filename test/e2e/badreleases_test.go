@@ -3,9 +3,12 @@ package e2e
 import (
 	"context"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	machinev1 "github.com/cyvive/cyvive/api/proto/machine/v1"
 	"github.com/cyvive/cyvive/hack/release/variant"
 )
 
@@ -64,6 +67,22 @@ func (u *upgrades) stage(t *testing.T, ctx context.Context, image string) {
 	}
 }
 
+// checkCrash wants the running boot to have found the log that a kernel left when it died, with its last words.
+func (s *suite) checkCrash(t *testing.T, ctx context.Context, words string) {
+	t.Helper()
+	var list machinev1.ListCrashesResponse
+	ask(t, ctx, s, &list, "crashes")
+	now := currentBoot(t, ctx, s)
+	if !slices.ContainsFunc(list.GetCrashes(), func(c *machinev1.Crash) bool {
+		return c.GetFoundByBootId() == now && strings.HasPrefix(c.GetSummary(), "kernel panic: "+words)
+	}) {
+		t.Errorf("boot %s is to have found a kernel panic, %s; the crashes are %v", now, words, list.GetCrashes())
+	}
+	if log := s.nodectl(t, ctx, "dmesg", "--previous"); !strings.Contains(log, "Kernel panic - not syncing: "+words) {
+		t.Errorf("the kernel that died has left %d bytes of its log, and not its panic:\n%s", len(log), log)
+	}
+}
+
 // run pushes the release, starts it, and keeps its hands off until the node is back by itself.
 func (b badRelease) run(t *testing.T, u *upgrades) {
 	ctx := testContext(t, buildTimeout+pushTimeout+shutdownDeadline+b.lasts+2*bootTimeout)
@@ -94,6 +113,9 @@ func (b badRelease) run(t *testing.T, u *upgrades) {
 	status, err := u.upgradeStatus(ctx)
 	if last := status.Last; err != nil || status.Stage != "STAGE_IDLE" || last.Succeeded || last.Target.Version != b.Version || !b.Reason.MatchString(last.Reason) {
 		t.Errorf("upgrade status: %+v, %v; want idle, and the last upgrade to %s failed for %q", status, err, b.Version, b.Reason)
+	}
+	if words, ok := strings.CutPrefix(b.Reason.String(), "kernel panic: "); ok {
+		u.checkCrash(t, ctx, words)
 	}
 	entries := u.bootEntries(t, ctx)
 	if len(entries) != 2 || entries[0] != "cyvive-a.conf" || !regexp.MustCompile(`^cyvive-b\+0(-\d+)?\.conf$`).MatchString(entries[1]) {
