@@ -208,8 +208,28 @@ func (n *emptyMachine) awaitMedium(t *testing.T, ctx context.Context, limit time
 	return fingerprint
 }
 
+// sealDisk has the configuration of the node ask for a disk that is sealed to the TPM.
+func (n *emptyMachine) sealDisk(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile(n.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("node.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Machine.Disk.Encryption.Mode = config.EncryptionTPM
+	if text, err = config.Marshal(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(n.config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // install has the medium put the node onto the disk, and wants the machine to start from that.
-func (n *emptyMachine) install(t *testing.T, ctx context.Context, e env, fingerprint string) {
+func (n *emptyMachine) install(t *testing.T, ctx context.Context, e env, fingerprint string) *suite {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, installTimeout+2*bootTimeout)
 	defer cancel()
@@ -242,6 +262,7 @@ func (n *emptyMachine) install(t *testing.T, ctx context.Context, e env, fingerp
 	if out := s.nodectl(t, ctx, "config", "history"); !strings.Contains(out, "owner") {
 		t.Errorf("history: got\n%s", out)
 	}
+	return s
 }
 
 // awaitOwnDisk waits until the machine has started again, and wants that to be from its own disk: a node that never answers would not tell.
@@ -259,7 +280,7 @@ func (n *emptyMachine) awaitOwnDisk(t *testing.T, ctx context.Context, console *
 }
 
 // TestInstallFromISO starts a machine with an empty disk from the medium, once as a CD and once as a stick, which is a disk for firmware. From the CD it is
-// installed, and starts from its own disk then, with the CD still in its drive.
+// installed, onto a disk that is sealed to its TPM, and starts from its own disk then, with the CD still in its drive.
 func TestInstallFromISO(t *testing.T) {
 	e := requireImage(t)
 	longOnly(t, "starts from a medium twice, and installs")
@@ -267,8 +288,13 @@ func TestInstallFromISO(t *testing.T) {
 	m := e.installMedia(t)
 	none := func(*cluster.Options) {}
 	t.Run("cd", func(t *testing.T) {
-		n := e.emptyMachine(t, ctx, none, vm.Disk{Path: m.volume, Format: "raw", CD: true, Serial: "medium"})
-		n.install(t, ctx, e, n.awaitMedium(t, ctx, bootTimeout))
+		withTPM := func(o *cluster.Options) { o.TPM = true }
+		n := e.emptyMachine(t, ctx, withTPM, vm.Disk{Path: m.volume, Format: "raw", CD: true, Serial: "medium"})
+		fingerprint := n.awaitMedium(t, ctx, bootTimeout)
+		n.sealDisk(t)
+		// That the TPM gives the key out could not be tried before this.
+		s := &sealed{suite: n.install(t, ctx, e, fingerprint)}
+		s.checkOpen(t, ctx)
 	})
 	t.Run("stick", func(t *testing.T) {
 		n := e.emptyMachine(t, ctx, none, vm.Disk{Path: m.volume, Format: "raw", ReadOnly: true, Serial: "medium"})
