@@ -11,10 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protojson"
+
+	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/qemu/network"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
@@ -279,14 +283,13 @@ func (n *emptyMachine) awaitOwnDisk(t *testing.T, ctx context.Context, console *
 	}
 }
 
-// TestInstallFromISO starts a machine with an empty disk from the medium, once as a CD and once as a stick, which is a disk for firmware. From the CD it is
-// installed, onto a disk that is sealed to its TPM, and starts from its own disk then, with the CD still in its drive.
+// TestInstallFromISO starts a machine with an empty disk from the medium, once as a CD and once as a USB stick, which is a disk for firmware. From each it is
+// installed, from the CD onto a disk that is sealed to its TPM, and starts from its own disk then, with the medium still in its place.
 func TestInstallFromISO(t *testing.T) {
 	e := requireImage(t)
 	longOnly(t, "starts from a medium twice, and installs")
-	ctx := testContext(t, installTimeout+7*bootTimeout)
+	ctx := testContext(t, 2*installTimeout+8*bootTimeout)
 	m := e.installMedia(t)
-	none := func(*cluster.Options) {}
 	t.Run("cd", func(t *testing.T) {
 		withTPM := func(o *cluster.Options) { o.TPM = true }
 		n := e.emptyMachine(t, ctx, withTPM, vm.Disk{Path: m.volume, Format: "raw", CD: true, Serial: "medium"})
@@ -297,8 +300,33 @@ func TestInstallFromISO(t *testing.T) {
 		s.checkOpen(t, ctx)
 	})
 	t.Run("stick", func(t *testing.T) {
-		n := e.emptyMachine(t, ctx, none, vm.Disk{Path: m.volume, Format: "raw", ReadOnly: true, Serial: "medium"})
-		n.awaitMedium(t, ctx, bootTimeout)
+		none := func(*cluster.Options) {}
+		n := e.emptyMachine(t, ctx, none, vm.Disk{Path: m.volume, Format: "raw", USB: true, Snapshot: true, Serial: "medium"})
+		fingerprint := n.awaitMedium(t, ctx, bootTimeout)
+		n.checkStick(t, ctx, fingerprint)
+		n.install(t, ctx, e, fingerprint)
+	})
+}
+
+// checkStick wants the system to have found the stick that it was started from, though it does not need it any more.
+func (n *emptyMachine) checkStick(t *testing.T, ctx context.Context, fingerprint string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	eventually(t, ctx, "a disk on USB", func(ctx context.Context) error {
+		out, err := n.nodectl(ctx, fingerprint, "inventory", "--no-disk-health", "--output", "json")
+		if err != nil {
+			return err
+		}
+		var all inventoryv1.GetInventoryResponse
+		if err := protojson.Unmarshal([]byte(out), &all); err != nil {
+			return err
+		}
+		disks := all.GetInventory().GetDisks()
+		if !slices.ContainsFunc(disks, func(d *inventoryv1.Disk) bool { return d.GetBus() == inventoryv1.DiskBus_DISK_BUS_USB }) {
+			return fmt.Errorf("the machine has the disks %v", disks)
+		}
+		return nil
 	})
 }
 
@@ -307,7 +335,7 @@ func TestInstallFromISO(t *testing.T) {
 const loadTimeout = 2 * bootTimeout
 
 // TestInstallFromNetwork starts a machine with an empty disk, whose firmware is told of the medium by DHCP: by a URL, from which it is installed, and by a name
-// that it asks a TFTP server for.
+// that it asks a TFTP server for, from which it comes up. Both are the same program, of which an installation needs nothing but what is in memory.
 func TestInstallFromNetwork(t *testing.T) {
 	e := requireImage(t)
 	longOnly(t, "starts from the network twice, and installs")

@@ -24,7 +24,7 @@ const (
 	ConsoleFile = "console.log"
 )
 
-// Disk is one virtio block device, or a CD in a drive.
+// Disk is one virtio block device, a CD in a drive, or a stick.
 type Disk struct {
 	// Path of the image; absolute.
 	Path string
@@ -36,6 +36,8 @@ type Disk struct {
 	ReadOnly bool
 	// CD has the image be a CD, in a SCSI drive behind a controller of its own.
 	CD bool
+	// USB has the image be a stick (usb-storage), at a USB controller of its own.
+	USB bool
 	// Snapshot keeps the guest's writes in a temporary file that QEMU drops.
 	Snapshot bool
 	// Serial is what the guest reads in /sys/block/*/serial, 20 bytes at most.
@@ -210,6 +212,11 @@ func (d Disk) arguments(index int, bootable bool) []string {
 	if d.CD {
 		controller = []string{"-device", fmt.Sprintf("virtio-scsi-pci,id=scsi%d", index)}
 		device = fmt.Sprintf("scsi-cd,bus=scsi%d.0,drive=disk%d", index, index)
+	}
+	if d.USB {
+		// Firmware knows the order of what is on USB by the controller alone (TranslatePciOfwNodes in OvmfPkg/Library/QemuBootOrderLib of edk2).
+		controller = []string{"-device", fmt.Sprintf("qemu-xhci,id=usb%d", index)}
+		device = fmt.Sprintf("usb-storage,bus=usb%d.0,drive=disk%d", index, index)
 	}
 	if d.Serial != "" {
 		device += ",serial=" + d.Serial

@@ -26,6 +26,8 @@ func TestArguments(t *testing.T) {
 		Disk{Path: "/d/p,1", Format: "qcow2", Serial: "one", Slot: true}, Disk{Socket: "p2.sock", Format: "raw", Serial: "two", Slot: true, ReadOnly: true})
 	withCD := base
 	withCD.Disks = []Disk{{Path: "/d/x", Format: "qcow2"}, {Path: "/d/m.iso", Format: "raw", CD: true, Serial: "medium"}}
+	withStick := base
+	withStick.Disks = []Disk{{Path: "/d/x", Format: "qcow2"}, {Path: "/d/m.iso", Format: "raw", USB: true, Snapshot: true, Serial: "medium"}}
 	sealed := base
 	sealed.TPM = true
 	secure := base
@@ -56,6 +58,10 @@ func TestArguments(t *testing.T) {
 			"file=/d/m.iso,readonly=on -device virtio-scsi-pci,id=scsi1 -device scsi-cd,bus=scsi1.0,drive=disk1,serial=medium,bootindex=1",
 			"file=/d/x -device virtio-blk-pci,drive=disk0,bootindex=0",
 		}, []string{"virtio-blk-pci,drive=disk1", "id=scsi0"}},
+		{"stick", withStick, []string{
+			"file=/d/m.iso,snapshot=on -device qemu-xhci,id=usb1 -device usb-storage,bus=usb1.0,drive=disk1,serial=medium,bootindex=1",
+			"file=/d/x -device virtio-blk-pci,drive=disk0,bootindex=0",
+		}, []string{"virtio-blk-pci,drive=disk1", "id=usb0", "scsi"}},
 		{"SMM", secure, []string{
 			"qemu-system-x86_64 -machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1 -accel tcg",
 			"if=pflash,format=raw,unit=1,file=efivars.fd",
