@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
+	"github.com/cyvive/cyvive/hack/qemu/powercut"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
 )
 
@@ -43,17 +46,70 @@ func (s *suite) planInstall(t *testing.T, ctx context.Context, args ...string) (
 	return p
 }
 
-// TestInstall has a node install itself on an empty disk, with the power cut in the middle, and then run from that disk alone.
+// goneSerial is a disk that is pulled while the node installs itself on it.
+const goneSerial = "gone"
+
+// installDisks are those of a node that installs itself: its own, with the image, and the spare one that it is installed on, which a test can have fail.
+type installDisks struct {
+	spare *powercut.Server
+	// own says that the machine has its own disk, too.
+	own bool
+}
+
+// of are the disks of a machine by its folder.
+func (d *installDisks) of(dir string) []vm.Disk {
+	var disks []vm.Disk
+	if d.own {
+		disks = append(disks, vm.Disk{Path: filepath.Join(dir, ownDiskFile), Format: "qcow2", Serial: cluster.SystemSerial})
+	}
+	return append(disks, vm.Disk{Socket: spareSocket, Format: "raw", Serial: cluster.SpareSerial})
+}
+
+const ownDiskFile = "disk.qcow2"
+
+// make makes them for a machine that is not started yet.
+func (d *installDisks) make(t *testing.T, ctx context.Context, s *suite, ownBytes int64) {
+	t.Helper()
+	dir := s.NodeDir(s.node)
+	if err := cluster.CreateOverlay(ctx, s.env.out("disk.qcow2"), filepath.Join(dir, ownDiskFile), ownBytes); err != nil {
+		t.Fatal(err)
+	}
+	spare, err := powercut.New(nil, filepath.Join(dir, "spare.medium"), spareBytes, powercut.DefaultCacheBytes, rand.New(rand.NewPCG(5, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.spare, err = powercut.Serve(dir, spareSocket, spare); err != nil {
+		t.Fatal(errors.Join(err, spare.Close()))
+	}
+}
+
+func (d *installDisks) close() error {
+	if d.spare == nil {
+		return nil
+	}
+	return errors.Join(d.spare.Close(), d.spare.Disk().Close())
+}
+
+// TestInstall has a node install itself on an empty disk, with the power cut in the middle, and with a disk that fails or is pulled there; and then run from the
+// installed disk alone.
 func TestInstall(t *testing.T) {
 	e := requireImage(t)
 	longOnly(t, "takes a quarter of an hour")
-	ctx := testContext(t, 3*bootTimeout+2*installTimeout)
+	ctx := testContext(t, 3*bootTimeout+4*installTimeout)
 	o := e.options(t)
-	o.SpareBytes = spareBytes
+	disks := &installDisks{own: true}
+	o.Disks = disks.of
+	o.Empty = []cluster.EmptyDisk{{Serial: goneSerial, SizeBytes: spareBytes}}
+	t.Cleanup(func() { // after the machine, and before its folder
+		if err := disks.close(); err != nil {
+			t.Error(err)
+		}
+	})
 	c := create(t, ctx, o)
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
+	disks.make(t, ctx, s, o.DiskBytes)
 	bringUp(t, ctx, s)
-	disk := []string{"--disk-serial", cluster.SpareSerial}
+	disk := spareDisk()
 	testInstallRefuses(t, ctx, s)
 
 	version := s.running(t, ctx)
@@ -61,12 +117,14 @@ func TestInstall(t *testing.T) {
 	if p := plan.Plan; p.Disk.Serial != cluster.SpareSerial || p.Version != version.GetVersion() || len(p.Steps) == 0 || len(p.Destroys) > 0 || p.GoesOnBehind != "" {
 		t.Fatalf("the plan is %+v", p)
 	}
-	s.cutInstall(t, ctx, disk)
+	t.Run("pulled", func(t *testing.T) { testInstallPulled(t, ctx, s) })
+	s.cutInstall(t, ctx, disk, disks.spare)
 	plan = s.planInstall(t, ctx, disk...)
 	if p := plan.Plan; p.GoesOnBehind == "" || len(p.Steps) == 0 || len(p.Destroys) > 0 {
 		t.Fatalf("after the cut the plan is %+v", p)
 	}
 	t.Logf("after the cut it goes on behind step %s", plan.Plan.GoesOnBehind)
+	t.Run("errors", func(t *testing.T) { testInstallErrors(t, ctx, s, disks.spare.Disk()) })
 	began := time.Now()
 	s.nodectl(t, ctx, append([]string{"install"}, disk...)...)
 	t.Logf("the rest of the installation took %.0f s", time.Since(began).Seconds())
@@ -83,9 +141,7 @@ func TestInstall(t *testing.T) {
 	}
 
 	s.shutDown(t, ctx)
-	if err := c.UseSpare(s.node); err != nil {
-		t.Fatal(err)
-	}
+	disks.own = false
 	// The configuration is on the disk; what the sources have now does not count.
 	if err := c.SetUserData(s.node, []byte("kind: Nonsense\n")); err != nil {
 		t.Fatal(err)
@@ -138,15 +194,14 @@ func testInstallRefuses(t *testing.T, ctx context.Context, s *suite) {
 	}
 }
 
-// cutInstall begins an installation and cuts the power while the root is copied.
-func (s *suite) cutInstall(t *testing.T, ctx context.Context, disk []string) {
+// midInstall begins an installation, does something while the root is copied, and returns how the call has ended.
+func (s *suite) midInstall(t *testing.T, ctx context.Context, disk []string, do func(hangUp func()) error) error {
 	t.Helper()
-	m := machine(t, s.Cluster, s.node)
-	console := m.Console()
-	calling, hangUp := context.WithCancel(ctx)
-	defer hangUp()
+	console := machine(t, s.Cluster, s.node).Console()
 	limited, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
+	calling, hangUp := context.WithCancel(limited)
+	defer hangUp()
 	waiting, stop := context.WithCancelCause(limited)
 	defer stop(nil)
 	ended := make(chan error, 1)
@@ -158,16 +213,82 @@ func (s *suite) cutInstall(t *testing.T, ctx context.Context, disk []string) {
 	if _, err := console.WaitLine(waiting, regexp.MustCompile(`installing.*step=root`)); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second) // somewhere in the middle of it
-	if err := m.PowerCut(ctx); err != nil {
+	if err := do(hangUp); err != nil {
 		t.Fatal(err)
 	}
-	hangUp()
-	if err := <-ended; err == nil {
+	return <-ended
+}
+
+// cutInstall cuts the power while the root is copied, and that of the disk with it.
+func (s *suite) cutInstall(t *testing.T, ctx context.Context, disk []string, spare *powercut.Server) {
+	t.Helper()
+	m := machine(t, s.Cluster, s.node)
+	err := s.midInstall(t, ctx, disk, func(hangUp func()) error {
+		defer hangUp()
+		time.Sleep(2 * time.Second) // somewhere in the middle of it
+		if err := m.PowerCut(ctx); err != nil {
+			return err
+		}
+		_, err := spare.Cut()
+		return err
+	})
+	if err == nil {
 		t.Fatal("the installation was over before the power was cut")
 	}
 	if err := errors.Join(s.Start(ctx), s.AwaitHealthy(ctx)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// testInstallErrors has the disk return errors in the middle of an installation, which goes on from there when it is mended.
+func testInstallErrors(t *testing.T, ctx context.Context, s *suite, disk *powercut.Disk) {
+	err := s.midInstall(t, ctx, spareDisk(), func(func()) error {
+		disk.Break(true)
+		return nil
+	})
+	disk.Break(false)
+	checkInstallFailed(t, err, cluster.SpareSerial)
+	if !strings.Contains(err.Error(), "input/output error") {
+		t.Error("the error does not say that it is one of the disk")
+	}
+	if p := s.planInstall(t, ctx, spareDisk()...).Plan; p.GoesOnBehind == "" || len(p.Steps) == 0 || len(p.Destroys) > 0 {
+		t.Errorf("after the errors the plan is %+v", p)
+	}
+}
+
+// testInstallPulled pulls the disk in the middle of an installation. When it is here again it is known as one that was begun.
+func testInstallPulled(t *testing.T, ctx context.Context, s *suite) {
+	disk, m := []string{"--disk-serial", goneSerial}, machine(t, s.Cluster, s.node)
+	err := s.midInstall(t, ctx, disk, func(func()) error { return m.PullDisk(ctx, goneSerial) })
+	checkInstallFailed(t, err, goneSerial)
+	if err := m.PlugDisk(ctx, goneSerial); err != nil {
+		t.Fatal(err)
+	}
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	eventually(t, limited, "the disk is here again", func(ctx context.Context) error {
+		out, err := s.Tools().Nodectl(ctx, "inventory", "--no-disk-health", "--output", "json")
+		if err == nil && !strings.Contains(out, `"`+goneSerial+`"`) {
+			err = errors.New("the node does not know it")
+		}
+		return err
+	})
+	if p := s.planInstall(t, ctx, disk...).Plan; p.GoesOnBehind == "" || len(p.Steps) == 0 || len(p.Destroys) > 0 {
+		t.Errorf("when the disk is here again, the plan is %+v", p)
+	}
+}
+
+// checkInstallFailed wants an error that names the disk, and says what is left.
+func checkInstallFailed(t *testing.T, err error, serial string) {
+	t.Helper()
+	t.Logf("nodectl install says: %v", err)
+	if err == nil {
+		t.Fatal("the installation was over before the disk failed")
+	}
+	for _, want := range []string{"install on vd", "serial " + serial, "nothing but this disk was changed", "the same request goes on behind the last step that was done: "} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q", want)
+		}
 	}
 }
 

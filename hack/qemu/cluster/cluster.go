@@ -40,15 +40,13 @@ type Options struct {
 	MemoryBytes int64
 	// DiskBytes is what the node sees; the overlay grows as it is written.
 	DiskBytes int64
-	// SpareBytes gives each node a second, empty disk; see Cluster.UseSpare.
-	SpareBytes int64
 	// Empty are further disks of each node, each in a slot; see vm.Disk.
 	Empty []EmptyDisk
 	// Nodes is how many machines there are; 0 is one. They run no cluster together: see Cluster.Alone.
 	Nodes int
 	// Cabled joins two nodes by a second card of each, with nothing else on that network; see Cluster.Cable.
 	Cabled bool
-	// Disks, where set, says what disks a node has, in place of its own and the second one: it is asked at each start, with the
+	// Disks, where set, says what disks a node has, in place of its own: it is asked at each start, with the
 	// machine's folder. For tests whose disks do what those of a folder do not.
 	Disks func(dir string) []vm.Disk
 	// RawImage, where set, is a raw disk image of which each node gets a copy, in
@@ -273,8 +271,5 @@ func (c *Cluster) disks(dir string) []vm.Disk {
 	}
 	path, format := diskIn(dir)
 	disks := []vm.Disk{{Path: path, Format: format, Serial: SystemSerial}, userData}
-	if _, err := os.Stat(filepath.Join(dir, spareFile)); err == nil {
-		disks = append(disks, vm.Disk{Path: filepath.Join(dir, spareFile), Format: "qcow2", Serial: SpareSerial})
-	}
 	return append(disks, c.emptyDisks(dir)...)
 }

@@ -3,9 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,13 +19,12 @@ const (
 	// imageFile is what the image builder makes in its output folder.
 	imageFile = "disk.qcow2"
 	// baseFile is the image that diskFile is an overlay on.
-	baseFile  = "image.qcow2"
-	spareFile = "spare.qcow2"
+	baseFile = "image.qcow2"
 	// rawFile is in place of diskFile where the image was a raw one.
 	rawFile = "disk.raw"
 )
 
-// SystemSerial and SpareSerial are the serial numbers of a node's first and second disk.
+// SystemSerial is the serial number of a node's disk, SpareSerial that of a second one, where a test gives it one.
 const (
 	SystemSerial = "system"
 	SpareSerial  = "spare"
@@ -114,16 +111,6 @@ func copyRaw(ctx context.Context, from, path string, sizeBytes int64) error {
 // CreateEmpty makes a qcow2 image of zeros.
 func CreateEmpty(ctx context.Context, path string, sizeBytes int64) error {
 	return qemuImg(ctx, "create", "-q", "-f", "qcow2", path, strconv.FormatInt(sizeBytes, 10))
-}
-
-// UseSpare puts the second disk of a node that does not run in the place of its
-// first, which is lost.
-func (c *Cluster) UseSpare(node Node) error {
-	dir := c.NodeDir(node)
-	if err := os.Remove(filepath.Join(dir, rawFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.Rename(filepath.Join(dir, spareFile), filepath.Join(dir, diskFile))
 }
 
 func qemuImg(ctx context.Context, args ...string) error {

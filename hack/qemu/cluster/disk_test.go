@@ -24,12 +24,6 @@ func TestDisks(t *testing.T) {
 	if d := cmp.Diff([]string{"system", "cidata"}, serials(Options{})); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	if err := os.WriteFile(filepath.Join(dir, spareFile), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff([]string{"system", "cidata", "spare"}, serials(Options{})); d != "" {
-		t.Errorf("with a spare (-want +got):\n%s", d)
-	}
 	asked := ""
 	own := func(dir string) []vm.Disk {
 		asked = dir
@@ -39,7 +33,7 @@ func TestDisks(t *testing.T) {
 		t.Errorf("with disks of its own, asked for %q (-want +got):\n%s", asked, d)
 	}
 	empty := []EmptyDisk{{Serial: "a", SizeBytes: 1 << 30}, {Serial: "b", SizeBytes: 1 << 30}}
-	if d := cmp.Diff([]string{"system", "cidata", "spare", "a", "b"}, serials(Options{Empty: empty})); d != "" {
+	if d := cmp.Diff([]string{"system", "cidata", "a", "b"}, serials(Options{Empty: empty})); d != "" {
 		t.Errorf("with empty ones (-want +got):\n%s", d)
 	}
 	if d := cmp.Diff([]string{"mine", "cidata", "a", "b"}, serials(Options{Disks: own, Empty: empty})); d != "" {

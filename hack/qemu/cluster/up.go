@@ -139,11 +139,6 @@ func (c *Cluster) makeDisks(ctx context.Context, node Node) error {
 	if err != nil {
 		return err
 	}
-	if c.options.SpareBytes > 0 && c.options.Disks == nil {
-		if err := CreateEmpty(ctx, filepath.Join(dir, spareFile), c.options.SpareBytes); err != nil {
-			return err
-		}
-	}
 	for _, disk := range c.options.Empty {
 		if disk.Socket != "" {
 			continue
