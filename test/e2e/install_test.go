@@ -13,6 +13,7 @@ import (
 	"time"
 
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
+	poolv1 "github.com/cyvive/cyvive/api/proto/pool/v1"
 	"github.com/cyvive/cyvive/hack/qemu/cluster"
 	"github.com/cyvive/cyvive/hack/qemu/powercut"
 	"github.com/cyvive/cyvive/hack/qemu/vm"
@@ -52,15 +53,16 @@ const goneSerial = "gone"
 // installDisks are those of a node that installs itself: its own, with the image, and the spare one that it is installed on, which a test can have fail.
 type installDisks struct {
 	spare *powercut.Server
-	// own says that the machine has its own disk, too.
-	own bool
+	// own and installed say that the machine has its own disk, and that it starts from the spare one.
+	own, installed bool
 }
 
 // of are the disks of a machine by its folder.
 func (d *installDisks) of(dir string) []vm.Disk {
 	var disks []vm.Disk
 	if d.own {
-		disks = append(disks, vm.Disk{Path: filepath.Join(dir, ownDiskFile), Format: "qcow2", Serial: cluster.SystemSerial})
+		// The kernel finds it first, also where firmware starts the other one.
+		disks = append(disks, vm.Disk{Path: filepath.Join(dir, ownDiskFile), Format: "qcow2", Serial: cluster.SystemSerial, Late: d.installed})
 	}
 	return append(disks, vm.Disk{Socket: spareSocket, Format: "raw", Serial: cluster.SpareSerial})
 }
@@ -91,7 +93,7 @@ func (d *installDisks) close() error {
 }
 
 // TestInstall has a node install itself on an empty disk, with the power cut in the middle, and with a disk that fails or is pulled there; and then run from the
-// installed disk alone.
+// installed disk, alone and beside the one that it ran from before.
 func TestInstall(t *testing.T) {
 	e := requireImage(t)
 	longOnly(t, "takes a quarter of an hour")
@@ -141,7 +143,7 @@ func TestInstall(t *testing.T) {
 	}
 
 	s.shutDown(t, ctx)
-	disks.own = false
+	disks.own, disks.installed = false, true
 	// The configuration is on the disk; what the sources have now does not count.
 	if err := c.SetUserData(s.node, []byte("kind: Nonsense\n")); err != nil {
 		t.Fatal(err)
@@ -156,13 +158,50 @@ func TestInstall(t *testing.T) {
 	if err != nil || len(boots) != 1 {
 		t.Errorf("the installed node has %d boots in its ledger, want its first one; %v", len(boots), err)
 	}
-	// It is a node like any other: it comes back from a reboot.
-	before = currentBoot(t, ctx, s)
-	s.nodectl(t, ctx, "reboot")
-	awaitBoot(t, ctx, s, before)
-	if err := s.AwaitHealthy(ctx); err != nil {
-		t.Error(err)
+	t.Run("both-disks", func(t *testing.T) { testBothDisks(t, ctx, s, disks) })
+}
+
+// testBothDisks gives the installed node, which is a node like any other and comes back, the disk that it ran from before: partitions of the same names, another
+// state, and another pool named node.
+func testBothDisks(t *testing.T, ctx context.Context, s *suite, disks *installDisks) {
+	before, pool, history := currentBoot(t, ctx, s), s.ownPool(t, ctx), s.nodectl(t, ctx, "config", "history")
+	s.shutDown(t, ctx)
+	disks.own = true
+	if err := s.Start(ctx); err != nil {
+		t.Fatal(err)
 	}
+	boots := awaitBoot(t, ctx, s, before)
+	if len(boots) != 2 || boots[1].GetBootId() != before {
+		t.Errorf("the ledger has %d boots, the newest before this one %s; want two, and %s", len(boots), boots[1].GetBootId(), before)
+	}
+	if err := s.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.ownPool(t, ctx); got != pool {
+		t.Errorf("the node has the pool %d, and had %d", got, pool)
+	}
+	if got := s.nodectl(t, ctx, "config", "history"); got != history {
+		t.Errorf("the node has the configurations\n%s\nand had\n%s", got, history)
+	}
+}
+
+// ownPool is the GUID of the node's own pool.
+func (s *suite) ownPool(t *testing.T, ctx context.Context) (guid uint64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	eventually(t, ctx, "the node's own pool", func(ctx context.Context) error {
+		var list poolv1.ListResponse
+		if err := s.tell(ctx, &list, "pool", "status", "node"); err != nil {
+			return err
+		}
+		if len(list.GetPools()) != 1 || list.GetPools()[0].GetGuid() == 0 {
+			return fmt.Errorf("the pools named node are %v", list.GetPools())
+		}
+		guid = list.GetPools()[0].GetGuid()
+		return nil
+	})
+	return guid
 }
 
 // testInstallRefuses: what is not asked for in the right way changes nothing.

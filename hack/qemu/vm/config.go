@@ -42,6 +42,8 @@ type Disk struct {
 	Snapshot bool
 	// Serial is what the guest reads in /sys/block/*/serial, 20 bytes at most.
 	Serial string
+	// Late has firmware try the disk after all those that are not; the kernel finds it in its place.
+	Late bool
 	// Slot puts the disk into a slot of its own, out of which PullDisk takes it while the machine runs, by its Serial: letters, digits and dashes. It is
 	// nothing to start from.
 	Slot bool
@@ -196,6 +198,9 @@ func (c Config) uuid() uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("cyvive:machine:"+c.Name))
 }
 
+// lateIndex is more than there are disks, and less than what the network has in the order in which firmware tries them (package network).
+const lateIndex = 50
+
 func (d Disk) arguments(index int, bootable bool) []string {
 	if d.Slot {
 		return d.slotArguments(index)
@@ -222,7 +227,11 @@ func (d Disk) arguments(index int, bootable bool) []string {
 		device += ",serial=" + d.Serial
 	}
 	if bootable {
-		device += fmt.Sprintf(",bootindex=%d", index)
+		order := index
+		if d.Late {
+			order += lateIndex
+		}
+		device += fmt.Sprintf(",bootindex=%d", order)
 	}
 	return append(append([]string{"-drive", drive}, controller...), "-device", device)
 }

@@ -28,6 +28,8 @@ func TestArguments(t *testing.T) {
 	withCD.Disks = []Disk{{Path: "/d/x", Format: "qcow2"}, {Path: "/d/m.iso", Format: "raw", CD: true, Serial: "medium"}}
 	withStick := base
 	withStick.Disks = []Disk{{Path: "/d/x", Format: "qcow2"}, {Path: "/d/m.iso", Format: "raw", USB: true, Snapshot: true, Serial: "medium"}}
+	late := base
+	late.Disks = []Disk{{Path: "/d/x", Format: "qcow2", Late: true}, {Path: "/d/y", Format: "raw"}}
 	sealed := base
 	sealed.TPM = true
 	secure := base
@@ -62,6 +64,7 @@ func TestArguments(t *testing.T) {
 			"file=/d/m.iso,snapshot=on -device qemu-xhci,id=usb1 -device usb-storage,bus=usb1.0,drive=disk1,serial=medium,bootindex=1",
 			"file=/d/x -device virtio-blk-pci,drive=disk0,bootindex=0",
 		}, []string{"virtio-blk-pci,drive=disk1", "id=usb0", "scsi"}},
+		{"late", late, []string{"virtio-blk-pci,drive=disk0,bootindex=50 -drive", "virtio-blk-pci,drive=disk1,bootindex=1 "}, nil},
 		{"SMM", secure, []string{
 			"qemu-system-x86_64 -machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1 -accel tcg",
 			"if=pflash,format=raw,unit=1,file=efivars.fd",
