@@ -76,6 +76,7 @@ func (n *cutNode) cutOneInstallation(t *testing.T, ctx context.Context, c course
 	}
 	ended := n.until(t, ctx, c.from(next).draw(n.random), n.install)
 	step := lastStep(n.consoleFrom(t, said))
+	n.startsNothing(t, ctx, behind, step)
 	n.back(t, ctx, pulled)
 	p := n.planInstall(t, ctx, spareDisk()...).Plan
 	if len(p.Destroys) > 0 || (p.GoesOnBehind == "complete") != (len(p.Steps) == 0) {
@@ -91,6 +92,31 @@ func (n *cutNode) cutOneInstallation(t *testing.T, ctx context.Context, c course
 	}
 	return p.GoesOnBehind
 }
+
+// startsNothing tries, once in a test, that firmware starts nothing from a disk on which the installation was cut. From the step before the partition table on, the
+// disk may start, or the console may not have told yet.
+func (n *cutNode) startsNothing(t *testing.T, ctx context.Context, behind, step string) {
+	t.Helper()
+	most := mayBeBehind(behind, step)
+	if n.triedHalf || slices.Index(installSteps, most[len(most)-1]) >= slices.Index(installSteps, "state") {
+		return
+	}
+	n.triedHalf, n.onSpare = true, true
+	console := n.powerOn(t, ctx)
+	limited, cancel := context.WithTimeout(ctx, refusalTimeout)
+	defer cancel()
+	line, err := console.WaitLine(limited, regexp.MustCompile(givenUp+"|"+kernelLine))
+	if err != nil || regexp.MustCompile(kernelLine).MatchString(line) {
+		t.Errorf("after cut %d, at step %q, the disk was to start nothing: the console says %q, %v", n.cuts, step, line, err)
+	} else {
+		t.Logf("from the disk of cut %d nothing starts: %s", n.cuts, line)
+	}
+	n.pull(t, ctx)
+	n.onSpare = false
+}
+
+// kernelLine is the first that a kernel says.
+const kernelLine = `Linux version `
 
 // mayBeBehind are the steps behind which an installation may be that was cut: it was behind one, and the console has told last of another. A step is told of
 // when the one before is on the disk. The agent's words come to the console by way of init, and some steps are over in a moment, so that it may have begun one

@@ -34,8 +34,8 @@ type cutNode struct {
 	system, spare *powercut.Server
 	diskBytes     int64
 	media         int
-	// onSpare says that the machine has the spare disk only.
-	onSpare bool
+	// onSpare says that the machine has the spare disk only, triedHalf that it was started so from one that is half installed.
+	onSpare, triedHalf bool
 
 	// versions are those that the node may run, by root hash.
 	versions map[string]string
