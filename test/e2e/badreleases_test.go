@@ -41,17 +41,17 @@ func TestSilentAgent(t *testing.T) {
 	badRelease{variant.SilentAgent(), trialTries * bootTimeout}.run(t, u)
 }
 
-// stage installs a release and leaves the reboot to others. What does not hold on the node meanwhile is not asked of the release, and so a bad one could stay: a
-// node that was kept from its work, as by the build of the release on the same machine, is given time, and asked again.
-func (u *upgrades) stage(t *testing.T, ctx context.Context, image string) {
+// stage installs a release, from where flags of nodectl upgrade say, and leaves the reboot to others. What does not hold on the node meanwhile is not asked of the
+// release, and so a bad one could stay: a node that was kept from its work, as by the build of the release on the same machine, is given time, and asked again.
+func (s *suite) stage(t *testing.T, ctx context.Context, from ...string) {
 	t.Helper()
 	const chances = 3
 	for i := 1; ; i++ {
-		if err := u.AwaitHealthy(ctx); err != nil {
+		if err := s.AwaitHealthy(ctx); err != nil {
 			t.Fatal(err)
 		}
-		u.nodectl(t, ctx, "upgrade", "--image", image, "--stage")
-		status, err := u.upgradeStatus(ctx)
+		s.nodectl(t, ctx, append([]string{"upgrade", "--stage"}, from...)...)
+		status, err := s.upgradeStatus(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func (u *upgrades) stage(t *testing.T, ctx context.Context, image string) {
 		if i == chances {
 			t.Fatalf("the release is not asked for the gates %q", waived)
 		}
-		u.nodectl(t, ctx, "upgrade", "cancel")
+		s.nodectl(t, ctx, "upgrade", "cancel")
 	}
 }
 
@@ -91,7 +91,7 @@ func (b badRelease) run(t *testing.T, u *upgrades) {
 		t.Fatal(err)
 	}
 	before := currentBoot(t, ctx, u.suite)
-	u.stage(t, ctx, image)
+	u.stage(t, ctx, "--image", image)
 	u.nodectl(t, ctx, "reboot")
 	began := time.Now()
 	eventually(t, ctx, "wait until the node is back", func(ctx context.Context) error {

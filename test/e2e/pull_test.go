@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,8 +19,11 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 )
 
-// webPort is that of the host's web server, as the guest sees it.
-const webPort = 80
+// webPort and httpsPort are those of the host's web servers, as the guest sees them.
+const (
+	webPort   = 80
+	httpsPort = 443
+)
 
 // fileServer has one file, and cuts the first answer off in its middle.
 type fileServer struct {
@@ -33,7 +34,11 @@ type fileServer struct {
 
 // ServeHTTP implements http.Handler.
 func (f *fileServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/good.cyvive" {
+	switch r.URL.Path {
+	case "/good.cyvive":
+	case "/ok":
+		return // with success
+	default:
 		http.NotFound(w, r)
 		return
 	}
@@ -73,49 +78,55 @@ func (e env) dialer(t *testing.T, ctx context.Context) string {
 	return path
 }
 
-// TestPull has a node fetch a release from a web server that cuts the connection, and judge it by a gate of the configuration too. It needs a release of
-// another version, as TestUpgrade does.
+// TestPull has a node fetch a release from a web server that cuts the connection, and from a registry that it knows by its authority and shows an account, and judge
+// it by gates of the configuration too. It needs a release of another version, as TestUpgrade does.
 func TestPull(t *testing.T) {
 	e, ctx := requireUpgrades(t)
 	files := &fileServer{}
-	web := httptest.NewServer(files)
-	t.Cleanup(web.Close) // after the machine has ended: it waits for what is being served
-	options := e.options(t)
-	options.Reach = []network.Reach{{Port: webPort, Command: e.dialer(t, ctx) + " " + strings.TrimPrefix(web.URL, "http://")}}
-	host := net.JoinHostPort(network.UserHost.String(), fmt.Sprint(webPort))
+	// After the machine has ended: they wait for what is being served.
+	web, unknown := httptest.NewServer(files), httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	t.Cleanup(unknown.Close)
+	registry := newRegistry(t)
+	options, dial := e.options(t), e.dialer(t, ctx)
+	options.Reach = []network.Reach{
+		{Port: webPort, Command: dial + " " + strings.TrimPrefix(web.URL, "http://")}, {Port: httpsPort, Command: dial + " " + strings.TrimPrefix(unknown.URL, "https://")},
+		registry.reach(t, ctx, e),
+	}
+	at := func(port uint16) string { return net.JoinHostPort(network.UserHost.String(), fmt.Sprint(port)) }
+	gates := []config.Gate{{Name: "web", Kind: config.GateTCP, Target: at(webPort)}, {Name: "page", Kind: config.GateHTTP, Target: "http://" + at(webPort) + "/ok"}}
 	s := startAloneIn(t, ctx, e, options, func(cfg *config.Config) {
 		cfg.Machine.Upgrade.Deadline = aloneDeadline
-		cfg.Machine.Upgrade.Gates = []config.Gate{{Name: "web", Kind: config.GateTCP, Target: host}}
+		cfg.Machine.Upgrade.Gates = gates
+		cfg.Machine.Upgrade.Sources = []config.UpgradeSource{{
+			Host: at(registryPort), CA: string(registry.authority.CertificatePEM()),
+			Credentials: &config.Credentials{Username: registryUser, Password: config.NewSecret(registryPassword)},
+		}}
 	})
 	r := e.releases(t)
 	files.path = r.sign(t, r.build(t, ctx, "good", variant.GoodVersion), "good")
-	ctx = testContext(t, pushTimeout+2*bootTimeout)
-	if _, err := s.Tools().Nodectl(ctx, "upgrade", "--from", "http://"+host+"/missing"); err == nil || !strings.Contains(err.Error(), "404 Not Found") {
-		t.Errorf("a release that is not there: %v", err)
+	registry.addRelease(t, files.path)
+	ctx = testContext(t, 2*pushTimeout+2*bootTimeout)
+	// The certificate of a server that the configuration does not name is not judged.
+	for _, missing := range []string{"http://" + at(webPort) + "/missing", "https://" + at(httpsPort) + "/missing"} {
+		if _, err := s.Tools().Nodectl(ctx, "upgrade", "--from", missing); err == nil || !strings.Contains(err.Error(), "404 Not Found") {
+			t.Errorf("a release that is not at %s: %v", missing, err)
+		}
 	}
-	before := currentBoot(t, ctx, s)
-	console := machine(t, s.Cluster, s.node).Console()
-	s.nodectl(t, ctx, "upgrade", "--from", "http://"+host+"/good.cyvive", "--wait=false")
+	s.stage(t, ctx, "--from", "http://"+at(webPort)+"/good.cyvive")
 	if files.ranges.Load() == 0 {
 		t.Error("the node did not go on with what was cut off")
 	}
-	if _, err := console.WaitLine(ctx, regexp.MustCompile(`reboot: Restarting system`)); err != nil {
-		t.Fatal(err)
+	s.nodectl(t, ctx, "upgrade", "cancel")
+	s.stage(t, ctx, "--from", "oci://"+at(registryPort)+"/pulled:1")
+	if n := registry.answers(""); n < 2 {
+		t.Errorf("the registry was asked %d times with the account, want for the manifest and for the release", n)
 	}
+	before := currentBoot(t, ctx, s)
+	s.nodectl(t, ctx, "reboot")
 	s.awaitVersion(t, ctx, before, variant.GoodVersion, machinev1.Slot_SLOT_B)
 	s.awaitBlessed(t, ctx, variant.GoodVersion)
-	var status struct {
-		Gates []struct {
-			Name  string
-			Holds bool
-		}
-	}
-	if err := json.Unmarshal([]byte(s.nodectl(t, ctx, "upgrade", "status", "--output", "json")), &status); err != nil {
-		t.Fatal(err)
-	}
-	if last := status.Gates[len(status.Gates)-1]; last.Name != "gate web" || !last.Holds {
-		t.Errorf("the gates end with %+v", last)
-	}
+	s.checkGates(t, ctx, gates)
 }
 
 // TestDrain evicts the pods of a cluster's only node before a reboot, with the rights of its agent and the API server's own judgement; after the boot the

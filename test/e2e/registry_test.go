@@ -42,21 +42,29 @@ const (
 	layerType    = "application/vnd.oci.image.layer.v1.tar"
 )
 
-// imageRegistry gives out one image, pulled:1, by the distribution specification 1.1, over TLS, to who shows its account. It implements http.Handler.
+// imageRegistry gives out one image or artifact, pulled:1, by the distribution specification 1.1, over TLS, to who shows its account. It implements http.Handler.
 type imageRegistry struct {
 	authority *pki.Authority
 	server    *httptest.Server
+
+	mu sync.Mutex
 	// manifest is the image's, and blobs are its parts, by digest.
 	manifest []byte
 	blobs    map[string][]byte
-
-	mu sync.Mutex
 	// asked counts requests with the account, by the registry that the server is a mirror of; empty is none.
 	asked map[string]int
 }
 
-// newImageRegistry starts one whose certificate is for the address at which guests reach the host.
+// newImageRegistry starts one with the image.
 func newImageRegistry(t *testing.T, ctx context.Context, e env) *imageRegistry {
+	t.Helper()
+	r := newRegistry(t)
+	r.addImage(t, ctx, e)
+	return r
+}
+
+// newRegistry starts one with nothing, whose certificate is for the address at which guests reach the host.
+func newRegistry(t *testing.T) *imageRegistry {
 	t.Helper()
 	now := time.Now()
 	authority, err := pki.NewAuthority("registry", now)
@@ -74,7 +82,6 @@ func newImageRegistry(t *testing.T, ctx context.Context, e env) *imageRegistry {
 		t.Fatal(err)
 	}
 	r := &imageRegistry{authority: authority, blobs: map[string][]byte{}, asked: map[string]int{}}
-	r.addImage(t, ctx, e)
 	r.server = httptest.NewUnstartedServer(r)
 	r.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0) // the node hangs up on a server that it does not know
@@ -107,6 +114,8 @@ func (r *imageRegistry) addImage(t *testing.T, ctx context.Context, e env) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	type object = map[string]any
 	add := func(mediaType string, data []byte) object {
 		digest := digestOf(data)
@@ -129,6 +138,29 @@ func (r *imageRegistry) addImage(t *testing.T, ctx context.Context, e env) {
 	})
 }
 
+// addRelease puts a release into the image's place, as docs/upgrades.md has it ("Sources").
+func (r *imageRegistry) addRelease(t *testing.T, file string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const artifactType = "application/vnd.cyvive.release.v1"
+	empty := []byte("{}") // the config of an artifact that has none (image specification 1.1, manifest.md)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blobs[digestOf(empty)], r.blobs[digestOf(data)] = empty, data
+	type object = map[string]any
+	r.manifest, err = json.Marshal(object{
+		"schemaVersion": 2, "mediaType": manifestType, "artifactType": artifactType,
+		"config": object{"mediaType": "application/vnd.oci.empty.v1+json", "digest": digestOf(empty), "size": len(empty)},
+		"layers": []object{{"mediaType": artifactType + ".tar", "digest": digestOf(data), "size": len(data)}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func digestOf(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
 // ServeHTTP implements http.Handler.
@@ -138,13 +170,13 @@ func (r *imageRegistry) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	folder, name := path.Split(q.URL.Path)
 	r.mu.Lock()
 	r.asked[q.URL.Query().Get("ns")]++
+	manifest, data, mediaType := r.manifest, r.blobs[name], "application/octet-stream"
 	r.mu.Unlock()
-	folder, name := path.Split(q.URL.Path)
-	data, mediaType := r.blobs[name], "application/octet-stream"
-	if folder == "/v2/pulled/manifests/" && (name == "1" || name == digestOf(r.manifest)) {
-		data, mediaType = r.manifest, manifestType
+	if folder == "/v2/pulled/manifests/" && (name == "1" || name == digestOf(manifest)) {
+		data, mediaType = manifest, manifestType
 	} else if folder != "/v2/pulled/blobs/" || data == nil {
 		http.NotFound(w, q)
 		return

@@ -44,13 +44,38 @@ type upgrades struct {
 	good, file string
 }
 
-// TestUpgrade takes a node with a cluster to a release and back, and to one that passes all but the last gate: the node of the cluster is never Ready.
-// It takes the better part of an hour on emulated processors, and so it runs with LONG=1 only.
+// clusterGates are gates of all kinds that a cluster has: of the demonstration pod behind a service, of cluster DNS, and of the node.
+func clusterGates() []config.Gate {
+	return []config.Gate{
+		{Name: "demo", Kind: config.GateService, Target: "default/demo:80/"}, {Name: "dns", Kind: config.GateDeployment, Target: "kube-system/coredns"},
+		{Name: "ready", Kind: config.GateCondition, Target: "Ready"},
+	}
+}
+
+// demoService leads to the demonstration pod.
+const demoService = `
+apiVersion: v1
+kind: Service
+metadata: {name: demo, namespace: default}
+spec:
+  selector: {app: demo}
+  ports: [{port: 80, targetPort: http}]
+`
+
+// TestUpgrade takes a node with a cluster to a release and back, and to one that passes neither the last gate of the node nor those of its configuration: the
+// node of the cluster is never Ready. It takes the better part of an hour on emulated processors, and so it
+// runs with LONG=1 only.
 func TestUpgrade(t *testing.T) {
 	e, ctx := requireUpgrades(t)
 	c := create(t, ctx, e.options(t))
 	s := &suite{Cluster: c, env: e, node: c.Nodes()[0]}
+	if err := c.Reconfigure(s.node, func(cfg *config.Config) { cfg.Machine.Upgrade.Gates = clusterGates() }); err != nil {
+		t.Fatal(err)
+	}
 	bringUp(t, ctx, s)
+	if err := s.Tools().Apply(ctx, []byte(demoService)); err != nil {
+		t.Fatal(err)
+	}
 	testUpgrades(t, ctx, s, []upgradePart{{"good", testGoodUpgrade}, {"rollback", testRollback}, badRelease{variant.NeverReady(), trialTimeout}.part()})
 }
 
@@ -144,8 +169,8 @@ type upgradeStatus struct {
 		Target    struct{ Version string }
 	}
 	Gates []struct {
-		Name   string
-		Waived bool
+		Name          string
+		Holds, Waived bool
 	}
 }
 
@@ -157,6 +182,24 @@ func (s upgradeStatus) waived() (names []string) {
 		}
 	}
 	return names
+}
+
+// checkGates wants gates of the configuration to hold. That a release was asked for them is known of one that was staged (stage).
+func (s *suite) checkGates(t *testing.T, ctx context.Context, want []config.Gate) {
+	t.Helper()
+	status, err := s.upgradeStatus(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gate := range want {
+		held := false
+		for _, g := range status.Gates {
+			held = held || g.Name == "gate "+gate.Name && g.Holds
+		}
+		if !held {
+			t.Errorf("gate %s of the kind %s does not hold: the gates are %+v", gate.Name, gate.Kind, status.Gates)
+		}
+	}
 }
 
 func (s *suite) upgradeStatus(ctx context.Context) (status upgradeStatus, err error) {
@@ -217,6 +260,7 @@ func testGoodUpgrade(t *testing.T, u *upgrades) {
 	if err := <-ended; err != nil {
 		t.Errorf("nodectl upgrade: %v", err)
 	}
+	u.checkGates(t, ctx, clusterGates())
 	boots, err := listBoots(ctx, u.suite)
 	if err != nil {
 		t.Fatal(err)
