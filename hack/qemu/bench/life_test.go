@@ -19,8 +19,11 @@ func TestLifeIsPrinted(t *testing.T) {
 			Reboot: Outage{ServiceSeconds: 40, DowntimeSeconds: 50}, Outage: Outage{ServiceSeconds: 50, DowntimeSeconds: 60},
 			ReleaseBytes: 90e6, WriteSeconds: 100, BlessedSeconds: 80, WrittenBytes: 450e6,
 		},
-		Rollbacks: []Rollback{{Name: "panic", Reboot: Outage{ServiceSeconds: 40, DowntimeSeconds: 50}, Outage: Outage{ServiceSeconds: 120, DowntimeSeconds: 150}}},
-		Memory:    &RootMemory{VerityBytes: 200e6, RAMBytes: 500e6},
+		Rollbacks: []Rollback{
+			{Name: "panic", Reboot: Outage{ServiceSeconds: 40, DowntimeSeconds: 50}, Outage: Outage{ServiceSeconds: 120, DowntimeSeconds: 150}},
+			{Name: "full-disk", Note: "of a cluster", Reboot: Outage{ServiceSeconds: 50, DowntimeSeconds: 50}, Outage: Outage{ServiceSeconds: 200, DowntimeSeconds: 250}},
+		},
+		Memory: &RootMemory{VerityBytes: 200e6, RAMBytes: 500e6},
 	}}
 	var text strings.Builder
 	if err := r.Print(&text); err != nil {
@@ -38,6 +41,7 @@ func TestLifeIsPrinted(t *testing.T) {
 		"upgrade: API silent s 60.0 ordinary reboot":                                           "50.0 1.20",
 		"upgrade: written MB 450.0 size of the release":                                        "90.0 5.00",
 		"rollback, panic: from the restart to service on the old slot s 120.0 ordinary reboot": "40.0 3.00",
+		"rollback, full-disk (of a cluster): API silent s 250.0 ordinary reboot":               "50.0 5.00",
 		"memory with the root in RAM MB 500.0 root on verity":                                  "200.0 2.50",
 	} {
 		if got[row] != want {

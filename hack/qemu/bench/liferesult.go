@@ -42,8 +42,12 @@ func (l *Life) rows() (rows []liferow) {
 		add("upgrade: written", "MB", float64(u.WrittenBytes)/mb, ofRelease, float64(u.ReleaseBytes)/mb)
 	}
 	for _, r := range l.Rollbacks {
-		add("rollback, "+r.Name+": from the restart to service on the old slot", "s", r.ServiceSeconds, ordinary, r.Reboot.ServiceSeconds)
-		add("rollback, "+r.Name+": API silent", "s", r.DowntimeSeconds, ordinary, r.Reboot.DowntimeSeconds)
+		name := "rollback, " + r.Name
+		if r.Note != "" {
+			name += " (" + r.Note + ")"
+		}
+		add(name+": from the restart to service on the old slot", "s", r.ServiceSeconds, ordinary, r.Reboot.ServiceSeconds)
+		add(name+": API silent", "s", r.DowntimeSeconds, ordinary, r.Reboot.DowntimeSeconds)
 	}
 	if m := l.Memory; m != nil && m.VerityBytes > 0 {
 		add("memory with the root on verity", "MB", float64(m.VerityBytes)/mb, "", 0)

@@ -33,6 +33,8 @@ type Upgrade struct {
 type Rollback struct {
 	// Name is what is wrong with it.
 	Name string `json:"name"`
+	// Note is what tells the node or the release from the others; empty for a node without a cluster.
+	Note string `json:"note,omitempty"`
 	// Reboot is an ordinary one of the same node.
 	Reboot Outage `json:"reboot"`
 	// Outage is from the restart into the release, or the last answer before, to the first answer of the old one.
@@ -147,7 +149,8 @@ func (o Options) rollbacks(ctx context.Context) (all []Rollback, err error) {
 	if err != nil {
 		return all, err
 	}
-	// What a full disk is felt by is etcd, so this node has a cluster; and its disk is small, since all of it is written.
+	// What a full disk is felt by is etcd, so this node has a cluster; and its disk is small, since all of it is written. What fills it is in etcd's place, so the
+	// release would be taken back with room left, too: it is the way back from a full disk that is measured, and not what is noticed first.
 	small := func(c *cluster.Options) { c.DiskBytes = fullDiskBytes }
 	t, err = o.traveller(ctx, "bench-full", small, func(cfg *config.Config) { cfg.Machine.Upgrade.Deadline = trialDeadline })
 	if err != nil {
@@ -155,6 +158,9 @@ func (o Options) rollbacks(ctx context.Context) (all []Rollback, err error) {
 	}
 	defer t.close(ctx)
 	more, err := o.rollbacksOf(ctx, t, b, []variant.Bad{variant.FullDisk()})
+	for i := range more {
+		more[i].Note = fmt.Sprintf("of a cluster, %d GiB of disk filled in the place of etcd", fullDiskBytes>>30)
+	}
 	return append(all, more...), err
 }
 
