@@ -300,6 +300,9 @@ func testInstallPulled(t *testing.T, ctx context.Context, s *suite) {
 	disk, m := []string{"--disk-serial", goneSerial}, machine(t, s.Cluster, s.node)
 	err := s.midInstall(t, ctx, disk, func(func()) error { return m.PullDisk(ctx, goneSerial) })
 	checkInstallFailed(t, err, goneSerial)
+	if text := fmt.Sprint(err); strings.Contains(text, "no space left") && !strings.Contains(text, "the disk is gone") {
+		t.Error("a disk that is gone is told of as a full one")
+	}
 	if err := m.PlugDisk(ctx, goneSerial); err != nil {
 		t.Fatal(err)
 	}
