@@ -185,7 +185,7 @@ type itemName func(place int, item *yaml.Node, fields []Field) string
 
 func byPlace(place int, _ *yaml.Node, _ []Field) string { return strconv.Itoa(place) }
 
-// byTexts names an item by all of its own texts that are no secrets.
+// byTexts names an item by all of its own texts that are no secrets, in the order of the fields. Secrets are sealed for such names (sealed.go): they stay as they are.
 func byTexts(_ int, item *yaml.Node, fields []Field) string {
 	var texts []string
 	for _, f := range fields {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"filippo.io/age"
@@ -229,7 +228,8 @@ func eachPlace(doc *yaml.Node, fields []Field, do func(field, place string, valu
 	})
 }
 
-// unseal puts the secrets of a document that are sealed in the place of the sealed texts. One that cannot be opened counts as told of, and is left out.
+// unseal puts the secrets of a document that are sealed in the place of the sealed texts. One that cannot be opened counts as told of, and is left out. What is
+// in other fields is shown, and so is never opened.
 func (d *decoder) unseal(doc *yaml.Node) {
 	var fields []Field
 	for _, known := range Documents() {
@@ -237,9 +237,7 @@ func (d *decoder) unseal(doc *yaml.Node) {
 			fields = known.Fields
 		}
 	}
-	secrets := map[*yaml.Node]bool{}
 	eachPlace(doc, fields, func(field, place string, value *yaml.Node) {
-		secrets[value] = true
 		if value.Kind != yaml.ScalarNode || !isSealed(value.Value) {
 			return
 		}
@@ -253,7 +251,6 @@ func (d *decoder) unseal(doc *yaml.Node) {
 		}
 		*value = yaml.Node{Line: value.Line}
 	})
-	d.misplaced(doc, kindOf(doc), secrets)
 }
 
 func (d *decoder) opened(field, place, text string) (string, error) {
@@ -264,26 +261,4 @@ func (d *decoder) opened(field, place, text string) (string, error) {
 		return "", errClosed
 	}
 	return d.open(text, place)
-}
-
-// misplaced refuses sealed texts in other places than secrets: what is there is shown, and so is never opened.
-func (d *decoder) misplaced(node *yaml.Node, path string, secrets map[*yaml.Node]bool) {
-	switch {
-	case secrets[node]:
-	case node.Kind == yaml.ScalarNode && isSealed(node.Value):
-		d.fail(node.Line, path, "got a sealed text, which only the field of a secret may have, expected it in the clear")
-		*node = yaml.Node{Line: node.Line}
-	case node.Kind == yaml.MappingNode:
-		for i := 0; i+1 < len(node.Content); i += 2 {
-			name := printable(node.Content[i].Value)
-			if path != "" {
-				name = path + "." + name
-			}
-			d.misplaced(node.Content[i+1], name, secrets)
-		}
-	case node.Kind == yaml.SequenceNode:
-		for i, item := range node.Content {
-			d.misplaced(item, path+"["+strconv.Itoa(i)+"]", secrets)
-		}
-	}
 }
