@@ -85,8 +85,15 @@ func Merge(base, patch []byte) ([]byte, error) {
 	return merged, nil
 }
 
-// repeated are the fields that a mapping of a patch, or one below it, gives twice: only one of them could be merged.
+// maxPathBytes is longer than the path of any field is.
+const maxPathBytes = 512
+
+// repeated are the fields that a mapping of a patch, or one below it, gives twice: only one of them could be merged. What lies deeper than any field does is left to
+// Parse, which does not know it: with a path for each mapping on the way it would need memory by the square of its depth.
 func repeated(node *yaml.Node, path string) Errors {
+	if len(path) > maxPathBytes {
+		return nil
+	}
 	var out Errors
 	first := map[string]int{}
 	for i, below := range node.Content {
