@@ -57,19 +57,28 @@ func (a *Agent) unseal(text, place string) (string, error) {
 		return "", err
 	}
 	plain, err := key.Open(text, place)
-	if err != nil && a.snapshot().stateShut() != "" {
-		err = fmt.Errorf("%w; the node's own key is on its state volume, which is shut", err)
+	if err != nil && a.snapshot().stateClosed() {
+		err = fmt.Errorf("%w; the node's own key may be on its state volume, which is not open", err)
 	}
 	return plain, err
 }
 
 // recipient is what secrets are sealed for; empty where what is sealed for it would be lost.
 func (a *Agent) recipient() string {
+	if a.snapshot().stateClosed() {
+		return ""
+	}
 	key, err := a.sealingKey()
-	if err != nil || a.snapshot().stateShut() != "" {
+	if err != nil {
 		return ""
 	}
 	return key.Recipient()
+}
+
+// stateClosed says that the state volume is not there to be read, and may have another key than that in memory: it is shut, late or out of order. One that is yet
+// to be made has none, and a medium has no such volume.
+func (s snapshot) stateClosed() bool {
+	return !s.input.Medium && !mounted(s, storage.State) && !s.storage.Status.StateUndecided
 }
 
 // handedOn is the key that a configuration needs on another disk; nil if it needs none.

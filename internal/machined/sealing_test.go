@@ -16,6 +16,8 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/install"
 	"github.com/cyvive/cyvive/internal/machined/maintenance"
+	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/state"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
 )
@@ -105,6 +107,33 @@ func TestSealedSecrets(t *testing.T) {
 	})
 	if wiped.recipient() == recipient {
 		t.Error("a node that was wiped is sealed for as before")
+	}
+}
+
+// TestStateClosed: for a key in memory nothing is to be sealed where the state volume may have another.
+func TestStateClosed(t *testing.T) {
+	t.Parallel()
+	of := func(v storage.VolumeStatus) storage.Status {
+		v.Name = storage.State
+		return storage.Status{Volumes: []storage.VolumeStatus{v}}
+	}
+	for name, c := range map[string]struct {
+		status storage.Status
+		medium bool
+		want   bool
+	}{
+		"not looked at":  {want: true},
+		"mounted":        {status: of(storage.VolumeStatus{Mounted: true})},
+		"shut":           {status: of(storage.VolumeStatus{Encrypted: true, Shut: true}), want: true},
+		"out of order":   {status: of(storage.VolumeStatus{Reason: "it is damaged"}), want: true},
+		"yet to be made": {status: storage.Status{StateUndecided: true}},
+		"a medium":       {medium: true},
+	} {
+		s := snapshot{input: plan.Input{Medium: c.medium}}
+		s.storage = state.Report[storage.Status]{Status: c.status}
+		if got := s.stateClosed(); got != c.want {
+			t.Errorf("%s: closed %v", name, got)
+		}
 	}
 }
 
