@@ -36,8 +36,8 @@ const (
 
 // discovered is what answers at an address.
 type discovered struct {
-	node                                                string
-	state, fingerprint, version, arch, owner, recipient string
+	node                                     string
+	state, fingerprint, version, arch, owner string
 	// err is why it is no node, or cannot be reached.
 	err error
 }
@@ -154,7 +154,7 @@ func (a *app) ask(ctx context.Context, node string, owner crypto.Signer) *discov
 		}
 		return d
 	}
-	d.state, d.owner, d.recipient = enumName(identity.GetState().String(), "NODE_STATE_"), identity.GetOwner(), identity.GetRecipient()
+	d.state, d.owner = enumName(identity.GetState().String(), "NODE_STATE_"), identity.GetOwner()
 	if v, err := machinev1.NewMachineServiceClient(conn).GetVersion(ctx, &machinev1.GetVersionRequest{}); err == nil {
 		d.version, d.arch = v.GetVersion(), v.GetArchitecture()
 	}

@@ -17,7 +17,7 @@ func (a *app) writeDiscovered(nodes []*discovered) error {
 		answers := make([]output.Answer, len(nodes))
 		for i, d := range nodes {
 			fields, err := structpb.NewStruct(map[string]any{
-				"state": d.state, "fingerprint": d.fingerprint, "version": d.version, "architecture": d.arch, "owner": d.owner, "recipient": d.recipient,
+				"state": d.state, "fingerprint": d.fingerprint, "version": d.version, "architecture": d.arch, "owner": d.owner,
 			})
 			if err != nil {
 				return fmt.Errorf("encode output: %w", err)
