@@ -34,10 +34,10 @@ func Locate(mistakes Errors, made []byte, base, patch Given, open Opener) {
 			}
 		}
 	}
-	documents := documentsOf(made)
+	documents, inPatch, inBase := documentsOf(made), titled(p.patch), titled(p.base)
 	for _, e := range mistakes {
 		field := p.locate(documents, e)
-		node, whole := p.find(p.patch, field)
+		node, whole := p.find(inPatch, field)
 		same, other := before[field.key(e.Problem)], before[field.key("")]
 		switch {
 		case whole && node.Kind == yaml.ScalarNode:
@@ -49,7 +49,7 @@ func Locate(mistakes Errors, made []byte, base, patch Given, open Opener) {
 		case other != nil:
 			e.File, e.Line = base.Name, other.Line
 		case len(patch.Data) == 0:
-			node, _ = p.find(p.base, field)
+			node, _ = p.find(inBase, field)
 			e.File, e.Line = base.Name, lineOf(node)
 		case node == nil && len(p.patch) == 1:
 			e.File, e.Line = patch.Name, p.patch[0].Line
@@ -119,14 +119,24 @@ func (p *placer) locate(documents []*yaml.Node, e *Error) location {
 }
 
 // find returns the node of a field, and whether it is that of the field itself, or the last on the way there; nil if there is no such document.
-func (p *placer) find(documents []*yaml.Node, l location) (node *yaml.Node, whole bool) {
+func (p *placer) find(documents map[string]*yaml.Node, l location) (node *yaml.Node, whole bool) {
+	d := documents[l.title]
+	if l.title == "" || d == nil {
+		return nil, false
+	}
+	last, _, left := p.follow(d, l.path)
+	return last, left == ""
+}
+
+// titled are documents by their titles; of several with the same it is the first.
+func titled(documents []*yaml.Node) map[string]*yaml.Node {
+	out := map[string]*yaml.Node{}
 	for _, d := range documents {
-		if l.title != "" && titleOf(d) == l.title {
-			last, _, left := p.follow(d, l.path)
-			return last, left == ""
+		if title := titleOf(d); out[title] == nil {
+			out[title] = d
 		}
 	}
-	return nil, false
+	return out
 }
 
 // follow goes from a node along the path of a field, as far as there are nodes. It returns the last one, the way to it with the names of items, and the rest.
