@@ -102,14 +102,23 @@ func (a *Agent) poolLoop() task {
 	return t
 }
 
-// ownScrubAfter is how long after the machine's start the node's own pool is not scrubbed, since all that starts reads from it, too.
-const ownScrubAfter = time.Hour
+// ownScrubAfter is how long after the machine's start the node's own pool is not scrubbed, since all that starts reads from it, too. By its GUID it waits for up to
+// ownScrubSpread longer: machines that were made at once were never scrubbed, and may share storage, as those may whose power came back at once.
+const (
+	ownScrubAfter  = time.Hour
+	ownScrubSpread = 3 * time.Hour
+)
 
 // ownScrub is the name of the node's own pool while a scrub of it may begin: not while a release is on trial, which would be judged by what is slower meanwhile.
 func (a *Agent) ownScrub() string {
 	s := a.snapshot()
 	judged := s.upgradable && (s.upgrade == nil || s.upgrade.Record.Stage == upgrade.Trial || s.upgrade.Record.Stage == upgrade.Reverting)
-	if judged || a.cfg.Timeline.Now() < ownScrubAfter {
+	i := slices.IndexFunc(s.pools.Status.Pools, func(p pool.PoolStatus) bool { return p.Name == config.SystemPool })
+	if judged || i < 0 {
+		return ""
+	}
+	spread := time.Duration(uint64(s.pools.Status.Pools[i].GUID)%uint64(ownScrubSpread/time.Minute)) * time.Minute
+	if a.cfg.Timeline.Now() < ownScrubAfter+spread {
 		return ""
 	}
 	return config.SystemPool

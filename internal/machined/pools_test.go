@@ -170,27 +170,35 @@ func TestOwnPoolIsScrubbed(t *testing.T) {
 	if calls := m.done(); len(calls) > 0 {
 		t.Errorf("while it comes up: %q", calls)
 	}
-	n.timeline.set(ownScrubAfter)
+	n.timeline.set(ownScrubAfter + ownScrubSpread)
 	n.wakers[plan.Pools].Wake()
 	n.awaitOther("the scrub", func() bool { return slices.Contains(m.done(), "scrub node") })
 }
 
 func TestOwnScrub(t *testing.T) {
+	// The second of the GUIDs waits for seven minutes more, and the first for none.
+	of := func(guid zfs.GUID) state.Report[pool.Status] {
+		return state.Report[pool.Status]{Status: pool.Status{Pools: []pool.PoolStatus{{Name: "tank", GUID: 1}, {Name: "node", GUID: guid, Imported: true}}}}
+	}
+	first, second := of(2*180), of(5*180+7)
 	at := func(stage upgrade.Stage) snapshot {
-		return snapshot{upgradable: true, upgrade: &upgrade.Status{Record: upgrade.Record{Stage: stage}}}
+		return snapshot{pools: first, upgradable: true, upgrade: &upgrade.Status{Record: upgrade.Record{Stage: stage}}}
 	}
 	for name, c := range map[string]struct {
 		s      snapshot
 		uptime time.Duration
 		want   string
 	}{
-		"just started":          {snapshot{}, ownScrubAfter - 1, ""},
-		"up for a while":        {snapshot{}, ownScrubAfter, "node"},
-		"its slots not known":   {snapshot{upgradable: true}, ownScrubAfter, ""},
-		"a release on trial":    {at(upgrade.Trial), ownScrubAfter, ""},
-		"a release given up":    {at(upgrade.Reverting), ownScrubAfter, ""},
-		"a release that stays":  {at(upgrade.Idle), ownScrubAfter, "node"},
-		"that has just started": {at(upgrade.Idle), ownScrubAfter - 1, ""},
+		"just started":            {snapshot{pools: first}, ownScrubAfter - 1, ""},
+		"up for a while":          {snapshot{pools: first}, ownScrubAfter, "node"},
+		"another one":             {snapshot{pools: second}, ownScrubAfter + 7*time.Minute - 1, ""},
+		"that has waited for its": {snapshot{pools: second}, ownScrubAfter + 7*time.Minute, "node"},
+		"pools not looked at yet": {snapshot{}, ownScrubAfter + ownScrubSpread, ""},
+		"its slots not known":     {snapshot{pools: first, upgradable: true}, ownScrubAfter, ""},
+		"a release on trial":      {at(upgrade.Trial), ownScrubAfter, ""},
+		"a release given up":      {at(upgrade.Reverting), ownScrubAfter, ""},
+		"a release that stays":    {at(upgrade.Idle), ownScrubAfter, "node"},
+		"that has just started":   {at(upgrade.Idle), ownScrubAfter - 1, ""},
 	} {
 		a := &Agent{cfg: Config{Timeline: &memoryTimeline{since: c.uptime}}, store: state.New(c.s)}
 		if got := a.ownScrub(); got != c.want {
