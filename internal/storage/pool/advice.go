@@ -99,6 +99,9 @@ func onlineAdvice(p Pool, now time.Time) (healthy bool, summary, next string) {
 	case p.CapacityPercent >= veryFullPercent:
 		return false, fmt.Sprintf("It is %d %% full.", p.CapacityPercent),
 			"Destroy snapshots or data, or add disks, before it is full: then nothing can be written, and hardly anything deleted."
+	case p.Scan.Function == Scrub && p.Scan.Errors > 0 && !p.Scan.Active():
+		return false, fmt.Sprintf("The last scrub found %d errors that it could not repair.", p.Scan.Errors),
+			"Restore what is lost from a snapshot, replica or backup, then scrub again."
 	case slow.SlowIOs > 0 && !p.Removal.running(): // no other device is taken out while one is emptied
 		return true, fmt.Sprintf("It works, and %d I/Os of %s took longer than 30 s each.", slow.SlowIOs, slow.Name),
 			"Look at the disk's health (`nodectl inventory`), its cable and its controller. If more come, declare another disk in its place; if not, clear the pool's errors."
@@ -119,9 +122,6 @@ func onlineAdvice(p Pool, now time.Time) (healthy bool, summary, next string) {
 			"Devices cannot be changed before the checkpoint is gone; another system with ZFS discards it (zpool-checkpoint(8))."
 	case p.FragmentationPercent >= fragmentedPercent:
 		return true, fmt.Sprintf("It is well, and its free space is %d %% in pieces.", p.FragmentationPercent), "Free space, or add disks, if writing is slow."
-	case p.Scan.Function == Scrub && p.Scan.Errors > 0:
-		return false, fmt.Sprintf("The last scrub found %d errors that it could not repair.", p.Scan.Errors),
-			"Restore what is lost from a snapshot, replica or backup, then scrub again."
 	}
 	return true, "It is well.", "Nothing."
 }

@@ -1162,6 +1162,27 @@ func TestAdviceOnSlowDevices(t *testing.T) {
 	}
 }
 
+// TestAdviceOnScrubErrors: a pool is not well while its last scrub could not repair all, whatever else there is to say of it.
+func TestAdviceOnScrubErrors(t *testing.T) {
+	m := pooltest.New(1)
+	r := pool.New(m, m, m, time.Now)
+	for what, p := range map[string]pool.Pool{
+		"nothing": {}, "slow I/Os": {Vdevs: []pool.Vdev{{Name: "a", Type: "disk", GUID: 1, State: pool.Online, SlowIOs: 3}}}, "little room": {CapacityPercent: 85},
+		"much in pieces": {FragmentationPercent: 80}, "a checkpoint": {Checkpoint: &pool.Checkpoint{Start: time.Unix(1e9, 0)}},
+	} {
+		p.Name, p.GUID, p.State = "tank", 9, pool.Online
+		p.Scan = pool.Scan{Function: pool.Scrub, Progress: pool.Finished, End: time.Unix(1e9, 0), Errors: 2}
+		s := r.Status(pool.Spec{}, pool.Observed{Now: time.Unix(2e9, 0), Pools: []pool.Pool{p}}).Pools[0]
+		if s.Healthy || !strings.Contains(s.Summary, "found 2 errors") {
+			t.Errorf("%s: %t, %q", what, s.Healthy, s.Summary)
+		}
+		p.Scan.Progress = pool.Running
+		if s = r.Status(pool.Spec{}, pool.Observed{Now: time.Unix(2e9, 0), Pools: []pool.Pool{p}}).Pools[0]; !s.Healthy {
+			t.Errorf("%s, while it is scrubbed again: %q", what, s.Summary)
+		}
+	}
+}
+
 // TestAdvice: there is a sentence, and a next step, for every state that a pool, a leaf and a scan can have.
 func TestAdvice(t *testing.T) {
 	states := []pool.State{pool.Online, pool.Degraded, pool.Faulted, pool.Offline, pool.Removed, pool.Unavailable, pool.Suspended, "something new"}
