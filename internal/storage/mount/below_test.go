@@ -72,6 +72,29 @@ func TestSealEmpty(t *testing.T) {
 	}
 }
 
+// readOnlyFlags are those of a directory in a file system that is mounted read-only.
+type readOnlyFlags struct{ memory }
+
+func (*readOnlyFlags) set(int) error { return unix.EROFS }
+
+// TestSealInReadOnly: in a file system that is mounted read-only an empty directory is taken as it is, for what is mounted in a dataset of a pool that is only read; one that
+// holds something is not.
+func TestSealInReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	for _, want := range []error{nil, errHolds} {
+		d, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sealEmpty(d, &readOnlyFlags{}); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+		if err := errors.Join(d.Close(), os.WriteFile(filepath.Join(dir, "file"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestOpenFollowsNoLink: directories are made in those that are there, and whoever puts a link in the way gets an error.
 func TestOpenFollowsNoLink(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()

@@ -34,13 +34,16 @@ func (d inodeFlags) set(flags int) error {
 var errHolds = errors.New("it holds files of others, which could not be seen any more: move them elsewhere, or declare another mountpoint")
 
 // sealEmpty makes an open directory immutable that holds nothing, else it is errHolds and left as it is. One that is immutable stays so. It is sealed before it is
-// looked at: nobody writes in between.
+// looked at: nobody writes in between. In a file system that is mounted read-only, such as one of a pool that is only read, nobody writes as it is, and no flag can be set
+// (ioctl_setflags in fs/ioctl.c, Linux 6.12).
 func sealEmpty(d *os.File, f attributes) error {
 	before, err := f.get()
 	if err != nil || before&immutable != 0 {
 		return err
 	}
-	if err := f.set(before | immutable); err != nil {
+	err = f.set(before | immutable)
+	frozen := errors.Is(err, unix.EROFS)
+	if err != nil && !frozen {
 		return err
 	}
 	switch _, err = d.Readdirnames(1); {
@@ -48,6 +51,9 @@ func sealEmpty(d *os.File, f attributes) error {
 		return nil
 	case err == nil:
 		err = errHolds
+	}
+	if frozen {
+		return err
 	}
 	return errors.Join(err, f.set(before))
 }
