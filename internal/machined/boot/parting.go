@@ -16,6 +16,9 @@ const (
 	partingPatience = 2 * time.Second
 	// hangingPatience is the same where another on the same pool or device has not ended.
 	hangingPatience = 100 * time.Millisecond
+	// partingInAll is after how much waiting for what has not ended everything else is waited for no longer than that: volumes with ext4 or XFS of one pool are a device each,
+	// and many would take the whole phase (shutdownPhases), at whose end are the mounts that are oldest, the node's own volumes.
+	partingInAll = 6 * time.Second
 )
 
 // parting does to mounts and devices what a shutdown does, one after the other. What does not end keeps nothing else waiting, and is told of. To unmount from a suspended
@@ -27,6 +30,8 @@ type parting struct {
 	// open is what was begun and has not ended, in that order, and errs what went wrong.
 	open []*task
 	errs []error
+	// waited is how long do has waited for what did not end meanwhile. It is of who calls do, one after the other.
+	waited time.Duration
 }
 
 // task is one thing that is done. On is the pool or device that it waits for; empty if that is not known.
@@ -35,12 +40,13 @@ type task struct{ what, on string }
 // do begins something, and waits for it, but not for long.
 func (p *parting) do(what, on string, work func() error) {
 	patience := partingPatience
-	if on != "" && p.hangs(on) {
+	if p.waited >= partingInAll || on != "" && p.hangs(on) {
 		patience = hangingPatience
 	}
 	select {
 	case <-p.begin(what, on, work):
 	case <-time.After(patience):
+		p.waited += patience
 		p.log.Warn("it does not end, going on with others meanwhile", "what", what)
 	}
 }

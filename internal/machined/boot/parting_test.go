@@ -3,6 +3,7 @@ package boot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -38,6 +39,26 @@ func TestParting(t *testing.T) {
 		close(resume)
 		if err := p.end(t.Context()); err == nil || err.Error() != "bad" || p.hangs("tank") {
 			t.Errorf("once all have ended: %v", err)
+		}
+	})
+}
+
+// TestPartingOfMany: what hangs on many devices, as the volumes of one pool do, leaves time for what comes after.
+func TestPartingOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &parting{log: slog.New(slog.DiscardHandler)}
+		resume, began := make(chan struct{}), time.Now()
+		const volumes = 30
+		for i := range volumes {
+			p.do("unmount a volume", fmt.Sprintf("//dev/zd%d", 16*i), func() error { <-resume; return nil })
+		}
+		full := partingInAll / partingPatience
+		if took, want := time.Since(began), partingInAll+(volumes-full)*hangingPatience; took != want {
+			t.Errorf("%d volumes were waited for %s, want %s", volumes, took, want)
+		}
+		close(resume)
+		if err := p.end(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }
