@@ -45,12 +45,11 @@ func apart(a, b Label) bool {
 	})
 }
 
-// keepsOut says that of two devices that are apart the one was told to go on without the other ([KeepOut]), and not the other way round, and has done so since: a device that
-// a person took offline before may have gone on when the one that knows of it was gone.
+// keepsOut says that of two devices that are apart the one was told to go on without the other ([KeepOut]), and has done so since: a device that a person took offline before
+// may have gone on when the one that knows of it was gone. Where each was told so of the other, it is the one that went on for longer.
 func keepsOut(a, b Label) bool {
 	of, _ := a.peer(b.GUID)
-	by, _ := b.peer(a.GUID)
-	return of.Offline && !by.Offline && a.Written.After(b.Written)
+	return of.Offline && a.Written.After(b.Written)
 }
 
 // keptOut says that another disk that is here is of the same pool, and goes on without this one. Beside an encrypted disk, one that is not has no say.

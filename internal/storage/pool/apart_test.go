@@ -115,6 +115,13 @@ func TestApartTold(t *testing.T) {
 	if _, conditions := pool.Plan(spec, obs); slices.ContainsFunc(conditions, func(c pool.Condition) bool { return c.Kind == pool.DiskApart }) {
 		t.Errorf("%v", conditions)
 	}
+	m.All["s2"].Label.Peers[0].Offline = true // before the other went on
+	if obs, err = r.Observe(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"/dev/vdb1"}, l.devices); d != "" {
+		t.Errorf("devices that it is looked for on, where each was told to go on without the other (-want +got):\n%s", d)
+	}
 	spec.Pools[0].Presence = pool.Exported
 	if s := r.Status(spec, obs); !slices.Equal(kinds(s), []pool.Kind{pool.DiskApart}) || len(waits(s)) != 2 {
 		t.Errorf("exported: %v, waiting %q", kinds(s), waits(s))
