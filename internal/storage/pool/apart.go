@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,9 +110,10 @@ func (b *builder) strays() {
 			b.condition(DiskApart, fmt.Sprintf("%s is %s of pool %s, and was written to%s without it: it has what the pool does not have, and is kept out of it", d, leaf.Name, b.pool.Name, until(d)),
 				"What is on it is left as it is. To have the disk in the pool again, confirm that it is wiped, by the pool's name. To use what is on it instead, declare the pool "+
 					"with presence: exported, confirm that the disks are wiped that were in use, and declare it as before.")
-			if leaf.State != Offline {
+			if leaf.State != Offline { // only behind that is it known that the pool can do without it
 				b.awry = true
-				b.op(Op{Verb: KeepOut, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Path: leaf.Path})
+				b.op(Op{Verb: KeepOut, Vdev: leaf.GUID.String(), VdevGUID: leaf.GUID, Path: leaf.Path, Disk: &d})
+				continue
 			}
 			b.giveUp(b.pool.GUID, d, "in the pool")
 		}
@@ -172,32 +174,56 @@ func (b *builder) isOf(d Disk, guid zfs.GUID) bool {
 	return d.Label != nil && d.Label.PoolGUID == guid && d.Label.GUID != 0 && !d.Label.Former && !(b.spec.Encryption == EncryptAlways && d.plain())
 }
 
-// keepOut takes a device offline whose disk was written to without the pool, unless it is another disk by now, or the pool has come on.
+// aside is added to the path of a device that is to be kept out, so that ZFS finds nothing there.
+const aside = "-kept-out"
+
+// keepOut takes a device offline whose disk was written to without the pool, unless it is another disk by now, or the pool has come on. ZFS opens all of its vdev anew for that
+// (vdev_offline_locked in module/zfs/vdev.c, 2.3.9), and would find others of the kind, which are yet to be taken offline, where they were last. What the pool lacks and only
+// this device has, it does not let go of: so it is where the other half of a mirror came back, and this one was pulled before either could be told. Then it is brought back.
 func (r *Reconciler) keepOut(ctx context.Context, op Op) error {
-	if astray, err := r.strayed(ctx, op); err != nil || !astray {
+	astray, beside, err := r.strayed(ctx, op)
+	if err != nil || !astray {
 		return err
 	}
-	return r.pools.Offline(ctx, op.Pool, op.Vdev, false)
+	for _, v := range beside {
+		if !strings.HasPrefix(v.Path, "/dev/") || strings.HasSuffix(v.Path, aside) { // ZFS takes no other path
+			continue
+		}
+		if err := r.pools.SetPath(ctx, op.Pool, v.GUID.String(), v.Path+aside); err != nil {
+			return err
+		}
+	}
+	if err = r.pools.Offline(ctx, op.Pool, op.Vdev, false); errors.Is(err, ErrLastCopy) {
+		return r.bringOnline(ctx, op)
+	}
+	return err
 }
 
-// strayed looks once more whether the disk of a device was written to without the pool.
-func (r *Reconciler) strayed(ctx context.Context, op Op) (bool, error) {
+// strayed looks once more whether the disk of a device was written to without the pool, and which others of its vdev were, and are not offline.
+func (r *Reconciler) strayed(ctx context.Context, op Op) (astray bool, beside []Vdev, err error) {
 	obs, err := r.both(ctx)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
 	for _, p := range obs.Pools {
 		for _, top := range p.Vdevs {
-			for _, leaf := range top.Leaves() {
-				if p.GUID != op.GUID || leaf.GUID != op.VdevGUID || top.Class == Spare || top.Class == Cache {
-					continue
-				}
-				d, found := obs.diskOf(leaf)
-				return found && leaf.State.lost() && obs.astray(p, top, leaf, d), nil
+			if p.GUID != op.GUID || top.Class == Spare || top.Class == Cache || !has(top, op.VdevGUID) {
+				continue
 			}
+			for _, leaf := range top.Leaves() {
+				d, found := obs.diskOf(leaf)
+				switch {
+				case !found || !leaf.State.lost() || !obs.astray(p, top, leaf, d):
+				case leaf.GUID == op.VdevGUID:
+					astray = true
+				case leaf.State != Offline:
+					beside = append(beside, leaf)
+				}
+			}
+			return astray, beside, nil
 		}
 	}
-	return false, nil
+	return false, nil, nil
 }
 
 // both looks at disks and at pools that are imported.
@@ -215,7 +241,7 @@ func (r *Reconciler) both(ctx context.Context) (Observed, error) {
 
 // wipe makes a disk blank that was given up, as long as what it is apart from is here: where both were given up at once, the second stays.
 func (r *Reconciler) wipe(ctx context.Context, op Op) error {
-	here, err := r.strayed(ctx, op)
+	here, _, err := r.strayed(ctx, op)
 	if err != nil {
 		return err
 	}

@@ -152,6 +152,9 @@ func TestKeptOut(t *testing.T) {
 	if d := cmp.Diff([]pool.Verb{pool.KeepOut}, verbs); d != "" {
 		t.Errorf("operations (-want +got):\n%s", d)
 	}
+	if lines := waits(r.Status(due, obs)); len(lines) > 0 {
+		t.Errorf("given up before it is known that the pool can do without it: %q", lines)
+	}
 	s := reach(t, m, spec)
 	want(t, m, "offline tank")
 	lines := waits(s)
@@ -165,6 +168,43 @@ func TestKeptOut(t *testing.T) {
 	want(t, m, "prepare s2", "prepare s2", "replace tank /dev/vdc1")
 	if !s.Pools[0].Healthy {
 		t.Errorf("after it was given up: %+v", s.Pools[0])
+	}
+}
+
+// TestKeptOutBoth: while one of two is taken offline, for which ZFS opens all of their vdev, the other is not where it was.
+func TestKeptOutBoth(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2", "s3"))
+	reach(t, m, spec)
+	first := pool.Peer{GUID: m.All["s1"].Label.GUID, Away: true}
+	for _, serial := range []string{"s2", "s3"} {
+		m.Pull(serial)
+		m.All[serial].Label.Peers = []pool.Peer{first}
+	}
+	m.Plug("s2")
+	m.Plug("s3")
+	changes(m)
+	s := reach(t, m, spec)
+	want(t, m, "path tank /dev/vdd1-kept-out", "offline tank", "offline tank")
+	if lines := waits(s); !slices.Equal(kinds(s), []pool.Kind{pool.DiskApart, pool.DiskApart}) || len(lines) != 2 {
+		t.Errorf("%v, waiting %q", kinds(s), lines)
+	}
+}
+
+// TestNotKeptOut: a disk without which ZFS has not all of the pool is brought back, and nobody is asked to have it wiped.
+func TestNotKeptOut(t *testing.T) {
+	m := pooltest.New(3)
+	spec := tank(mirror("s1", "s2"))
+	reach(t, m, spec)
+	m.Pull("s2")
+	part(m, "s1", "s2")
+	m.Plug("s2")
+	m.Needed = map[string]bool{"s2": true}
+	changes(m)
+	s := reach(t, m, spec)
+	want(t, m, "offline tank", "path tank /dev/vdc1", "online tank")
+	if len(kinds(s)) > 0 || len(waits(s)) > 0 || !s.Pools[0].Healthy {
+		t.Errorf("%+v", s.Pools[0])
 	}
 }
 

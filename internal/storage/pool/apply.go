@@ -192,8 +192,10 @@ func (r *Reconciler) onlineAnew(ctx context.Context, op Op) error {
 		return err
 	}
 	// Before, nobody could see what is on it. While that cannot be looked at, it is what it was: it was open since.
-	if astray, err := r.strayed(ctx, op); err == nil && astray {
-		return r.pools.Offline(ctx, op.Pool, op.Vdev, false)
+	if astray, _, err := r.strayed(ctx, op); err == nil && astray {
+		if err := r.pools.Offline(ctx, op.Pool, op.Vdev, false); !errors.Is(err, ErrLastCopy) {
+			return err
+		}
 	}
 	if err := r.pools.SetPath(ctx, op.Pool, op.Vdev, device); err != nil {
 		return err

@@ -42,6 +42,8 @@ type Machine struct {
 	Busy map[string]bool
 	// Dead are disks, by serial number, whose leaf stays out of use when it is brought online.
 	Dead map[string]bool
+	// Needed are disks, by serial number, whose leaf is not taken offline, as no other has what it has.
+	Needed map[string]bool
 
 	guid zfs.GUID
 }

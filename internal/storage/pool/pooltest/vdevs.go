@@ -119,6 +119,11 @@ func (m *Machine) Remove(_ context.Context, name, vdev string) error {
 // Offline implements pool.Pools.
 func (m *Machine) Offline(_ context.Context, name, vdev string, fault bool) error {
 	return m.on("offline "+name, vdev, func(_ *pool.Pool, _ *[]pool.Vdev, v *pool.Vdev) error {
+		for serial, d := range m.All {
+			if m.Needed[serial] && d.Label != nil && d.Label.GUID == v.GUID {
+				return fmt.Errorf("offline %s: it %w", vdev, pool.ErrLastCopy)
+			}
+		}
 		if m.letGo(v); fault {
 			v.State = pool.Faulted
 		}

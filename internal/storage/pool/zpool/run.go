@@ -67,6 +67,7 @@ func classes() []class {
 		{pool.ErrUsedElsewhere, []string{"pool was previously in use from another system"}},             // do_import in cmd/zpool/zpool_main.c
 		{pool.ErrInUseElsewhere, []string{"pool is imported on", "pool has the multihost property on"}}, // EZFS_ACTIVE_POOL, and do_import
 		{pool.ErrNewer, []string{"unsupported version or feature", "using an unsupported ZFS version"}},
+		{pool.ErrLastCopy, []string{"no valid replicas"}},
 		{pool.ErrTooSmall, []string{"device is too small", "is less than the minimum size"}}, // zpool_vdev_attach, zpool_create
 		{zfs.ErrNotExist, []string{
 			"no such pool", "no such device in pool",

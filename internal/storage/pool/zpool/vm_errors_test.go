@@ -58,6 +58,7 @@ func TestVMBusyErrors(t *testing.T) {
 	must(t, z.Destroy(ctx, "trio"))
 
 	create("twin", d[0])
+	check("take the only device offline", z.Offline(ctx, "twin", d[0], false), pool.ErrLastCopy)
 	goOn = parameter(t, "zfs/parameters/zfs_scan_suspend_progress", "1")
 	must(t, z.Scrub(ctx, "twin"))
 	check("scrub what is scrubbed", z.Scrub(ctx, "twin"), zfs.ErrBusy)

@@ -465,6 +465,7 @@ func TestErrors(t *testing.T) {
 		"cannot remove b: removal for this vdev is already in progress.":          zfs.ErrBusy,
 		"cannot remove c: Pool busy; removal may already be in progress":          zfs.ErrBusy,
 		"cannot replace /dev/a with /dev/b: device is too small":                  pool.ErrTooSmall,
+		"cannot offline 13: no valid replicas":                                    pool.ErrLastCopy,
 		"cannot import 'tank': pool was previously in use from another system.":   pool.ErrUsedElsewhere,
 		"cannot import 'tank': pool is imported on a (hostid: 0x1)":               pool.ErrInUseElsewhere,
 		"cannot import 'tank': unsupported version or feature":                    pool.ErrNewer,
