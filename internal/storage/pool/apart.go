@@ -154,11 +154,22 @@ func (b *builder) parted(i Importable, all bool) bool {
 		return false
 	}
 	b.condition(DiskApart, fmt.Sprintf("disks of pool %s (%s) were each written to without the other, and hold different data: %s", i.Name, i.GUID, strings.Join(words, "; ")),
-		"ZFS would take one of them, and write over the other. Confirm, by the pool's name, which is wiped, or take it out; the pool is imported without it then.")
+		partedNext(len(words)))
 	for _, offer := range offers {
 		offer()
 	}
 	return true
+}
+
+// partedNext is what a person can do about as many disks that are apart. One that came back a moment before the other went is told as one that went on for longer, and may
+// lack what the other has: only an import shows that.
+func partedNext(disks int) string {
+	next := "ZFS would take one of them, and write over the other. Take out the one that is to be given up first: the pool is imported without it, and shows whether it has all that " +
+		"it should. Then confirm, by the pool's name, that it is wiped."
+	if disks > 2 {
+		next += " Those that were written to until the same time belong together: a pool of disks of both sides is none."
+	}
+	return next
 }
 
 // disputed is parted for whoever is about to import, by the disks that are here then.
