@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -191,10 +190,6 @@ func (i *Installer) Install(ctx context.Context, req Request, s Source, planned 
 	}
 	r := &run{Installer: i, ctx: ctx, dev: dev, req: req, source: s, tree: t, plan: p, progress: progress}
 	if err := r.all(); err != nil {
-		if errors.Is(err, syscall.ENOSPC) {
-			// All that is written lies within the disk as it was. One that is gone has 0 bytes (block/genhd.c, blk_mark_disk_dead; block/fops.c, blkdev_write_iter; Linux 6.12).
-			err = fmt.Errorf("the disk is gone, or smaller than it was: %w", err)
-		}
 		return p, fmt.Errorf("install on %s: %w; nothing but this disk was changed, and the same request goes on behind the last step that was done: %s",
 			p.Disk, err, orNone([]string{string(r.note.Step)}))
 	}

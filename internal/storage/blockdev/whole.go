@@ -82,6 +82,19 @@ func (w *Whole) measure() error {
 	return err
 }
 
+// WriteAt is that of the file. A disk that is gone has 0 bytes, and what is written beyond the end of a device is an error like that of a full file system
+// (__blk_mark_disk_dead in block/genhd.c and blkdev_write_iter in block/fops.c, Linux 6.12), which is told as what it is. What a disk that has no room for its blocks says
+// itself comes with Sync.
+func (w *Whole) WriteAt(p []byte, at int64) (int, error) {
+	n, err := w.File.WriteAt(p, at)
+	if errors.Is(err, unix.ENOSPC) {
+		if info, statErr := w.Stat(); statErr == nil && info.Mode()&os.ModeDevice != 0 {
+			err = fmt.Errorf("the disk is gone, or smaller than it was: %w", err)
+		}
+	}
+	return n, err
+}
+
 // Discard tells the device that a part holds nothing any more (ioctl BLKDISCARD). It is unix.EOPNOTSUPP where the device knows no such thing.
 func (w *Whole) Discard(at, n int64) error {
 	if n <= 0 {

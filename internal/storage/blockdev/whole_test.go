@@ -26,6 +26,19 @@ func junk(t *testing.T, size int) string {
 	return path
 }
 
+// TestBeyondTheEnd: a device that has no room where it is written is gone. The kernel has one for tests (full(4)).
+func TestBeyondTheEnd(t *testing.T) {
+	f, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := &Whole{File: f}
+	if _, err := w.WriteAt([]byte("x"), 0); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "the disk is gone") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestWholeFile(t *testing.T) {
 	path := junk(t, 8<<20)
 	w, err := OpenWhole(path, true)
