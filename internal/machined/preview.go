@@ -121,8 +121,12 @@ func inLoop[T any](ctx context.Context, ask chan<- func(context.Context), longes
 	}
 }
 
-// atNextBoot begins what is done at the next boot, and not before.
-const atNextBoot = "at the next boot: "
+const (
+	// atNextBoot begins what is done at the next boot, and not before.
+	atNextBoot = "at the next boot: "
+	// untold begins why a loop could not say what it would do.
+	untold = "its operations cannot be told now: "
+)
 
 // previews is preview of what a draft does at once, which is what leads to force. A dry run is told besides what is done at the next boot, by how the node is now.
 // Both are asked for at once, so that they take no longer than one.
@@ -151,6 +155,9 @@ func withLater(now, whole []server.ConfigDomain) []server.ConfigDomain {
 			if len(w.Operations) == 0 && w.Waits == "" {
 				w.Operations = []string{"go by the new configuration"}
 			}
+		}
+		if strings.HasPrefix(out[i].Waits, untold) {
+			continue // which of them are done at once is not known
 		}
 		done := out[i].Operations
 		for _, op := range w.Operations {
@@ -237,7 +244,7 @@ func (a *Agent) askDomains(ctx context.Context, desired plan.Desired, domains []
 		all.Go(func() {
 			var err error
 			if d.Operations, err = look(ctx, desired); err != nil {
-				d.Waits = fmt.Sprintf("its operations cannot be told now: %v", err)
+				d.Waits = untold + err.Error()
 			}
 		})
 	}

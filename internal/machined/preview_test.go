@@ -131,14 +131,14 @@ func TestAgentOperations(t *testing.T) {
 }
 
 func TestWithLater(t *testing.T) {
-	now := []server.ConfigDomain{{Name: "agent", Operations: []string{"a"}}, {Name: "etcd", Waits: "for x"}, {Name: "pools", Waits: "for x"}}
+	now := []server.ConfigDomain{{Name: "agent", Operations: []string{"a"}}, {Name: "etcd", Waits: "for x"}, {Name: "pools", Waits: "for x"}, {Name: "storage", Waits: untold + "x"}}
 	whole := []server.ConfigDomain{
 		{Name: "agent", Operations: []string{"a", "b"}}, {Name: "etcd", Waits: "for x"}, {Name: "pools", Waits: "for y"}, {Name: "network", Waits: "for z"},
-		{Name: "kubernetes"},
+		{Name: "kubernetes"}, {Name: "storage", Operations: []string{"a"}},
 	}
 	want := []server.ConfigDomain{
 		{Name: "agent", Operations: []string{"a", "at the next boot: b"}}, {Name: "etcd", Waits: "for x"}, {Name: "pools", Waits: "for x; at the next boot: for y"},
-		{Name: "network", Waits: "at the next boot: for z"}, {Name: "kubernetes", Operations: []string{"at the next boot: go by the new configuration"}},
+		{Name: "storage", Waits: untold + "x"}, {Name: "network", Waits: "at the next boot: for z"}, {Name: "kubernetes", Operations: []string{"at the next boot: go by the new configuration"}},
 	}
 	if d := cmp.Diff(want, withLater(now, whole)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
