@@ -93,12 +93,13 @@ func (n *cutNode) cutOneInstallation(t *testing.T, ctx context.Context, c course
 	return p.GoesOnBehind
 }
 
-// startsNothing tries, once in a test, that firmware starts nothing from a disk on which the installation was cut. From the step before the partition table on, the
-// disk may start, or the console may not have told yet.
+// startsNothing tries, once in a test, that firmware starts nothing from a disk on which the installation was cut. Before the root is written there is nothing that
+// could start; from the step before the partition table on, the disk may start, or the console may not have told yet.
 func (n *cutNode) startsNothing(t *testing.T, ctx context.Context, behind, step string) {
 	t.Helper()
-	most := mayBeBehind(behind, step)
-	if n.triedHalf || slices.Index(installSteps, most[len(most)-1]) >= slices.Index(installSteps, "state") {
+	may := mayBeBehind(behind, step)
+	least, most := slices.Index(installSteps, may[0]), slices.Index(installSteps, may[len(may)-1])
+	if n.triedHalf || least < slices.Index(installSteps, "root") || most >= slices.Index(installSteps, "state") {
 		return
 	}
 	n.triedHalf, n.onSpare = true, true
