@@ -78,7 +78,10 @@ func TestUpgrade(t *testing.T) {
 	if err := s.Tools().Apply(ctx, []byte(demoService)); err != nil {
 		t.Fatal(err)
 	}
-	testUpgrades(t, ctx, s, []upgradePart{{"good", testGoodUpgrade}, {"rollback", testRollback}, badRelease{variant.NeverReady(), trialTimeout}.part()})
+	bad := variant.NeverReady()
+	// It is asked for the gates of the configuration, too, of which this one is the last.
+	bad.Reason = regexp.MustCompile(`(?s)not well .*node: .*gate ready: `)
+	testUpgrades(t, ctx, s, []upgradePart{{"good", testGoodUpgrade}, {"rollback", testRollback}, badRelease{bad, trialTimeout}.part()})
 }
 
 // TestBadReleases pushes to a node without a cluster what it refuses, and what it takes and cannot stay on.
