@@ -5,14 +5,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/server"
 )
 
-// compose makes the documents of a request: what it gives, or the current ones; with the current secrets in the place of those that are not shown;
-// and with the patch. Mistakes have their places in what was given. Secrets that are sealed stay so in the documents, and are opened in the configuration.
+// compose makes the documents of a request: what it gives, or the current ones, with the patch; and with the current secrets in the place of those that are
+// not shown. Mistakes have their places in what was given. Secrets that are sealed stay so in the documents, and are opened in the configuration.
 func compose(current []byte, d server.ConfigDocument, open config.Opener) ([]byte, *config.Config, error) {
 	base := config.Given{Name: cmp.Or(d.Name, "configuration"), Data: []byte(d.Document)}
 	patch := config.Given{Name: cmp.Or(d.PatchName, config.PatchFile), Data: []byte(d.Patch)}
@@ -23,13 +22,15 @@ func compose(current []byte, d server.ConfigDocument, open config.Opener) ([]byt
 		base = config.Given{Name: "the current configuration", Data: current}
 	}
 	data, err := base.Data, error(nil)
-	if bytes.Contains(data, []byte(config.Redacted)) {
-		data, err = config.Restore(data, current)
+	if d.Document == "" {
+		// By a patch, too, a secret does not come to another host or authority than it was given for.
+		data, err = config.Redact(current)
 	}
 	if err == nil && d.Patch != "" {
-		if data, err = config.Merge(data, patch.Data); err == nil && strings.Contains(d.Patch, config.Redacted) {
-			data, err = config.Restore(data, current)
-		}
+		data, err = config.Merge(data, patch.Data)
+	}
+	if err == nil && bytes.Contains(data, []byte(config.Redacted)) {
+		data, err = config.Restore(data, current)
 	}
 	if err != nil {
 		return nil, nil, named(base.Name, patch.Name, err)

@@ -78,6 +78,44 @@ func TestMistakesOfPatches(t *testing.T) {
 	}
 }
 
+// TestPatchKeepsSecretsInPlace: a password stays as it is under a patch, but not where that sends it elsewhere.
+func TestPatchKeepsSecretsInPlace(t *testing.T) {
+	t.Parallel()
+	a, err := pki.NewAuthority("other", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine, err := config.Marshal(&config.Config{Machine: config.Machine{
+		Hostname: "node1", CA: config.KeyPair{Certificate: string(a.CertificatePEM()), Key: config.NewSecret(string(a.KeyPEM()))},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := func(host, name, password string) string {
+		return fmt.Sprintf("apiVersion: cyvive.dev/v1alpha1\nkind: Registries\nregistries:\n  - name: %s\n    credentials: {username: %s, password: %q}\n", host, name, password)
+	}
+	current := slices.Concat(machine, []byte("---\n"+account("one.example", "me", "hunter2")))
+	authority := "    ca: |\n      " + strings.ReplaceAll(strings.TrimSpace(string(a.CertificatePEM())), "\n", "\n      ") + "\n"
+	other := "kind: Machine\nhostname: node2\n"
+	for name, test := range map[string]struct {
+		document, patch string
+		kept            bool
+	}{
+		"something else":            {"", other, true},
+		"another authority":         {"", "kind: Registries\nregistries:\n  - name: one.example\n" + authority, false},
+		"another account":           {"", "kind: Registries\nregistries:\n  - {name: one.example, credentials: {username: you}}\n", false},
+		"shown, and another one":    {"", account("one.example", "you", config.Redacted), false},
+		"of a document, as it was":  {string(machine) + "---\n" + account("one.example", "me", config.Redacted), other, true},
+		"of a document, sent away":  {string(machine) + "---\n" + account("two.example", "me", config.Redacted), other, false},
+		"with the password at hand": {"", account("one.example", "me", "hunter3") + authority, true},
+	} {
+		data, _, err := compose(current, server.ConfigDocument{Document: test.document, Patch: test.patch}, nil)
+		if kept := err == nil && bytes.Contains(data, []byte("hunter")); kept != test.kept {
+			t.Errorf("%s: got %v\n%s", name, err, data)
+		}
+	}
+}
+
 // FuzzCompose: whatever is given as a document and a patch, what comes out is what the parser takes, and no error shows a secret of the current
 // configuration.
 func FuzzCompose(f *testing.F) {
