@@ -103,8 +103,8 @@ func TestPatchKeepsSecretsInPlace(t *testing.T) {
 	}{
 		"something else":            {"", other, true},
 		"another authority":         {"", "kind: Registries\nregistries:\n  - name: one.example\n" + authority, false},
-		"another account":           {"", "kind: Registries\nregistries:\n  - {name: one.example, credentials: {username: you}}\n", false},
-		"shown, and another one":    {"", account("one.example", "you", config.Redacted), false},
+		"another account there":     {"", "kind: Registries\nregistries:\n  - {name: one.example, credentials: {username: you}}\n", true},
+		"shown, for another one":    {"", account("one.example", "you", config.Redacted), true},
 		"of a document, as it was":  {string(machine) + "---\n" + account("one.example", "me", config.Redacted), other, true},
 		"of a document, sent away":  {string(machine) + "---\n" + account("two.example", "me", config.Redacted), other, false},
 		"with the password at hand": {"", account("one.example", "me", "hunter3") + authority, true},
