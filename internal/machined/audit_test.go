@@ -14,10 +14,11 @@ import (
 // is on it once the node has its identity.
 func TestAuditMovesToTheStateVolume(t *testing.T) {
 	state := t.TempDir()
-	n := startNode(t, state, storagetest.New(1<<30))
-	if err := n.audit.Append(audit.Entry{Time: time.Now(), Kind: audit.KindCall, Method: "/early"}, false); err != nil {
-		t.Fatal(err)
-	}
+	n := startNodeWith(t, state, storagetest.New(1<<30), func(cfg *Config) {
+		if err := cfg.Audit.Append(audit.Entry{Time: time.Now(), Kind: audit.KindCall, Method: "/early"}, false); err != nil {
+			t.Fatal(err)
+		}
+	})
 	n.source.set(documents(t))
 	n.await("identity", func(s snapshot) bool { return healthy(s, "identity") })
 	if _, err := os.Stat(filepath.Join(state, "audit", "audit.log")); err != nil {
