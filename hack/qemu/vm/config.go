@@ -177,7 +177,7 @@ func (c Config) machineArguments() ([]string, error) {
 	default:
 		return nil, fmt.Errorf("build command line: architecture %q is neither amd64 nor arm64", c.Arch)
 	}
-	return append(args, c.Accel.arguments()...), nil
+	return append(args, c.Accel.arguments(c.Arch)...), nil
 }
 
 // tpmArguments are QEMU's side of the TPM (docs/specs/tpm.rst of QEMU, "The QEMU TPM emulator device").

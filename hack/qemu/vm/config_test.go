@@ -40,7 +40,7 @@ func TestArguments(t *testing.T) {
 		has, lack []string
 	}{
 		{"firmware", base, []string{
-			"qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -name cyvive-a -smp 2 -m 4096 -uuid " + base.uuid().String(),
+			"qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-erms,-fsrm -name cyvive-a -smp 2 -m 4096 -uuid " + base.uuid().String(),
 			"-drive if=pflash,format=raw,unit=0,readonly=on,file=/f/code,,1",
 			"-drive if=pflash,format=raw,unit=1,file=efivars.fd",
 			"file=/d/x -device virtio-blk-pci,drive=disk0,serial=system,bootindex=0",
