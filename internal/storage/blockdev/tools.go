@@ -22,9 +22,10 @@ func (t Tools) makeFileSystem(ctx context.Context, device, label string) error {
 }
 
 // makeImage runs mke2fs for a file of the size that the file system is to have, with all that lies in a folder: mke2fs(8), -d. Owners and permissions
-// go along.
+// go along. Blocks are of 4 KiB, as the file does not say what it will lie on: the sectors of an encrypted volume are no smaller (package luks), and those of a
+// file system may not be smaller than these.
 func (t Tools) makeImage(ctx context.Context, image, label, from string) error {
-	_, err := run(ctx, nil, t.Mke2fs, "-q", "-t", "ext4", "-m", "5", "-L", label, "-d", from, "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", image)
+	_, err := run(ctx, nil, t.Mke2fs, "-q", "-t", "ext4", "-m", "5", "-b", "4096", "-L", label, "-d", from, "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", image)
 	return err
 }
 
