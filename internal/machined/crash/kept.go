@@ -124,7 +124,10 @@ func (s Source) CrashLog(ctx context.Context, foundBy string, tail int, send fun
 	})
 }
 
-// inOrder sorts the records of one boot, the oldest first.
+// inOrder sorts the records of one boot, the oldest first. More than one kernel may have
+// left them, as the two do that a release is tried with, and each counts its dumps from
+// one: so they go by their times, which some firmware keeps in whole seconds, and a dump
+// ends where the next record is no further part of it.
 func inOrder(records []record) error {
 	parts := make(map[string]part, len(records))
 	for _, r := range records {
@@ -135,7 +138,25 @@ func inOrder(records []record) error {
 		parts[r.name] = partOf(string(head))
 	}
 	slices.SortFunc(records, func(a, b record) int {
-		return cmp.Or(parts[a.name].compare(parts[b.name]), cmp.Compare(a.name, b.name))
+		p, o := parts[a.name], parts[b.name]
+		return cmp.Or(
+			cmp.Compare(min(p.dump, 1), min(o.dump, 1)), a.time.Truncate(time.Second).Compare(b.time.Truncate(time.Second)),
+			cmp.Compare(p.dump, o.dump), cmp.Compare(p.part, o.part), cmp.Compare(a.name, b.name),
+		)
+	})
+	dumps, last := make(map[string]int, len(records)), part{}
+	for i, r := range records {
+		p := parts[r.name]
+		dumps[r.name] = i // of the first part of each, which is enough to tell them apart
+		if i > 0 && p.dump == last.dump && p.part > last.part {
+			dumps[r.name] = dumps[records[i-1].name]
+		}
+		last = p
+	}
+	// A dump is written from its end, so the highest part is the oldest
+	// (fs/pstore/platform.c, pstore_dump).
+	slices.SortStableFunc(records, func(a, b record) int {
+		return cmp.Or(cmp.Compare(dumps[a.name], dumps[b.name]), cmp.Compare(parts[b.name].part, parts[a.name].part))
 	})
 	return nil
 }
@@ -163,14 +184,8 @@ func isLog(name string) bool {
 	return strings.HasPrefix(name, "dmesg-") || strings.HasPrefix(name, "console-")
 }
 
-// part is the place of a record among others of one boot.
+// part is the place of a record among others of one kernel.
 type part struct{ dump, part int }
-
-// compare sorts by time: a dump is written from its end, so the highest part is the
-// oldest (fs/pstore/platform.c, pstore_dump).
-func (p part) compare(o part) int {
-	return cmp.Or(cmp.Compare(p.dump, o.dump), cmp.Compare(o.part, p.part))
-}
 
 // partOf reads the first line of a record, "Panic#2 Part1". A record without one, as
 // those of consoles are, comes before all others.

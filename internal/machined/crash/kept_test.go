@@ -124,6 +124,37 @@ func TestCrashLog(t *testing.T) {
 	}
 }
 
+// TestLogsOfTwo: of two kernels that have died before anybody looked, each has a first dump, and the logs follow each other.
+func TestLogsOfTwo(t *testing.T) {
+	s := source(t)
+	died := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
+	for name, r := range map[string]struct {
+		text  string
+		after time.Duration
+	}{
+		"dmesg-efi_pstore-100001001": {"Panic#1 Part1\n<0>[    2.000000] the first dies\n", 0},
+		"dmesg-efi_pstore-101002001": {"Panic#1 Part2\n<6>[    1.000000] the first starts\n", time.Second},
+		"dmesg-efi_pstore-120001001": {"Panic#1 Part1\n<0>[    2.000000] the second dies\n", 20 * time.Second},
+		"dmesg-efi_pstore-120002001": {"Panic#1 Part2\n<6>[    1.000000] the second starts\n", 20 * time.Second},
+	} {
+		path := filepath.Join(s.Pstore, name)
+		write(t, path, r.text)
+		if err := os.Chtimes(path, died, died.Add(r.after)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Take(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range log(t, s, "", -1) {
+		got = append(got, l.Message)
+	}
+	if d := cmp.Diff([]string{"the first starts", "the first dies", "the second starts", "the second dies"}, got); d != "" {
+		t.Errorf("log (-want +got):\n%s", d)
+	}
+}
+
 func TestUnreadableRecord(t *testing.T) {
 	s := source(t)
 	write(t, s.Pstore+"/dmesg-efi_pstore-1.enc.z", "\x78\x9c")
