@@ -80,8 +80,10 @@ func (m moment) String() string {
 }
 
 // draw picks a moment: any stretch is as likely as another, however short, since what matters is often done in a short one.
-func (c course) draw(r *rand.Rand) moment {
-	in := r.IntN(len(c))
+func (c course) draw(r *rand.Rand) moment { return c.drawIn(r.IntN(len(c)), r) }
+
+// drawIn picks a moment of one stretch.
+func (c course) drawIn(in int, r *rand.Rand) moment {
 	return moment{c, in, time.Duration(r.Int64N(int64(c[in].lasts) + 1))}
 }
 
