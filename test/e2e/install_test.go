@@ -148,9 +148,7 @@ func TestInstall(t *testing.T) {
 	if err := c.SetUserData(s.node, []byte("kind: Nonsense\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(c.Start(ctx), s.AwaitHealthy(ctx)); err != nil {
-		t.Fatal(err)
-	}
+	s.comesUp(t, ctx)
 	if got := s.running(t, ctx); got.GetVersion() != version.GetVersion() || got.GetRootHash() != version.GetRootHash() {
 		t.Errorf("the installed disk runs version %s, root %s", got.GetVersion(), got.GetRootHash())
 	}
@@ -167,6 +165,8 @@ func testBothDisks(t *testing.T, ctx context.Context, s *suite, disks *installDi
 	before, pool, history := currentBoot(t, ctx, s), s.ownPool(t, ctx), s.nodectl(t, ctx, "config", "history")
 	s.shutDown(t, ctx)
 	disks.own = true
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTimeout, fmt.Errorf("the node is not in order %s after its start", bootTimeout))
+	defer cancel()
 	if err := s.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -234,10 +234,10 @@ func testInstallRefuses(t *testing.T, ctx context.Context, s *suite) {
 }
 
 // midInstall begins an installation, does something while the root is copied, and returns how the call has ended.
-func (s *suite) midInstall(t *testing.T, ctx context.Context, disk []string, do func(hangUp func()) error) error {
+func (s *suite) midInstall(t *testing.T, ctx context.Context, disk []string, do func(ctx context.Context, hangUp func()) error) error {
 	t.Helper()
 	console := machine(t, s.Cluster, s.node).Console()
-	limited, cancel := context.WithTimeout(ctx, installTimeout)
+	limited, cancel := context.WithTimeoutCause(ctx, installTimeout, fmt.Errorf("the installation, and what was done to it, took longer than %s", installTimeout))
 	defer cancel()
 	calling, hangUp := context.WithCancel(limited)
 	defer hangUp()
@@ -252,7 +252,7 @@ func (s *suite) midInstall(t *testing.T, ctx context.Context, disk []string, do 
 	if _, err := console.WaitLine(waiting, regexp.MustCompile(`installing.*step=root`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := do(hangUp); err != nil {
+	if err := do(limited, hangUp); err != nil {
 		t.Fatal(err)
 	}
 	return <-ended
@@ -262,7 +262,7 @@ func (s *suite) midInstall(t *testing.T, ctx context.Context, disk []string, do 
 func (s *suite) cutInstall(t *testing.T, ctx context.Context, disk []string, spare *powercut.Server) {
 	t.Helper()
 	m := machine(t, s.Cluster, s.node)
-	err := s.midInstall(t, ctx, disk, func(hangUp func()) error {
+	err := s.midInstall(t, ctx, disk, func(ctx context.Context, hangUp func()) error {
 		defer hangUp()
 		time.Sleep(2 * time.Second) // somewhere in the middle of it
 		if err := m.PowerCut(ctx); err != nil {
@@ -274,14 +274,25 @@ func (s *suite) cutInstall(t *testing.T, ctx context.Context, disk []string, spa
 	if err == nil {
 		t.Fatal("the installation was over before the power was cut")
 	}
-	if err := errors.Join(s.Start(ctx), s.AwaitHealthy(ctx)); err != nil {
-		t.Fatal(err)
+	s.comesUp(t, ctx)
+}
+
+// comesUp starts the machine, and waits until the node is in order, for as long as one boot may take: a machine that starts nothing would be waited for until the
+// end of the test.
+func (s *suite) comesUp(t *testing.T, ctx context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTimeout, fmt.Errorf("the node is not in order %s after its start", bootTimeout))
+	defer cancel()
+	for _, step := range []func(context.Context) error{s.Start, s.AwaitHealthy} {
+		if err := step(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
 // testInstallErrors has the disk return errors in the middle of an installation, which goes on from there when it is mended.
 func testInstallErrors(t *testing.T, ctx context.Context, s *suite, disk *powercut.Disk) {
-	err := s.midInstall(t, ctx, spareDisk(), func(func()) error {
+	err := s.midInstall(t, ctx, spareDisk(), func(context.Context, func()) error {
 		disk.Break(true)
 		return nil
 	})
@@ -298,7 +309,7 @@ func testInstallErrors(t *testing.T, ctx context.Context, s *suite, disk *powerc
 // testInstallPulled pulls the disk in the middle of an installation. When it is here again it is known as one that was begun.
 func testInstallPulled(t *testing.T, ctx context.Context, s *suite) {
 	disk, m := []string{"--disk-serial", goneSerial}, machine(t, s.Cluster, s.node)
-	err := s.midInstall(t, ctx, disk, func(func()) error { return m.PullDisk(ctx, goneSerial) })
+	err := s.midInstall(t, ctx, disk, func(ctx context.Context, _ func()) error { return m.PullDisk(ctx, goneSerial) })
 	checkInstallFailed(t, err, goneSerial)
 	if text := fmt.Sprint(err); strings.Contains(text, "no space left") && !strings.Contains(text, "the disk is gone") {
 		t.Error("a disk that is gone is told of as a full one")
