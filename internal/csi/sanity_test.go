@@ -16,12 +16,6 @@ import (
 	"github.com/cyvive/cyvive/internal/csi/csitest"
 )
 
-// skips are the specs of csi-sanity that say nothing about this driver, by a part of what they say why they are left out. All others have to run.
-var skips = []string{
-	"Controller Publish, UnpublishVolume not supported", "ControllerPublishVolume not supported", "ControllerUnpublishVolume not supported",
-	"SNAPSHOT_ACCESSIBILITY_CONSTRAINTS not supported",
-}
-
 // TestSanity runs the whole of csi-sanity, for each kind of volume: a dataset, a device, and a device with a file system.
 func TestSanity(t *testing.T) {
 	b := newBench(t)
@@ -42,7 +36,7 @@ func TestSanity(t *testing.T) {
 	ginkgo.ReportAfterSuite("nothing is left out unnoticed", func(r ginkgo.Report) {
 		for _, one := range r.SpecReports {
 			why := one.Failure.Message
-			if one.State.String() == "skipped" && !containsAny(why, skips) {
+			if one.State.String() == "skipped" && !csitest.LeftOut(why) {
 				t.Errorf("%s was skipped: %s", one.FullText(), why)
 			}
 			if one.State.String() == "passed" && strings.Contains(one.FullText(), "Service") {
@@ -61,15 +55,6 @@ func TestSanity(t *testing.T) {
 	if left := b.names(); len(left) > 0 {
 		t.Errorf("left behind: %s", strings.Join(left, ", "))
 	}
-}
-
-func containsAny(s string, parts []string) bool {
-	for _, part := range parts {
-		if strings.Contains(s, part) {
-			return true
-		}
-	}
-	return false
 }
 
 // serve serves a driver to all callers on a socket until the test ends.
