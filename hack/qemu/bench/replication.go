@@ -39,8 +39,9 @@ const (
 	// replicationMemoryBytes is the memory of the machine, in which its pools are: they have 3.6 GiB, and the root, where their files lie, has half of the memory
 	// (tmpfs(5)).
 	replicationMemoryBytes = 8 << 30
-	// replicationTimeout is more than the test takes, which begins nothing more after some minutes.
-	replicationTimeout = 20 * time.Minute
+	// replicationTimeout is more than the test takes without hardware support, which begins no more rounds after some minutes. Whoever meets it has no figures: they
+	// are printed at the end.
+	replicationTimeout = 45 * time.Minute
 	// figuresLine begins the line with the figures.
 	figuresLine = "figures "
 )
