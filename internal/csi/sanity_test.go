@@ -9,49 +9,17 @@ import (
 	"time"
 
 	"github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
-	"github.com/onsi/ginkgo/v2"
-	"github.com/onsi/gomega"
 
 	"github.com/cyvive/cyvive/internal/csi"
 	"github.com/cyvive/cyvive/internal/csi/csitest"
+	"github.com/cyvive/cyvive/internal/csi/csitest/sanitytest"
 )
 
 // TestSanity runs the whole of csi-sanity, for each kind of volume: a dataset, a device, and a device with a file system.
 func TestSanity(t *testing.T) {
 	b := newBench(t)
 	socket := serve(t, b.Driver)
-	gomega.RegisterFailHandler(ginkgo.Fail)
-	for name, change := range map[string]func(*sanity.TestConfig){
-		"dataset": func(*sanity.TestConfig) {},
-		"block":   func(c *sanity.TestConfig) { c.TestVolumeAccessType = "block" },
-		"ext4": func(c *sanity.TestConfig) {
-			c.TestVolumeParameters = map[string]string{"fsType": "ext4", "sparse": "true"}
-		},
-	} {
-		c := sanityConfig(socket, b.mounts)
-		change(&c)
-		ginkgo.Describe(name, func() { sanity.GinkgoTest(&c) })
-	}
-	ran := 0
-	ginkgo.ReportAfterSuite("nothing is left out unnoticed", func(r ginkgo.Report) {
-		for _, one := range r.SpecReports {
-			why := one.Failure.Message
-			if one.State.String() == "skipped" && !csitest.LeftOut(why) {
-				t.Errorf("%s was skipped: %s", one.FullText(), why)
-			}
-			if one.State.String() == "passed" && strings.Contains(one.FullText(), "Service") {
-				ran++
-			}
-		}
-	})
-	suite, reporter := ginkgo.GinkgoConfiguration()
-	reporter.Succinct = true
-	if !ginkgo.RunSpecs(t, "csi-sanity", suite, reporter) {
-		t.Error("csi-sanity failed")
-	}
-	if ran < 3*50 {
-		t.Errorf("%d specs passed, expected 150 at least", ran)
-	}
+	sanitytest.Run(t, time.Hour, func() sanity.TestConfig { return sanityConfig(socket, b.mounts) })
 	if left := b.names(); len(left) > 0 {
 		t.Errorf("left behind: %s", strings.Join(left, ", "))
 	}
@@ -105,7 +73,5 @@ func sanityConfig(socket string, mounts *csitest.Mounts) sanity.TestConfig {
 		}
 		return sanity.PathIsNotFound, nil
 	}
-	c.TestVolumeMutableParameters = map[string]string{"compression": "zstd"}
-	c.IdempotentCount = 3
 	return c
 }

@@ -274,6 +274,7 @@ func rules() []rule {
 			name:     "programs link no frameworks of tests",
 			reason:   "csi-sanity brings ginkgo and gomega, for tests of the CSI driver alone: they would make a program larger and add flags to it",
 			packages: []string{"cmd/...", "internal/...", "api/..."},
+			except:   []string{"internal/csi/csitest/sanitytest"},
 			ban:      []string{"github.com/kubernetes-csi/...", "github.com/onsi/...", "k8s.io/klog/..."},
 			deep:     true,
 		},
@@ -412,8 +413,8 @@ func rules() []rule {
 			name:     "fakes stay in tests",
 			reason:   "a fake in the program would be a stub that nobody notices",
 			packages: []string{"cmd/...", "internal/..."},
-			except:   []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/csi/csitest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "internal/trust/kmstest"},
-			ban:      []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/csi/csitest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "internal/trust/kmstest", "testing"},
+			except:   []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/csi/csitest", "internal/csi/csitest/sanitytest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "internal/trust/kmstest"},
+			ban:      []string{"internal/networktest", "internal/storagetest", "internal/storage/pool/pooltest", "internal/storage/zfs/zfstest", "internal/csi/csitest", "internal/csi/csitest/sanitytest", "internal/etcdtest", "internal/kubetest", "internal/containertest", "internal/machined/server/servertest", "internal/machined/source/sourcetest", "internal/trust/tpmtest", "internal/trust/kmstest", "testing"},
 		},
 	}
 }

@@ -172,7 +172,7 @@ func testBothDisks(t *testing.T, ctx context.Context, s *suite, disks *installDi
 	}
 	boots := awaitBoot(t, ctx, s, before)
 	if len(boots) != 2 || boots[1].GetBootId() != before {
-		t.Errorf("the ledger has %d boots, the newest before this one %s; want two, and %s", len(boots), boots[1].GetBootId(), before)
+		t.Errorf("the ledger has the boots %v, want this one and %s", boots, before)
 	}
 	if err := s.AwaitHealthy(ctx); err != nil {
 		t.Fatal(err)

@@ -16,14 +16,12 @@ import (
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
-	"github.com/onsi/ginkgo/v2"
-	"github.com/onsi/gomega"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/cyvive/cyvive/internal/csi"
-	"github.com/cyvive/cyvive/internal/csi/csitest"
+	"github.com/cyvive/cyvive/internal/csi/csitest/sanitytest"
 	"github.com/cyvive/cyvive/internal/csi/mounter"
 	"github.com/cyvive/cyvive/internal/csi/pools"
 	"github.com/cyvive/cyvive/internal/machined/boot/kmod"
@@ -182,45 +180,12 @@ func TestVMSanity(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	gomega.RegisterFailHandler(ginkgo.Fail)
-	for name, change := range map[string]func(*sanity.TestConfig){
-		"dataset": func(*sanity.TestConfig) {},
-		"block": func(c *sanity.TestConfig) {
-			c.TestVolumeAccessType, c.TestVolumeParameters = "block", map[string]string{"sparse": "true"}
-		},
-		"ext4": func(c *sanity.TestConfig) {
-			c.TestVolumeParameters = map[string]string{"fsType": "ext4", "sparse": "true"}
-		},
-	} {
+	sanitytest.Run(t, 12*time.Hour, func() sanity.TestConfig {
 		c := sanity.NewTestConfig()
 		c.Address, c.TestVolumeSize, c.TestVolumeExpandSize = "unix://"+socket, 64*mib, 96*mib
 		c.TargetPath, c.StagingPath = filepath.Join(l.root, "csi-mount"), filepath.Join(l.root, "csi-staging")
-		c.TestVolumeMutableParameters = map[string]string{"compression": "zstd"}
-		c.IdempotentCount = 3
-		change(&c)
-		ginkgo.Describe(name, func() { sanity.GinkgoTest(&c) })
-	}
-	ran := 0
-	ginkgo.ReportAfterSuite("nothing is left out unnoticed", func(r ginkgo.Report) {
-		for _, one := range r.SpecReports {
-			why := one.Failure.Message
-			if one.State.String() == "skipped" && !csitest.LeftOut(why) {
-				t.Errorf("%s was skipped: %s", one.FullText(), why)
-			}
-			if one.State.String() == "passed" && strings.Contains(one.FullText(), "Service") {
-				ran++
-			}
-		}
+		return c
 	})
-	suite, reporter := ginkgo.GinkgoConfiguration()
-	reporter.Succinct = true
-	suite.Timeout = 12 * time.Hour // it is an hour otherwise, whatever go test is told
-	if !ginkgo.RunSpecs(t, "csi-sanity", suite, reporter) {
-		t.Error("csi-sanity failed")
-	}
-	if ran < 3*50 {
-		t.Errorf("%d specs passed, expected 150 at least", ran)
-	}
 	if left := l.left(); len(left) > 0 {
 		t.Errorf("left behind: %s", strings.Join(left, ", "))
 	}
