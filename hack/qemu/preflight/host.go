@@ -20,6 +20,7 @@ import (
 func ThisHost() Host {
 	return Host{
 		FindTool:        findTool,
+		Release:         release,
 		FindFirmware:    func(arch string) error { _, err := vm.FindFirmware(arch); return err },
 		AvailableMemory: availableMemory,
 		FreeSpace:       freeSpace,
@@ -43,6 +44,24 @@ func findTool(name string) error {
 		}
 	}
 	return fmt.Errorf("find program %s: %w", name, exec.ErrNotFound)
+}
+
+func release() string {
+	text, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return ""
+	}
+	return codename(string(text))
+}
+
+// codename reads os-release(5), whose values may stand in quotation marks.
+func codename(osRelease string) string {
+	for line := range strings.Lines(osRelease) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "VERSION_CODENAME="); ok {
+			return strings.Trim(value, `"'`)
+		}
+	}
+	return ""
 }
 
 func availableMemory() (int64, error) {

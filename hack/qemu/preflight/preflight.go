@@ -27,6 +27,8 @@ type Needs struct {
 type Host struct {
 	// FindTool tells whether a program, or a file by its whole path, is there.
 	FindTool func(name string) error
+	// Release is the codename of Debian's release, by os-release(5), or empty.
+	Release func() string
 	// FindFirmware tells whether UEFI firmware for an architecture is there.
 	FindFirmware func(arch string) error
 	// AvailableMemory is what may be used without swapping, in bytes.

@@ -15,6 +15,7 @@ import (
 func richHost() Host {
 	return Host{
 		FindTool:        func(string) error { return nil },
+		Release:         func() string { return "trixie" },
 		FindFirmware:    func(string) error { return nil },
 		AvailableMemory: func() (int64, error) { return 64 << 30, nil },
 		FreeSpace:       func(string) (int64, error) { return 64 << 30, nil },
@@ -74,14 +75,44 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-func TestInstallCommands(t *testing.T) {
-	root := installCommands([]string{"ovmf"}, true)
-	if diff := cmp.Diff([]string{"apt-get", "install", "--yes", "--no-install-recommends", "ovmf"}, root[1]); diff != "" {
-		t.Errorf("root: -want +got:\n%s", diff)
+func TestDivide(t *testing.T) {
+	packages := []string{"ovmf", "qemu-efi-aarch64", "qemu-system-arm", "qemu-system-x86", "qemu-utils", "swtpm"}
+	newer, rest := divide(packages, "bookworm")
+	if diff := cmp.Diff([]string{"qemu-system-arm", "qemu-system-x86", "qemu-utils"}, newer); diff != "" {
+		t.Errorf("Debian 12, of its backports: -want +got:\n%s", diff)
 	}
-	for _, command := range installCommands([]string{"ovmf"}, false) {
-		if command[0] != "sudo" {
-			t.Errorf("another user: got %v, want sudo in front", command)
+	if diff := cmp.Diff([]string{"ovmf", "qemu-efi-aarch64", "swtpm"}, rest); diff != "" {
+		t.Errorf("Debian 12, of its own: -want +got:\n%s", diff)
+	}
+	for _, release := range []string{"trixie", ""} {
+		if newer, rest := divide(packages, release); len(newer) > 0 || !slices.Equal(rest, packages) {
+			t.Errorf("release %q: got %v of backports and %v of its own", release, newer, rest)
+		}
+	}
+}
+
+func TestWithBackports(t *testing.T) {
+	targets := "bookworm-security http://security.example/debian-security/\nbookworm-updates http://mirror.example/debian/\nbookworm http://mirror.example/debian/\n"
+	got, err := withBackports([]byte("deb http://mirror.example/debian bookworm main"), targets)
+	want := "deb http://mirror.example/debian bookworm main\ndeb http://mirror.example/debian/ bookworm-backports main\n"
+	if err != nil || string(got) != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+	for _, targets := range []string{"", "trixie http://mirror.example/debian/\n", "bookworm\n", "bookworm cdrom:[Debian 12 a]/\n"} {
+		if got, err := withBackports(nil, targets); err == nil {
+			t.Errorf("%q: got %q, want an error", targets, got)
+		}
+	}
+}
+
+func TestCodename(t *testing.T) {
+	for text, want := range map[string]string{
+		"ID=debian\nVERSION_CODENAME=bookworm\nNAME=x\n": "bookworm",
+		"VERSION_CODENAME=\"noble\"":                     "noble",
+		"ID=arch\n":                                      "",
+	} {
+		if got := codename(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
 }
