@@ -237,12 +237,12 @@ func (b *builder) schedules() {
 		return
 	}
 	now := b.obs.Now
-	if b.spec.Scrub != nil && b.spec.Scrub.Due(b.pool.LastScrub(), now) {
+	if b.spec.Scrub != nil && b.spec.Scrub.Due(believed(b.pool.LastScrub(), now), now) {
 		b.op(Op{Verb: StartScrub})
 		return
 	}
 	last, running, able := b.pool.lastTrim()
-	if b.spec.Trim != nil && able && !running && b.spec.Trim.Due(last, now) {
+	if b.spec.Trim != nil && able && !running && b.spec.Trim.Due(believed(last, now), now) {
 		b.op(Op{Verb: StartTrim})
 	}
 }

@@ -21,6 +21,17 @@ func (p Pool) LastScrub() time.Time {
 	return time.Time{}
 }
 
+// aheadMost is how far from now a time may be yet to come that ZFS says something was done at. A clock is set back by less in its daily life.
+const aheadMost = 24 * time.Hour
+
+// believed is when something was done last, or zero if that is further ahead: it was done under a clock that was wrong, and waiting until it is past could take years.
+func believed(last, now time.Time) time.Time {
+	if last.Sub(now) > aheadMost {
+		return time.Time{}
+	}
+	return last
+}
+
 // monthly is due 28 to 31 days after the last time, by the GUID of the pool: on nodes that were made at once, and share storage, not at once.
 type monthly zfs.GUID
 

@@ -975,6 +975,15 @@ func TestSchedules(t *testing.T) {
 	m.Loaded["tank"].Scan = pool.Scan{Function: pool.Resilver, Progress: pool.Finished, End: m.Now}
 	reach(t, m, spec)
 	want(t, m, "trim tank")
+	// The clock went back a little, or by years after it was wrong.
+	m.Now = m.Now.Add(-12 * time.Hour)
+	reach(t, m, spec)
+	want(t, m)
+	m.Now = m.Now.AddDate(-2, 0, 0)
+	reach(t, m, spec)
+	want(t, m, "scrub tank", "trim tank")
+	reach(t, m, spec)
+	want(t, m)
 }
 
 // TestOwnPool: the system's own pool is scrubbed once a month, by what it tells of its last scrub, while that is asked for and it can be. Nothing else is done to it.
@@ -996,6 +1005,9 @@ func TestOwnPool(t *testing.T) {
 	m.Now = m.Now.Add(4 * 24 * time.Hour)
 	reach(t, m, pool.Spec{})
 	want(t, m)
+	reach(t, m, own)
+	want(t, m, "scrub node")
+	m.Now = m.Now.AddDate(-2, 0, 0)
 	reach(t, m, own)
 	want(t, m, "scrub node")
 	for name, p := range map[string]pool.Pool{
