@@ -69,6 +69,13 @@ func (c *Client) Measure(ctx context.Context, path string, args ...string) (out 
 	return string(r.Data), r.PeakBytes, err
 }
 
+// Beneath lists all that is in the mount on a folder but folders, by paths from there, in
+// order: what lies beneath the mounts that there are in it, too.
+func (c *Client) Beneath(ctx context.Context, dir string) ([]string, error) {
+	r, err := c.ask(ctx, Request{Op: OpBeneath, Path: dir})
+	return r.Names, err
+}
+
 // ask sends one request and reads its answer. After an error of the connection
 // the client is of no more use: the next answer might be this one's.
 func (c *Client) ask(ctx context.Context, request Request) (response Response, err error) {

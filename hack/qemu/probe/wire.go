@@ -36,6 +36,9 @@ const (
 	// OpRun runs the program Path with Args, as a process of the machine in no
 	// cgroup of the node, and returns its standard output in Data.
 	OpRun Op = "run"
+	// OpBeneath returns all that is in the mount on Path, as PID 1 sees it, but folders,
+	// by paths from there: what lies beneath further mounts, too.
+	OpBeneath Op = "beneath"
 )
 
 // Request is one line from the host.

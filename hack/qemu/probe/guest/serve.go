@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -154,6 +155,8 @@ func handle(line []byte) (r probe.Response) {
 			err = os.WriteFile(q.Path, q.Data, 0o755)
 		case probe.OpRun:
 			r.Data, r.PeakBytes, err = run(q.Path, q.Args)
+		case probe.OpBeneath:
+			r.Names, err = beneath(q.Path)
 		default:
 			err = fmt.Errorf("operation %q is not known", q.Op)
 		}
@@ -223,4 +226,50 @@ func walk(path string) ([]string, error) {
 		return err
 	})
 	return dirs, err
+}
+
+// beneath lists what is in a mount; what goes meanwhile is left out.
+func beneath(dir string) (names []string, err error) {
+	type tree struct {
+		fd  int
+		err error
+	}
+	cloned := make(chan tree)
+	go func() {
+		runtime.LockOSThread() // for good: the thread, with its own view, ends with the goroutine
+		fd, err := cloneMount(dir)
+		cloned <- tree{fd, err}
+	}()
+	t := <-cloned
+	if t.err != nil {
+		return nil, fmt.Errorf("clone the mount on %s: %w", dir, t.err)
+	}
+	defer unix.Close(t.fd)
+	err = fs.WalkDir(os.DirFS(fmt.Sprintf("/proc/self/fd/%d/", t.fd)), ".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err == nil && !entry.IsDir():
+			names = append(names, path)
+		}
+		return err
+	})
+	return names, err
+}
+
+// cloneMount returns a mount of PID 1 without those in it (open_tree(2)), which goes with the
+// descriptor. It moves the thread into the mount namespace of PID 1.
+func cloneMount(dir string) (fd int, err error) {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return 0, err
+	}
+	ns, err := unix.Open("/proc/1/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(ns)
+	if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
+		return 0, err
+	}
+	return unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 }
