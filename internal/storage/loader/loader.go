@@ -137,15 +137,16 @@ func readAll(dir string) ([]Entry, error) {
 	return all, nil
 }
 
-// onePerSlot keeps of each slot the entry that the boot loader prefers, and orders them as it does: those without tries last, then the higher
-// generation first, then without a counter before with one.
+// onePerSlot keeps of each slot the entry that was made last: what is beside it is what a power cut kept from being removed, also where the last one has no
+// tries any more. Of two of the same making it is the one that the boot loader prefers: one with tries, one without a counter. They are in the order in which the boot loader takes them:
+// those without tries last, the higher generation first.
 func onePerSlot(all []Entry) []Entry {
 	slices.SortStableFunc(all, func(a, b Entry) int {
 		switch {
-		case (a.Left == 0) != (b.Left == 0):
-			return order(b.Left == 0)
 		case a.Generation != b.Generation:
 			return order(a.Generation > b.Generation)
+		case (a.Left == 0) != (b.Left == 0):
+			return order(b.Left == 0)
 		}
 		return order(a.Left == Unlimited && b.Left != Unlimited)
 	})
@@ -155,6 +156,12 @@ func onePerSlot(all []Entry) []Entry {
 			out = append(out, e)
 		}
 	}
+	slices.SortStableFunc(out, func(a, b Entry) int {
+		if (a.Left == 0) == (b.Left == 0) {
+			return 0
+		}
+		return order(b.Left == 0)
+	})
 	return out
 }
 

@@ -370,3 +370,31 @@ func TestLargeFileInSteps(t *testing.T) {
 		t.Error("a source that fails with an end in its error: got no error")
 	}
 }
+
+// TestLastTryBesideOldEntry: a way back to slot a was cut between its new entry and the end of its old one, and its first try did not end well. What runs is the
+// last try of the new one.
+func TestLastTryBesideOldEntry(t *testing.T) {
+	l, dir := open(t)
+	put(t, dir, "cyvive-b.conf", Entry{Slot: "b", Generation: 2, Version: "2", Left: Unlimited}.Text())
+	put(t, dir, "cyvive-a.conf", Entry{Slot: "a", Generation: 1, Version: "1", Left: Unlimited}.Text())
+	put(t, dir, "cyvive-a+1-1.conf", Entry{Slot: "a", Generation: 3, Version: "1", Left: 1}.Text())
+	s, err := l.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := s.Entry("a"); e.Left == Unlimited {
+		t.Errorf("first try: %+v", e)
+	}
+	// The boot loader counts, and starts it again.
+	if err := l.Forget("a"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, "cyvive-a.conf", Entry{Slot: "a", Generation: 1, Version: "1", Left: Unlimited}.Text())
+	put(t, dir, "cyvive-a+0-2.conf", Entry{Slot: "a", Generation: 3, Version: "1", Left: 0}.Text())
+	if s, err = l.Read(); err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := s.Entry("a"); e.Left == Unlimited {
+		t.Errorf("last try: it counts as blessed: %+v", e)
+	}
+}
