@@ -204,6 +204,7 @@ func (e entries) Read() (map[string]upgrade.Entry, error) {
 		found := upgrade.Entry{KernelBytes: bytes}
 		if entry, ok := state.Entry(slot); ok {
 			found.Version, found.Counted = entry.Version, entry.Left != loader.Unlimited
+			found.Untried = found.Counted && entry.Done == 0
 		}
 		out[slot] = found
 	}

@@ -40,7 +40,7 @@ func TestEntries(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "loader/entries/cyvive-b+2.conf")); err != nil {
 		t.Error(err)
 	}
-	check("put", map[string]upgrade.Entry{"a": {KernelBytes: room}, "b": {Version: "1.1.0", Counted: true, KernelBytes: room + 6}})
+	check("put", map[string]upgrade.Entry{"a": {KernelBytes: room}, "b": {Version: "1.1.0", Counted: true, Untried: true, KernelBytes: room + 6}})
 	if err := keeper.Bless("b"); err != nil {
 		t.Fatal(err)
 	}

@@ -86,6 +86,9 @@ func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 		return System{}, fmt.Errorf("install: %w: another push or installation is at work", ErrBusy)
 	}
 	defer k.work.Unlock()
+	if err := k.giveUpLeft(ctx); err != nil {
+		return System{}, fmt.Errorf("install: %w", err)
+	}
 	m, err := k.pushed()
 	if err != nil {
 		return System{}, fmt.Errorf("install: %w", err)

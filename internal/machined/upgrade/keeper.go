@@ -49,8 +49,8 @@ type Entries interface {
 type Entry struct {
 	// Version is empty where the slot has no entry.
 	Version string
-	// Counted says that it has a counter still.
-	Counted bool
+	// Counted says that it has a counter still, Untried that the boot loader has not counted a start with it.
+	Counted, Untried bool
 	// KernelBytes is how large the slot's kernel image can be.
 	KernelBytes int64
 }
@@ -130,7 +130,8 @@ func Open(ctx context.Context, cfg Config) (*Keeper, error) {
 		return nil, err
 	}
 	next, actions := k.record.Started(Start{
-		Boot: cfg.Boot, Running: cfg.Running, Other: k.other, Counted: entries[cfg.Running.Slot].Counted, Crash: cfg.Crash,
+		Boot: cfg.Boot, Running: cfg.Running, Other: k.other, Counted: entries[cfg.Running.Slot].Counted,
+		Untried: entries[k.record.Target.Slot].Untried, Crash: cfg.Crash,
 	}, cfg.Now())
 	return k, k.become(ctx, next, actions)
 }
@@ -249,13 +250,16 @@ func (k *Keeper) Look(ctx context.Context, gates []Gate, deadline time.Duration)
 	return again, k.become(ctx, next, actions)
 }
 
-// Cancel gives up an upgrade that waits for the reboot.
+// Cancel gives up an upgrade that waits for the reboot, or one that failed and could not be given up then.
 func (k *Keeper) Cancel(ctx context.Context) error {
 	if !k.work.TryLock() {
 		return fmt.Errorf("cancel: %w: a push or an installation is at work", ErrBusy)
 	}
 	defer k.work.Unlock()
 	s, _ := k.Status()
+	if s.Record.Stage == Writing {
+		return k.giveUpLeft(ctx)
+	}
 	next, actions, err := s.Record.Cancel(k.cfg.Now())
 	if err != nil {
 		return err

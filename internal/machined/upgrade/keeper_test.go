@@ -140,6 +140,7 @@ func (l loader) Read() (map[string]Entry, error) {
 	out := map[string]Entry{}
 	for slot, e := range l.m.entries {
 		e.Counted = e.Version != "" && l.m.tries[slot] >= 0
+		e.Untried = e.Counted && l.m.tries[slot] == Tries
 		out[slot] = e
 	}
 	return out, nil

@@ -35,6 +35,9 @@ func (k *Keeper) Push(ctx context.Context, allow Allow, r io.Reader) (System, er
 		return System{}, fmt.Errorf("push: %w: another push or installation is at work", ErrBusy)
 	}
 	defer k.work.Unlock()
+	if err := k.giveUpLeft(ctx); err != nil {
+		return System{}, fmt.Errorf("push: %w", err)
+	}
 	s, _ := k.Status()
 	if err := s.Record.Busy(); err != nil {
 		return System{}, fmt.Errorf("push: %w", err)

@@ -105,6 +105,8 @@ func (r Record) Busy() error {
 		return nil
 	case Armed:
 		return fmt.Errorf("%w: version %s is in slot %s and starts with the next reboot; reboot, or cancel it", ErrBusy, r.Target.Version, r.Target.Slot)
+	case Writing:
+		return fmt.Errorf("%w: version %s is being written into slot %s; if nobody writes it any more, cancel it", ErrBusy, r.Target.Version, r.Target.Slot)
 	}
 	return fmt.Errorf("%w: to version %s, now %s", ErrBusy, r.Target.Version, r.Stage)
 }
@@ -172,6 +174,8 @@ type Start struct {
 	Other System
 	// Counted says that the running system's entry has a counter still.
 	Counted bool
+	// Untried says that the boot loader has not counted a start of the target's entry.
+	Untried bool
 	// Crash is what is known of how the boot before ended, other than in order; empty if nothing is.
 	Crash string
 }
@@ -192,6 +196,8 @@ func (r Record) Started(s Start, now time.Time) (Record, []Action) {
 			return r.ended(false, why, now), r.giveUp()
 		case r.Boot == s.Boot:
 			return r, nil // the reboot is to come
+		case s.Untried:
+			return r.ended(false, "it was not started: another entry was, or it was being cancelled when the power failed", now), []Action{{Do: Spoil, Slot: r.Target.Slot}}
 		}
 		return r.returned(s, "it was started and left no word: it ended before its agent had the state volume", "", now)
 	case Trial:

@@ -14,7 +14,7 @@ import (
 // TestScripts runs testdata/scripts/*.txt: a command a block, and what it comes to. With -rewrite the answers are written anew.
 //
 //	begin to=2 from=1     back to=1 from=2     written boot=x [failing=a,b]    abandon reason=…    cancel
-//	start boot=x on=2 [counted] [crash=…]                 look since=5m [failing=a,b] [held=30s]
+//	start boot=x on=2 [counted] [untried] [crash=…]                 look since=5m [failing=a,b] [held=30s]
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		var r Record
@@ -61,7 +61,8 @@ func step(t *testing.T, r Record, d *datadriven.TestData) (Record, string) {
 		r, actions, err = r.Cancel(noon)
 	case "start":
 		r, actions = r.Started(Start{
-			Boot: text("boot"), Running: system(text("on")), Other: system("1"), Counted: d.HasArg("counted"), Crash: text("crash"),
+			Boot: text("boot"), Running: system(text("on")), Other: system("1"), Counted: d.HasArg("counted"),
+			Untried: d.HasArg("untried"), Crash: text("crash"),
 		}, noon)
 	case "look":
 		since, errSince := time.ParseDuration(text("since"))

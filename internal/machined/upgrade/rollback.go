@@ -15,6 +15,9 @@ func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 		return System{}, fmt.Errorf("roll back: %w: a push or an installation is at work", ErrBusy)
 	}
 	defer k.work.Unlock()
+	if err := k.giveUpLeft(ctx); err != nil {
+		return System{}, fmt.Errorf("roll back: %w", err)
+	}
 	s, _ := k.Status()
 	if s.Other == (System{}) {
 		return System{}, fmt.Errorf("roll back: %w", ErrNoOther)
@@ -53,14 +56,32 @@ func (k *Keeper) otherRuns(s System) error {
 	})
 }
 
-// arm leads a record that was begun through the writing of a slot and its entry.
+// arm leads a record that was begun through the writing of a slot and its entry. An upgrade that cannot be noted as ready is given up like one that cannot be
+// written: else the next boot would start what was said to have failed.
 func (k *Keeper) arm(ctx context.Context, next Record, actions []Action, gates []Gate, write func() error) error {
 	if err := k.become(ctx, next, actions); err != nil {
 		return err
 	}
-	if err := write(); err != nil {
-		next, actions := next.Abandon(err.Error(), k.cfg.Now())
-		return errors.Join(err, k.become(ctx, next, actions), k.lookAtOther(ctx))
+	err := write()
+	if err == nil {
+		if err = k.store(next.Written(k.cfg.Boot, gates)); err == nil {
+			return k.lookAtOther(ctx)
+		}
+		err = fmt.Errorf("note that version %s is ready: %w", next.Target.Version, err)
 	}
-	return errors.Join(k.store(next.Written(k.cfg.Boot, gates)), k.lookAtOther(ctx))
+	next, actions = next.Abandon(err.Error(), k.cfg.Now())
+	if stuck := k.become(ctx, next, actions); stuck != nil {
+		err = fmt.Errorf("%w; nor can it be given up, which the next call or boot does: %w", err, stuck)
+	}
+	return errors.Join(err, k.lookAtOther(ctx))
+}
+
+// giveUpLeft gives up an upgrade that is being written by nobody any more: what was to be done about its end could not be done then. The caller holds work.
+func (k *Keeper) giveUpLeft(ctx context.Context) error {
+	s, _ := k.Status()
+	next, actions := s.Record.Abandon("its slot or its boot entry could not be written", k.cfg.Now())
+	if err := k.become(ctx, next, actions); err != nil {
+		return fmt.Errorf("give up the upgrade to version %s, which failed: %w", s.Record.Target.Version, err)
+	}
+	return nil
 }
