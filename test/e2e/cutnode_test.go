@@ -54,7 +54,9 @@ type cutNode struct {
 
 func newCutNode(t *testing.T, ctx context.Context, e env, seed uint64) *cutNode {
 	t.Helper()
-	return newCutNodeIn(t, ctx, e, e.options(t), seed)
+	o := e.options(t)
+	o.CPUs = 1 // see smallOptions: there are hundreds of starts
+	return newCutNodeIn(t, ctx, e, o, seed)
 }
 
 // newCutNodeIn is newCutNode in a machine of one's own, but for its disks.

@@ -36,7 +36,7 @@ func TestReplication(t *testing.T) {
 	ctx := testContext(t, 90*time.Minute)
 	o := e.options(t)
 	o.Nodes, o.Cabled = 2, true
-	o.CPUs = 1 // two machines share the processors of this one, see smallOptions
+	o.CPUs = 1 // see smallOptions
 	o.Empty = []cluster.EmptyDisk{{Serial: "one", SizeBytes: poolDiskBytes}}
 	nodes := makePooled(t, ctx, e, o, addCable)
 	startPooled(t, ctx, nodes)
