@@ -232,7 +232,7 @@ func diskClassed(err error) error {
 		server.ErrInvalid:     {volumes.ErrOtherRecoveryKey},
 		server.ErrUnavailable: {volumes.ErrNotEnrolled, volumes.ErrOther, kms.ErrServer},
 		server.ErrPrecondition: {
-			volumes.ErrOpen, volumes.ErrForm, volumes.ErrFull, volumes.ErrNoPlace, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned, volumes.ErrNoKeyServer,
+			volumes.ErrOpen, volumes.ErrForm, volumes.ErrFull, volumes.ErrNotNoted, volumes.ErrNoPlace, pcr.ErrUnsigned, volumes.ErrNoSigner, tpm.ErrNone, tpm.ErrBank, tpm.ErrOwned, volumes.ErrNoKeyServer,
 			passphrase.ErrNone, passphrase.ErrWrong, wrap.ErrNoMachine, wrap.ErrOtherMachine,
 		},
 	} {

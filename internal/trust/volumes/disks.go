@@ -164,7 +164,7 @@ func (v *Volumes) ForgetDisk(name string) error {
 	delete(v.keys, name)
 	v.mu.Unlock()
 	for _, file := range []string{v.keyFile(name), v.keyFile(name + pendingSuffix)} {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeFile(file); err != nil {
 			return fmt.Errorf("forget the key of encrypted disk %s: %w", name, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storage/luks"
 )
 
@@ -57,6 +58,9 @@ func (v *Volumes) enrol(ctx context.Context, volume, device string) error {
 	}
 	slot, err := v.cfg.LUKS.Test(ctx, device, further)
 	if errors.Is(err, luks.ErrWrongKey) {
+		if err := v.endReseal(ctx, volume, device, key); err != nil {
+			return err
+		}
 		slot, err = v.cfg.LUKS.AddKey(ctx, device, key, further)
 	}
 	if err != nil {
@@ -64,4 +68,17 @@ func (v *Volumes) enrol(ctx context.Context, volume, device string) error {
 	}
 	text := fmt.Appendf(nil, `{"type":%q,"keyslots":[%q],"id":%q}`, RecoveryType, strconv.Itoa(slot), r.ID())
 	return v.cfg.LUKS.PutToken(ctx, device, luks.Token{Number: recoveryToken, JSON: text})
+}
+
+// endReseal removes what a sealing of the state volume has left that was cut. It comes before the volume gets a further recovery key: what opens it by none of
+// its tokens is told apart by what was there when the sealing began.
+func (v *Volumes) endReseal(ctx context.Context, volume, device string, own luks.Secret) error {
+	if volume != storage.State {
+		return nil
+	}
+	slot, err := v.cfg.LUKS.Test(ctx, device, own)
+	if err != nil {
+		return err
+	}
+	return v.removeLeft(ctx, device, slot)
 }

@@ -144,5 +144,5 @@ func (v *Volumes) removeLeft(ctx context.Context, device string, own int) error 
 			return err
 		}
 	}
-	return os.Remove(path)
+	return removeFile(path)
 }

@@ -28,6 +28,8 @@ const (
 var (
 	// ErrNoRecoveryKey says that there is no recovery key to be shown: it was shown and forgotten, or never made.
 	ErrNoRecoveryKey = errors.New("there is no recovery key that was not shown yet")
+	// ErrNotNoted says that there is a recovery key that nobody has shown to have, in the place of one that somebody has.
+	ErrNotNoted = errors.New("another recovery key waits to be noted")
 	// ErrNotEnrolled says that a volume is still to get the recovery key.
 	ErrNotEnrolled = errors.New("a volume does not have this recovery key yet")
 )
@@ -75,7 +77,29 @@ func (v *Volumes) ForgetRecoveryKey(k recovery.Key, devices map[string]string) e
 	if err := writeFile(v.keyFile(recoveryIDFile), []byte(k.ID())); err != nil {
 		return fmt.Errorf("forget recovery key: %w", err)
 	}
-	return os.Remove(v.keyFile(recoveryFile))
+	return removeFile(v.keyFile(recoveryFile))
+}
+
+// noted is ErrNotNoted where a volume's token names a recovery key that nobody has shown to have, and somebody has the one before: by no token that stays.
+func (v *Volumes) noted(device string) error {
+	if _, err := os.Stat(v.keyFile(recoveryIDFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	k, err := v.RecoveryKey()
+	if errors.Is(err, ErrNoRecoveryKey) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	h, err := luks.Inspect(device)
+	if err != nil {
+		return err
+	}
+	if id, _ := recoveryID(h); id != k.ID() {
+		return nil
+	}
+	return fmt.Errorf("%w, and the one before would open nothing any more: show it, keep it, and have the node forget it first", ErrNotNoted)
 }
 
 // recovery returns the recovery key that nobody has shown to have yet, or a new one.

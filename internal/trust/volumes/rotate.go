@@ -24,6 +24,8 @@ const pendingSuffix = ".new"
 //
 // The power may fail behind each step, and it may end there with an error: the next boot opens the volume with the one key or the other, and calling Rotate
 // again goes on. The new key is on the state volume, durably, before it is anywhere else, and the one before is removed only when no token names it.
+//
+// Recovery keys before the present one open nothing any more: the error is ErrNotNoted while somebody may hold one of those and nobody the present one.
 func (v *Volumes) Rotate(ctx context.Context, volume, device string, how storage.Encryption) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
@@ -34,6 +36,9 @@ func (v *Volumes) Rotate(ctx context.Context, volume, device string, how storage
 }
 
 func (v *Volumes) rotate(ctx context.Context, volume, device string, how storage.Encryption) error {
+	if err := v.noted(device); err != nil {
+		return err
+	}
 	own, err := v.readKey(volume)
 	if err != nil {
 		return err
@@ -67,7 +72,7 @@ func (v *Volumes) rotate(ctx context.Context, volume, device string, how storage
 	if err := v.removeOthers(ctx, device, slot); err != nil {
 		return err
 	}
-	return os.Remove(v.keyFile(volume + pendingSuffix))
+	return removeFile(v.keyFile(volume + pendingSuffix))
 }
 
 // pending returns the key that is to take the place of a volume's own: the one that an interrupted Rotate has left, or a new one. One that is the volume's own
