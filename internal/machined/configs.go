@@ -176,6 +176,7 @@ func (a *Agent) takeStored() bool {
 	case err == nil:
 	case r.Trying != nil:
 		a.takeBack(err.Error())
+	case a.usesOlder(err):
 	default:
 		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
 		a.lack(fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))

@@ -41,6 +41,11 @@ func steal(t *testing.T) *stolen {
 // start starts the machine with what its source has; an empty text is no document.
 func (s *stolen) start(t *testing.T, boot, docs string) *node {
 	t.Helper()
+	return s.startWith(t, boot, docs, func(*Config) {})
+}
+
+func (s *stolen) startWith(t *testing.T, boot, docs string, change func(*Config)) *node {
+	t.Helper()
 	n := startNodeWith(t, s.state, s.disk, func(c *Config) {
 		withTPM(s.disk, &vault{disk: s.disk, key: recovery.New()})(c)
 		c.Boot.ID = boot
@@ -48,6 +53,7 @@ func (s *stolen) start(t *testing.T, boot, docs string) *node {
 		if docs != "" {
 			c.Source.(*source).set([]byte(docs))
 		}
+		change(c)
 	})
 	return n
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/extension"
@@ -44,7 +43,7 @@ type Upgrades struct {
 func (a *Agent) openKeeper(ctx context.Context, crash string) (*upgrade.Keeper, error) {
 	u, v := a.cfg.Upgrades, a.cfg.Boot.Version
 	cfg := upgrade.Config{
-		Log: a.log, Now: a.now, Record: filepath.Join(a.cfg.StateDir, "upgrade.json"), Pushed: u.Pushed, FreeBytes: u.FreeBytes,
+		Log: a.log, Now: a.now, Record: a.upgradeRecord(), Pushed: u.Pushed, FreeBytes: u.FreeBytes,
 		Boot: a.cfg.Boot.ID, SinceBoot: a.cfg.Timeline.Now, Crash: crash,
 		Running:      upgrade.System{Version: v.OS, RootHash: v.RootHash, Slot: v.Slot},
 		Architecture: u.Architecture, Floor: u.Floor, Keys: u.Keys, Slots: u.Slots, Entries: u.Entries, Opens: u.Opens, Starts: u.Starts,

@@ -98,7 +98,7 @@ func (s *Store) removeOrphans(numbers []uint64) {
 }
 
 // readable gives up current revisions that cannot be read, until one can. Whether this release can use what it says is not looked at: a release that
-// cannot is to go, and not the configuration.
+// cannot is to go, and not the configuration. What is to be done where such a release has gone is for who can take the documents apart ([Store.FallBack]).
 func (s *Store) readable(record Record) (Record, bool) {
 	fell := false
 	for record.Current != 0 {

@@ -207,6 +207,23 @@ func (r Record) Unusable(reason string, now time.Time) Record {
 	return r
 }
 
+// FallsBack makes a revision of the past current again, in the place of one that the running release cannot use. Those between the two count no more.
+func (r Record) FallsBack(to uint64, reason string, now time.Time) (Record, error) {
+	if err := r.Busy(); err != nil {
+		return r, err
+	}
+	i := slices.Index(r.Past, to)
+	if i < 0 {
+		return r, fmt.Errorf("fall back to revision %d: %w", to, ErrNotFound)
+	}
+	if given := append(slices.Clone(r.Past[i+1:]), r.Current, 0); slices.Contains(given, r.Base) {
+		r.Base = to
+	}
+	r.Last = &Outcome{Revision: r.Current, Reason: reason, At: now.UTC()}
+	r.Current, r.Past = to, slices.Clone(r.Past[:i])
+	return r, nil
+}
+
 // Previous is the revision that was current before, 0 if there was none.
 func (r Record) Previous() uint64 {
 	if r.Trying != nil {

@@ -87,3 +87,41 @@ func TestFound(t *testing.T) {
 		t.Errorf("its own: %+v, %+v, %+v", r, next, again)
 	}
 }
+
+// TestFallsBack: what the running release cannot use counts no more, and the reason says why. What the boot began with stays, if that counts still.
+func TestFallsBack(t *testing.T) {
+	began := Record{Boot: "a", Current: 5, Owned: true, Past: []uint64{1, 2, 3, 4}}
+	for base, want := range map[uint64]uint64{5: 2, 3: 2, 0: 2, 2: 2, 1: 1} {
+		began.Base = base
+		got, err := began.FallsBack(2, "no", start)
+		after := Record{Boot: "a", Current: 2, Base: want, Owned: true, Past: []uint64{1}, Last: &Outcome{Revision: 5, Reason: "no", At: start}}
+		if d := cmp.Diff(after, got); d != "" || err != nil {
+			t.Errorf("with base %d: %v (-want +got):\n%s", base, err, d)
+		}
+	}
+	if _, err := began.FallsBack(5, "no", start); !errors.Is(err, ErrNotFound) {
+		t.Errorf("to one that is not of the past: %v", err)
+	}
+	trying, _ := began.Tries(6, time.Minute)
+	if _, err := trying.FallsBack(2, "no", start); !errors.Is(err, ErrTrying) {
+		t.Errorf("during a trial: %v", err)
+	}
+}
+
+// TestFallBackNeedsNoDisk: a revision that cannot be used gives way also where that cannot be written.
+func TestFallBackNeedsNoDisk(t *testing.T) {
+	now := &running{boot: "first"}
+	d, s := three(t, now)
+	d.left = 0
+	if err := s.FallBack(1, "no"); !errors.Is(err, errPower) || holds(s) != "one" {
+		t.Errorf("the store has %q, %v", holds(s), err)
+	}
+	again := now.open(t, d.fates()[0])
+	if err := again.FallBack(1, "no"); err != nil || holds(again) != "one" {
+		t.Errorf("after the cut: the store has %q, %v", holds(again), err)
+	}
+	entries, err := now.open(t, again.dir).History()
+	if err != nil || len(entries) != 3 || entries[0].Number != 3 {
+		t.Errorf("the history is %v, %v", entries, err)
+	}
+}

@@ -171,6 +171,18 @@ func (s *Store) Revert(reason string) error {
 	return s.keep(record)
 }
 
+// FallBack makes a revision of the past current again, since the running release cannot use the current one. It does so also when that cannot be written, which the
+// error says: the next start comes to the same.
+func (s *Store) FallBack(to uint64, reason string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	record, err := s.record.FallsBack(to, reason, s.cfg.Now())
+	if err != nil {
+		return err
+	}
+	return s.keep(record)
+}
+
 // keep is write for what counts also when it cannot be written.
 func (s *Store) keep(record Record) error {
 	err := s.write(record)

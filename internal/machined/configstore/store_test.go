@@ -47,6 +47,7 @@ func changes() map[string]struct {
 		"revert": {tried, func(s *Store) error {
 			return s.Change(func(r Record) (Record, error) { return r.Reverted("no", start) })
 		}, "three"},
+		"fall back": {none, func(s *Store) error { return s.FallBack(2, "no") }, "two"},
 	}
 }
 
@@ -85,11 +86,11 @@ func TestEveryCut(t *testing.T) {
 				}
 				checkNext(t, again)
 				next := (&running{boot: "second"}).open(t, fate.clone())
-				if got := holds(next); got != "three" && got != "applied" && got != "tried" && got != "staged" {
+				if got := holds(next); got != "three" && got != "applied" && got != "tried" && got != "staged" && got != c.after {
 					t.Errorf("%s, cut after %d steps, fate %d, next boot: the store has %q", name, left, i, got)
 				}
 				if name == "confirm" && err == nil && holds(next) != "tried" || (name == "try" || name == "revert") && holds(next) != "three" ||
-					name == "stage" && err == nil && holds(next) != "staged" {
+					name == "stage" && err == nil && holds(next) != "staged" || name == "fall back" && err == nil && holds(next) != "two" {
 					t.Errorf("%s (%v), cut after %d steps, fate %d, next boot: the store has %q", name, err, left, i, holds(next))
 				}
 			}
