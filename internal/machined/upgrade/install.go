@@ -80,7 +80,7 @@ func decompress(r io.Reader) (*zstd.Decoder, error) {
 	return plain, nil
 }
 
-// Install writes what was pushed into the other slot and arms it. The gates are how they are now. What was pushed is gone afterwards.
+// Install writes what was pushed into the other slot and arms it. The gates are how they are now; what does not hold is looked at again when all is written. What was pushed is gone afterwards.
 func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
 	if !k.work.TryLock() {
 		return System{}, fmt.Errorf("install: %w: another push or installation is at work", ErrBusy)

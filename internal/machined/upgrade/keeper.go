@@ -55,7 +55,7 @@ type Entry struct {
 	KernelBytes int64
 }
 
-// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes, Opens, Starts, Suits and Changed.
+// Config is what a Keeper is made of. All fields are needed but Crash, Floor, FreeBytes, Opens, Starts, Suits, Gates and Changed.
 type Config struct {
 	Log *slog.Logger
 	Now func() time.Time
@@ -81,6 +81,8 @@ type Config struct {
 	// Suits says whether the extensions that the next boot is to have are there for a kernel image and its version of the operating system; nil is for a
 	// node that has none.
 	Suits func(kernel io.ReaderAt, version string) error
+	// Gates looks at the gates again once a slot is written, which takes long; nil leaves it at how they were before.
+	Gates func(ctx context.Context) []Gate
 	// Note writes the reason for the end of a boot into the ledger. An empty boot had no entry: it is made.
 	Note func(boot string, s System, text string) error
 	// Reboot starts the ordered end of this boot.

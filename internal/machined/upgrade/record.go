@@ -46,7 +46,7 @@ type Record struct {
 	Kept bool `json:"kept,omitempty"`
 	// Boot is the kernel's boot_id: of the boot that armed the target while Armed, of the last trial while Trial or Reverting.
 	Boot string `json:"boot,omitempty"`
-	// Waived are the gates that did not hold before the upgrade. The target is not asked for them: it may be meant to mend what they are about.
+	// Waived are the gates that held neither before the slot was written nor after it. The target is not asked for them: it may be meant to mend what they are about.
 	Waived []string `json:"waived,omitempty"`
 	// Reason is why the trial failed while Reverting, and what it waits for while Trial.
 	Reason string `json:"reason,omitempty"`
@@ -135,7 +135,7 @@ func (r Record) giveUp() []Action {
 	return []Action{{Do: Forget, Slot: r.Target.Slot}}
 }
 
-// Written says that slot and entry of the target are on the disk. The gates are how they are now.
+// Written says that slot and entry of the target are on the disk. The gates that do not hold are those that the target is not asked for.
 func (r Record) Written(boot string, gates []Gate) Record {
 	if r.Stage != Writing {
 		return r

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cyvive/cyvive/internal/release"
 )
@@ -64,7 +65,11 @@ func (k *Keeper) arm(ctx context.Context, next Record, actions []Action, gates [
 	}
 	err := write()
 	if err == nil {
-		if err = k.store(next.Written(k.cfg.Boot, gates)); err == nil {
+		armed := next.Written(k.cfg.Boot, k.lastingly(ctx, gates))
+		if err = k.store(armed); err == nil {
+			if len(armed.Waived) > 0 {
+				k.cfg.Log.Warn("the release is not asked for what does not hold now", "version", armed.Target.Version, "gates", armed.Waived)
+			}
 			return k.lookAtOther(ctx)
 		}
 		err = fmt.Errorf("note that version %s is ready: %w", next.Target.Version, err)
@@ -84,4 +89,17 @@ func (k *Keeper) giveUpLeft(ctx context.Context) error {
 		return fmt.Errorf("give up the upgrade to version %s, which failed: %w", s.Record.Target.Version, err)
 	}
 	return nil
+}
+
+// lastingly has those gates not hold that hold neither before a slot was written nor now. That extensions are not there for the other release is no matter of time.
+func (k *Keeper) lastingly(ctx context.Context, before []Gate) []Gate {
+	if k.cfg.Gates == nil {
+		return before
+	}
+	now, out := k.cfg.Gates(ctx), slices.Clone(before)
+	for i, g := range out {
+		missing := slices.ContainsFunc(now, func(n Gate) bool { return n.Name == g.Name && !n.Holds })
+		out[i].Holds = g.Holds || g.Name != ExtensionsGate && !missing
+	}
+	return out
 }
