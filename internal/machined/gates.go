@@ -2,14 +2,17 @@ package machined
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/gate"
 	"github.com/cyvive/cyvive/internal/machined/plan"
+	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 )
 
@@ -102,18 +105,57 @@ func (a *Agent) lookAtGates(ctx context.Context) {
 // gatePause is the time between two looks of settledGates.
 const gatePause = time.Second
 
-// settledGates are the gates as they are when an upgrade begins. What does not hold then is not asked of the new release, so it is given some time to: a busy
-// moment, as the push of a release brings, is not to spare a bad one the look at what it breaks.
-func (a *Agent) settledGates(ctx context.Context) []upgrade.Gate {
+// currentGates looks at the gates of the configuration, and returns all gates.
+func (a *Agent) currentGates(ctx context.Context) []upgrade.Gate {
+	a.lookAtGates(ctx)
+	return gates(a.snapshot())
+}
+
+// settledGates are the gates as they are when an upgrade begins. What does not hold then, nor when all is written, is not asked of the new release, so it is
+// given some time to: a busy moment, as the push of a release brings, is not to spare a bad one the look at what it breaks. Nor is the start of the node.
+func (a *Agent) settledGates(ctx context.Context) ([]upgrade.Gate, error) {
 	until := time.Now().Add(a.cfg.Pace.GateGrace)
 	for {
-		a.lookAtGates(ctx)
-		found := gates(a.snapshot())
+		found := a.currentGates(ctx)
 		left := time.Until(until)
-		if !slices.ContainsFunc(found, func(g upgrade.Gate) bool { return !g.Holds }) || left <= 0 || !sleep(ctx, min(left, gatePause)) {
-			return found
+		if slices.ContainsFunc(found, func(g upgrade.Gate) bool { return !g.Holds }) && left > 0 && sleep(ctx, min(left, gatePause)) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("wait for the gates of an upgrade: %w", err)
+		}
+		return found, a.isUp(found)
+	}
+}
+
+// isUp refuses to go on while the node may still be coming up: gates are missing that have not held in this boot yet, and its deadline is not over. After that, what
+// is missing is broken.
+func (a *Agent) isUp(found []upgrade.Gate) error {
+	s, since := a.snapshot(), a.cfg.Timeline.Now()
+	if since >= s.deadline() {
+		return nil
+	}
+	var missing []string
+	for _, g := range found {
+		if !g.Holds && !slices.Contains(s.haveHeld, g.Name) {
+			missing = append(missing, g.Name+": "+g.Reason)
 		}
 	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: the node is coming up and waits for: %s; try again when that holds, or %s from now: then a release is begun without it, and not asked for it",
+		server.ErrPrecondition, strings.Join(missing, "; "), (s.deadline() - since).Round(time.Second))
+}
+
+// withHolding adds the gates that hold now to those that have held.
+func withHolding(have []string, now []upgrade.Gate) []string {
+	for _, g := range now {
+		if g.Holds && !slices.Contains(have, g.Name) {
+			have = append(slices.Clip(have), g.Name)
+		}
+	}
+	return have
 }
 
 // looked is the last look at a gate of the configuration.

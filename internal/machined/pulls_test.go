@@ -36,7 +36,7 @@ func TestPullByTheAPI(t *testing.T) {
 		c.Upgrades.PullTimeouts = pull.Timeouts{FirstPause: time.Millisecond, Stall: 2 * time.Second}
 	})
 	u.source.set(standalone(t))
-	u.await("idle, in order", func(s snapshot) bool { return stage(upgrade.Idle)(s) && healthy(s, "network") })
+	u.await("idle, in order", func(s snapshot) bool { return stage(upgrade.Idle)(s) && inOrder(s) })
 	good := bundle(t, releaseKey(), "1.1.0")
 	stranger := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize))
 	var requests, sent atomic.Int64

@@ -67,6 +67,8 @@ type snapshot struct {
 	clock timesync.Status
 	// gates is the last look at those of the configuration.
 	gates []looked
+	// haveHeld are the gates of a release that have held since the agent's start.
+	haveHeld []string
 
 	// resetProblem is why a reset does not go on; empty if none has to.
 	resetProblem string
@@ -135,6 +137,7 @@ func (s snapshot) planned(now time.Time) snapshot {
 	}
 	s.mode = maintenance.Decide(maintenance.Facts{Configured: s.input.Config != nil, Without: s.without, Owner: s.owner})
 	s.checks = dated(s.checks, withHeld(health(s), s.held), now)
+	s.haveHeld = withHolding(s.haveHeld, gates(s))
 	return s
 }
 

@@ -624,7 +624,7 @@ func TestUpgradeByTheAPI(t *testing.T) {
 	t.Parallel()
 	u := startUpgrading(t, oldRelease, upgrade.Record{Stage: upgrade.Idle}, func(*Config) {})
 	u.source.set(standalone(t))
-	u.await("idle, in order", func(s snapshot) bool { return stage(upgrade.Idle)(s) && healthy(s, "network") })
+	u.await("idle, in order", func(s snapshot) bool { return stage(upgrade.Idle)(s) && inOrder(s) })
 	api, ctx := upgradesAPI{u.Agent}, t.Context()
 	good := bundle(t, releaseKey(), "1.1.0")
 	stranger := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize))
@@ -740,6 +740,76 @@ func TestGateOfAMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestNotWhileComingUp: what has not come up yet is no reason to take a release that would not bring it up. When the deadline is over, what is missing is broken,
+// and an upgrade may be what mends it.
+func TestNotWhileComingUp(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, oldRelease, upgrade.Record{Stage: upgrade.Idle}, func(*Config) {})
+	u.await("idle", stage(upgrade.Idle))
+	api, ctx := upgradesAPI{u.Agent}, t.Context()
+	if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(bundle(t, releaseKey(), "1.1.0"))); err != nil {
+		t.Fatal(err)
+	}
+	none := func(int64, int64) error { return nil }
+	refused := func(what string, err error) {
+		if !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "coming up and waits for: config: ") || !strings.Contains(err.Error(), "9m0s from now") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err := api.Install(ctx, true, none)
+	refused("install", err)
+	_, err = api.Rollback(ctx, true)
+	refused("roll back", err)
+	if s, err := api.UpgradeStatus(ctx); err != nil || s.Stage != server.UpgradeIdle || s.Last != nil {
+		t.Errorf("after it: %+v, %v", s, err)
+	}
+	u.timeline.set(config.DefaultUpgradeDeadline)
+	hungUp, hangUp := context.WithCancel(ctx)
+	hangUp()
+	if _, err := api.Rollback(hungUp, false); !errors.Is(err, context.Canceled) {
+		t.Errorf("roll back for nobody: %v", err)
+	}
+	if _, err := api.Install(ctx, true, none); err != nil {
+		t.Fatal(err)
+	}
+	if got := u.snapshot().upgrade.Record.Waived; !slices.Contains(got, "config") {
+		t.Errorf("not asked for %q", got)
+	}
+	if _, err := api.Install(ctx, true, none); !errors.Is(err, upgrade.ErrBusy) {
+		t.Errorf("a second one: %v", err)
+	}
+}
+
+// TestGateAfterWriting: what has come up while the release was written is asked of it.
+func TestGateAfterWriting(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, oldRelease, upgrade.Record{Stage: upgrade.Idle}, func(c *Config) {
+		c.Timeline.(*memoryTimeline).set(config.DefaultUpgradeDeadline)
+	})
+	u.await("idle", stage(upgrade.Idle))
+	api, ctx := upgradesAPI{u.Agent}, t.Context()
+	if _, err := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(bundle(t, releaseKey(), "1.1.0"))); err != nil {
+		t.Fatal(err)
+	}
+	u.disk.gate = make(chan struct{})
+	come := sync.OnceFunc(func() {
+		u.source.set(standalone(t))
+		u.await("all in order", inOrder)
+		close(u.disk.gate)
+	})
+	if _, err := api.Install(ctx, true, func(int64, int64) error { come(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got := u.snapshot().upgrade.Record.Waived; len(got) > 0 {
+		t.Errorf("not asked for %q", got)
+	}
+}
+
+// inOrder is a node of which nothing is missing.
+func inOrder(s snapshot) bool {
+	return !slices.ContainsFunc(gates(s), func(g upgrade.Gate) bool { return !g.Holds })
 }
 
 // TestCrashIsNoted: what the kernel left of an ordinary boot is its reason, once.

@@ -94,6 +94,14 @@ func (s snapshot) releaseServers() []pull.Server {
 	return out
 }
 
+// settled are the gates that an upgrade begins with.
+func (v upgradesAPI) settled(ctx context.Context, k *upgrade.Keeper) ([]upgrade.Gate, error) {
+	if s, _ := k.Status(); s.Record.Busy() != nil { // on trial, say, which the node is coming up in too
+		return nil, classed(s.Record.Busy())
+	}
+	return v.a.settledGates(ctx)
+}
+
 // Install implements server.Upgrades.
 func (v upgradesAPI) Install(ctx context.Context, staged bool, progress func(written, total int64) error) (server.System, error) {
 	k, err := v.changing()
@@ -106,7 +114,10 @@ func (v upgradesAPI) Install(ctx context.Context, staged bool, progress func(wri
 		target upgrade.System
 		err    error
 	}
-	found := v.a.settledGates(ctx)
+	found, err := v.settled(ctx, k)
+	if err != nil {
+		return server.System{}, err
+	}
 	ended := make(chan result, 1)
 	go func() {
 		target, err := k.Install(ctx, found)
@@ -139,7 +150,11 @@ func (v upgradesAPI) Rollback(ctx context.Context, staged bool) (server.System, 
 	if err != nil {
 		return server.System{}, err
 	}
-	target, err := k.Rollback(ctx, v.a.settledGates(ctx))
+	found, err := v.settled(ctx, k)
+	if err != nil {
+		return server.System{}, err
+	}
+	target, err := k.Rollback(ctx, found)
 	if err != nil {
 		return system(target), classed(err)
 	}
