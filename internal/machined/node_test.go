@@ -121,6 +121,8 @@ type fakeInit struct {
 	calls []string
 	// guard is that of init; nil is of a boot that was not counted. Agents of the same boot share it.
 	guard *trial.Guard
+	// refuse are errors of Shutdown, one for each call.
+	refuse []error
 }
 
 // walls are those of no kernel; problem keeps them from being put up.
@@ -174,7 +176,14 @@ func (i *fakeInit) Restart(_ context.Context, service string) error {
 }
 
 func (i *fakeInit) Shutdown(_ context.Context, action control.Action) error {
-	i.note(string(action))
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.refuse) > 0 {
+		err := i.refuse[0]
+		i.refuse = i.refuse[1:]
+		return err
+	}
+	i.calls = append(i.calls, string(action))
 	return nil
 }
 

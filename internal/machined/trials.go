@@ -109,13 +109,22 @@ func (t *upgradeTask) look(ctx context.Context) (again time.Duration, settled bo
 		t.endUndecided(ctx, err)
 		again = upgradeRetry
 	case stage == upgrade.Reverting:
-		// The reboot is under way, or init makes it so: it gets no sign of life.
+		// The reboot is under way, or init makes it so, where the boot loader has counted: it gets no sign of life.
+		t.goBack(ctx, status.Record)
 		return upgradeRetry, false
 	case stage != upgrade.Trial:
 		return upgradeRetry, true
 	}
 	t.signLife(ctx)
 	return max(min(again, upgradeRetry), upgradePause), false
+}
+
+// goBack asks for the reboot again that a release goes back by, unless the machine is going down.
+func (t *upgradeTask) goBack(ctx context.Context, r upgrade.Record) {
+	if err := t.a.end(ctx, control.Reboot, goingBack(r)); err != nil && !errors.Is(err, server.ErrPrecondition) {
+		t.a.log.Error("go back to the release before", "error", err)
+		sleep(ctx, upgradeRetry)
+	}
 }
 
 // deadline is how long after the kernel's start a trial has to be good. While no configuration is there to say it, the agent has undecidedGrace to find one.

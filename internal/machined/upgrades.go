@@ -141,6 +141,11 @@ func gates(s snapshot) []upgrade.Gate {
 	return append(out, s.extraGates()...)
 }
 
+// goingBack says where to and why, of a record that is Reverting.
+func goingBack(r upgrade.Record) string {
+	return fmt.Sprintf("going back to version %s: %s", r.From.Version, r.Reason)
+}
+
 // upgradeCheck is the name of the health check of upgrades. It is no gate.
 const upgradeCheck = "upgrade"
 
@@ -162,7 +167,7 @@ func upgradeHealth(s snapshot) []server.Check {
 		}
 		reason = fmt.Sprintf("version %s is on trial and waits for: %s", u.Running.Version, wait)
 	case u.Record.Stage == upgrade.Reverting:
-		reason = fmt.Sprintf("going back to version %s: %s", u.Record.From.Version, u.Record.Reason)
+		reason = goingBack(u.Record)
 	}
 	return []server.Check{check(upgradeCheck, reason == "", reason)}
 }

@@ -393,6 +393,23 @@ func TestTrialGoesBack(t *testing.T) {
 	}
 }
 
+// TestGoesBackAgain: a reboot that could not be begun is asked for again, whoever counts.
+func TestGoesBackAgain(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, newRelease, armed(), func(c *Config) {
+		c.Init.(*fakeInit).refuse = []error{errors.New("init is busy")}
+	})
+	u.await("trial", stage(upgrade.Trial))
+	u.source.set(standalone(t))
+	u.await("configuration", func(s snapshot) bool { return healthy(s, "config") })
+	u.timeline.set(5 * time.Minute)
+	u.poke()
+	u.awaitInit("reboot")
+	if !stage(upgrade.Reverting)(u.snapshot()) {
+		t.Errorf("it reboots in stage %s", u.snapshot().upgrade.Record.Stage)
+	}
+}
+
 // TestTrialFailedBefore: the release before the trial runs again, and the ledger says why, also of a boot that left nothing else.
 func TestTrialFailedBefore(t *testing.T) {
 	t.Parallel()
