@@ -45,7 +45,7 @@ func (v resetsAPI) Reset(ctx context.Context, o server.ResetOrder, tell func(ser
 	}
 	r := reset.Begin(volumesOf(o), o.Forced, o.PowerOff, a.cfg.Boot.ID, o.By)
 	if err := a.writeReset(r); err != nil {
-		return err
+		return a.dropNote(err)
 	}
 	ctx = context.WithoutCancel(ctx)
 	say := func(stage server.ResetStage, what string) {
@@ -55,10 +55,10 @@ func (v resetsAPI) Reset(ctx context.Context, o server.ResetOrder, tell func(ser
 	if r.Stage == reset.Leaving {
 		say(server.ResetLeaving, "the node leaves its cluster")
 		if err := a.leaveCluster(ctx, func(what string) { say(server.ResetLeaving, what) }); err != nil {
-			return errors.Join(fmt.Errorf("%w: reset: %w; nothing was wiped; the forced mode does without", server.ErrPrecondition, err), a.cfg.Resets.Clear())
+			return a.dropNote(fmt.Errorf("%w: reset: %w; nothing was wiped; the forced mode does without", server.ErrPrecondition, err))
 		}
 		if err := a.writeReset(r.Left(a.cfg.Boot.ID)); err != nil {
-			return err
+			return a.dropNote(fmt.Errorf("%w; the node has left its cluster, and nothing was wiped", err))
 		}
 	}
 	say(server.ResetArmed, "at the next start, before any volume is mounted: "+r.String())
@@ -66,6 +66,14 @@ func (v resetsAPI) Reset(ctx context.Context, o server.ResetOrder, tell func(ser
 		return fmt.Errorf("%w; what was ordered is done at the next start all the same, whoever asks for that: %s", err, r)
 	}
 	return nil
+}
+
+// dropNote removes the note of a reset that failed, so that it is not gone on with later by itself. Where that fails too, the error says so.
+func (a *Agent) dropNote(failed error) error {
+	if err := a.cfg.Resets.Clear(); err != nil {
+		return fmt.Errorf("%w; its note could not be removed (%w), so that the reset may be gone on with at the next start", failed, err)
+	}
+	return failed
 }
 
 // mayReset says why the node cannot be reset now.

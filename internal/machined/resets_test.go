@@ -28,6 +28,8 @@ type resetDisk struct {
 	note    []byte
 	wiped   []string
 	left    int
+	// writes are errors of writing the note, one for each try; nil is none.
+	writes  []error
 	members int
 	// faults are errors of leaving, one for each try.
 	faults []error
@@ -53,6 +55,19 @@ func (d *resetDisk) read() ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.note), nil
+}
+
+func (d *resetDisk) write(data []byte) error {
+	var failed error
+	err := d.change(func() {
+		if len(d.writes) > 0 {
+			failed, d.writes = d.writes[0], d.writes[1:]
+		}
+		if failed == nil {
+			d.note = slices.Clone(data)
+		}
+	})
+	return errors.Join(err, failed)
 }
 
 func (d *resetDisk) wipe(_ context.Context, volume string) error {
@@ -92,7 +107,7 @@ func (d *resetDisk) boot(t *testing.T, state, boot string) *node {
 		}
 		c.Resets = &Resets{
 			Read: d.read, Wipe: d.wipe, Leave: d.leave,
-			Write: func(data []byte) error { return d.change(func() { d.note = slices.Clone(data) }) },
+			Write: d.write,
 			Clear: func() error { return d.change(func() { d.note = nil }) },
 		}
 	})
@@ -243,6 +258,29 @@ func TestResetIsRefused(t *testing.T) {
 	plain := startNode(t, t.TempDir(), storagetest.New(1<<30))
 	if _, err := plain.reset(order(t)); !errors.Is(err, server.ErrPrecondition) {
 		t.Errorf("a node without notes: %v", err)
+	}
+}
+
+// TestResetThatFailsIsTakenBack: a reset whose caller was told that it failed is not done later.
+func TestResetThatFailsIsTakenBack(t *testing.T) {
+	d := newResetDisk()
+	n := d.boot(t, t.TempDir(), "boot-1")
+	n.source.fail(errors.New("none"))
+	n.await("volumes", mounts)
+	broken := errors.New("input/output error")
+	d.writes = []error{nil, broken}
+	if _, err := n.reset(order(t)); !errors.Is(err, broken) || !strings.Contains(err.Error(), "has left its cluster, and nothing was wiped") {
+		t.Errorf("got %v", err)
+	}
+	if note, _ := d.state(); note != "" {
+		t.Errorf("the note is %q", note)
+	}
+	d.left = 1
+	if _, err := n.reset(order(t)); !errors.Is(err, errPower) || !strings.Contains(err.Error(), "may be gone on with at the next start") {
+		t.Errorf("with a note that stays: %v", err)
+	}
+	if slices.Contains(n.init.asked(), "reboot") {
+		t.Error("the node goes down")
 	}
 }
 
