@@ -99,6 +99,14 @@ func (a *Agent) mayReset(o server.ResetOrder) error {
 			return fmt.Errorf("%w: %w", server.ErrPrecondition, status.Record.Busy())
 		}
 	}
+	return a.noReset()
+}
+
+// noReset is an error while a reset is under way.
+func (a *Agent) noReset() error {
+	if a.cfg.Resets == nil {
+		return nil
+	}
 	r, err := a.readReset()
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/boot/trial"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/ledger"
+	"github.com/cyvive/cyvive/internal/machined/reset"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/pki"
@@ -796,6 +797,36 @@ func TestNotWhileComingUp(t *testing.T) {
 	}
 	if _, err := api.Install(ctx, true, none); !errors.Is(err, upgrade.ErrBusy) {
 		t.Errorf("a second one: %v", err)
+	}
+}
+
+// TestUpgradeDuringReset: a node that leaves its cluster for a reset takes no other release.
+func TestUpgradeDuringReset(t *testing.T) {
+	t.Parallel()
+	var note atomic.Pointer[[]byte]
+	u := startUpgrading(t, oldRelease, upgrade.Record{Stage: upgrade.Idle}, func(c *Config) {
+		c.Resets = &Resets{Read: func() ([]byte, error) {
+			if data := note.Load(); data != nil {
+				return *data, nil
+			}
+			return nil, nil
+		}}
+	})
+	u.source.set(standalone(t))
+	u.await("idle, in order", func(s snapshot) bool { return stage(upgrade.Idle)(s) && inOrder(s) })
+	data, err := reset.Begin([]string{"data"}, false, false, "a boot", "alice").Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	note.Store(&data)
+	api, ctx := upgradesAPI{u.Agent}, t.Context()
+	_, pushed := api.Push(ctx, server.UpgradeAllow{}, bytes.NewReader(bundle(t, releaseKey(), "1.1.0")))
+	_, installed := api.Install(ctx, true, func(int64, int64) error { return nil })
+	_, back := api.Rollback(ctx, true)
+	for what, err := range map[string]error{"push": pushed, "install": installed, "roll back": back} {
+		if !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "a reset is under way: wipe data, asked for by alice") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

@@ -29,8 +29,11 @@ func (v upgradesAPI) keeper() (*upgrade.Keeper, error) {
 	return k, nil
 }
 
-// changing is keeper for what changes the node, which must not be going down.
+// changing is keeper for what changes the node, which must not be going down, nor on the way to a reset: that would wipe under a release on trial.
 func (v upgradesAPI) changing() (*upgrade.Keeper, error) {
+	if err := v.a.noReset(); err != nil {
+		return nil, err
+	}
 	v.a.ending.mu.Lock()
 	defer v.a.ending.mu.Unlock()
 	if v.a.ending.asked {
@@ -99,7 +102,11 @@ func (v upgradesAPI) settled(ctx context.Context, k *upgrade.Keeper) ([]upgrade.
 	if s, _ := k.Status(); s.Record.Busy() != nil { // on trial, say, which the node is coming up in too
 		return nil, classed(s.Record.Busy())
 	}
-	return v.a.settledGates(ctx)
+	found, err := v.a.settledGates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return found, v.a.noReset() // one may have been ordered meanwhile
 }
 
 // Install implements server.Upgrades.
