@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cyvive/cyvive/internal/kube"
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/gate"
 	"github.com/cyvive/cyvive/internal/machined/plan"
-	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
 )
 
@@ -124,28 +122,21 @@ func (a *Agent) settledGates(ctx context.Context) ([]upgrade.Gate, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("wait for the gates of an upgrade: %w", err)
 		}
-		return found, a.isUp(found)
+		return a.comingUp(found), nil
 	}
 }
 
-// isUp refuses to go on while the node may still be coming up: gates are missing that have not held in this boot yet, and its deadline is not over. After that, what
-// is missing is broken.
-func (a *Agent) isUp(found []upgrade.Gate) error {
-	s, since := a.snapshot(), a.cfg.Timeline.Now()
-	if since >= s.deadline() {
-		return nil
+// comingUp has those gates hold of which nothing is known yet: they have not held in this boot, and its deadline is not over. A release is asked for them. After that,
+// what is missing is broken.
+func (a *Agent) comingUp(found []upgrade.Gate) []upgrade.Gate {
+	s := a.snapshot()
+	if a.cfg.Timeline.Now() >= s.deadline() {
+		return found
 	}
-	var missing []string
-	for _, g := range found {
-		if !g.Holds && !slices.Contains(s.haveHeld, g.Name) {
-			missing = append(missing, g.Name+": "+g.Reason)
-		}
+	for i, g := range found {
+		found[i].Holds = g.Holds || !slices.Contains(s.haveHeld, g.Name)
 	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: the node is coming up and waits for: %s; try again when that holds, or %s from now: then a release is begun without it, and not asked for it",
-		server.ErrPrecondition, strings.Join(missing, "; "), (s.deadline() - since).Round(time.Second))
+	return found
 }
 
 // withHolding adds the gates that hold now to those that have held.
