@@ -9,8 +9,9 @@
 //
 // Each word of the second line is a step that is done, and what was done last is in a note on the disk itself (package notes), which is written first
 // of all. The partition table comes last: until then the disk has none, no firmware starts it, and it is known by its note as an installation
-// that was not finished. From the table on it starts. The same request goes on behind the last step; another one begins again. The note alone
-// is not believed: a disk that holds something else as well holds data, whoever put it there.
+// that was not finished. From the table on it starts. The same request goes on behind the last step; another one begins again. An encrypted state volume is
+// made anew, so that it opens by what there is then, and the table, if there is one, goes before that. The note alone is not believed: a disk that holds
+// something else as well holds data, whoever put it there.
 //
 // # What is checked
 //

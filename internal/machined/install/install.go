@@ -191,7 +191,7 @@ func (i *Installer) Install(ctx context.Context, req Request, s Source, planned 
 	r := &run{Installer: i, ctx: ctx, dev: dev, req: req, source: s, tree: t, plan: p, progress: progress}
 	if err := r.all(); err != nil {
 		return p, fmt.Errorf("install on %s: %w; nothing but this disk was changed, and the same request goes on behind the last step that was done: %s",
-			p.Disk, err, orNone([]string{string(r.note.Step)}))
+			p.Disk, err, orNone([]string{string(req.behind(r.note.Step))}))
 	}
 	if err := dev.Renew(); err != nil {
 		i.cfg.Log.Warn("the kernel does not know the partitions of the installed disk before the next boot", "disk", p.Disk.Name, "error", err)

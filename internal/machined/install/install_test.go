@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/siderolabs/go-blockdevice/v2/partitioning/gpt"
 
 	"github.com/cyvive/cyvive/internal/storage/notes"
 )
@@ -122,6 +123,100 @@ func TestEncrypted(t *testing.T) {
 		}
 		if err := w.boots(t, req); err != nil {
 			t.Fatalf("cut at write %d, and then: %v", cut, err)
+		}
+	}
+}
+
+// stopBefore begins an installation, and gives it up before a step.
+func (w *world) stopBefore(t *testing.T, req Request, s Step) {
+	t.Helper()
+	gone := errors.New("the caller has hung up")
+	_, err := w.Install(t.Context(), req, w.source, func(Plan) error { return nil }, func(p Progress) error {
+		if p.Step == s {
+			return gone
+		}
+		return nil
+	})
+	if !errors.Is(err, gone) {
+		t.Fatal(err)
+	}
+	if !strings.Contains(err.Error(), "last step that was done: esp") {
+		t.Errorf("given up before %s: %v", s, err)
+	}
+}
+
+// TestSealedAnew: an installation whose state volume was made goes on by what seals now, and not at all where that would not open it.
+func TestSealedAnew(t *testing.T) {
+	lab, req := newLab(t), sealedRequest()
+	for _, before := range []Step{Table, Complete} {
+		w := lab.world(t, newSimDisk(testDiskBytes)).sealing(&fakeSealer{})
+		w.stopBefore(t, req, before)
+		writes := w.disk.writes
+		w.sealing(&fakeSealer{refuse: errors.New("the TPM was cleared")})
+		_, planErr := w.Plan(t.Context(), req, lab.source)
+		_, _, err := w.install(t, req)
+		for _, err := range []error{planErr, err} {
+			if !errors.Is(err, ErrEncryption) || !strings.Contains(err.Error(), "version 1.2.3 would not open it: the TPM was cleared") {
+				t.Errorf("given up before %s, and what seals refuses: %v", before, err)
+			}
+		}
+		if w.disk.writes != writes {
+			t.Errorf("given up before %s, and refused: %d writes", before, w.disk.writes-writes)
+		}
+		w.sealing(&fakeSealer{to: "another TPM"})
+		var steps []Step
+		p, progress, err := w.install(t, req)
+		for _, at := range progress {
+			steps = append(steps, at.Step)
+		}
+		if want := []Step{State, Table, Complete}; err != nil || p.After != ESP || !cmp.Equal(want, slices.Compact(steps)) {
+			t.Errorf("given up before %s: %v, behind %s, steps %v", before, err, p.After, steps)
+		}
+		if err := w.boots(t, req); err != nil {
+			t.Errorf("given up before %s: %v", before, err)
+		}
+	}
+}
+
+// TestPowerCutsSealedAnew cuts the power while a state volume is made anew on a disk that starts already: then that starts as before, or as it is to be, or is known
+// as unfinished; and never with a part of the volume.
+func TestPowerCutsSealedAnew(t *testing.T) {
+	lab, req := newLab(t), sealedRequest()
+	before, now := &fakeSealer{}, &fakeSealer{to: "another TPM"}
+	from := lab.world(t, newSimDisk(testDiskBytes)).sealing(before)
+	from.stopBefore(t, req, Complete)
+	whole := lab.world(t, from.disk.clone(0)).sealing(now)
+	if _, _, err := whole.install(t, req); err != nil {
+		t.Fatal(err)
+	}
+	ends := map[string]int{}
+	// Of the second to the sixth, by which the partition table goes, any sectors may be on the disk.
+	for i, cut := range append(cuts(whole.disk.writes), slices.Repeat([]int{1, 2, 3, 4, 5}, 4)...) {
+		w := lab.world(t, from.disk.clone(uint64(i))).sealing(now)
+		w.disk.left = cut
+		if _, _, err := w.install(t, req); !errors.Is(err, errCut) {
+			t.Fatalf("cut at write %d: %v", cut, err)
+		}
+		w.disk.powerOn()
+		end := w.afterCut(t, req, cut)
+		if w.sealing(before).boots(t, req) == nil {
+			end = "starts as before"
+		}
+		if _, err := gpt.Read(gptDevice{simDisk: w.disk}); err == nil && end == "unfinished" {
+			t.Errorf("cut at write %d: the disk has a partition table, and its state volume opens neither way", cut)
+		}
+		ends[end]++
+		if _, _, err := w.sealing(now).install(t, req); err != nil {
+			t.Fatalf("cut at write %d, and then: %v", cut, err)
+		}
+		if err := w.boots(t, req); err != nil {
+			t.Fatalf("cut at write %d, and then: %v", cut, err)
+		}
+	}
+	t.Logf("%d writes; afterwards: %v", whole.disk.writes, ends)
+	for _, end := range []string{"starts as before", "unfinished", "starts"} {
+		if ends[end] == 0 {
+			t.Errorf("the cuts led to %v only", ends)
 		}
 	}
 }

@@ -67,6 +67,16 @@ type Plan struct {
 	digest string
 }
 
+// behind is the step behind which an installation goes on whose last one is done. An encrypted state volume is made anew: what it was sealed to may be another by
+// now (a TPM that was cleared, another machine, another passphrase), and the TPM gives out nothing in this boot by which that could be tried. Until the disk has
+// started, which [Started] notes, the volume holds no more than what the request brings again.
+func (req Request) behind(done Step) Step {
+	if req.Encrypted && done.done(State) && done != Complete {
+		return ESP
+	}
+	return done
+}
+
 // does says whether a step is still to be done.
 func (p Plan) does(s Step) bool {
 	return slices.ContainsFunc(p.Tasks, func(t Task) bool { return t.Step == s })
@@ -84,7 +94,7 @@ func Build(req Request, disks []Disk, r Release, sizes Sizes) (Plan, error) {
 	p := Plan{Disk: d, Release: r, digest: digest(req, r, sizes)}
 	guid := uuid.Nil
 	if n := d.Note; n != nil && n.Plan == p.digest && d.goesOn(req.Wipe) {
-		guid, p.After = n.ID, n.Step
+		guid, p.After = n.ID, req.behind(n.Step)
 	}
 	if p.Layout, err = newLayout(d.SizeBytes, sizes, r, guid); err != nil {
 		return Plan{}, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -48,22 +49,33 @@ func (r *run) all() error {
 		if err := r.dev.Sync(); err != nil {
 			return fmt.Errorf("%s: sync: %w", t.What, err)
 		}
-		note := r.note
-		note.Step = t.Step
-		if err := note.write(r.dev); err != nil {
+		if err := r.mark(t.Step); err != nil {
 			return fmt.Errorf("%s: %w", t.What, err)
 		}
-		r.note = note
 		r.done += t.Bytes
 	}
 	r.step.Bytes = r.step.TotalBytes
 	return r.progress(r.step)
 }
 
+// mark notes the last step that is done.
+func (r *run) mark(s Step) error {
+	note := r.note
+	note.Step = s
+	if err := note.write(r.dev); err != nil {
+		return err
+	}
+	r.note = note
+	return nil
+}
+
 // begin notes the installation, or takes over the note of one that is gone on with.
 func (r *run) begin() error {
 	if r.plan.After != "" {
 		r.note = *r.plan.Disk.Note
+		if r.note.Step != r.plan.After {
+			return r.back()
+		}
 		return nil
 	}
 	id, err := uuid.NewRandom()
@@ -81,6 +93,23 @@ func (r *run) begin() error {
 	}
 	r.note = note
 	return nil
+}
+
+// back takes back the steps behind the one that the installation goes on behind. The partition table goes first, so that no disk starts whose state volume is
+// made in part: in the order in which it came, backwards, and while the note says that it is being written, so that Look knows what is left of it.
+func (r *run) back() error {
+	if err := r.mark(State); err != nil {
+		return fmt.Errorf("take back the partition table: %w", err)
+	}
+	writes := r.plan.Layout.tableWrites()
+	slices.Reverse(writes)
+	for _, w := range writes {
+		clear(w.data)
+	}
+	if err := r.write(writes); err != nil {
+		return fmt.Errorf("take back the partition table: %w", err)
+	}
+	return r.mark(r.plan.After)
 }
 
 // do does one step, but for the last sync.
@@ -109,7 +138,7 @@ func (r *run) do(s Step) error {
 	case State:
 		return r.makeState(r.ctx, r.window(stateName), r.req)
 	case Table:
-		return r.table()
+		return r.write(r.plan.Layout.tableWrites())
 	}
 	return nil
 }
@@ -208,9 +237,9 @@ func (r *run) discard() error {
 	return nil
 }
 
-// table writes the partition table, each part on the disk before the next.
-func (r *run) table() error {
-	for _, w := range r.plan.Layout.tableWrites() {
+// write writes the parts of a partition table, each on the disk before the next.
+func (r *run) write(parts []write) error {
+	for _, w := range parts {
 		if _, err := r.dev.WriteAt(w.data, w.at); err != nil {
 			return fmt.Errorf("write at byte %d: %w", w.at, err)
 		}

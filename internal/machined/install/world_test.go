@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -351,6 +352,8 @@ func (w *world) espStarts(p *window) error {
 // fakeSealer stands for what encrypts: every byte is another one.
 type fakeSealer struct {
 	refuse error
+	// to is what it seals to; empty is the TPM.
+	to string
 	// asked is the kernel image that it was asked about last.
 	asked []byte
 }
@@ -359,6 +362,9 @@ const (
 	fakeHeaderBytes = mib / 2
 	fakeHeader      = "sealed to the TPM of this machine"
 )
+
+// header is what it puts before the content.
+func (s *fakeSealer) header() string { return cmp.Or(s.to, fakeHeader) }
 
 func (s *fakeSealer) WouldOpen(image io.ReaderAt) (err error) {
 	s.asked, err = io.ReadAll(io.NewSectionReader(image, 0, 1<<30))
@@ -374,21 +380,21 @@ func (s *fakeSealer) Enclose(_ context.Context, path string, content io.Reader) 
 	if err != nil || int64(len(data))+fakeHeaderBytes != info.Size() {
 		return fmt.Errorf("%d bytes for a volume of %d: %w", len(data), info.Size(), err)
 	}
-	out := append([]byte(fakeHeader), make([]byte, fakeHeaderBytes-len(fakeHeader))...)
-	return os.WriteFile(path, append(out, flipped(data)...), 0o600)
+	out := append([]byte(s.header()), make([]byte, fakeHeaderBytes-len(s.header()))...)
+	return os.WriteFile(path, append(out, s.flipped(data)...), 0o600)
 }
 
-// opened is what a fakeSealer has enclosed.
-func opened(volume []byte) ([]byte, error) {
-	if !bytes.HasPrefix(volume, []byte(fakeHeader)) {
-		return nil, fmt.Errorf("the state volume is not encrypted, and begins with %.20q", volume)
+// opened is what one that seals to the same has enclosed.
+func (s *fakeSealer) opened(volume []byte) ([]byte, error) {
+	if !bytes.HasPrefix(volume, []byte(s.header())) {
+		return nil, fmt.Errorf("the state volume does not open: it begins with %.40q, and not with %q", volume, s.header())
 	}
-	return flipped(volume[fakeHeaderBytes:]), nil
+	return s.flipped(volume[fakeHeaderBytes:]), nil
 }
 
-// flipped is data with every bit the other one. The race detector does not look at each byte of it.
-func flipped(data []byte) []byte {
-	out := bytes.Repeat([]byte{0xFF}, len(data))
+// flipped is data with some bits of every byte the other ones. The race detector does not look at each byte of it.
+func (s *fakeSealer) flipped(data []byte) []byte {
+	out := bytes.Repeat([]byte{s.header()[0]}, len(data))
 	subtle.XORBytes(out, out, data)
 	return out
 }
@@ -413,7 +419,7 @@ func (w *world) stateHas(t testing.TB, p *window, req Request) (err error) {
 	case req.Configuration == nil:
 		return nil
 	case req.Encrypted:
-		if data, err = opened(data); err != nil {
+		if data, err = w.cfg.Sealer.(*fakeSealer).opened(data); err != nil {
 			return err
 		}
 	}
