@@ -80,7 +80,7 @@ func (v installsAPI) with(
 		},
 		Wipe: t.GetWipe(), Configuration: configuration, Encrypted: how.Mode.Encrypts(), By: by,
 	}
-	if req.SealingKey, err = v.a.handedOn(configuration); err != nil {
+	if req.SealingKey, err = v.a.handedOn(configuration, how); err != nil {
 		return err
 	}
 	i := v.a.cfg.Installs

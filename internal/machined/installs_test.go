@@ -96,7 +96,7 @@ type installing struct {
 	fact install.Disk
 }
 
-func startInstalling(t *testing.T) *installing {
+func startInstalling(t *testing.T, change ...func(*Config)) *installing {
 	t.Helper()
 	i := &installing{path: filepath.Join(t.TempDir(), "disk")}
 	if err := errors.Join(os.WriteFile(i.path, nil, 0o600), os.Truncate(i.path, 4<<30)); err != nil {
@@ -121,6 +121,9 @@ func startInstalling(t *testing.T) *installing {
 			}),
 			Started: func() error { return nil },
 			Running: runningSource{small, install.Release{Version: "1.0.0", Architecture: "amd64", RootHash: hash, KernelBytes: int64(len(small.kernel))}},
+		}
+		for _, change := range change {
+			change(c)
 		}
 	})
 	return i

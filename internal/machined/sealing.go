@@ -80,15 +80,3 @@ func (a *Agent) recipient() string {
 func (s snapshot) stateClosed() bool {
 	return !s.input.Medium && !mounted(s, storage.State) && !s.storage.Status.StateUndecided
 }
-
-// handedOn is the key that a configuration needs on another disk; nil if it needs none.
-func (a *Agent) handedOn(documents []byte) ([]byte, error) {
-	if !config.HoldsSealed(documents) {
-		return nil, nil
-	}
-	key, err := a.sealingKey()
-	if err != nil {
-		return nil, err
-	}
-	return key.Text(), nil
-}

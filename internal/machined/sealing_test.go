@@ -173,7 +173,7 @@ func TestInstallSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if handed, err := i.handedOn(own); err != nil || handed != nil {
+	if handed, err := i.handedOn(own, storage.Encryption{}); err != nil || handed != nil {
 		t.Errorf("the key for a configuration without: %d bytes, %v", len(handed), err)
 	}
 	sealed := sealedFor(t, own, key.Recipient())

@@ -35,6 +35,8 @@ type VolumeStatus struct {
 	Encrypted, Enrolled bool
 	// By is what opens the state volume, if it is encrypted and that is known; Plain for the others.
 	By Mode
+	// Server is the key server by which the state volume opens, as that has it; zero where it is none, or cannot be told.
+	Server KeyServer
 	// Shut says that it is encrypted and not open, and that the node does not open it in this boot, or has tried and waits for something; a person may.
 	Shut bool
 	// Refused says that nothing is done for it, for the Reason.
@@ -59,7 +61,7 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		}
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
-			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled, By: state.Crypt.By,
+			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled, By: state.Crypt.By, Server: state.Crypt.Server,
 			Shut:    state.encrypted() && !state.open() && (state.Crypt.Refused != "" || state.Crypt.Waits != ""),
 			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain, sealedOtherwise(v, state)),
 		})
