@@ -114,7 +114,11 @@ func (d disksAPI) ForgetRecoveryKey(_ context.Context, key string) error {
 			return fmt.Errorf("%w: volume %s may still need the recovery key: %s", server.ErrUnavailable, v.Name, v.Reason)
 		}
 	}
-	return diskClassed(d.a.cfg.Vault.ForgetRecoveryKey(k, devices))
+	if err := d.a.cfg.Vault.ForgetRecoveryKey(k, devices); err != nil {
+		return diskClassed(err)
+	}
+	d.a.wakers[plan.Storage].Wake() // for what is said of a key that waits to be noted
+	return nil
 }
 
 // Recover implements server.Disks. The loop of the storage finds the volume open, and goes on from there.

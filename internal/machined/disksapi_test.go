@@ -9,7 +9,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
+	"github.com/cyvive/cyvive/internal/machined/upgrade"
 	"github.com/cyvive/cyvive/internal/storage"
 	"github.com/cyvive/cyvive/internal/storagetest"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
@@ -55,6 +57,7 @@ func (v *vault) ForgetRecoveryKey(k recovery.Key, devices map[string]string) err
 		return v.lacks
 	}
 	v.forgotten = true
+	v.disk.Unnoted(false)
 	return nil
 }
 
@@ -224,6 +227,41 @@ func TestRecoveryKeyOverTheAPI(t *testing.T) {
 	}
 	if err := api.Reseal(t.Context()); !errors.Is(err, server.ErrPrecondition) || v.sealed > 0 {
 		t.Errorf("a release that nobody has signed: %v", err)
+	}
+}
+
+// TestUnnotedRecoveryKey: that the node has made another recovery key is told until somebody has noted it; the node is ready all the same, and no release goes back for it.
+func TestUnnotedRecoveryKey(t *testing.T) {
+	t.Parallel()
+	n, v := sealedNode(t, false)
+	api := disksAPI{n.Agent}
+	is := func(healthy bool) func(snapshot) bool {
+		return func(s snapshot) bool {
+			c, ok := checkOf(s, recoveryKeyCheck)
+			return ok && c.Healthy == healthy && c.Aside && s.storage.Status.Ready
+		}
+	}
+	n.await("no key to wait", is(true))
+	v.disk.Unnoted(true)
+	n.wakers[plan.Storage].Wake()
+	n.await("a key that waits to be noted", is(false))
+	c, _ := checkOf(n.snapshot(), recoveryKeyCheck)
+	list, err := api.Volumes(t.Context())
+	if err != nil || list[0].Reason != c.Reason || !strings.Contains(c.Reason, "`nodectl disk recovery-key`") || list[1].Reason != "" {
+		t.Errorf("the check says %q, and the volumes are %+v, %v", c.Reason, list, err)
+	}
+	if told := strings.Join(n.told(server.EventHealth), "\n"); !strings.Contains(told, c.Reason) {
+		t.Errorf("no event says so:\n%s", told)
+	}
+	if slices.ContainsFunc(gates(n.snapshot()), func(g upgrade.Gate) bool { return g.Name == recoveryKeyCheck }) {
+		t.Error("it is a gate of releases")
+	}
+	if err := api.ForgetRecoveryKey(t.Context(), v.key.Reveal()); err != nil {
+		t.Fatal(err)
+	}
+	n.await("the key to be noted", is(true))
+	if list, err := api.Volumes(t.Context()); err != nil || list[0].Reason != "" {
+		t.Errorf("volumes %+v, %v", list, err)
 	}
 }
 

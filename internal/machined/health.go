@@ -7,6 +7,7 @@ import (
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/state"
+	"github.com/cyvive/cyvive/internal/storage"
 )
 
 // health returns the checks of a snapshot, in the order in which the node comes up. Etcd and Kubernetes have none on a node without a
@@ -23,7 +24,7 @@ func health(s snapshot) []server.Check {
 	if s.input.Config == nil || s.input.Config.Cluster != nil {
 		checks = append(checks, clusterHealth(s)...)
 	}
-	return slices.Concat(checks, volumesHealth(s), poolsHealth(s), ownPoolHealth(s), datasetsHealth(s), replicationHealth(s), cacheHealth(s), extensionsHealth(s), upgradeHealth(s), resetHealth(s))
+	return slices.Concat(checks, volumesHealth(s), recoveryKeyHealth(s), poolsHealth(s), ownPoolHealth(s), datasetsHealth(s), replicationHealth(s), cacheHealth(s), extensionsHealth(s), upgradeHealth(s), resetHealth(s))
 }
 
 // onMedium says that the system runs from an installation medium; empty if it does not.
@@ -41,6 +42,22 @@ func clusterHealth(s snapshot) []server.Check {
 		domainCheck("node", s.kube, s.kube.Status.Ready, waitingFor(s.kube.Status.Reason)),
 		servicesCheck(s),
 	}
+}
+
+// recoveryKeyCheck is the name of the health check of the node's recovery key.
+const recoveryKeyCheck = "recovery-key"
+
+// recoveryKeyHealth is in order while a person has noted all recovery keys that the node has made in the place of one that he has. He is wanted for that, and the node is ready
+// without him; no release goes back for it, as another has the same keys.
+func recoveryKeyHealth(s snapshot) []server.Check {
+	for _, v := range s.storage.Status.Volumes {
+		if v.Name == storage.State && v.Encrypted && v.Mounted {
+			c := check(recoveryKeyCheck, !v.Unnoted, storage.Unnoted)
+			c.Aside = true
+			return []server.Check{c}
+		}
+	}
+	return nil
 }
 
 // servicesCheck is about what pods can reach by service addresses: the cluster told of them, and the kernel translates.

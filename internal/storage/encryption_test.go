@@ -566,6 +566,30 @@ func TestSealedOtherwise(t *testing.T) {
 	}
 }
 
+// TestUnnotedIsTold: that a recovery key waits to be noted is said of the state volume, also beside what else is; the storage is ready.
+func TestUnnotedIsTold(t *testing.T) {
+	machine := storagetest.New(0)
+	domain := storage.New(machine, machine, machine, machine)
+	spec := sealedSpec(storage.KMS)
+	if _, status, err := pass(t, domain, spec); err != nil || status.Volumes[0].Unnoted || status.Volumes[0].Reason != "" {
+		t.Fatalf("before: %+v, %v", status, err)
+	}
+	machine.Unnoted(true)
+	for i := range spec.Volumes {
+		spec.Volumes[i].Encryption.Server.Endpoint = "https://kms2.example"
+	}
+	_, status, err := pass(t, domain, spec)
+	if err != nil || !status.Ready || !status.Volumes[0].Unnoted {
+		t.Fatalf("it waits: %+v, %v", status, err)
+	}
+	if reason := status.Volumes[0].Reason; !strings.HasPrefix(reason, "volume state was sealed at") || !strings.HasSuffix(reason, "; "+storage.Unnoted) {
+		t.Errorf("state is said to be %q", reason)
+	}
+	if reason := status.Volumes[1].Reason; reason != "" || status.Volumes[1].Unnoted {
+		t.Errorf("data is said to be %q", reason)
+	}
+}
+
 // TestSecretsDoNotShow: an encryption is printed without what opens the disk.
 func TestSecretsDoNotShow(t *testing.T) {
 	e := storage.Encryption{Mode: storage.KMS, Server: storage.KeyServer{Key: storage.NewSecret("hunter2")}, Passphrase: storage.NewSecret("hunter2")}

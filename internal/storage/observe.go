@@ -77,6 +77,8 @@ type CryptState struct {
 	Waits string
 	// Enrolled says that it has a recovery key.
 	Enrolled bool
+	// Unnoted says of the state volume that a recovery key on it waits to be noted, by a person who has the one before.
+	Unnoted bool
 	// HeaderBytes is by how much it is smaller than its partition.
 	HeaderBytes uint64
 }

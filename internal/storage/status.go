@@ -33,6 +33,8 @@ type VolumeStatus struct {
 	Mounted   bool
 	// Encrypted says that it is, or was begun to be made so; Enrolled that it has a recovery key.
 	Encrypted, Enrolled bool
+	// Unnoted says of the state volume, which is mounted, that the node has made another recovery key in the place of one that a person has, and nobody has noted it yet.
+	Unnoted bool
 	// By is what opens the state volume, if it is encrypted and that is known; Plain for the others.
 	By Mode
 	// Server is the key server by which the state volume opens, as that has it; zero where it is none, or cannot be told.
@@ -43,7 +45,8 @@ type VolumeStatus struct {
 	Refused bool
 	// Known is false until this boot has looked at the volume; Clean says whether it was left clean by the boot before.
 	Known, Clean bool
-	// Reason says in words what it waits for, or how it is otherwise than the configuration has it; empty when it can be used and is not.
+	// Reason says in words what it waits for, how it is otherwise than the configuration has it, or that a recovery key is Unnoted; empty when it can be used and nothing
+	// is to be said of it.
 	Reason string
 }
 
@@ -62,8 +65,9 @@ func (r *Reconciler) Status(spec Spec, obs Observed) Status {
 		s.Volumes = append(s.Volumes, VolumeStatus{
 			Name: v.Name, Device: state.Partition.Device, SizeBytes: state.Partition.SizeBytes,
 			Mounted: state.Mounted, Encrypted: state.encrypted(), Enrolled: state.Crypt.Enrolled, By: state.Crypt.By, Server: state.Crypt.Server,
+			Unnoted: state.Mounted && state.Crypt.Unnoted,
 			Shut:    state.encrypted() && !state.open() && (state.Crypt.Refused != "" || state.Crypt.Waits != ""),
-			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain, sealedOtherwise(v, state)),
+			Refused: refusal(v, state) != "", Known: state.Recorded, Clean: state.RecordedClean, Reason: cmp.Or(wait, plain, remarks(v, state)),
 		})
 		switch {
 		case v.Name == State:
@@ -100,6 +104,22 @@ func plainAgainst(v Volume, s VolumeState, besideEncrypted bool) string {
 		return fmt.Sprintf("volume %s is not encrypted, as volume %s is: it is used when the configuration is known, if that has it so", v.Name, State)
 	}
 	return ""
+}
+
+// Unnoted is what is said of a node with a recovery key that waits to be noted.
+const Unnoted = "the node has made another recovery key, which waits to be noted: the one before does not open all that this one does. `nodectl disk recovery-key` shows it, " +
+	"and with --forget tells the node that it is noted; `nodectl disk rotate` is refused until then"
+
+// remarks are what is to be said of a volume that can be used; empty if nothing is.
+func remarks(v Volume, s VolumeState) string {
+	var out []string
+	if text := sealedOtherwise(v, s); text != "" {
+		out = append(out, text)
+	}
+	if s.Mounted && s.Crypt.Unnoted {
+		out = append(out, Unnoted)
+	}
+	return strings.Join(out, "; ")
 }
 
 // sealedOtherwise says that the state volume, which can be used, was sealed at another key server than the configuration has by now, or with other certificates: the next

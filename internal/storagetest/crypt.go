@@ -30,6 +30,8 @@ type crypt struct {
 	missing, waits string
 	// server is the key server that it was made with.
 	server storage.KeyServer
+	// unnoted says that a recovery key waits to be noted in the place of another.
+	unnoted bool
 }
 
 func newCrypt() crypt {
@@ -63,6 +65,13 @@ func (m *Machine) Missing(what string) {
 	m.crypt.missing = what
 }
 
+// Unnoted has a recovery key wait to be noted in the place of another, or no more.
+func (m *Machine) Unnoted(waits bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.crypt.unnoted = waits
+}
+
 // Leaked is how often the state volume was opened by the TPM after it had been told to give out nothing.
 func (m *Machine) Leaked() int {
 	m.mu.Lock()
@@ -87,7 +96,7 @@ func (m *Machine) Volume(_ context.Context, volume, _ string) (storage.CryptStat
 		Mapped: m.crypt.open[volume], Refused: m.crypt.refused[volume], Enrolled: m.crypt.enrolled[volume], HeaderBytes: headerBytes,
 	}
 	if volume == storage.State {
-		s.By, s.Waits, s.Server = m.crypt.by, m.crypt.waits, m.crypt.server
+		s.By, s.Waits, s.Server, s.Unnoted = m.crypt.by, m.crypt.waits, m.crypt.server, m.crypt.unnoted
 	}
 	return s, nil
 }

@@ -80,6 +80,16 @@ func (v *Volumes) ForgetRecoveryKey(k recovery.Key, devices map[string]string) e
 	return removeFile(v.keyFile(recoveryFile))
 }
 
+// unnoted says that a recovery key waits to be noted in the place of one that somebody has. That none has been noted yet is no such wait: who sets up the node is told to.
+func (v *Volumes) unnoted() bool {
+	for _, name := range []string{recoveryIDFile, recoveryFile} {
+		if _, err := os.Stat(v.keyFile(name)); err != nil {
+			return false // not while state is not mounted either, and it cannot be read
+		}
+	}
+	return true
+}
+
 // noted is ErrNotNoted where a volume's token names a recovery key that nobody has shown to have, and somebody has the one before: by no token that stays.
 func (v *Volumes) noted(device string) error {
 	if _, err := os.Stat(v.keyFile(recoveryIDFile)); errors.Is(err, fs.ErrNotExist) {

@@ -55,13 +55,22 @@ func TestRotateWaitsForARecoveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unnoted := func(want bool) {
+		t.Helper()
+		if state, data := n.look(v, storage.State), n.look(v, storage.Data); state.Unnoted != want || data.Unnoted {
+			t.Errorf("that a key waits to be noted is said of state: %t, want %t; and of data: %t", state.Unnoted, want, data.Unnoted)
+		}
+	}
+	unnoted(false) // the first is what a person is told to note when he sets up the node
 	if err := v.ForgetRecoveryKey(has, n.devices()); err != nil {
 		t.Fatal(err)
 	}
+	unnoted(false)
 	if _, err := v.recovery(); err != nil {
 		t.Fatal(err)
 	}
 	n.enrol(v, storage.State, storage.Data)
+	unnoted(true)
 	if err := v.Rotate(t.Context(), storage.State, n.device(storage.State), n.how); !errors.Is(err, ErrNotNoted) {
 		t.Errorf("rotate: %v, want an error that is: %v", err, ErrNotNoted)
 	}
@@ -75,6 +84,7 @@ func TestRotateWaitsForARecoveryKey(t *testing.T) {
 	if err := v.ForgetRecoveryKey(next, n.devices()); err != nil {
 		t.Fatal(err)
 	}
+	unnoted(false)
 	if err := v.Rotate(t.Context(), storage.State, n.device(storage.State), n.how); err != nil {
 		t.Error(err)
 	}

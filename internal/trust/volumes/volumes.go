@@ -97,7 +97,7 @@ func (v *Volumes) Volume(_ context.Context, volume, device string) (storage.Cryp
 	}
 	s := storage.CryptState{HeaderBytes: h.OffsetBytes, Enrolled: v.enrolled(h)}
 	if volume == storage.State {
-		s.By, s.Server = modeOf(h), serverOf(h)
+		s.By, s.Server, s.Unnoted = modeOf(h), serverOf(h), v.unnoted()
 		v.mu.Lock()
 		s.Waits = v.waits
 		v.mu.Unlock()

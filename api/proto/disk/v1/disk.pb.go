@@ -124,8 +124,9 @@ type Volume struct {
 	Encrypted bool `protobuf:"varint,5,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
 	// It has the node's recovery key. Source: its LUKS2 header.
 	Recoverable bool `protobuf:"varint,6,opt,name=recoverable,proto3" json:"recoverable,omitempty"`
-	// What it waits for, why the node leaves it alone, or that it is not encrypted, or
-	// sealed, as the configuration has it; empty when it is in use as it should be.
+	// What it waits for, why the node leaves it alone, that it is not encrypted, or
+	// sealed, as the configuration has it, or of state that another recovery key waits
+	// to be noted; empty when it is in use as it should be.
 	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
