@@ -139,7 +139,8 @@ func (a *app) diskResealCommand() *cobra.Command {
 		Use:   "reseal",
 		Short: "Seal a node's disk anew, by what opens it (needs node:admin)",
 		Long: "Seal a node's disk anew, by what opens it (needs node:admin). To its TPM as it is now: after the board was replaced, or the keys of Secure Boot. Whether the\n" +
-			"TPM opens it shows at the next boot; keep the recovery key at hand. At the key server that the configuration has now, which has to show that it unseals.\n" +
+			"TPM opens it shows at the next boot; keep the recovery key at hand. Where it is known that a boot as this one would not open it, as with a command line\n" +
+			"that was added to, nothing is changed, and it is said what differs. At the key server that the configuration has now, which has to show that it unseals.\n" +
 			"By the passphrase that the node's sources give now.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -231,6 +231,10 @@ func (d disksAPI) RotateKeys(ctx context.Context) ([]string, error) {
 
 // diskClassed gives an error of the vault the class that clients are told.
 func diskClassed(err error) error {
+	var changed *tpm.ChangedError
+	if errors.As(err, &changed) { // the machine was started otherwise than what is sealed demands
+		return fmt.Errorf("%w: %w", server.ErrPrecondition, err)
+	}
 	for class, errs := range map[error][]error{
 		server.ErrNotFound:    {volumes.ErrNoRecoveryKey},
 		server.ErrInvalid:     {volumes.ErrOtherRecoveryKey},

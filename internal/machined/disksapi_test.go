@@ -16,6 +16,7 @@ import (
 	"github.com/cyvive/cyvive/internal/storagetest"
 	"github.com/cyvive/cyvive/internal/trust/pcr"
 	"github.com/cyvive/cyvive/internal/trust/recovery"
+	"github.com/cyvive/cyvive/internal/trust/tpm"
 	"github.com/cyvive/cyvive/internal/trust/volumes"
 )
 
@@ -227,6 +228,10 @@ func TestRecoveryKeyOverTheAPI(t *testing.T) {
 	}
 	if err := api.Reseal(t.Context()); !errors.Is(err, server.ErrPrecondition) || v.sealed > 0 {
 		t.Errorf("a release that nobody has signed: %v", err)
+	}
+	v.seal = &tpm.ChangedError{Changes: []tpm.Change{{PCR: pcr.Config}}}
+	if err := api.Reseal(t.Context()); !errors.Is(err, server.ErrPrecondition) || !strings.Contains(err.Error(), "PCR 12 (additions to its command line)") {
+		t.Errorf("a machine that was started with more of a command line: %v", err)
 	}
 }
 

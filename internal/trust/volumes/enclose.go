@@ -48,12 +48,7 @@ func (v *Volumes) wouldOpen(image io.ReaderAt) error {
 	if err != nil {
 		return err
 	}
-	t, err := v.cfg.TPM()
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	return t.Foretell(s)
+	return v.foretell(s)
 }
 
 // Enclose makes a file, which has its size, into the state volume of another disk of this machine, with a content, and seals its key. Nothing

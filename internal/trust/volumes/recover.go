@@ -47,8 +47,9 @@ func (v *Volumes) Recover(ctx context.Context, volume, device string, k recovery
 
 // Reseal gives the state volume, which is mounted, another key, sealed in the mode in which the volume was made; what was sealed before opens nothing any more.
 // To the TPM of this machine as it is now: another one, or one with other Secure Boot keys than before. That the key opens it cannot be tried before the next
-// boot, since the TPM gives out nothing more in this one. What can be known is looked at: the running release has to be signed by whom the key is sealed for. By
-// the key server that is given, which may be another than before and has to give the key out again; or by the passphrase that is given.
+// boot, since the TPM gives out nothing more in this one. What can be known is looked at: the running release has to be signed by whom the key is sealed for, and
+// nothing added to its command line or initramfs, else the error is a tpm.ChangedError. By the key server that is given, which may be another than before and has to
+// give the key out again; or by the passphrase that is given.
 func (v *Volumes) Reseal(ctx context.Context, device string, how storage.Encryption) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
@@ -70,7 +71,7 @@ func (v *Volumes) reseal(ctx context.Context, device string, how storage.Encrypt
 	return v.sealAnew(ctx, device, own, how, func(slot int) error { return v.removeLeft(ctx, device, slot) })
 }
 
-// sealAgain seals a key to the TPM as it is now, if the running release is signed by whom it is sealed for.
+// sealAgain seals a key to the TPM as it is now, if the running release is signed by whom it is sealed for, and the machine was started as the signer demands.
 func (v *Volumes) sealAgain(key []byte) (encoder, error) {
 	if len(v.cfg.Signers) == 0 {
 		return nil, ErrNoSigner
@@ -79,10 +80,24 @@ func (v *Volumes) sealAgain(key []byte) (encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read what the running release is measured as: %w", err)
 	}
-	if _, err := signedBy(signatures, v.cfg.Signers[0]); err != nil {
+	s, err := signedBy(signatures, v.cfg.Signers[0])
+	if err != nil {
 		return nil, err
 	}
+	if err := v.foretell(s); err != nil {
+		return nil, fmt.Errorf("a boot as this one would not open the disk, and what was sealed before is left: %w", err)
+	}
 	return v.sealUntried(key)
+}
+
+// foretell is tpm.TPM.Foretell of a release with a signature.
+func (v *Volumes) foretell(s pcr.Signature) error {
+	t, err := v.cfg.TPM()
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return t.Foretell(s)
 }
 
 // signedBy returns the signature of a signer among those of a release.

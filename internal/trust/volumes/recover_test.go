@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cyvive/cyvive/internal/storage"
@@ -68,7 +69,7 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// TestResealRefuses: what the next boot could not open is not put in the place of what it could.
+// TestResealRefuses: what the next boot could not open is not put in the place of what it could. So it is with other keys.
 func TestResealRefuses(t *testing.T) {
 	t.Parallel()
 	n := made(t)
@@ -82,11 +83,18 @@ func TestResealRefuses(t *testing.T) {
 		"no key on state":     func(v *Volumes) { v.cfg.KeyDir = t.TempDir() },
 		"no TPM":              func(v *Volumes) { v.cfg.TPM = func() (*tpm.TPM, error) { return tpm.Open("/nonexistent/tpm") } },
 		"key of another disk": func(v *Volumes) { v.cfg.KeyDir = otherKeys(t) },
+		"added command line":  func(*Volumes) { tpmtest.Extend(t, n.tpm, pcr.Config, "init=/bin/sh") },
+		"added extension":     func(*Volumes) { tpmtest.Extend(t, n.tpm, pcr.Extensions, "more") },
 	} {
 		v := n.boot("release 1")
 		prepare(v)
-		if err := v.Reseal(t.Context(), n.device(storage.State), sealedToTPM); err == nil {
-			t.Errorf("%s: it was sealed", name)
+		var changed *tpm.ChangedError
+		err := v.Reseal(t.Context(), n.device(storage.State), sealedToTPM)
+		if err == nil || errors.As(err, &changed) != strings.HasPrefix(name, "added ") {
+			t.Errorf("%s: it was sealed, or is not said to be so: %v", name, err)
+		}
+		if err := v.Rotate(t.Context(), storage.State, n.device(storage.State), sealedToTPM); err == nil {
+			t.Errorf("%s: it has other keys", name)
 		}
 		if after, err := os.ReadFile(n.device(storage.State)); err != nil || !bytes.Equal(before, after) {
 			t.Errorf("%s: the disk was changed: %v", name, err)

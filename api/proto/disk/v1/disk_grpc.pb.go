@@ -68,8 +68,9 @@ type DiskServiceClient interface {
 	// has now, or by the passphrase that the node's sources give now. What was sealed
 	// before opens nothing any more. The volume is open. Whether the TPM gives the key out
 	// again shows at the next boot: keep the recovery key at hand. FAILED_PRECONDITION
-	// where the running release is not one that the TPM would give it out to, or no
-	// passphrase is given, UNAVAILABLE where the key server does not seal and unseal.
+	// where the running release is not one that the TPM would give it out to, or was
+	// started otherwise than it demands (more of a command line, say), with what differs,
+	// or no passphrase is given, UNAVAILABLE where the key server does not seal and unseal.
 	Reseal(ctx context.Context, in *ResealRequest, opts ...grpc.CallOption) (*ResealResponse, error)
 	// RotateKeys gives each encrypted volume that is open another key, in place of
 	// the one that what opens the disk, or the state volume, gives out for it. The
@@ -183,8 +184,9 @@ type DiskServiceServer interface {
 	// has now, or by the passphrase that the node's sources give now. What was sealed
 	// before opens nothing any more. The volume is open. Whether the TPM gives the key out
 	// again shows at the next boot: keep the recovery key at hand. FAILED_PRECONDITION
-	// where the running release is not one that the TPM would give it out to, or no
-	// passphrase is given, UNAVAILABLE where the key server does not seal and unseal.
+	// where the running release is not one that the TPM would give it out to, or was
+	// started otherwise than it demands (more of a command line, say), with what differs,
+	// or no passphrase is given, UNAVAILABLE where the key server does not seal and unseal.
 	Reseal(context.Context, *ResealRequest) (*ResealResponse, error)
 	// RotateKeys gives each encrypted volume that is open another key, in place of
 	// the one that what opens the disk, or the state volume, gives out for it. The
