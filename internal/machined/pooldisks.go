@@ -45,6 +45,8 @@ type DiskVault interface {
 	ExtendDisk(ctx context.Context, name string) error
 	// Enrol has the node's recovery key open it.
 	Enrol(ctx context.Context, name, partition string) error
+	// Opens says that the key that the node has of a name opens what is on a partition; false, too, where that cannot be told.
+	Opens(ctx context.Context, name, partition string) bool
 	// ForgetDisk removes the keys that the node has of it.
 	ForgetDisk(name string) error
 }
@@ -233,8 +235,8 @@ func ready(d pool.Disk) bool {
 	return c != nil && c.Open && c.Keyed && !c.Begun && blank(d) && d.GrowableBytes == 0
 }
 
-// wipe makes a disk ready for a leaf that is not encrypted. What it held is lost, and with a container that was open go its keys; so they do with one that was begun. A container
-// that somebody uses stays, and that is an error.
+// wipe makes a disk ready for a leaf that is not encrypted. What it held is lost, and with a container that was open go its keys; so they do with one that was begun and that they
+// open. A container that somebody uses stays, and that is an error.
 func (p PoolDisks) wipe(ctx context.Context, d pool.Disk, sequence uint64) (partition string, err error) {
 	c := d.Container
 	if p.Vault == nil || c == nil || c.Name == "" {
@@ -246,7 +248,8 @@ func (p PoolDisks) wipe(ctx context.Context, d pool.Disk, sequence uint64) (part
 		}
 	}
 	// A header says whose it is, and anybody can copy one: a key that has not opened it may be that of another disk, which is here or pulled.
-	own := c.Open || c.Begun && !c.Stale && !c.Double
+	// So may that of one that is said to be begun: the mark is easily made, too.
+	own := c.Open || c.Begun && !c.Stale && !c.Double && p.Vault.Opens(ctx, c.Name, c.Partition)
 	if partition, err = p.Kernel.Prepare(ctx, d.Device, sequence); err != nil || !own {
 		return partition, err
 	}

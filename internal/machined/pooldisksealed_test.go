@@ -23,7 +23,9 @@ type diskSafe struct {
 	// place says that keys have one, busy that the open volume is in use; fail is the error of opening.
 	place, busy bool
 	fail        error
-	calls       []string
+	// forged says that another has made what is on the disk, so that no key of the node opens it.
+	forged bool
+	calls  []string
 }
 
 const (
@@ -75,6 +77,8 @@ func (s *diskSafe) Enrol(_ context.Context, name, partition string) error {
 	s.note("enrol " + name + " " + partition)
 	return nil
 }
+
+func (s *diskSafe) Opens(context.Context, string, string) bool { return s.state.Keyed && !s.forged }
 
 func (s *diskSafe) ForgetDisk(name string) error {
 	s.note("forget " + name)
@@ -231,6 +235,31 @@ func TestPrepareEncrypts(t *testing.T) {
 	}
 	if p.Encrypts() || (PoolDisks{}).Encrypts() {
 		t.Error("disks can be encrypted without a place for keys")
+	}
+}
+
+// TestForgedMarkForgetsNoKey: a disk that is said to be in the making, under the name of another, takes no key with it that does not open it.
+func TestForgedMarkForgetsNoKey(t *testing.T) {
+	for name, c := range map[string]struct {
+		forged bool
+		calls  []string
+	}{
+		"the node's own": {false, []string{"forget " + sealedName}},
+		"forged":         {true, nil},
+	} {
+		s := &diskSafe{state: volumes.DiskState{Keyed: true}, place: true, forged: c.forged}
+		p, w := sealedDisks(s, nil)
+		look := w.holds["nvme0n1"]
+		w.holds["nvme0n1"] = func(d *pool.Disk) {
+			look(d)
+			d.Contents, d.Container.Begun = "", true
+		}
+		if _, err := p.Prepare(t.Context(), theDisk(t, p), false); err != nil || !slices.Equal(w.calls, []string{"prepare /dev/nvme0n1"}) {
+			t.Errorf("%s: %v, disks %q", name, err, w.calls)
+		}
+		if d := cmp.Diff(c.calls, s.calls); d != "" {
+			t.Errorf("%s: volumes (-want +got):\n%s", name, d)
+		}
 	}
 }
 

@@ -153,6 +153,24 @@ func (v *Volumes) CloseDisk(ctx context.Context, name string) error {
 // ExtendDisk makes an open volume as large as its partition has become.
 func (v *Volumes) ExtendDisk(ctx context.Context, name string) error { return v.Extend(ctx, name) }
 
+// Opens says that the key that the node has of a name opens what is on a partition, which proves that the node has made it, or a copy of it. It is false, too, where that
+// cannot be told.
+func (v *Volumes) Opens(ctx context.Context, name, partition string) bool {
+	if !luks.IsDiskName(name) {
+		return false
+	}
+	data, err := v.readKey(name)
+	if err != nil {
+		return false
+	}
+	key, err := luks.Key(data)
+	if err != nil {
+		return false
+	}
+	_, err = v.cfg.LUKS.Test(ctx, partition, key)
+	return err == nil
+}
+
 // ForgetDisk removes the keys that the node has of a volume, which was wiped or is not to be opened any more.
 func (v *Volumes) ForgetDisk(name string) error {
 	if !luks.IsDiskName(name) {

@@ -369,8 +369,22 @@ func TestDiskIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	name, _ := n.diskOn(v, partition)
+	if !v.Opens(ctx, name, partition) {
+		t.Error("its key does not open it")
+	}
+	forged := n.partition("vdc1") // by somebody who knows the name, and no key of the node's
+	key, _ := luks.NewKey()
+	if err := n.cryptsetup.Format(ctx, forged, name, key); err != nil {
+		t.Fatal(err)
+	}
+	if v.Opens(ctx, name, forged) || v.Opens(ctx, name, filepath.Join(n.dir, "vdz1")) || v.Opens(ctx, storage.State, n.device(storage.State)) {
+		t.Error("the key is said to open what it does not, or what is no disk of a pool")
+	}
 	if err := v.ForgetDisk(name); err != nil {
 		t.Fatal(err)
+	}
+	if v.Opens(ctx, name, partition) {
+		t.Error("a key that is forgotten opens it")
 	}
 	if _, s := n.diskOn(v, partition); s.Keyed {
 		t.Errorf("forgotten: %+v", s)
