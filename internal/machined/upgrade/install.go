@@ -39,10 +39,10 @@ func withoutExtensions(gates []Gate) []Gate {
 // Pushed hands out the release that was pushed: its manifest, and its parts as they were signed, of which reading the end is an error otherwise. Meanwhile
 // nothing else is pushed or installed.
 func (k *Keeper) Pushed(use func(m release.Manifest, open func(name string) (io.ReadCloser, error)) error) error {
-	if !k.work.TryLock() {
+	if !k.pushing.TryLock() {
 		return fmt.Errorf("read the release that was pushed: %w: a push or an installation is at work", ErrBusy)
 	}
-	defer k.work.Unlock()
+	defer k.pushing.Unlock()
 	m, err := k.pushed()
 	if err != nil {
 		return fmt.Errorf("read the release that was pushed: %w", err)
@@ -82,8 +82,12 @@ func decompress(r io.Reader) (*zstd.Decoder, error) {
 
 // Install writes what was pushed into the other slot and arms it. The gates are how they are now; what does not hold is looked at again when all is written. What was pushed is gone afterwards.
 func (k *Keeper) Install(ctx context.Context, gates []Gate) (System, error) {
-	if !k.work.TryLock() {
+	if !k.pushing.TryLock() {
 		return System{}, fmt.Errorf("install: %w: another push or installation is at work", ErrBusy)
+	}
+	defer k.pushing.Unlock()
+	if !k.work.TryLock() {
+		return System{}, fmt.Errorf("install: %w: a way back is at work", ErrBusy)
 	}
 	defer k.work.Unlock()
 	if err := k.giveUpLeft(ctx); err != nil {

@@ -94,8 +94,9 @@ type Config struct {
 // Keeper holds the record of a node and does what it says. Its methods may be called concurrently.
 type Keeper struct {
 	cfg Config
-	// work is held for what takes long and must be alone: a push, an installation.
-	work sync.Mutex
+	// pushing is held by who writes or reads what was pushed, work by who changes the record and what is in a slot; who needs both takes pushing first. A push does not
+	// hold work while it receives: that waits for the caller and for the data volume, whose pool may be suspended, and the way back does not need it.
+	pushing, work sync.Mutex
 
 	mu     sync.Mutex
 	record Record
@@ -255,7 +256,7 @@ func (k *Keeper) Look(ctx context.Context, gates []Gate, deadline time.Duration)
 // Cancel gives up an upgrade that waits for the reboot, or one that failed and could not be given up then.
 func (k *Keeper) Cancel(ctx context.Context) error {
 	if !k.work.TryLock() {
-		return fmt.Errorf("cancel: %w: a push or an installation is at work", ErrBusy)
+		return fmt.Errorf("cancel: %w: an installation is at work", ErrBusy)
 	}
 	defer k.work.Unlock()
 	s, _ := k.Status()

@@ -31,15 +31,12 @@ type Allow struct {
 
 // Push takes a release from r, which is a bundle, and keeps it. It reads no further than it must to refuse it.
 func (k *Keeper) Push(ctx context.Context, allow Allow, r io.Reader) (System, error) {
-	if !k.work.TryLock() {
+	if !k.pushing.TryLock() {
 		return System{}, fmt.Errorf("push: %w: another push or installation is at work", ErrBusy)
 	}
-	defer k.work.Unlock()
-	if err := k.giveUpLeft(ctx); err != nil {
-		return System{}, fmt.Errorf("push: %w", err)
-	}
-	s, _ := k.Status()
-	if err := s.Record.Busy(); err != nil {
+	defer k.pushing.Unlock()
+	node, err := k.vacant(ctx)
+	if err != nil {
 		return System{}, fmt.Errorf("push: %w", err)
 	}
 	stream := &bounded{r: r, left: headBytes}
@@ -48,10 +45,6 @@ func (k *Keeper) Push(ctx context.Context, allow Allow, r io.Reader) (System, er
 		return System{}, err
 	}
 	stream.left += b.Manifest.PartsBytes() + slackBytes
-	node, err := k.node(ctx)
-	if err != nil {
-		return System{}, err
-	}
 	if err := b.Manifest.Check(node, allow.Downgrade); err != nil {
 		return System{}, err
 	}
@@ -59,6 +52,22 @@ func (k *Keeper) Push(ctx context.Context, allow Allow, r io.Reader) (System, er
 		return System{}, errors.Join(err, k.dropPushed())
 	}
 	return k.target(b.Manifest), nil
+}
+
+// vacant returns what a release is held against, while no upgrade is under way.
+func (k *Keeper) vacant(ctx context.Context) (release.Node, error) {
+	if !k.work.TryLock() {
+		return release.Node{}, fmt.Errorf("%w: a way back or its end is at work", ErrBusy)
+	}
+	defer k.work.Unlock()
+	if err := k.giveUpLeft(ctx); err != nil {
+		return release.Node{}, err
+	}
+	s, _ := k.Status()
+	if err := s.Record.Busy(); err != nil {
+		return release.Node{}, err
+	}
+	return k.node(ctx)
 }
 
 func (k *Keeper) target(m release.Manifest) System {

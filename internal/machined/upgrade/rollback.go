@@ -13,7 +13,7 @@ import (
 // Rollback arms what is in the other slot. Extensions may not be there for it, and it is not asked for them.
 func (k *Keeper) Rollback(ctx context.Context, gates []Gate) (System, error) {
 	if !k.work.TryLock() {
-		return System{}, fmt.Errorf("roll back: %w: a push or an installation is at work", ErrBusy)
+		return System{}, fmt.Errorf("roll back: %w: an installation is at work", ErrBusy)
 	}
 	defer k.work.Unlock()
 	if err := k.giveUpLeft(ctx); err != nil {

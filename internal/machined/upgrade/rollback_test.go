@@ -3,6 +3,8 @@ package upgrade
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"slices"
 	"testing"
 )
@@ -35,5 +37,48 @@ func TestWaived(t *testing.T) {
 	}
 	if _, err := m.keeper.Rollback(t.Context(), withoutExtensions(before)); err != nil || !slices.Equal(waived(), []string{"broken", ExtensionsGate}) {
 		t.Errorf("rolled back: %v, not asked for %q", err, waived())
+	}
+}
+
+// TestRollbackBesideAPush: a push that does not get on, as where its caller or the pool under it does not, keeps nobody from the way back; what it brings is kept apart from it.
+func TestRollbackBesideAPush(t *testing.T) {
+	m := newMachine(t)
+	m.install("1.1.0", "2")
+	m.reboot()
+	if _, err := m.keeper.Look(t.Context(), healthy(), deadline); err != nil || m.stage() != Idle {
+		t.Fatalf("the trial: %v, stage %s", err, m.stage())
+	}
+	whole := bundle(t, 1, "1.2.0", "3", nil)
+	from, to := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := m.keeper.Push(t.Context(), Allow{}, from)
+		_ = from.Close() // it need not read to the end
+		ended <- err
+	}()
+	half := len(whole) / 2
+	if _, err := to.Write(whole[:half]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.keeper.Install(t.Context(), healthy()); !errors.Is(err, ErrBusy) {
+		t.Errorf("install beside it: %v", err)
+	}
+	if _, err := m.keeper.Push(t.Context(), Allow{}, bytes.NewReader(whole)); !errors.Is(err, ErrBusy) {
+		t.Errorf("another push beside it: %v", err)
+	}
+	back, err := m.keeper.Rollback(t.Context(), healthy())
+	if err != nil || back.Version != "1.0.0" || m.stage() != Armed {
+		t.Fatalf("roll back beside it: %+v, %v, stage %s", back, err, m.stage())
+	}
+	_, _ = to.Write(whole[half:])
+	if err := errors.Join(to.Close(), <-ended); err != nil {
+		t.Fatalf("the push: %v", err)
+	}
+	if _, err := m.keeper.Install(t.Context(), healthy()); !errors.Is(err, ErrBusy) || m.stage() != Armed {
+		t.Errorf("installed over the way back: %v, stage %s", err, m.stage())
+	}
+	m.reboot()
+	if m.running.Version != "1.0.0" {
+		t.Errorf("version %s runs", m.running.Version)
 	}
 }
