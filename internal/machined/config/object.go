@@ -187,9 +187,15 @@ func (o *object) done() {
 		known[name] = true
 	}
 	for _, name := range o.order {
-		if !known[name] {
-			o.fail(name, "unknown field, expected one of %s", strings.Join(o.known, ", "))
+		if known[name] {
+			continue
 		}
+		// In braces, what has no space behind its colon is a name as a whole: a secret in it is not to be shown.
+		if field, _, joined := strings.Cut(name, ":"); joined && known[field] {
+			o.d.fail(o.values[name].Line, o.field(field), "no space behind its colon, expected one before the value")
+			continue
+		}
+		o.fail(name, "unknown field, expected one of %s", strings.Join(o.known, ", "))
 	}
 }
 
@@ -219,10 +225,13 @@ func describe(node *yaml.Node) string {
 // keyText is found in a line of PEM, and in 32 bytes as base64 or in hexadecimal.
 var keyText = regexp.MustCompile(`[A-Za-z0-9+/]{40}`)
 
-// quote shows a value in a mistake, cut to a readable length. Text that looks like key material is not shown even in a field that is not
-// secret: it may have been pasted into the wrong one.
+// accountText is found where a host has an account before it, with a password or without.
+var accountText = regexp.MustCompile(`:[^@]*@`)
+
+// quote shows a value in a mistake, cut to a readable length. Text that looks like key material, or that may have a password before a host, is not shown even in a
+// field that is not secret: it may have been pasted into the wrong one.
 func quote(text string) string {
-	if strings.Contains(text, "-----") || len(text) > 100 || keyText.MatchString(text) {
+	if strings.Contains(text, "-----") || len(text) > 100 || keyText.MatchString(text) || accountText.MatchString(text) {
 		return fmt.Sprintf("a text of %d bytes", len(text))
 	}
 	return fmt.Sprintf("%q", text)

@@ -67,7 +67,7 @@ func (o *object) registry() Registry {
 	}
 	o.inner("credentials", func(f *object) {
 		r.Credentials = &Credentials{
-			Username: f.requiredText("username", "a name without a colon", userForm.MatchString),
+			Username: f.username(),
 			Password: f.secret("password", "a password of printable characters, at most 8 KiB and without spaces around it", isAccountPassword),
 		}
 	})

@@ -101,7 +101,7 @@ func (o *object) source() UpgradeSource {
 	}
 	o.inner("credentials", func(f *object) {
 		s.Credentials = &Credentials{
-			Username: f.requiredText("username", "a name without a colon", userForm.MatchString),
+			Username: f.username(),
 			Password: f.secret("password", "a password of printable characters, without spaces around it", isPassword),
 		}
 	})
@@ -123,6 +123,17 @@ var (
 	// userForm follows RFC 7617: no colon, no control characters.
 	userForm = regexp.MustCompile(`^[^:\x00-\x1f\x7f]{1,255}$`)
 )
+
+// username reads the name of an account. One with a colon is not shown: the password may stand behind it.
+func (o *object) username() string {
+	const name, expected = "username", "a name without a colon"
+	text, ok := o.scalar(o.require(name, expected), name, expected)
+	if ok && !userForm.MatchString(text) {
+		o.fail(name, "got a text of %d bytes, expected %s", len(text), expected)
+		return ""
+	}
+	return text
+}
 
 // isPassword wants what can be sent in a header, and was not cut out of its file with something around it.
 func isPassword(s string) bool {
