@@ -237,7 +237,9 @@ func (r Record) Previous() uint64 {
 
 // needs says that a revision must not be dropped.
 func (r Record) needs(n uint64) bool {
-	return n == r.Current || n == r.Base || n == r.Previous() || r.Staged != nil && n == r.Staged.Revision
+	// A trial that is taken back leaves the one before as it was.
+	past := len(r.Past) > 0 && n == r.Past[len(r.Past)-1]
+	return n == r.Current || n == r.Base || n == r.Previous() || past || r.Staged != nil && n == r.Staged.Revision
 }
 
 // Busy is an error while a revision is being tried; it says what can be done about it.

@@ -355,6 +355,27 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestTrialsKeepTheOneBefore: however many revisions were tried and taken back, there is one before the current one to go back to.
+func TestTrialsKeepTheOneBefore(t *testing.T) {
+	now := &running{boot: "first"}
+	_, s := three(t, now)
+	for range 2 * Keep {
+		if _, err := s.Add(Revision{Mode: Try, Document: []byte("tried")}, func(r Record, n uint64) (Record, error) { return r.Tries(n, time.Minute) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Revert("no"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := s.Read(s.Record().Previous())
+	if err != nil || string(before.Document) != "two" || holds(s) != "three" {
+		t.Errorf("before %q there is %q, %v", holds(s), before.Document, err)
+	}
+	if _, err := s.Read(1); !errors.Is(err, ErrNotFound) {
+		t.Errorf("read what was dropped: %v", err)
+	}
+}
+
 // TestOnDisk is a store in a real directory: nobody else can read it, and it is found again.
 func TestOnDisk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "config")
