@@ -175,10 +175,11 @@ func (d draft) inForce(cfg *config.Config) *config.Config {
 	return plan.InForce(d.base, cfg)
 }
 
-// isCurrent says that nothing is to be stored. What was staged is given up then too.
+// isCurrent says that nothing is to be stored. What was staged is given up then too. Where nothing is in force, the current revision could not be used when the
+// agent began, as where the key of its sealed secrets was not to be read: it is stored anew, which puts it in force.
 func (d draft) isCurrent(store *configstore.Store) (bool, error) {
 	r := store.Record()
-	if d.by == server.ConfigStaged || d.by == server.ConfigTry || !r.Owned {
+	if d.by == server.ConfigStaged || d.by == server.ConfigTry || d.leaves || !r.Owned {
 		return false, nil
 	}
 	current, err := store.Current()

@@ -822,6 +822,29 @@ func TestRollbackThatIsRefused(t *testing.T) {
 	}
 }
 
+// TestCurrentThatIsNotInForce: the current revision, given again, is nothing to be done, unless it is not in force.
+func TestCurrentThatIsNotInForce(t *testing.T) {
+	t.Parallel()
+	store, err := configstore.Open(configstore.OSDir(filepath.Join(t.TempDir(), "config")), configstore.Config{
+		Now: time.Now, Boot: t.Name(), SinceBoot: func() time.Duration { return 0 },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := []byte("kind: Machine\n")
+	_, err = store.Add(configstore.Revision{Mode: configstore.Auto, Document: document},
+		func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Applied(n, true) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leaves := range []bool{false, true} {
+		done, err := draft{by: server.ConfigAuto, document: document, leaves: leaves}.isCurrent(store)
+		if err != nil || done == leaves {
+			t.Errorf("nothing in force %t: done %t, %v", leaves, done, err)
+		}
+	}
+}
+
 // TestDamagedRevision: a revision that the disk has spoilt gives way to the one before, and the node says why. What the source has does not come back.
 func TestDamagedRevision(t *testing.T) {
 	t.Parallel()
