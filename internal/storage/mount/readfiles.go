@@ -20,25 +20,41 @@ func ReadFiles(device, fileSystem string, limitBytes int64, names ...string) (ma
 	defer unix.Close(root)
 	out := map[string][]byte{}
 	for _, name := range names {
-		fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH})
+		data, err := readBelow(root, name, limitBytes)
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("open %s of volume %s: %w", name, device, err)
-		}
-		f := os.NewFile(uintptr(fd), name)
-		data, err := io.ReadAll(io.LimitReader(f, limitBytes+1))
-		f.Close()
-		if err != nil {
 			return nil, fmt.Errorf("read %s of volume %s: %w", name, device, err)
-		}
-		if int64(len(data)) > limitBytes {
-			return nil, fmt.Errorf("read %s of volume %s: larger than %d bytes", name, device, limitBytes)
 		}
 		out[name] = data
 	}
 	return out, nil
+}
+
+// readBelow reads a file below an open directory. What is none is refused: nobody may ever write into a FIFO that is waited for.
+func readBelow(root int, name string, limitBytes int64) ([]byte, error) {
+	fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_BENEATH})
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is no file with content")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limitBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limitBytes {
+		return nil, fmt.Errorf("larger than %d bytes", limitBytes)
+	}
+	return data, nil
 }
 
 // detached mounts the device read-only and returns a descriptor of its root.
