@@ -109,8 +109,11 @@ func stateProblem(s snapshot) string {
 		return plan.OnMedium
 	}
 	r := s.storage
-	if mounted(s, storage.State) || r.Generation == 0 || r.Doing != "" {
+	switch {
+	case mounted(s, storage.State) || r.Doing != "":
 		return ""
+	case r.Generation == 0:
+		return s.resetProblem // nobody looks at the volumes before a reset has wiped what it is to
 	}
 	return first(r.Problem, r.Status.Reason)
 }

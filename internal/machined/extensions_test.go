@@ -257,6 +257,9 @@ func TestWhenExtensionsAreUsed(t *testing.T) {
 			s.extensions, s.input.Config, s.came = nil, wants(), missed
 			s.storage.Status.Volumes = []storage.VolumeStatus{{Name: storage.State, Encrypted: true, Shut: true}}
 		}, false},
+		"before the volumes are looked at": {func(s *snapshot) {
+			s.extensions, s.input.Config, s.came, s.storage.Status.Volumes = nil, wants(), missed, nil
+		}, false},
 		"without a plain state": {func(s *snapshot) {
 			s.extensions, s.input.Config, s.came = nil, wants(), missed
 			s.storage.Status.Volumes = []storage.VolumeStatus{{Name: storage.State}}

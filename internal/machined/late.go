@@ -47,9 +47,10 @@ func (s snapshot) yielded() snapshot {
 	return s
 }
 
-// provisional says that what is in force was found without the state volume, which is encrypted and may open yet.
+// provisional says that what is in force was found without the state volume, which is encrypted and may open yet, or was not looked at.
 func (s snapshot) provisional() bool {
-	return s.came == missed && slices.ContainsFunc(s.storage.Status.Volumes, func(v storage.VolumeStatus) bool { return v.Name == storage.State && v.Encrypted })
+	unseen := s.storage.Generation == 0 && len(s.storage.Status.Volumes) == 0
+	return s.came == missed && (unseen || slices.ContainsFunc(s.storage.Status.Volumes, func(v storage.VolumeStatus) bool { return v.Name == storage.State && v.Encrypted }))
 }
 
 // opened says that the state volume is encrypted, and mounted.

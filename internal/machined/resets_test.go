@@ -443,6 +443,38 @@ func TestResetPowersOff(t *testing.T) {
 	d.boot(t, state, "boot-3").await("volumes", mounts)
 }
 
+// TestResetThatCannotWipe: a node whose volumes cannot be wiped comes up without them, so that it can be asked what is wrong, and has them once they can.
+func TestResetThatCannotWipe(t *testing.T) {
+	t.Parallel()
+	d := newResetDisk()
+	data, err := reset.Begin([]string{"state"}, true, false, "boot-1", "alice").Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.note, d.left = data, 0
+	n := d.boot(t, t.TempDir(), "boot-2")
+	n.source.set(standalone(t))
+	n.await("the configuration of the source", func(s snapshot) bool {
+		return s.input.Config != nil && s.desired.Network != nil && strings.Contains(reasonOf(s, "reset"), "wiping volumes: state: "+errPower.Error())
+	})
+	if mounted, _ := d.machine.Mounted([]string{"/state", "/var"}); len(mounted) > 0 {
+		t.Errorf("mounted %v", mounted)
+	}
+	d.mu.Lock()
+	d.left = 1 << 30
+	d.mu.Unlock()
+	n.await("volumes", mounts)
+	n.awaitOther("the configuration to be stored", func() bool {
+		n.configs.mu.Lock()
+		defer n.configs.mu.Unlock()
+		return n.configs.store != nil && n.configs.store.Record().Current != 0
+	})
+	n.end()
+	if note, wiped := d.state(); note != "" || !slices.Equal(wiped, []string{"state"}) {
+		t.Errorf("wiped %v; the note is %q", wiped, note)
+	}
+}
+
 // TestResetGoesOn: an agent that ends while the node leaves, or before it goes down, is followed by one that goes on.
 func TestResetGoesOn(t *testing.T) {
 	t.Parallel()
