@@ -25,7 +25,7 @@ type Allowed struct {
 	Sends bool
 	// Works says that the other node does the work. Where it does not, it may look, and tell of a generation.
 	Works bool
-	// Busy says that this node has the datasets to itself for a while, as for a failover: meanwhile the other one may look.
+	// Busy says that this node has the datasets to itself for a while, as for a failover or a failback: meanwhile the other one may look.
 	Busy bool
 	// Back says that it is the way back, on which the tree here may be frozen.
 	Back bool

@@ -230,7 +230,7 @@ func (m *Manager) Allowed(id string) (peer.Allowed, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if j := m.jobs[id]; j != nil {
-		a := peer.Allowed{Name: j.spec.Name, Job: j.spec.Job, Sends: j.spec.Sends, Works: !j.spec.Runs, Busy: j.held}
+		a := peer.Allowed{Name: j.spec.Name, Job: j.spec.Job, Sends: j.spec.Sends, Works: !j.spec.Runs, Busy: j.keepsOut()}
 		if !a.Sends {
 			a.Tops = []string{j.spec.Top}
 		}
@@ -238,10 +238,17 @@ func (m *Manager) Allowed(id string) (peer.Allowed, bool) {
 	}
 	for of, j := range m.jobs {
 		if replication.ReverseID(of) == id && !j.spec.Sends {
-			return peer.Allowed{Name: j.spec.Name, Job: j.spec.Job.Reverse(id), Sends: true, Works: true, Busy: j.held, Back: true}, true
+			return peer.Allowed{Name: j.spec.Name, Job: j.spec.Job.Reverse(id), Sends: true, Works: true, Busy: j.keepsOut(), Back: true}, true
 		}
 	}
 	return peer.Allowed{}, false
+}
+
+// keepsOut says that the other node changes nothing here: while a failover is under way, or a failback, at whose end what came back is promoted. Told of a generation
+// in the middle of a promotion, a tree would be fenced and opened again, and be a primary of the generation that it was told of, as the other one is: neither is fenced
+// by the other then. Who tells of one tells again.
+func (j *job) keepsOut() bool {
+	return j.held || j.run != nil && j.run.act == replicationv1.Act_ACT_FAIL_BACK
 }
 
 // Heard says that the other node asked for something of a job.

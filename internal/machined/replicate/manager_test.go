@@ -14,6 +14,7 @@ import (
 
 	replicationv1 "github.com/cyvive/cyvive/api/proto/replication/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/peer"
 	"github.com/cyvive/cyvive/internal/machined/plan"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/storage/replication"
@@ -831,6 +832,38 @@ func TestFailbackOfAJob(t *testing.T) {
 		}
 		f.must(f.a.Write(t.Context(), "alpha/x", "again", []byte("x")))
 		f.end()
+	}
+}
+
+// TestFailbackKeepsThePeerOut: what tells of a newer generation in the middle of the promotion would leave two primaries of that generation, of which neither is
+// fenced by the other. It is let in when the failback is over, and fences then.
+func TestFailbackKeepsThePeerOut(t *testing.T) {
+	one := declared("out", oneID, "alpha/x", true, true)
+	f := start(t, false, one)
+	f.done("out", 1)
+	_, err := replication.Promotion{Job: one.Job, Receiver: endpoint.New(f.b.Model, nil)}.Run(t.Context())
+	f.must(err)
+	f.must(f.b.Write(t.Context(), "beta/in/alpha/x", "new", []byte("on b")))
+	guard := peer.NewGuard(t.Context(), f.a.Model, nil, f.Allowed, f.Heard)
+	learn := func() error {
+		return guard.Learn(t.Context(), &replicationv1.LearnRequest{Job: oneID, Generation: 3, Primaries: one.Job.Sources()})
+	}
+	var during error
+	asked := 0
+	// A mark of a replica that is taken away by the promotion, which has its generation then.
+	f.a.faulty.Order(zfstest.Fault{Method: "Inherit", Skip: 1, Do: func() { during, asked = learn(), asked+1 }})
+	run, err := f.API().Failback(t.Context(), "out", "alpha/x", nil)
+	f.must(err)
+	j := f.done("out", run)
+	if asked != 1 || !errors.Is(during, server.ErrUnavailable) {
+		t.Errorf("told %d times in the middle of the failback: %v", asked, during)
+	}
+	if generation := j.GetRoots()[0].GetGeneration(); generation != 2 {
+		t.Errorf("after the failback the generation is %d", generation)
+	}
+	f.must(learn())
+	if err := f.a.Write(t.Context(), "alpha/x", "late", []byte("x")); !errors.Is(err, zfs.ErrReadOnly) {
+		t.Errorf("a write to what was told when it was over: %v", err)
 	}
 }
 
