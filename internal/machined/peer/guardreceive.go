@@ -114,7 +114,8 @@ func harmless(ctx context.Context, a Allowed, local *endpoint.Local, d replicati
 	return nil
 }
 
-// unpromoted refuses what would take a dataset away from a tree that a failover here has made the primary, or make a replica of it.
+// unpromoted refuses what would take a dataset away from a tree that a failover here has made the primary, or make a replica of it. A root that is a placeholder says
+// no more than of which generation it is, which it may have had from the start: what is a replica of the job below it was not promoted.
 func unpromoted(ctx context.Context, a Allowed, local *endpoint.Local, target string) error {
 	states, err := local.Roots(ctx, a.roots())
 	if err != nil {
@@ -122,9 +123,22 @@ func unpromoted(ctx context.Context, a Allowed, local *endpoint.Local, target st
 	}
 	for _, root := range states {
 		within := target == root.Name || strings.HasPrefix(target, root.Name+"/")
-		if within && root.Generation > 0 && !root.Fenced && root.Replica == "" {
-			return errDenied("decide about %.300s: its tree was promoted, and is the primary", target)
+		if !within || root.Generation == 0 || root.Fenced || root.Replica != "" {
+			continue
 		}
+		if replica, err := replicaOf(ctx, local, target); err != nil || !root.Promoting && replica == a.Job.ID {
+			return err
+		}
+		return errDenied("decide about %.300s: its tree was promoted, and is the primary", target)
 	}
 	return nil
+}
+
+// replicaOf is the job of which a dataset is a replica; empty where it is none.
+func replicaOf(ctx context.Context, local *endpoint.Local, name string) (string, error) {
+	states, err := local.Roots(ctx, []string{name})
+	if err != nil {
+		return "", err
+	}
+	return states[0].Replica, nil
 }

@@ -534,6 +534,49 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
+// TestDecideBelowAPlaceholder: a root without snapshots of its own has its generation from the start, where the role has gone over and back before, and was not promoted
+// for that. What is below it is a replica, about which the other node decides as about any.
+func TestDecideBelowAPlaceholder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	ctx := t.Context()
+	const source, target = "alpha/src/x", "beta/from/alpha/src/x"
+	snapshot := func(name string) {
+		t.Helper()
+		w.must(w.a.Write(ctx, source, name, make([]byte, 100_000)))
+		w.must(w.a.Snapshot(ctx, []string{source + "@" + name}, nil))
+	}
+	w.must(w.a.Set(ctx, "alpha/src", map[string]string{replication.PropertyGeneration: "2"}))
+	snapshot("1")
+	w.must(w.run())
+	roots, err := w.b.local.Roots(ctx, w.job.Targets())
+	w.must(err)
+	if root := roots[0]; root.Generation != 2 || root.Fenced || root.Replica != "" {
+		t.Fatalf("the root %+v", root)
+	}
+	w.must(w.b.Model.Snapshot(ctx, []string{target + "@own"}, nil))
+	snapshot("2")
+	var c *replication.Conflict
+	if err := w.run(); !errors.As(err, &c) || c.Kind != replication.Diverged {
+		t.Fatalf("a replica with a snapshot of its own: %v", err)
+	}
+	i := slices.IndexFunc(c.Options, func(d replication.Decision) bool { return d.Kind == replication.SetAside })
+	if i < 0 {
+		t.Fatalf("options %v", c.Options)
+	}
+	w.must(w.run(c.Options[i]))
+	// After a failover nobody decides about it from there.
+	_, err = replication.Promotion{Job: w.job, Receiver: w.b.local}.Run(ctx)
+	w.must(err)
+	err = w.remote.Resolve(ctx, replication.ResolveRequest{
+		Fence: replication.Fence{Job: jobID, Generation: 99}, Decision: replication.Decision{Kind: replication.SetAside, Target: target, Name: target + ".aside-2"},
+		Stream: w.job.Stream,
+	})
+	if !errors.Is(err, peer.ErrRefused) {
+		t.Errorf("when it was promoted: %v", err)
+	}
+}
+
 // TestHostileStreams: a stream that is another than the one that was asked for makes, changes and destroys nothing, and a dataset that is no replica of the job
 // stays where it is.
 func TestHostileStreams(t *testing.T) {
