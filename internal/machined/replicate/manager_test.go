@@ -867,6 +867,30 @@ func TestFailbackKeepsThePeerOut(t *testing.T) {
 	}
 }
 
+// TestPlaceholderIsNoPrimary: a root without snapshots of its own has its generation from the start where the role has gone over and back before. That says of no node
+// that its replica was promoted: what fails is told of.
+func TestPlaceholderIsNoPrimary(t *testing.T) {
+	f, ctx := start(t, true), t.Context()
+	f.must(f.a.Create(ctx, "alpha/w", zfs.CreateOptions{Properties: map[string]string{replication.PropertyGeneration: "2"}}))
+	f.must(f.a.Create(ctx, "alpha/w/y", zfs.CreateOptions{}))
+	f.must(f.a.Snapshot(ctx, []string{"alpha/w/y@1"}, nil))
+	one := declared("in", oneID, "alpha/w", false, true)
+	f.Set([]plan.Replication{one})
+	f.done("in", 1)
+	f.advance(rootsAge + time.Second)
+	j := f.await("in", "the generation", func(j *replicationv1.Job) bool { return j.GetRoots()[0].GetGeneration() == 2 })
+	if j.GetPhase() != replicationv1.Phase_PHASE_IDLE || j.GetRoots()[0].GetRole() != replicationv1.Role_ROLE_NONE {
+		t.Errorf("got %v", j)
+	}
+	promoted, absent, err := f.Promoted(ctx, one, one.Job.Targets())
+	if err != nil || len(promoted)+len(absent) > 0 {
+		t.Errorf("promoted are %q, not there %q, %v", promoted, absent, err)
+	}
+	f.breakOff(errors.New("no route to the node"))
+	f.advance(10 * time.Minute)
+	f.await("in", "what is wrong", func(j *replicationv1.Job) bool { return j.GetProblem() != "" })
+}
+
 // TestPassive: a job that the other node runs is shown, and not run.
 func TestPassive(t *testing.T) {
 	f := start(t, true, declared("in", oneID, "alpha/x", false, false))

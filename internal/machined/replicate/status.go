@@ -92,7 +92,7 @@ func (j *job) away() bool {
 	back := replication.ReverseID(j.spec.Job.ID)
 	for _, r := range j.roots {
 		fenced := r.Fenced || r.Replica != "" && r.Replica == back // what comes back anew has no mark of a fence
-		if j.spec.Sends && fenced || !j.spec.Sends && r.Exists && r.Generation > 0 && !r.Fenced && r.Replica == "" {
+		if j.spec.Sends && fenced || !j.spec.Sends && r.Exists && r.Generation > 0 && !r.Fenced && r.Replica == "" && !r.Placeholder {
 			return true
 		}
 	}
@@ -248,7 +248,7 @@ func roleOf(r replication.RootState, sends bool) replicationv1.Role {
 		return replicationv1.Role_ROLE_REPLICA
 	case r.Fenced:
 		return replicationv1.Role_ROLE_FENCED
-	case sends || r.Generation > 0:
+	case sends || r.Generation > 0 && !r.Placeholder:
 		return replicationv1.Role_ROLE_PRIMARY
 	}
 	return replicationv1.Role_ROLE_NONE

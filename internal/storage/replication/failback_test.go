@@ -225,17 +225,32 @@ func failbackScenarios() []scenario {
 			p.backAgain(2)
 		}},
 		{"onlyWhatWasPromotedIsFrozen", func(p *pair) {
-			p.create("x")
-			p.write("x")
-			p.only("x@1")
-			p.ok() // the root is a placeholder
-			err := p.b.local.Freeze(p.ctx(), replication.FreezeRequest{
-				Fence: replication.Fence{Job: replication.ReverseID(p.job.ID), Roots: []string{p.dst}}, Snapshot: "own",
-			})
-			if n := len(p.listing(p.b, p.dst).Find(p.to("x")).Snapshots()); !errors.Is(err, replication.ErrUnsupported) || n != 1 {
-				p.t.Errorf("freeze of replicas: %v, and there are %d snapshots", err, n)
+			// What is made after the role has gone over and back is of that generation from the start.
+			for _, generation := range []uint64{0, 2} {
+				p.fresh()
+				p.create("x")
+				if generation > 0 {
+					p.must(p.a.Set(p.ctx(), p.src, map[string]string{replication.PropertyGeneration: "2"}))
+				}
+				p.write("x")
+				p.only("x@1")
+				p.ok() // the root is a placeholder
+				err := p.b.local.Freeze(p.ctx(), replication.FreezeRequest{
+					Fence: replication.Fence{Job: replication.ReverseID(p.job.ID), Roots: []string{p.dst}, Generation: generation}, Snapshot: "own",
+				})
+				l := p.listing(p.b, p.dst)
+				if n := len(l.Find(p.to("x")).Snapshots()); !errors.Is(err, replication.ErrUnsupported) || n != 1 {
+					p.t.Errorf("freeze of replicas of generation %d: %v, and there are %d snapshots", generation, err, n)
+				}
+				if root := l.Roots[0]; !root.Placeholder || root.Generation != generation {
+					p.t.Errorf("the root %+v, want a placeholder of generation %d", root, generation)
+				}
+				p.ok()
+				p.promote()
+				if root := p.listing(p.b, p.dst).Roots[0]; root.Placeholder {
+					p.t.Errorf("promoted, the root is %+v", root)
+				}
 			}
-			p.ok()
 		}},
 		{"failbackGivenUp", func(p *pair) {
 			// Whether the other side has begun to take the role, and whether it is told before it tries again.

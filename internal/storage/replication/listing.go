@@ -55,6 +55,9 @@ type RootState struct {
 	// Frozen says that it is neither fenced nor a replica, and was made read-only: by a failback that has not ended, or a fence that was cut. A side tells it of
 	// itself alone.
 	Frozen bool
+	// Placeholder says that it is there for those below it alone, and was not promoted: it is no primary, though it may be of a generation from the start. A side tells
+	// it of itself alone.
+	Placeholder bool
 }
 
 // Listing is what a side has of a job. File systems are by name.

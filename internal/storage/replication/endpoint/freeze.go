@@ -23,7 +23,7 @@ func (l *Local) Freeze(ctx context.Context, r replication.FreezeRequest) error {
 			return fmt.Errorf("freeze %s: it %w: it is gone", root.Name, replication.ErrChanged)
 		case root.Replica != "":
 			return fmt.Errorf("freeze %s: %w: it is a replica, and no primary", root.Name, replication.ErrUnsupported)
-		case root.Generation == 0: // as of a placeholder, below which are replicas
+		case root.Generation == 0, root.Placeholder: // below which are replicas
 			return fmt.Errorf("freeze %s: %w: it was never promoted, and is no primary", root.Name, replication.ErrUnsupported)
 		}
 	}

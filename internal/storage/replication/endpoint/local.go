@@ -126,7 +126,7 @@ func (l *Local) roots(ctx context.Context, names []string) ([]replication.RootSt
 	var states []replication.RootState
 	for _, name := range names {
 		found, err := l.system.List(ctx, zfs.Query{
-			Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: replication.OwnProperties(),
+			Roots: []string{name}, Kinds: []zfs.Kind{zfs.Filesystem, zfs.Volume}, Properties: append(replication.OwnProperties(), "readonly"),
 		})
 		if errors.Is(err, zfs.ErrNotExist) {
 			continue
@@ -150,6 +150,9 @@ func rootState(d zfs.Dataset) replication.RootState {
 		Promoting: promoting != "" && number(promoting) == generation,
 	}
 	s.Frozen = !s.Fenced && s.Replica == "" && localOf(d, replication.PropertyBefore) != ""
+	// A promotion opens a placeholder, and what closes it after that notes how it was.
+	s.Placeholder = localOf(d, replication.PropertyPlaceholder) == "on" && localOf(d, "readonly") == "on" &&
+		localOf(d, replication.PropertyBefore) == "" && !s.Promoting
 	return s
 }
 
