@@ -69,6 +69,33 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestReadOnlyGrowsLater: a volume of which the class says ro is made larger, and its pod goes on; what is on it grows when it may be written to.
+func TestReadOnlyGrowsLater(t *testing.T) {
+	b := newBench(t)
+	v := b.create("a", "ext4", sized(320*mib, 0))
+	writable, c := capability("ext4"), capability("ext4")
+	c.GetMount().MountFlags = []string{"ro"}
+	b.must(b.stage(v, writable)) // by which there is a file system
+	b.must(b.unstage(v))
+	b.must(b.stage(v, c))
+	b.must(b.publish(v, c, "p1", false))
+	_, err := b.ControllerExpandVolume(b.ctx, &spec.ControllerExpandVolumeRequest{VolumeId: "a", CapacityRange: &spec.CapacityRange{RequiredBytes: gib}})
+	b.must(err)
+	grown, err := b.NodeExpandVolume(b.ctx, &spec.NodeExpandVolumeRequest{
+		VolumeId: "a", VolumePath: csi.KubeletDir + "/pods/p1/mount", CapacityRange: &spec.CapacityRange{RequiredBytes: gib},
+	})
+	b.must(err)
+	if got := b.mounts.FileSystemBytes("node/plane/volumes/a"); grown.GetCapacityBytes() != gib || got != 320*mib {
+		t.Errorf("of %d bytes, the file system has %d", grown.GetCapacityBytes(), got)
+	}
+	b.must(b.unpublish(v, "p1"))
+	b.must(b.unstage(v))
+	b.must(b.stage(v, writable))
+	if got := b.mounts.FileSystemBytes("node/plane/volumes/a"); got != gib {
+		t.Errorf("staged to be written to, the file system has %d bytes", got)
+	}
+}
+
 // TestPublishTwice is the second table of NodePublishVolume in the specification.
 func TestPublishTwice(t *testing.T) {
 	for _, c := range []struct {

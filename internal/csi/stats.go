@@ -8,7 +8,7 @@ import (
 
 // NodeGetVolumeStats implements the Node service.
 func (d *Driver) NodeGetVolumeStats(ctx context.Context, r *spec.NodeGetVolumeStatsRequest) (*spec.NodeGetVolumeStatsResponse, error) {
-	v, target, err := d.at(ctx, r.GetVolumeId(), r.GetVolumePath())
+	v, m, err := d.at(ctx, r.GetVolumeId(), r.GetVolumePath())
 	if err != nil {
 		return nil, failure(err, "read usage")
 	}
@@ -19,7 +19,7 @@ func (d *Driver) NodeGetVolumeStats(ctx context.Context, r *spec.NodeGetVolumeSt
 		}
 		return &spec.NodeGetVolumeStatsResponse{Usage: []*spec.VolumeUsage{{Unit: spec.VolumeUsage_BYTES, Total: size}}}, nil
 	}
-	u, err := d.Mounts.Usage(ctx, target)
+	u, err := d.Mounts.Usage(ctx, m.Target)
 	if err != nil {
 		return nil, failure(err, "read usage of volume %s", v.id)
 	}
@@ -29,33 +29,33 @@ func (d *Driver) NodeGetVolumeStats(ctx context.Context, r *spec.NodeGetVolumeSt
 	}}, nil
 }
 
-// at returns the volume that is staged or published on a path.
-func (d *Driver) at(ctx context.Context, id, path string) (volume, string, error) {
+// at returns the volume that is staged or published on a path, and the mount there.
+func (d *Driver) at(ctx context.Context, id, path string) (volume, Mount, error) {
 	switch {
 	case id == "":
-		return volume{}, "", refuse("volume id: expected one")
+		return volume{}, Mount{}, refuse("volume id: expected one")
 	case path == "":
-		return volume{}, "", refuse("volume path: expected one")
+		return volume{}, Mount{}, refuse("volume path: expected one")
 	}
 	v, err := d.find(ctx, id)
 	if err != nil {
-		return v, "", err
+		return v, Mount{}, err
 	}
 	target, err := d.target(path)
 	if err != nil {
-		return v, "", notFound("volume %s is not there: %v", id, err)
+		return v, Mount{}, notFound("volume %s is not there: %v", id, err)
 	}
 	if v.block() {
 		target = publishedAt(target)
 	}
 	m, err := d.mountedOn(ctx, target)
 	if err != nil {
-		return v, "", err
+		return v, Mount{}, err
 	}
 	if m == nil || m.Volume != v.dataset {
-		return v, "", notFound("volume %s is not mounted on %s", id, path)
+		return v, Mount{}, notFound("volume %s is not mounted on %s", id, path)
 	}
-	return v, target, nil
+	return v, *m, nil
 }
 
 // NodeExpandVolume implements the Node service. It grows the volume, too, if that has not been done by ControllerExpandVolume. On kubelet's socket it is another, in
@@ -71,7 +71,7 @@ func (d *Driver) expandAtNode(ctx context.Context, r *spec.NodeExpandVolumeReque
 		return nil, err
 	}
 	defer release()
-	v, target, err := d.at(ctx, r.GetVolumeId(), r.GetVolumePath())
+	v, m, err := d.at(ctx, r.GetVolumeId(), r.GetVolumePath())
 	if err != nil {
 		return nil, failure(err, "expand volume")
 	}
@@ -84,8 +84,10 @@ func (d *Driver) expandAtNode(ctx context.Context, r *spec.NodeExpandVolumeReque
 	if err := d.enlarge(ctx, &v, r.GetCapacityRange()); err != nil {
 		return nil, err
 	}
-	if v.fileSystem == ext4 || v.fileSystem == xfs {
-		if err := d.Mounts.Grow(ctx, v.fileSystem, target); err != nil {
+	// What is mounted read-only does not grow (EROFS of mnt_want_write_file, as for EXT4_IOC_RESIZE_FS in fs/ext4/ioctl.c of Linux 6.12), and kubelet keeps from its pod
+	// what has not grown: it does when it is staged to be written to.
+	if (v.fileSystem == ext4 || v.fileSystem == xfs) && !m.ReadOnly {
+		if err := d.Mounts.Grow(ctx, v.fileSystem, m.Target); err != nil {
 			return nil, failure(err, "grow file system of volume %s", v.id)
 		}
 	}

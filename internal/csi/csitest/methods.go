@@ -183,8 +183,11 @@ func (m *Mounts) Repair(ctx context.Context, volume, fileSystem string) error {
 func (m *Mounts) Grow(ctx context.Context, _, target string) error {
 	return m.change(ctx, "Grow", func() error {
 		on := m.on(target)
-		if on == nil {
+		switch {
+		case on == nil:
 			return fmt.Errorf("grow %s: %w", target, fs.ErrNotExist)
+		case on.ReadOnly:
+			return fmt.Errorf("grow %s: read-only file system", target)
 		}
 		size, disk, err := m.disk(ctx, on.Volume)
 		if err == nil {
