@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -48,13 +49,29 @@ func (r *Runner) sendRequest(s Step, generation uint64) SendRequest {
 	}
 }
 
-// transfer connects the two sides. Where both fail, the sender's error is the cause: the receiver saw a cut stream.
+// stuckTimeout is for the next piece of a stream to come and to be taken, on this machine too, and for what comes behind its end. It is longer than the other machine is
+// waited for (package peer), which says more of it.
+const stuckTimeout = 40 * time.Minute
+
+// errStuck is why a transfer ends on which nothing happens.
+var errStuck = fmt.Errorf("one side %w: nothing of the stream was sent and taken for %s; a pool may be suspended, or its disks may not answer: see nodectl pool status",
+	ErrStalled, stuckTimeout)
+
+// transfer connects the two sides. Where both fail, the sender's error is the cause: the receiver saw a cut stream. What the kernel holds on this machine, as of a pool that
+// stopped in the middle, keeps the run from nothing else for good.
 func (w *worker) transfer(ctx context.Context, s Step) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stuck := time.AfterFunc(stuckTimeout, func() { cancel(errStuck) })
+	defer stuck.Stop()
 	stream, err := w.Sender.Send(ctx, w.sendRequest(s, w.generation))
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	meter := &meter{ctx: ctx, r: stream, limiter: w.limiter, count: func(n int) { w.counted(s.Source, n) }}
+	meter := &meter{ctx: ctx, r: stream, limiter: w.limiter, count: func(n int) {
+		stuck.Reset(stuckTimeout)
+		w.counted(s.Source, n)
+	}}
 	err = w.Receiver.Receive(ctx, ReceiveRequest{
 		Fence: w.fence(false, w.generation), FileSystem: s.Target, Source: s.SourceGUID, Kind: s.DatasetKind, From: s.From.GUID, To: s.To.GUID,
 		Over: s.Over, Stream: w.Job.Stream, Encryption: w.Job.Encryption, Properties: w.Job.Properties,
