@@ -179,7 +179,7 @@ func (d *Driver) create(ctx context.Context, w wish) (volume, error) {
 		d.dirty.Store(true)
 		return volume{}, err
 	}
-	return d.find(ctx, w.id)
+	return d.findIn(ctx, w.parent, w.id) // another parent may have one of the name by now: its pool is back
 }
 
 // build is create without the answer. What it leaves after an error is discarded.
