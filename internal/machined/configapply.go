@@ -176,7 +176,8 @@ func (d draft) inForce(cfg *config.Config) *config.Config {
 }
 
 // isCurrent says that nothing is to be stored. What was staged is given up then too. Where nothing is in force, the current revision could not be used when the
-// agent began, as where the key of its sealed secrets was not to be read: it is stored anew, which puts it in force.
+// agent began, as where the key of its sealed secrets was not to be read: it is stored anew, which puts it in force. So is one that a source gave, which becomes one
+// that was applied.
 func (d draft) isCurrent(store *configstore.Store) (bool, error) {
 	r := store.Record()
 	if d.by == server.ConfigStaged || d.by == server.ConfigTry || d.leaves || !r.Owned {

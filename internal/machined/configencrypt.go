@@ -9,8 +9,8 @@ import (
 )
 
 // A configuration that has the disk encrypted is not to be a node's first where the disk is not: it would be kept in the clear with its private keys, on volumes
-// that stay as they are. On a node that has a configuration already it changes nothing, so there the volumes say that they are otherwise; over the API it is refused
-// as a change of what a node cannot change.
+// that stay as they are. On a node that has a configuration already it is refused as a change of what a node cannot change; where a release before took one from a
+// source all the same, it changes nothing, and the volumes say that they are otherwise.
 
 // encryptionField is the field that asks for it.
 const encryptionField = "Machine.disk.encryption.mode"
@@ -40,12 +40,4 @@ func (a *Agent) encryptable(cfg *config.Config) error {
 		}
 	}
 	return nil
-}
-
-// firstFound is encryptable for what a source has. The caller holds the lock.
-func (a *Agent) firstFound(cfg *config.Config) error {
-	if store := a.configs.store; store != nil && store.Record().Current != 0 {
-		return nil
-	}
-	return a.encryptable(cfg)
 }

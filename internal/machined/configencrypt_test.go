@@ -86,8 +86,8 @@ func TestEncryptionOnPlainDisk(t *testing.T) {
 	}
 }
 
-// TestPlainNodeGoesOn: the source of a node that runs with plain volumes comes to ask for encryption. The node goes on as it did, and says of its volumes
-// what they are.
+// TestPlainNodeGoesOn: a node that runs with plain volumes has a configuration that asks for encryption, which a release before took from its source. The node goes on
+// as it did, and says of its volumes what they are.
 func TestPlainNodeGoesOn(t *testing.T) {
 	t.Parallel()
 	state, disk := t.TempDir(), storagetest.New(1<<30)
@@ -96,8 +96,8 @@ func TestPlainNodeGoesOn(t *testing.T) {
 	n.await("etcd wanted", func(s snapshot) bool { return s.desired.Etcd != nil })
 	n.end()
 	disk.Boot(true)
+	applied(t, state, []byte(strings.Replace(string(documents(t)), "kind: Machine\n", "kind: Machine\ndisk: {encryption: {mode: tpm}}\n", 1)))
 	n = startNodeWith(t, state, disk, func(c *Config) { c.Boot.ID = "the next boot" })
-	n.source.set([]byte(strings.Replace(string(documents(t)), "kind: Machine\n", "kind: Machine\ndisk: {encryption: {mode: tpm}}\n", 1)))
 	n.await("etcd wanted again", func(s snapshot) bool { return s.desired.Etcd != nil && healthy(s, "storage") })
 	// The storage was ready before the configuration was known, and stays so: its next look is the first that compares the two.
 	n.await("a look at the volumes", func(s snapshot) bool { return s.storage.Status.Volumes[0].Reason != "" })

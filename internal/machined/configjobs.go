@@ -57,29 +57,6 @@ func (d draft) poolNotes() []string {
 	return notes
 }
 
-// tellGoneJobs tells of jobs, and trees of them, that were received on this node, and are not in the configuration that a source has now. That is not refused, as it is over
-// the API: which of them were failed over to is known only once there are pools, and these are in the configuration.
-func (a *Agent) tellGoneJobs(before, after *config.Config, where string) {
-	was, err := plan.Replications(before)
-	if err != nil {
-		return // nor can it be told what they were
-	}
-	is, err := plan.Replications(after)
-	if err != nil {
-		return
-	}
-	for i, j := range was {
-		gone := withoutTrees(j, is)
-		if len(gone) == 0 || before.ReplicationJobs[i].PeerRetired {
-			continue
-		}
-		why := fmt.Sprintf("%s has no job that receives %s any more: if that was failed over to, the other node, %s, is not told of it, and takes writes; "+
-			"put the job back there, or set peerRetired: true in it before it is taken out", where, strings.Join(gone, ", "), j.Peer.Address)
-		a.log.Warn("a replication job was taken out", "job", j.Name, "reason", why)
-		a.events.Add(server.EventConfiguration, "replication "+j.Name, "taken out", why)
-	}
-}
-
 // jobStays is an error where the node comes by itself to a configuration without a job, or without a tree of it: by one that was just given, and is about to be in
 // force; by what is staged at its next boot, when no pool is there yet that says whether the job was failed over; or at the end of a trial, which waits for nobody.
 // keepsJobs was asked before that, and what it asks about must not come true meanwhile. It takes the lock of configs.
@@ -91,7 +68,7 @@ func (a *Agent) jobStays(s plan.Replication) error {
 		return nil
 	}
 	r := c.store.Record()
-	if current, err := c.read(r.Current); err == nil && r.Own() { // else what a source has is in force, and could not be stored
+	if current, err := c.read(r.Current); err == nil { // else what a source has is in force, and could not be stored
 		if i := slices.IndexFunc(current.ReplicationJobs, func(j config.ReplicationJob) bool { return j.UUID == s.Job.ID }); i >= 0 && current.ReplicationJobs[i].PeerRetired {
 			return nil // the old primary needs not be told
 		}

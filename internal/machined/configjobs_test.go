@@ -2,15 +2,12 @@ package machined
 
 import (
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cyvive/cyvive/internal/machined/config"
 	"github.com/cyvive/cyvive/internal/machined/replicate"
 	"github.com/cyvive/cyvive/internal/machined/server"
-	"github.com/cyvive/cyvive/internal/machined/server/eventlog"
 	"github.com/cyvive/cyvive/internal/storage/replication"
 	"github.com/cyvive/cyvive/internal/storage/zfs"
 	"github.com/cyvive/cyvive/internal/storage/zfs/zfstest"
@@ -112,33 +109,5 @@ func TestJobsThatStay(t *testing.T) {
 				t.Errorf("got %v, want words of %q", err, c.refused)
 			}
 		})
-	}
-}
-
-// TestJobsThatASourceTakesOut: at a boot that is not refused, and the node says so.
-func TestJobsThatASourceTakesOut(t *testing.T) {
-	none, part := &config.Config{}, receiving(func(j *config.ReplicationJob) { j.Sources = j.Sources[:1] })
-	sends := receiving(func(j *config.ReplicationJob) { j.Direction, j.Run = config.DirectionPush, config.RunHere })
-	for _, c := range []struct {
-		what     string
-		from, to *config.Config
-		told     string
-	}{
-		{"gone", receiving(nil), none, "tank/in/tank/data, tank/in/tank/more"}, {"a tree of it", receiving(nil), part, "receives tank/in/tank/more any more"},
-		{"retired", receiving(func(j *config.ReplicationJob) { j.PeerRetired = true }), none, ""},
-		{"kept", receiving(nil), receiving(nil), ""}, {"on the node that sends", sends, none, ""}, {"none before", none, receiving(nil), ""},
-	} {
-		a := &Agent{log: slog.New(slog.DiscardHandler), events: eventlog.New(time.Now)}
-		a.tellGoneJobs(c.from, c.to, "the volume cidata")
-		told := ""
-		if err := a.events.Stream(t.Context(), server.StreamOptions{Tail: -1}, func(e server.Event) error {
-			told += e.Reason
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if (c.told == "") != (told == "") || !strings.Contains(told, c.told) {
-			t.Errorf("%s: told %q, want words of %q", c.what, told, c.told)
-		}
 	}
 }

@@ -155,22 +155,19 @@ func (a *Agent) takeFirst() bool {
 	return a.takeStored()
 }
 
-// takeStored puts the stored configuration in force, unless it is for the source to say which one that is. The source is asked once in a boot: a cluster
-// that runs is not to change its networks, or lose its configuration, since the agent was started again and the source has another or does not answer. The caller
-// holds the lock.
+// takeStored puts the stored configuration in force, also where it came from a source: a node is not to become another one, or lose its configuration, since at
+// its next start the source has another or does not answer, nor since a pod has made a volume of its own look like a source. It returns false where none was stored
+// yet, and on a volume that is not encrypted where none was applied and none can be read: a source is to say then what the node is to be. The caller holds the lock.
 func (a *Agent) takeStored() bool {
 	c := &a.configs
-	sealed := a.sealed()
-	if c.store == nil || sealed && c.store.Record().Current == 0 {
-		if sealed {
+	if c.store == nil || c.store.Record().Current == 0 {
+		had := a.sealed() || c.store != nil && c.store.Record().Own()
+		if had {
 			a.lack(a.whyNone())
 		}
-		return sealed
+		return had
 	}
 	r := c.store.Record()
-	if !r.Own() && !sealed {
-		return false
-	}
 	if l := r.Last; l != nil && !l.Succeeded {
 		a.log.Warn("a revision of the configuration was taken back", "revision", l.Revision, "reason", l.Reason)
 	}
@@ -181,13 +178,13 @@ func (a *Agent) takeStored() bool {
 		a.takeBack(err.Error())
 	case a.usesOlder(err):
 	default:
-		// It was valid when it was stored: this release cannot use it. No other place has what was applied, and a release on trial goes back for it.
+		// It was valid when it was stored: this release cannot use it, or not now. Nothing takes its place, and a release on trial goes back for it.
 		a.lack(fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
 	}
 	return true
 }
 
-// keepFound stores what the source has, if that is new, and nothing was applied since it was put in force. The caller holds the lock.
+// keepFound stores what the source has, which is the node's configuration from then on. There is none stored. The caller holds the lock.
 func (a *Agent) keepFound(doc *Document) {
 	c := &a.configs
 	c.found = nil
@@ -195,30 +192,15 @@ func (a *Agent) keepFound(doc *Document) {
 		c.found = doc
 		return
 	}
-	if r := c.store.Record(); r.Owned || r.Trying != nil {
-		return
-	}
 	if cfg := a.snapshot().input.Config; cfg != nil {
 		// The state volume came late, and is another one than could be expected.
-		if err := a.firstFound(cfg); err != nil {
+		if err := a.encryptable(cfg); err != nil {
 			a.log.Error("the configuration that was found is not stored", "reason", err)
 			a.events.Add(server.EventConfiguration, "configuration", "not stored", err.Error())
 			return
 		}
 	}
-	current, err := c.store.Current()
-	if err == nil && current != nil && current.Holds(doc.Data) {
-		if err := c.store.Change(configstore.Record.FoundAgain); err != nil {
-			a.log.Error("store that the configuration was found again", "error", err)
-		}
-		return
-	}
-	if err == nil && current != nil {
-		if before, err := c.read(current.Number); err == nil {
-			a.tellGoneJobs(before, a.snapshot().input.Config, doc.Name)
-		}
-	}
-	_, err = c.store.Add(configstore.Revision{By: doc.Name, Mode: configstore.Source, Document: doc.Data},
+	_, err := c.store.Add(configstore.Revision{By: doc.Name, Mode: configstore.Source, Document: doc.Data},
 		func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Found(n) })
 	if err != nil {
 		a.log.Error("store the configuration that was found", "error", err)

@@ -629,41 +629,6 @@ func TestClusterIsNotTried(t *testing.T) {
 	}
 }
 
-// TestApplyBeforeTheSourceAnswers: a node whose source had a configuration in another boot, and has none now, has a revision that is not in force. What its owner
-// applies is judged by what runs, which is nothing.
-func TestApplyBeforeTheSourceAnswers(t *testing.T) {
-	t.Parallel()
-	o := startOwned(t, documents(t))
-	o.as(t, "alice", "node:admin") // it is stored then
-	o.end()
-	other, err := config.Merge(o.docs, []byte("kind: Cluster\ndnsDomain: other.local\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := startBareWith(t, o.state, o.disk, func(c *Config) { c.Boot.ID = "second" }, maintenance.Claim{From: "the image"})
-	b.awaitOther("the store", func() bool { return configsAPI{b.Agent}.stores() })
-	if r := b.configs.store.Record(); r.Current != 1 || r.Owned {
-		t.Fatalf("the record is %+v", r)
-	}
-	api := configsAPI{b.Agent}
-	document := server.ConfigDocument{Document: string(other)}
-	if check, err := api.ValidateConfig(t.Context(), document, true); err != nil || len(check.Mistakes) > 0 || len(check.Domains) == 0 {
-		t.Errorf("validate: %+v, %v", check, err)
-	}
-	for _, r := range []server.ConfigRequest{
-		{ConfigDocument: document, Mode: server.ConfigAuto, DryRun: true}, {ConfigDocument: document, Mode: server.ConfigNoReboot, DryRun: true},
-		{ConfigDocument: document, Mode: server.ConfigAuto},
-	} {
-		result, err := api.ApplyConfig(t.Context(), r)
-		if err != nil || len(result.Pending) > 0 || len(result.Domains) == 0 {
-			t.Errorf("apply in mode %v, dry %t: %+v, %v", r.Mode, r.DryRun, result, err)
-		}
-	}
-	b.await("what was applied", func(s snapshot) bool {
-		return s.input.Config != nil && s.input.Config.Cluster.DNSDomain == "other.local"
-	})
-}
-
 // TestClusterGoesWithItsName: a node that is given another name as its cluster is removed keeps the name until that is stopped.
 func TestClusterGoesWithItsName(t *testing.T) {
 	t.Parallel()
@@ -805,11 +770,13 @@ func TestUnstage(t *testing.T) {
 func TestRollbackThatIsRefused(t *testing.T) {
 	t.Parallel()
 	o := startOwned(t, documents(t))
-	var err error
-	if o.docs, err = config.Merge(o.docs, []byte("kind: Cluster\npodCIDR: 10.9.0.0/16\n")); err != nil {
+	o.end()
+	other, err := config.Merge(o.docs, []byte("kind: Cluster\npodCIDR: 10.9.0.0/16\n"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	o.restart(t, "second")
+	applied(t, o.state, other) // as it cannot be over the API
+	o.start(t, o.state, "second")
 	admin := o.as(t, "alice", "node:admin")
 	tried := applyPatch(t, admin, configv1.Mode_MODE_TRY, "kind: Machine\ncertSANs: [tried.example]\n").GetRevision()
 	_, err = admin.Rollback(t.Context(), &configv1.RollbackRequest{Revision: 1})
@@ -965,49 +932,6 @@ func TestSealedConfiguration(t *testing.T) {
 	n.await("an owner", func(s snapshot) bool { return !s.owner.Key.IsZero() })
 	if s := n.snapshot(); s.owner.Key != own || len(s.owner.Conflicts) > 0 || s.input.Config != nil {
 		t.Errorf("the owner is %+v, and in force is %v", s.owner, s.input.Config)
-	}
-}
-
-// TestSourceUntilApplied: as long as nothing was applied, another document of the source is taken at the next boot, and kept; after that not.
-func TestSourceUntilApplied(t *testing.T) {
-	t.Parallel()
-	o := startOwned(t, standalone(t))
-	hostname := func() string { return o.snapshot().input.Config.Machine.Hostname }
-	// Another agent of the boot does not ask: the source may have something else by now, or not answer.
-	good := o.docs
-	for _, docs := range []string{strings.Replace(string(good), "node1", "node2", 1), "kind: Planet\n"} {
-		o.docs = []byte(docs)
-		o.restart(t, t.Name())
-		if hostname() != "node1" {
-			t.Errorf("host name %q in the same boot", hostname())
-		}
-	}
-	o.docs = good
-	o.restart(t, "with the same")
-	o.docs = []byte(strings.Replace(string(good), "node1", "node2", 1))
-	o.restart(t, "with the same")
-	if hostname() != "node1" {
-		t.Errorf("host name %q in a boot that had found the same", hostname())
-	}
-	o.restart(t, "second")
-	if hostname() != "node2" {
-		t.Errorf("host name %q", hostname())
-	}
-	admin := o.as(t, "alice", "node:admin")
-	history, err := admin.History(t.Context(), &configv1.HistoryRequest{})
-	if err != nil || len(history.GetRevisions()) != 2 {
-		t.Errorf("history: %v, %v", history, err)
-	}
-	// What was applied is there when the source is not, also when the source's was about to be stored.
-	applied := applyPatch(t, admin, configv1.Mode_MODE_AUTO, "kind: Machine\nhostname: node3\n")
-	o.keepFound(&Document{Name: "user-data", Data: standalone(t)})
-	if r := o.configs.store.Record(); r.Current != applied.GetRevision() {
-		t.Errorf("revision %d is current, want %d", r.Current, applied.GetRevision())
-	}
-	o.docs = []byte("kind: Planet\n")
-	o.restart(t, "third")
-	if hostname() != "node3" {
-		t.Errorf("host name %q after something was applied", hostname())
 	}
 }
 

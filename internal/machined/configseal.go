@@ -60,11 +60,11 @@ func (a *Agent) noteKept() {
 	}
 }
 
-// errNoneLeft is that of a sealed node which has no configuration that could be read.
-var errNoneLeft = errors.New("there was a configuration on the encrypted state volume, and none of it can be read; no other place has a say, " +
+// errNoneLeft is that of a node which has no configuration that could be read, and is sealed, or was given the one that it had over the API.
+var errNoneLeft = errors.New("there was a configuration on the state volume, and none of it can be read; no other place has a say, " +
 	"its owner may apply it anew")
 
-// whyNone says why a sealed node has no current revision. The caller holds the lock.
+// whyNone says why a node that asks no source has no current revision. The caller holds the lock.
 func (a *Agent) whyNone() error {
 	c := &a.configs
 	if c.store == nil {

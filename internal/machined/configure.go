@@ -65,8 +65,7 @@ const (
 	awaitAfter = 2 * time.Second
 )
 
-// configure has the node take the configuration of its state volume or, until one was applied over the API, that of its source; then it looks
-// after trials.
+// configure has the node take the configuration of its state volume or, until one was stored there, that of its source; then it looks after trials.
 func (a *Agent) configure(ctx context.Context) error {
 	if err := a.openConfigs(ctx); err != nil {
 		return err
@@ -132,19 +131,14 @@ func (a *Agent) conclude(doc *Document, input *plan.Input, err error, without bo
 	case s.input.Config != nil:
 		return true
 	}
-	if c.store != nil {
-		if r := c.store.Record(); r.Current != 0 && r.Owned {
-			return true // what is stored is about to be in force
-		}
-	}
 	if a.unread() {
 		return false // the next look opens the store
 	}
-	if a.sealed() {
+	if a.sealed() || c.store != nil && c.store.Record().Own() {
 		return true // what is stored is about to be in force, or nothing is
 	}
 	if input != nil {
-		if err = a.firstFound(input.Config); err == nil {
+		if err = a.encryptable(input.Config); err == nil {
 			a.adopt(input, nil, false)
 			c.foundInput = input
 			a.keepFound(doc)

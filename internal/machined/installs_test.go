@@ -23,6 +23,7 @@ import (
 	installv1 "github.com/cyvive/cyvive/api/proto/install/v1"
 	inventoryv1 "github.com/cyvive/cyvive/api/proto/inventory/v1"
 	"github.com/cyvive/cyvive/internal/machined/config"
+	"github.com/cyvive/cyvive/internal/machined/configstore"
 	"github.com/cyvive/cyvive/internal/machined/install"
 	"github.com/cyvive/cyvive/internal/machined/server"
 	"github.com/cyvive/cyvive/internal/machined/upgrade"
@@ -296,8 +297,12 @@ func TestInstallEncrypted(t *testing.T) {
 	i.source.set(standalone(t))
 	i.await("a configuration", func(s snapshot) bool { return healthy(s, "config") && s.input.Config != nil })
 	i.configs.mu.Lock()
-	i.keepFound(&Document{Name: "user-data", Data: withEncryption(t, config.EncryptionTPM)}) // its source has another one than before
+	other := configstore.Revision{Mode: configstore.Source, Document: withEncryption(t, config.EncryptionTPM)}
+	_, err := i.configs.store.Add(other, func(r configstore.Record, n uint64) (configstore.Record, error) { return r.Found(n) })
 	i.configs.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
 	target := &installv1.Target{Disk: &installv1.DiskSelector{Serial: "S-1"}}
 	given := &installv1.Target{Disk: target.GetDisk(), Configuration: withEncryption(t, config.EncryptionTPM)}
 	for name, target := range map[string]*installv1.Target{"its own": target, "given": given} {

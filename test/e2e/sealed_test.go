@@ -142,7 +142,7 @@ func (n *sealed) commandLine(t *testing.T, ctx context.Context) string {
 	return strings.Join(fields, " ")
 }
 
-// owned has the node keep its configuration for good: it is applied over the API, so that its source does not count any more.
+// owned changes the node's configuration over the API, so that what is on its disk can be told from what its source has.
 func (n *sealed) owned(t *testing.T, ctx context.Context) {
 	t.Helper()
 	n.nodectl(t, ctx, "config", "apply", "--patch", n.patch(t, "kind: Machine\ncertSANs: [sealed.example, 127.0.0.1]\n"))

@@ -160,8 +160,8 @@ func metaData(node Node) []byte {
 	return []byte("instance-id: " + node.Name + "\n")
 }
 
-// SetUserData gives a node another configuration, which it reads at its next
-// boot.
+// SetUserData gives a node another configuration, which it takes if it has stored
+// none yet. The owner and the passphrase of the disk it reads there at its next boot.
 func (c *Cluster) SetUserData(node Node, userData []byte) error {
 	return cidata.Write(filepath.Join(c.NodeDir(node), cidataFile), userData, metaData(node))
 }

@@ -22,13 +22,11 @@ type Record struct {
 	Newest uint64 `json:"newest"`
 	// Current is the revision that the node has, also while it is being tried; 0 is none.
 	Current uint64 `json:"current"`
-	// Owned says that a revision was applied over the API, or staged and has become current: sources are not asked any more.
+	// Owned says that a revision was applied over the API, or staged and has become current: sources are not asked any more, even where none can be read.
 	Owned bool `json:"owned,omitempty"`
 	// Boot is the kernel's boot_id, and Base the revision that fields have in it which need a reboot to change.
 	Boot string `json:"boot"`
 	Base uint64 `json:"base,omitempty"`
-	// Asked is the boot whose source has been asked, and whose revision is current unless another was applied.
-	Asked string `json:"asked,omitempty"`
 	// Staged and Trying are nil if nothing is.
 	Staged *Staged `json:"staged,omitempty"`
 	Trying *Trying `json:"trying,omitempty"`
@@ -87,25 +85,20 @@ func (r Record) Applied(n uint64, whole bool) (Record, error) {
 	return r, nil
 }
 
-// Found makes n, which a source of configurations had at the start, the current revision.
+// Found makes n, which a source of configurations had for a node without one, the current revision. What is staged takes effect with the next boot all the same.
 func (r Record) Found(n uint64) (Record, error) {
-	owned, staged := r.Owned, r.Staged
-	r, err := r.Applied(n, true)
-	r.Owned, r.Staged = owned, staged
-	r.Asked = r.Boot
-	return r, err
-}
-
-// FoundAgain says that a source had the current revision.
-func (r Record) FoundAgain() (Record, error) {
-	r.Asked = r.Boot
+	if err := r.Busy(); err != nil {
+		return r, err
+	}
+	r = r.become(n)
+	r.Base = n
 	return r, nil
 }
 
-// Own says that the current revision holds, and no source is to be asked: one was applied, is being tried, or this boot has asked before.
-func (r Record) Own() bool {
-	return r.Current != 0 && (r.Owned || r.Trying != nil || r.Asked != "" && r.Asked == r.Boot)
-}
+// Own says that the record tells what the node is to be, and no source is to be asked: there is a current revision, wherever it came from, or there was one that was
+// applied. Releases before had a source asked once in each boot until one was applied, and do so again where the node goes back to them; they noted in the record
+// that they had ("asked").
+func (r Record) Own() bool { return r.Current != 0 || r.Owned }
 
 // Unstages gives up what is staged.
 func (r Record) Unstages() (Record, error) {

@@ -75,16 +75,56 @@ func TestStaged(t *testing.T) {
 	}
 }
 
-// TestFound: what a source has leaves it to the sources, and a lost record does not.
+// TestFound: what a source has is the node's own from then on, in other boots too. What was staged before takes effect all the same.
 func TestFound(t *testing.T) {
-	r, err := Record{Boot: "a", Current: 1}.Found(2)
-	if d := cmp.Diff(Record{Boot: "a", Asked: "a", Current: 2, Base: 2, Past: []uint64{1}}, r); d != "" || err != nil {
+	staged := &Staged{Revision: 1, Boot: "a"}
+	r, err := Record{Boot: "a", Staged: staged}.Found(2)
+	if d := cmp.Diff(Record{Boot: "a", Current: 2, Base: 2, Staged: staged}, r); d != "" || err != nil {
 		t.Errorf("found: %v (-want +got):\n%s", err, d)
 	}
-	next, _ := r.Started("b", 0, start)
-	again, err := next.FoundAgain()
-	if !r.Own() || next.Own() || !again.Own() || err != nil || (Record{Current: 1}).Own() || (Record{Boot: "a", Asked: "a"}).Own() {
-		t.Errorf("its own: %+v, %+v, %+v", r, next, again)
+	trying, _ := Record{Boot: "a", Current: 1}.Tries(2, time.Minute)
+	if _, err := trying.Found(3); !errors.Is(err, ErrTrying) {
+		t.Errorf("found during a trial: %v", err)
+	}
+}
+
+// TestOwn: a source is asked where nothing is stored, or nothing of it can be read and none was applied.
+func TestOwn(t *testing.T) {
+	found, _ := Record{Boot: "a"}.Found(1)
+	next, _ := found.Started("b", 0, start)
+	applied, _ := found.Applied(2, true)
+	staged, _ := Record{Boot: "a"}.Stages(1)
+	taken, _ := staged.Started("b", 0, start)
+	for name, c := range map[string]struct {
+		record Record
+		want   bool
+	}{
+		"nothing": {Record{Boot: "a"}, false}, "found": {found, true}, "found in another boot": {next, true}, "applied": {applied, true},
+		"staged on a node without": {staged, false}, "staged, a boot later": {taken, true},
+		"found, and unreadable": {next.Unusable("no", start), false}, "applied, and all unreadable": {applied.Unusable("no", start).Unusable("no", start), true},
+	} {
+		if got := c.record.Own(); got != c.want {
+			t.Errorf("%s: %t, %+v", name, got, c.record)
+		}
+	}
+}
+
+// TestRecordOfAnotherRelease: releases before noted which boot had asked a source. What they have written is read, and they can read what is written now, of which
+// they know every field.
+func TestRecordOfAnotherRelease(t *testing.T) {
+	r, err := parseRecord(sealed([]byte(`{"sequence":4,"newest":2,"current":2,"boot":"a","base":2,"asked":"a","past":[1],"ofTheNext":{}}`)))
+	want := Record{Sequence: 4, Newest: 2, Current: 2, Boot: "a", Base: 2, Past: []uint64{1}}
+	if d := cmp.Diff(want, r); d != "" || err != nil || !r.Own() {
+		t.Errorf("read: %v (-want +got):\n%s", err, d)
+	}
+	found, _ := r.Found(3)
+	data, err := encodeRecord(found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err = unsealed(data)
+	if want := `{"sequence":4,"newest":2,"current":3,"boot":"a","base":3,"past":[1,2]}`; string(data) != want || err != nil {
+		t.Errorf("wrote %s, %v, want %s", data, err, want)
 	}
 }
 

@@ -15,19 +15,19 @@
 //
 // # When
 //
-// The agent looks here as long as nothing was applied over the API. What was is on the state volume (package configstore), and goes before all of them.
+// The agent looks here as long as nothing is stored on the state volume (package configstore). What is goes before all of them, and what is found here is stored there.
 //
 // # Order
 //
-// A place that fails, or cannot be asked yet, holds the places behind it: with 503 from a metadata service today and an answer tomorrow, a
-// node must not boot with two configurations in turn. Only a place that says that it has none lets the next one be looked at. Volumes may
+// A place that fails, or cannot be asked yet, holds the places behind it: it must not depend on a metadata service that answers with 503 for a while which
+// configuration a node is given, since it keeps that. Only a place that says that it has none lets the next one be looked at. Volumes may
 // still be appearing when the search begins, so what is asked over the network is asked settle later; the network comes up meanwhile.
 //
 // # Who is asked
 //
 // A metadata service is asked on its own platform and nowhere else. The platform is known from what the firmware says of the machine (DMI, see
 // [Facts]), or from cyvive.platform= on the kernel command line, which may also be none. A machine that is on no known platform and has no
-// URL sends nothing. A node that has its configuration asks no more until it boots again.
+// URL sends nothing. A node that has its configuration asks no more.
 //
 // # Over the network
 //
