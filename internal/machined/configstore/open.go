@@ -28,7 +28,11 @@ func Open(dir Dir, cfg Config) (*Store, error) {
 	s.removeOrphans(numbers)
 	record, changed := s.record.Started(cfg.Boot, cfg.SinceBoot(), cfg.Now())
 	record, fell := s.readable(record)
-	if !changed && !fell {
+	switch {
+	case !changed && !fell:
+		return s, nil
+	case fell && record.Current == 0:
+		s.record = record // nothing counts now in the place of what did: the next start may be able to read that
 		return s, nil
 	}
 	if err := s.keep(record); err != nil {

@@ -290,6 +290,29 @@ func TestUnreadableFiles(t *testing.T) {
 	}
 }
 
+// TestUnreadableForAWhile: a start that can read none of the revisions takes nothing from the next one that can, unless another was stored meanwhile.
+func TestUnreadableForAWhile(t *testing.T) {
+	for _, boot := range []string{"first", "second"} {
+		now := &running{boot: "first"}
+		d, _ := three(t, now)
+		now.boot = boot
+		d.unread = map[string]error{revisionName(1): errPower, revisionName(2): errPower, revisionName(3): errPower}
+		if s := now.open(t, d); holds(s) != "" || !s.Record().Own() || len(s.Problems()) != 3 {
+			t.Errorf("boot %s: the store has %q, problems %q", boot, holds(s), s.Problems())
+		}
+		d.unread = nil
+		if s := now.open(t, d); holds(s) != "three" || len(s.Problems()) > 0 {
+			t.Errorf("boot %s, readable again: the store has %q, problems %q", boot, holds(s), s.Problems())
+		}
+		d.unread = map[string]error{revisionName(1): errPower, revisionName(2): errPower, revisionName(3): errPower}
+		apply(t, now.open(t, d), "another")
+		d.unread = nil
+		if s := now.open(t, d); holds(s) != "another" {
+			t.Errorf("boot %s, when another was applied: the store has %q", boot, holds(s))
+		}
+	}
+}
+
 // TestFullDisk: what does not fit leaves nothing behind, and the store as it was; a trial ends, and a boot begins, all the same.
 func TestFullDisk(t *testing.T) {
 	now := &running{boot: "first"}
