@@ -257,6 +257,16 @@ func withUnreadKey(t *testing.T, change func(*Config)) *bare {
 	return b
 }
 
+// TestStoredAfterAll: what kept the node from its stored configuration passes, and it goes by that.
+func TestStoredAfterAll(t *testing.T) {
+	t.Parallel()
+	b := withUnreadKey(t, func(*Config) {})
+	b.await("the stored configuration", func(s snapshot) bool { return s.input.Config != nil && healthy(s, "config") })
+	if got := b.snapshot().input.Config.Machine.Hostname; got != "node1" {
+		t.Errorf("the host name is %q", got)
+	}
+}
+
 // TestApplyBeforeItIsInForce: a node may have a revision that is not in force. What its owner applies then is judged by what runs, which is nothing.
 func TestApplyBeforeItIsInForce(t *testing.T) {
 	t.Parallel()

@@ -30,6 +30,8 @@ type configs struct {
 	apart sync.Mutex
 	// deciding is held by whose configuration says how the volumes are made. It is locked without mu.
 	deciding sync.Mutex
+	// unused is the revision that was current when the store was opened, and could not be used.
+	unused uint64
 	// parsed are documents by their revision, so that a trial ends well also when the disk does not.
 	parsed map[uint64]*config.Config
 	// found is what the source has while there is no store for it, and foundInput what that is for the plan; late says that it had to be asked while the state
@@ -179,9 +181,23 @@ func (a *Agent) takeStored() bool {
 	case a.usesOlder(err):
 	default:
 		// It was valid when it was stored: this release cannot use it, or not now. Nothing takes its place, and a release on trial goes back for it.
+		c.unused = r.Current
 		a.lack(fmt.Errorf("use revision %d of the state volume: %w", r.Current, err))
 	}
 	return true
+}
+
+// tryStored puts the stored configuration in force after all where what kept the node from using it has passed, as a disk that gave nothing out for a while.
+func (a *Agent) tryStored() {
+	c := &a.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store == nil || c.unused == 0 || c.store.Record().Current != c.unused || a.snapshot().input.Config != nil {
+		return // also where another was applied, which is put in force when its caller has the answer
+	}
+	if err := a.enforce(fmt.Sprintf("revision %d of the state volume", c.unused)); err != nil {
+		a.log.Debug("use the stored configuration after all", "revision", c.unused, "error", err)
+	}
 }
 
 // keepFound stores what the source has, which is the node's configuration from then on. There is none stored. The caller holds the lock.
@@ -221,6 +237,7 @@ func (a *Agent) keepConfigs(ctx context.Context) error {
 		}
 		again := a.endTrial()
 		if s := a.snapshot(); s.input.Config == nil && s.came != reading {
+			a.tryStored()
 			a.askOwners(ctx)
 			again = min(again, a.cfg.Pace.SlowSearch)
 		}
