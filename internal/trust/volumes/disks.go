@@ -122,13 +122,9 @@ func (v *Volumes) OpenDisk(ctx context.Context, name, partition string) error {
 	if !luks.IsDiskName(name) {
 		return fmt.Errorf("open encrypted disk %.60q: %w", name, ErrNoDisk)
 	}
-	data, err := v.readKey(name)
+	key, err := v.readSecret(name)
 	if err != nil {
 		return fmt.Errorf("open encrypted disk %s (%s): %w", name, partition, err)
-	}
-	key, err := luks.Key(data)
-	if err != nil {
-		return err
 	}
 	return v.openDisk(ctx, name, partition, key)
 }
@@ -159,11 +155,7 @@ func (v *Volumes) Opens(ctx context.Context, name, partition string) bool {
 	if !luks.IsDiskName(name) {
 		return false
 	}
-	data, err := v.readKey(name)
-	if err != nil {
-		return false
-	}
-	key, err := luks.Key(data)
+	key, err := v.readSecret(name)
 	if err != nil {
 		return false
 	}

@@ -60,11 +60,7 @@ func (v *Volumes) Reseal(ctx context.Context, device string, how storage.Encrypt
 }
 
 func (v *Volumes) reseal(ctx context.Context, device string, how storage.Encryption) error {
-	data, err := v.readKey(storage.State)
-	if err != nil {
-		return err
-	}
-	own, err := luks.Key(data)
+	own, err := v.readSecret(storage.State)
 	if err != nil {
 		return err
 	}

@@ -208,3 +208,12 @@ func (v *Volumes) Keyed(volume string) bool {
 	_, err := os.Lstat(v.keyFile(volume))
 	return !errors.Is(err, fs.ErrNotExist)
 }
+
+// readSecret is readKey in the form in which a volume is opened by it.
+func (v *Volumes) readSecret(volume string) (luks.Secret, error) {
+	data, err := v.readKey(volume)
+	if err != nil {
+		return luks.Secret{}, err
+	}
+	return luks.Key(data)
+}
